@@ -1,0 +1,1 @@
+"""What every room stands on: configuration, artifacts, context, metrics, randomness, errors. Knows nothing of language."""

@@ -1,0 +1,20 @@
+"""Randomness by name: (seed, name, step) gives the same stream wherever and whenever it is asked for."""
+
+import hashlib
+import random
+
+import numpy as np
+
+
+def seed_for(seed: int, *names: object) -> int:
+    """A 63-bit seed from a base seed and any printable names."""
+    text = "\x1f".join([str(seed), *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def python_rng(seed: int, *names: object) -> random.Random:
+    return random.Random(seed_for(seed, *names))
+
+
+def numpy_rng(seed: int, *names: object) -> np.random.Generator:
+    return np.random.default_rng(seed_for(seed, *names))

@@ -1,0 +1,175 @@
+"""Records: one JSON line each.
+
+The shapes are the ones people already use:
+
+    Document        {"text"}                            + source, language, id, meta
+    Demonstration   {"messages": [{"role","content"}]}  + meta
+    Preference      {"prompt","chosen","rejected"}      (read as a Comparison of two)
+    Comparison      {"prompt","completions","ranks"}    + labeller, meta; rank 0 is best, equal ranks are ties
+
+`prompt` is a list of messages, or a plain string (one user message).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.errors import UserError
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise UserError(f"role {self.role!r} is unknown; use one of {', '.join(ROLES)}")
+
+    def to_json(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    text: str
+    source: str
+    language: str = "en"
+    id: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "source": self.source,
+            "language": self.language,
+            "id": self.id,
+            "meta": dict(self.meta),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """A conversation whose assistant turns are to be imitated."""
+
+    messages: Conversation
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"messages": [m.to_json() for m in self.messages], "meta": dict(self.meta)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """K completions of one prompt, ranked: ranks[i] is completion i's place, 0 the best; equal ranks are ties."""
+
+    prompt: Conversation
+    completions: tuple[str, ...]
+    ranks: tuple[int, ...]
+    labeller: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.completions) != len(self.ranks):
+            raise UserError(f"{len(self.completions)} completions but {len(self.ranks)} ranks; give one rank each")
+        if len(self.completions) < 2:
+            raise UserError(f"a comparison needs at least 2 completions, got {len(self.completions)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "prompt": [m.to_json() for m in self.prompt],
+            "completions": list(self.completions),
+            "ranks": list(self.ranks),
+            "labeller": self.labeller,
+            "meta": dict(self.meta),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model answered. `logprobs` are natural logarithms, one a token."""
+
+    text: str
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    finish_reason: str = "stop"  # "stop" (ended by itself or by a stop string) or "length"
+
+
+def conversation(value: Any) -> Conversation:
+    """Messages from a list of {"role","content"} or from one string (a user's message)."""
+    if isinstance(value, str):
+        return (Message("user", value),)
+    if not isinstance(value, list) or not value:
+        raise UserError(f"messages must be a non-empty list or a string, got {type(value).__name__}")
+    messages = []
+    for item in value:
+        if not isinstance(item, dict) or not isinstance(item.get("role"), str):
+            raise UserError('each message needs "role" and "content"')
+        if not isinstance(item.get("content"), str):
+            raise UserError(f'the content of a {item["role"]!r} message must be a string')
+        messages.append(Message(item["role"], item["content"]))
+    return tuple(messages)
+
+
+def demonstration(value: Mapping[str, Any]) -> Demonstration:
+    if "messages" not in value:
+        raise UserError('a demonstration needs "messages"')
+    return Demonstration(messages=conversation(value["messages"]), meta=value.get("meta", {}))
+
+
+def comparison(value: Mapping[str, Any]) -> Comparison:
+    """A Comparison from {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}."""
+    if "prompt" not in value:
+        raise UserError('a comparison needs "prompt"')
+    prompt = conversation(value["prompt"])
+    if "completions" in value:
+        completions, ranks = tuple(value["completions"]), tuple(value.get("ranks", ()))
+    elif "chosen" in value and "rejected" in value:
+        completions, ranks = (_last_text(value["chosen"]), _last_text(value["rejected"])), (0, 1)
+    else:
+        raise UserError('a comparison needs "completions" and "ranks", or "chosen" and "rejected"')
+    return Comparison(
+        prompt=prompt,
+        completions=completions,
+        ranks=ranks,
+        labeller=value.get("labeller", ""),
+        meta=value.get("meta", {}),
+    )
+
+
+def _last_text(value: Any) -> str:
+    return value if isinstance(value, str) else conversation(value)[-1].content
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """One object a line; a line that is no JSON object is an error that names file and line."""
+    with open(path, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}:{number}: not JSON ({error.msg}); one object a line is expected") from None
+            if not isinstance(value, dict):
+                raise UserError(f"{path}:{number}: a JSON object is expected, got {type(value).__name__}")
+            yield value
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Writes rows, UTF-8, keys in the order given; returns how many."""
+    n = 0
+    with open(path, "w", encoding="utf-8") as f:
+        for row in rows:
+            f.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n += 1
+    return n
