@@ -1,0 +1,233 @@
+"""An artifact: the folder that a stage published, with its manifest.
+
+    OUT/                 the published files (records or a model) and kaiwa.json, the manifest
+    OUT.parent/.OUT.work the same folder while the stage is still working (checkpoint included)
+
+Publishing is one rename, so OUT is there whole or not at all. `hash` in the manifest covers the published bytes:
+sha256 over the sorted names and contents of all files but kaiwa.json. What depends on the clock (seconds, speed) is
+in the manifest or in the metrics log beside the artifact, never in the hashed files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core import config as configs
+from kaiwa.core.errors import UserError
+
+MANIFEST = "kaiwa.json"
+CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
+LIBRARIES = ("torch", "tokenizers", "numpy", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
+
+    @property
+    def hash(self) -> str:
+        return str(self.manifest["hash"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(self.manifest.get("metrics", {}))
+
+
+def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
+    """The artifact in a folder; UserError when there is none or it is of another kind."""
+    path = Path(path)
+    file = path / MANIFEST
+    if not file.is_file():
+        raise UserError(f"{path}: no artifact here ({MANIFEST} is missing); give a folder that a stage published")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}: not JSON ({error.msg}); build the stage again") from None
+    if kind is not None and manifest.get("kind") != kind:
+        raise UserError(f"{path}: is a {manifest.get('kind')!r} artifact, a {kind!r} is needed")
+    return Artifact(path, manifest)
+
+
+def content_hash(folder: Path) -> str:
+    """sha256 over the sorted relative names and the bytes of every file but the manifest."""
+    total = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+        digest = hashlib.sha256()
+        with open(file, "rb") as f:
+            while chunk := f.read(1 << 20):
+                digest.update(chunk)
+        total.update(f"{file.relative_to(folder).as_posix()}\0{digest.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+@dataclass(slots=True)
+class Work:
+    """A stage at work: where it writes, and what it will say in the manifest."""
+
+    path: Path
+    metrics: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / CHECKPOINT
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What identifies an artifact before it exists: same plan, same bytes."""
+
+    kind: str
+    config: Any
+    parents: Mapping[str, Artifact]
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "config": configs.to_json(self.config),
+            "parents": {name: parent.hash for name, parent in self.parents.items()},
+            "seed": self.seed,
+        }
+
+
+def finished(out: Path, plan: Plan) -> tuple[Artifact | None, list[str]]:
+    """The artifact at `out` if it is what `plan` would build; otherwise None and what changed."""
+    if not (out / MANIFEST).is_file():
+        return None, []
+    artifact = open_artifact(out)
+    old = {k: artifact.manifest.get(k) for k in ("kind", "config", "parents", "seed")}
+    old["parents"] = {name: parent["hash"] for name, parent in (old["parents"] or {}).items()}
+    changed = configs.differences(old, plan.identity())
+    return (artifact, []) if not changed else (None, changed)
+
+
+@contextlib.contextmanager
+def publish(out: Path, plan: Plan) -> Iterator[Work]:
+    """The work folder of a stage. Left without an exception it is published; otherwise it stays for the next try.
+
+    A work folder left by another plan is cleared (its checkpoint would belong to another run).
+    """
+    out = Path(out)
+    work = out.parent / f".{out.name}.work"
+    identity = json.dumps(plan.identity(), sort_keys=True, ensure_ascii=False)
+    stamp = work / "plan.json"
+    if work.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != identity):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    if not stamp.is_file():
+        write_atomic(stamp, identity)
+    state = Work(work, {})
+    started = time.monotonic()
+    before = _seconds_spent(work)
+    try:
+        yield state
+    except OSError as error:
+        if error.errno == 28:
+            raise UserError(f"{work}: the disk is full; free some space and run the same command again") from error
+        raise
+    finally:
+        if work.exists():
+            with contextlib.suppress(OSError):
+                (work / "seconds").write_text(f"{before + time.monotonic() - started:.3f}")
+    seconds = _seconds_spent(work)
+    for leftover in (stamp, work / "seconds"):
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
+    manifest = {
+        **plan.identity(),
+        "parents": {n: {"hash": p.hash, "path": os.path.relpath(p.path, out.parent)} for n, p in plan.parents.items()},
+        "hash": content_hash(work),
+        "metrics": state.metrics,
+        "seconds": round(seconds, 3),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+    write_atomic(work / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True))
+    _sync(work)
+    if out.exists():
+        old = out.parent / f".{out.name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+        work.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        work.rename(out)
+    _sync_folder(out.parent)
+
+
+def _seconds_spent(work: Path) -> float:
+    file = work / "seconds"
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("kaiwa", *LIBRARIES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes a small text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as f:
+                os.fsync(f.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """One process at a time in a build folder. The lock goes with the process, however it ends."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            f.seek(0)
+            raise UserError(
+                f"{folder}: process {f.read().strip() or '?'} is working here; wait for it, stop it, or use --out"
+            ) from None
+        f.truncate(0)
+        f.write(str(os.getpid()))
+        f.flush()
+        yield

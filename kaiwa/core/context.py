@@ -1,0 +1,43 @@
+"""The context a stage runs in: who we are among the processes, on what machine, how to tell, and the wish to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kaiwa.core.errors import Stopped
+from kaiwa.core.metrics import MetricsLog
+
+
+@dataclass(slots=True)
+class Progress:
+    """Told to `show` as a stage goes: `done` of `total` units, and a short text ("loss 2.31")."""
+
+    stage: str
+    done: int
+    total: int
+    text: str = ""
+    tokens_per_second: float = 0.0
+
+
+@dataclass(slots=True)
+class Context:
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    device: str = "cpu"
+    threads: int = 0  # 0: as many as the machine has
+    show: Callable[[Progress], None] = field(default=lambda progress: None)
+    say: Callable[[str], None] = field(default=lambda line: None)  # one line a person should read
+    stop: Callable[[], bool] = field(default=lambda: False)
+    logs: Path | None = None  # folder of the metrics logs; None: nowhere
+    checkpoint_seconds: float = 30.0  # at most this much work is lost to a kill
+
+    def metrics(self, stage: str) -> MetricsLog:
+        return MetricsLog(self.logs / f"{stage}.jsonl" if self.logs is not None else None)
+
+    def check_stop(self) -> None:
+        """Raises Stopped if the person asked for it (call where the state is saved or cheap to lose)."""
+        if self.stop():
+            raise Stopped

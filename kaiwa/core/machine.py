@@ -1,0 +1,60 @@
+"""What this machine can do, found by asking it. torch is imported only when a question needs it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import resource
+import shutil
+import sys
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@functools.cache
+def has_bf16_products() -> bool:
+    """Whether the CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    import torch
+
+    if os.environ.get("ATEN_CPU_CAPABILITY") == "default" or "ONEDNN_MAX_CPU_ISA" in os.environ:
+        isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+        if os.environ.get("ATEN_CPU_CAPABILITY") == "default" or "BF16" not in isa:
+            return False
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+
+
+@functools.cache
+def has_int4_kernel() -> bool:
+    """Whether torch's 4-bit CPU product is fast here: it needs AVX-512 (70 times slower without)."""
+    import torch
+
+    return hasattr(torch, "_weight_int4pack_mm_for_cpu") and "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether torch.compile can build its kernels (a C++ compiler is on the path)."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "c++", "clang++"))
+
+
+def describe() -> str:
+    """One line for reports: processor, cores, what it can do."""
+    name = "unknown processor"
+    try:
+        with open("/proc/cpuinfo") as f:
+            name = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), name)
+    except OSError:
+        import platform
+
+        name = platform.processor() or name
+    return f"{name}, {cores()} cores"

@@ -1,0 +1,53 @@
+"""Metrics: named scalars, one JSON object a line, appended and flushed; the terminal and the pages tail the file.
+
+A resumed stage goes back to its checkpoint's step, so lines past that step are cut off before it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Appends {"step", "time", **scalars} to a JSONL file (or nowhere, with path None) and tells `listen`."""
+
+    def __init__(self, path: Path | None = None, listen: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        self.path = path
+        self.listen = listen
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def log(self, step: int, **scalars: float | int | str) -> None:
+        row: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
+        for name, value in scalars.items():
+            row[name] = value if not isinstance(value, float) or math.isfinite(value) else None
+        if self.path is not None:
+            with open(self.path, "a", encoding="utf-8") as f:
+                f.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self.listen is not None:
+            self.listen(row)
+
+    def cut(self, step: int) -> None:
+        """Forgets every row at or after `step`."""
+        if self.path is None or not self.path.is_file():
+            return
+        kept = [row for row in read_metrics(self.path) if row["step"] < step]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        self.path.write_text(text, encoding="utf-8")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log; a half-written last line is left out."""
+    rows = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return rows
