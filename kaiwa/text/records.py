@@ -115,7 +115,7 @@ def conversation(value: Any) -> Conversation:
         if not isinstance(item, dict) or not isinstance(item.get("role"), str):
             raise UserError('each message needs "role" and "content"')
         if not isinstance(item.get("content"), str):
-            raise UserError(f'the content of a {item["role"]!r} message must be a string')
+            raise UserError(f"the content of a {item['role']!r} message must be a string")
         messages.append(Message(item["role"], item["content"]))
     return tuple(messages)
 
