@@ -1,1 +1,1 @@
-"""What every room stands on: configuration, artifacts, context, metrics, randomness, errors. Knows nothing of language."""
+"""What every room stands on: configuration, artifacts, context, metrics, rng, errors."""

@@ -18,7 +18,7 @@ from kaiwa.corpus.language import KANA
 
 Filter = Callable[[str, str, Filters], str | None]  # (text, language, limits) -> reason or None
 NO_SPACES = frozenset({"ja", "zh", "th"})
-STOP_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with", "is", "are", "was", "in", "it", "for", "on", "as", "this", "a", "an"])
+STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with", "is", "are", "was", "in", "it", "for"})
 WORD = re.compile(r"\w+")
 SPACE = re.compile(r"\s+")
 LONG_ENOUGH = 50  # words from which on stop words are expected

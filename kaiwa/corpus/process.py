@@ -1,4 +1,4 @@
-"""What is done to each document, in batches that any number of processes share: extract, repair, identify, filter, sign.
+"""What is done to each document, in batches that processes share: extract, repair, identify, filter, sign.
 
 A batch goes in and comes out in order, and nothing in here depends on another document, so the result is the same for
 one process and for many.

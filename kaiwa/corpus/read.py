@@ -136,7 +136,7 @@ def decode(data: bytes, where: str, problems: Problems) -> str:
 
 
 def split_text(text: str, size: int) -> list[str]:
-    """A long text cut at paragraph ends (or line ends, without paragraphs) into documents of about `size` characters."""
+    """A long text cut at paragraph ends (line ends, without paragraphs) into documents of about `size` characters."""
     if len(text) <= 2 * size:
         return [text]
     parts = re.split(r"(?<=\n)(?=\s*\n)", text)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import cores
@@ -79,7 +79,7 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
             dropped=len(dropped),
             seconds=round(time.monotonic() - started, 3),
         )
-    return Artifact(out, json.loads((out / "kaiwa.json").read_text(encoding="utf-8")))
+    return open_artifact(out, "corpus")
 
 
 def fingerprint(source: Source) -> Artifact:
