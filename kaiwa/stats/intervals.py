@@ -91,7 +91,7 @@ def difference_paired(both: int, first: int, second: int, neither: int, level: f
     product = (both + first) * (second + neither) * (both + second) * (first + neither)
     phi = 0.0
     if product:
-        numerator = both * neither - first * second
+        numerator = float(both * neither - first * second)
         if numerator > 0:  # Edwards' continuity correction, as Newcombe has it
             numerator = max(numerator - n / 2, 0)
         phi = numerator / math.sqrt(product)
@@ -144,4 +144,4 @@ def _by_cluster(
     number: dict[object, int] = {}
     index = np.array([number.setdefault(c, len(number)) for c in clusters], dtype=np.int64)
     k = len(number)
-    return np.bincount(index, weights=x, minlength=k), np.bincount(index, minlength=k).astype(np.float64)
+    return np.bincount(index, weights=x, minlength=k).astype(np.float64), np.bincount(index, minlength=k).astype(np.float64)

@@ -46,7 +46,7 @@ def win_rate(
         all_, decided = wilson(wins + ties / 2, len(sign), level), wilson(wins, wins + losses, level)
     else:
         all_ = bootstrap((sign + 1) / 2, clusters, level, seed=seed)
-        keep = np.flatnonzero(sign)
+        keep = np.flatnonzero(sign).tolist()
         decided = bootstrap((sign[keep] + 1) / 2, [clusters[i] for i in keep], level, seed=seed)
     return WinRate(all_, decided, wins, ties, losses)
 
@@ -84,7 +84,7 @@ def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: 
     observed = abs(d.sum()) * (1 - 1e-12)  # sums of the same numbers in another order are equal
     if n <= EXACT_UP_TO:
         patterns = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
-        return float((np.abs((1 - 2 * patterns) @ d) >= observed).mean())
+        return int((np.abs((1 - 2 * patterns) @ d) >= observed).sum()) / len(patterns)
     rng = np.random.default_rng(seed)
     hits = 0
     for start in range(0, resamples, 1000):
