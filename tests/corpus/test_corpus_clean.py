@@ -72,7 +72,8 @@ def test_each_filter_gives_its_reason(text: str, language: str, kind: str, reaso
 
 def test_main_text_leaves_the_menu() -> None:
     body = "".join(f"<p>{line} and it was a good day for everyone there.</p>" for line in ENGLISH.splitlines())
-    page = f"<html><body><nav><a href=/>Home</a><a href=/x>Log in</a></nav><article><h1>Bread</h1>{body}</article></body></html>"
+    nav = "<nav><a href=/>Home</a><a href=/x>Log in</a></nav>"
+    page = f"<html><body>{nav}<article><h1>Bread</h1>{body}</article></body></html>"
     text = main_text(page.encode())
     assert "gets up at four" in text
     assert "Log in" not in text
