@@ -1,0 +1,98 @@
+"""The corpus card: what came in, what stayed, what was dropped and why. card.json for programs, card.md for people."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kaiwa.corpus.config import CorpusConfig
+from kaiwa.text.records import Document
+
+
+def n_bytes(documents: Sequence[Document]) -> int:
+    """UTF-8 bytes of the texts."""
+    return sum(len(d.text.encode("utf-8")) for d in documents)
+
+
+def make_card(
+    config: CorpusConfig,
+    splits: Mapping[str, Sequence[Document]],
+    dropped: Sequence[tuple[Document, str]],
+    repaired: Mapping[str, int],
+    problems: Mapping[str, int],
+) -> dict[str, Any]:
+    """Counts by source, language, reason; the mixture: each source's share, and how often one pass repeats it."""
+    train, validation = splits["train"], splits["validation"]
+    total = n_bytes(train)
+    sources = {}
+    weights = sum(s.weight for s in config.sources)
+    for source in config.sources:
+        mine = [d for d in train if d.source == source.name]
+        held = [d for d in validation if d.source == source.name]
+        reasons = Counter(reason for d, reason in dropped if d.source == source.name)
+        size = n_bytes(mine)
+        share = source.weight / weights if weights else size / max(1, total)
+        sources[source.name] = {
+            "path": source.path,
+            "kind": source.kind,
+            "trusted": source.trusted,
+            "documents": len(mine) + len(held) + sum(reasons.values()),
+            "train_documents": len(mine),
+            "train_bytes": size,
+            "validation_documents": len(held),
+            "validation_bytes": n_bytes(held),
+            "dropped": dict(sorted(reasons.items())),
+            "repaired": repaired.get(source.name, 0),
+            "weight": source.weight,
+            "mix_share": round(share, 6),
+            "mix_repeats": round(share * total / size, 4) if size else 0.0,
+        }
+    languages = {}
+    for language in sorted({d.language for d in train}):
+        mine = [d for d in train if d.language == language]
+        languages[language] = {"documents": len(mine), "bytes": n_bytes(mine)}
+    return {
+        "documents": {"train": len(train), "validation": len(validation), "dropped": len(dropped)},
+        "bytes": {"train": total, "validation": n_bytes(validation)},
+        "sources": sources,
+        "languages": languages,
+        "reasons": dict(sorted(Counter(reason for _, reason in dropped).items())),
+        "problems": dict(sorted(problems.items())),
+        "python": platform.python_version() if any(s.path.startswith("builtin:") for s in config.sources) else "",
+    }
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The card as a page."""
+    documents, size = card["documents"], card["bytes"]
+    lines = [
+        "# Corpus card",
+        "",
+        f"{documents['train']:,} documents ({size['train']:,} bytes) to train on, {documents['validation']:,} "
+        f"({size['validation']:,} bytes) held out, {documents['dropped']:,} dropped (`dropped.parquet`).",
+        "",
+        "| source | from | read | train | bytes | held out | dropped | repaired | share of the mix | repeats |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, s in card["sources"].items():
+        lines.append(
+            f"| {name}{' (trusted)' if s['trusted'] else ''} | `{s['path']}` | {s['documents']:,} "
+            f"| {s['train_documents']:,} | {s['train_bytes']:,} | {s['validation_documents']:,} "
+            f"| {sum(s['dropped'].values()):,} | {s['repaired']:,} | {s['mix_share']:.1%} | {s['mix_repeats']:.2f} |"
+        )
+    lines += ["", "| language | documents | bytes |", "|---|---:|---:|"]
+    lines += [f"| {name} | {v['documents']:,} | {v['bytes']:,} |" for name, v in card["languages"].items()]
+    if card["reasons"]:
+        lines += ["", "| dropped because | documents |", "|---|---:|"]
+        lines += [f"| {reason} | {n:,} |" for reason, n in card["reasons"].items()]
+    if card["problems"]:
+        lines += ["", "| could not be read | places |", "|---|---:|"]
+        lines += [f"| {kind} | {n:,} |" for kind, n in card["problems"].items()]
+    trusted = [name for name, s in card["sources"].items() if s["trusted"]]
+    if trusted:
+        lines += ["", f"Trusted sources ({', '.join(trusted)}) skip repair, filters and the near-duplicate search."]
+    if card["python"]:
+        lines += ["", f"The built-in sources are those of Python {card['python']}."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,49 @@
+"""HTML to its main text, and Unicode repaired.
+
+Extraction is trafilatura's (precision over recall: menus and footers cost a language model more than a lost caption).
+Repair is ftfy's, restricted to what is certainly an accident: mojibake, terminal escapes, control characters, HTML
+entities in plain text. Quotation marks, ligatures and full-width letters stay as written; the form is NFC.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from typing import Any
+
+
+def main_text(html: bytes) -> str:
+    """The main text of a page, paragraphs on lines of their own; "" where there is none."""
+    import trafilatura
+
+    text = trafilatura.extract(html, include_comments=False, include_tables=True, favor_precision=True)
+    return text or ""
+
+
+@functools.cache
+def _ftfy() -> Any:
+    import ftfy
+
+    config = ftfy.TextFixerConfig(
+        uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False, normalization="NFC", explain=False
+    )
+    return ftfy, config
+
+
+def repair(text: str) -> str:
+    """The text with Unicode accidents mended and in NFC; lines end in \\n without trailing blanks."""
+    ftfy, config = _ftfy()
+    return tidy(ftfy.fix_text(text, config))
+
+
+def tidy(text: str) -> str:
+    """NFC, \\n line ends, no NUL, no blanks at line ends, no empty lines around: what trusted text gets, too."""
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if any(blank in text for blank in (" \n", "\t\n", "\u3000\n")):
+        text = "\n".join(line.rstrip() for line in text.split("\n"))
+    return text.strip("\n").rstrip()

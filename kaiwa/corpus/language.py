@@ -1,0 +1,35 @@
+"""Which language a text is in: py3langid (a naive Bayes over byte n-grams), restricted to languages we may meet.
+
+The restriction is the point: over all 140 languages a short English text is often called Latin or Luxembourgish.
+Japanese is decided before that by its kana, which no other language has.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+
+COMMON = ("en", "ja", "zh", "ko", "de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "ar", "vi", "an", "ca")
+KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
+SAMPLE = 4000  # characters looked at; more does not change the answer
+
+
+@functools.lru_cache(maxsize=1)  # the restriction is the module's own state: one at a time
+def _classifier(languages: tuple[str, ...]) -> Callable[[str], tuple[str, float]]:
+    import py3langid
+
+    py3langid.set_languages(list(languages))
+    return py3langid.classify  # type: ignore[no-any-return]
+
+
+def identify(text: str, wanted: tuple[str, ...]) -> str:
+    """The ISO 639-1 code of a text, among `wanted` and the common ones. "und" for text without letters."""
+    sample = text[:SAMPLE]
+    if not any(c.isalpha() for c in sample):
+        return "und"
+    if len(KANA.findall(sample)) >= max(1, 0.05 * len(sample)):
+        return "ja"
+    known = tuple(dict.fromkeys((*(w for w in wanted if len(w) == 2), *COMMON)))
+    language, _ = _classifier(known)(sample)
+    return language

@@ -1,0 +1,130 @@
+"""What is done to each document, in batches that processes share: extract, repair, identify, filter, sign.
+
+A batch goes in and comes out in order, and nothing in here depends on another document, so the result is the same for
+one process and for many.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaiwa.corpus import dedup
+from kaiwa.corpus.builtin import docstrings
+from kaiwa.corpus.config import CorpusConfig, Source
+from kaiwa.corpus.extract import main_text, repair, tidy
+from kaiwa.corpus.filters import reason_to_drop
+from kaiwa.corpus.language import identify
+from kaiwa.corpus.raw import Raw
+from kaiwa.text.records import Document
+
+BATCH_BYTES = 1 << 18
+AHEAD = 3  # batches in flight for each process
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A document after cleaning. `reason` is "" if it is kept; a signature only if near duplicates are looked for."""
+
+    document: Document
+    reason: str = ""
+    repaired: bool = False
+    key: bytes = b""
+    signature: NDArray[np.uint32] | None = None
+
+
+def clean_batch(batch: list[Raw], source: Source, config: CorpusConfig) -> list[Cleaned]:
+    """The documents of a batch, in order. One page of docstrings becomes several, a page without main text none."""
+    return [cleaned for raw in batch for part in _parts(raw) for cleaned in [_clean(*part, raw, source, config)]]
+
+
+def _parts(raw: Raw) -> list[tuple[str, str]]:
+    if raw.media == "html":
+        body = raw.text if isinstance(raw.text, bytes) else raw.text.encode()
+        return [(raw.id, main_text(body))]
+    assert isinstance(raw.text, str)
+    if raw.media == "docstrings":
+        return [(raw.id + suffix, text) for suffix, text in docstrings(raw.text, raw.id.partition("/")[2])]
+    return [(raw.id, raw.text)]
+
+
+def _clean(id: str, text: str, raw: Raw, source: Source, config: CorpusConfig) -> Cleaned:
+    code = source.kind == "code"
+    bare = tidy(text)
+    clean = bare if source.trusted or code else repair(text)
+    language = source.language or raw.language or ("code" if code else identify(clean, config.languages))
+    document = Document(text=clean, source=source.name, language=language, id=id, meta=raw.meta)
+    repaired = clean != bare
+    if not clean:
+        return Cleaned(document, "no_main_text" if raw.media == "html" else "empty")
+    if not source.trusted:
+        if config.languages and language not in config.languages and not code:
+            return Cleaned(document, "language", repaired)
+        reason = reason_to_drop(clean, language, source.kind, config.filters)
+        if reason is not None:
+            return Cleaned(document, reason, repaired)
+    signature = None
+    if config.dedup.near and not source.trusted:
+        signature = dedup.signature(dedup.shingles(clean, language, config.dedup), config.dedup)
+    return Cleaned(document, "", repaired, dedup.exact_key(clean), signature)
+
+
+def batches(raws: Iterable[Raw]) -> Iterator[list[Raw]]:
+    """Runs of documents of about BATCH_BYTES."""
+    batch: list[Raw] = []
+    size = 0
+    for raw in raws:
+        batch.append(raw)
+        size += len(raw.text)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def clean_all(
+    raws: Iterable[Raw], source: Source, config: CorpusConfig, pool: ProcessPoolExecutor | None, workers: int
+) -> Iterator[list[Cleaned]]:
+    """Cleaned batches in the order of `raws`; stops reading as soon as the caller stops asking."""
+    if pool is None:
+        for batch in batches(raws):
+            yield clean_batch(batch, source, config)
+        return
+    flight: deque[Future[list[Cleaned]]] = deque()
+    try:
+        for batch in batches(raws):
+            flight.append(pool.submit(clean_batch, batch, source, config))
+            if len(flight) > AHEAD * workers:
+                yield flight.popleft().result()
+        while flight:
+            yield flight.popleft().result()
+    finally:
+        for future in flight:
+            future.cancel()
+
+
+def open_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool whose processes end with us, even if we are killed. Spawned, since a fork would copy running threads."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

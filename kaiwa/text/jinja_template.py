@@ -1,0 +1,158 @@
+"""Chat templates of other models: Jinja2 in a sandbox, with limits, and without letting content become special tokens.
+
+A template comes from a file someone downloaded, so it is untrusted code: ImmutableSandboxedEnvironment (no attribute
+access to internals, no mutation), bounded `range`, and an output limit. Names follow transformers'
+`apply_chat_template`: messages, add_generation_prompt, bos_token, eos_token, raise_exception, strftime_now, tojson.
+
+How content stays content: before rendering, each special token's text within a message gets a noncharacter (U+FDD0)
+after its first character. What the template itself wrote is still intact, so splitting there finds exactly the
+template's specials; then the noncharacter is taken out again.
+
+How the mask is found: the conversation up to an assistant's turn is rendered with the generation prompt, and again
+with the turn. What the second adds to the first is that turn: learned up to its first special token, which ends it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.text.records import Conversation, Message
+from kaiwa.text.template import Piece
+
+MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
+MAX_TEMPLATE = 1 << 16  # characters
+MAX_OUTPUT = 1 << 22
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(template: str) -> Any:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    if len(template) > MAX_TEMPLATE:
+        raise UserError(f"the chat template has {len(template):,} characters; at most {MAX_TEMPLATE:,} are read")
+
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def tojson(value: Any, indent: int | None = None) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = time.strftime
+    try:
+        return environment.from_string(template)
+    except jinja2.TemplateError as error:
+        raise UserError(f"the chat template is no valid Jinja ({error})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class JinjaTemplate:
+    """A template with what it needs of its tokenizer: the texts of the special tokens."""
+
+    source: str
+    specials: tuple[str, ...] = ()
+    bos_token: str = ""
+    eos_token: str = ""
+
+
+def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
+    """The template's output as one string. UserError when the template fails, or writes too much."""
+    import jinja2
+
+    names = {
+        "messages": [m.to_json() for m in conversation],
+        "add_generation_prompt": add_generation_prompt,
+        "bos_token": template.bos_token,
+        "eos_token": template.eos_token,
+        "tools": None,
+    }
+    parts: list[str] = []
+    size = 0
+    compiled = _compile(template.source)
+    try:
+        for part in compiled.generate(**names):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_OUTPUT:
+                break
+    except (jinja2.TemplateError, TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"the chat template refuses these messages ({error})") from None
+    if size > MAX_OUTPUT:
+        raise UserError(f"the chat template writes more than {MAX_OUTPUT:,} characters; shorten the messages")
+    return "".join(parts)
+
+
+def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[Piece]:
+    """The layout of a conversation by any template, with the assistant's turns marked to be learned."""
+    guarded = tuple(Message(m.role, _guard(m.content, template.specials)) for m in conversation)
+    whole = render_text(template, guarded, add_generation_prompt)
+    found: list[Piece] = []
+    position = 0
+    for start, end in _assistant_spans(template, guarded, whole):
+        found += _split(whole[position:start], template.specials)
+        found += _learned(_split(whole[start:end], template.specials))
+        position = end
+    return found + _split(whole[position:], template.specials)
+
+
+def _assistant_spans(template: JinjaTemplate, conversation: Conversation, whole: str) -> list[tuple[int, int]]:
+    """(start, end) of what each assistant turn adds to the text. Empty where a template rewrites earlier turns."""
+    spans = []
+    for i, message in enumerate(conversation):
+        if message.role != "assistant" or i == 0:
+            continue
+        before = render_text(template, conversation[:i], True)
+        after = render_text(template, conversation[: i + 1], False)
+        if after.startswith(before) and whole.startswith(after):
+            spans.append((len(before), len(after)))
+    return spans
+
+
+def _guard(content: str, specials: tuple[str, ...]) -> str:
+    content = content.replace(MARK, "\ufffd")
+    pattern = _pattern(specials)
+    return pattern.sub(lambda m: m.group()[0] + MARK + m.group()[1:], content) if pattern else content
+
+
+def _split(text: str, specials: tuple[str, ...]) -> list[Piece]:
+    pattern = _pattern(specials)
+    if pattern is None:
+        return [Piece(text.replace(MARK, ""))] if text else []
+    found: list[Piece] = []
+    position = 0
+    for match in pattern.finditer(text):
+        if match.start() > position:
+            found.append(Piece(text[position : match.start()].replace(MARK, "")))
+        found.append(Piece(match.group(), special=True))
+        position = match.end()
+    if position < len(text):
+        found.append(Piece(text[position:].replace(MARK, "")))
+    return found
+
+
+def _learned(turn: Sequence[Piece]) -> list[Piece]:
+    """A turn's pieces with those up to its first special token marked."""
+    found = []
+    open = True
+    for piece in turn:
+        found.append(Piece(piece.text, piece.special, learn=open))
+        open = open and not piece.special
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str] | None:
+    ordered = sorted((n for n in names if n), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None

@@ -1,0 +1,136 @@
+"""Chat template: a conversation to token ids and the mask of what the assistant said.
+
+ChatML, kaiwa's own layout, written as one turn a message:
+
+    <|im_start|>role\\ncontent<|im_end|>\\n
+
+The mask is 1 exactly on the assistant's content tokens and on the end token that closes them: the tokens a model has
+to produce by itself, hence those that SFT's loss counts. What a user writes never becomes a special token: specials
+are put in as ids, and content is encoded as plain text, `<|im_end|>` included.
+
+Departure from rendering to one string and encoding that: the assistant's content is encoded apart from the turn's
+header, in history as in training, because generation also begins there. It differs from the joint encoding only for
+content that begins with white space. Other templates (a model read from elsewhere) go through `jinja_template`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kaiwa.core.errors import UserError
+from kaiwa.text.records import Conversation, Message
+
+END_OF_TEXT = "<|endoftext|>"
+START = "<|im_start|>"
+END = "<|im_end|>"
+PAD = "<|pad|>"
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+class Encoder(Protocol):
+    """What a template needs of a tokenizer. `encode_batch` never turns text into special tokens."""
+
+    @property
+    def specials(self) -> Mapping[str, int]: ...
+    @property
+    def chat_template(self) -> str | None: ...
+    @property
+    def eos_token(self) -> str: ...
+    @property
+    def bos_token(self) -> str: ...  # "" where there is none
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a rendered conversation: text to encode, or the special token of that text. `learn`: mask 1."""
+
+    text: str
+    special: bool = False
+    learn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """`ids` and `mask` are of equal length; mask[i] is 1 where token i is the assistant's own."""
+
+    ids: list[int]
+    mask: list[int]
+
+
+def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> Rendered:
+    """Token ids and loss mask of a conversation, ready to train on or (with the prompt) to be continued.
+
+    UserError when the tokenizer has no chat template, or its template fails or is too long.
+    """
+    return render_batch(tokenizer, [conversation], add_generation_prompt)[0]
+
+
+def render_batch(
+    tokenizer: Encoder, conversations: Sequence[Conversation], add_generation_prompt: bool = False
+) -> list[Rendered]:
+    """`render` of many conversations at once; the texts of all go through the tokenizer in one batch."""
+    layouts = [pieces(tokenizer, conversation, add_generation_prompt) for conversation in conversations]
+    texts = [p.text for layout in layouts for p in layout if not p.special]
+    encoded = iter(tokenizer.encode_batch(texts))
+    rendered = []
+    for layout in layouts:
+        ids: list[int] = []
+        mask: list[int] = []
+        for piece in layout:
+            new = [tokenizer.specials[piece.text]] if piece.special else next(encoded)
+            ids += new
+            mask += [int(piece.learn)] * len(new)
+        rendered.append(Rendered(ids, mask))
+    return rendered
+
+
+def pieces(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> list[Piece]:
+    """The layout of a conversation before encoding, by the tokenizer's own template."""
+    if tokenizer.chat_template is None:
+        raise UserError("this tokenizer has no chat template, so it can continue text but not a conversation")
+    if tokenizer.chat_template == CHATML:
+        return chatml_pieces(conversation, add_generation_prompt)
+    from kaiwa.text.jinja_template import JinjaTemplate, jinja_pieces
+
+    template = JinjaTemplate(
+        tokenizer.chat_template, tuple(tokenizer.specials), tokenizer.bos_token, tokenizer.eos_token
+    )
+    return jinja_pieces(template, conversation, add_generation_prompt)
+
+
+def chatml_pieces(conversation: Conversation, add_generation_prompt: bool = False) -> list[Piece]:
+    """The fast path: our own ChatML without Jinja."""
+    found: list[Piece] = []
+    for message in conversation:
+        found.append(Piece(START, special=True))
+        if message.role == "assistant":
+            found += [
+                Piece("assistant\n"),
+                Piece(message.content, learn=True),
+                Piece(END, special=True, learn=True),
+            ]
+        else:
+            found += [Piece(f"{message.role}\n{message.content}"), Piece(END, special=True)]
+        found.append(Piece("\n"))
+    if add_generation_prompt:
+        found += [Piece(START, special=True), Piece("assistant\n")]
+    return found
+
+
+def plain_text(conversation: Conversation) -> str:
+    """The conversation as ChatML text, for people and for counting bytes; not to be encoded."""
+    return "".join(p.text for p in chatml_pieces(conversation))
+
+
+def user(text: str) -> Conversation:
+    """A conversation of one user message."""
+    return (Message("user", text),)

@@ -1,0 +1,27 @@
+"""GPT-2's byte alphabet: the 256 bytes as 256 printable characters, so that BPE can work on strings.
+
+Radford et al. 2019 (`bytes_to_unicode`): printable Latin-1 characters stand for themselves, the others for U+0100 on.
+"""
+
+from __future__ import annotations
+
+import functools
+
+
+@functools.cache
+def byte_of_char() -> dict[str, int]:
+    """The byte that each of the 256 characters stands for."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {chr(b): b for b in printable}
+    rest = [b for b in range(256) if b not in set(printable)]
+    table.update({chr(256 + n): b for n, b in enumerate(rest)})
+    return table
+
+
+def token_bytes(token: str) -> bytes:
+    """The bytes of a byte-level token; a token with characters outside the alphabet is taken as plain text."""
+    table = byte_of_char()
+    try:
+        return bytes(table[c] for c in token)
+    except KeyError:
+        return token.encode("utf-8")

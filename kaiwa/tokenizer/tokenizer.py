@@ -1,0 +1,255 @@
+"""Text to token ids and back: one byte-level BPE tokenizer, ours or read from elsewhere.
+
+Special tokens are never made from text: `encode` treats "<|im_end|>" in a message as eleven or so ordinary characters,
+so nobody can end a turn, or open the system's, by writing its name. The chat template puts specials in as ids.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.text.template import END, END_OF_TEXT, PAD
+from kaiwa.tokenizer.alphabet import byte_of_char, token_bytes
+
+# Pre-tokenizers by the name that GGUF files use (tokenizer.ggml.pre), as Hugging Face's own tokenizer.json has them.
+PRE_REGEX = {
+    "qwen2": (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+    "llama-bpe": (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+}
+PRE_NAMES = ("gpt-2", "smollm", *PRE_REGEX)
+
+
+class Tokenizer:
+    """A byte-level BPE tokenizer. Build it with `load`, `from_file` or `from_vocab_merges`."""
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        chat_template: str | None,
+        eos_token: str,
+        pad_token: str,
+        bos_token: str = "",
+        document_end: str = "",
+    ) -> None:
+        """`inner` is a tokenizers.Tokenizer. UserError when a named token is not in the vocabulary."""
+        self.inner = inner
+        inner.encode_special_tokens = True  # special tokens in text stay text
+        inner.no_padding()
+        inner.no_truncation()
+        added = inner.get_added_tokens_decoder()
+        self._specials = {token.content: id for id, token in sorted(added.items()) if token.special}
+        self.chat_template = chat_template
+        self.eos_token, self.pad_token, self.bos_token = eos_token, pad_token, bos_token
+        for role, name in (("eos", eos_token), ("pad", pad_token), ("bos", bos_token)):
+            if name and name not in self._specials:
+                there = did_you_mean(name, self._specials) if self._specials else ""
+                raise UserError(f"the tokenizer's {role} token {name!r} is not one of its special tokens{there}")
+        self.document_end = document_end or (END_OF_TEXT if END_OF_TEXT in self._specials else eos_token)
+        self._bytes = self._byte_table()
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokenizer:
+        """The tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json)."""
+        folder = Path(folder)
+        file = folder / "tokenizer_config.json"
+        settings = _read_json(file) if file.is_file() else {}
+        template = settings.get("chat_template")
+        if template is None and (folder / "chat_template.jinja").is_file():
+            template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        if isinstance(template, list):  # several named templates
+            template = next((t["template"] for t in template if t.get("name") == "default"), None)
+        return cls._open(folder / "tokenizer.json", settings, template)
+
+    @classmethod
+    def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
+        """The tokenizer of one tokenizer.json; eos and pad are ChatML's where it has them, else <|endoftext|>."""
+        return cls._open(Path(path), {}, chat_template)
+
+    @classmethod
+    def _open(cls, path: Path, settings: Mapping[str, Any], chat_template: str | None) -> Tokenizer:
+        import tokenizers
+
+        if not path.is_file():
+            raise UserError(f"{path}: missing; a tokenizer folder has tokenizer.json in it")
+        kind = _read_json(path).get("model", {}).get("type")
+        if kind != "BPE":
+            raise UserError(f"{path}: a {kind} tokenizer; only byte-level BPE is read")
+        inner = tokenizers.Tokenizer.from_file(str(path))
+        names = {t.content for t in inner.get_added_tokens_decoder().values() if t.special}
+        eos = _token_text(settings.get("eos_token")) or next((n for n in (END, END_OF_TEXT, "</s>") if n in names), "")
+        if not eos:
+            raise UserError(f"{path}: no end token; tokenizer_config.json must name an eos_token")
+        return cls(
+            inner,
+            chat_template=chat_template,
+            eos_token=eos,
+            pad_token=_token_text(settings.get("pad_token")) or (PAD if PAD in names else eos),
+            bos_token=_token_text(settings.get("bos_token")),
+        )
+
+    @classmethod
+    def from_vocab_merges(
+        cls,
+        vocab: Sequence[str],
+        merges: Sequence[str | tuple[str, str]],
+        *,
+        special_tokens: Sequence[str],
+        pre: str = "gpt-2",
+        chat_template: str | None = None,
+        eos_token: str = "",
+        pad_token: str = "",
+        bos_token: str = "",
+    ) -> Tokenizer:
+        """A tokenizer from lists, as a GGUF file holds them (tokenizer.ggml.tokens, .merges, .pre).
+
+        vocab[i] is token i in GPT-2's byte alphabet; a merge is "a b" or (a, b). `pre` is one of PRE_NAMES or a regex.
+        """
+        import tokenizers
+        from tokenizers import decoders, models
+
+        ids = {token: i for i, token in enumerate(vocab)}
+        if len(ids) < len(vocab):
+            raise UserError(f"the vocabulary has {len(vocab)} tokens but only {len(ids)} different ones")
+        missing = [c for c in byte_of_char() if c not in ids]
+        if missing:
+            raise UserError(f"the vocabulary is not byte-level: {len(missing)} of the 256 byte tokens are missing")
+        pairs = [m if isinstance(m, tuple) else (m.split(" ")[0], m.split(" ")[1]) for m in merges]
+        inner = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=pairs, fuse_unk=False, byte_fallback=False))
+        inner.pre_tokenizer = pre_tokenizer(pre)
+        inner.decoder = decoders.ByteLevel()
+        unknown = [t for t in special_tokens if t not in ids]
+        if unknown:
+            raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(vocab)} tokens")
+        inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special_tokens])
+        eos = eos_token or next((n for n in (END, END_OF_TEXT) if n in special_tokens), "")
+        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids run from 0 to vocab_size - 1."""
+        return int(self.inner.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        return MappingProxyType(self._specials)
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends an assistant's turn."""
+        return self._specials[self.eos_token]
+
+    @property
+    def pad_id(self) -> int:
+        """Fills rows. In our own tokenizers never the end token; elsewhere sometimes the same."""
+        return self._specials[self.pad_token]
+
+    @property
+    def bos_id(self) -> int | None:
+        return self._specials[self.bos_token] if self.bos_token else None
+
+    @property
+    def document_end_id(self) -> int:
+        """The token between documents of the pretraining text."""
+        return self._specials[self.document_end]
+
+    def special_id(self, text: str) -> int:
+        """The id of a special token; UserError (with what there is) for another text."""
+        if text not in self._specials:
+            raise UserError(f"{text!r} is not a special token of this tokenizer{did_you_mean(text, self._specials)}")
+        return self._specials[text]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text. Never a special token, whatever the text says."""
+        return list(self.inner.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts, on several threads."""
+        return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The bytes of tokens; special tokens have none."""
+        return b"".join([self._bytes[i] for i in ids])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens. An unfinished character at the end is dropped, broken bytes within become �."""
+        stream = StreamDecoder(self)
+        return "".join([stream.push(i) for i in ids])
+
+    def token_text(self, id: int) -> str:
+        """One token for people to look at: a special token by its name, bytes that are no text as �."""
+        for name, special in self._specials.items():
+            if special == id:
+                return name
+        return self._bytes[id].decode("utf-8", errors="replace")
+
+    def byte_lengths(self) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """How many bytes of text each token stands for, [vocab_size]; what bits per byte divide by."""
+        return np.array([len(b) for b in self._bytes], dtype=np.int32)
+
+    def _byte_table(self) -> list[bytes]:
+        special = set(self._specials.values())
+        added = self.inner.get_added_tokens_decoder()
+        table = [b""] * self.vocab_size
+        for token, id in self.inner.get_vocab(with_added_tokens=True).items():
+            if id < len(table) and id not in special:
+                table[id] = token.encode("utf-8") if id in added else token_bytes(token)
+        return table
+
+
+class StreamDecoder:
+    """Text as its tokens come. Bytes wait until their character is whole; what is unfinished at the end is dropped."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, id: int) -> str:
+        """The characters that this token completes, often one, sometimes none."""
+        return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
+
+
+def pre_tokenizer(pre: str) -> Any:
+    """The pre-tokenizer of a name that GGUF files use, or of a regex (anything with a backslash or a bracket)."""
+    from tokenizers import Regex, pre_tokenizers
+
+    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if pre == "gpt-2":
+        return gpt2
+    if pre == "smollm":
+        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
+    regex = PRE_REGEX.get(pre, pre)
+    if regex == pre and not any(c in pre for c in "\\["):
+        raise UserError(f"pre-tokenizer {pre!r} is unknown{did_you_mean(pre, PRE_NAMES)}")
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), behavior="isolated"), plain])
+
+
+def _token_text(value: Any) -> str:
+    """tokenizer_config.json names a token by its text or by an object that has it."""
+    return str(value.get("content", "")) if isinstance(value, Mapping) else str(value or "")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error}); copy the file again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a JSON object is expected")
+    return value
