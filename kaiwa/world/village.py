@@ -147,9 +147,12 @@ def fresh_name(village: Village, rng: random.Random, language: str, *, pool: str
     return written(village.book.draw(rng, pool=pool), language)
 
 
-def random_names_like(village: Village, rng: random.Random) -> dict[str, Morae]:
-    """A fresh name for every villager: to write documents whose names say nothing, as the tokenizer's training needs."""
-    return {v.id: village.book.draw(rng) for v in village.villagers}
+def random_names_like(village: Village, rng: random.Random, language: str, n: int) -> list[str]:
+    """n fresh names, all different: as many unknown people as one needs beside the villagers."""
+    names: dict[str, None] = {}
+    while len(names) < n:
+        names[fresh_name(village, rng, language)] = None
+    return list(names)
 
 
 def howto_steps(village: Village, howto: str, language: str) -> tuple[str, str, str]:
@@ -168,4 +171,6 @@ def howto_answer(village: Village, howto: str, language: str) -> str:
 
 def is_held_out_sum(a: int, b: int, sign: str) -> bool:
     """A fifth of all sums is asked in tests only (documents work them all out)."""
-    return (a * 31 + b * 17 + (7 if sign == "-" else 0)) % 5 == 0
+    if sign == "+":
+        a, b = max(a, b), min(a, b)
+    return (a + 2 * b + (3 if sign == "-" else 0)) % 5 == 0
