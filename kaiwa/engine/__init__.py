@@ -1,1 +1,1 @@
-"""Inference: requests, scheduler, cache, sampling; one engine for rollouts, evaluation, lab, red team and serving."""
+"""One engine for rollouts, evaluation, lab, red team and serving: requests, scheduler, cache, sampling, models."""
