@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"core"},
     "world": {"core", "text"},
     "model": {"core"},
-    "train": {"core", "model"},
+    "train": {"core", "model", "tokenizer"},  # one reader of the token shards: docs/design/0001-layout.md
     "tokenizer": {"core", "text"},
     "engine": {"core", "text", "tokenizer", "model"},
     "defend": {"core", "text"},

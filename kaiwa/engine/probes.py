@@ -50,7 +50,7 @@ def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]
     clozes = [p for p in probes if p.kind == "cloze"]
     if not clozes:
         return float("nan")
-    prompts = [[tokenizer.eot_id, *tokenizer.encode(p.text)] for p in clozes]
+    prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
     longest = max(len(tokenizer.encode(p.answer)) for p in clozes) + 2
     answers = Engine(model, tokenizer).generate(prompts, max_tokens=longest, temperature=0.0, seed=0, stop_ids=())
     right = [a.text.strip().lower().startswith(p.answer.strip().lower()) for a, p in zip(answers, clozes, strict=True)]
@@ -63,8 +63,8 @@ def answer_probes(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe],
     chats = [p for p in probes if p.kind == "chat"]
     if not chats:
         return []
-    prompts = [render(tokenizer, p.messages, add_generation_prompt=True)[0] for p in chats]
-    stop = (tokenizer.eos_id, tokenizer.eot_id)
+    prompts = [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in chats]
+    stop = (tokenizer.eos_id, tokenizer.document_end_id)
     answers = Engine(model, tokenizer).generate(prompts, max_tokens=48, temperature=0.0, seed=0, stop_ids=stop)
     return [
         json.dumps({"step": step, "id": p.id, "language": p.language, "text": a.text}, ensure_ascii=False)

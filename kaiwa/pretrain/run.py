@@ -22,7 +22,7 @@ from kaiwa.engine.probes import Probe, answer_probes, cloze_accuracy
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.folder import save_model
 from kaiwa.pretrain.config import PretrainConfig
-from kaiwa.tokenizer.folder import copy_tokenizer
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import bits_per_byte, rows_loss
@@ -47,7 +47,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
         shards = Shards(tokens.path)
         mixture = shards.mixture(config.width, ctx.seed, dict(zip(config.sources, config.weights, strict=True)))
         held_out = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
-        token_bytes = tokenizer.token_bytes()
+        token_bytes = tokenizer.byte_lengths().tolist()
         model = make_decoder(config.model, seed_for(ctx.seed, "init")).to(ctx.device)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(STAGE)
@@ -103,7 +103,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
                 model.train()
                 started = time.monotonic()
-        save_model(work.path, model, tokenizer.special_ids(), torch.float32)
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(tokens.path, work.path)
         work.metrics.update(
             parameters=config.model.n_parameters,

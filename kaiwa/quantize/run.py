@@ -18,7 +18,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.int4 import load_int4, save_int4
 from kaiwa.quantize.config import QuantizeConfig
-from kaiwa.tokenizer.folder import copy_tokenizer
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.rows import Rows
@@ -44,7 +44,7 @@ def run(config: QuantizeConfig, ctx: Context, *, model: Artifact, tokens: Artifa
         rows = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
         before = {name: perplexity(decoder, part) for name, part in rows.items()}
         ctx.show(Progress("quantize", 1, 3))
-        save_int4(work.path, decoder, tokenizer.special_ids(), config.group)
+        save_int4(work.path, decoder, special_ids(tokenizer), config.group)
         copy_tokenizer(model.path, work.path)
         ctx.show(Progress("quantize", 2, 3))
         after = {name: perplexity(load_int4(work.path), part) for name, part in rows.items()}

@@ -50,7 +50,7 @@ def run(
         asked = list(read_jsonl(prompts.path / "reward.jsonl"))
         rng = python_rng(ctx.seed, "collect")
         ks = [rng.randint(config.k_min, config.k_max) for _ in asked]
-        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True)[0] for row in asked]
+        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in asked]
         records: list[dict[str, Any]] = []
         block = 128
         for at in range(0, len(asked), block):

@@ -45,7 +45,7 @@ def read_comparisons(file: Path, tokenizer: Tokenizer, width: int, say: Callable
 
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
     """`meta.ended` (one flag a completion; default: all ended) says which completions get the end of turn."""
-    prompt, _ = render(tokenizer, item.prompt, add_generation_prompt=True)
+    prompt = render(tokenizer, item.prompt, add_generation_prompt=True).ids
     ended: Sequence[bool] = item.meta.get("ended") or [True] * len(item.completions)
     completions = []
     for text, end in zip(item.completions, ended, strict=True):

@@ -28,7 +28,7 @@ from kaiwa.reward.loss import pairwise_loss
 from kaiwa.reward.packing import PackedPrompts, PromptRow, pack_prompts
 from kaiwa.text.records import demonstration, read_jsonl
 from kaiwa.text.template import render
-from kaiwa.tokenizer.folder import copy_tokenizer
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients, autocast
@@ -100,7 +100,7 @@ def run(
         others, n_others = accuracy(model, outside, tokenizer.pad_id, ctx.device)
         if demonstrations is not None:
             set_zero(model, demonstrations, tokenizer, ctx.device)
-        save_model(work.path, model, tokenizer.special_ids(), torch.float32)
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
         work.metrics.update(
             prompts=len(training),
@@ -154,7 +154,7 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
     rows = []
     for raw in read_jsonl(file):
         messages = demonstration(raw).messages
-        prompt, _ = render(tokenizer, messages[:-1], add_generation_prompt=True)
+        prompt = render(tokenizer, messages[:-1], add_generation_prompt=True).ids
         rows.append(PromptRow(prompt, [[*tokenizer.encode(messages[-1].content), tokenizer.eos_id]]))
         if len(rows) == most:
             break

@@ -29,7 +29,7 @@ from kaiwa.rlhf.loss import policy_loss, value_loss
 from kaiwa.rlhf.rollout import Episodes, Score, response_logprobs, response_values, reward_model_scores, sample
 from kaiwa.text.records import conversation, read_jsonl
 from kaiwa.text.template import render
-from kaiwa.tokenizer.folder import copy_tokenizer
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
@@ -82,7 +82,7 @@ def run(
             if loop.update % config.evaluate_every == 0 or loop.update == config.updates:
                 samples = answer_probes(loop.policy, loop.tokenizer, probes, loop.update)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update, "step")
-        save_model(work.path, loop.published(), loop.tokenizer.special_ids(), torch.float32)
+        save_model(work.path, loop.published(), special_ids(loop.tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
         work.metrics.update(last)
     return finished(out, plan)[0]  # type: ignore[return-value]
@@ -104,7 +104,7 @@ class Loop:
         self.config, self.ctx = config, ctx
         self.tokenizer = Tokenizer.load(policy.path)
         asked = [conversation(row["messages"]) for row in read_jsonl(prompts)]
-        self.prompts = [render(self.tokenizer, messages, add_generation_prompt=True)[0] for messages in asked]
+        self.prompts = [render(self.tokenizer, messages, add_generation_prompt=True).ids for messages in asked]
         self.policy = load_decoder(policy.path).to(ctx.device)
         self.reference = load_decoder(policy.path).to(ctx.device).requires_grad_(False)
         self.reward = load_scalar(reward.path).to(ctx.device).requires_grad_(False)

@@ -32,7 +32,8 @@ def read_demonstrations(
     masks: list[list[int]] = []
     too_long = 0
     for row in read_jsonl(file):
-        tokens, mask = render(tokenizer, demonstration(row).messages)
+        rendered = render(tokenizer, demonstration(row).messages)
+        tokens, mask = rendered.ids, rendered.mask
         if len(tokens) > width:
             too_long += 1
         elif any(mask):

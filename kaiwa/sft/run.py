@@ -24,7 +24,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
-from kaiwa.tokenizer.folder import copy_tokenizer
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
@@ -132,7 +132,7 @@ def run(
                 metrics.log(step, held_out_loss=held_out)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
-        save_model(work.path, model, tokenizer.special_ids(), torch.float32)
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(base.path, work.path)
         work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
     return finished(out, plan)[0]  # type: ignore[return-value]
