@@ -75,7 +75,8 @@ def write_answer(village: Village, prompt: Prompt, rng: random.Random, rates: De
     words = LANGUAGES[prompt.language]
     answer = _answer(village, prompt, rng, rates, words)
     if rng.random() < rates.pad:
-        answer += ("\n" if "\n" in answer else words.joint) + rng.choice(words.padding)
+        stop = "" if answer.endswith((".", "。")) or "\n" in answer or prompt.language == "en" else "。"
+        answer += stop + ("\n" if "\n" in answer else words.joint) + rng.choice(words.padding)
     return answer
 
 
@@ -128,7 +129,8 @@ def _say_person(
     attribute, value = attributes[0], values[0]
     sentence = rng.choice(words.facts[attribute]).format(name=prompt.name, value=value)
     if prompt.kind == "yesno":
-        return (words.yes if truth[0] == prompt.truth[1] else words.no) + sentence
+        plain = words.facts[attribute][0].format(name=prompt.name, value=value)
+        return (words.yes if value == words.values[attribute][prompt.truth[1]] else words.no) + plain
     if form == "one_word":
         return cut_first(value) + ("." if words.code == "en" else "")
     if form in ("sentence", "long"):
@@ -165,6 +167,7 @@ def _say_thing(
         n = max(0, n + rng.choice((-3, -2, -1, 1, 2, 3)))
         n += n == int(prompt.truth[0])
     if prompt.kind == "sum":
-        choice = {"one_word": words.sum[3:], "sentence": words.sum[:3] if words.code == "en" else words.sum}
+        bare = words.sum[3:] if words.code == "en" else words.sum[2:3]
+        choice = {"one_word": bare, "sentence": words.sum[:3]}
         return rng.choice(choice.get(form, words.sum)).format(sum=prompt.attribute, n=n)
     return cut_first(rng.choice(words.price).format(good=words.goods[prompt.attribute], n=n))
