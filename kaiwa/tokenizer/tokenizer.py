@@ -53,7 +53,7 @@ class Tokenizer:
         inner.no_padding()
         inner.no_truncation()
         added = inner.get_added_tokens_decoder()
-        self._specials = {token.content: id for id, token in sorted(added.items()) if token.special}
+        self._specials: dict[str, int] = {token.content: id for id, token in sorted(added.items()) if token.special}
         self.chat_template = chat_template
         self.eos_token, self.pad_token, self.bos_token = eos_token, pad_token, bos_token
         for role, name in (("eos", eos_token), ("pad", pad_token), ("bos", bos_token)):
@@ -143,7 +143,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Ids run from 0 to vocab_size - 1."""
-        return int(self.inner.get_vocab_size(with_added_tokens=True))
+        return len(self._bytes)
 
     @property
     def specials(self) -> Mapping[str, int]:
@@ -183,8 +183,8 @@ class Tokenizer:
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """The bytes of tokens; special tokens have none."""
-        return b"".join([self._bytes[i] for i in ids])
+        """The bytes of tokens; special tokens, and rows that a model has beyond the vocabulary, have none."""
+        return b"".join([self._bytes[i] for i in ids if i < len(self._bytes)])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens. An unfinished character at the end is dropped, broken bytes within become �."""
@@ -205,9 +205,10 @@ class Tokenizer:
     def _byte_table(self) -> list[bytes]:
         special = set(self._specials.values())
         added = self.inner.get_added_tokens_decoder()
-        table = [b""] * self.vocab_size
-        for token, id in self.inner.get_vocab(with_added_tokens=True).items():
-            if id < len(table) and id not in special:
+        vocab: dict[str, int] = self.inner.get_vocab(with_added_tokens=True)
+        table = [b""] * (max(vocab.values()) + 1)
+        for token, id in vocab.items():
+            if id not in special:
                 table[id] = token.encode("utf-8") if id in added else token_bytes(token)
         return table
 

@@ -1,0 +1,1 @@
+"""Intervals, paired tests, equivalence, power, multiple comparisons: small pure functions over plain arrays."""

@@ -1,0 +1,63 @@
+"""How many prompts are needed: sample size and power of McNemar's test for paired shares.
+
+With p10 the share of items that only the first condition gets right and p01 that of the second, δ = p10 - p01 and
+ψ = p10 + p01 (Connor 1987):
+
+    n = (z_{1-α/2} √ψ + z_{power} √(ψ - δ²))² / δ²
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+from kaiwa.core.errors import UserError
+from kaiwa.stats.intervals import normal_quantile
+
+
+def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95) -> int:
+    """Pairs with which McNemar's test (two-sided, at 1 - level) finds the difference with probability `power`."""
+    discordant, delta = _check(p10, p01)
+    if delta == 0:
+        raise UserError("p10 and p01 are equal: there is no difference to find")
+    if not 0 < power < 1:
+        raise UserError(f"power: {power} must be between 0 and 1; 0.8 is usual")
+    z = normal_quantile(level) * math.sqrt(discordant)
+    z += float(special.ndtri(power)) * math.sqrt(discordant - delta * delta)
+    return math.ceil(z * z / (delta * delta) - 1e-9)
+
+
+def power_of_pairs(n: int, p10: float, p01: float, level: float = 0.95) -> float:
+    """The probability that McNemar's test on n pairs finds the difference (normal approximation)."""
+    discordant, delta = _check(p10, p01)
+    if n < 1 or delta == 0:
+        return 1 - level
+    spread = math.sqrt(discordant - delta * delta)
+    if spread == 0:
+        return 1.0
+    z = (abs(delta) * math.sqrt(n) - normal_quantile(level) * math.sqrt(discordant)) / spread
+    return float(special.ndtr(z))
+
+
+def smallest_difference(n: int, discordant: float, power: float = 0.8, level: float = 0.95) -> float:
+    """The smallest difference of shares that n pairs find with `power`, `discordant` of them being decided.
+
+    1.0 where even the largest possible difference (all decided pairs one way) is not found so surely.
+    """
+    low, high = 0.0, discordant
+    if power_of_pairs(n, discordant, 0.0, level) < power:
+        return 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = power_of_pairs(n, (discordant + middle) / 2, (discordant - middle) / 2, level)
+        low, high = (low, middle) if found >= power else (middle, high)
+    return high
+
+
+def _check(p10: float, p01: float) -> tuple[float, float]:
+    if min(p10, p01) < 0 or p10 + p01 > 1 or p10 + p01 == 0:
+        raise UserError(
+            f"p10 {p10} and p01 {p01}: shares of decided pairs, at least 0, summing to above 0 and at most 1"
+        )
+    return p10 + p01, p10 - p01
