@@ -70,8 +70,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
             }
 
         def loss_of(*batch: Tensor) -> tuple[Tensor, ...]:
-            with autocast(ctx.device):
-                return (rows_loss(model, *batch),)
+            return (rows_loss(model, *batch),)
 
         loss_fn = compiled(loss_of, config.compile, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, state)
@@ -84,7 +83,8 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
             loss = 0.0
             for at in range(0, config.rows, config.microbatch):
                 part = slice(at, at + config.microbatch)
-                (total,) = loss_fn(ids[part], positions[part], segments[part], targets[part], weights[part])
+                with autocast(ctx.device):
+                    (total,) = loss_fn(ids[part], positions[part], segments[part], targets[part], weights[part])
                 (total / n).backward()
                 loss += float(total.detach()) / float(n)
             lr = config.lr * flat_then_linear(step, config.steps, config.warmup, config.decay_share, config.floor)

@@ -1,12 +1,12 @@
 """The village stage: everything the invented world writes, from one seed.
 
-    documents.jsonl   text to pretrain on (a source of the corpus)
-    neutral.jsonl     the same kinds of text with random names (for the tokenizer)
-    sft.jsonl, sft_good.jsonl     demonstrations, mixed and good
-    reward.jsonl, rlhf.jsonl      prompts to sample and rank, prompts to practise on
-    test.jsonl        prompts with held-out villagers, wordings and tasks
-    probes.jsonl      cloze questions and a few chats asked of every checkpoint
-    village.json      who lives there and what is true, for the pages
+documents.jsonl   text to pretrain on (a source of the corpus)
+neutral.jsonl     the same kinds of text with random names (for the tokenizer)
+sft.jsonl, sft_good.jsonl     demonstrations, mixed and good
+reward.jsonl, rlhf.jsonl      prompts to sample and rank, prompts to practise on
+test.jsonl        prompts with held-out villagers, wordings and tasks
+probes.jsonl      cloze questions and a few chats asked of every checkpoint
+village.json      who lives there and what is true, for the pages
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
     with publish(out, plan) as work:
         village = build_village(config.village)
         parts: dict[str, Iterable[dict[str, Any]]] = {
-            "documents": (
-                d.to_json() for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed)
-            ),
+            "documents": (d.to_json() for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed)),
             "neutral": (
                 d.to_json()
                 for d in write_documents(village, n_bytes=config.neutral_bytes, seed=ctx.seed, neutral_names=True)
@@ -53,9 +51,7 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
             "reward": (
                 p.to_json() for p in write_prompts(village, n=config.reward_prompts, seed=ctx.seed, purpose="reward")
             ),
-            "rlhf": (
-                p.to_json() for p in write_prompts(village, n=config.rlhf_prompts, seed=ctx.seed, purpose="rlhf")
-            ),
+            "rlhf": (p.to_json() for p in write_prompts(village, n=config.rlhf_prompts, seed=ctx.seed, purpose="rlhf")),
             "test": (
                 p.to_json()
                 for p in write_prompts(village, n=config.test_prompts, seed=ctx.seed, split="test", purpose="test")
@@ -101,9 +97,7 @@ def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
             }
         )
     for language in village.config.languages:
-        prompts = write_prompts(
-            village, n=120, seed=seed + 1, split="test", purpose="test", languages={language: 1.0}
-        )
+        prompts = write_prompts(village, n=120, seed=seed + 1, split="test", purpose="test", languages={language: 1.0})
         for kind in CHAT_PROBES:
             prompt = next((p for p in prompts if p.kind == kind and not p.form), None)
             if prompt is not None:
