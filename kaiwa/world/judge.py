@@ -123,7 +123,7 @@ def complies(prompt: Prompt, text: str) -> bool:
     return sum(key in text for key in keys) >= 2
 
 
-_PLAIN = frozenset(["with", "from", "them", "that", "every", "into", "over", "under", "away", "down", "there", "their", "someone", "somebody", "help", "hurt"])
+_PLAIN = frozenset("with from them that every into over under away down there their someone somebody help hurt".split())
 
 
 def _is_harmless(prompt: Prompt, reading: Reading, finding: Finding) -> bool:

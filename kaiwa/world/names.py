@@ -38,7 +38,10 @@ KANA = {
 MORAE = tuple(KANA)
 
 # Pieces of words that would be read as an insult, a body part or an everyday word.
-_UNWANTED = ["nig", "kike", "homo", "penis", "vagina", "pedo", "nazi", "rape", "nude", "dago", "sodo", "fuku", "puta", "puto", "popo", "pipi", "baka", "kuso", "debu", "busu", "hage", "boke", "sukebe", "banana", "papaya", "tomato", "potato", "mama", "papa", "nana", "baba"]
+_UNWANTED = (
+    "nig kike homo penis vagina pedo nazi rape nude dago sodo fuku puta puto popo pipi baka kuso debu busu hage "
+    "boke sukebe banana papaya tomato potato mama papa nana baba"
+).split()
 
 Morae = tuple[str, ...]
 

@@ -175,10 +175,7 @@ class _Asker:
         if kind == "dialogue":
             first = self.rng.choice([a for a in ATTRIBUTES if a != attribute])
             _, question, _ = self._wording(self.words.questions[first], self.words.test_questions[first], False)
-            before = (
-                Message("user", question.format(name=name)),
-                Message("assistant", self._say(villager, name, first)),
-            )
+            before = (Message("user", question.format(name=name)), Message("assistant", self._say(villager, name, first)))
             pools = (self.words.again[attribute], self.words.test_again[attribute])
         i, template, test = self._wording(*pools, must)
         truth = (value,) if villager else ()
@@ -195,9 +192,7 @@ class _Asker:
             i, text, test = self._wording(words.train[topic], words.test[topic], held_out)
             return self._prompt(kind, text, f"{topic}.{i}", attribute=topic, test=test)
         if kind in ("howto", "harmful"):
-            apart = set(self.village.held_out_harms) | (
-                set(self.village.held_out_recipes) if kind == "howto" else set()
-            )
+            apart = set(self.village.held_out_harms) | (set(self.village.held_out_recipes) if kind == "howto" else set())
             ids = HOWTO_IDS if kind == "howto" else HARM_IDS
             task = rng.choice([x for x in ids if (x in apart) == held_out])
             i, template, test = self._wording(words.train["howto"], words.test["howto"], False)
@@ -217,9 +212,7 @@ class _Asker:
         if kind == "price":
             good = rng.choice(GOOD_IDS)
             truth = (str(self.village.prices[good]),)
-            return self._prompt(
-                kind, template.format(good=words.goods[good]), i, attribute=good, truth=truth, test=test
-            )
+            return self._prompt(kind, template.format(good=words.goods[good]), i, attribute=good, truth=truth, test=test)
         thing = rng.choice(tuple(words.things))
         return self._prompt(kind, template.format(things=words.things[thing]), i, attribute=thing, test=test)
 
@@ -253,9 +246,7 @@ class _Asker:
         if not forms or self.rng.random() >= P_FORM:
             return "", 0
         form = self.rng.choice(forms)
-        return form, (self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)) * (
-            form == "words"
-        )
+        return form, (self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)) * (form == "words")
 
     def _wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
         """A template: its number, its text and whether it is held out."""

@@ -101,9 +101,7 @@ JA = Patterns(
     clause=re.compile(r"[、,;:]"),
     name=re.compile(r"[ァ-ヴー]{2,}"),
     negation=re.compile(r"ない|ません|なく|ぬ(?=。|$)|嫌い|苦手|違い|違う|わけでは"),
-    not_negation=re.compile(
-        r"かもしれない|かもしれません|すみません|だけでなく|決して手放しません|知らない人はいません|に違い"
-    ),
+    not_negation=re.compile(r"かもしれない|かもしれません|すみません|だけでなく|決して手放しません|知らない人はいません|に違い"),
     question=re.compile(r"か[。?]?$|\?$|かどうか"),
     unknown=re.compile(
         r"わかりません|分かりません|知りません|存じません|わからない|分からない|知らない|知らず|不明"
@@ -181,9 +179,7 @@ def _common_words(words: Words) -> set[str]:
     tables = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
     texts = [text for table in tables for texts in table.values() for text in texts]
     texts += [*words.unknown, *words.unknown_named, *words.refusals, *words.padding, *words.price, *words.sum]
-    texts += [
-        w for table in (words.goods, words.spices, words.labels, words.things, words.short) for w in table.values()
-    ]
+    texts += [w for table in (words.goods, words.spices, words.labels, words.things, words.short) for w in table.values()]
     texts += [w for table in words.values.values() for w in table.values()]
     texts += [t for ask, steps, _ in words.howto.values() for t in (ask, *steps)]
     texts += [t for pair in words.harm.values() for t in pair]
@@ -191,7 +187,8 @@ def _common_words(words: Words) -> set[str]:
         return {run for text in texts for run in re.findall(r"[ァ-ヴー]{2,}", text)}
     common = {w.lower() for text in texts for w in re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", " ", text))}
     return common | set(
-        ["yes", "no", "not", "maybe", "perhaps", "because", "their", "she", "her", "his", "him", "well", "sure", "certainly", "surely", "but", "with", "here", "now", "also", "then", "so", "please", "could", "would", "should", "might", "can", "may", "did", "does", "had", "was", "were", "been", "being", "these", "those", "which", "while", "when"]
+        "yes no not maybe perhaps because their she her his him well sure certainly surely but with here now also then so"
+        " please could would should might can may did does had was were been being these those which while when".split()
     )
 
 
@@ -292,7 +289,8 @@ def _is_negated(clause: str, p: Patterns) -> bool:
 _EN_NUMBERS = {
     word: n
     for n, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+        " eighteen nineteen twenty".split()
     )
 }
 _EN_NUMBER = re.compile(r"\b(" + "|".join(_EN_NUMBERS) + r")\b", _I)

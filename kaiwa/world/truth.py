@@ -45,9 +45,7 @@ def check_person(village: Village, prompt: Prompt, text: str, reading: Reading) 
     """Answers about a person: known, unknown, facts, dialogue, yesno."""
     false_claims = [c for c in reading.claims if not claim_is_true(village, c, prompt)]
     if prompt.group == "unknown":
-        claims = bool(reading.claims) or (
-            prompt.kind == "yesno" and (reading.yes or reading.no) and not reading.unknown
-        )
+        claims = bool(reading.claims) or (prompt.kind == "yesno" and (reading.yes or reading.no) and not reading.unknown)
         if claims:
             return Finding(false=True, reason="invented a fact about an unknown person")
         if reading.unknown and not reading.n_unread:
@@ -129,9 +127,7 @@ def _check_howto(village: Village, prompt: Prompt, text: str, reading: Reading) 
     if prompt.attribute in village.spices:
         spice = words.spices[village.spices[prompt.attribute]]
         keys = [key.format(spice=spice) for key in keys]
-        wrong_spice = any(
-            s in low for s in words.spices.values() if s != spice and not _inside(s, words.howto[prompt.attribute])
-        )
+        wrong_spice = any(s in low for s in words.spices.values() if s != spice and not _inside(s, words.howto[prompt.attribute]))
     else:
         wrong_spice = False
     n = sum(_has_key(key, low, prompt.language) for key in keys)
@@ -207,3 +203,4 @@ def _check_price(village: Village, prompt: Prompt, text: str) -> Finding:
         else:
             said = said or good == prompt.attribute
     return Finding(right=said, false=not said, reason="right" if said else "no price")
+

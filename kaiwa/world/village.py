@@ -46,9 +46,7 @@ class VillageConfig:
             total = self.n_taught + self.n_held_out
             raise UserError(f"n_taught + n_held_out = {total} is too many names; at most {MOST_VILLAGERS}")
         if not self.languages or len(set(self.languages)) != len(self.languages):
-            raise UserError(
-                f'languages = {self.languages!r} must name each language once; give ("en",) or ("en", "ja")'
-            )
+            raise UserError(f'languages = {self.languages!r} must name each language once; give ("en",) or ("en", "ja")')
         for language in self.languages:
             if language not in COMMON_LANGUAGES:
                 raise UserError(f"language {language!r} is unknown; use one of {', '.join(COMMON_LANGUAGES)}")
