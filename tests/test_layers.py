@@ -30,9 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cluster": FLOOR_0_TO_2 | STAGES | {"feedback", "defend"},
     "serve": {"core", "text", "tokenizer", "engine", "defend", "feedback", "stats"},
     "web": {"core", "text", "stats", "report", "feedback", "defend", "lab", "redteam", "world"},
-    "recipes": FLOOR_0_TO_2 | STAGES,
 }
-TOP = {"recipe", "rounds", "cli", "studies", "__main__", "up"}  # floor 6: everything
+TOP = {"recipes", "recipe", "rounds", "cli", "studies", "commands", "__main__", "up"}  # floor 6: everything
 NO_TORCH = {"text", "stats", "report", "world", "tokenizer", "feedback", "web", "lab", "redteam"}
 
 

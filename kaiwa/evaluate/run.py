@@ -17,6 +17,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.evaluate.answers import Answer, answer_all, kl_to
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.evaluate.rates import against, clusters, rates
+from kaiwa.evaluate.reward_card import reward_card
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.int4 import load_int4
@@ -37,11 +38,15 @@ def run(
     village: Artifact,
     tokens: Artifact,
     out: Path,
+    reward: Artifact | None = None,
+    comparisons: Artifact | None = None,
 ) -> Artifact:
     """`models` by name, the baseline among them. UserError when it is not."""
     if config.baseline not in models:
         raise UserError(f"evaluate.baseline {config.baseline!r} is no model{did_you_mean(config.baseline, models)}")
-    plan = Plan("evaluation", config, {**models, "village": village, "tokens": tokens}, ctx.seed)
+    parents = {**models, "village": village, "tokens": tokens}
+    parents |= {n: a for n, a in (("reward", reward), ("comparisons", comparisons)) if a is not None}
+    plan = Plan("evaluation", config, parents, ctx.seed)
     done, _ = finished(out, plan)
     if done is not None:
         return done
@@ -56,7 +61,7 @@ def run(
         names = [config.baseline, *(name for name in models if name != config.baseline)]
         for at, name in enumerate(names):
             ctx.check_stop()
-            ctx.show(Progress("evaluate", at, len(names), name))
+            ctx.show(Progress(out.name, at, len(names), name))
             model, tokenizer = load_model(models[name]), Tokenizer.load(models[name].path)
             answers[name] = {
                 mode: answer_all(
@@ -86,7 +91,11 @@ def run(
             )
         order = {name: i for i, name in enumerate(models)}
         figures.sort(key=lambda row: order[row["name"]])
-        text = json.dumps({"models": figures, "prompts": len(prompts)}, ensure_ascii=False, indent=1)
+        result: dict[str, Any] = {"models": figures, "prompts": len(prompts)}
+        if reward is not None and comparisons is not None:
+            held_out = reward.manifest["config"]["held_out_labellers"]
+            result["reward"] = reward_card(reward, comparisons.path / "comparisons.jsonl", world, held_out)
+        text = json.dumps(result, ensure_ascii=False, indent=1)
         (work.path / "evaluation.json").write_text(text, encoding="utf-8")
         write_jsonl(work.path / "answers.jsonl", _side_by_side(prompts, answers, list(models)))
         for row in figures:

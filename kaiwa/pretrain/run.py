@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.probes import Probe, answer_probes, cloze_accuracy
@@ -30,10 +31,16 @@ from kaiwa.train.optim import adamw, apply_gradients, autocast, compiled
 from kaiwa.train.schedule import flat_then_linear
 from kaiwa.train.shards import Shards
 
-STAGE = "pretrain"
 
-
-def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, probes: Sequence[Probe] = ()) -> Artifact:
+def run(
+    config: PretrainConfig,
+    ctx: Context,
+    *,
+    tokens: Artifact,
+    out: Path,
+    probes: Sequence[Probe] = (),
+    chat: Mapping[str, Any] | None = None,
+) -> Artifact:
     """Trains a decoder on the token shards of a tokenizer artifact. `probes` are asked at every evaluation."""
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
@@ -42,7 +49,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
     if done is not None:
         return done
     for line in changed:
-        ctx.say(f"{STAGE} is built again: {line}")
+        ctx.say(f"{out.name} is built again: {line}")
     with publish(out, plan) as work:
         shards = Shards(tokens.path)
         mixture = shards.mixture(config.width, ctx.seed, dict(zip(config.sources, config.weights, strict=True)))
@@ -50,7 +57,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
         token_bytes = tokenizer.byte_lengths().tolist()
         model = make_decoder(config.model, seed_for(ctx.seed, "init")).to(ctx.device)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
-        metrics = ctx.metrics(STAGE)
+        metrics = ctx.metrics(out.name)
         step, best = 0, {}
         if (saved := checkpoint.load(work.checkpoint)) is not None:
             step = saved["step"]
@@ -93,7 +100,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
             speed = 0.9 * speed + 0.1 * ids.numel() / seconds if speed else ids.numel() / seconds
             metrics.log(step, loss=loss, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
-            ctx.show(Progress(STAGE, step, config.steps, f"loss {loss:.2f}", speed))
+            ctx.show(Progress(out.name, step, config.steps, f"loss {loss:.2f}", speed))
             if step % config.evaluate_every == 0 or step == config.steps:
                 model.eval()
                 best = {name: bits_per_byte(model, rows, token_bytes, ctx.device) for name, rows in held_out.items()}
@@ -105,6 +112,7 @@ def run(config: PretrainConfig, ctx: Context, *, tokens: Artifact, out: Path, pr
                 started = time.monotonic()
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(tokens.path, work.path)
+        write_chat_card(work.path, chat)
         work.metrics.update(
             parameters=config.model.n_parameters,
             tokens=config.steps * config.rows * config.width,

@@ -7,11 +7,14 @@ stay in bf16. Reported: bytes on disk, and perplexity a token before and after o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
@@ -25,7 +28,15 @@ from kaiwa.train.rows import Rows
 from kaiwa.train.shards import Shards
 
 
-def run(config: QuantizeConfig, ctx: Context, *, model: Artifact, tokens: Artifact, out: Path) -> Artifact:
+def run(
+    config: QuantizeConfig,
+    ctx: Context,
+    *,
+    model: Artifact,
+    tokens: Artifact,
+    out: Path,
+    chat: Mapping[str, Any] | None = None,
+) -> Artifact:
     """Quantizes a model artifact; `tokens` gives the held-out text that perplexity is measured on."""
     plan = Plan("int4", config, {"model": model, "tokens": tokens}, ctx.seed)
     done, changed = finished(out, plan)
@@ -43,17 +54,18 @@ def run(config: QuantizeConfig, ctx: Context, *, model: Artifact, tokens: Artifa
         shards = Shards(tokens.path)
         rows = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
         before = {name: perplexity(decoder, part) for name, part in rows.items()}
-        ctx.show(Progress("quantize", 1, 3))
+        ctx.show(Progress(out.name, 1, 3))
         save_int4(work.path, decoder, special_ids(tokenizer), config.group)
         copy_tokenizer(model.path, work.path)
-        ctx.show(Progress("quantize", 2, 3))
+        write_chat_card(work.path, chat)
+        ctx.show(Progress(out.name, 2, 3))
         after = {name: perplexity(load_int4(work.path), part) for name, part in rows.items()}
-        ctx.show(Progress("quantize", 3, 3))
+        ctx.show(Progress(out.name, 3, 3))
         work.metrics.update(bytes_before=_bytes(model.path), bytes_after=_bytes(work.path))
         for name in rows:
             work.metrics[f"perplexity_before_{name}"] = before[name]
             work.metrics[f"perplexity_after_{name}"] = after[name]
-        ctx.metrics("quantize").log(0, **work.metrics)
+        ctx.metrics(out.name).log(0, **work.metrics)
     return finished(out, plan)[0]  # type: ignore[return-value]
 
 

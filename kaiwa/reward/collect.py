@@ -6,16 +6,15 @@ The labeller is any function; simulated ones and people write the same records (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
 from kaiwa.core.context import Context, Progress
-from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.folder import load_decoder
+from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.text.records import Comparison, conversation, read_jsonl, write_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -24,30 +23,18 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Comparison]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectConfig:
-    k_min: int = 4
-    k_max: int = 9
-    max_tokens: int = 32
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.k_min <= self.k_max:
-            raise UserError(f"K is {self.k_min}..{self.k_max}; it must be 2 or more, smallest first (the paper: 4..9)")
-
-
 def run(
-    config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Artifact, label: Label, out: Path
+    config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path
 ) -> Artifact:
-    """`prompts` holds reward.jsonl, one {"messages", ...} a line. Publishes comparisons.jsonl."""
-    plan = Plan("comparisons", config, {"policy": policy, "prompts": prompts}, ctx.seed)
+    """`prompts` is a JSONL of {"messages", ...}. Publishes comparisons.jsonl."""
+    plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
     done, _ = finished(out, plan)
     if done is not None:
         return done
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         engine = Engine(load_decoder(policy.path), tokenizer)
-        asked = list(read_jsonl(prompts.path / "reward.jsonl"))
+        asked = list(read_jsonl(prompts))
         rng = python_rng(ctx.seed, "collect")
         ks = [rng.randint(config.k_min, config.k_max) for _ in asked]
         ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in asked]
@@ -68,7 +55,7 @@ def run(
                 mine, cursor = answers[cursor : cursor + ks[i]], cursor + ks[i]
                 ended = [answer.finish_reason == "stop" for answer in mine]
                 records.append(label(asked[i], [answer.text for answer in mine], ended, i).to_json())
-            ctx.show(Progress("compare", part.stop, len(asked), f"{sum(ks[: part.stop])} completions"))
+            ctx.show(Progress(out.name, part.stop, len(asked), f"{sum(ks[: part.stop])} completions"))
         write_jsonl(work.path / "comparisons.jsonl", records)
         distinct = [len(set(record["completions"])) / len(record["completions"]) for record in records]
         work.metrics.update(

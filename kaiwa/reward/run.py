@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.model.decoder import attend_rows
@@ -40,17 +40,14 @@ def run(
     ctx: Context,
     *,
     policy: Artifact,
-    comparisons: Artifact | Path,
+    comparisons: Path,
     out: Path,
     demonstrations: Path | None = None,
 ) -> Artifact:
     """Trains a reward model from `policy`; `demonstrations` (JSONL of {"messages"}) set the zero of its scores."""
-    parents = {"policy": policy}
-    if isinstance(comparisons, Artifact):
-        parents["comparisons"] = comparisons
-        file = comparisons.path / "comparisons.jsonl"
-    else:
-        file = comparisons
+    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    if demonstrations is not None:
+        parents["demonstrations"] = fingerprint(demonstrations)
     plan = Plan("reward", config, parents, ctx.seed)
     done, changed = finished(out, plan)
     if done is not None:
@@ -59,14 +56,14 @@ def run(
         ctx.say(f"reward is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
-        items = read_comparisons(file, tokenizer, config.width, ctx.say)
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
         model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         order = [i for epoch in range(config.epochs) for i in _permutation(len(training), ctx.seed, epoch)]
         n_steps = math.ceil(len(order) / config.prompts)
-        metrics = ctx.metrics("reward")
+        metrics = ctx.metrics(out.name)
         step = 0
         if (saved := checkpoint.load(work.checkpoint)) is not None:
             step = saved["step"]
@@ -93,7 +90,7 @@ def run(
             scalars = {"loss": float(loss.detach()), "accuracy": n_right / max(1, n_pairs), "lr": lr, "grad_norm": norm}
             metrics.log(step, **scalars, score_std=float(scores.detach().std()), tokens_per_second=round(speed, 1))
             step += 1
-            ctx.show(Progress("reward", step, n_steps, f"loss {scalars['loss']:.3f}", speed))
+            ctx.show(Progress(out.name, step, n_steps, f"loss {scalars['loss']:.3f}", speed))
             if validation and (step % config.evaluate_every == 0 or step == n_steps):
                 metrics.log(step, held_out_accuracy=accuracy(model, validation, tokenizer.pad_id, ctx.device)[0])
         inside, n_inside = accuracy(model, validation, tokenizer.pad_id, ctx.device)

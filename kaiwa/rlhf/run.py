@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.engine import Engine
@@ -45,18 +46,16 @@ def run(
     policy: Artifact,
     reward: Artifact,
     tokens: Artifact,
-    prompts: Artifact | Path,
+    prompts: Path,
     out: Path,
-    stage: str = "rlhf",
     probes: Sequence[Probe] = (),
+    chat: Mapping[str, Any] | None = None,
     score: Score | None = None,
 ) -> Artifact:
     """Trains `policy` against `reward`. `score`, if given, replaces the reward model's scores (the value model still
-    starts from it). `prompts` holds rlhf.jsonl, one {"messages"} a line."""
-    parents = {"policy": policy, "reward": reward, "tokens": tokens}
-    file = prompts.path / "rlhf.jsonl" if isinstance(prompts, Artifact) else prompts
-    if isinstance(prompts, Artifact):
-        parents["prompts"] = prompts
+    starts from it). `prompts` is a JSONL of {"messages"}."""
+    stage = out.name
+    parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": fingerprint(prompts)}
     plan = Plan("rlhf", config, parents, ctx.seed)
     done, changed = finished(out, plan)
     if done is not None:
@@ -64,7 +63,7 @@ def run(
     for line in changed:
         ctx.say(f"{stage} is built again: {line}")
     with publish(out, plan) as work:
-        loop = Loop(config, ctx, policy, reward, tokens, file, score)
+        loop = Loop(config, ctx, policy, reward, tokens, prompts, score)
         metrics = ctx.metrics(stage)
         if (saved := checkpoint.load(work.checkpoint)) is not None:
             loop.restore(saved)
@@ -84,6 +83,7 @@ def run(
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update, "step")
         save_model(work.path, loop.published(), special_ids(loop.tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
+        write_chat_card(work.path, chat)
         work.metrics.update(last)
     return finished(out, plan)[0]  # type: ignore[return-value]
 

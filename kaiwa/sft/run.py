@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import numpy_rng
 from kaiwa.engine.probes import Probe, answer_probes
@@ -66,18 +67,14 @@ def run(
     *,
     base: Artifact,
     tokens: Artifact,
-    demonstrations: Artifact | Path,
+    demonstrations: Path,
     out: Path,
-    stage: str = "sft",
     probes: Sequence[Probe] = (),
+    chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Fine-tunes `base` on a JSONL of demonstrations (a file, or `demonstrations.jsonl` in an artifact)."""
-    parents = {"base": base, "tokens": tokens}
-    if isinstance(demonstrations, Artifact):
-        parents["demonstrations"] = demonstrations
-        file = demonstrations.path / f"{stage}.jsonl"
-    else:
-        file = demonstrations
+    """Fine-tunes `base` on a JSONL of demonstrations; `tokens` gives the pretraining text that is mixed in."""
+    stage = out.name
+    parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
     plan = Plan("sft", config, parents, ctx.seed)
     done, changed = finished(out, plan)
     if done is not None:
@@ -86,7 +83,7 @@ def run(
         ctx.say(f"{stage} is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(base.path)
-        everything = read_demonstrations(file, tokenizer, config.width, config.language_model_weight, ctx.say)
+        everything = read_demonstrations(demonstrations, tokenizer, config.width, config.language_model_weight, ctx.say)
         training, validation = split(everything, config.validation_share, ctx.seed)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
         schedule = epochs.schedule()
@@ -134,6 +131,7 @@ def run(
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(base.path, work.path)
+        write_chat_card(work.path, chat)
         work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
     return finished(out, plan)[0]  # type: ignore[return-value]
 
