@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kaiwa.engine.cache import Cache
+from kaiwa.engine.lean import LeanStep
 from kaiwa.model.decoder import Attend, Decoder
 
 
@@ -22,6 +23,7 @@ class Rows:
         self.decoder = decoder
         self.cache = Cache(decoder.config, cache_dtype)
         self.lengths = torch.zeros(0, dtype=torch.int64)
+        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" else None
 
     @property
     def n(self) -> int:
@@ -57,11 +59,13 @@ class Rows:
         """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
         m = len(ids)
         self.cache.reserve(self.n, longest + 1)
-        positions = self.lengths[:m, None]
-        attend = _attend_one(self.cache, longest) if m == 1 else _attend_many(self.cache, self.lengths[:m], longest)
-        hidden = self.decoder(ids[:, None], positions, attend)
+        if self.lean is not None:
+            hidden = self.lean(ids, self.lengths[:m], longest, self.cache)
+        else:
+            attend = _attend_many(self.cache, self.lengths[:m], longest)
+            hidden = self.decoder(ids[:, None], self.lengths[:m, None], attend)[:, 0]
         self.lengths[:m] += 1
-        return hidden[:, 0]
+        return hidden
 
     def new_row(self, block: Tensor | None = None) -> int:
         """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
@@ -138,21 +142,6 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         out = F.scaled_dot_product_attention(
             q.to(keys.dtype), keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
         )
-        return out.transpose(1, 2).to(q.dtype)
-
-    return attend
-
-
-def _attend_one(cache: Cache, length: int) -> Attend:
-    """Row 0 alone, its next token: no mask, no index."""
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = _heads_first(q, k, v)
-        pair = cache.buffer[layer, :, :1, :, : length + 1]
-        keys, values = pair[0], pair[1]
-        keys[:, :, length:] = k
-        values[:, :, length:] = v
-        out = F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, enable_gqa=q.shape[1] != k.shape[1])
         return out.transpose(1, 2).to(q.dtype)
 
     return attend
