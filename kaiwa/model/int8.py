@@ -19,7 +19,7 @@ class Int8Linear(nn.Module):
     q: Tensor
     scales: Tensor
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = weight
         scales = weight.detach().float().abs().amax(dim=1).clamp(min=1e-8) / 127

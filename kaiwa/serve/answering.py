@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import Entry, find
+from kaiwa.engine.catalog import Entry, listed
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.protocol import Sampled
 from kaiwa.serve.services import Services
@@ -33,7 +33,11 @@ class Choice:
         if message["kind"] == "error":
             raise APIError(message["status"], message["message"], message["code"], _param(message["code"]))
         if message["kind"] == "start":
-            self.prompt_tokens, self.cached, self.prompt = message["prompt_tokens"], message["cached"], message["prompt"]
+            self.prompt_tokens, self.cached, self.prompt = (
+                message["prompt_tokens"],
+                message["cached"],
+                message["prompt"],
+            )
         else:
             self.text += message["text"]
             self.tokens += message["tokens"]
@@ -63,29 +67,29 @@ class Head:
 
 async def resolve(services: Services, name: str) -> Entry:
     """The catalog's entry; only names that the catalog lists, never a path that a client sends."""
+    known = await asyncio.to_thread(services.models)
     try:
-        if "/" in name and (name.startswith(("/", ".", "~")) or ".." in name):
-            raise UserError(f"no model {name!r}; /v1/models lists what there is")
-        entry = await asyncio.to_thread(find, name, services.settings.runs, services.settings.home)
+        return listed(name, known)
     except UserError as error:
         raise APIError(404, str(error), "model_not_found", "model") from None
-    if entry.name == str(entry.path):
-        raise APIError(404, f"no model {name!r}; /v1/models lists what there is", "model_not_found", "model")
-    return entry
 
 
-def messages(body: Sampled, prompts: list[dict[str, Any]], max_tokens: int | None, **more: Any) -> list[dict[str, Any]]:
+def messages(
+    body: Sampled, entry: Entry, prompts: list[dict[str, Any]], max_tokens: int | None, details: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Engine messages: n for each prompt, choice i with seed + i. Without a seed every request has a fresh one."""
     seed = secrets.randbits(62) if body.seed is None else body.seed
     n = body.n or 1
     shared = {
-        "model": body.model,
+        "model": entry.name,
+        "path": str(entry.path),
+        "created": entry.created,
         "max_tokens": max_tokens,
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "top_k": body.top_k or 0,
         "stop": body.stops(),
-        **more,
+        **details,
     }
     return [{**shared, **prompt, "seed": seed + i} for prompt in prompts for i in range(n)]
 
@@ -108,7 +112,9 @@ async def collect(services: Services, requests: list[dict[str, Any]]) -> list[Ch
     return choices
 
 
-async def follow(services: Services, requests: list[dict[str, Any]]) -> AsyncIterator[tuple[int, dict[str, Any], Choice]]:
+async def follow(
+    services: Services, requests: list[dict[str, Any]]
+) -> AsyncIterator[tuple[int, dict[str, Any], Choice]]:
     """(index, message, the choice so far) as they come."""
     choices = [Choice() for _ in requests]
     stream = services.engine.generate(*requests)

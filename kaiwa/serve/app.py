@@ -17,7 +17,7 @@ from kaiwa.serve.services import Services, Settings
 
 
 def make_services(settings: Settings) -> Services:
-    return Services(settings=settings, engine=EngineClient(settings.runs), jobs=Jobs(settings.runs))
+    return Services(settings=settings, engine=EngineClient(), jobs=Jobs(settings.runs))
 
 
 def make_app(services: Services) -> FastAPI:
@@ -31,7 +31,9 @@ def make_app(services: Services) -> FastAPI:
         finally:
             await services.engine.close()
 
-    app = FastAPI(title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
     errors.install(app)
     for part in (routes_models, routes_chat, routes_completions, routes_jobs):
         app.include_router(part.routes(services))

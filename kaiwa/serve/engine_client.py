@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from kaiwa.engine.catalog import Entry
 
 MEMORY_SHARE = 0.4  # of the machine's memory, for models
 QUICK_DEATH = 10.0  # seconds: an engine that dies sooner than that is started again only after a pause
@@ -56,8 +57,8 @@ class EngineState:
 class EngineClient:
     """`start` it inside the event loop, `close` it at the end. `limit`: requests under way at once."""
 
-    def __init__(self, runs: Path, *, limit: int = 64, memory: int | None = None) -> None:
-        self.runs, self.limit = runs, limit
+    def __init__(self, *, limit: int = 64, memory: int | None = None) -> None:
+        self.limit = limit
         self.memory = memory or int(_machine_memory() * MEMORY_SHARE)
         self.state = EngineState()
         self.process: subprocess.Popen[bytes] | None = None
@@ -87,9 +88,9 @@ class EngineClient:
                 self.process.kill()
                 await asyncio.to_thread(self.process.wait)
 
-    async def load(self, model: str) -> None:
+    async def load(self, entry: Entry) -> None:
         """Asks for a model ahead of its first request."""
-        await self._send({"op": "load", "model": model})
+        await self._send({"op": "load", "model": entry.name, "path": str(entry.path), "created": entry.created})
 
     async def generate(self, *requests: dict[str, Any]) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         """(which request, message) as they come, until each has ended with a finish or an error.
@@ -138,7 +139,7 @@ class EngineClient:
             "GOMP_SPINCOUNT": "0",
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         }
-        command = [sys.executable, "-m", "kaiwa.serve.engine_process", str(theirs.fileno()), str(self.runs)]
+        command = [sys.executable, "-m", "kaiwa.serve.engine_process", str(theirs.fileno())]
         self.process = subprocess.Popen(
             [*command, str(self.memory)], pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
         )
@@ -179,7 +180,10 @@ class EngineClient:
             for message in json.loads(line):
                 if message["kind"] == "state":
                     self.state.models, self.state.loading = message["models"], tuple(message["loading"])
-                    self.state.requests, self.state.tokens_per_second = message["requests"], message["tokens_per_second"]
+                    self.state.requests, self.state.tokens_per_second = (
+                        message["requests"],
+                        message["tokens_per_second"],
+                    )
                 elif message["kind"] == "say":
                     self.state.said = (*self.state.said[-9:], message["line"])
                 elif (inbox := self._queues.get(message["id"])) is not None:

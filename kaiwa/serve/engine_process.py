@@ -1,8 +1,8 @@
-"""The engine process: loads models, runs their engines, answers over a socket in lines of JSON. The only one with torch.
+"""The engine process: loads models, runs their engines, answers over a socket in lines of JSON. Only it has torch.
 
-Started as `python -m kaiwa.serve.engine_process FD RUNS MEMORY`. In (server to engine):
-    {"op": "generate", "id", "model", "messages" | "prompt" | "prompt_ids", "max_tokens", ...sampling}
-    {"op": "cancel", "id"}      {"op": "load", "model"}
+Started as `python -m kaiwa.serve.engine_process FD MEMORY`. In (server to engine):
+    {"op": "generate", "id", "model", "path", "created", "messages" | "prompt" | "prompt_ids", "max_tokens", sampling}
+    {"op": "cancel", "id"}      {"op": "load", "model", "path", "created"}
 Out, a list a line:
     {"id", "kind": "start", "prompt_tokens", "cached", "prompt": [token]}
     {"id", "kind": "tokens", "text", "tokens": [token], "finish": null | "stop" | "length"}
@@ -26,12 +26,12 @@ import threading
 import time
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import Entry, find
+from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.request import Event, Request, TokenInfo
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Resident:
 
 
 class Child:
-    def __init__(self, connection: socket.socket, runs: Path, memory: int) -> None:
-        self.connection, self.runs, self.memory = connection, runs, memory
+    def __init__(self, connection: socket.socket, memory: int) -> None:
+        self.connection, self.memory = connection, memory
         self.inbox: queue.Queue[dict[str, Any]] = queue.Queue()
         self.models: OrderedDict[str, Resident] = OrderedDict()  # least recently used first
         self.waiting: dict[str, list[dict[str, Any]]] = {}  # model being loaded -> its requests
@@ -100,15 +100,15 @@ class Child:
             for name, requests in self.waiting.items():
                 self.waiting[name] = [r for r in requests if r["id"] != message["id"]]
         elif message["op"] == "load":
-            if message["model"] not in self.models:
-                self._start_loading(message["model"])
+            if not self._has(message):
+                self._start_loading(message)
         elif message["op"] == "loaded":
             self._loaded(message)
 
     def _admit(self, message: dict[str, Any]) -> None:
         name = message["model"]
-        if name not in self.models:
-            self._start_loading(name)
+        if not self._has(message):
+            self._start_loading(message)
             self.waiting[name].append(message)
             return
         self.models.move_to_end(name)
@@ -120,15 +120,23 @@ class Child:
             overflow = "the context holds" in str(error) or "the cache holds" in str(error)
             self._error(message["id"], 400, "context_length_exceeded" if overflow else "invalid_value", str(error))
 
-    def _start_loading(self, name: str) -> None:
+    def _has(self, message: dict[str, Any]) -> bool:
+        """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
+        model = self.models.get(message["model"])
+        if model is not None and model.loaded.entry.created != message["created"] and model.engine.idle:
+            del self.models[message["model"]]
+            return False
+        return model is not None
+
+    def _start_loading(self, message: dict[str, Any]) -> None:
+        name = message["model"]
         if name in self.waiting:
             return
         self.waiting[name] = []
 
         def work() -> None:
             try:
-                entry = find(name, self.runs)
-                result: dict[str, Any] = {"model": _load(entry, self._say)}
+                result: dict[str, Any] = {"model": _load(Path(message["path"]), name, self._say)}
             except UserError as error:
                 result = {"status": 404, "code": "model_not_found", "error": str(error)}
             except Exception as error:
@@ -163,7 +171,9 @@ class Child:
         except Exception as error:  # a fault of ours must not end other models' answers
             traceback.print_exc()
             for id in model.asked:
-                self._error(id, 500, "engine_failed", f"{name} failed while answering ({error}); it will be loaded again")
+                self._error(
+                    id, 500, "engine_failed", f"{name} failed while answering ({error}); it will be loaded again"
+                )
             del self.models[name]
             return
         for event in events:
@@ -183,7 +193,12 @@ class Child:
             model.told.add(event.id)
             start = {"prompt_tokens": message["prompt_tokens"], "cached": event.cached, "prompt": shown(event.prompt)}
             self.out.append({"id": event.id, "kind": "start", **start})
-        told = {"text": event.text, "n": len(event.tokens), "tokens": shown(event.tokens), "finish": event.finish_reason}
+        told = {
+            "text": event.text,
+            "n": len(event.tokens),
+            "tokens": shown(event.tokens),
+            "finish": event.finish_reason,
+        }
         self.out.append({"id": event.id, "kind": "tokens", **told})
         if event.finish_reason is not None:
             model.asked.pop(event.id, None)
@@ -217,10 +232,13 @@ class Child:
             self.out = []
 
 
-def _load(entry: Entry, say: Any) -> Resident:
+def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
     from kaiwa.engine.engine import Engine
     from kaiwa.engine.load import load
 
+    entry = read_entry(path, name)
+    if entry is None:
+        raise UserError(f"{path}: no model that generates text here any more")
     loaded = load(entry, say)
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 
@@ -275,7 +293,7 @@ def main() -> None:
     from kaiwa.core.machine import cores
 
     torch.set_num_threads(cores())
-    Child(connection, Path(sys.argv[2]), int(sys.argv[3])).run()
+    Child(connection, int(sys.argv[2])).run()
 
 
 if __name__ == "__main__":

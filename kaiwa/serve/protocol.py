@@ -1,5 +1,7 @@
-"""What clients send, after OpenAI's API reference; `top_k` is an extension. Unknown fields are ignored, and named in the
-header X-Kaiwa-Ignored (a client's harmless extra must not fail its request)."""
+"""What clients send, after OpenAI's API reference; `top_k` is an extension.
+
+Unknown fields are ignored, and named in the header X-Kaiwa-Ignored: a client's harmless extra must not fail its request.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def routes(services: Services) -> APIRouter:
         limit = body.max_completion_tokens or body.max_tokens
         detailed = bool(body.logprobs)
         prompt = [{"messages": [message.plain() for message in body.messages]}]
-        asked = answering.messages(body, prompt, limit, detailed=detailed, logprobs=body.top_logprobs or 0)
+        details = {"detailed": detailed, "logprobs": body.top_logprobs or 0}
+        asked = answering.messages(body, entry, prompt, limit, details)
         head = Head.make("chatcmpl", entry.name)
         if body.stream:
             return streaming(_stream(services, body, head, asked), answering.headers(body))

@@ -1,4 +1,4 @@
-"""POST /v1/completions: plain text, with OpenAI's old shape of log-probabilities (what lm-eval's tasks are scored by)."""
+"""POST /v1/completions: plain text, with OpenAI's old shape of log-probabilities (lm-eval scores its tasks by it)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ def routes(services: Services) -> APIRouter:
         entry = await answering.resolve(services, body.model)
         prompts = body.prompts()
         if not 0 < len(prompts) <= MAX_PROMPTS:
-            raise APIError(400, f"{len(prompts)} prompts; 1 to {MAX_PROMPTS} go into a request", "invalid_value", "prompt")
+            raise APIError(
+                400, f"{len(prompts)} prompts; 1 to {MAX_PROMPTS} go into a request", "invalid_value", "prompt"
+            )
         if any(not prompt.get("prompt_ids", True) for prompt in prompts):
             raise APIError(400, "a list of token ids is empty", "invalid_value", "prompt")
         echo, detailed = bool(body.echo), body.logprobs is not None
         if echo and body.stream:
             raise APIError(400, "echo and stream do not go together; leave one out", "invalid_value", "echo")
         details = {"detailed": detailed or echo, "logprobs": body.logprobs or 0, "echo": echo}
-        asked = answering.messages(body, prompts, body.max_tokens, **details)
+        asked = answering.messages(body, entry, prompts, body.max_tokens, details)
         head = Head.make("cmpl", entry.name)
         if body.stream:
             return streaming(_stream(services, body, head, asked), answering.headers(body))

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from kaiwa import __version__
-from kaiwa.engine.catalog import Entry, entries
+from kaiwa.engine.catalog import Entry
 from kaiwa.serve import answering
 from kaiwa.serve.services import Services
 
@@ -20,7 +20,6 @@ class LoadRequest(BaseModel):
 
 def routes(services: Services) -> APIRouter:
     router = APIRouter()
-    settings = services.settings
 
     def shown(entry: Entry) -> dict[str, Any]:
         return {
@@ -37,7 +36,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
-        found = await asyncio.to_thread(entries, settings.runs, settings.home)
+        found = await asyncio.to_thread(services.models)
         return {"object": "list", "data": [shown(entry) for entry in found]}
 
     @router.get("/v1/models/{name:path}")
@@ -51,7 +50,7 @@ def routes(services: Services) -> APIRouter:
     @router.post("/api/engine/load", status_code=202)
     async def load(body: LoadRequest) -> dict[str, Any]:
         entry = await answering.resolve(services, body.model)
-        await services.engine.load(entry.name)
+        await services.engine.load(entry)
         return {"model": entry.name, "state": "loading" if entry.name not in services.engine.state.models else "loaded"}
 
     return router

@@ -50,7 +50,11 @@ class Guard:
         headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         hosts = [value.lower() for name, value in headers if name == b"host"]
         if len(hosts) != 1 or hosts[0] not in self.hosts:
-            return 403, "this server answers only under its own address; use http://127.0.0.1 and its port", "wrong_host"
+            return (
+                403,
+                "this server answers only under its own address; use http://127.0.0.1 and its port",
+                "wrong_host",
+            )
         if scope["method"] not in SAFE:
             for origin in (value.lower() for name, value in headers if name == b"origin"):
                 if origin not in self.origins:
@@ -63,7 +67,6 @@ class Guard:
             if not hmac.compare_digest(given.encode(), f"Bearer {self.api_key}".encode()):
                 return 401, "the API key is missing or wrong", "invalid_api_key"
         return None
-
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kaiwa.engine.catalog import SMOLLM2, Entry, entries
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 
@@ -16,7 +17,8 @@ class Settings:
     runs: Path
     home: Path
     port: int = 7860
-    model: str = "smollm2-135m-instruct"
+    model: str = SMOLLM2
+    extra: Entry | None = None  # a model from outside, named on the command line
     api_key: str = ""
 
 
@@ -25,3 +27,8 @@ class Services:
     settings: Settings
     engine: EngineClient
     jobs: Jobs
+
+    def models(self) -> list[Entry]:
+        """What /v1/models lists (reads folders: call it in a thread)."""
+        extra = [self.settings.extra] if self.settings.extra is not None else []
+        return extra + entries(self.settings.runs, self.settings.home)

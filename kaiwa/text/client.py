@@ -1,6 +1,6 @@
 """A ChatModel behind a URL: any server that speaks OpenAI's protocol.
 
-Retries what may pass by itself (408, 429, 5xx, a broken connection) with growing pauses, or as long as Retry-After says.
+Retries what may pass by itself (408, 429, 5xx, a broken connection) after growing pauses, or as Retry-After says.
 """
 
 from __future__ import annotations
