@@ -103,7 +103,8 @@ def _clean_sources(config: CorpusConfig, ctx: Context, problems: Problems) -> li
     log.cut(0)
     with open_pool(workers) if pays else nullcontext() as pool:
         for n, source in enumerate(config.sources):
-            mine = list(_clean_source(source, config, ctx, problems, pool, workers, n))
+            helpers = None if source.trusted else pool  # trusted text: sending it out costs more than the work
+            mine = list(_clean_source(source, config, ctx, problems, helpers, workers, n))
             kept = sum(not c.reason for c in mine)
             log.log(n, source=source.name, read=len(mine), kept=kept)
             if not mine:

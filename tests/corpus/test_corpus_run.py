@@ -74,6 +74,13 @@ def test_same_bytes_again_and_for_any_number_of_workers(
     assert run(replace(config, workers=2), Context(), out=tmp_path / "one").manifest == one.manifest
 
 
+def test_same_bytes_in_another_place(folder: Path, tmp_path: Path) -> None:
+    one = run(small(Source(name="mine", path=str(folder))), Context(), out=tmp_path / "one")
+    (tmp_path / "deep").mkdir()
+    moved = folder.rename(tmp_path / "deep" / "text")
+    assert run(small(Source(name="mine", path=str(moved))), Context(), out=tmp_path / "two").hash == one.hash
+
+
 def test_changed_text_is_built_again(folder: Path, tmp_path: Path) -> None:
     config = small(Source(name="mine", path=str(folder)))
     first = run(config, Context(), out=tmp_path / "out")
