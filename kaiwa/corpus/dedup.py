@@ -26,9 +26,12 @@ NOT_WORD = re.compile(r"[\W_]+")
 CHUNK = 1 << 13  # n-grams hashed at once; keeps the working set in the cache
 
 
-def exact_key(text: str) -> bytes:
-    """16 bytes that are equal for texts equal up to case, spaces and punctuation (digits and letters decide)."""
-    bare = NOT_WORD.sub(" ", text.lower()).strip()
+def exact_key(text: str, loosely: bool = True) -> bytes:
+    """16 bytes that are equal for texts equal up to case, spaces and punctuation; not `loosely`: up to spaces only.
+
+    Signs matter in code and in sums ("7 - 2" is not "7 + 2"), so those are not compared loosely.
+    """
+    bare = NOT_WORD.sub(" ", text.lower()).strip() if loosely else " ".join(text.split())
     return hashlib.blake2b((bare or text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -123,12 +123,13 @@ def _clean_source(
     n: int,
 ) -> Iterator[Cleaned]:
     size = 0
-    for batch in clean_all(_open(source, config, problems), source, config, pool, workers):
+    for batch, counts in clean_all(_open(source, config, problems), source, config, pool, workers, problems):
         ctx.check_stop()
         for cleaned in batch:
             yield cleaned
             size += 0 if cleaned.reason else len(cleaned.document.text.encode("utf-8"))
             if source.max_bytes and size >= source.max_bytes:
+                problems.counts = counts  # not those of what was read ahead
                 return
         ctx.show(Progress("corpus", n, len(config.sources), f"{source.name}: {size / 1e6:.1f} MB"))
 

@@ -122,6 +122,28 @@ def test_records_keep_their_meta_and_trusted_text_is_left_alone(tmp_path: Path) 
     assert "village (trusted)" in (artifact.path / "card.md").read_text()
 
 
+def test_a_budget_counts_the_same_problems_for_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes read ahead of the budget; what they meet there is not on the card."""
+    lines = [line for i in range(200) for line in ("broken", json.dumps({"text": prose(i)}))]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    config = small(Source(name="a", path=str(tmp_path / "a.jsonl"), max_bytes=20_000))
+    monkeypatch.setattr("kaiwa.corpus.run.POOL_PAYS", 0)
+    monkeypatch.setattr("kaiwa.corpus.process.BATCH_BYTES", 1000)
+    one, two = (run(replace(config, workers=w), Context(), out=tmp_path / str(w)) for w in (1, 2))
+    assert one.hash == two.hash
+    assert 0 < one.metrics["problems"]["bad_json_line"] < 100
+
+
+def test_sums_that_differ_in_a_sign_are_no_duplicates(tmp_path: Path) -> None:
+    rows = [{"text": f"{i} {sign} 2", "language": "en"} for i in range(30) for sign in "+-"]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    source = Source(name="village", path=f"records:{tmp_path / 'v.jsonl'}", trusted=True)
+    artifact = run(small(source), Context(), out=tmp_path / "out")
+    assert artifact.metrics["documents"]["dropped"] == 0
+
+
 def test_weights_are_on_the_card(tmp_path: Path) -> None:
     for name, n in (("a", 30), ("b", 10)):
         write_jsonl(tmp_path / f"{name}.jsonl", [{"text": prose(ord(name) * 100 + i)} for i in range(n)])
