@@ -136,9 +136,9 @@ class Scribe:
             question = template.format(good=self.words.goods[good])
             answer = self.rng.choice(self.words.price).format(good=self.words.goods[good], n=self.village.prices[good])
         else:
-            a, b, sign, c = draw_sum(self.rng)
-            question = template.format(sum=f"{a} {sign} {b}")
-            answer = self.rng.choice(self.words.sum).format(sum=f"{a} {sign} {b}", n=c)
+            x, y, sign, result = draw_sum(self.rng)
+            question = template.format(sum=f"{x} {sign} {y}")
+            answer = self.rng.choice(self.words.sum).format(sum=f"{x} {sign} {y}", n=result)
         return f"{kind}{i}", question, cut_first(answer)
 
     def name_three(self, thing: str) -> str:

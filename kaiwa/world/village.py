@@ -46,7 +46,7 @@ class VillageConfig:
             total = self.n_taught + self.n_held_out
             raise UserError(f"n_taught + n_held_out = {total} is too many names; at most {MOST_VILLAGERS}")
         if not self.languages or len(set(self.languages)) != len(self.languages):
-            raise UserError(f'languages = {self.languages!r} must name each language once; give ("en",) or ("en", "ja")')
+            raise UserError(f'languages = {self.languages!r}: name each language once, as ("en",) or ("en", "ja")')
         for language in self.languages:
             if language not in COMMON_LANGUAGES:
                 raise UserError(f"language {language!r} is unknown; use one of {', '.join(COMMON_LANGUAGES)}")
@@ -105,7 +105,7 @@ def build_village(config: VillageConfig) -> Village:
     rng.shuffle(groups)
     circle = list(range(n))
     rng.shuffle(circle)
-    friend = {a: b for a, b in zip(circle, circle[1:] + circle[:1], strict=True)}
+    friend = dict(zip(circle, circle[1:] + circle[:1], strict=True))
     villagers = tuple(
         Villager(
             id=f"v{i:03d}",
