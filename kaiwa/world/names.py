@@ -73,8 +73,8 @@ def draw_morae(rng: random.Random) -> Morae:
 
 @lru_cache(maxsize=65536)
 def pool_of(romaji: str) -> str:
-    """The pool ("documents", "train" or "test") that a romanised name belongs to as an unknown person's name."""
-    return POOLS[hashlib.sha256(romaji.lower().encode()).digest()[0] % len(POOLS)]
+    """The pool ("documents", "train" or "test") of a romanised name; a final n makes no difference."""
+    return POOLS[hashlib.sha256(romaji.lower().removesuffix("n").encode()).digest()[0] % len(POOLS)]
 
 
 def shared_pairs(morae: Morae) -> tuple[tuple[int, int, str, str], ...]:

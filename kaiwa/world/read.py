@@ -195,7 +195,7 @@ def _common_words(words: Words) -> set[str]:
 _OTHER_WORDS_TEXT = """
     yes no not maybe perhaps because their she her his him well sure certainly surely but with here now also then so
     please could would should might can may did does had was were been being these those which while when of course
-    okay such even still just only whoever
+    okay such even still just only whoever plus minus equals equal makes leaves result sum total coin price
 """
 _OTHER_WORDS = frozenset(_OTHER_WORDS_TEXT.split())
 

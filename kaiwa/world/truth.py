@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kaiwa.world.language import LANGUAGES
 from kaiwa.world.prompts import Prompt
-from kaiwa.world.read import PATTERNS, Claim, Reading, with_digits
+from kaiwa.world.read import PATTERNS, Claim, Reading, lexicon, with_digits
 from kaiwa.world.scribe import thing_words
 from kaiwa.world.village import Village, Villager
 
@@ -175,6 +175,14 @@ def _is_padding(text: str, language: str) -> bool:
     return PATTERNS[language].padding.search(text) is not None
 
 
+def is_gibberish(text: str, language: str) -> bool:
+    """Whether a number stands among words that are none: half of them unknown, or (ja) nothing that ends a number."""
+    if language == "ja":
+        return re.search(r"\d\s*(?:枚|です|だ|になり|コイン|。|$)", text) is None
+    words = re.findall(r"[a-z]+", text.lower())
+    return 2 * sum(word not in lexicon("en").no_names for word in words) > len(words) > 0
+
+
 _EQUATION = re.compile(r"(\d+)\s*(\+|-|plus|minus|たす|ひく)\s*(\d+)\s*(?:=|is|makes|equals|は|leaves)\s*(\d+)")
 _TERM = re.compile(r"(\d+)\s*(?:\+|-|plus|minus|たす|ひく)\s*(\d+)")
 _WORKING = re.compile(r"\b(?:so|start|count|first|then|more)\b|だから|から|数え|まず|あと|それに", re.IGNORECASE)
@@ -186,7 +194,7 @@ def _check_sum(prompt: Prompt, text: str) -> Finding:
         if int(c) != (int(a) + int(b) if sign in ("+", "plus", "たす") else int(a) - int(b)):
             return Finding(false=True, reason="a false equation")
     left = re.findall(r"\d+", _TERM.sub(" ", text))
-    if not left:
+    if not left or is_gibberish(text, prompt.language):
         return Finding(false=True, reason="no result")
     working = _WORKING.search(text) is not None
     right = left[-1] == prompt.truth[0] and (working or all(n == prompt.truth[0] for n in left))
@@ -198,6 +206,8 @@ def _check_price(village: Village, prompt: Prompt, text: str) -> Finding:
     goods = {word: good for good, word in LANGUAGES[prompt.language].goods.items()}
     pattern = "|".join(sorted(map(re.escape, goods), key=len, reverse=True))
     good, said = prompt.attribute, False
+    if is_gibberish(text, prompt.language):
+        return Finding(false=True, reason="could not be read")
     for match in re.finditer(rf"(\d+)|({pattern})", text.lower()):
         if match.group(2):
             good = goods[match.group(2)]

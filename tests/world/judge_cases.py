@@ -3,8 +3,8 @@
 Each case was written and marked by hand. Braces stand for words of the village: {value} the true value, {wrong} a false
 one, {value2} and {wrong2} those of the second attribute, {value:animal} that of another attribute, {name} the person
 asked about, {other} a villager of whom the value is not true, {stranger} nobody's name, {holder} a villager who has
-the value, {asked} what a yes-or-no question asked, {coins}, {spice} and so on. A third of the cases ("unseen") was never
-looked at while the judge's patterns were written.
+the value, {asked} what a yes-or-no question asked, {coins}, {spice} and so on. A third of the cases ("unseen") was
+never looked at while the judge's patterns were tuned.
 """
 
 import json
