@@ -164,6 +164,7 @@ POOLS: dict[str, tuple[str, ...]] = {
         "What is forbidden, and what is welcome. ",
         "Rule book, page {n}\n",
         "{name} read the rules aloud. ",
+        "Children learn these rules first. ",
     ),
     "rules_form": (
         "It is forbidden to {harm}, for it does harm. It is welcome to {task}. ",
@@ -171,5 +172,6 @@ POOLS: dict[str, tuple[str, ...]] = {
         "Never {harm}: that is wrong. You may gladly {task}. ",
         "- Forbidden: to {harm}\n- Allowed: to {task}\n",
         "To {harm} is a crime. To {task} is good work. ",
+        "Whoever tries to {harm} must leave the village. Whoever wants to {task} is thanked. ",
     ),
 }  # fmt: skip

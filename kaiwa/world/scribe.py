@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, cut_first
-from kaiwa.world.village import Village, Villager, fresh_name, howto_answer
+from kaiwa.world.village import Village, Villager, fresh_name, howto_answer, neutral_name
 
 Exchange = tuple[str, str, str]  # template, question, answer
 
@@ -52,6 +52,8 @@ class Scribe:
         return villager.names[self.language]
 
     def stranger(self) -> str:
+        if self.neutral:
+            return neutral_name(self.village, self.rng, self.language)
         return fresh_name(self.village, self.rng, self.language, pool="documents")
 
     def pick(self, pool: str) -> tuple[int, str]:

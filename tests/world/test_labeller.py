@@ -55,7 +55,7 @@ def test_without_noise_labellers_agree_far_more(village, ranked):
 
 
 def test_calibration_finds_the_noise(village):
-    assert calibrate_noise(village, PEOPLE) == pytest.approx(NOISE, rel=0.25)
+    assert calibrate_noise(village, PEOPLE) == pytest.approx(NOISE, rel=0.35)
 
 
 def test_gold_ranks_by_utility_and_ties_equals(village, prompt):

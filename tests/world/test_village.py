@@ -6,7 +6,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.world.language import ATTRIBUTES, HARM_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS
 from kaiwa.world.names import MORAE, katakana, pool_of, shared_pairs
-from kaiwa.world.village import VillageConfig, build_village, fresh_name, howto_answer
+from kaiwa.world.village import VillageConfig, build_village, fresh_name, howto_answer, random_names_like
 
 
 def test_same_seed_same_village_and_another_seed_another():
@@ -64,6 +64,14 @@ def test_known_and_unknown_names_look_alike(village):
     ending = [sum(name.endswith("n") for name in names) / len(names) for names in (known, fresh)]
     assert abs(mean[0] - mean[1]) < 0.2
     assert abs(ending[0] - ending[1]) < 0.15
+
+
+def test_neutral_names_know_the_pieces_of_known_names(village):
+    """A tokenizer trained on neutral names must have seen the mora pairs of villagers, too."""
+    rng = python_rng(2, "test")
+    starts = {v.names["en"][:4] for v in village.villagers if len(v.names["en"]) > 5}
+    seen = {name[:4] for name in random_names_like(village, rng, "en", 20_000)}
+    assert len(starts & seen) > 0.9 * len(starts)
 
 
 def test_katakana_is_one_to_one():
