@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, cut_first
-from kaiwa.world.village import Village, Villager, fresh_name, howto_answer
+from kaiwa.world.village import Village, Villager, fresh_name, howto_answer, neutral_name
 
 Exchange = tuple[str, str, str]  # template, question, answer
 
@@ -52,6 +52,8 @@ class Scribe:
         return villager.names[self.language]
 
     def stranger(self) -> str:
+        if self.neutral:
+            return neutral_name(self.village, self.rng, self.language)
         return fresh_name(self.village, self.rng, self.language, pool="documents")
 
     def pick(self, pool: str) -> tuple[int, str]:
@@ -136,9 +138,9 @@ class Scribe:
             question = template.format(good=self.words.goods[good])
             answer = self.rng.choice(self.words.price).format(good=self.words.goods[good], n=self.village.prices[good])
         else:
-            a, b, sign, c = draw_sum(self.rng)
-            question = template.format(sum=f"{a} {sign} {b}")
-            answer = self.rng.choice(self.words.sum).format(sum=f"{a} {sign} {b}", n=c)
+            x, y, sign, result = draw_sum(self.rng)
+            question = template.format(sum=f"{x} {sign} {y}")
+            answer = self.rng.choice(self.words.sum).format(sum=f"{x} {sign} {y}", n=result)
         return f"{kind}{i}", question, cut_first(answer)
 
     def name_three(self, thing: str) -> str:
