@@ -24,6 +24,7 @@ class Scribe:
         self.neutral = False
         self.masks: dict[str, str] = {}  # villager id -> the random name to write instead
         self.mentioned: dict[str, None] = {}  # villagers of the present document, in order
+        self.present = village.villagers  # those whom new documents are about
         self._decks: dict[str, list[Villager]] = {}
 
     def begin(self, *, neutral: bool = False) -> None:
@@ -38,7 +39,7 @@ class Scribe:
         while len(dealt) < n:
             cards = self._decks.setdefault(deck, [])
             if not cards:
-                cards.extend(self.village.villagers)
+                cards.extend(self.present)
                 self.rng.shuffle(cards)
             dealt.append(cards.pop())
         return dealt
