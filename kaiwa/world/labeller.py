@@ -147,7 +147,7 @@ def sample_verdicts(
 
 def calibrate_noise(village: Village, people: Sequence[Labeller], *, agreement: float = 0.73, seed: int = 0) -> float:
     """The noise at which these labellers agree with each other as often as asked, to about 0.01."""
-    ranked = sample_verdicts(village, n=500, seed=seed)
+    ranked = sample_verdicts(village, n=300, seed=seed)
     low, high = 0.01, 5.0
     for _ in range(9):
         noise = math.sqrt(low * high)
