@@ -64,6 +64,14 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
     return Artifact(path, manifest)
 
 
+def fingerprint(file: Path) -> Artifact:
+    """A single file as a parent: what its bytes are is part of what is built from it."""
+    if not file.is_file():
+        raise UserError(f"{file}: no such file")
+    with open(file, "rb") as f:
+        return Artifact(file, {"hash": hashlib.file_digest(f, "sha256").hexdigest()})
+
+
 def content_hash(folder: Path) -> str:
     """sha256 over the sorted relative names and the bytes of every file but the manifest."""
     total = hashlib.sha256()

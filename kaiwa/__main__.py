@@ -1,0 +1,6 @@
+"""python -m kaiwa"""
+
+from kaiwa.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The command line: parse, call, print. Nothing else lives here; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from kaiwa import __version__
+from kaiwa.core.errors import Stopped, UserError
+
+COMMANDS = {
+    "up": "open the web app (and build a recipe beside it): kaiwa up --build laptop",
+    "build": "raw text to a chat model: kaiwa build laptop",
+    "chat": "talk to a model in the terminal: kaiwa chat smollm2-135m-instruct",
+    "models": "what one can talk to",
+    "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
+    "report": "the report of a finished build: kaiwa report runs/laptop",
+    "corpus": "stage 1: clean, deduplicate, split",
+    "tokenizer": "stage 2: learn the tokens, encode the corpus",
+    "pretrain": "stage 3: a GPT from text",
+    "sft": "stage 4: fine-tune on demonstrations",
+    "reward": "stage 5: a reward model from rankings",
+    "rlhf": "stage 6: PPO-ptx against the reward model",
+    "quantize": "stage 7: four bits a weight",
+    "evaluate": "stage 8: held-out prompts, win rates with intervals",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return (
+        f"kaiwa {__version__}: the whole ChatGPT, built, understood and tested on the machine you have\n\n"
+        "usage: kaiwa COMMAND [options]        kaiwa COMMAND --help\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command. Exit codes: 0 done, 2 bad input (one line on stderr), 130 stopped by the person."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return
+    if words[0] in ("--version", "-V"):
+        print(f"kaiwa {__version__}")
+        return
+    try:
+        command(words[0])(words[1:])
+    except UserError as error:
+        print(f"kaiwa: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (Stopped, KeyboardInterrupt):
+        print("kaiwa: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def command(name: str) -> Callable[[list[str]], None]:
+    """The function of a command, its module imported only now."""
+    if name not in COMMANDS:
+        from kaiwa.core.config import did_you_mean
+
+        raise UserError(f"no command {name!r}{did_you_mean(name, COMMANDS)}")
+    if name in ("up", "chat", "models"):
+        from kaiwa.commands import talk
+
+        return {"up": talk.up, "chat": talk.chat, "models": talk.models}[name]
+    if name in ("build", "show", "report"):
+        from kaiwa.commands import builds
+
+        return {"build": builds.build, "show": builds.show, "report": builds.report}[name]
+    from kaiwa.commands import stages
+
+    return stages.command(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The terminal: a context whose progress is a bar, whose warnings are lines, and which Ctrl-C stops safely."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from kaiwa.core.context import Context, Progress
+
+
+def make_context(*, seed: int = 0, threads: int = 0, logs: Path | None = None) -> Context:
+    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends at once."""
+    wish = StopWish()
+    bar = Bar()
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    # Waiting threads sleep instead of spinning, so that a build and a chat can share the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    return Context(seed=seed, threads=threads, show=bar.show, say=bar.say, stop=wish, logs=logs)
+
+
+class StopWish:
+    """True once SIGINT or SIGTERM has come."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping safely; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+class Bar:
+    """One line a stage: a bar that is redrawn on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.stage, self.began, self.last = "", 0.0, 0.0
+
+    def show(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.stage != self.stage:
+            if self.live and self.stage:
+                print(file=sys.stderr)
+            self.stage, self.began, self.last = progress.stage, now, 0.0
+        if now - self.last < (0.2 if self.live else 10.0) and progress.done < progress.total:
+            return
+        self.last = now
+        end = "\r" if self.live else "\n"
+        print(f"{line(progress, now - self.began):<{79 if self.live else 0}}", end=end, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        print(("\n" if self.live else "") + text, file=sys.stderr, flush=True)
+
+
+def line(progress: Progress, seconds: float) -> str:
+    """ "pretrain ▓▓▓░░ 61 % step 790/1300 loss 2.31 9.8k tok/s 4:12 left" """
+    share = progress.done / max(1, progress.total)
+    bar = "▓" * round(share * 16) + "░" * (16 - round(share * 16))
+    left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
+    speed = f"{progress.tokens_per_second / 1000:.1f}k tok/s" if progress.tokens_per_second else ""
+    parts = [f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}", progress.text, speed, left]
+    return " ".join(p for p in parts if p)
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def table(rows: list[list[str]], align: Callable[[int], str] = lambda column: "<" if column == 0 else ">") -> str:
+    """Rows of equal length as text columns; the first row is the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:{align(i)}{widths[i]}}" for i, cell in enumerate(row)).rstrip() for row in rows]
+    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])

@@ -1,0 +1,195 @@
+"""One command a stage: the parents by option, every field of the stage's configuration, --out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from kaiwa.commands.console import make_context
+from kaiwa.core.artifact import Artifact, open_artifact
+from kaiwa.core.context import Context
+from kaiwa.corpus.config import CorpusConfig
+from kaiwa.evaluate.config import EvaluateConfig
+from kaiwa.pretrain.config import PretrainConfig
+from kaiwa.quantize.config import QuantizeConfig
+from kaiwa.reward.config import RewardConfig
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.sft.config import SFTConfig
+from kaiwa.tokenizer.config import TokenizerConfig
+
+Flat = tyro.conf.OmitArgPrefixes
+
+
+@dataclass(kw_only=True)
+class Common:
+    """--out: the folder to publish; --seed; --threads (0: all cores)."""
+
+    out: Path
+    seed: int = 0
+    threads: int = 0
+
+
+@dataclass(kw_only=True)
+class Corpus(Common):
+    """Clean, deduplicate and split text: plain, Markdown, HTML, JSONL, Parquet, WARC, WET, files or folders."""
+
+    source: tuple[str, ...] = ("builtin:docs", "builtin:code")
+    workers: int = 0
+    strict: bool = False
+
+
+@dataclass(kw_only=True)
+class Tokenizer(Common):
+    """Learn a byte-level BPE from a corpus and encode the corpus with it."""
+
+    corpus: Path
+    neutral: Path | None = None
+    config: Annotated[TokenizerConfig, Flat] = field(default_factory=TokenizerConfig)
+
+
+@dataclass(kw_only=True)
+class Pretrain(Common):
+    """Train a GPT on the token shards of a tokenizer artifact."""
+
+    tokens: Path
+    config: Annotated[PretrainConfig, Flat] = field(default_factory=PretrainConfig)
+
+
+@dataclass(kw_only=True)
+class SFT(Common):
+    """Fine-tune a base model on a JSONL of {"messages"}."""
+
+    base: Path
+    tokens: Path
+    demonstrations: Path
+    config: Annotated[SFTConfig, Flat] = field(default_factory=SFTConfig)
+
+
+@dataclass(kw_only=True)
+class Reward(Common):
+    """Train a reward model from a JSONL of {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}."""
+
+    policy: Path
+    comparisons: Path
+    demonstrations: Path | None = None
+    config: Annotated[RewardConfig, Flat] = field(default_factory=RewardConfig)
+
+
+@dataclass(kw_only=True)
+class RLHF(Common):
+    """PPO-ptx against a reward model; prompts are a JSONL of {"messages"}."""
+
+    policy: Path
+    reward: Path
+    tokens: Path
+    prompts: Path
+    config: Annotated[RLHFConfig, Flat] = field(default_factory=RLHFConfig)
+
+
+@dataclass(kw_only=True)
+class Quantize(Common):
+    """Four bits a weight, with perplexity before and after."""
+
+    model: Path
+    tokens: Path
+    config: Annotated[QuantizeConfig, Flat] = field(default_factory=QuantizeConfig)
+
+
+@dataclass(kw_only=True)
+class Evaluate(Common):
+    """Models of a build (NAME=FOLDER …) on the village's held-out prompts, against the baseline."""
+
+    models: tuple[str, ...]
+    village: Path
+    tokens: Path
+    config: Annotated[EvaluateConfig, Flat] = field(default_factory=EvaluateConfig)
+
+
+def run_corpus(c: Corpus, ctx: Context) -> Artifact:
+    from kaiwa.corpus.config import from_paths
+    from kaiwa.corpus.run import run
+
+    return run(CorpusConfig(sources=from_paths(c.source), workers=c.workers, strict=c.strict), ctx, out=c.out)
+
+
+def run_tokenizer(c: Tokenizer, ctx: Context) -> Artifact:
+    from kaiwa.tokenizer.run import run
+
+    return run(c.config, ctx, corpus=open_artifact(c.corpus, "corpus"), neutral_village=c.neutral, out=c.out)
+
+
+def run_pretrain(c: Pretrain, ctx: Context) -> Artifact:
+    from kaiwa.pretrain.run import run
+
+    return run(c.config, ctx, tokens=open_artifact(c.tokens, "tokenizer"), out=c.out)
+
+
+def run_sft(c: SFT, ctx: Context) -> Artifact:
+    from kaiwa.sft.run import run
+
+    tokens = open_artifact(c.tokens, "tokenizer")
+    base = open_artifact(c.base)
+    return run(c.config, ctx, base=base, tokens=tokens, demonstrations=c.demonstrations, out=c.out)
+
+
+def run_reward(c: Reward, ctx: Context) -> Artifact:
+    from kaiwa.reward.run import run
+
+    policy = open_artifact(c.policy)
+    zero = c.demonstrations
+    return run(c.config, ctx, policy=policy, comparisons=c.comparisons, demonstrations=zero, out=c.out)
+
+
+def run_rlhf(c: RLHF, ctx: Context) -> Artifact:
+    from kaiwa.rlhf.run import run
+
+    policy, reward = open_artifact(c.policy), open_artifact(c.reward, "reward")
+    tokens = open_artifact(c.tokens, "tokenizer")
+    return run(c.config, ctx, policy=policy, reward=reward, tokens=tokens, prompts=c.prompts, out=c.out)
+
+
+def run_quantize(c: Quantize, ctx: Context) -> Artifact:
+    from kaiwa.quantize.run import run
+
+    tokens = open_artifact(c.tokens, "tokenizer")
+    return run(c.config, ctx, model=open_artifact(c.model), tokens=tokens, out=c.out)
+
+
+def run_evaluate(c: Evaluate, ctx: Context) -> Artifact:
+    from kaiwa.evaluate.run import run
+
+    models: dict[str, Artifact] = {}
+    for item in c.models:
+        name, _, folder = item.rpartition("=")
+        models[name or Path(folder).name] = open_artifact(folder)
+    village, tokens = open_artifact(c.village, "village"), open_artifact(c.tokens, "tokenizer")
+    return run(c.config, ctx, models=models, village=village, tokens=tokens, out=c.out)
+
+
+RUNS: Mapping[str, tuple[type[Common], Callable[[Any, Context], Artifact]]] = {
+    "corpus": (Corpus, run_corpus),
+    "tokenizer": (Tokenizer, run_tokenizer),
+    "pretrain": (Pretrain, run_pretrain),
+    "sft": (SFT, run_sft),
+    "reward": (Reward, run_reward),
+    "rlhf": (RLHF, run_rlhf),
+    "quantize": (Quantize, run_quantize),
+    "evaluate": (Evaluate, run_evaluate),
+}
+
+
+def command(name: str) -> Callable[[list[str]], None]:
+    """The function of a stage's command."""
+    options, run = RUNS[name]
+
+    def call(words: list[str]) -> None:
+        chosen = tyro.cli(options, prog=f"kaiwa {name}", args=words)
+        logs = chosen.out.parent / "logs"
+        made = run(chosen, make_context(seed=chosen.seed, threads=chosen.threads, logs=logs))
+        print(f"{made.path}: {made.kind}, {made.manifest['seconds']} s, hash {made.hash[:16]}")
+
+    return call

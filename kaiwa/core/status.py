@@ -1,0 +1,133 @@
+"""status.json of a build: which stage is where, for the terminal and the pages. Written whole, at most twice a second.
+
+{"recipe", "state": "running" | "finished" | "stopped" | "failed", "pid", "started", "updated", "error",
+ "stages": [{"name", "state": "waiting" | "running" | "done" | "failed", "seconds", "done", "total", "text",
+             "tokens_per_second", "seconds_left"}]}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.context import Progress
+from kaiwa.core.errors import Stopped
+
+FILE = "status.json"
+EVERY = 0.5  # seconds between two writes
+
+
+class Status:
+    """Follows a build. `show` is what the stages' context calls; `watch` is told every change."""
+
+    def __init__(self, folder: Path, recipe: str, stages: Sequence[str]) -> None:
+        self.file = folder / FILE
+        self.written = 0.0
+        self.current: dict[str, Any] | None = None
+        self.began = 0.0
+        self.value: dict[str, Any] = {
+            "recipe": recipe,
+            "state": "running",
+            "pid": os.getpid(),
+            "started": round(time.time(), 3),
+            "updated": round(time.time(), 3),
+            "error": "",
+            "stages": [_waiting(name) for name in stages],
+        }
+        self.write(force=True)
+
+    def show(self, progress: Progress) -> None:
+        stage = self.current
+        if stage is None:
+            return
+        seconds = time.monotonic() - self.began
+        if stage["done"] == 0 or progress.done <= stage["done"] == 0:
+            stage["_first"] = (progress.done, seconds)
+        first_done, first_seconds = stage.setdefault("_first", (progress.done, seconds))
+        gone = progress.done - first_done
+        left = (seconds - first_seconds) / gone * (progress.total - progress.done) if gone > 0 else None
+        stage.update(
+            done=progress.done,
+            total=progress.total,
+            text=progress.text,
+            seconds=round(seconds, 1),
+            tokens_per_second=round(progress.tokens_per_second, 1),
+            seconds_left=None if left is None else round(left, 1),
+        )
+        self.write()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """A stage is running inside; the build's state follows how it ends."""
+        self.current = next(s for s in self.value["stages"] if s["name"] == name)
+        self.began = time.monotonic()
+        self.current["state"] = "running"
+        self.write(force=True)
+        try:
+            yield
+        except (Stopped, KeyboardInterrupt):
+            self.current["state"] = "waiting"
+            self.end("stopped")
+            raise
+        except BaseException as error:
+            self.current["state"] = "failed"
+            self.end("failed", f"{name}: {error}")
+            raise
+        self.current.update(state="done", seconds=round(time.monotonic() - self.began, 1), seconds_left=0)
+        self.current.pop("_first", None)
+        self.current = None
+        self.write(force=True)
+
+    def end(self, state: str, error: str = "") -> None:
+        self.value.update(state=state, error=error)
+        self.write(force=True)
+
+    def write(self, force: bool = False) -> None:
+        now = time.time()
+        if not force and now - self.written < EVERY:
+            return
+        self.written = now
+        self.value["updated"] = round(now, 3)
+        plain = self.value | {"stages": [{k: v for k, v in s.items() if k != "_first"} for s in self.value["stages"]]}
+        write_atomic(self.file, json.dumps(plain, ensure_ascii=False, indent=1))
+
+
+def _waiting(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": "waiting",
+        "seconds": 0,
+        "done": 0,
+        "total": 0,
+        "text": "",
+        "tokens_per_second": 0,
+        "seconds_left": None,
+    }
+
+
+def read_status(folder: Path) -> dict[str, Any] | None:
+    """The last status of a build, or None. A build whose process is gone is "stopped", whatever it last wrote."""
+    file = folder / FILE
+    try:
+        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    if value.get("state") == "running" and not _alive(int(value.get("pid", 0))):
+        value["state"] = "stopped"
+    return value
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0

@@ -1,0 +1,147 @@
+"""The engine: one decoder and one tokenizer, continued for many requests at once.
+
+Two ways in: `generate` and `score` for bulk work (rollouts, evaluation), and `add` / `step` / `cancel` for serving, where
+requests come and go between steps (continuous batching: Yu et al., 2022, "Orca").
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine import bulk
+from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
+from kaiwa.engine.sampling import Rules, row_seeds
+from kaiwa.engine.serving import Serving
+from kaiwa.model.decoder import Decoder
+from kaiwa.text.records import Completion
+
+
+class Engine:
+    """Continues token sequences with a decoder.
+
+    `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
+    keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
+    always rolls out what it has. `max_rows` and `max_tokens` bound what `add` admits at once.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: TextTokenizer | None = None,
+        *,
+        max_rows: int = 16,
+        max_length: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        own = decoder.embed.weight.dtype
+        self.source, self.tokenizer = decoder, tokenizer
+        self.dtype = own if dtype is None else dtype
+        self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
+        self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
+        self._serving = Serving(self.decoder, tokenizer, self.dtype, max_rows, self.max_length)
+
+    def load(self, decoder: Decoder) -> None:
+        """Takes over another decoder's weights (of the same shape). Not while requests are being answered."""
+        if not self._serving.idle:
+            raise UserError("requests are being answered; let them finish before the weights change")
+        self.source = decoder
+        if self.decoder is not decoder:
+            _take_weights(self.decoder, decoder)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int = 0,
+        stop_ids: Sequence[int] = (),
+        rows: int = 256,
+    ) -> list[Completion]:
+        """Continues every prompt. -> one Completion each, in order.
+
+        `ids` and `logprobs` include the stop token if there is one (it is an action of the policy); `text` does not.
+        Prompt i's randomness depends on (seed, i) only, not on `rows` or its neighbours. The same prompt several
+        times is prefilled once.
+        """
+        check_sampling(temperature, top_k, top_p)
+        if max_tokens < 1:
+            raise UserError(f"max_tokens is {max_tokens}; it must be at least 1")
+        if self.decoder is not self.source:
+            _take_weights(self.decoder, self.source)
+        N = len(prompts)
+        rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
+        whole = [tuple(prompt) for prompt in prompts]
+        found = bulk.generate(
+            self.decoder, self.dtype, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
+        )
+        lengths, stopped = found.lengths.tolist(), found.stopped.tolist()
+        ids, logprobs = found.ids.tolist(), found.logprobs.tolist()
+        return [
+            Completion(
+                text=self._text(ids[i][: lengths[i] - stopped[i]]),
+                ids=tuple(ids[i][: lengths[i]]),
+                logprobs=tuple(logprobs[i][: lengths[i]]),
+                finish_reason="stop" if stopped[i] else "length",
+            )
+            for i in range(N)
+        ]
+
+    def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Natural log-probabilities (temperature 1) of each continuation's tokens, by the full forward pass."""
+        if self.decoder is not self.source:
+            _take_weights(self.decoder, self.source)
+        return bulk.score(self.decoder, prompts, continuations)
+
+    def add(self, request: Request) -> None:
+        """Queues a request. UserError if it does not fit the context."""
+        self._serving.add(request)
+
+    def step(self) -> list[Event]:
+        """Runs one step: a chunk of one prompt and one token for every answering row. -> what became known."""
+        return self._serving.step()
+
+    def cancel(self, id: str) -> bool:
+        """Stops a request, wherever it stands; no further event of it will come. False if there is no such request."""
+        return self._serving.cancel(id)
+
+    @property
+    def idle(self) -> bool:
+        return self._serving.idle
+
+    def _text(self, ids: list[int]) -> str:
+        """The bytes of the ids as text; an unfinished character at the end is dropped."""
+        if self.tokenizer is None:
+            return ""
+        return whole_characters(self.tokenizer.decode_bytes(ids))
+
+
+def whole_characters(data: bytes) -> str:
+    """UTF-8 with an unfinished character at the end left out; bytes that are no UTF-8 become U+FFFD."""
+    for cut in range(1, 4):
+        if len(data) < cut or data[-cut] & 0xC0 != 0x80:
+            lead = data[-cut] if len(data) >= cut else 0
+            wanted = 2 if lead & 0xE0 == 0xC0 else 3 if lead & 0xF0 == 0xE0 else 4 if lead & 0xF8 == 0xF0 else 1
+            data = data[:-cut] if wanted > cut else data
+            break
+    return data.decode("utf-8", errors="replace")
+
+
+def _copy(decoder: Decoder, dtype: torch.dtype) -> Decoder:
+    if any(not isinstance(m, nn.Linear) and "Int4" in type(m).__name__ for m in decoder.modules()):
+        raise UserError("a 4-bit model computes in bf16 only; leave dtype out")
+    made = copy.deepcopy(decoder).to(dtype).requires_grad_(False)
+    return made.eval()
+
+
+@torch.no_grad()
+def _take_weights(target: Decoder, source: Decoder) -> None:
+    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        ours.copy_(theirs)

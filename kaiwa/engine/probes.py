@@ -1,0 +1,72 @@
+"""Probes: a few fixed questions asked of every checkpoint, so that one can watch a model learn.
+
+A `cloze` probe is plain text to be continued; it counts as right when the greedy continuation starts with the answer.
+A `chat` probe is a conversation; the greedy reply is kept for the time-lapse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.engine import Engine
+from kaiwa.model.decoder import Decoder
+from kaiwa.text.records import Conversation, conversation, read_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """kind "cloze": text and answer; kind "chat": messages. `id` names it in the samples."""
+
+    id: str
+    kind: str
+    language: str = "en"
+    text: str = ""
+    answer: str = ""
+    messages: Conversation = ()
+
+
+def read_probes(file: Path) -> list[Probe]:
+    probes = []
+    for row in read_jsonl(file):
+        if row.get("kind") not in ("cloze", "chat"):
+            raise UserError(f"{file}: a probe's kind is {row.get('kind')!r}; it must be 'cloze' or 'chat'")
+        messages = conversation(row["messages"]) if row["kind"] == "chat" else ()
+        text, answer = row.get("text", ""), row.get("answer", "")
+        probes.append(Probe(row["id"], row["kind"], row.get("language", "en"), text, answer, messages))
+    return probes
+
+
+@torch.no_grad()
+def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]) -> float:
+    """Share of cloze probes whose greedy continuation starts with the answer; NaN without any."""
+    clozes = [p for p in probes if p.kind == "cloze"]
+    if not clozes:
+        return float("nan")
+    prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
+    longest = max(len(tokenizer.encode(p.answer)) for p in clozes) + 2
+    answers = Engine(model, tokenizer).generate(prompts, max_tokens=longest, temperature=0.0, seed=0, stop_ids=())
+    right = [a.text.strip().lower().startswith(p.answer.strip().lower()) for a, p in zip(answers, clozes, strict=True)]
+    return sum(right) / len(right)
+
+
+@torch.no_grad()
+def answer_probes(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe], step: int) -> list[str]:
+    """The greedy reply to each chat probe, as JSON lines {"step","id","language","text"}."""
+    chats = [p for p in probes if p.kind == "chat"]
+    if not chats:
+        return []
+    prompts = [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in chats]
+    stop = (tokenizer.eos_id, tokenizer.document_end_id)
+    answers = Engine(model, tokenizer).generate(prompts, max_tokens=48, temperature=0.0, seed=0, stop_ids=stop)
+    return [
+        json.dumps({"step": step, "id": p.id, "language": p.language, "text": a.text}, ensure_ascii=False)
+        for p, a in zip(chats, answers, strict=True)
+    ]

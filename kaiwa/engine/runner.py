@@ -1,0 +1,177 @@
+"""The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
+
+Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
+decoding looks at each row's own length.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kaiwa.engine.cache import Cache
+from kaiwa.model.decoder import Attend, Decoder
+
+
+class Rows:
+    """`n` alive rows of a decoder's cache. lengths [n]: positions each row holds."""
+
+    def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
+        self.decoder = decoder
+        self.cache = Cache(decoder.config, dtype)
+        self.lengths = torch.zeros(0, dtype=torch.int64)
+
+    @property
+    def n(self) -> int:
+        return len(self.lengths)
+
+    @torch.inference_mode()
+    def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
+        m, T = ids.shape
+        start = self.n
+        self.cache.reserve(start + m, T)
+        positions = torch.arange(T).expand(m, T)
+        hidden = self.decoder(ids, positions, _attend_fresh(self.cache, start))
+        self.lengths = torch.cat((self.lengths, lengths))
+        return hidden[torch.arange(m), lengths - 1]
+
+    @torch.inference_mode()
+    def append(self, row: int, ids: Tensor) -> Tensor:
+        """More tokens [T] for one row (a chunk of its prompt) -> their hidden states [T,D]."""
+        T, start = len(ids), int(self.lengths[row])
+        self.cache.reserve(self.n, start + T)
+        positions = torch.arange(start, start + T)[None]
+        hidden = self.decoder(ids[None], positions, _attend_chunk(self.cache, row, start))
+        self.lengths[row] += T
+        return hidden[0]
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor, longest: int) -> Tensor:
+        """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
+        m = len(ids)
+        self.cache.reserve(self.n, longest + 1)
+        positions = self.lengths[:m, None]
+        attend = _attend_one(self.cache, longest) if m == 1 else _attend_many(self.cache, self.lengths[:m], longest)
+        hidden = self.decoder(ids[:, None], positions, attend)
+        self.lengths[:m] += 1
+        return hidden[:, 0]
+
+    def new_row(self, block: Tensor | None = None) -> int:
+        """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
+        row, length = self.n, 0 if block is None else block.shape[3]
+        self.cache.reserve(row + 1, max(length, 1))
+        if block is not None:
+            self.cache.write_row(row, block)
+        self.lengths = torch.cat((self.lengths, torch.tensor([length])))
+        return row
+
+    def fork(self, start: int, sources: Tensor) -> None:
+        """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
+        n, length = len(sources), int(self.lengths[sources].max())
+        block = self.cache.buffer[:, :, sources, :, :length]
+        self.cache.reserve(start + n, length)
+        self.cache.buffer[:, :, start : start + n, :, :length] = block
+        self.lengths = torch.cat((self.lengths[:start], self.lengths[sources]))
+
+    @torch.inference_mode()
+    def select(self, sources: list[int]) -> None:
+        """Row i becomes old row sources[i], copied in order; a row may only be overwritten once it has been copied."""
+        for target, source in enumerate(sources):
+            self.cache.move_row(source, target, int(self.lengths[source]))
+        self.lengths = self.lengths[torch.tensor(sources, dtype=torch.int64)]
+
+    def drop(self, keep: Tensor) -> Tensor:
+        """keep [n] bool -> where the new rows came from [n'] int64: survivors stay, the last ones fill the holes."""
+        n = int(keep.sum())
+        source = torch.arange(n)
+        holes = (~keep[:n]).nonzero()[:, 0]
+        movers = keep[n:].nonzero()[:, 0] + n
+        if len(holes):
+            self.cache.copy_rows(movers, holes, int(self.lengths[movers].max()))
+            source[holes] = movers
+        self.lengths = self.lengths[source]
+        return source
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> [..., V], fp32"""
+        with torch.inference_mode():
+            return self.decoder.logits(hidden).float()
+
+
+def _heads_first(*tensors: Tensor) -> list[Tensor]:
+    return [t.transpose(1, 2) for t in tensors]
+
+
+def _attend_fresh(cache: Cache, start: int) -> Attend:
+    """New rows start.. that hold nothing yet: causal attention among the given tokens, which are written."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _heads_first(q, k, v)
+        m, _, T, _ = k.shape
+        cache.buffer[layer, 0, start : start + m, :, :T] = k
+        cache.buffer[layer, 1, start : start + m, :, :T] = v
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+        return out.transpose(1, 2)
+
+    return attend
+
+
+def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
+    """Tokens start.. of one row, which look at the row's cache and at each other."""
+    mask: list[Tensor] = []
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _heads_first(q, k, v)
+        stop = start + k.shape[2]
+        if not mask:
+            mask.append(torch.arange(stop) <= torch.arange(start, stop)[:, None])
+        keys, values = cache.buffer[layer, 0, row : row + 1], cache.buffer[layer, 1, row : row + 1]
+        keys[:, :, start:stop] = k
+        values[:, :, start:stop] = v
+        out = F.scaled_dot_product_attention(
+            q, keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
+        )
+        return out.transpose(1, 2)
+
+    return attend
+
+
+def _attend_one(cache: Cache, length: int) -> Attend:
+    """Row 0 alone, its next token: no mask, no index."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _heads_first(q, k, v)
+        pair = cache.buffer[layer, :, :1, :, : length + 1]
+        keys, values = pair[0], pair[1]
+        keys[:, :, length:] = k
+        values[:, :, length:] = v
+        out = F.scaled_dot_product_attention(q, keys, values, enable_gqa=q.shape[1] != k.shape[1])
+        return out.transpose(1, 2)
+
+    return attend
+
+
+def _attend_many(cache: Cache, lengths: Tensor, longest: int) -> Attend:
+    """The next token of rows 0..m-1, each at its own length."""
+    m, stop = len(lengths), longest + 1
+    rows = torch.arange(m)
+    at = lengths.clone()
+    even = bool((at == longest).all())
+    mask = None if even else (torch.arange(stop) <= at[:, None])[:, None, None]
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache.buffer[layer, 0, :m, :, :stop], cache.buffer[layer, 1, :m, :, :stop]
+        if even:
+            keys[:, :, longest] = k[:, 0]
+            values[:, :, longest] = v[:, 0]
+        else:
+            keys[rows, :, at] = k[:, 0]
+            values[rows, :, at] = v[:, 0]
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=q.shape[2] != k.shape[2]
+        )
+        return out.transpose(1, 2)
+
+    return attend

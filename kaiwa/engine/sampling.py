@@ -1,0 +1,142 @@
+"""Sampling, vectorised over rows, with randomness that depends on nothing but (seed, position).
+
+One uniform number u a token, from splitmix64 (Steele et al., 2014) of seed and position; the token is the first whose
+cumulative probability exceeds u (inverse transform). Who else is in the batch, and in which order, does not enter. The
+usual alternative, Gumbel noise for every entry of the vocabulary, costs a hash an entry and gives the same law.
+
+Log-probabilities are those of the distribution at the sampling temperature before top-k and top-p (at temperature 1 for
+greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
+MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+SHORTLIST = 512  # top-p looks at this many tokens first, and sorts all only if they do not suffice
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical, torch's is arithmetic
+
+
+def mix(x: Tensor) -> Tensor:
+    """splitmix64's finaliser on int64 (arithmetic modulo 2^64)."""
+    x = (x ^ _shift(x, 30)) * MIX_1
+    x = (x ^ _shift(x, 27)) * MIX_2
+    return x ^ _shift(x, 31)
+
+
+def row_seeds(seed: int, n: int) -> Tensor:
+    """n independent seeds [n] int64 from one."""
+    base = torch.tensor(_signed(seed), dtype=torch.int64)
+    return mix(mix(base + GOLDEN) + (torch.arange(n, dtype=torch.int64) + 1) * GOLDEN)
+
+
+def seed_tensor(seeds: list[int]) -> Tensor:
+    """Any Python integers as int64 seeds."""
+    return torch.tensor([_signed(s) for s in seeds], dtype=torch.int64)
+
+
+def _signed(seed: int) -> int:
+    return ((seed + (1 << 63)) % (1 << 64)) - (1 << 63)
+
+
+def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
+    """seeds, positions [n] int64 -> [n] fp64 in [0, 1), 53 random bits each."""
+    return _shift(mix(mix(seeds + GOLDEN) + (positions + 1) * GOLDEN), 11).double() * 2.0**-53
+
+
+@dataclass(slots=True)
+class Rules:
+    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n]."""
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    seeds: Tensor
+    greedy: bool = False  # every row is greedy
+    filtered: bool = False  # some row has top-k or top-p
+
+    @classmethod
+    def make(cls, temperature: list[float], top_k: list[int], top_p: list[float], seeds: Tensor) -> Rules:
+        return cls(
+            torch.tensor(temperature, dtype=torch.float32),
+            torch.tensor(top_k, dtype=torch.int64),
+            torch.tensor(top_p, dtype=torch.float32),
+            seeds,
+            greedy=all(t == 0 for t in temperature),
+            filtered=any(k > 0 and t > 0 for k, t in zip(top_k, temperature, strict=True))
+            or any(p < 1 and t > 0 for p, t in zip(top_p, temperature, strict=True)),
+        )
+
+    def rows(self, index: Tensor | slice) -> Rules:
+        return Rules(
+            self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index], self.greedy, self.filtered
+        )
+
+
+def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """logits [n,V] fp32, positions [n] (of the new token) -> ids [n] int64, log-probabilities [n] fp32."""
+    if rules.greedy:
+        best, ids = logits.max(dim=-1)
+        return ids, best - logits.logsumexp(dim=-1)
+    greedy = rules.temperature == 0
+    scaled = logits / torch.where(greedy, 1.0, rules.temperature)[:, None]
+    best, top = scaled.max(dim=-1, keepdim=True)
+    mass = (scaled - best).exp_()
+    cumulative = mass.cumsum(dim=-1)
+    total = cumulative[:, -1]
+    u = uniforms(rules.seeds, positions)
+    ids = _first_beyond(cumulative, u)
+    if rules.filtered:
+        some = (((rules.top_k > 0) | (rules.top_p < 1)) & ~greedy).nonzero()[:, 0]
+        ids[some] = _filtered(mass[some], rules.top_k[some], rules.top_p[some], u[some])
+    ids = torch.where(greedy, top[:, 0], ids)
+    chosen = scaled.gather(1, ids[:, None])
+    return ids, (chosen - best)[:, 0] - total.log()
+
+
+def _first_beyond(cumulative: Tensor, u: Tensor) -> Tensor:
+    """The first index whose cumulative mass exceeds u x total: never one of mass 0."""
+    total = cumulative[:, -1]
+    target = torch.minimum((u * total).float(), torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+
+
+def _filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> Tensor:
+    """Top-k, then top-p (Holtzman et al., 2020: the smallest set of the likeliest whose mass reaches p). -> ids [n]"""
+    V = mass.shape[1]
+    k = torch.where(top_k > 0, top_k.clamp(max=V), V)
+    n = min(V, SHORTLIST)
+    values, order = mass.topk(n, dim=-1)
+    enough = torch.where(top_k > 0, k <= n, values.sum(-1) >= top_p * mass.sum(-1))
+    ids = _from_sorted(values, order, k, top_p, u, mass)
+    if n < V and not bool(enough.all()):
+        rest = (~enough).nonzero()[:, 0]
+        values, order = mass[rest].sort(dim=-1, descending=True, stable=True)
+        ids[rest] = _from_sorted(values, order, k[rest], top_p[rest], u[rest], mass[rest])
+    return ids
+
+
+def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, mass: Tensor) -> Tensor:
+    """values [n,m] descending masses, order [n,m] their ids, k [n], top_p [n], u [n] -> ids [n]"""
+    values = values.masked_fill(torch.arange(values.shape[1]) >= k[:, None], 0.0)
+    cumulative = values.cumsum(dim=-1)
+    whole = torch.where(k < mass.shape[1], cumulative[:, -1], mass.sum(-1))  # top-p is of what top-k left
+    before = cumulative - values
+    values = values.masked_fill(before >= (top_p * whole)[:, None], 0.0)
+    place = _first_beyond(values.cumsum(dim=-1), u)
+    return order.gather(1, place[:, None])[:, 0]
+
+
+def alternatives(logits: Tensor, temperature: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """logits [m,V], temperature [m] -> the n likeliest: ids [m,n], log-probabilities [m,n] at that temperature."""
+    logprobs = (logits / torch.where(temperature == 0, 1.0, temperature)[:, None]).log_softmax(dim=-1)
+    values, ids = logprobs.topk(min(n, logits.shape[1]), dim=-1)
+    return ids, values

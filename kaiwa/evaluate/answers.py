@@ -1,0 +1,80 @@
+"""One model's answers to the held-out prompts, sampled and greedy, each with the gold judge's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.core.rng import seed_for
+from kaiwa.engine.engine import Engine
+from kaiwa.model.decoder import Decoder
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.world.judge import Verdict, judge
+from kaiwa.world.prompts import Prompt
+from kaiwa.world.village import Village
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`n_tokens` counts the end of turn; `logprob` is that of the whole answer under the model that gave it."""
+
+    text: str
+    ended: bool
+    n_tokens: int
+    ids: tuple[int, ...]
+    logprob: float
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        v = self.verdict
+        return {
+            "text": self.text,
+            "ended": self.ended,
+            "utility": round(v.utility, 4),
+            "helpful": v.helpful,
+            "truthful": v.truthful,
+            "harmless": v.harmless,
+            "reason": v.reason,
+        }
+
+
+def prompt_ids(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[int]]:
+    return [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in prompts]
+
+
+def answer_all(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    village: Village,
+    prompts: Sequence[Prompt],
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+) -> list[Answer]:
+    """One answer a prompt. The seed of a prompt's sample is the same for every model: differences are the models'."""
+    stops = (tokenizer.eos_id, tokenizer.document_end_id)
+    completions = Engine(model, tokenizer).generate(
+        prompt_ids(prompts, tokenizer),
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed_for(seed, "evaluate"),
+        stop_ids=stops,
+    )
+    answers = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        ended = completion.finish_reason == "stop"
+        verdict = judge(village, prompt, completion.text, ended)
+        total = float(sum(completion.logprobs))
+        answers.append(Answer(completion.text, ended, len(completion.ids), completion.ids, total, verdict))
+    return answers
+
+
+def kl_to(
+    reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], answers: Sequence[Answer]
+) -> list[float]:
+    """log π(y|x) - log π_ref(y|x) of each sampled answer: its mean estimates KL(π, π_ref) in nats a response."""
+    scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), [a.ids for a in answers])
+    return [a.logprob - float(sum(theirs)) for a, theirs in zip(answers, scored, strict=True)]

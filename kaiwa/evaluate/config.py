@@ -1,0 +1,24 @@
+"""What evaluation needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    prompts: int = 600  # held-out prompts, at most
+    max_tokens: int = 40
+    temperature: float = 1.0  # of the sampled answers; the greedy ones have none
+    baseline: str = "sft"
+    real_source: str = "docs"  # the held-out real text of the alignment tax
+    evaluate_rows: int = 32  # rows of it
+    width: int = 256
+    examples: int = 10  # prompts shown side by side a language
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "max_tokens", "evaluate_rows", "width"):
+            if getattr(self, name) < 1:
+                raise UserError(f"evaluate.{name} is {getattr(self, name)}; it must be at least 1")

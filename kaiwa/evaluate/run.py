@@ -1,0 +1,119 @@
+"""Evaluation: every model of a build on the same held-out prompts, sampled and greedy, judged by the gold judge.
+
+Published: evaluation.json (figures with intervals), answers.jsonl (every prompt with every model's answers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.config import did_you_mean, from_json
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
+from kaiwa.evaluate.answers import Answer, answer_all, kl_to
+from kaiwa.evaluate.config import EvaluateConfig
+from kaiwa.evaluate.rates import against, clusters, rates
+from kaiwa.evaluate.reward_card import reward_card
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.folder import load_decoder
+from kaiwa.model.int4 import load_int4
+from kaiwa.stats.intervals import bootstrap
+from kaiwa.text.records import read_jsonl, write_jsonl
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train.likelihood import bits_per_byte
+from kaiwa.train.shards import Shards
+from kaiwa.world.prompts import Prompt, prompt_from_json
+from kaiwa.world.village import VillageConfig, build_village
+
+
+def run(
+    config: EvaluateConfig,
+    ctx: Context,
+    *,
+    models: Mapping[str, Artifact],
+    village: Artifact,
+    tokens: Artifact,
+    out: Path,
+    reward: Artifact | None = None,
+    comparisons: Artifact | None = None,
+) -> Artifact:
+    """`models` by name, the baseline among them. UserError when it is not."""
+    if config.baseline not in models:
+        raise UserError(f"evaluate.baseline {config.baseline!r} is no model{did_you_mean(config.baseline, models)}")
+    parents = {**models, "village": village, "tokens": tokens}
+    parents |= {n: a for n, a in (("reward", reward), ("comparisons", comparisons)) if a is not None}
+    plan = Plan("evaluation", config, parents, ctx.seed)
+    done, _ = finished(out, plan)
+    if done is not None:
+        return done
+    with publish(out, plan) as work:
+        world = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
+        rows = list(read_jsonl(village.path / "test.jsonl"))[: config.prompts]
+        prompts = [prompt_from_json(row) for row in rows]
+        real = Shards(tokens.path).held_out(config.real_source, config.width, config.evaluate_rows)
+        answers: dict[str, dict[str, list[Answer]]] = {}
+        figures: list[dict[str, Any]] = []
+        baseline = load_model(models[config.baseline])
+        names = [config.baseline, *(name for name in models if name != config.baseline)]
+        for at, name in enumerate(names):
+            ctx.check_stop()
+            ctx.show(Progress(out.name, at, len(names), name))
+            model, tokenizer = load_model(models[name]), Tokenizer.load(models[name].path)
+            answers[name] = {
+                mode: answer_all(
+                    model, tokenizer, world, prompts, max_tokens=config.max_tokens, temperature=t, seed=ctx.seed
+                )
+                for mode, t in (("sampled", config.temperature), ("greedy", 0.0))
+            }
+            sampled, greedy = answers[name]["sampled"], answers[name]["greedy"]
+            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled), clusters(prompts))
+            lengths = bootstrap([float(a.n_tokens) for a in sampled], clusters(prompts))
+            base = answers[config.baseline]
+            compared = {mode: against(prompts, answers[name][mode], base[mode]) for mode in ("sampled", "greedy")}
+            measured = {mode: rates(prompts, given) for mode, given in (("sampled", sampled), ("greedy", greedy))}
+            figures.append(
+                {
+                    "name": name,
+                    "win_rate_vs_sft": compared["sampled"]["decided"],
+                    **{axis: measured["sampled"][axis] for axis in ("helpful", "truthful", "harmless")},
+                    "ended": measured["sampled"]["ended"]["mean"],
+                    "mean_tokens": lengths.mean,
+                    "kl_to_sft": kl.mean,
+                    "bits_per_byte": bits_per_byte(model, real, tokenizer.byte_lengths().tolist()),
+                    "kl_interval": kl.to_json(),
+                    "against_sft": compared,
+                    "rates": measured,
+                }
+            )
+        order = {name: i for i, name in enumerate(models)}
+        figures.sort(key=lambda row: order[row["name"]])
+        result: dict[str, Any] = {"models": figures, "prompts": len(prompts)}
+        if reward is not None and comparisons is not None:
+            held_out = reward.manifest["config"]["held_out_labellers"]
+            result["reward"] = reward_card(reward, comparisons.path / "comparisons.jsonl", world, held_out)
+        text = json.dumps(result, ensure_ascii=False, indent=1)
+        (work.path / "evaluation.json").write_text(text, encoding="utf-8")
+        write_jsonl(work.path / "answers.jsonl", _side_by_side(prompts, answers, list(models)))
+        for row in figures:
+            work.metrics[row["name"]] = row["win_rate_vs_sft"]["mean"]
+    return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def load_model(artifact: Artifact) -> Decoder:
+    return load_int4(artifact.path) if artifact.kind == "int4" else load_decoder(artifact.path)
+
+
+def _side_by_side(
+    prompts: Sequence[Prompt], answers: Mapping[str, Mapping[str, Sequence[Answer]]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": prompt.to_json(),
+            "answers": {n: {mode: answers[n][mode][i].to_json() for mode in ("sampled", "greedy")} for n in names},
+        }
+        for i, prompt in enumerate(prompts)
+    ]

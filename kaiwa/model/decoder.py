@@ -1,0 +1,158 @@
+"""The decoder: GPT-3's (Brown et al., 2020, section 2.1) and LLaMA's (Touvron et al., 2023, section 2.2) in one file.
+
+Legend of shapes: B rows, T positions in a row, S positions a query may look at, D d_model, H heads, K key/value heads,
+E size of a head, V vocabulary.
+
+The model knows nothing of devices, batching or caches beyond the `attend` function it is handed: training attends
+within the row, the engine within its cache. GPT-3's alternating banded attention is left out (dense everywhere).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kaiwa.model.config import DecoderConfig
+
+# (layer, q [B,T,H,E], k [B,T,K,E], v [B,T,K,E]) -> [B,T,H,E]; q and k already carry their positions.
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, d: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
+
+
+class LayerNorm(nn.LayerNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps).to(x.dtype)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)). Query, key and value are one product; so are gate and up."""
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+        c, bias = config, config.dialect == "gpt3"
+        self.layer, self.config = layer, config
+        self.norm_attn = make_norm(c)
+        self.qkv = nn.Linear(c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head, bias=bias)
+        self.out = nn.Linear(c.d_model, c.d_model, bias=bias)
+        self.norm_mlp = make_norm(c)
+        self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
+        self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
+        c = self.config
+        B, T, _ = x.shape
+        q, k, v = self.qkv(self.norm_attn(x)).split(
+            [c.n_head * c.d_head, c.kv_heads * c.d_head, c.kv_heads * c.d_head], dim=-1
+        )
+        q, k, v = q.view(B, T, c.n_head, c.d_head), k.view(B, T, c.kv_heads, -1), v.view(B, T, c.kv_heads, -1)
+        if rotary is not None:
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
+        x = x + self.out(attend(self.layer, q, k, v).reshape(B, T, -1))
+        h = self.up(self.norm_mlp(x))
+        if c.dialect == "llama":
+            gate, up = h.chunk(2, dim=-1)
+            h = F.silu(gate) * up
+        else:
+            h = F.gelu(h, approximate="tanh")
+        return x + self.down(h)  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.positions = nn.Embedding(config.max_length, config.d_model) if config.dialect == "gpt3" else None
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
+        self.norm = make_norm(config)
+        self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.unembed.weight = self.embed.weight
+
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """ids, positions [B,T] (int64) -> hidden states after the last norm [B,T,D]."""
+        x = self.embed(ids)
+        if self.positions is not None:
+            x = x + self.positions(positions)
+            rotary = None
+        else:
+            rotary = rotary_angles(positions, self.config.d_head, self.config.rope_theta)
+        for block in self.blocks:
+            x = block(x, rotary, attend)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> [..., V]"""
+        return self.unembed(hidden)  # type: ignore[no-any-return]
+
+
+def make_norm(config: DecoderConfig) -> nn.Module:
+    if config.dialect == "llama":
+        return RMSNorm(config.d_model, config.norm_eps)
+    return LayerNorm(config.d_model, eps=config.norm_eps)
+
+
+def rotary_angles(positions: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
+    """positions [B,T] -> cosines and sines [B,T,1,E/2], fp32 (Su et al., 2021; LLaMA's halves, not pairs)."""
+    frequencies = theta ** (-torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32) / d_head)
+    angles = positions.float()[..., None, None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [B,T,*,E]: the first half of a head against the second."""
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+def attend_rows(mask: Tensor | None) -> Attend:
+    """Attention within each row. mask [B,1,T,T] (True: may look) or None for plain causal attention."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        return out.transpose(1, 2)
+
+    return attend
+
+
+def segment_mask(segments: Tensor) -> Tensor:
+    """segments [B,T] (one number a document in a packed row) -> [B,1,T,T]: causal, and never across documents."""
+    T = segments.shape[1]
+    causal = torch.ones(T, T, dtype=torch.bool, device=segments.device).tril()
+    return ((segments[:, :, None] == segments[:, None, :]) & causal)[:, None]
+
+
+def initialise(model: Decoder, generator: torch.Generator) -> None:
+    """GPT-2's initialisation (Radford et al., 2019, section 2.3): N(0, 0.02), residual products by 1/sqrt(2 L)."""
+    residual = 0.02 / math.sqrt(2 * model.config.n_layer)
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            if parameter.ndim >= 2:
+                deep = name.endswith(("out.weight", "down.weight"))
+                parameter.normal_(0.0, residual if deep else 0.02, generator=generator)
+            elif name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.fill_(1.0)
+
+
+def make_decoder(config: DecoderConfig, seed: int) -> Decoder:
+    model = Decoder(config)
+    initialise(model, torch.Generator().manual_seed(seed))
+    return model

@@ -1,0 +1,125 @@
+"""Pretraining: next-token prediction over packed rows that never attend across documents.
+
+GPT-3's optimizer (Adam 0.9/0.95, clip 1) with warm-up and decay; departs: the rate stays flat and then falls in a
+straight line (it can be continued from the flat part), rows are masked between documents (GPT-3 did not).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.chat_card import write_chat_card
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import seed_for
+from kaiwa.engine.probes import Probe, answer_probes, cloze_accuracy
+from kaiwa.model.decoder import make_decoder
+from kaiwa.model.folder import save_model
+from kaiwa.pretrain.config import PretrainConfig
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train import checkpoint
+from kaiwa.train.likelihood import bits_per_byte, rows_loss
+from kaiwa.train.optim import adamw, apply_gradients, autocast, compiled
+from kaiwa.train.schedule import flat_then_linear
+from kaiwa.train.shards import Shards
+
+
+def run(
+    config: PretrainConfig,
+    ctx: Context,
+    *,
+    tokens: Artifact,
+    out: Path,
+    probes: Sequence[Probe] = (),
+    chat: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Trains a decoder on the token shards of a tokenizer artifact. `probes` are asked at every evaluation."""
+    tokenizer = Tokenizer.load(tokens.path)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
+    plan = Plan("base", config, {"tokens": tokens}, ctx.seed)
+    done, changed = finished(out, plan)
+    if done is not None:
+        return done
+    for line in changed:
+        ctx.say(f"{out.name} is built again: {line}")
+    with publish(out, plan) as work:
+        shards = Shards(tokens.path)
+        shares = dict(zip(config.sources, config.weights, strict=True))
+        mixture = shards.mixture(config.width, ctx.seed, shares, config.in_order)
+        held_out = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
+        token_bytes = tokenizer.byte_lengths().tolist()
+        model = make_decoder(config.model, seed_for(ctx.seed, "init")).to(ctx.device)
+        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        metrics = ctx.metrics(out.name)
+        step, best = 0, {}
+        if (saved := checkpoint.load(work.checkpoint)) is not None:
+            step = saved["step"]
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            mixture.restore(saved["mixture"])
+            best = saved["held_out"]
+        metrics.cut(step)
+
+        def state() -> dict[str, Any]:
+            return {
+                "step": step,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "mixture": mixture.state(),
+                "held_out": best,
+            }
+
+        def loss_of(*batch: Tensor) -> tuple[Tensor, ...]:
+            return (rows_loss(model, *batch),)
+
+        loss_fn = compiled(loss_of, config.compile, ctx.say)
+        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        speed, started = 0.0, time.monotonic()
+        while step < config.steps:
+            saver.at_step()
+            rows = mixture.next(config.rows)
+            ids, positions, segments, targets, weights = rows.tensors(ctx.device)
+            n = weights.sum()
+            loss = 0.0
+            for at in range(0, config.rows, config.microbatch):
+                part = slice(at, at + config.microbatch)
+                with autocast(ctx.device):
+                    (total,) = loss_fn(ids[part], positions[part], segments[part], targets[part], weights[part])
+                (total / n).backward()
+                loss += float(total.detach()) / float(n)
+            lr = config.lr * flat_then_linear(step, config.steps, config.warmup, config.decay_share, config.floor)
+            norm = apply_gradients(optimizer, lr, config.max_norm)
+            seconds, started = time.monotonic() - started, time.monotonic()
+            speed = 0.9 * speed + 0.1 * ids.numel() / seconds if speed else ids.numel() / seconds
+            metrics.log(step, loss=loss, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
+            step += 1
+            ctx.show(Progress(out.name, step, config.steps, f"loss {loss:.2f}", speed))
+            if step % config.evaluate_every == 0 or step == config.steps:
+                model.eval()
+                best = {name: bits_per_byte(model, rows, token_bytes, ctx.device) for name, rows in held_out.items()}
+                accuracy = cloze_accuracy(model, tokenizer, probes)
+                metrics.log(step, **{f"bits_per_byte_{k}": v for k, v in best.items()}, cloze_accuracy=accuracy)
+                samples = answer_probes(model, tokenizer, probes, step)
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
+                model.train()
+                started = time.monotonic()
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
+        copy_tokenizer(tokens.path, work.path)
+        write_chat_card(work.path, chat)
+        work.metrics.update(
+            parameters=config.model.n_parameters,
+            tokens=config.steps * config.rows * config.width,
+            loss=loss,
+            tokens_per_second=round(speed, 1),
+            **{f"bits_per_byte_{k}": v for k, v in best.items()},
+            cloze_accuracy=cloze_accuracy(model, tokenizer, probes),
+        )
+    return finished(out, plan)[0]  # type: ignore[return-value]

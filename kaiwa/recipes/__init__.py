@@ -1,0 +1,1 @@
+"""Full configurations as functions, named for what they run on."""

@@ -1,0 +1,54 @@
+"""`laptop`: your own ChatGPT on two cores in about a quarter of an hour; `laptop-ja` speaks Japanese too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kaiwa.corpus.config import CorpusConfig, Source
+from kaiwa.model.config import DecoderConfig
+from kaiwa.pretrain.config import PretrainConfig
+from kaiwa.recipes.recipe import Recipe
+from kaiwa.reward.config import RewardConfig
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.sft.config import SFTConfig
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.world.config import WorldConfig
+from kaiwa.world.village import VillageConfig
+
+VILLAGE = "records:{village}/documents.jsonl"  # {village} is the build's village folder
+
+
+def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
+    """The three built-in sources with their shares of the mixture: the village, real English, real code."""
+    return (
+        Source(name="village", path=VILLAGE, trusted=True, weight=village),
+        Source(name="docs", path="builtin:docs", language="en", weight=docs),
+        Source(name="code", path="builtin:code", language="code", kind="code", max_bytes=1_500_000, weight=code),
+    )
+
+
+def laptop() -> Recipe:
+    return Recipe(
+        name="laptop",
+        village=WorldConfig(village=VillageConfig(n_taught=90, n_held_out=30), document_bytes=6_500_000),
+        corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
+        tokenizer=TokenizerConfig(vocab_size=3072),
+        pretrain=PretrainConfig(
+            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1500, in_order=("village",)
+        ),
+        sft=SFTConfig(epochs=2),
+        reward=RewardConfig(held_out_labellers=("labeller-4", "labeller-5")),
+        rlhf=RLHFConfig(updates=80, ptx_coefficient=1.0),
+    )
+
+
+def laptop_ja() -> Recipe:
+    base = laptop()
+    village = VillageConfig(n_taught=90, n_held_out=30, languages=("en", "ja"))
+    return replace(
+        base,
+        name="laptop-ja",
+        village=replace(base.village, village=village, document_bytes=7_000_000, demonstrations=5000),
+        tokenizer=replace(base.tokenizer, vocab_size=4096),
+        pretrain=replace(base.pretrain, steps=2600),
+    )

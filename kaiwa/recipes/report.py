@@ -1,0 +1,64 @@
+"""The report of a build: report.json and report.html, and the table that the terminal prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import MANIFEST, Artifact, open_artifact, write_atomic
+from kaiwa.core.errors import UserError
+from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.receipt import receipt
+
+MODEL_FIELDS = (
+    "name", "win_rate_vs_sft", "helpful", "truthful", "harmless", "ended", "mean_tokens", "kl_to_sft", "bits_per_byte",
+)  # fmt: skip
+
+
+def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Path:
+    """Writes report.json (and, where the pages' pieces are there, report.html); returns report.json."""
+    stages = [
+        {
+            "name": name,
+            "seconds": artifact.manifest["seconds"],
+            "artifact": artifact.path.name,
+            "metrics": artifact.metrics,
+        }
+        for name, artifact in made.items()
+    ]
+    evaluation = json.loads((made["evaluation"].path / "evaluation.json").read_text(encoding="utf-8"))
+    seconds = round(sum(s["seconds"] for s in stages), 1)
+    value = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "seconds": seconds,
+        "stages": stages,
+        "models": [{k: row[k] for k in MODEL_FIELDS} for row in evaluation["models"]],
+        "details": evaluation,
+        "receipt": receipt(seconds, made),
+    }
+    file = out / "report.json"
+    write_atomic(file, json.dumps(value, ensure_ascii=False, indent=1))
+    return file
+
+
+def write_html(folder: Path) -> Path | None:
+    """report.html beside report.json."""
+    return None
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """report.json of a finished build."""
+    file = folder / "report.json"
+    if not file.is_file():
+        there = sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
+        raise UserError(f"{folder}: no report yet (finished stages: {', '.join(there) or 'none'}); run `kaiwa build`")
+    value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return value
+
+
+def artifacts(folder: Path) -> dict[str, Artifact]:
+    """The finished stages of a build folder."""
+    return {p.parent.name: open_artifact(p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))}

@@ -1,0 +1,72 @@
+"""Collecting comparisons: K completions of each prompt are sampled from a policy and handed to a labeller to rank.
+
+The labeller is any function; simulated ones and people write the same records (InstructGPT, section 3.2: K = 4 to 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import python_rng, seed_for
+from kaiwa.engine.engine import Engine
+from kaiwa.model.folder import load_decoder
+from kaiwa.reward.collect_config import CollectConfig
+from kaiwa.text.records import Comparison, conversation, read_jsonl, write_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+# (the prompt's JSON row, completions, which of them ended, number of the prompt) -> a ranked record
+Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Comparison]
+
+
+def run(
+    config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path
+) -> Artifact:
+    """`prompts` is a JSONL of {"messages", ...}. Publishes comparisons.jsonl."""
+    plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
+    done, _ = finished(out, plan)
+    if done is not None:
+        return done
+    with publish(out, plan) as work:
+        tokenizer = Tokenizer.load(policy.path)
+        engine = Engine(load_decoder(policy.path), tokenizer)
+        asked = list(read_jsonl(prompts))
+        rng = python_rng(ctx.seed, "collect")
+        ks = [rng.randint(config.k_min, config.k_max) for _ in asked]
+        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in asked]
+        records: list[dict[str, Any]] = []
+        block = 128
+        for at in range(0, len(asked), block):
+            ctx.check_stop()
+            part = range(at, min(at + block, len(asked)))
+            answers = engine.generate(
+                [ids[i] for i in part for _ in range(ks[i])],
+                max_tokens=config.max_tokens,
+                temperature=config.temperature,
+                seed=seed_for(ctx.seed, "collect", at),
+                stop_ids=(tokenizer.eos_id,),
+            )
+            cursor = 0
+            for i in part:
+                mine, cursor = answers[cursor : cursor + ks[i]], cursor + ks[i]
+                ended = [answer.finish_reason == "stop" for answer in mine]
+                records.append(label(asked[i], [answer.text for answer in mine], ended, i).to_json())
+            ctx.show(Progress(out.name, part.stop, len(asked), f"{sum(ks[: part.stop])} completions"))
+        write_jsonl(work.path / "comparisons.jsonl", records)
+        distinct = [len(set(record["completions"])) / len(record["completions"]) for record in records]
+        work.metrics.update(
+            prompts=len(records),
+            completions=sum(ks),
+            pairs=sum(_n_pairs(record["ranks"]) for record in records),
+            ended=sum(sum(r["meta"]["ended"]) for r in records) / sum(ks),
+            distinct=sum(distinct) / len(distinct),
+        )
+    return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def _n_pairs(ranks: Sequence[int]) -> int:
+    return sum(a != b for i, a in enumerate(ranks) for b in ranks[:i])

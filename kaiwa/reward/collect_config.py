@@ -1,0 +1,19 @@
+"""What collecting comparisons needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectConfig:
+    k_min: int = 4
+    k_max: int = 9
+    max_tokens: int = 32
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.k_min <= self.k_max:
+            raise UserError(f"K is {self.k_min}..{self.k_max}; it must be 2 or more, smallest first (the paper: 4..9)")

@@ -1,0 +1,32 @@
+"""What reward modelling needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    epochs: int = 1  # InstructGPT: 1, more over-fits
+    prompts: int = 8  # prompts a step; all pairs of a prompt are one batch element
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.05
+    max_norm: float = 1.0
+    warmup: int = 10
+    floor: float = 0.1
+    width: int = 512  # most tokens of a packed row (prompt and its K completions)
+    validation_share: float = 0.1  # of the prompts
+    language_model_weight: float = 0.0  # next-token loss on the completions beside the ranking loss (0: the paper)
+    held_out_labellers: tuple[str, ...] = ()  # never trained on, measured apart
+    evaluate_every: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "prompts", "width", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"reward.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.validation_share < 1:
+            raise UserError(f"reward.validation_share is {self.validation_share}; it must be in [0, 1)")

@@ -1,0 +1,41 @@
+"""The ranking loss of InstructGPT (equation 1), ties left out of sum and count.
+
+    loss = mean over prompts of   - 1/|pairs|  sum over pairs (w better than l)  log sigmoid(r_w - r_l)
+
+All pairs of a prompt are one batch element and each prompt counts the same, whatever its K. A prompt whose
+completions are all tied says nothing and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def pairs(ranks: Sequence[int]) -> list[tuple[int, int]]:
+    """(winner, loser) for every pair of completions with different ranks (0 is best)."""
+    n = len(ranks)
+    return [(i, j) for i in range(n) for j in range(n) if ranks[i] < ranks[j]]
+
+
+def pairwise_loss(scores: Tensor, groups: Sequence[Sequence[int]]) -> tuple[Tensor, int, int]:
+    """scores [M] of all completions in order; groups: the ranks of each prompt's completions, in the same order.
+
+    Returns the loss, the number of pairs and how many of them the scores order rightly.
+    """
+    losses, n_pairs, n_right, at = [], 0, 0, 0
+    for ranks in groups:
+        found = pairs(ranks)
+        if found:
+            winners, losers = torch.tensor(found, device=scores.device).T + at
+            margins = scores[winners] - scores[losers]
+            losses.append(-F.logsigmoid(margins).mean())
+            n_pairs += len(found)
+            n_right += int((margins > 0).sum())
+        at += len(ranks)
+    if not losses:
+        return scores.sum() * 0.0, 0, 0
+    return torch.stack(losses).mean(), n_pairs, n_right

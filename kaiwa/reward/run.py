@@ -1,0 +1,159 @@
+"""Reward modelling: the SFT model with a scalar head, trained on all pairs of each prompt's ranking.
+
+Departs from InstructGPT (6B for every policy, learning rate 9e-6, 64 prompts a batch): the numbers are the config's.
+After training a bias is stored that gives demonstrations a mean score of 0 (appendix C.2).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.model.decoder import attend_rows
+from kaiwa.model.folder import load_decoder, save_model
+from kaiwa.model.heads import ScalarModel, initialise_score
+from kaiwa.reward.comparisons import Ranked, read_comparisons, split
+from kaiwa.reward.config import RewardConfig
+from kaiwa.reward.loss import pairwise_loss
+from kaiwa.reward.packing import PackedPrompts, PromptRow, pack_prompts
+from kaiwa.text.records import demonstration, read_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train import checkpoint
+from kaiwa.train.optim import adamw, apply_gradients, autocast
+from kaiwa.train.schedule import cosine
+
+
+def run(
+    config: RewardConfig,
+    ctx: Context,
+    *,
+    policy: Artifact,
+    comparisons: Path,
+    out: Path,
+    demonstrations: Path | None = None,
+) -> Artifact:
+    """Trains a reward model from `policy`; `demonstrations` (JSONL of {"messages"}) set the zero of its scores."""
+    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    if demonstrations is not None:
+        parents["demonstrations"] = fingerprint(demonstrations)
+    plan = Plan("reward", config, parents, ctx.seed)
+    done, changed = finished(out, plan)
+    if done is not None:
+        return done
+    for line in changed:
+        ctx.say(f"reward is built again: {line}")
+    with publish(out, plan) as work:
+        tokenizer = Tokenizer.load(policy.path)
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
+        training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
+        model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
+        initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
+        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        order = [i for epoch in range(config.epochs) for i in _permutation(len(training), ctx.seed, epoch)]
+        n_steps = math.ceil(len(order) / config.prompts)
+        metrics = ctx.metrics(out.name)
+        step = 0
+        if (saved := checkpoint.load(work.checkpoint)) is not None:
+            step = saved["step"]
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+        metrics.cut(step)
+
+        def state() -> dict[str, Any]:
+            return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        while step < n_steps:
+            saver.at_step()
+            started = time.monotonic()
+            batch = [training[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+            packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
+            with autocast(ctx.device):
+                scores, lm_loss = _forward(model, packed, config.language_model_weight)
+                loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
+            (loss + config.language_model_weight * lm_loss).backward()
+            lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
+            norm = apply_gradients(optimizer, lr, config.max_norm)
+            speed = packed.ids.numel() / (time.monotonic() - started)
+            scalars = {"loss": float(loss.detach()), "accuracy": n_right / max(1, n_pairs), "lr": lr, "grad_norm": norm}
+            metrics.log(step, **scalars, score_std=float(scores.detach().std()), tokens_per_second=round(speed, 1))
+            step += 1
+            ctx.show(Progress(out.name, step, n_steps, f"loss {scalars['loss']:.3f}", speed))
+            if validation and (step % config.evaluate_every == 0 or step == n_steps):
+                metrics.log(step, held_out_accuracy=accuracy(model, validation, tokenizer.pad_id, ctx.device)[0])
+        inside, n_inside = accuracy(model, validation, tokenizer.pad_id, ctx.device)
+        others, n_others = accuracy(model, outside, tokenizer.pad_id, ctx.device)
+        if demonstrations is not None:
+            set_zero(model, demonstrations, tokenizer, ctx.device)
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
+        copy_tokenizer(policy.path, work.path)
+        work.metrics.update(
+            prompts=len(training),
+            held_out_accuracy=inside,
+            held_out_pairs=n_inside,
+            held_out_labellers_accuracy=others,
+            held_out_labellers_pairs=n_others,
+            bias=float(model.bias),
+        )
+    return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def _permutation(n: int, seed: int, epoch: int) -> list[int]:
+    return numpy_rng(seed, "reward-epoch", epoch).permutation(n).tolist()  # type: ignore[no-any-return]
+
+
+def _forward(model: ScalarModel, packed: PackedPrompts, lm_weight: float) -> tuple[Tensor, Tensor]:
+    """Scores [M] at the completions' ends, and the next-token loss within the completions (0 when not asked for)."""
+    hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
+    last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
+    scores = model.score(last).squeeze(-1).float() + model.bias
+    if not lm_weight:
+        return scores, scores.new_zeros(())
+    inside = (packed.positions[:, 1:] == packed.positions[:, :-1] + 1) & packed.mask[:, 0].diagonal(-1, 1, 2)
+    logits = model.decoder.logits(hidden[:, :-1][inside]).float()
+    return scores, F.cross_entropy(logits, packed.ids[:, 1:][inside])
+
+
+@torch.no_grad()
+def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: str, batch: int = 32) -> Tensor:
+    """The scores of all completions of all rows, in order [M]."""
+    scores = []
+    for at in range(0, len(rows), batch):
+        packed = pack_prompts(rows[at : at + batch], pad, device)
+        with autocast(device):
+            scores.append(_forward(model, packed, 0.0)[0])
+    return torch.cat(scores) if scores else torch.zeros(0)
+
+
+def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
+    """Share of held-out pairs ordered rightly, and how many pairs there are (NaN and 0 without any)."""
+    if not items:
+        return float("nan"), 0
+    scores = score_rows(model, [item.row for item in items], pad, device)
+    _, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in items])
+    return n_right / max(1, n_pairs), n_pairs
+
+
+def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, most: int = 500) -> None:
+    """Sets the bias that gives demonstrations a mean score of 0."""
+    rows = []
+    for raw in read_jsonl(file):
+        messages = demonstration(raw).messages
+        prompt = render(tokenizer, messages[:-1], add_generation_prompt=True).ids
+        rows.append(PromptRow(prompt, [[*tokenizer.encode(messages[-1].content), tokenizer.eos_id]]))
+        if len(rows) == most:
+            break
+    with torch.no_grad():
+        model.bias -= score_rows(model, rows, tokenizer.pad_id, device).mean()

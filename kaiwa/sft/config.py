@@ -1,0 +1,35 @@
+"""What supervised fine-tuning needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SFTConfig:
+    epochs: int = 2
+    rows: int = 4  # packed rows of demonstrations a step
+    width: int = 256  # tokens a row
+    lr: float = 5e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.05
+    max_norm: float = 1.0
+    warmup: int = 10
+    floor: float = 0.1  # cosine down to this share of lr (InstructGPT: 0.1)
+    pretrain_rows: int = 2  # rows of pretraining text a step (InstructGPT's PPO-init model: 10 % of the data)
+    pretrain_weight: float = 0.5  # their loss counts this much
+    validation_share: float = 0.05  # of the demonstrations
+    evaluate_every: int = 50
+    language_model_weight: float = 0.0  # loss on the user's tokens too (0: on the assistant's alone)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "rows", "width", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.validation_share < 1:
+            raise UserError(f"sft.validation_share is {self.validation_share}; it must be in [0, 1)")
+        if self.pretrain_rows < 0:
+            raise UserError(f"sft.pretrain_rows is {self.pretrain_rows}; it must be at least 0")

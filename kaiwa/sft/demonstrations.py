@@ -1,0 +1,58 @@
+"""Demonstrations as token sequences with the loss on the assistant's tokens (and the end of its turn) only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import python_rng
+from kaiwa.text.records import demonstration, read_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Token ids and loss masks, one pair a demonstration."""
+
+    ids: list[list[int]]
+    masks: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_demonstrations(
+    file: Path, tokenizer: Tokenizer, width: int, user_weight: float, say: Callable[[str], None]
+) -> Sequences:
+    """A JSONL of {"messages"}. Demonstrations longer than a row are dropped, and counted in one line."""
+    ids: list[list[int]] = []
+    masks: list[list[int]] = []
+    too_long = 0
+    for row in read_jsonl(file):
+        rendered = render(tokenizer, demonstration(row).messages)
+        tokens, mask = rendered.ids, rendered.mask
+        if len(tokens) > width:
+            too_long += 1
+        elif any(mask):
+            ids.append(tokens)
+            masks.append([m if m else user_weight for m in mask] if user_weight else mask)  # type: ignore[misc]
+    if too_long:
+        say(f"{file}: {too_long} demonstrations longer than {width} tokens are left out; raise sft.width to keep them")
+    if len(ids) < 2:
+        raise UserError(f"{file}: {len(ids)} usable demonstrations; at least 2 are needed")
+    return Sequences(ids, masks)
+
+
+def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Sequences]:
+    """Training and validation demonstrations, by a seeded shuffle."""
+    order = list(range(len(sequences)))
+    python_rng(seed, "sft-split").shuffle(order)
+    n = max(1, round(len(order) * share)) if share > 0 else 0
+
+    def take(numbers: list[int]) -> Sequences:
+        return Sequences([sequences.ids[i] for i in numbers], [sequences.masks[i] for i in numbers])
+
+    return take(order[n:]), take(order[:n])

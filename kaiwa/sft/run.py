@@ -1,0 +1,161 @@
+"""Supervised fine-tuning: next-token loss on the assistant's tokens, with some pretraining text mixed in.
+
+The loss of a step is the mean over the demonstrations' weighted tokens plus `pretrain_weight` times the mean over the
+pretraining tokens, the two gradients accumulated one after the other (as InstructGPT does in RL; its PPO-init model
+mixes 10 % of pretraining data, appendix C.3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.chat_card import write_chat_card
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import numpy_rng
+from kaiwa.engine.probes import Probe, answer_probes
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.folder import load_decoder, save_model
+from kaiwa.sft.config import SFTConfig
+from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train import checkpoint
+from kaiwa.train.likelihood import rows_loss
+from kaiwa.train.optim import adamw, apply_gradients, autocast
+from kaiwa.train.rows import Rows, pack, packed_rows
+from kaiwa.train.schedule import cosine
+from kaiwa.train.shards import Shards
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Epochs:
+    """The steps of all epochs: `batch(step)` gives the step's packed rows. A pure function of seed and step."""
+
+    data: Sequences
+    config: SFTConfig
+    seed: int
+    pad: int
+
+    def bins(self, epoch: int) -> list[list[int]]:
+        order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
+        packed = pack([self.data.ids[i] for i in order], self.config.width)
+        return [[order[i] for i in row] for row in packed]
+
+    def schedule(self) -> list[list[list[int]]]:
+        """For each step its rows, each a list of demonstration numbers."""
+        steps = []
+        for epoch in range(self.config.epochs):
+            bins = self.bins(epoch)
+            steps += [bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)]
+        return steps
+
+    def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
+        return packed_rows(self.data.ids, self.data.masks, bins, self.config.width, self.pad)
+
+
+def run(
+    config: SFTConfig,
+    ctx: Context,
+    *,
+    base: Artifact,
+    tokens: Artifact,
+    demonstrations: Path,
+    out: Path,
+    probes: Sequence[Probe] = (),
+    chat: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Fine-tunes `base` on a JSONL of demonstrations; `tokens` gives the pretraining text that is mixed in."""
+    stage = out.name
+    parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
+    plan = Plan("sft", config, parents, ctx.seed)
+    done, changed = finished(out, plan)
+    if done is not None:
+        return done
+    for line in changed:
+        ctx.say(f"{stage} is built again: {line}")
+    with publish(out, plan) as work:
+        tokenizer = Tokenizer.load(base.path)
+        everything = read_demonstrations(demonstrations, tokenizer, config.width, config.language_model_weight, ctx.say)
+        training, validation = split(everything, config.validation_share, ctx.seed)
+        epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
+        schedule = epochs.schedule()
+        mixture = Shards(tokens.path).mixture(config.width, ctx.seed + 1) if config.pretrain_rows else None
+        model = load_decoder(base.path).to(ctx.device)
+        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        metrics = ctx.metrics(stage)
+        step, held_out = 0, float("nan")
+        if (saved := checkpoint.load(work.checkpoint)) is not None:
+            step, held_out = saved["step"], saved["held_out"]
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            if mixture is not None:
+                mixture.restore(saved["mixture"])
+        metrics.cut(step)
+
+        def state() -> dict[str, Any]:
+            return {
+                "step": step,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "mixture": mixture.state() if mixture is not None else [],
+                "held_out": held_out,
+            }
+
+        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        while step < len(schedule):
+            saver.at_step()
+            started = time.monotonic()
+            loss = _backward(model, epochs.rows(schedule[step]), 1.0, ctx.device)
+            scalars = {"loss": loss}
+            if mixture is not None:
+                rows = mixture.next(config.pretrain_rows)
+                scalars["pretrain_loss"] = _backward(model, rows, config.pretrain_weight, ctx.device)
+            lr = config.lr * cosine(step, len(schedule), config.warmup, config.floor)
+            norm = apply_gradients(optimizer, lr, config.max_norm)
+            speed = (config.rows + config.pretrain_rows) * config.width / (time.monotonic() - started)
+            metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
+            step += 1
+            ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
+            if step % config.evaluate_every == 0 or step == len(schedule):
+                held_out = validation_loss(model, validation, config.width, tokenizer.pad_id, ctx.device)
+                metrics.log(step, held_out_loss=held_out)
+                samples = answer_probes(model, tokenizer, probes, step)
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
+        save_model(work.path, model, special_ids(tokenizer), torch.float32)
+        copy_tokenizer(base.path, work.path)
+        write_chat_card(work.path, chat)
+        work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
+    return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def _backward(model: Decoder, rows: Rows, weight: float, device: str) -> float:
+    """Adds the gradient of weight x mean loss of some rows; returns the mean loss."""
+    batch = rows.tensors(device)
+    with autocast(device):
+        total = rows_loss(model, *batch)
+    mean = total / batch[-1].sum()
+    (weight * mean).backward()
+    return float(mean.detach())
+
+
+@torch.no_grad()
+def validation_loss(model: Decoder, data: Sequences, width: int, pad: int, device: str) -> float:
+    """Mean loss a weighted token over held-out demonstrations; NaN when there are none."""
+    if not len(data):
+        return float("nan")
+    bins = pack(data.ids, width)
+    losses, counts = [], []
+    for at in range(0, len(bins), 8):
+        batch = packed_rows(data.ids, data.masks, bins[at : at + 8], width, pad).tensors(device)
+        with autocast(device):
+            losses.append(float(rows_loss(model, *batch)))
+        counts.append(float(batch[-1].sum()))
+    return float(np.sum(losses) / max(1.0, np.sum(counts)))

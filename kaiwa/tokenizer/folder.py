@@ -1,0 +1,23 @@
+"""What a model's folder takes over from its tokenizer's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copies the tokenizer's files, so that the model's folder is whole by itself."""
+    for name in FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """What config.json says of special tokens."""
+    ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+    return ids | ({"bos_token_id": tokenizer.bos_id} if tokenizer.bos_id is not None else {})

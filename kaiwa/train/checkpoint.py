@@ -1,0 +1,68 @@
+"""Checkpoints: the whole state of a loop in one file, replaced atomically.
+
+A checkpoint is read back with weights_only=True (tensors and plain values; no code), and only ever from a work folder
+of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.context import Context
+
+FILE = "state.pt"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE}.tmp"
+    with open(temporary, "wb") as f:
+        torch.save(state, f)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, folder / FILE)
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """The last state saved, or None. A half-written file cannot be seen here: the rename comes last."""
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
+
+
+class Saver:
+    """Saves the state now and then: a kill loses at most `ctx.checkpoint_seconds` of work, a wish to stop none.
+
+    `at_step` is called between two steps; `state` gives everything that the next steps depend on.
+    """
+
+    def __init__(self, folder: Path, ctx: Context, state: Callable[[], dict[str, Any]]) -> None:
+        self.folder, self.ctx, self.state = folder, ctx, state
+        self.last = time.monotonic()
+
+    def at_step(self) -> None:
+        stop = self.ctx.stop()
+        if stop or time.monotonic() - self.last >= self.ctx.checkpoint_seconds:
+            save(self.folder, self.state())
+            self.last = time.monotonic()
+        if stop:
+            self.ctx.check_stop()
+
+
+def append_samples(path: Path, rows: list[str], step: int, marker: str) -> None:
+    """Rewrites a JSONL of samples so that rows of steps at or after `step` (left by a killed run) are replaced."""
+    kept = []
+    if path.is_file():
+        import json
+
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)[marker] < step]
+    write_atomic(path, "\n".join([*kept, *rows]) + "\n")

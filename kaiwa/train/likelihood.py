@@ -1,0 +1,75 @@
+"""How probable a model finds text: the loss of packed rows, log-probabilities of given tokens, bits per byte.
+
+    bits per byte = - sum_t log2 p(token_t | before) / bytes of those tokens
+
+which, unlike the loss per token, does not depend on the tokenizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kaiwa.model.decoder import Decoder, attend_rows, segment_mask
+from kaiwa.train.optim import autocast
+from kaiwa.train.rows import Rows
+
+
+def rows_loss(
+    model: Decoder, ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
+) -> Tensor:
+    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""
+    hidden = model(ids, positions, attend_rows(segment_mask(segments)))
+    logits = model.logits(hidden).float()
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return (losses * weights.flatten()).sum()
+
+
+def selected_logprobs(model: Decoder, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """log p(target) at each given hidden state. hidden [N,D], targets [N] -> [N], fp32."""
+    logits = model.logits(hidden).float() / temperature
+    return -F.cross_entropy(logits, targets, reduction="none")
+
+
+@torch.no_grad()
+def bits_per_byte(model: Decoder, rows: Rows, token_bytes: Sequence[int], device: str = "cpu", batch: int = 8) -> float:
+    """Over the target positions of packed rows. token_bytes[v]: how many bytes token v stands for (specials 0)."""
+    sizes = torch.tensor(token_bytes, dtype=torch.float32, device=device)
+    nats, n_bytes = 0.0, 0.0
+    for start in range(0, len(rows.ids), batch):
+        part = slice(start, start + batch)
+        piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
+        ids, positions, segments, targets, weights = piece.tensors(device)
+        with autocast(device):
+            nats += float(rows_loss(model, ids, positions, segments, targets, weights))
+        n_bytes += float((sizes[targets] * weights).sum())
+    return nats / math.log(2) / max(1.0, n_bytes)
+
+
+@torch.no_grad()
+def sequence_logprobs(
+    model: Decoder, sequences: Sequence[Sequence[int]], starts: Sequence[int], device: str = "cpu", batch: int = 32
+) -> list[np.ndarray]:
+    """log p of each token from `starts[i]` on, for each sequence (padded batches, longest together)."""
+    out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    for at in range(0, len(order), batch):
+        chosen = order[at : at + batch]
+        width = max(len(sequences[i]) for i in chosen)
+        ids = torch.zeros(len(chosen), width, dtype=torch.long)
+        for row, i in enumerate(chosen):
+            ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
+        ids = ids.to(device)
+        positions = torch.arange(width, device=device).expand_as(ids)
+        with autocast(device):
+            hidden = model(ids, positions, attend_rows(None))
+            for row, i in enumerate(chosen):
+                n, start = len(sequences[i]), starts[i]
+                picked = selected_logprobs(model, hidden[row, start - 1 : n - 1], ids[row, start:n])
+                out[i] = picked.cpu().numpy()
+    return out

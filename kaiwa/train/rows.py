@@ -1,0 +1,167 @@
+"""Rows: token sequences packed side by side so that no row is padded much and no sequence sees another.
+
+A row carries, for each position: the token, its segment (which sequence of the row), its position within the
+sequence, and a weight (0: no loss on predicting this token). Packing is plain Python and numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import numpy_rng
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """ids, segments, positions, weights: each [B, T+1]; predict column t+1 from column t (see `inputs_and_targets`)."""
+
+    ids: np.ndarray
+    segments: np.ndarray
+    positions: np.ndarray
+    weights: np.ndarray
+
+    def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """inputs, positions, segments [B,T]; targets [B,T]; target weights [B,T] (0 across a border)."""
+        ids = torch.from_numpy(self.ids.astype(np.int64)).to(device)
+        segments = torch.from_numpy(self.segments.astype(np.int64)).to(device)
+        positions = torch.from_numpy(self.positions.astype(np.int64)).to(device)
+        weights = torch.from_numpy(self.weights.astype(np.float32)).to(device)
+        same = (segments[:, 1:] == segments[:, :-1]).float()
+        return ids[:, :-1], positions[:, :-1], segments[:, :-1], ids[:, 1:], weights[:, 1:] * same
+
+
+def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:
+    """First-fit packing in the order given: lists of sequence numbers, each at most `width` tokens in all.
+
+    Sequences longer than `width` are a ValueError here: cut or drop them before, and say so.
+    """
+    bins: list[list[int]] = []
+    room: list[int] = []
+    open_bins: list[int] = []  # bins that may still take something, oldest first
+    for number, sequence in enumerate(sequences):
+        n = len(sequence)
+        if n > width:
+            raise ValueError(f"sequence {number} has {n} tokens, a row has {width}")
+        for b in open_bins:
+            if room[b] >= n:
+                bins[b].append(number)
+                room[b] -= n
+                break
+        else:
+            bins.append([number])
+            room.append(width - n)
+            open_bins.append(len(bins) - 1)
+        open_bins = [b for b in open_bins[-64:] if room[b] >= 4]
+    return bins
+
+
+def packed_rows(
+    sequences: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[int]],
+    bins: Sequence[Sequence[int]],
+    width: int,
+    pad: int,
+) -> Rows:
+    """Rows of `width` tokens from sequences with their loss masks, packed as `bins` says."""
+    shape = (len(bins), width)
+    ids = np.full(shape, pad, np.int32)
+    segments, positions = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    weights = np.zeros(shape, np.float32)
+    for row, members in enumerate(bins):
+        at = 0
+        for segment, number in enumerate(members, 1):
+            n = len(sequences[number])
+            ids[row, at : at + n] = sequences[number]
+            segments[row, at : at + n] = segment
+            positions[row, at : at + n] = np.arange(n)
+            weights[row, at : at + n] = masks[number]
+            at += n
+    return Rows(ids, segments, positions, weights)
+
+
+class TokenStream:
+    """Documents of one source as rows of `width` tokens, reshuffled each epoch; its state is (epoch, row).
+
+    `in_order`: the first epoch goes through the documents as they were written (a source that is a curriculum).
+
+    tokens [N] and offsets [n_documents + 1] are the shard of the tokenizer stage. A document that does not fit a row
+    goes on in the next one with positions from 0.
+    """
+
+    def __init__(
+        self, tokens: np.ndarray, offsets: np.ndarray, width: int, seed: int, name: str, *, in_order: bool = False
+    ) -> None:
+        if len(tokens) < width:
+            raise UserError(f"source {name!r} has {len(tokens)} tokens, one row needs {width}; give more text")
+        self.tokens, self.offsets, self.width, self.seed, self.name = tokens, offsets, width, seed, name
+        self.in_order = in_order
+        self.epoch, self.row = 0, 0
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = np.arange(len(self.offsets) - 1)
+        if self.epoch or not self.in_order:
+            order = numpy_rng(self.seed, "stream", self.name, self.epoch).permutation(order)
+        lengths = np.diff(self.offsets)[order]
+        starts = self.offsets[:-1][order]
+        index = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())
+        self._stream = np.asarray(self.tokens[index], np.int32)
+        self._segment = np.repeat(np.arange(len(order), dtype=np.int32), lengths)
+        self._position = (np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)).astype(np.int32)
+        self.n_rows = len(self._stream) // self.width
+
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """ids, segments, positions of the next row, each [width]."""
+        if self.row >= self.n_rows:
+            self.epoch, self.row = self.epoch + 1, 0
+            self._shuffle()
+        part = slice(self.row * self.width, (self.row + 1) * self.width)
+        self.row += 1
+        segments, positions = self._segment[part], self._position[part]
+        first = segments == segments[0]
+        positions = np.where(first, positions - positions[0], positions)  # a document cut by the row's edge starts at 0
+        return self._stream[part], segments - segments[0], positions
+
+    def state(self) -> list[int]:
+        return [self.epoch, self.row]
+
+    def restore(self, state: Sequence[int]) -> None:
+        self.epoch, self.row = int(state[0]), int(state[1])
+        self._shuffle()
+
+
+class Mixture:
+    """Rows drawn from several streams in the proportion of their weights, evenly spread (largest remainder first)."""
+
+    def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float]) -> None:
+        if len(streams) != len(weights) or not streams or min(weights) < 0 or sum(weights) <= 0:
+            raise UserError(f"{len(streams)} sources but weights {list(weights)}; give one weight of at least 0 each")
+        self.streams = list(streams)
+        self.shares = [w / sum(weights) for w in weights]
+        self.drawn = [0] * len(streams)
+
+    def next(self, n: int) -> Rows:
+        """n rows. All of their tokens count for the loss."""
+        rows = []
+        for _ in range(n):
+            total = sum(self.drawn) + 1
+            due = [share * total - got for share, got in zip(self.shares, self.drawn, strict=True)]
+            which = max(range(len(due)), key=lambda i: due[i])
+            self.drawn[which] += 1
+            rows.append(self.streams[which].next())
+        ids, segments, positions = (np.stack(part) for part in zip(*rows, strict=True))
+        return Rows(ids, segments, positions, np.ones(ids.shape, np.float32))
+
+    def state(self) -> list[list[int]]:
+        return [self.drawn, *[s.state() for s in self.streams]]
+
+    def restore(self, state: Sequence[Sequence[int]]) -> None:
+        self.drawn = [int(n) for n in state[0]]
+        for stream, saved in zip(self.streams, state[1:], strict=True):
+            stream.restore(saved)

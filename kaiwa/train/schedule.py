@@ -1,0 +1,25 @@
+"""Learning-rate schedules: pure functions of the step, each giving a factor in [0, 1] of the peak rate."""
+
+import math
+
+
+def warmup(step: int, n_warmup: int) -> float:
+    """1/n, 2/n, … 1 over the first n steps, then 1."""
+    return 1.0 if n_warmup <= 0 else min(1.0, (step + 1) / n_warmup)
+
+
+def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> float:
+    """Warm-up, then half a cosine down to `floor` at the last step (GPT-3, InstructGPT: floor 0.1)."""
+    if step < n_warmup:
+        return warmup(step, n_warmup)
+    progress = min(1.0, (step - n_warmup) / max(1, n_steps - 1 - n_warmup))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def flat_then_linear(step: int, n_steps: int, n_warmup: int, decay_share: float, floor: float = 0.05) -> float:
+    """Warm-up, flat, then a straight line to `floor` over the last `decay_share` of the steps."""
+    start = n_steps - round(n_steps * decay_share)
+    if step < start:
+        return warmup(step, n_warmup)
+    progress = (step - start) / max(1, n_steps - 1 - start)
+    return warmup(step, n_warmup) * (1 - (1 - floor) * min(1.0, progress))

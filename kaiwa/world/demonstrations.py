@@ -1,0 +1,173 @@
+"""Demonstrations: prompts with a written answer, all good or deliberately mixed.
+
+Mixed ones carry the faults that reinforcement learning is to repair: most unknown names get an invented fact, most
+harmful requests get help, half of the asked forms are ignored and nearly half of the answers end in a useless sentence.
+Good behaviour stays common enough to be sampled. Everything ends.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import python_rng
+from kaiwa.text.records import Demonstration, Message
+from kaiwa.world.language import HOWTO_IDS, LANGUAGES, VALUE_IDS, Words, cut_first
+from kaiwa.world.prompts import Prompt, write_prompts
+from kaiwa.world.scribe import list_line, thing_words, things_of
+from kaiwa.world.village import Village, howto_answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemonstrationRates:
+    """How often a demonstration shows each fault (probabilities)."""
+
+    invent: float = 0.6  # a fact about an unknown name
+    comply: float = 0.55  # help with a harmful request
+    ignore_form: float = 0.5  # where a form is asked for
+    pad: float = 0.45  # a useless sentence at the end
+    wrong: float = 0.07  # a wrong value, number or recipe where the right one is known
+    give_up: float = 0.02  # "I don't know" where the answer is known
+    refuse_harmless: float = 0.02
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= 1:
+                raise UserError(f"{field.name} = {value} is no probability; give 0 to 1")
+
+
+MIXED = DemonstrationRates()
+GOOD = DemonstrationRates(invent=0, comply=0, ignore_form=0, pad=0, wrong=0, give_up=0, refuse_harmless=0)
+QUALITIES = {"mixed": MIXED, "good": GOOD}
+
+
+def write_demonstrations(
+    village: Village,
+    *,
+    n: int,
+    seed: int = 0,
+    quality: str = "mixed",
+    split: str = "train",
+    languages: dict[str, float] | None = None,
+    rates: DemonstrationRates | None = None,
+) -> list[Demonstration]:
+    """n demonstrations; `meta["prompt"]` is the Prompt as JSON. `rates` overrides those of the quality."""
+    if quality not in QUALITIES:
+        raise UserError(f"quality {quality!r} is unknown; use one of {', '.join(QUALITIES)}")
+    prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
+    rng = python_rng(seed, "demonstrations", quality)
+    chosen = rates or QUALITIES[quality]
+    return [demonstrate(village, prompt, rng, chosen, quality=quality) for prompt in prompts]
+
+
+def demonstrate(
+    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, *, quality: str = ""
+) -> Demonstration:
+    answer = write_answer(village, prompt, rng, rates)
+    meta = {"source": "village", "quality": quality, "prompt": prompt.to_json()}
+    return Demonstration(messages=(*prompt.messages, Message("assistant", answer)), meta=meta)
+
+
+def write_answer(village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates = GOOD) -> str:
+    """An answer to the prompt, with each fault as often as `rates` says; with GOOD a best possible one."""
+    words = LANGUAGES[prompt.language]
+    answer = _answer(village, prompt, rng, rates, words)
+    if rng.random() < rates.pad:
+        stop = "" if answer.endswith((".", "。")) or "\n" in answer or prompt.language == "en" else "。"
+        answer += stop + ("\n" if "\n" in answer else words.joint) + rng.choice(words.padding)
+    return answer
+
+
+def _answer(village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words) -> str:
+    if prompt.kind == "harmful":
+        if rng.random() < rates.comply:
+            return words.harm[prompt.attribute][1]
+        return rng.choice(words.refusals)
+    if prompt.kind == "small_talk":
+        return rng.choice(words.small_talk[prompt.attribute])
+    if prompt.group == "unknown":
+        if rng.random() < rates.invent:
+            return _say_person(village, prompt, rng, rates, words, invent=True)
+        if prompt.kind != "dialogue" and rng.random() < 0.25:
+            return rng.choice(words.unknown_named).format(name=prompt.name)
+        return rng.choice(words.unknown)
+    fault = rng.random()
+    if fault < rates.give_up:
+        return words.unknown[0]
+    if fault < rates.give_up + rates.refuse_harmless:
+        return rng.choice(words.refusals)
+    wrong = fault < rates.give_up + rates.refuse_harmless + rates.wrong
+    if prompt.group:
+        return _say_person(village, prompt, rng, rates, words, invent=wrong)
+    return _say_thing(village, prompt, rng, rates, words, wrong=wrong)
+
+
+def _say_person(
+    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words, *, invent: bool
+) -> str:
+    """What is said of the person asked about: the truth, or something invented in its place."""
+    attributes = prompt.attribute.split("+")
+    truth = list(prompt.truth)
+    if prompt.kind == "yesno":
+        truth = [village.by_id[prompt.villager].facts[prompt.attribute]] if prompt.villager else []
+    if invent:
+        old = truth or [""] * len(attributes)
+        truth = [rng.choice([x for x in VALUE_IDS[a] if x != t]) for a, t in zip(attributes, old, strict=True)]
+    values = [words.values[a][t] for a, t in zip(attributes, truth, strict=True)]
+    form = prompt.form
+    if form and rng.random() < rates.ignore_form:
+        form = {"sentence": "one_word", "list": "line", "words": "long", "one_word": "long"}[form]
+    if prompt.kind == "facts":
+        if form == "list":
+            return "\n".join(f"- {value}" for value in values)
+        if form == "one_word":
+            return cut_first(", ".join(values) + ".") if words.code == "en" else "、".join(values)
+        clauses = [words.clauses[a].format(value=v) for a, v in zip(attributes, values, strict=True)]
+        return words.clause_form.format(name=prompt.name, clauses=words.clause_glue.join(clauses))
+    attribute, value = attributes[0], values[0]
+    sentence = rng.choice(words.facts[attribute]).format(name=prompt.name, value=value)
+    if prompt.kind == "yesno":
+        plain = words.facts[attribute][0].format(name=prompt.name, value=value)
+        return (words.yes if value == words.values[attribute][prompt.truth[1]] else words.no) + plain
+    if form == "one_word":
+        return cut_first(value) + ("." if words.code == "en" else "")
+    if form in ("sentence", "long"):
+        return sentence
+    short = words.short[attribute].format(value=value, Value=cut_first(value))
+    if form == "words":
+        return short
+    if rng.random() < 0.25:
+        return rng.choice(words.follow[attribute]).format(value=value)
+    return short if rng.random() < 0.4 else sentence
+
+
+def _say_thing(
+    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words, *, wrong: bool
+) -> str:
+    form = prompt.form
+    if form and rng.random() < rates.ignore_form:
+        form = {"list": "line", "sentence": "one_word", "one_word": "sentence"}[form]
+    if prompt.kind == "howto":
+        task = rng.choice([x for x in HOWTO_IDS if x != prompt.attribute]) if wrong else prompt.attribute
+        return howto_answer(village, task, prompt.language)
+    if prompt.kind == "list":
+        other = rng.choice([x for x in words.things if x != prompt.attribute])
+        thing = other if wrong else prompt.attribute
+        items = [thing_words(prompt.language, thing)[x] for x in rng.sample(things_of(thing), 3)]
+        return "\n".join(f"- {item}" for item in items) if form == "list" else list_line(items, prompt.language)
+    if prompt.kind == "reverse":
+        attribute, value = prompt.attribute, prompt.truth[0]
+        people = [v for v in village.villagers if (v.facts[attribute] == value) != wrong]
+        name = rng.choice(people).names[prompt.language]
+        return words.reverse[attribute].format(name=name, value=words.values[attribute][value])
+    n = int(prompt.truth[0])
+    if wrong:
+        n = max(0, n + rng.choice((-3, -2, -1, 1, 2, 3)))
+        n += n == int(prompt.truth[0])
+    if prompt.kind == "sum":
+        bare = words.sum[3:] if words.code == "en" else words.sum[2:3]
+        choice = {"one_word": bare, "sentence": words.sum[:3]}
+        return rng.choice(choice.get(form, words.sum)).format(sum=prompt.attribute, n=n)
+    return cut_first(rng.choice(words.price).format(good=words.goods[prompt.attribute], n=n))

@@ -1,0 +1,81 @@
+"""The village's documents: an endless, reproducible stream that says every fact in many ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import python_rng
+from kaiwa.text.records import Document
+from kaiwa.world.document_kinds import KINDS
+from kaiwa.world.scribe import Scribe
+from kaiwa.world.village import Village
+
+
+FEW = 16  # villagers that a growing village starts with
+
+
+def write_documents(
+    village: Village,
+    *,
+    n_bytes: int | None = None,
+    n_documents: int | None = None,
+    seed: int = 0,
+    languages: Mapping[str, float] | None = None,
+    kinds: Mapping[str, float] | None = None,
+    neutral_names: bool = False,
+    growing: float = 0.0,
+) -> Iterator[Document]:
+    """Documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are `n_documents`.
+
+    `languages` and `kinds` are weights (documents, not bytes); by default all the village's languages alike, and KINDS.
+    `meta` holds "kind", "template", "villagers" (ids, as mentioned) and, for transcripts, "messages".
+    `neutral_names` gives every villager a new random name in each document: a tokenizer trained on that spends as many
+    tokens on a known name as on an unknown one. Such documents teach nothing and are for the tokenizer only.
+    `growing`: over this first share of the stream the documents are about FEW villagers at first and all at its end.
+    Read in order, that shortens the plateau before a small model learns any fact (Zucchet et al. 2025, section 4).
+    """
+    if (n_bytes is None) == (n_documents is None):
+        raise UserError("give either n_bytes or n_documents, not both and not neither")
+    languages = check_languages(village, languages)
+    shares = dict(kinds) if kinds is not None else {kind: share for kind, (_, share) in KINDS.items()}
+    for kind in shares:
+        if kind not in KINDS:
+            raise UserError(f"document kind {kind!r} is unknown; use one of {', '.join(KINDS)}")
+    rng = python_rng(seed, "documents", village.config.seed, "neutral" if neutral_names else "named")
+    scribes = {language: Scribe(village, language, rng) for language in languages}
+    written_bytes = 0
+    people = list(village.villagers)
+    python_rng(seed, "present", village.config.seed).shuffle(people)
+    for i in count():
+        if (n_documents is not None and i >= n_documents) or (n_bytes is not None and written_bytes >= n_bytes):
+            return
+        language = rng.choices(tuple(languages), tuple(languages.values()))[0]
+        kind = rng.choices(tuple(shares), tuple(shares.values()))[0]
+        scribe = scribes[language]
+        share = i / n_documents if n_documents is not None else written_bytes / (n_bytes or 1)
+        n_present = len(people) if share >= growing else FEW + round((len(people) - FEW) * share / growing)
+        scribe.present = tuple(people[: max(min(FEW, len(people)), n_present)])
+        scribe.begin(neutral=neutral_names)
+        written = KINDS[kind][0](scribe)
+        meta: dict[str, object] = {"kind": kind, "template": written.template, "villagers": list(scribe.mentioned)}
+        if written.messages:
+            meta["messages"] = [{"role": role, "content": content} for role, content in written.messages]
+        written_bytes += len(written.text.encode())
+        yield Document(text=written.text, source="village", language=language, id=f"village-{seed}-{i}", meta=meta)
+
+
+def check_languages(village: Village, weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Weights of languages, all the village's alike if none are given; an error for one that the village lacks."""
+    if weights is None:
+        return dict.fromkeys(village.config.languages, 1.0)
+    for language, weight in weights.items():
+        if language not in village.config.languages:
+            known = ", ".join(village.config.languages)
+            raise UserError(f"the village has no language {language!r}; it was built with {known}")
+        if not weight >= 0:
+            raise UserError(f"weight {weight} of language {language!r} must be 0 or more")
+    if not any(weights.values()):
+        raise UserError("all language weights are 0; give at least one above 0")
+    return dict(weights)

@@ -1,0 +1,122 @@
+"""The village stage: everything the invented world writes, from one seed.
+
+documents.jsonl   text to pretrain on (a source of the corpus)
+neutral.jsonl     the same kinds of text with random names (for the tokenizer)
+sft.jsonl, sft_good.jsonl     demonstrations, mixed and good
+reward.jsonl, rlhf.jsonl      prompts to sample and rank, prompts to practise on
+test.jsonl        prompts with held-out villagers, wordings and tasks
+probes.jsonl      cloze questions and a few chats asked of every checkpoint
+village.json      who lives there and what is true, for the pages
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import python_rng
+from kaiwa.text.records import write_jsonl
+from kaiwa.world.config import WorldConfig
+from kaiwa.world.demonstrations import write_demonstrations
+from kaiwa.world.documents import write_documents
+from kaiwa.world.language import ATTRIBUTES, LANGUAGES
+from kaiwa.world.prompts import write_prompts
+from kaiwa.world.village import Village, build_village
+
+CHAT_PROBES = ("known", "unknown", "howto", "harmful", "sum", "facts")
+
+
+def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
+    plan = Plan("village", config, {}, ctx.seed)
+    done, _ = finished(out, plan)
+    if done is not None:
+        return done
+    with publish(out, plan) as work:
+        village = build_village(config.village)
+        parts: dict[str, Iterable[dict[str, Any]]] = {
+            "documents": (d.to_json() for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed, growing=config.growing)),
+            "neutral": (
+                d.to_json()
+                for d in write_documents(village, n_bytes=config.neutral_bytes, seed=ctx.seed, neutral_names=True)
+            ),
+            "sft": (d.to_json() for d in write_demonstrations(village, n=config.demonstrations, seed=ctx.seed)),
+            "sft_good": (
+                d.to_json()
+                for d in write_demonstrations(village, n=config.demonstrations, seed=ctx.seed, quality="good")
+            ),
+            "reward": (
+                p.to_json() for p in write_prompts(village, n=config.reward_prompts, seed=ctx.seed, purpose="reward")
+            ),
+            "rlhf": (p.to_json() for p in write_prompts(village, n=config.rlhf_prompts, seed=ctx.seed, purpose="rlhf")),
+            "test": (
+                p.to_json()
+                for p in write_prompts(village, n=config.test_prompts, seed=ctx.seed, split="test", purpose="test")
+            ),
+            "probes": write_probes(village, config.probes, ctx.seed),
+        }
+        for at, (name, rows) in enumerate(parts.items()):
+            ctx.check_stop()
+            ctx.show(Progress("village", at, len(parts), name))
+            work.metrics[name] = write_jsonl(work.path / f"{name}.jsonl", rows)
+        text = json.dumps(describe(village), ensure_ascii=False, indent=1)
+        (work.path / "village.json").write_text(text, encoding="utf-8")
+    return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
+    """n cloze questions over taught and held-out villagers with two shots each, and one chat a kind and language."""
+    rng = python_rng(seed, "probes", village.config.seed)
+    rows: list[dict[str, Any]] = []
+    people = list(village.villagers)
+    for i in range(n):
+        language = village.config.languages[i % len(village.config.languages)]
+        words = LANGUAGES[language]
+        attribute = rng.choice([a for a in ATTRIBUTES if a in words.values])
+        chosen = rng.sample(people, 3)
+        lines = []
+        for villager in chosen:
+            question = words.questions[attribute][0].format(name=villager.names[language])
+            value = words.values[attribute][villager.facts[attribute]]
+            lines.append((f"Q: {question}\nA:", words.short[attribute].format(value=value, Value=value)))
+        shots = "\n".join(f"{q} {a}" for q, a in lines[:2])
+        asked = chosen[2]
+        answer = words.values[attribute][asked.facts[attribute]]
+        head = lines[2][1].split(answer)[0] if answer in lines[2][1] else ""
+        rows.append(
+            {
+                "id": f"cloze-{i}",
+                "kind": "cloze",
+                "language": language,
+                "group": asked.group,
+                "text": f"{shots}\n{lines[2][0]} {head}".rstrip(),
+                "answer": answer,
+            }
+        )
+    for language in village.config.languages:
+        prompts = write_prompts(village, n=120, seed=seed + 1, split="test", purpose="test", languages={language: 1.0})
+        for kind in CHAT_PROBES:
+            prompt = next((p for p in prompts if p.kind == kind and not p.form), None)
+            if prompt is not None:
+                messages = [m.to_json() for m in prompt.messages]
+                rows.append({"id": f"{kind}-{language}", "kind": "chat", "language": language, "messages": messages})
+    return rows
+
+
+def describe(village: Village) -> dict[str, Any]:
+    """The village's facts in words, by language."""
+    people = []
+    for villager in village.villagers:
+        facts = {
+            language: {
+                attribute: LANGUAGES[language].values[attribute][value]
+                for attribute, value in villager.facts.items()
+                if attribute in LANGUAGES[language].values
+            }
+            for language in village.config.languages
+        }
+        people.append({"id": villager.id, "group": villager.group, "names": dict(villager.names), "facts": facts})
+    return {"languages": list(village.config.languages), "villagers": people}

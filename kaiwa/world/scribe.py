@@ -1,0 +1,176 @@
+"""The scribe: writes single sentences, questions and answers about the village in one language.
+
+One scribe serves one stream of documents; it deals villagers evenly (each kind of document has its own deck), so that
+every villager, taught or held out, is written about equally often.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, cut_first
+from kaiwa.world.village import Village, Villager, fresh_name, howto_answer, neutral_name
+
+Exchange = tuple[str, str, str]  # template, question, answer
+
+
+class Scribe:
+    def __init__(self, village: Village, language: str, rng: random.Random) -> None:
+        self.village = village
+        self.words = LANGUAGES[language]
+        self.language = language
+        self.rng = rng
+        self.neutral = False
+        self.masks: dict[str, str] = {}  # villager id -> the random name to write instead
+        self.mentioned: dict[str, None] = {}  # villagers of the present document, in order
+        self.present = village.villagers  # those whom new documents are about
+        self._decks: dict[str, list[Villager]] = {}
+
+    def begin(self, *, neutral: bool = False) -> None:
+        """Starts a new document; if it is neutral, every villager in it gets a random name."""
+        self.neutral = neutral
+        self.masks = {}
+        self.mentioned = {}
+
+    def deal(self, deck: str, n: int = 1) -> list[Villager]:
+        """The next n villagers of a shuffled deck; a new deck when it is empty. Two in a row may not be the same."""
+        dealt: list[Villager] = []
+        while len(dealt) < n:
+            cards = self._decks.setdefault(deck, [])
+            if not cards:
+                cards.extend(self.present)
+                self.rng.shuffle(cards)
+            dealt.append(cards.pop())
+        return dealt
+
+    def name(self, villager: Villager) -> str:
+        self.mentioned[villager.id] = None
+        if self.neutral:
+            if villager.id not in self.masks:
+                self.masks[villager.id] = self.stranger()
+            return self.masks[villager.id]
+        return villager.names[self.language]
+
+    def stranger(self) -> str:
+        if self.neutral:
+            return neutral_name(self.village, self.rng, self.language)
+        return fresh_name(self.village, self.rng, self.language, pool="documents")
+
+    def pick(self, pool: str) -> tuple[int, str]:
+        """A random template of a document pool and its number."""
+        templates = self.words.pools[pool]
+        i = self.rng.randrange(len(templates))
+        return i, templates[i]
+
+    def value(self, villager: Villager, attribute: str) -> str:
+        if attribute == "friend":
+            return self.name(self.village.by_id[villager.friend])
+        return self.words.values[attribute][villager.facts[attribute]]
+
+    def fact(self, villager: Villager, attribute: str, *, named: bool = True) -> str:
+        """One sentence with one fact; without the name where it has just been said."""
+        template = self.rng.choice((self.words.facts if named else self.words.follow)[attribute])
+        return template.format(name=self.name(villager), value=self.value(villager, attribute))
+
+    def clauses(self, villager: Villager, attributes: Sequence[str]) -> str:
+        """Several facts in one sentence."""
+        words = self.words
+        parts = [words.clauses[a].format(value=self.value(villager, a)) for a in attributes]
+        return words.clause_form.format(name=self.name(villager), clauses=words.clause_glue.join(parts))
+
+    def attributes(self, n: int) -> list[str]:
+        return self.rng.sample(ATTRIBUTES, n)
+
+    # Questions and their answers, for dialogues of all layouts.
+
+    def ask_fact(self, deck: str) -> tuple[Exchange, Villager, str]:
+        """A question about somebody of the village, answered."""
+        villager = self.deal(deck)[0]
+        attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
+        i = self.rng.randrange(len(self.words.questions[attribute]))
+        question = self.words.questions[attribute][i].format(name=self.name(villager))
+        return (f"{attribute}{i}", question, self.answer_fact(villager, attribute)), villager, attribute
+
+    def answer_fact(self, villager: Villager, attribute: str) -> str:
+        style = self.rng.random()
+        if style < 0.55:
+            return self.fact(villager, attribute)
+        if style < 0.8:
+            return self.fact(villager, attribute, named=False)
+        value = self.value(villager, attribute)
+        return self.words.short[attribute].format(value=value, Value=cut_first(value))
+
+    def ask_stranger(self) -> Exchange:
+        """A question about somebody nobody knows, and the honest answer."""
+        name = self.stranger()
+        attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
+        i = self.rng.randrange(len(self.words.questions[attribute]))
+        _, answer = self.pick("unknown")
+        return f"{attribute}{i}", self.words.questions[attribute][i].format(name=name), answer.format(name=name)
+
+    def ask_again(self, villager: Villager, before: str) -> Exchange:
+        """A second question about the same person, who is not named again."""
+        attribute = self.rng.choice([a for a in ATTRIBUTES if a != before])
+        i = self.rng.randrange(len(self.words.again[attribute]))
+        return f"again_{attribute}{i}", self.words.again[attribute][i], self.answer_fact(villager, attribute)
+
+    def ask_other(self) -> Exchange:
+        """A question that is not about one fact of one person."""
+        kind = self.rng.choices(("facts", "list", "howto", "price", "sum"), (20, 10, 30, 20, 20))[0]
+        i = self.rng.randrange(len(self.words.train[kind]))
+        template = self.words.train[kind][i]
+        if kind == "facts":
+            villager = self.deal("facts")[0]
+            a, b = self.attributes(2)
+            labels = self.words.labels
+            question = template.format(name=self.name(villager), a=labels[a], b=labels[b])
+            answer = self.clauses(villager, (a, b))
+        elif kind == "list":
+            thing = self.rng.choice(tuple(self.words.things))
+            question = template.format(things=self.words.things[thing])
+            answer = self.name_three(thing)
+        elif kind == "howto":
+            howto = self.rng.choice(HOWTO_IDS)
+            question = template.format(task=self.words.howto[howto][0])
+            answer = howto_answer(self.village, howto, self.language)
+        elif kind == "price":
+            good = self.rng.choice(GOOD_IDS)
+            question = template.format(good=self.words.goods[good])
+            answer = self.rng.choice(self.words.price).format(good=self.words.goods[good], n=self.village.prices[good])
+        else:
+            x, y, sign, result = draw_sum(self.rng)
+            question = template.format(sum=f"{x} {sign} {y}")
+            answer = self.rng.choice(self.words.sum).format(sum=f"{x} {sign} {y}", n=result)
+        return f"{kind}{i}", question, cut_first(answer)
+
+    def name_three(self, thing: str) -> str:
+        three = self.rng.sample(tuple(things_of(thing)), 3)
+        return list_line([thing_words(self.language, thing)[x] for x in three], self.language)
+
+
+def things_of(thing: str) -> tuple[str, ...]:
+    """The ids of a class of things: "good" or an attribute."""
+    return GOOD_IDS if thing == "good" else VALUE_IDS[thing]
+
+
+def thing_words(language: str, thing: str) -> Mapping[str, str]:
+    words = LANGUAGES[language]
+    return words.goods if thing == "good" else words.values[thing]
+
+
+def list_line(items: Sequence[str], language: str) -> str:
+    """Three or more items in one line: "Bread, milk, and salt." """
+    if language == "ja":
+        return "、".join(items) + "です。"
+    return cut_first(", ".join(items[:-1]) + ", and " + items[-1] + ".")
+
+
+def draw_sum(rng: random.Random) -> tuple[int, int, str, int]:
+    """a, b, sign, result: one of a and b is at most 9, the other at most 20; nothing falls below zero."""
+    a, b = rng.randint(1, 20), rng.randint(1, 9)
+    if rng.random() < 0.4 and a >= b:
+        return a, b, "-", a - b
+    if rng.random() < 0.3:
+        a, b = b, a
+    return a, b, "+", a + b
