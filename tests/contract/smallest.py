@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
+from kaiwa.text.records import Comparison
 from kaiwa.tokenizer import run as tokenizer
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.world import run as world
@@ -72,7 +74,13 @@ def run_corpus(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) ->
 
 
 def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
-    label, prompts = village_label(r, made["village"]), made["village"].path / "reward.jsonl"
+    """A model this small says nothing that a labeller could tell apart, so the shorter text in letters wins here."""
+    by_village, prompts = village_label(r, made["village"]), made["village"].path / "reward.jsonl"
+
+    def label(row: dict[str, Any], completions: Sequence[str], ended: Sequence[bool], number: int) -> Comparison:
+        made = by_village(row, completions, ended, number)
+        return dataclasses.replace(made, ranks=tuple(len(text) for text in completions))
+
     return collect.run(r.compare, ctx, policy=made["sft"], prompts=prompts, label=label, out=out)
 
 
@@ -113,5 +121,3 @@ CONFIG_OF = {
     "comparisons": "compare", "reward": "reward", "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
 }  # fmt: skip
 DOCS = {"village": "world", "base": "pretrain", "comparisons": "reward", "int4": "quantize", "evaluation": "evaluate"}
-
-
