@@ -108,8 +108,8 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
                 return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
             return bool(value)
         if hint is int:
-            if isinstance(value, str) and not value.strip().lstrip("+-").isdigit():
-                value = float(value)  # "1e3" is a whole number too
+            if isinstance(value, str):  # "1e3" is a whole number too
+                value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
             if value != int(value):
                 raise ValueError
             return int(value)
