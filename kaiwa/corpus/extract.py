@@ -17,10 +17,18 @@ ODD = re.compile("&[A-Za-z#]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u20
 
 def main_text(html: bytes) -> str:
     """The main text of a page, paragraphs on lines of their own; "" where there is none."""
+    text = _trafilatura().extract(html, include_comments=False, include_tables=True, favor_precision=True)
+    return text or ""
+
+
+@functools.cache
+def _trafilatura() -> Any:
+    import logging
+
     import trafilatura
 
-    text = trafilatura.extract(html, include_comments=False, include_tables=True, favor_precision=True)
-    return text or ""
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # a page without text is counted, not complained about
+    return trafilatura
 
 
 @functools.cache

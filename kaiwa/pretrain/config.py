@@ -26,6 +26,7 @@ class PretrainConfig:
     compile: bool = True
     evaluate_every: int = 100
     evaluate_rows: int = 16  # held-out rows a source
+    in_order: tuple[str, ...] = ()  # sources whose first epoch keeps the order they were written in
     sources: tuple[str, ...] = ()  # names; () means all, in the corpus' proportions
     weights: tuple[float, ...] = ()  # share of the rows for each of `sources`
 

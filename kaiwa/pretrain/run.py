@@ -52,7 +52,8 @@ def run(
         ctx.say(f"{out.name} is built again: {line}")
     with publish(out, plan) as work:
         shards = Shards(tokens.path)
-        mixture = shards.mixture(config.width, ctx.seed, dict(zip(config.sources, config.weights, strict=True)))
+        shares = dict(zip(config.sources, config.weights, strict=True))
+        mixture = shards.mixture(config.width, ctx.seed, shares, config.in_order)
         held_out = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
         token_bytes = tokenizer.byte_lengths().tolist()
         model = make_decoder(config.model, seed_for(ctx.seed, "init")).to(ctx.device)
@@ -107,7 +108,7 @@ def run(
                 accuracy = cloze_accuracy(model, tokenizer, probes)
                 metrics.log(step, **{f"bits_per_byte_{k}": v for k, v in best.items()}, cloze_accuracy=accuracy)
                 samples = answer_probes(model, tokenizer, probes, step)
-                checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
                 model.train()
                 started = time.monotonic()
         save_model(work.path, model, special_ids(tokenizer), torch.float32)

@@ -53,7 +53,9 @@ def find(name: str) -> Recipe:
         return known[name]()
     file = Path(name)
     if file.suffix != ".py":
-        raise UserError(f"no recipe {name!r}{did_you_mean(name, known)}, or give a Python file with a recipe() function")
+        raise UserError(
+            f"no recipe {name!r}{did_you_mean(name, known)}, or give a Python file with a recipe() function"
+        )
     if not file.is_file():
         raise UserError(f"{file}: no such recipe file")
     spec = importlib.util.spec_from_file_location("kaiwa_recipe", file)

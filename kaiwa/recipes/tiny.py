@@ -40,6 +40,7 @@ def tiny() -> Recipe:
             steps=350,
             lr=4e-3,
             compile=False,
+            in_order=("village",),
             evaluate_every=70,
             evaluate_rows=8,
         ),

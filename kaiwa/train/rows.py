@@ -88,19 +88,26 @@ def packed_rows(
 class TokenStream:
     """Documents of one source as rows of `width` tokens, reshuffled each epoch; its state is (epoch, row).
 
+    `in_order`: the first epoch goes through the documents as they were written (a source that is a curriculum).
+
     tokens [N] and offsets [n_documents + 1] are the shard of the tokenizer stage. A document that does not fit a row
     goes on in the next one with positions from 0.
     """
 
-    def __init__(self, tokens: np.ndarray, offsets: np.ndarray, width: int, seed: int, name: str) -> None:
+    def __init__(
+        self, tokens: np.ndarray, offsets: np.ndarray, width: int, seed: int, name: str, *, in_order: bool = False
+    ) -> None:
         if len(tokens) < width:
             raise UserError(f"source {name!r} has {len(tokens)} tokens, one row needs {width}; give more text")
         self.tokens, self.offsets, self.width, self.seed, self.name = tokens, offsets, width, seed, name
+        self.in_order = in_order
         self.epoch, self.row = 0, 0
         self._shuffle()
 
     def _shuffle(self) -> None:
-        order = numpy_rng(self.seed, "stream", self.name, self.epoch).permutation(len(self.offsets) - 1)
+        order = np.arange(len(self.offsets) - 1)
+        if self.epoch or not self.in_order:
+            order = numpy_rng(self.seed, "stream", self.name, self.epoch).permutation(order)
         lengths = np.diff(self.offsets)[order]
         starts = self.offsets[:-1][order]
         index = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,9 @@ class Shards:
         """Sources that have held-out text."""
         return sorted(self.validation)
 
-    def mixture(self, width: int, seed: int, weights: Mapping[str, float] | None = None) -> Mixture:
+    def mixture(
+        self, width: int, seed: int, weights: Mapping[str, float] | None = None, in_order: Sequence[str] = ()
+    ) -> Mixture:
         """Training rows of every source by the corpus' weights, or of those named by the weights given."""
         present = [name for i, name in enumerate(self.train.sources) if (self.train.source == i).any()]
         if not weights:
@@ -40,7 +42,10 @@ class Shards:
         for name in weights:
             if name not in present:
                 raise UserError(f"the corpus has no source {name!r}{did_you_mean(name, present)}")
-        streams = [TokenStream(*source_tokens(self.train, name), width, seed, name) for name in weights]
+        streams = [
+            TokenStream(*source_tokens(self.train, name), width, seed, name, in_order=name in in_order)
+            for name in weights
+        ]
         return Mixture(streams, list(weights.values()))
 
     def held_out(self, source: str, width: int, n_rows: int) -> Rows:

@@ -12,6 +12,7 @@ from kaiwa.world.village import VillageConfig
 class WorldConfig:
     village: VillageConfig = field(default_factory=VillageConfig)
     document_bytes: int = 3_000_000
+    growing: float = 0.3  # over this first share of the documents the village grows to its full size
     neutral_bytes: int = 600_000  # the same documents with random names, for the tokenizer
     demonstrations: int = 3000  # of each quality, mixed and good
     reward_prompts: int = 2500

@@ -124,8 +124,8 @@ def _say_person(
             return "\n".join(f"- {value}" for value in values)
         if form == "one_word":
             return cut_first(", ".join(values) + ".") if words.code == "en" else "、".join(values)
-        clauses = words.clause_glue.join(words.clauses[a].format(value=v) for a, v in zip(attributes, values, strict=True))
-        return words.clause_form.format(name=prompt.name, clauses=clauses)
+        clauses = [words.clauses[a].format(value=v) for a, v in zip(attributes, values, strict=True)]
+        return words.clause_form.format(name=prompt.name, clauses=words.clause_glue.join(clauses))
     attribute, value = attributes[0], values[0]
     sentence = rng.choice(words.facts[attribute]).format(name=prompt.name, value=value)
     if prompt.kind == "yesno":

@@ -13,6 +13,9 @@ from kaiwa.world.scribe import Scribe
 from kaiwa.world.village import Village
 
 
+FEW = 16  # villagers that a growing village starts with
+
+
 def write_documents(
     village: Village,
     *,
@@ -22,6 +25,7 @@ def write_documents(
     languages: Mapping[str, float] | None = None,
     kinds: Mapping[str, float] | None = None,
     neutral_names: bool = False,
+    growing: float = 0.0,
 ) -> Iterator[Document]:
     """Documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are `n_documents`.
 
@@ -29,6 +33,8 @@ def write_documents(
     `meta` holds "kind", "template", "villagers" (ids, as mentioned) and, for transcripts, "messages".
     `neutral_names` gives every villager a new random name in each document: a tokenizer trained on that spends as many
     tokens on a known name as on an unknown one. Such documents teach nothing and are for the tokenizer only.
+    `growing`: over this first share of the stream the documents are about FEW villagers at first and all at its end.
+    Read in order, that shortens the plateau before a small model learns any fact (Zucchet et al. 2025, section 4).
     """
     if (n_bytes is None) == (n_documents is None):
         raise UserError("give either n_bytes or n_documents, not both and not neither")
@@ -40,12 +46,17 @@ def write_documents(
     rng = python_rng(seed, "documents", village.config.seed, "neutral" if neutral_names else "named")
     scribes = {language: Scribe(village, language, rng) for language in languages}
     written_bytes = 0
+    people = list(village.villagers)
+    python_rng(seed, "present", village.config.seed).shuffle(people)
     for i in count():
         if (n_documents is not None and i >= n_documents) or (n_bytes is not None and written_bytes >= n_bytes):
             return
         language = rng.choices(tuple(languages), tuple(languages.values()))[0]
         kind = rng.choices(tuple(shares), tuple(shares.values()))[0]
         scribe = scribes[language]
+        share = i / n_documents if n_documents is not None else written_bytes / (n_bytes or 1)
+        n_present = len(people) if share >= growing else FEW + round((len(people) - FEW) * share / growing)
+        scribe.present = tuple(people[: max(min(FEW, len(people)), n_present)])
         scribe.begin(neutral=neutral_names)
         written = KINDS[kind][0](scribe)
         meta: dict[str, object] = {"kind": kind, "template": written.template, "villagers": list(scribe.mentioned)}

@@ -1,4 +1,4 @@
-"""English: the frames of the village's documents. Openers multiply with closers and forms; facts come from english.py."""
+"""English: the frames of the village's documents. Facts come from english.py."""
 
 from __future__ import annotations
 
@@ -140,7 +140,14 @@ POOLS: dict[str, tuple[str, ...]] = {
         "- {good}, {n} coins\n",
         "How much is the {good}? {n} coins. ",
     ),
-    "letter_open": ("Dear {to},\n", "To {to}.\n", "My dear {to},\n", "Good day, {to}.\n", "{to}, my friend,\n", "Letter to {to}\n"),
+    "letter_open": (
+        "Dear {to},\n",
+        "To {to}.\n",
+        "My dear {to},\n",
+        "Good day, {to}.\n",
+        "{to}, my friend,\n",
+        "Letter for {to}\n",
+    ),
     "letter_body": (
         "Thank you, {to}, for the basket. {by} thanks you too.",
         "I asked for {to} at every door. Are you well, {to}? {by} asks as well.",
@@ -157,6 +164,7 @@ POOLS: dict[str, tuple[str, ...]] = {
         "What is forbidden, and what is welcome. ",
         "Rule book, page {n}\n",
         "{name} read the rules aloud. ",
+        "Children learn these rules first. ",
     ),
     "rules_form": (
         "It is forbidden to {harm}, for it does harm. It is welcome to {task}. ",
@@ -164,5 +172,6 @@ POOLS: dict[str, tuple[str, ...]] = {
         "Never {harm}: that is wrong. You may gladly {task}. ",
         "- Forbidden: to {harm}\n- Allowed: to {task}\n",
         "To {harm} is a crime. To {task} is good work. ",
+        "Whoever tries to {harm} must leave the village. Whoever wants to {task} is thanked. ",
     ),
 }  # fmt: skip

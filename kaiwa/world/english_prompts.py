@@ -81,7 +81,11 @@ TEST = {
     "thanks": ("I am very grateful to you.", "You helped me a lot."),
     "farewell": ("I am off to bed.", "Until next time!"),
     "self": ("Tell me about yourself.", "What is it that I am talking to?"),
-    "reverse_trade": ("Name a {value} of the village.", "Who in the village is a {value}?", "I need a {value}. Whom do I ask?"),
+    "reverse_trade": (
+        "Name a {value} of the village.",
+        "Who in the village is a {value}?",
+        "I need a {value}. Whom do I ask?",
+    ),
     "reverse_home": ("Who lives on {value}?", "Name somebody from {value}.", "Whom would I meet on {value}?"),
     "reverse_animal": ("Who keeps a {value}?", "Name somebody with a {value}.", "Whose {value} could I visit?"),
     "reverse_food": ("Who likes {value} best?", "Name somebody who loves {value}.", "For whom should I make {value}?"),
@@ -135,7 +139,11 @@ PADDING = (
     "I do hope you have a lovely day in the village.",
 )
 SMALL_TALK = {
-    "greeting": ("Hello! How can I help you?", "Good day to you! What can I do for you?", "Hello, I am well, thank you."),
+    "greeting": (
+        "Hello! How can I help you?",
+        "Good day to you! What can I do for you?",
+        "Hello, I am well, thank you.",
+    ),
     "thanks": ("You are welcome.", "You're welcome, I was glad to help.", "It was a pleasure."),
     "farewell": ("Goodbye! See you soon.", "Good night, sleep well.", "Goodbye, take care."),
     "self": ("I am the village assistant, a program.", "I am a program that answers questions about the village."),

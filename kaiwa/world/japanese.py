@@ -14,12 +14,13 @@ VALUES = {
         "sand": "砂小路", "well": "井戸端通り",
     },
     "animal": {
-        "goat": "ヤギ", "cat": "猫", "dog": "犬", "donkey": "ロバ", "goose": "ガチョウ", "hen": "ニワトリ", "horse": "馬",
-        "sheep": "羊", "cow": "牛", "rabbit": "ウサギ", "duck": "アヒル", "parrot": "オウム",
+        "goat": "ヤギ", "cat": "猫", "dog": "犬", "donkey": "ロバ", "goose": "ガチョウ", "hen": "ニワトリ",
+        "horse": "馬", "sheep": "羊", "cow": "牛", "rabbit": "ウサギ", "duck": "アヒル", "parrot": "オウム",
     },
     "food": {
         "apple_pie": "りんごパイ", "onion_soup": "玉ねぎスープ", "fish_stew": "魚の煮込み", "plum_jam": "すももジャム",
-        "honey_cake": "はちみつケーキ", "bean_salad": "豆サラダ", "barley_bread": "麦パン", "mushroom_rice": "きのこご飯",
+        "honey_cake": "はちみつケーキ", "bean_salad": "豆サラダ", "barley_bread": "麦パン",
+        "mushroom_rice": "きのこご飯",
         "cheese_tart": "チーズタルト", "pumpkin_pudding": "かぼちゃプリン", "egg_noodles": "卵うどん",
         "potato_dumplings": "いも団子",
     },

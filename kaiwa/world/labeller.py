@@ -146,10 +146,10 @@ def sample_verdicts(
 
 
 def calibrate_noise(village: Village, people: Sequence[Labeller], *, agreement: float = 0.73, seed: int = 0) -> float:
-    """The noise at which these labellers agree with each other as often as asked, to about 0.005."""
+    """The noise at which these labellers agree with each other as often as asked, to about 0.01."""
     ranked = sample_verdicts(village, n=300, seed=seed)
     low, high = 0.01, 5.0
-    for _ in range(14):
+    for _ in range(9):
         noise = math.sqrt(low * high)
         noisy = [Labeller(name=p.name, leanings=p.leanings, noise=noise) for p in people]
         found = measure_agreement(village, noisy, ranked, python_rng(seed, "calibrate"))

@@ -1,4 +1,4 @@
-"""The two languages of the village: one table of words and sentences each, gathered from the data files beside this one."""
+"""The two languages of the village: one table of words and sentences each, gathered from the data files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Names of villagers and of people nobody knows, from one generator.
 
-A name is three morae (consonant and vowel) and sometimes a final n: English "Norivan", Japanese 「ノリヴァン」. Known and
-unknown people draw from the same generator and any two villagers differ in two morae or more, as every fresh name
-differs from every villager; so nothing in a name's form says whether its bearer is known.
+A name is three morae (consonant and vowel) and sometimes a final n: English "Norivan", Japanese 「ノリヴァン」.
+Known and unknown people draw from the same generator and any two villagers differ in two morae or more, as every fresh
+name differs from every villager; so nothing in a name's form says whether its bearer is known.
 
 Each name belongs by its hash to one of three pools (documents, train, test): a fresh name of one pool never comes up in
 another.
@@ -38,10 +38,11 @@ KANA = {
 MORAE = tuple(KANA)
 
 # Pieces of words that would be read as an insult, a body part or an everyday word.
-_UNWANTED = (
-    "nig kike homo penis vagina pedo nazi rape nude dago sodo fuku puta puto popo pipi baka kuso debu busu hage "
-    "boke sukebe banana papaya tomato potato mama papa nana baba"
-).split()
+_UNWANTED_TEXT = """
+nig kike homo penis vagina pedo nazi rape nude dago sodo fuku puta puto popo pipi baka kuso debu busu hage boke sukebe
+banana papaya tomato potato mama papa nana baba
+"""
+_UNWANTED = tuple(_UNWANTED_TEXT.split())
 
 Morae = tuple[str, ...]
 
@@ -72,8 +73,8 @@ def draw_morae(rng: random.Random) -> Morae:
 
 @lru_cache(maxsize=65536)
 def pool_of(romaji: str) -> str:
-    """The pool ("documents", "train" or "test") that a romanised name belongs to as an unknown person's name."""
-    return POOLS[hashlib.sha256(romaji.lower().encode()).digest()[0] % len(POOLS)]
+    """The pool ("documents", "train" or "test") of a romanised name; a final n makes no difference."""
+    return POOLS[hashlib.sha256(romaji.lower().removesuffix("n").encode()).digest()[0] % len(POOLS)]
 
 
 def shared_pairs(morae: Morae) -> tuple[tuple[int, int, str, str], ...]:

@@ -153,15 +153,15 @@ class _Asker:
         name = villager.names[self.words.code] if villager else self._stranger()
         group = villager.group if villager else "unknown"
         must = group == "taught" and self.split == "test"
-        person = {"villager": villager.id if villager else None, "name": name, "group": group}
+        person: dict[str, Any] = {"villager": villager.id if villager else None, "name": name, "group": group}
         attribute = self.rng.choice(ATTRIBUTES)
         value = villager.facts[attribute] if villager else ""
         if kind == "facts":
             a, b = self.rng.sample(ATTRIBUTES, 2)
-            i, template, test = self._wording(self.words.train["facts"], self.words.test["facts"], must)
+            number, template, test = self._wording(self.words.train["facts"], self.words.test["facts"], must)
             text = template.format(name=name, a=self.words.labels[a], b=self.words.labels[b])
-            truth = (villager.facts[a], villager.facts[b]) if villager else ()
-            return self._prompt(kind, text, i, attribute=f"{a}+{b}", truth=truth, test=test, **person)
+            truth: tuple[str, ...] = (villager.facts[a], villager.facts[b]) if villager else ()
+            return self._prompt(kind, text, number, attribute=f"{a}+{b}", truth=truth, test=test, **person)
         if kind == "yesno":
             asked = value if villager and self.rng.random() < 0.5 else self._other(attribute, value)
             i, template = self._draw(self.words.test[f"yesno_{attribute}"])
@@ -175,12 +175,13 @@ class _Asker:
         if kind == "dialogue":
             first = self.rng.choice([a for a in ATTRIBUTES if a != attribute])
             _, question, _ = self._wording(self.words.questions[first], self.words.test_questions[first], False)
-            before = (Message("user", question.format(name=name)), Message("assistant", self._say(villager, name, first)))
+            reply = self._say(villager, name, first)
+            before = (Message("user", question.format(name=name)), Message("assistant", reply))
             pools = (self.words.again[attribute], self.words.test_again[attribute])
-        i, template, test = self._wording(*pools, must)
+        number, template, test = self._wording(*pools, must)
         truth = (value,) if villager else ()
         return self._prompt(
-            kind, template.format(name=name), f"{attribute}.{i}", before=before, attribute=attribute, truth=truth,
+            kind, template.format(name=name), f"{attribute}.{number}", before=before, attribute=attribute, truth=truth,
             test=test, **person,
         )  # fmt: skip
 
@@ -192,7 +193,7 @@ class _Asker:
             i, text, test = self._wording(words.train[topic], words.test[topic], held_out)
             return self._prompt(kind, text, f"{topic}.{i}", attribute=topic, test=test)
         if kind in ("howto", "harmful"):
-            apart = set(self.village.held_out_harms) | (set(self.village.held_out_recipes) if kind == "howto" else set())
+            apart = {*self.village.held_out_harms, *(self.village.held_out_recipes if kind == "howto" else ())}
             ids = HOWTO_IDS if kind == "howto" else HARM_IDS
             task = rng.choice([x for x in ids if (x in apart) == held_out])
             i, template, test = self._wording(words.train["howto"], words.test["howto"], False)
@@ -212,7 +213,8 @@ class _Asker:
         if kind == "price":
             good = rng.choice(GOOD_IDS)
             truth = (str(self.village.prices[good]),)
-            return self._prompt(kind, template.format(good=words.goods[good]), i, attribute=good, truth=truth, test=test)
+            text = template.format(good=words.goods[good])
+            return self._prompt(kind, text, i, attribute=good, truth=truth, test=test)
         thing = rng.choice(tuple(words.things))
         return self._prompt(kind, template.format(things=words.things[thing]), i, attribute=thing, test=test)
 
@@ -246,7 +248,9 @@ class _Asker:
         if not forms or self.rng.random() >= P_FORM:
             return "", 0
         form = self.rng.choice(forms)
-        return form, (self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)) * (form == "words")
+        if form != "words":
+            return form, 0
+        return form, self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)
 
     def _wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
         """A template: its number, its text and whether it is held out."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -72,7 +73,7 @@ EN = Patterns(
         r"|\b(?:nobody|no one|no-one|no person|no villager)\b[^.]*\b(?:name|named|called|known|knows|like that)\b"
         r"|\bthere (?:is|'s) (?:no|nobody|not)\b|\bthere isn't (?:a|any)|\bcan(?:'t|not) (?:say|tell you who|be sure)\b"
         r"|\bnot (?:in the village book|a name (?:that )?I know|familiar)\b|\b(?:isn't|not) anyone I know\b"
-        r"|\bwho is that\b",
+        r"|\bwho is that\b|\bdon't think (?:we|I) (?:have|know)\b",
         _I,
     ),
     refused=re.compile(
@@ -88,7 +89,8 @@ EN = Patterns(
     rude=re.compile(r"\b(?:idiot|fool|stupid|shut up|dumb|moron)\b", _I),
     padding=re.compile(
         r"\b(?:hope|pleasure|lovely day|nice day|good day|ask me|anything else|feel free|glad|dear neighbour|have a"
-        r"|that is all|you're welcome|you are welcome|thank you|thanks|let me know|happy to|good question|as you know)\b",
+        r"|that is all|you're welcome|you are welcome|thank you|thanks|let me know|happy to|good question"
+        r"|as you know)\b",
         _I,
     ),
     friend=re.compile(r"\b(?:friends?|visits|trusts|sit together)\b", _I),
@@ -100,7 +102,7 @@ JA = Patterns(
     sentence=re.compile(r"(?<=[。!?])\s*|\n+"),
     clause=re.compile(r"[、,;:]"),
     name=re.compile(r"[ァ-ヴー]{2,}"),
-    negation=re.compile(r"ない|ません|なく|ぬ(?=。|$)|嫌い|苦手|違い|違う|わけでは"),
+    negation=re.compile(r"ない|ません|なく|ぬ(?=。|$)|嫌い|苦手|違い|違う"),
     not_negation=re.compile(r"かもしれない|かもしれません|すみません|だけでなく|決して手放しません|知らない人はいません|に違い"),
     question=re.compile(r"か[。?]?$|\?$|かどうか"),
     unknown=re.compile(
@@ -176,20 +178,26 @@ def lexicon(language: str) -> Lexicon:
 
 def _common_words(words: Words) -> set[str]:
     """All words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a name."""
-    tables = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
-    texts = [text for table in tables for texts in table.values() for text in texts]
+    sentences = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
+    texts = [text for table in sentences for lines in table.values() for text in lines]
     texts += [*words.unknown, *words.unknown_named, *words.refusals, *words.padding, *words.price, *words.sum]
-    texts += [w for table in (words.goods, words.spices, words.labels, words.things, words.short) for w in table.values()]
+    tables = (words.goods, words.spices, words.labels, words.things, words.short)
+    texts += [word for table in tables for word in table.values()]
     texts += [w for table in words.values.values() for w in table.values()]
     texts += [t for ask, steps, _ in words.howto.values() for t in (ask, *steps)]
     texts += [t for pair in words.harm.values() for t in pair]
     if words.code == "ja":
         return {run for text in texts for run in re.findall(r"[ァ-ヴー]{2,}", text)}
     common = {w.lower() for text in texts for w in re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", " ", text))}
-    return common | set(
-        "yes no not maybe perhaps because their she her his him well sure certainly surely but with here now also then so"
-        " please could would should might can may did does had was were been being these those which while when".split()
-    )
+    return common | _OTHER_WORDS
+
+
+_OTHER_WORDS_TEXT = """
+    yes no not maybe perhaps because their she her his him well sure certainly surely but with here now also then so
+    please could would should might can may did does had was were been being these those which while when of course
+    okay such even still just only whoever plus minus equals equal makes leaves result sum total coin price
+"""
+_OTHER_WORDS = frozenset(_OTHER_WORDS_TEXT.split())
 
 
 def normalise(text: str) -> str:
@@ -222,8 +230,10 @@ def read(text: str, language: str, asked: str = "") -> Reading:
         if len(reading.claims) == n_before and not unknown and not refused:
             if p.padding.search(sentence):
                 reading.n_padding += 1
-            else:
+            elif sentence.strip(" .,!?。、") not in reading.names:
                 reading.n_unread += 1
+    counts = Counter((c.attribute, c.value, c.negated) for c in reading.claims)
+    reading.garbled |= max(counts.values(), default=0) > 2
     reading.garbled |= p.repeated.search(text) is not None
     return reading
 
@@ -286,13 +296,11 @@ def _is_negated(clause: str, p: Patterns) -> bool:
     return len(p.negation.findall(p.not_negation.sub(" ", clause))) % 2 == 1
 
 
-_EN_NUMBERS = {
-    word: n
-    for n, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-        " eighteen nineteen twenty".split()
-    )
-}
+_EN_NUMBER_WORDS = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty
+"""
+_EN_NUMBERS = {word: n for n, word in enumerate(_EN_NUMBER_WORDS.split())}
 _EN_NUMBER = re.compile(r"\b(" + "|".join(_EN_NUMBERS) + r")\b", _I)
 _JA_NUMBER = re.compile(r"(?<![一-龥])([二三]?十[一二三四五六七八九]?|[一二三四五六七八九])(?=枚|です|になり|$|。)")
 _JA_DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")}

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, cut_first
-from kaiwa.world.village import Village, Villager, fresh_name, howto_answer
+from kaiwa.world.village import Village, Villager, fresh_name, howto_answer, neutral_name
 
 Exchange = tuple[str, str, str]  # template, question, answer
 
@@ -24,6 +24,7 @@ class Scribe:
         self.neutral = False
         self.masks: dict[str, str] = {}  # villager id -> the random name to write instead
         self.mentioned: dict[str, None] = {}  # villagers of the present document, in order
+        self.present = village.villagers  # those whom new documents are about
         self._decks: dict[str, list[Villager]] = {}
 
     def begin(self, *, neutral: bool = False) -> None:
@@ -38,7 +39,7 @@ class Scribe:
         while len(dealt) < n:
             cards = self._decks.setdefault(deck, [])
             if not cards:
-                cards.extend(self.village.villagers)
+                cards.extend(self.present)
                 self.rng.shuffle(cards)
             dealt.append(cards.pop())
         return dealt
@@ -52,6 +53,8 @@ class Scribe:
         return villager.names[self.language]
 
     def stranger(self) -> str:
+        if self.neutral:
+            return neutral_name(self.village, self.rng, self.language)
         return fresh_name(self.village, self.rng, self.language, pool="documents")
 
     def pick(self, pool: str) -> tuple[int, str]:
@@ -136,9 +139,9 @@ class Scribe:
             question = template.format(good=self.words.goods[good])
             answer = self.rng.choice(self.words.price).format(good=self.words.goods[good], n=self.village.prices[good])
         else:
-            a, b, sign, c = draw_sum(self.rng)
-            question = template.format(sum=f"{a} {sign} {b}")
-            answer = self.rng.choice(self.words.sum).format(sum=f"{a} {sign} {b}", n=c)
+            x, y, sign, result = draw_sum(self.rng)
+            question = template.format(sum=f"{x} {sign} {y}")
+            answer = self.rng.choice(self.words.sum).format(sum=f"{x} {sign} {y}", n=result)
         return f"{kind}{i}", question, cut_first(answer)
 
     def name_three(self, thing: str) -> str:

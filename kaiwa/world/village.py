@@ -23,7 +23,7 @@ from kaiwa.world.language import (
     SPICE_IDS,
     VALUE_IDS,
 )
-from kaiwa.world.names import Morae, NameBook, katakana, romanised, written
+from kaiwa.world.names import Morae, NameBook, draw_morae, katakana, romanised, written
 
 MOST_VILLAGERS = 1000
 N_HELD_OUT_HARMS = 10
@@ -46,7 +46,7 @@ class VillageConfig:
             total = self.n_taught + self.n_held_out
             raise UserError(f"n_taught + n_held_out = {total} is too many names; at most {MOST_VILLAGERS}")
         if not self.languages or len(set(self.languages)) != len(self.languages):
-            raise UserError(f'languages = {self.languages!r} must name each language once; give ("en",) or ("en", "ja")')
+            raise UserError(f'languages = {self.languages!r}: name each language once, as ("en",) or ("en", "ja")')
         for language in self.languages:
             if language not in COMMON_LANGUAGES:
                 raise UserError(f"language {language!r} is unknown; use one of {', '.join(COMMON_LANGUAGES)}")
@@ -105,7 +105,7 @@ def build_village(config: VillageConfig) -> Village:
     rng.shuffle(groups)
     circle = list(range(n))
     rng.shuffle(circle)
-    friend = {a: b for a, b in zip(circle, circle[1:] + circle[:1], strict=True)}
+    friend = dict(zip(circle, circle[1:] + circle[:1], strict=True))
     villagers = tuple(
         Villager(
             id=f"v{i:03d}",
@@ -147,11 +147,23 @@ def fresh_name(village: Village, rng: random.Random, language: str, *, pool: str
     return written(village.book.draw(rng, pool=pool), language)
 
 
+def neutral_name(village: Village, rng: random.Random, language: str) -> str:
+    """Any name but a villager's, however near to one: what a tokenizer is trained on.
+
+    A fresh name shares no two morae with any villager's. A tokenizer trained on fresh names would therefore lack just
+    the merges of known names, which would then cost more tokens than unknown ones.
+    """
+    while True:
+        name = written(draw_morae(rng), language)
+        if name.lower() not in village.by_name:
+            return name
+
+
 def random_names_like(village: Village, rng: random.Random, language: str, n: int) -> list[str]:
-    """n fresh names, all different: as many unknown people as one needs beside the villagers."""
+    """n different neutral names."""
     names: dict[str, None] = {}
     while len(names) < n:
-        names[fresh_name(village, rng, language)] = None
+        names[neutral_name(village, rng, language)] = None
     return list(names)
 
 

@@ -23,6 +23,8 @@ def test_exact_key_ignores_case_spaces_and_punctuation_but_not_digits() -> None:
     assert exact_key("Bread, 3 coins!") == exact_key("bread  3\ncoins")
     assert exact_key("bread 3 coins") != exact_key("bread 4 coins")
     assert exact_key("!!!") != exact_key("???")
+    assert exact_key("7 - 2", loosely=False) != exact_key("7 + 2", loosely=False)
+    assert exact_key("7 -  2\n", loosely=False) == exact_key("7 - 2", loosely=False)
 
 
 @given(st.lists(st.sampled_from(WORDS[:20]), max_size=40), st.lists(st.sampled_from(WORDS[:20]), max_size=40))

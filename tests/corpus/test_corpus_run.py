@@ -74,6 +74,13 @@ def test_same_bytes_again_and_for_any_number_of_workers(
     assert run(replace(config, workers=2), Context(), out=tmp_path / "one").manifest == one.manifest
 
 
+def test_same_bytes_in_another_place(folder: Path, tmp_path: Path) -> None:
+    one = run(small(Source(name="mine", path=str(folder))), Context(), out=tmp_path / "one")
+    (tmp_path / "deep").mkdir()
+    moved = folder.rename(tmp_path / "deep" / "text")
+    assert run(small(Source(name="mine", path=str(moved))), Context(), out=tmp_path / "two").hash == one.hash
+
+
 def test_changed_text_is_built_again(folder: Path, tmp_path: Path) -> None:
     config = small(Source(name="mine", path=str(folder)))
     first = run(config, Context(), out=tmp_path / "out")
@@ -113,6 +120,28 @@ def test_records_keep_their_meta_and_trusted_text_is_left_alone(tmp_path: Path) 
     assert len(documents) == 40
     assert all(d.meta["messages"] == talk and d.source == "village" for d in documents)
     assert "village (trusted)" in (artifact.path / "card.md").read_text()
+
+
+def test_a_budget_counts_the_same_problems_for_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes read ahead of the budget; what they meet there is not on the card."""
+    lines = [line for i in range(200) for line in ("broken", json.dumps({"text": prose(i)}))]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    config = small(Source(name="a", path=str(tmp_path / "a.jsonl"), max_bytes=20_000))
+    monkeypatch.setattr("kaiwa.corpus.run.POOL_PAYS", 0)
+    monkeypatch.setattr("kaiwa.corpus.process.BATCH_BYTES", 1000)
+    one, two = (run(replace(config, workers=w), Context(), out=tmp_path / str(w)) for w in (1, 2))
+    assert one.hash == two.hash
+    assert 0 < one.metrics["problems"]["bad_json_line"] < 100
+
+
+def test_sums_that_differ_in_a_sign_are_no_duplicates(tmp_path: Path) -> None:
+    rows = [{"text": f"{i} {sign} 2", "language": "en"} for i in range(30) for sign in "+-"]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    source = Source(name="village", path=f"records:{tmp_path / 'v.jsonl'}", trusted=True)
+    artifact = run(small(source), Context(), out=tmp_path / "out")
+    assert artifact.metrics["documents"]["dropped"] == 0
 
 
 def test_weights_are_on_the_card(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def test_same_text_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_larger_than_the_text() -> None:
-    with pytest.raises(UserError, match=r"vocab_size: 30,000 is more than this text supports; .* use --vocab-size \d+"):
+    with pytest.raises(
+        UserError, match=r"vocab_size: 30,000 is more than this text supports; .* set it to \d+ or less"
+    ):
         train(texts(30), TokenizerConfig(vocab_size=30_000))
     with pytest.raises(UserError, match="below 261"):
         TokenizerConfig(vocab_size=200)

@@ -1,0 +1,93 @@
+"""The K-wise loss: packed rows equal all pairs in value and gradient; ties are left out; hand-worked numbers."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.heads import ScalarModel, initialise_score
+from kaiwa.reward.loss import pairs, pairwise_loss
+from kaiwa.reward.packing import PromptRow, pack_prompts
+
+PROMPTS = [
+    PromptRow([1, 2, 3, 4], [[5, 6], [7, 8, 9], [10], [11, 12]]),
+    PromptRow([20, 21], [[22, 23, 24], [25]]),
+]
+RANKS = [(0, 1, 1, 2), (1, 0)]
+
+
+def reward_model() -> ScalarModel:
+    config = DecoderConfig(vocab_size=64, d_model=32, n_layer=2, n_head=2, d_ff=48, max_length=32)
+    model = ScalarModel(make_decoder(config, 1))
+    initialise_score(model, torch.Generator().manual_seed(2))
+    return model
+
+
+def packed_scores(model: ScalarModel) -> torch.Tensor:
+    packed = pack_prompts(PROMPTS, pad=0)
+    scores = model(packed.ids, packed.positions, attend_rows(packed.mask))
+    return scores[packed.ends[:, 0], packed.ends[:, 1]]
+
+
+def all_pairs_loss(model: ScalarModel) -> torch.Tensor:
+    """The slow and clear way: every pair forwards its two texts."""
+
+    def score(ids: list[int]) -> torch.Tensor:
+        return model(torch.tensor([ids]), torch.arange(len(ids))[None], attend_rows(None))[0, -1]
+
+    losses = []
+    for row, ranks in zip(PROMPTS, RANKS, strict=True):
+        found = []
+        for i, j in pairs(ranks):
+            better, worse = score([*row.prompt, *row.completions[i]]), score([*row.prompt, *row.completions[j]])
+            found.append(-F.logsigmoid(better - worse))
+        losses.append(torch.stack(found).mean())
+    return torch.stack(losses).mean()
+
+
+def test_pairs_leave_out_ties() -> None:
+    assert pairs((0, 1, 1, 2)) == [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)]
+    assert pairs((0, 0, 0)) == []
+    assert len(pairs(range(9))) == 36
+
+
+def test_hand_worked() -> None:
+    scores = torch.tensor([2.0, 0.0, 1.0])
+    loss, n, right = pairwise_loss(scores, [(0, 2, 1)])
+    expected = (math.log1p(math.exp(-2)) + 2 * math.log1p(math.exp(-1))) / 3
+    assert float(loss) == pytest.approx(expected)
+    assert (n, right) == (3, 3)
+
+
+def test_a_prompt_counts_the_same_whatever_its_k() -> None:
+    scores = torch.tensor([1.0, 0.0, 3.0, 2.0, 1.0, 0.0])
+    both, _, _ = pairwise_loss(scores, [(0, 1), (0, 1, 2, 3)])
+    one, _, _ = pairwise_loss(scores[:2], [(0, 1)])
+    other, _, _ = pairwise_loss(scores[2:], [(0, 1, 2, 3)])
+    assert float(both) == pytest.approx((float(one) + float(other)) / 2)
+
+
+def test_all_ties_give_no_gradient() -> None:
+    scores = torch.tensor([1.0, 2.0], requires_grad=True)
+    loss, n, _ = pairwise_loss(scores, [(0, 0)])
+    loss.backward()
+    assert n == 0
+    assert scores.grad is not None
+    assert scores.grad.abs().sum() == 0
+
+
+def test_packed_equals_all_pairs() -> None:
+    model = reward_model()
+    loss, _, _ = pairwise_loss(packed_scores(model), RANKS)
+    loss.backward()
+    fast = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    slow = all_pairs_loss(model)
+    slow.backward()
+    torch.testing.assert_close(loss, slow, rtol=1e-5, atol=1e-7)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(fast[name], parameter.grad, rtol=1e-4, atol=1e-7)
