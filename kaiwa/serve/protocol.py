@@ -1,6 +1,6 @@
 """What clients send, after OpenAI's API reference; `top_k` is an extension.
 
-Unknown fields are ignored, and named in the header X-Kaiwa-Ignored: a client's harmless extra must not fail its request.
+Unknown fields are ignored and named in the header X-Kaiwa-Ignored: a harmless extra must not fail a request.
 """
 
 from __future__ import annotations
