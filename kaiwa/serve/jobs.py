@@ -13,14 +13,16 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaiwa.core.artifact import write_atomic
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.core.status import read_status
+from kaiwa.core.status import FILE, read_status
 
 NICE = 10
 RECIPES = ("tiny", "laptop", "laptop-ja")
@@ -50,16 +52,14 @@ class Jobs:
         self._reap()
         found = []
         for folder in self.runs.iterdir() if self.runs.is_dir() else []:
-            status = read_status(folder)
+            status = self._status(folder.name)
             if status is not None:
                 found.append(Job(folder.name, folder, status))
         return sorted(found, key=lambda job: -float(job.status.get("started", 0)))
 
     def get(self, run: str) -> Job:
         self._reap()
-        status = read_status(self._folder(run))
-        if status is None and run in self.children:
-            status = {"recipe": run, "state": "running", "pid": self.children[run].pid, "stages": [], "error": ""}
+        status = self._status(run) if RUN_NAME.fullmatch(run) else None
         if status is None:
             raise UserError(f"no build {run!r}{did_you_mean(run, [job.run for job in self.all()] or self.recipes)}")
         return Job(run, self._folder(run), status)
@@ -70,8 +70,8 @@ class Jobs:
             raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}")
         self._reap()
         folder = self._folder(recipe)
-        running = read_status(folder)
-        if recipe in self.children or (running is not None and running["state"] == "running"):
+        known = self._status(recipe)
+        if known is not None and known["state"] == "running":
             raise UserError(f"{recipe} is being built already; stop it first, or wait for it")
         folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
@@ -130,6 +130,13 @@ class Jobs:
                     found.append({"stage": file.stem, "row": json.loads(line)})
         return found
 
+    def _status(self, run: str) -> dict[str, Any] | None:
+        """What the folder says; a child that has not written yet is running, whatever an earlier build wrote there."""
+        status, child = read_status(self.runs / run), self.children.get(run)
+        if child is not None and (status is None or status["pid"] != child.pid):
+            return {**_blank(run), "state": "running", "pid": child.pid}
+        return status
+
     def _folder(self, run: str) -> Path:
         if not RUN_NAME.fullmatch(run):
             raise UserError(f"no build {run[:64]!r}; a run's name is letters, digits, - and _")
@@ -137,5 +144,16 @@ class Jobs:
 
     def _reap(self) -> None:
         for run, child in list(self.children.items()):
-            if child.poll() is not None:
-                del self.children[run]
+            if child.poll() is None:
+                continue
+            del self.children[run]
+            status = read_status(self.runs / run)
+            if child.returncode != 0 and (status is None or status["pid"] != child.pid):  # it died before its first word
+                lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
+                failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
+                write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))
+
+
+def _blank(run: str) -> dict[str, Any]:
+    now = round(time.time(), 3)
+    return {"recipe": run, "started": now, "updated": now, "error": "", "stages": []}
