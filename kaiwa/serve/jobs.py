@@ -148,7 +148,9 @@ class Jobs:
                 continue
             del self.children[run]
             status = read_status(self.runs / run)
-            if child.returncode != 0 and (status is None or status["pid"] != child.pid):  # it died before its first word
+            if child.returncode != 0 and (
+                status is None or status["pid"] != child.pid
+            ):  # it died before its first word
                 lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
                 failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
                 write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))

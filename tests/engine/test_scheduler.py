@@ -2,10 +2,9 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.scheduler import Scheduler

@@ -150,7 +150,9 @@ def test_smollm2_equals_transformers(smol: LocalChatModel) -> None:
                 w = w.reshape(heads, c.d_head // 2, 2, -1).swapaxes(1, 2).reshape(w.shape)
             state[f"model.layers.{i}.{names[part]}.weight"] = w
         else:
-            state[{"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}[name]] = w
+            state[
+                {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}[name]
+            ] = w
     state["lm_head.weight"] = state["model.embed_tokens.weight"]
     theirs = transformers.LlamaForCausalLM(config).eval()
     theirs.load_state_dict(state)
@@ -176,4 +178,6 @@ def test_smollm2_chats(smol: LocalChatModel) -> None:
     answer = smol.generate(user("What is the capital of France?"), max_tokens=30, temperature=0)
     assert "Paris" in answer.text
     assert answer.finish_reason == "stop"
-    assert sum(smol.score("The capital of France is", " Paris")) > sum(smol.score("The capital of France is", " Lisbon"))
+    assert sum(smol.score("The capital of France is", " Paris")) > sum(
+        smol.score("The capital of France is", " Lisbon")
+    )

@@ -36,7 +36,9 @@ def test_round_to_nearest_is_at_most_half_a_step_off() -> None:
     assert bool((off <= 0.55 * scales).all())
 
 
-@pytest.mark.parametrize("kernel", [pytest.param(True, marks=pytest.mark.skipif(not has_int4_kernel(), reason="no AVX-512")), False])
+@pytest.mark.parametrize(
+    "kernel", [pytest.param(True, marks=pytest.mark.skipif(not has_int4_kernel(), reason="no AVX-512")), False]
+)
 @pytest.mark.parametrize("rows", [1, 3, 12, 13, 40])
 @pytest.mark.parametrize("biased", [False, True])
 def test_the_product_equals_the_dequantized(kernel: bool, rows: int, biased: bool) -> None:

@@ -37,10 +37,9 @@ def test_start_follow_stop(server: Running) -> None:
                 names.append(line[7:])
             elif line.startswith("data: ") and names[-1] == "rows":
                 rows += json.loads(line[6:])
-                if len(names) > 3:
-                    if names.count("stopping") == 0:
-                        names.append("stopping")
-                        assert post("/tiny/stop").status_code == 200
+                if len(names) > 3 and "stopping" not in names:
+                    names.append("stopping")
+                    assert post("/tiny/stop").status_code == 200
     assert names[-1] == "end"
     assert [row["row"]["step"] for row in rows] == list(range(len(rows)))
     assert httpx.get(f"{server.url}/api/jobs/tiny").json()["state"] == "stopped"
