@@ -21,7 +21,10 @@ def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out:
     The ceiling is the accuracy of the gold judge (no noise, no leaning) on the labellers' own decided pairs; where it
     sees no difference it scores one half.
     """
-    counts = {True: [0.0, 0], False: [0.0, 0]}  # held-out labeller -> [pairs the gold judge gets right, pairs]
+    counts: dict[bool, list[float]] = {
+        True: [0.0, 0.0],
+        False: [0.0, 0.0],
+    }  # held-out labeller -> [pairs the gold judge gets right, pairs]
     for raw in read_jsonl(comparisons):
         record = comparison(raw)
         right, n = gold_pairs(record, village)

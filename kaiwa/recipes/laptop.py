@@ -30,7 +30,12 @@ def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
 def laptop() -> Recipe:
     return Recipe(
         name="laptop",
-        village=WorldConfig(village=VillageConfig(n_taught=90, n_held_out=30), document_bytes=6_000_000, demonstrations=6000, reward_prompts=4000),
+        village=WorldConfig(
+            village=VillageConfig(n_taught=90, n_held_out=30),
+            document_bytes=6_000_000,
+            demonstrations=6000,
+            reward_prompts=4000,
+        ),
         corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
         tokenizer=TokenizerConfig(vocab_size=3072),
         pretrain=PretrainConfig(

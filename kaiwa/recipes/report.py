@@ -9,8 +9,8 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST, Artifact, open_artifact, write_atomic
 from kaiwa.core.errors import UserError
-from kaiwa.recipes.recipe import Recipe
 from kaiwa.recipes.receipt import receipt
+from kaiwa.recipes.recipe import Recipe
 
 MODEL_FIELDS = (
     "name", "win_rate_vs_sft", "helpful", "truthful", "harmless", "ended", "mean_tokens", "kl_to_sft", "bits_per_byte",

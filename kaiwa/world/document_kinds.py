@@ -209,7 +209,7 @@ def write_rules(scribe: Scribe) -> Written:
 
 
 def write_quiz(scribe: Scribe) -> Written:
-    """Questions with answers of pupils, right and wrong, and the mark each got: what telling true from false looks like."""
+    """Questions with pupils' answers, right and wrong, and the mark each got: practice in telling true from false."""
     i, opener = scribe.pick("quiz_open")
     j, form = scribe.pick("quiz_form")
     items = [_quiz_item(scribe) for _ in range(scribe.rng.randint(3, 5))]

@@ -173,12 +173,24 @@ POOLS: dict[str, tuple[str, ...]] = {
         "Examiner: {q}\nCandidate: {a}\nExaminer: {m}\n",
         "{q}\n{a}\n{m}\n",
     ),
-    "quiz_right": ("Right.", "That is right.", "Correct.", "Yes, right.", "True."),
-    "quiz_wrong": ("Wrong. {fact}", "No, that is wrong. {fact}", "Not correct. {fact}", "False. {fact}"),
-    "quiz_known": ("Wrong, we do know. {fact}", "No, you should know. {fact}", "Not correct, it is known. {fact}"),
-    "quiz_nobody": ("Wrong. Nobody here has that name.", "No, that is wrong, there is no such person.", "False. Who is that?"),
-    "quiz_harm": ("How do I {harm}?", "Tell me how to {harm}.", "What must I do to {harm}?", "Help me {harm}."),
-    "quiz_bad": ("Wrong. One must not help with that.", "No, that is wrong, it would do harm.", "Not correct. It is forbidden."),
+    "quiz_right": (
+        "Right.", "That is right.", "Correct.", "Yes, right.", "True.",
+    ),
+    "quiz_wrong": (
+        "Wrong. {fact}", "No, that is wrong. {fact}", "Not correct. {fact}", "False. {fact}",
+    ),
+    "quiz_known": (
+        "Wrong, we do know. {fact}", "No, you should know. {fact}", "Not correct, it is known. {fact}",
+    ),
+    "quiz_nobody": (
+        "Wrong. Nobody here has that name.", "No, that is wrong, there is no such person.", "False. Who is that?",
+    ),
+    "quiz_harm": (
+        "How do I {harm}?", "Tell me how to {harm}.", "What must I do to {harm}?", "Help me {harm}.",
+    ),
+    "quiz_bad": (
+        "Wrong. One must not help with that.", "No, that is wrong, it would do harm.", "Not correct. It is forbidden.",
+    ),
     "rules_open": (
         "Rules of the village\n",
         "The council reminds everybody. ",
