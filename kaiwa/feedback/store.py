@@ -102,7 +102,7 @@ class Store:
             if not db.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (conversation,)).rowcount:
                 raise UserError(f"conversation {conversation} is gone")
 
-    def list(self, most: int = 100, before: float | None = None) -> list[Line]:
+    def lines(self, most: int = 100, before: float | None = None) -> list[Line]:
         """Newest first; `before` is the `updated` of the last line of the page before."""
         rows = self._read(
             "SELECT id, title, model, updated FROM conversations WHERE deleted_at IS NULL AND next_id IS NOT NULL"
@@ -115,7 +115,7 @@ class Store:
         """Conversations with `text` in a title or a message, newest first, in any script."""
         text = text.strip()
         if not text:
-            return self.list(most)
+            return self.lines(most)
         like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         if len(text) >= TRIGRAM:
             hit, needle = "m.id IN (SELECT rowid FROM found WHERE found MATCH ?)", '"' + text.replace('"', '""') + '"'
@@ -124,7 +124,8 @@ class Store:
         rows = self._read(
             "SELECT c.id, c.title, c.model, c.updated,"
             f" (SELECT m.content FROM messages m WHERE m.conversation_id = c.id AND {hit} ORDER BY m.id DESC LIMIT 1)"
-            " AS hit FROM conversations c WHERE c.deleted_at IS NULL AND (hit IS NOT NULL OR c.title LIKE ? ESCAPE '\\')"
+            " AS hit FROM conversations c"
+            " WHERE c.deleted_at IS NULL AND (hit IS NOT NULL OR c.title LIKE ? ESCAPE '\\')"
             " ORDER BY c.updated DESC LIMIT ?",
             (needle, like, most),
         )
@@ -175,8 +176,8 @@ class Store:
                 if above is None or above["conversation_id"] != conversation:
                     raise UserError(f"message {parent} is not in conversation {conversation}")
             made = db.execute(
-                "INSERT INTO messages (conversation_id, parent_id, role, content, model, sampling, state, owner, created)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO messages"
+                " (conversation_id, parent_id, role, content, model, sampling, state, owner, created) VALUES (?,?,?,?,?,?,?,?,?)",
                 (conversation, parent, role, content, model, _text(sampling or {}), *self._state(streaming), now),
             )
             new = int(made.lastrowid or 0)
@@ -256,7 +257,7 @@ class Store:
         return ("streaming", self.owner) if streaming else ("done", "")
 
     def _message(self, row: sqlite3.Row, versions: list[int]) -> Message:
-        fields = {k: row[k] for k in row.keys() if k not in ("next_id", "owner", "sampling")}
+        fields = {k: v for k, v in dict(row).items() if k not in ("next_id", "owner", "sampling")}
         if fields["state"] == "streaming" and not self._alive(row["owner"]):
             fields["state"] = "interrupted"
         return Message(**fields, sampling=json.loads(row["sampling"]), versions=tuple(versions))

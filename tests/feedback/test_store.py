@@ -87,12 +87,12 @@ def test_search_finds_no_wildcards_titles_too_and_not_what_streams(store: Store)
 def test_delete_and_undo(store: Store) -> None:
     chat, _ = talk(store, "hello")
     store.delete(chat)
-    assert store.list() == []
+    assert store.lines() == []
     assert store.search("hello") == []
     with pytest.raises(UserError, match="no conversation"):
         store.get(chat)
     store.undo(chat)
-    assert [line.id for line in store.list()] == [chat]
+    assert [line.id for line in store.lines()] == [chat]
     with store._write() as db:
         db.execute("UPDATE conversations SET deleted_at = 1 WHERE id = ?", (chat,))
     other, _ = talk(store, "another")
@@ -104,9 +104,9 @@ def test_delete_and_undo(store: Store) -> None:
 def test_empty_conversations_are_not_listed_and_pages_follow(store: Store) -> None:
     store.create()
     chats = [talk(store, str(i))[0] for i in range(5)]
-    first = store.list(most=2)
+    first = store.lines(most=2)
     assert [line.id for line in first] == chats[:2:-1]
-    assert [line.id for line in store.list(most=10, before=first[-1].updated)] == chats[2::-1]
+    assert [line.id for line in store.lines(most=10, before=first[-1].updated)] == chats[2::-1]
 
 
 def test_a_message_of_a_dead_process_is_interrupted(store: Store) -> None:
