@@ -16,15 +16,15 @@ def main() -> None:
     decoder = make_decoder(DecoderConfig(), 0)
     print(describe(), f"{torch.get_num_threads()} threads, {decoder.config.n_parameters / 1e6:.1f}M parameters")
     prompts = [[(7 * i + j) % 3072 for j in range(16 + i % 32)] for i in range(rows)]
-    for dtype in (torch.float32, torch.bfloat16):
-        engine = Engine(decoder, dtype=dtype)
+    for dtype, cache_dtype in ((torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None)):
+        engine = Engine(decoder, dtype=dtype, cache_dtype=cache_dtype)
         for temperature, top_p in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.9)):
             speeds = []
             for seed in range(3):
                 start = time.perf_counter()
                 got = engine.generate(prompts, max_tokens=64, temperature=temperature, top_p=top_p, seed=seed, rows=256)
                 speeds.append(sum(len(c.ids) for c in got) / (time.perf_counter() - start))
-            print(f"{dtype} T={temperature} top_p={top_p}: {sorted(speeds)[1]:,.0f} tokens/s (best {max(speeds):,.0f})")
+            print(f"{dtype} cache {cache_dtype or dtype} T={temperature} top_p={top_p}: {sorted(speeds)[1]:,.0f} tokens/s (best {max(speeds):,.0f})")
 
 
 if __name__ == "__main__":

@@ -108,10 +108,11 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
                 return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
             return bool(value)
         if hint is int:
-            number = float(value)
-            if number != int(number):
+            if isinstance(value, str):  # "1e3" is a whole number too
+                value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+            if value != int(value):
                 raise ValueError
-            return int(number)
+            return int(value)
         if hint is float:
             return float(value)
         if hint is str:

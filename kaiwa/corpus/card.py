@@ -5,15 +5,24 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from kaiwa.corpus.config import CorpusConfig
+from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.text.records import Document
 
 
 def n_bytes(documents: Sequence[Document]) -> int:
     """UTF-8 bytes of the texts."""
     return sum(len(d.text.encode("utf-8")) for d in documents)
+
+
+def shown_path(source: Source) -> str:
+    """A source's path for the card: without folders, which differ between machines that build the same corpus."""
+    scheme, colon, rest = source.path.partition(":")
+    if scheme in ("builtin", "hf"):
+        return source.path
+    return scheme + colon + Path(rest).name if scheme == "records" else Path(source.path).name
 
 
 def make_card(
@@ -35,7 +44,7 @@ def make_card(
         size = n_bytes(mine)
         share = source.weight / weights if weights else size / max(1, total)
         sources[source.name] = {
-            "path": source.path,
+            "path": shown_path(source),
             "kind": source.kind,
             "trusted": source.trusted,
             "documents": len(mine) + len(held) + sum(reasons.values()),

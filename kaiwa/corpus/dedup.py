@@ -26,9 +26,12 @@ NOT_WORD = re.compile(r"[\W_]+")
 CHUNK = 1 << 13  # n-grams hashed at once; keeps the working set in the cache
 
 
-def exact_key(text: str) -> bytes:
-    """16 bytes that are equal for texts equal up to case, spaces and punctuation (digits and letters decide)."""
-    bare = NOT_WORD.sub(" ", text.lower()).strip()
+def exact_key(text: str, loosely: bool = True) -> bytes:
+    """16 bytes that are equal for texts equal up to case, spaces and punctuation; not `loosely`: up to spaces only.
+
+    Signs matter in code and in sums ("7 - 2" is not "7 + 2"), so those are not compared loosely.
+    """
+    bare = NOT_WORD.sub(" ", text.lower()).strip() if loosely else " ".join(text.split())
     return hashlib.blake2b((bare or text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -102,7 +105,7 @@ def near_duplicates(
     """For each of n documents the index of the first document of its cluster (its own: nothing before it is alike).
 
     signatures is [n, bands * rows]; `similar(i, j)` verifies a candidate pair. Within a bucket a document is compared
-    with the first of each cluster there, so a bucket of m equal documents costs m comparisons, not m².
+    with the members of each cluster until one is alike, so m equal documents there cost m comparisons, not m².
     """
     n = len(signatures)
     parent = list(range(n))
@@ -124,13 +127,14 @@ def _groups(members: NDArray[np.int64], keys: NDArray[np.int64]) -> list[list[in
 
 
 def _join(bucket: Sequence[int], parent: list[int], similar: Callable[[int, int], bool]) -> None:
-    firsts: list[int] = []
+    clusters: list[list[int]] = []
     for i in bucket:
-        for j in firsts:
-            root_i, root_j = find(parent, i), find(parent, j)
-            if root_i == root_j or similar(j, i):
-                low, high = sorted((root_i, root_j))
+        mine, others = [i], []
+        for members in clusters:
+            if find(parent, i) == find(parent, members[0]) or any(similar(j, i) for j in members):
+                low, high = sorted((find(parent, i), find(parent, members[0])))
                 parent[high] = low
-                break
-        else:
-            firsts.append(i)
+                mine = members + mine
+            else:
+                others.append(members)
+        clusters = [*others, mine]

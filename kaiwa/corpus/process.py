@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kaiwa.core.errors import UserError
 from kaiwa.corpus import dedup
 from kaiwa.corpus.builtin import docstrings
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.corpus.extract import main_text, repair, tidy
 from kaiwa.corpus.filters import reason_to_drop
 from kaiwa.corpus.language import identify
+from kaiwa.corpus.problems import Problems
 from kaiwa.corpus.raw import Raw
 from kaiwa.text.records import Document
 
@@ -74,7 +78,7 @@ def _clean(id: str, text: str, raw: Raw, source: Source, config: CorpusConfig) -
     signature = None
     if config.dedup.near and not source.trusted:
         signature = dedup.signature(dedup.shingles(clean, language, config.dedup), config.dedup)
-    return Cleaned(document, "", repaired, dedup.exact_key(clean), signature)
+    return Cleaned(document, "", repaired, dedup.exact_key(clean, loosely=not (code or source.trusted)), signature)
 
 
 def batches(raws: Iterable[Raw]) -> Iterator[list[Raw]]:
@@ -92,23 +96,39 @@ def batches(raws: Iterable[Raw]) -> Iterator[list[Raw]]:
 
 
 def clean_all(
-    raws: Iterable[Raw], source: Source, config: CorpusConfig, pool: ProcessPoolExecutor | None, workers: int
-) -> Iterator[list[Cleaned]]:
-    """Cleaned batches in the order of `raws`; stops reading as soon as the caller stops asking."""
+    raws: Iterable[Raw],
+    source: Source,
+    config: CorpusConfig,
+    pool: ProcessPoolExecutor | None,
+    workers: int,
+    problems: Problems,
+) -> Iterator[tuple[list[Cleaned], Counter[str]]]:
+    """Cleaned batches in the order of `raws`, each with the problems counted when it had been read.
+
+    Processes read ahead; a caller who stops early takes the counts of the last batch that it used.
+    UserError when a process dies.
+    """
     if pool is None:
         for batch in batches(raws):
-            yield clean_batch(batch, source, config)
+            yield clean_batch(batch, source, config), problems.counts.copy()
         return
-    flight: deque[Future[list[Cleaned]]] = deque()
+    flight: deque[tuple[Future[list[Cleaned]], Counter[str]]] = deque()
     try:
         for batch in batches(raws):
-            flight.append(pool.submit(clean_batch, batch, source, config))
+            flight.append((pool.submit(clean_batch, batch, source, config), problems.counts.copy()))
             if len(flight) > AHEAD * workers:
-                yield flight.popleft().result()
+                future, counts = flight.popleft()
+                yield future.result(), counts
         while flight:
-            yield flight.popleft().result()
+            future, counts = flight.popleft()
+            yield future.result(), counts
+    except BrokenProcessPool:
+        raise UserError(
+            f"source {source.name}: a worker process died (memory, or a script of yours without "
+            "`if __name__ == '__main__'`); run the same command with --workers 1"
+        ) from None
     finally:
-        for future in flight:
+        for future, _ in flight:
             future.cancel()
 
 
@@ -119,6 +139,7 @@ def open_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _follow_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends us
     parent = multiprocessing.parent_process()
     if parent is None:
         return

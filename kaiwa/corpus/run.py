@@ -103,7 +103,8 @@ def _clean_sources(config: CorpusConfig, ctx: Context, problems: Problems) -> li
     log.cut(0)
     with open_pool(workers) if pays else nullcontext() as pool:
         for n, source in enumerate(config.sources):
-            mine = list(_clean_source(source, config, ctx, problems, pool, workers, n))
+            helpers = None if source.trusted else pool  # trusted text: sending it out costs more than the work
+            mine = list(_clean_source(source, config, ctx, problems, helpers, workers, n))
             kept = sum(not c.reason for c in mine)
             log.log(n, source=source.name, read=len(mine), kept=kept)
             if not mine:
@@ -122,12 +123,13 @@ def _clean_source(
     n: int,
 ) -> Iterator[Cleaned]:
     size = 0
-    for batch in clean_all(_open(source, config, problems), source, config, pool, workers):
+    for batch, counts in clean_all(_open(source, config, problems), source, config, pool, workers, problems):
         ctx.check_stop()
         for cleaned in batch:
             yield cleaned
             size += 0 if cleaned.reason else len(cleaned.document.text.encode("utf-8"))
             if source.max_bytes and size >= source.max_bytes:
+                problems.counts = counts  # not those of what was read ahead
                 return
         ctx.show(Progress("corpus", n, len(config.sources), f"{source.name}: {size / 1e6:.1f} MB"))
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kaiwa.corpus.problems import Problems
 
@@ -33,27 +34,46 @@ def read_warc(path: Path, problems: Problems) -> Iterator[Page]:
     with open(path, "rb") as f:
         try:
             for record in ArchiveIterator(f):
-                n += 1
-                url = record.rec_headers.get_header("WARC-Target-URI") or f"record {n}"
-                if record.rec_type == "conversion":
-                    body, html = record.content_stream().read(), False
-                elif record.rec_type == "response" and record.http_headers is not None:
-                    kind = (record.http_headers.get_header("Content-Type") or "").split(";")[0].strip().lower()
-                    status = record.http_headers.get_statuscode()
-                    if kind not in (*HTML_TYPES, "text/plain") or status != "200":
-                        continue
-                    body, html = record.content_stream().read(), kind in HTML_TYPES
-                else:
-                    continue
-                if record.raw_stream.limit > 0:
-                    missing = record.raw_stream.limit
-                    problems.report("truncated_warc", name, name, f"record {n} is cut off ({missing} bytes missing)")
+                body = record.content_stream().read()
+                missing = int(record.raw_stream.limit)  # bytes that the header promised and the file has not
+                if missing > 0:
+                    problems.report("truncated_warc", name, name, f"record {n + 1} lacks its last {missing} bytes")
                     return
-                yield Page(body, html, url)
+                n += 1
+                page = _page(record, body, n)
+                if page is not None:
+                    yield page
         except (ArchiveLoadFailed, EOFError, zlib.error, OSError) as error:
-            problems.report("truncated_warc", name, name, f"not readable after record {n} ({_short(error)})")
+            why = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+            problems.report("truncated_warc", name, name, f"not readable after record {n} ({why})")
             return
+    if not _ends_whole(path):  # cut within a record's header: warcio takes that for the end
+        problems.report("truncated_warc", name, name, f"the file is cut off after record {n}")
 
 
-def _short(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+def _page(record: Any, body: bytes, n: int) -> Page | None:
+    """The page of a record that holds one: converted text, or a successful response of a readable type."""
+    url = record.rec_headers.get_header("WARC-Target-URI") or f"record {n}"
+    if record.rec_type == "conversion":
+        return Page(body, False, url)
+    if record.rec_type != "response" or record.http_headers is None or record.http_headers.get_statuscode() != "200":
+        return None
+    kind = (record.http_headers.get_header("Content-Type") or "").split(";")[0].strip().lower()
+    return Page(body, kind in HTML_TYPES, url) if kind in (*HTML_TYPES, "text/plain") else None
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last gzip member is complete (True for a file that is not gzipped)."""
+    with open(path, "rb") as f:
+        if f.read(2) != b"\x1f\x8b":
+            return True
+        f.seek(0)
+        inflate = zlib.decompressobj(wbits=31)
+        started = False
+        while chunk := f.read(1 << 16):
+            while chunk:
+                inflate.decompress(chunk)
+                started, chunk = not inflate.eof, inflate.unused_data
+                if inflate.eof:
+                    inflate = zlib.decompressobj(wbits=31)
+        return not started

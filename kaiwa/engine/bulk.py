@@ -17,7 +17,7 @@ from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, sample
 from kaiwa.model.decoder import Decoder, attend_rows
 
-PREFILL_TOKENS = 8192  # in one padded batch
+PREFILL_TOKENS = 1024  # in one padded batch: what it makes stays in the processor's caches
 SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 
 
@@ -31,9 +31,9 @@ class Generated:
     stopped: Tensor
 
 
+@torch.inference_mode()
 def generate(
-    decoder: Decoder,
-    dtype: torch.dtype,
+    batch: Rows,
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
@@ -43,9 +43,9 @@ def generate(
 ) -> Generated:
     """Continues every prompt by at most `max_tokens`, ending at a stop id, which is kept. `rules` has one row a prompt.
 
-    The context ends an answer too: prompt and answer together hold at most the decoder's max_length tokens.
+    `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and answer together hold at most the decoder's max_length tokens.
     """
-    N, limit = len(prompts), decoder.config.max_length
+    N, limit = len(prompts), batch.decoder.config.max_length
     for i, prompt in enumerate(prompts):
         if not 0 < len(prompt) < limit:
             raise UserError(f"prompt {i} has {len(prompt)} tokens; this model takes 1 to {limit - 1}")
@@ -58,7 +58,8 @@ def generate(
     if N == 0 or max_tokens < 1:
         return out
     waiting = sorted(range(N), key=lambda i: (len(prompts[i]), prompts[i], i))
-    batch, stop = Rows(decoder, dtype), torch.tensor(list(stop_ids), dtype=torch.int64)
+    stop = torch.tensor(list(stop_ids), dtype=torch.int64)
+    batch.clear()
     batch.cache.reserve(min(rows, N), min(limit, len(prompts[waiting[-1]]) + max_tokens))
     who = torch.zeros(0, dtype=torch.int64)  # which prompt each row answers
     last = torch.zeros(0, dtype=torch.int64)  # each row's newest token

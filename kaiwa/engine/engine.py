@@ -15,6 +15,7 @@ from torch import nn
 from kaiwa.core.errors import UserError
 from kaiwa.engine import bulk
 from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
+from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.engine.serving import Serving
 from kaiwa.model.decoder import Decoder
@@ -26,7 +27,7 @@ class Engine:
 
     `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
     keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
-    always rolls out what it has. `max_rows` and `max_tokens` bound what `add` admits at once.
+    always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what `add` admits at once.
     """
 
     def __init__(
@@ -37,13 +38,15 @@ class Engine:
         max_rows: int = 16,
         max_length: int | None = None,
         dtype: torch.dtype | None = None,
+        cache_dtype: torch.dtype | None = None,
     ) -> None:
         own = decoder.embed.weight.dtype
         self.source, self.tokenizer = decoder, tokenizer
         self.dtype = own if dtype is None else dtype
         self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
-        self._serving = Serving(self.decoder, tokenizer, self.dtype, max_rows, self.max_length)
+        self._rows = Rows(self.decoder, cache_dtype or self.dtype)
+        self._serving = Serving(self.decoder, tokenizer, cache_dtype or self.dtype, max_rows, self.max_length)
 
     def load(self, decoder: Decoder) -> None:
         """Takes over another decoder's weights (of the same shape). Not while requests are being answered."""
@@ -80,7 +83,7 @@ class Engine:
         rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
         whole = [tuple(prompt) for prompt in prompts]
         found = bulk.generate(
-            self.decoder, self.dtype, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
+            self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
         )
         lengths, stopped = found.lengths.tolist(), found.stopped.tolist()
         ids, logprobs = found.ids.tolist(), found.logprobs.tolist()

@@ -1,7 +1,8 @@
 """The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
 
 Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
-decoding looks at each row's own length.
+decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many rows
+reads little else.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from kaiwa.model.decoder import Attend, Decoder
 class Rows:
     """`n` alive rows of a decoder's cache. lengths [n]: positions each row holds."""
 
-    def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
+    def __init__(self, decoder: Decoder, cache_dtype: torch.dtype) -> None:
         self.decoder = decoder
-        self.cache = Cache(decoder.config, dtype)
+        self.cache = Cache(decoder.config, cache_dtype)
         self.lengths = torch.zeros(0, dtype=torch.int64)
 
     @property
     def n(self) -> int:
         return len(self.lengths)
+
+    def clear(self) -> None:
+        """No rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
+        self.lengths = self.lengths[:0]
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -131,9 +136,9 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         keys[:, :, start:stop] = k
         values[:, :, start:stop] = v
         out = F.scaled_dot_product_attention(
-            q, keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
+            q.to(keys.dtype), keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
         )
-        return out.transpose(1, 2)
+        return out.transpose(1, 2).to(q.dtype)
 
     return attend
 
@@ -147,8 +152,8 @@ def _attend_one(cache: Cache, length: int) -> Attend:
         keys, values = pair[0], pair[1]
         keys[:, :, length:] = k
         values[:, :, length:] = v
-        out = F.scaled_dot_product_attention(q, keys, values, enable_gqa=q.shape[1] != k.shape[1])
-        return out.transpose(1, 2)
+        out = F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, enable_gqa=q.shape[1] != k.shape[1])
+        return out.transpose(1, 2).to(q.dtype)
 
     return attend
 
@@ -163,15 +168,16 @@ def _attend_many(cache: Cache, lengths: Tensor, longest: int) -> Attend:
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         keys, values = cache.buffer[layer, 0, :m, :, :stop], cache.buffer[layer, 1, :m, :, :stop]
+        new_keys, new_values = k[:, 0].to(keys.dtype), v[:, 0].to(keys.dtype)
         if even:
-            keys[:, :, longest] = k[:, 0]
-            values[:, :, longest] = v[:, 0]
+            keys[:, :, longest] = new_keys
+            values[:, :, longest] = new_values
         else:
-            keys[rows, :, at] = k[:, 0]
-            values[rows, :, at] = v[:, 0]
+            keys[rows, :, at] = new_keys
+            values[rows, :, at] = new_values
         out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys, values, attn_mask=mask, enable_gqa=q.shape[2] != k.shape[2]
+            q.transpose(1, 2).to(keys.dtype), keys, values, attn_mask=mask, enable_gqa=q.shape[2] != k.shape[2]
         )
-        return out.transpose(1, 2)
+        return out.transpose(1, 2).to(q.dtype)
 
     return attend

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+BLOCK = 64
 SHORTLIST = 512  # top-p looks at this many tokens first, and sorts all only if they do not suffice
 
 
@@ -61,7 +63,7 @@ class Rules:
     top_p: Tensor
     seeds: Tensor
     greedy: bool = False  # every row is greedy
-    filtered: bool = False  # some row has top-k or top-p
+    plain: bool = False  # every row samples at temperature 1 without a filter
 
     @classmethod
     def make(cls, temperature: list[float], top_k: list[int], top_p: list[float], seeds: Tensor) -> Rules:
@@ -71,42 +73,53 @@ class Rules:
             torch.tensor(top_p, dtype=torch.float32),
             seeds,
             greedy=all(t == 0 for t in temperature),
-            filtered=any(k > 0 and t > 0 for k, t in zip(top_k, temperature, strict=True))
-            or any(p < 1 and t > 0 for p, t in zip(top_p, temperature, strict=True)),
+            plain=all(t == 1 for t in temperature) and not any(top_k) and all(p == 1 for p in top_p),
         )
 
     def rows(self, index: Tensor | slice) -> Rules:
         return Rules(
-            self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index], self.greedy, self.filtered
+            self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index], self.greedy, self.plain
         )
 
 
 def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """logits [n,V] fp32, positions [n] (of the new token) -> ids [n] int64, log-probabilities [n] fp32."""
+    """logits [n,V] fp32 (overwritten), positions [n] (of the new token) -> ids [n] int64, log-probabilities [n]."""
     if rules.greedy:
         best, ids = logits.max(dim=-1)
         return ids, best - logits.logsumexp(dim=-1)
     greedy = rules.temperature == 0
-    scaled = logits / torch.where(greedy, 1.0, rules.temperature)[:, None]
-    best, top = scaled.max(dim=-1, keepdim=True)
-    mass = (scaled - best).exp_()
-    cumulative = mass.cumsum(dim=-1)
-    total = cumulative[:, -1]
+    if not rules.plain:
+        logits /= torch.where(greedy, 1.0, rules.temperature)[:, None]
+    mass = logits.sub_(logits.amax(dim=-1, keepdim=True)).exp_()
     u = uniforms(rules.seeds, positions)
-    ids = _first_beyond(cumulative, u)
-    if rules.filtered:
+    ids, total = _first_beyond(mass, u)
+    if not rules.plain:
         some = (((rules.top_k > 0) | (rules.top_p < 1)) & ~greedy).nonzero()[:, 0]
-        ids[some] = _filtered(mass[some], rules.top_k[some], rules.top_p[some], u[some])
-    ids = torch.where(greedy, top[:, 0], ids)
-    chosen = scaled.gather(1, ids[:, None])
-    return ids, (chosen - best)[:, 0] - total.log()
+        if len(some):
+            ids[some] = _filtered(mass[some], rules.top_k[some], rules.top_p[some], u[some])
+        ids = torch.where(greedy, mass.argmax(dim=-1), ids)
+    return ids, (mass.gather(1, ids[:, None])[:, 0] / total).log()
 
 
-def _first_beyond(cumulative: Tensor, u: Tensor) -> Tensor:
-    """The first index whose cumulative mass exceeds u x total: never one of mass 0."""
-    total = cumulative[:, -1]
+def _first_beyond(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """mass [n,V], u [n] -> the first index whose cumulative mass exceeds u x total [n], total [n].
+
+    In two steps, block then place in the block: a cumulative sum over the whole row costs six times as much.
+    Never an index of mass 0.
+    """
+    if mass.shape[1] % BLOCK:
+        mass = F.pad(mass, (0, BLOCK - mass.shape[1] % BLOCK))
+    blocks = mass.view(len(mass), -1, BLOCK)
+    ends = blocks.sum(dim=-1).cumsum(dim=-1)
+    total = ends[:, -1]
     target = torch.minimum((u * total).float(), torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    block = torch.searchsorted(ends, target[:, None], right=True)
+    rows = torch.arange(len(mass))
+    start = torch.where(block > 0, ends.gather(1, (block - 1).clamp(min=0)), 0.0)[:, 0]
+    inner = blocks[rows, block[:, 0]].cumsum(dim=-1)
+    rest = torch.minimum(target - start, torch.nextafter(inner[:, -1], torch.zeros_like(total)))
+    place = torch.searchsorted(inner, rest[:, None], right=True)[:, 0]
+    return block[:, 0] * BLOCK + place, total
 
 
 def _filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> Tensor:
@@ -131,7 +144,7 @@ def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Ten
     whole = torch.where(k < mass.shape[1], cumulative[:, -1], mass.sum(-1))  # top-p is of what top-k left
     before = cumulative - values
     values = values.masked_fill(before >= (top_p * whole)[:, None], 0.0)
-    place = _first_beyond(values.cumsum(dim=-1), u)
+    place, _ = _first_beyond(values, u)
     return order.gather(1, place[:, None])[:, 0]
 
 

@@ -121,14 +121,13 @@ class Serving:
             answer.prompt.append(TokenInfo(target, chosen[i], top))
 
     def _sample(self, logits: Tensor, answers: list[Answer], rules: Rules) -> list[Event]:
-        positions = torch.tensor([answer.written for answer in answers])
-        ids, logprobs = sample(logits, rules, positions)
         wanted = max(answer.request.logprobs for answer in answers)
         tops: list[tuple[tuple[int, float], ...]] = [()] * len(answers)
         if wanted:
             others, values = alternatives(logits, rules.temperature, wanted)
             rows = zip(answers, others.tolist(), values.tolist(), strict=True)
             tops = [tuple(zip(o, v, strict=True))[: a.request.logprobs] for a, o, v in rows]
+        ids, logprobs = sample(logits, rules, torch.tensor([answer.written for answer in answers]))
         found = zip(answers, ids.tolist(), logprobs.tolist(), tops, strict=True)
         return [self._event(answer, TokenInfo(id, logprob, top)) for answer, id, logprob, top in found]
 

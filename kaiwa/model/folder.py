@@ -43,7 +43,7 @@ def save_model(folder: Path, model: Decoder | ScalarModel, special: dict[str, in
 def load_decoder(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     config = read_config(folder)
     model = Decoder(config)
-    state = from_hf(config, _read_tensors(folder))
+    state = from_hf(config, read_tensors(folder))
     _load(model, {k: v for k, v in state.items() if k != "score.weight"}, folder)
     return model.to(dtype)
 
@@ -52,7 +52,7 @@ def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel
     """A reward model from its folder (the head and its bias included)."""
     config = read_config(folder)
     model = ScalarModel(Decoder(config))
-    tensors = _read_tensors(folder)
+    tensors = read_tensors(folder)
     if "score.weight" not in tensors:
         raise UserError(f"{folder}: has no scalar head (score.weight); give a reward model's folder")
     with torch.no_grad():
@@ -225,7 +225,7 @@ def _gpt2_name(name: str) -> str:
             "norm.bias": "ln_f.bias"}.get(name, name)  # fmt: skip
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
+def read_tensors(folder: Path) -> dict[str, Tensor]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(f"{folder}: no .safetensors file (pickled weights are refused: they can run code)")

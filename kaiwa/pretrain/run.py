@@ -108,7 +108,7 @@ def run(
                 accuracy = cloze_accuracy(model, tokenizer, probes)
                 metrics.log(step, **{f"bits_per_byte_{k}": v for k, v in best.items()}, cloze_accuracy=accuracy)
                 samples = answer_probes(model, tokenizer, probes, step)
-                checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
                 model.train()
                 started = time.monotonic()
         save_model(work.path, model, special_ids(tokenizer), torch.float32)

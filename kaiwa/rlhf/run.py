@@ -80,7 +80,7 @@ def run(
             ctx.show(Progress(stage, loop.update, config.updates, text, speed))
             if loop.update % config.evaluate_every == 0 or loop.update == config.updates:
                 samples = answer_probes(loop.policy, loop.tokenizer, probes, loop.update)
-                checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update, "step")
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update)
         save_model(work.path, loop.published(), special_ids(loop.tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
         write_chat_card(work.path, chat)

@@ -128,7 +128,7 @@ def run(
                 held_out = validation_loss(model, validation, config.width, tokenizer.pad_id, ctx.device)
                 metrics.log(step, held_out_loss=held_out)
                 samples = answer_probes(model, tokenizer, probes, step)
-                checkpoint.append_samples(work.path / "samples.jsonl", samples, step, "step")
+                checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(base.path, work.path)
         write_chat_card(work.path, chat)

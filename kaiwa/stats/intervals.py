@@ -144,4 +144,5 @@ def _by_cluster(
     number: dict[object, int] = {}
     index = np.array([number.setdefault(c, len(number)) for c in clusters], dtype=np.int64)
     k = len(number)
-    return np.bincount(index, weights=x, minlength=k).astype(np.float64), np.bincount(index, minlength=k).astype(np.float64)
+    sums = np.bincount(index, weights=x, minlength=k).astype(np.float64)
+    return sums, np.bincount(index, minlength=k).astype(np.float64)

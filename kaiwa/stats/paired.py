@@ -68,7 +68,7 @@ def mcnemar(first: int, second: int) -> float:
         raise UserError(f"counts {first} and {second}: neither may be below 0")
     n = first + second
     tail = sum(math.comb(n, k) for k in range(min(first, second) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:

@@ -29,6 +29,7 @@ from kaiwa.text.template import Piece
 MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
 MAX_TEMPLATE = 1 << 16  # characters
 MAX_OUTPUT = 1 << 22
+MAX_FACTOR = 1 << 20
 
 
 @functools.lru_cache(maxsize=16)
@@ -45,9 +46,18 @@ def _compile(template: str) -> Any:
     def tojson(value: Any, indent: int | None = None) -> str:
         return json.dumps(value, ensure_ascii=False, indent=indent)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    class Environment(ImmutableSandboxedEnvironment):
+        """A product may not be a gigabyte: 'x' * 10**9 is refused before it is computed."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            large = [v for v in (left, right) if isinstance(v, int | float) and abs(v) > MAX_FACTOR]
+            if large or (operator == "**" and isinstance(right, int | float) and abs(right) > 64):
+                raise jinja2.TemplateError(f"{operator} with a number above {MAX_FACTOR:,}")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = time.strftime
@@ -87,7 +97,15 @@ def render_text(template: JinjaTemplate, conversation: Conversation, add_generat
             size += len(part)
             if size > MAX_OUTPUT:
                 break
-    except (jinja2.TemplateError, TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
+    except (
+        jinja2.TemplateError,
+        TypeError,
+        KeyError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise UserError(f"the chat template refuses these messages ({error})") from None
     if size > MAX_OUTPUT:
         raise UserError(f"the chat template writes more than {MAX_OUTPUT:,} characters; shorten the messages")

@@ -42,7 +42,7 @@ def train(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
         total = sum(len(t.encode("utf-8")) for t in texts)
         raise UserError(
             f"vocab_size: {config.vocab_size:,} is more than this text supports; its {total:,} bytes give at most "
-            f"{size:,} tokens (pairs seen {config.min_frequency} times); use --vocab-size {size} or add text"
+            f"{size:,} tokens (pairs seen {config.min_frequency} times); set it to {size} or less, or add text"
         )
     tokenizer = Tokenizer(inner, chat_template=CHATML, eos_token=END, pad_token=PAD)
     assert tokenizer.pad_id not in (tokenizer.eos_id, tokenizer.document_end_id)

@@ -6,6 +6,7 @@ of our own.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -58,11 +59,10 @@ class Saver:
             self.ctx.check_stop()
 
 
-def append_samples(path: Path, rows: list[str], step: int, marker: str) -> None:
-    """Rewrites a JSONL of samples so that rows of steps at or after `step` (left by a killed run) are replaced."""
-    kept = []
-    if path.is_file():
-        import json
-
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)[marker] < step]
+def append_samples(path: Path, rows: list[str], step: int) -> None:
+    """Adds JSON lines that carry "step"; lines at or after `step` (left by a killed run) are replaced."""
+    if not rows:
+        return
+    old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in old if json.loads(line)["step"] < step]
     write_atomic(path, "\n".join([*kept, *rows]) + "\n")

@@ -55,7 +55,7 @@ def slowly(decoder: Decoder, prompt: list[int], n: int, temperature: float, seed
     for i in range(n):
         hidden = decoder(torch.tensor([ids]), torch.arange(len(ids))[None], attend_rows(None))
         rules = Rules.make([temperature], [0], [1.0], torch.tensor([seed]))
-        id, logprob = sample(decoder.logits(hidden[:, -1]), rules, torch.tensor([i]))
+        id, logprob = sample(decoder.logits(hidden[:, -1]).clone(), rules, torch.tensor([i]))
         ids.append(int(id))
         found.append((int(id), float(logprob)))
         if int(id) in stop or len(ids) >= decoder.config.max_length + 1:

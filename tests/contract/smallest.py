@@ -1,0 +1,123 @@
+"""The smallest configuration there is: every stage in a second or two, on a village of six."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.context import Context
+from kaiwa.corpus import run as corpus
+from kaiwa.corpus.config import CorpusConfig, Source
+from kaiwa.evaluate import run as evaluate
+from kaiwa.evaluate.config import EvaluateConfig
+from kaiwa.model.config import DecoderConfig
+from kaiwa.pretrain import run as pretrain
+from kaiwa.pretrain.config import PretrainConfig
+from kaiwa.quantize import run as quantize
+from kaiwa.quantize.config import QuantizeConfig
+from kaiwa.recipes.labels import village_label
+from kaiwa.recipes.recipe import Recipe
+from kaiwa.reward import collect
+from kaiwa.reward import run as reward
+from kaiwa.reward.collect_config import CollectConfig
+from kaiwa.reward.config import RewardConfig
+from kaiwa.rlhf import run as rlhf
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.sft import run as sft
+from kaiwa.sft.config import SFTConfig
+from kaiwa.text.records import Comparison
+from kaiwa.tokenizer import run as tokenizer
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.world import run as world
+from kaiwa.world.config import WorldConfig
+from kaiwa.world.village import VillageConfig
+
+RECIPE = Recipe(
+    name="smallest",
+    village=WorldConfig(
+        village=VillageConfig(n_taught=6, n_held_out=2),
+        document_bytes=60_000,
+        neutral_bytes=30_000,
+        demonstrations=60,
+        reward_prompts=16,
+        rlhf_prompts=24,
+        test_prompts=24,
+        probes=4,
+    ),
+    tokenizer=TokenizerConfig(vocab_size=420),
+    pretrain=PretrainConfig(
+        model=DecoderConfig(d_model=32, n_layer=2, n_head=2, d_ff=64, max_length=128),
+        width=128, steps=8, rows=4, microbatch=2, evaluate_every=4, evaluate_rows=2, compile=False,
+        in_order=("village",),
+    ),
+    sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),
+    compare=CollectConfig(k_min=4, k_max=4, max_tokens=8),
+    reward=RewardConfig(prompts=4, evaluate_every=2, held_out_labellers=("labeller-5",)),
+    rlhf=RLHFConfig(
+        updates=4, batch=8, minibatches=2, microbatch=4, max_tokens=8, ptx_coefficient=1.0, ptx_rows=1, ptx_width=128,
+        ema=0.9, evaluate_every=2, warmup=2,
+    ),
+    quantize=QuantizeConfig(evaluate_rows=2, width=128),
+    evaluate=EvaluateConfig(prompts=12, max_tokens=8, evaluate_rows=2, width=128, real_source="village"),
+)  # fmt: skip
+
+Run = Callable[[Context, Path, dict[str, Artifact], Recipe], Artifact]
+
+
+def run_corpus(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+    file = made["village"].path / "documents.jsonl"
+    source = Source(name="village", path=f"records:{file}", trusted=True)
+    return corpus.run(CorpusConfig(sources=(source,), min_train_bytes=1000), ctx, out=out)
+
+
+def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+    """A model this small says nothing that a labeller could tell apart, so the shorter text in letters wins here."""
+    by_village, prompts = village_label(r, made["village"]), made["village"].path / "reward.jsonl"
+
+    def label(row: dict[str, Any], completions: Sequence[str], ended: Sequence[bool], number: int) -> Comparison:
+        made = by_village(row, completions, ended, number)
+        return dataclasses.replace(made, ranks=tuple(len(text) for text in completions))
+
+    return collect.run(r.compare, ctx, policy=made["sft"], prompts=prompts, label=label, out=out)
+
+
+def run_evaluate(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+    models = {name: made[name] for name in ("base", "sft", "rlhf", "int4")}
+    given: dict[str, Any] = {"village": made["village"], "tokens": made["tokenizer"], "reward": made["reward"]}
+    return evaluate.run(r.evaluate, ctx, models=models, comparisons=made["comparisons"], out=out, **given)
+
+
+STAGES: dict[str, Run] = {
+    "village": lambda ctx, out, made, r: world.run(r.village, ctx, out=out),
+    "corpus": run_corpus,
+    "tokenizer": lambda ctx, out, made, r: tokenizer.run(
+        r.tokenizer, ctx, corpus=made["corpus"], neutral_village=made["village"].path / "neutral.jsonl", out=out
+    ),
+    "base": lambda ctx, out, made, r: pretrain.run(r.pretrain, ctx, tokens=made["tokenizer"], out=out),
+    "sft": lambda ctx, out, made, r: sft.run(
+        r.sft, ctx, base=made["base"], tokens=made["tokenizer"], demonstrations=made["village"].path / "sft.jsonl",
+        out=out,
+    ),
+    "comparisons": run_compare,
+    "reward": lambda ctx, out, made, r: reward.run(
+        r.reward, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl",
+        demonstrations=made["village"].path / "sft.jsonl", out=out,
+    ),
+    "rlhf": lambda ctx, out, made, r: rlhf.run(
+        r.rlhf, ctx, policy=made["sft"], reward=made["reward"], tokens=made["tokenizer"],
+        prompts=made["village"].path / "rlhf.jsonl", out=out,
+    ),
+    "int4": lambda ctx, out, made, r: quantize.run(
+        r.quantize, ctx, model=made["rlhf"], tokens=made["tokenizer"], out=out
+    ),
+    "evaluation": run_evaluate,
+}  # fmt: skip
+RESUMABLE = ("base", "sft", "reward", "rlhf")  # stages with a loop that checkpoints
+CONFIG_OF = {
+    "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
+    "comparisons": "compare", "reward": "reward", "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
+}  # fmt: skip
+DOCS = {"village": "world", "base": "pretrain", "comparisons": "reward", "int4": "quantize", "evaluation": "evaluate"}

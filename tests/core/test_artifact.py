@@ -1,0 +1,121 @@
+"""Artifacts: published whole or not at all, hashed, locked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.artifact import Artifact, Plan, content_hash, finished, lock, open_artifact, publish
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    size: int = 1
+
+
+def plan(size: int = 1, seed: int = 0) -> Plan:
+    return Plan("thing", Config(size=size), {"parent": Artifact(Path("p"), {"hash": "abc"})}, seed)
+
+
+def make(out: Path, text: str = "hello", size: int = 1) -> Artifact:
+    with publish(out, plan(size)) as work:
+        (work.path / "a.txt").write_text(text)
+        work.checkpoint.mkdir()
+        (work.checkpoint / "state").write_text("not published")
+        work.metrics["loss"] = 1.5
+    return open_artifact(out, "thing")
+
+
+def test_publishing(tmp_path: Path) -> None:
+    artifact = make(tmp_path / "out")
+    assert sorted(p.name for p in artifact.path.iterdir()) == ["a.txt", "kaiwa.json"]
+    assert artifact.hash == content_hash(artifact.path)
+    assert artifact.metrics == {"loss": 1.5}
+    assert artifact.manifest["parents"]["parent"]["hash"] == "abc"
+    assert not (tmp_path / ".out.work").exists()
+
+
+def test_the_hash_covers_names_and_bytes(tmp_path: Path) -> None:
+    first = make(tmp_path / "a").hash
+    assert make(tmp_path / "b").hash == first
+    assert make(tmp_path / "c", text="hallo").hash != first
+    (tmp_path / "a" / "a.txt").rename(tmp_path / "a" / "b.txt")
+    assert content_hash(tmp_path / "a") != first
+
+
+def test_an_exception_publishes_nothing_and_keeps_the_work(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), publish(tmp_path / "out", plan()) as work:
+        (work.path / "half").write_text("x")
+        raise RuntimeError
+    assert not (tmp_path / "out").exists()
+    with publish(tmp_path / "out", plan()) as work:
+        assert (work.path / "half").read_text() == "x"
+
+
+def test_the_work_of_another_plan_is_cleared(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), publish(tmp_path / "out", plan(1)) as work:
+        (work.path / "half").write_text("x")
+        raise RuntimeError
+    with publish(tmp_path / "out", plan(2)) as work:
+        assert not (work.path / "half").exists()
+
+
+def test_finished_says_what_changed(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    assert finished(tmp_path / "out", plan())[0] is not None
+    artifact, changed = finished(tmp_path / "out", plan(size=2))
+    assert artifact is None
+    assert changed == ["config.size: 1 -> 2"]
+    assert finished(tmp_path / "nowhere", plan()) == (None, [])
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="disk is full"), publish(tmp_path / "out", plan()):
+        raise OSError(28, "No space left on device")
+
+
+def test_opening_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no artifact here"):
+        open_artifact(tmp_path)
+    make(tmp_path / "out")
+    with pytest.raises(UserError, match="a 'corpus' is needed"):
+        open_artifact(tmp_path / "out", "corpus")
+    (tmp_path / "out" / "kaiwa.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        open_artifact(tmp_path / "out")
+
+
+HOLDER = "import sys, time; from pathlib import Path; from kaiwa.core.artifact import lock\n" + (
+    "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+)
+
+
+def test_the_lock_goes_with_its_process_even_when_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "held"
+    with pytest.raises(UserError, match=f"process {process.pid} is working here"), lock(tmp_path):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for _ in range(50):
+        try:
+            with lock(tmp_path):
+                break
+        except UserError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("the lock outlived its process")
+
+
+def test_manifests_are_plain_json(tmp_path: Path) -> None:
+    manifest = json.loads((make(tmp_path / "out").path / "kaiwa.json").read_text())
+    assert manifest["kind"] == "thing"
+    assert manifest["config"] == {"size": 1}

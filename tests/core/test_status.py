@@ -1,0 +1,56 @@
+"""The status of a build and the metrics log."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.context import Progress
+from kaiwa.core.errors import Stopped
+from kaiwa.core.metrics import MetricsLog, read_metrics
+from kaiwa.core.status import Status, read_status
+
+
+def test_a_build_that_goes_well(tmp_path: Path) -> None:
+    status = Status(tmp_path, "tiny", ["a", "b"])
+    with status.stage("a"):
+        status.show(Progress("a", 1, 4, "loss 2", 100.0))
+        status.write(force=True)
+        now = json.loads((tmp_path / "status.json").read_text())["stages"][0]
+        assert (now["state"], now["done"], now["total"], now["text"]) == ("running", 1, 4, "loss 2")
+    value = read_status(tmp_path)
+    assert value is not None
+    assert value["state"] == "running"
+    assert [s["state"] for s in value["stages"]] == ["done", "waiting"]
+
+
+@pytest.mark.parametrize(("error", "state"), [(Stopped(), "stopped"), (ValueError("no"), "failed")])
+def test_a_build_that_does_not(tmp_path: Path, error: Exception, state: str) -> None:
+    status = Status(tmp_path, "tiny", ["a"])
+    with pytest.raises(type(error)), status.stage("a"):
+        raise error
+    value = read_status(tmp_path)
+    assert value is not None
+    assert value["state"] == state
+
+
+def test_a_dead_process_is_not_running(tmp_path: Path) -> None:
+    Status(tmp_path, "tiny", ["a"])
+    value = json.loads((tmp_path / "status.json").read_text())
+    (tmp_path / "status.json").write_text(json.dumps(value | {"pid": 2**22 + 1}))
+    read = read_status(tmp_path)
+    assert read is not None
+    assert read["state"] == "stopped"
+    assert read_status(tmp_path / "nowhere") is None
+
+
+def test_metrics_are_cut_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "m.jsonl")
+    for step in range(5):
+        log.log(step, loss=1.0 / (step + 1), bad=float("nan"))
+    log.cut(3)
+    with open(tmp_path / "m.jsonl", "a") as f:
+        f.write('{"step": 3, "lo')
+    rows = read_metrics(tmp_path / "m.jsonl")
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert rows[0]["bad"] is None
