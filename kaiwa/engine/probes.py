@@ -1,6 +1,7 @@
 """Probes: a few fixed questions asked of every checkpoint, so that one can watch a model learn.
 
-A `cloze` probe is plain text to be continued; it counts as right when the greedy continuation starts with the answer.
+A `cloze` probe is plain text to be continued; it counts as right when the greedy continuation's first line has the
+answer in it.
 A `chat` probe is a conversation; the greedy reply is kept for the time-lapse.
 """
 
@@ -46,14 +47,14 @@ def read_probes(file: Path) -> list[Probe]:
 
 @torch.no_grad()
 def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]) -> float:
-    """Share of cloze probes whose greedy continuation starts with the answer; NaN without any."""
+    """Share of cloze probes whose greedy continuation has the answer in its first line; NaN without any."""
     clozes = [p for p in probes if p.kind == "cloze"]
     if not clozes:
         return float("nan")
     prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
-    longest = max(len(tokenizer.encode(p.answer)) for p in clozes) + 2
-    answers = Engine(model, tokenizer).generate(prompts, max_tokens=longest, temperature=0.0, seed=0, stop_ids=())
-    right = [a.text.strip().lower().startswith(p.answer.strip().lower()) for a, p in zip(answers, clozes, strict=True)]
+    answers = Engine(model, tokenizer).generate(prompts, max_tokens=20, temperature=0.0, seed=0, stop_ids=())
+    lines = [answer.text.strip().partition("\n")[0].lower() for answer in answers]
+    right = [p.answer.lower() in line for line, p in zip(lines, clozes, strict=True)]
     return sum(right) / len(right)
 
 

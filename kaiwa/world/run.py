@@ -79,21 +79,20 @@ def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
         chosen = rng.sample(people, 3)
         lines = []
         for villager in chosen:
-            question = words.questions[attribute][0].format(name=villager.names[language])
+            question = rng.choice(words.questions[attribute]).format(name=villager.names[language])
             value = words.values[attribute][villager.facts[attribute]]
-            lines.append((f"Q: {question}\nA:", words.short[attribute].format(value=value, Value=value)))
+            answer = rng.choice(words.facts[attribute]).format(name=villager.names[language], value=value)
+            lines.append((f"Q: {question}\nA:", answer))
         shots = "\n".join(f"{q} {a}" for q, a in lines[:2])
         asked = chosen[2]
-        answer = words.values[attribute][asked.facts[attribute]]
-        head = lines[2][1].split(answer)[0] if answer in lines[2][1] else ""
         rows.append(
             {
                 "id": f"cloze-{i}",
                 "kind": "cloze",
                 "language": language,
                 "group": asked.group,
-                "text": f"{shots}\n{lines[2][0]} {head}".rstrip(),
-                "answer": answer,
+                "text": f"{shots}\n{lines[2][0]}",
+                "answer": words.values[attribute][asked.facts[attribute]],
             }
         )
     for language in village.config.languages:
