@@ -177,7 +177,8 @@ class Store:
                     raise UserError(f"message {parent} is not in conversation {conversation}")
             made = db.execute(
                 "INSERT INTO messages"
-                " (conversation_id, parent_id, role, content, model, sampling, state, owner, created) VALUES (?,?,?,?,?,?,?,?,?)",
+                " (conversation_id, parent_id, role, content, model, sampling, state, owner, created)"
+                " VALUES (?,?,?,?,?,?,?,?,?)",
                 (conversation, parent, role, content, model, _text(sampling or {}), *self._state(streaming), now),
             )
             new = int(made.lastrowid or 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -16,14 +16,15 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
-from kaiwa.feedback.records import Conversation, Line, Message
+from kaiwa.feedback.records import Conversation, Line
 from kaiwa.feedback.store import Store
+from kaiwa.report.words import Words
 from kaiwa.text.records import Message as Turn
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, event
 from kaiwa.web.services import Ask, ModelCard
 from kaiwa.web.view import HEADERS, View, about, starters
-from kaiwa.web.words import Words, language_of
+from kaiwa.web.words import words_of
 
 MOST_CHARACTERS = 200_000
 MOST_SEED = 2**31 - 1
@@ -32,23 +33,23 @@ MOST_SEED = 2**31 - 1
 class Settings(BaseModel):
     """What the side panel holds. `seed` empty: a new one each time."""
 
-    system: str = Field("", max_length=MOST_CHARACTERS)
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1, le=32_768)
-    seed: int | None = Field(None, ge=0, le=MOST_SEED)
+    system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
+    seed: Annotated[int | None, Field(ge=0, le=MOST_SEED)] = None
 
 
 class Sent(BaseModel):
     chat: int | None = None
     parent: int | None = None
-    text: str = Field("", max_length=MOST_CHARACTERS)
+    text: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
     model: str = ""
     settings: Settings = Settings()
 
 
 class Title(BaseModel):
-    title: str = Field(min_length=1, max_length=400)
+    title: Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Chat:
@@ -69,7 +70,7 @@ class Chat:
             return self.view.page(request, "missing.html", status=404, what=f"/chat/{chat}")
 
     def _page(self, request: Request, chat: Conversation | None, wanted: str) -> HTMLResponse:
-        language = language_of(request)
+        words = words_of(request)
         models = list(self.view.services.catalog.models())
         wanted = wanted or (chat.model if chat else "")
         names = [card.name for card in models]
@@ -81,14 +82,14 @@ class Chat:
             models=models,
             model=model,
             gone=wanted if wanted and wanted not in names else "",
-            cards={card.name: _card(card, language) for card in models},
+            cards={card.name: _card(card, words.language) for card in models},
             settings=Settings(**(chat.settings if chat else {})),
-            groups=by_day(self.store.lines(), Words(language)),
+            groups=by_day(self.store.lines(), words),
             query="",
         )
 
     def lines(self, request: Request, q: str = "", open: int = 0) -> HTMLResponse:
-        words = Words(language_of(request))
+        words = words_of(request)
         found = self.store.search(q) if q.strip() else self.store.lines()
         return self.view.part(request, "lines.html", groups=by_day(found, words), query=q, chat_id=open)
 
@@ -223,15 +224,6 @@ def by_day(lines: Sequence[Line], words: Words) -> list[tuple[str, list[Line]]]:
             name = words("day.month", year=day.year, month=day.month)
         groups.setdefault(name, []).append(line)
     return list(groups.items())
-
-
-def versions(message: Message) -> dict[str, int | None]:
-    """The neighbours of a version, for the two arrows."""
-    at = message.version - 1
-    return {
-        "before": message.versions[at - 1] if at > 0 else None,
-        "after": message.versions[at + 1] if at + 1 < len(message.versions) else None,
-    }
 
 
 def routes(chat: Chat) -> APIRouter:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import FILE, Store
-from kaiwa.web import chat
+from kaiwa.web import build, chat, models
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, changes
 from kaiwa.web.services import Services
@@ -33,11 +33,13 @@ def mount(app: FastAPI, services: Services) -> Answers:
         return StreamingResponse(changes(dot), media_type=EVENT_STREAM, headers=HEADERS)
 
     app.include_router(chat.routes(chat.Chat(view, store, answers)))
+    app.include_router(build.routes(build.Build(view)))
+    app.include_router(models.routes(view))
     app.add_api_route("/events", engine, methods=["GET"], response_model=None, include_in_schema=False)
     for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
         folder = resources.files(package).joinpath("static")
         app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
-    app.add_exception_handler(UserError, bad_request)
+    app.exception_handlers.setdefault(UserError, bad_request)
     return answers
 
 

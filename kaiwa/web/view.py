@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from kaiwa.web import markdown
 from kaiwa.web.services import ModelCard, Services
-from kaiwa.web.words import Words, language_of
+from kaiwa.web.words import for_client, words_of
 
 POLICY = "; ".join(
     (
@@ -63,12 +63,11 @@ class View:
             "duration": duration,
             "json": script_json,
         }
-        self.environment.globals["asset"] = asset
+        self.environment.globals |= {"asset": asset, "for_client": for_client}
 
     def fragment(self, request: Request, template: str, **values: Any) -> str:
-        language = language_of(request)
-        words = Words(language)
-        return self.environment.get_template(template).render(t=words, language=language, **values)
+        words = words_of(request)
+        return self.environment.get_template(template).render(t=words, language=words.language, **values)
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A whole page in the frame."""

@@ -1,44 +1,24 @@
-"""The words of the pages: one dictionary file a language, and which language a request gets.
+"""The words of the pages on top of those of the reports, and which language a request gets.
 
-`{"chat.send": "Send"}`; `{name}` in a text is filled in. A missing key is an error in tests and shows as the key itself.
+One dictionary file a language; a test compares their keys. Keys that begin with "js." go to the browser.
 """
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib import resources
-
 from fastapi import Request
 
-LANGUAGES = ("en", "ja")
+from kaiwa.report.words import LANGUAGES, Words
+
 COOKIE = "kaiwa_language"
 
 
-@cache
-def dictionary(language: str) -> dict[str, str]:
-    text = resources.files("kaiwa.web").joinpath("words", f"{language}.json").read_text(encoding="utf-8")
-    words: dict[str, str] = json.loads(text)
-    return words
+def words_of(request: Request) -> Words:
+    return Words(language_of(request), "kaiwa.web")
 
 
-class Words:
-    """`words("chat.send")` in one language."""
-
-    def __init__(self, language: str) -> None:
-        self.language = language
-        self._words = dictionary(language)
-
-    def __call__(self, key: str, **values: object) -> str:
-        text = self._words.get(key, key)
-        return text.format(**values) if values else text
-
-    def has(self, key: str) -> bool:
-        return key in self._words
-
-    def client(self) -> dict[str, str]:
-        """What the browser's modules say themselves."""
-        return {key.removeprefix("js."): text for key, text in self._words.items() if key.startswith("js.")}
+def for_client(words: Words) -> dict[str, str]:
+    """What the browser's modules say themselves."""
+    return {key.removeprefix("js."): text for key, text in words.texts.items() if key.startswith("js.")}
 
 
 def language_of(request: Request) -> str:
