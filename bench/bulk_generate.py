@@ -4,6 +4,7 @@ import sys
 import time
 
 import torch
+
 from kaiwa.core.machine import describe
 from kaiwa.engine.engine import Engine
 from kaiwa.model.config import DecoderConfig
@@ -24,7 +25,8 @@ def main() -> None:
                 start = time.perf_counter()
                 got = engine.generate(prompts, max_tokens=64, temperature=temperature, top_p=top_p, seed=seed, rows=256)
                 speeds.append(sum(len(c.ids) for c in got) / (time.perf_counter() - start))
-            print(f"{dtype} cache {cache_dtype or dtype} T={temperature} top_p={top_p}: {sorted(speeds)[1]:,.0f} tokens/s (best {max(speeds):,.0f})")
+            name = f"{dtype}, cache {cache_dtype or dtype}, T={temperature}, top_p={top_p}"
+            print(f"{name}: {sorted(speeds)[1]:,.0f} tokens/s (best {max(speeds):,.0f})")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def generate(
 ) -> Generated:
     """Continues every prompt by at most `max_tokens`, ending at a stop id, which is kept. `rules` has one row a prompt.
 
-    `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and answer together hold at most the decoder's max_length tokens.
+    `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and
+    answer together hold at most the decoder's max_length tokens (and one more, which nothing follows).
     """
     N, limit = len(prompts), batch.decoder.config.max_length
     for i, prompt in enumerate(prompts):

@@ -1,7 +1,7 @@
 """The engine: one decoder and one tokenizer, continued for many requests at once.
 
-Two ways in: `generate` and `score` for bulk work (rollouts, evaluation), and `add` / `step` / `cancel` for serving, where
-requests come and go between steps (continuous batching: Yu et al., 2022, "Orca").
+Two ways in: `generate` and `score` for bulk work (rollouts, evaluation), and `add` / `step` / `cancel` for serving,
+where requests come and go between steps (continuous batching: Yu et al., 2022, "Orca").
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Engine:
 
     `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
     keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
-    always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what `add` admits at once.
+    always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what
+    `add` admits at once.
     """
 
     def __init__(
@@ -82,9 +83,7 @@ class Engine:
         N = len(prompts)
         rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
         whole = [tuple(prompt) for prompt in prompts]
-        found = bulk.generate(
-            self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
-        )
+        found = bulk.generate(self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows)
         lengths, stopped = found.lengths.tolist(), found.stopped.tolist()
         ids, logprobs = found.ids.tolist(), found.logprobs.tolist()
         return [

@@ -1,8 +1,8 @@
 """The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
 
 Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
-decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many rows
-reads little else.
+decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
+rows reads little else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kaiwa.engine.cache import Cache
+from kaiwa.engine.lean import LeanStep
 from kaiwa.model.decoder import Attend, Decoder
 
 
@@ -22,6 +23,7 @@ class Rows:
         self.decoder = decoder
         self.cache = Cache(decoder.config, cache_dtype)
         self.lengths = torch.zeros(0, dtype=torch.int64)
+        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" else None
 
     @property
     def n(self) -> int:
@@ -40,7 +42,7 @@ class Rows:
         positions = torch.arange(T).expand(m, T)
         hidden = self.decoder(ids, positions, _attend_fresh(self.cache, start))
         self.lengths = torch.cat((self.lengths, lengths))
-        return hidden[torch.arange(m), lengths - 1]
+        return hidden[torch.arange(m), lengths - 1]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def append(self, row: int, ids: Tensor) -> Tensor:
@@ -50,18 +52,20 @@ class Rows:
         positions = torch.arange(start, start + T)[None]
         hidden = self.decoder(ids[None], positions, _attend_chunk(self.cache, row, start))
         self.lengths[row] += T
-        return hidden[0]
+        return hidden[0]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int) -> Tensor:
         """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
         m = len(ids)
         self.cache.reserve(self.n, longest + 1)
-        positions = self.lengths[:m, None]
-        attend = _attend_one(self.cache, longest) if m == 1 else _attend_many(self.cache, self.lengths[:m], longest)
-        hidden = self.decoder(ids[:, None], positions, attend)
+        if self.lean is not None:
+            hidden = self.lean(ids, self.lengths[:m], longest, self.cache)
+        else:
+            attend = _attend_many(self.cache, self.lengths[:m], longest)
+            hidden = self.decoder(ids[:, None], self.lengths[:m, None], attend)[:, 0]
         self.lengths[:m] += 1
-        return hidden[:, 0]
+        return hidden
 
     def new_row(self, block: Tensor | None = None) -> int:
         """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
@@ -136,23 +140,12 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         keys[:, :, start:stop] = k
         values[:, :, start:stop] = v
         out = F.scaled_dot_product_attention(
-            q.to(keys.dtype), keys[:, :, :stop], values[:, :, :stop], attn_mask=mask[0], enable_gqa=q.shape[1] != k.shape[1]
+            q.to(keys.dtype),
+            keys[:, :, :stop],
+            values[:, :, :stop],
+            attn_mask=mask[0],
+            enable_gqa=q.shape[1] != k.shape[1],
         )
-        return out.transpose(1, 2).to(q.dtype)
-
-    return attend
-
-
-def _attend_one(cache: Cache, length: int) -> Attend:
-    """Row 0 alone, its next token: no mask, no index."""
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = _heads_first(q, k, v)
-        pair = cache.buffer[layer, :, :1, :, : length + 1]
-        keys, values = pair[0], pair[1]
-        keys[:, :, length:] = k
-        values[:, :, length:] = v
-        out = F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, enable_gqa=q.shape[1] != k.shape[1])
         return out.transpose(1, 2).to(q.dtype)
 
     return attend

@@ -52,10 +52,10 @@ class Scheduler:
 
     def plan(self) -> Plan:
         """Admits what fits and says what to run now."""
-        if self.prefilling is None and self.waiting and len(self.decoding) < self.max_rows:
-            if self.held + self.waiting[0].total <= self.max_tokens:
-                self.prefilling = self.waiting.popleft()
-                self.held += self.prefilling.total
+        row = self.prefilling is None and len(self.decoding) < self.max_rows
+        if row and self.waiting and self.held + self.waiting[0].total <= self.max_tokens:
+            self.prefilling = self.waiting.popleft()
+            self.held += self.prefilling.total
         job = self.prefilling
         prefill = None
         if job is not None:
@@ -70,7 +70,8 @@ class Scheduler:
     def prefilled(self, id: str, stop: int) -> bool:
         """The prompt is in the cache up to `stop`. True when it is whole: the request decodes from now on."""
         job = self.prefilling
-        assert job is not None and job.id == id, f"{id} is not the request that is being prefilled"
+        assert job is not None
+        assert job.id == id, f"{id} is not the request that is being prefilled"
         job.prefilled = stop
         if stop < job.prompt:
             return False

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
+from kaiwa.core.machine import has_int4_kernel
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear, dequantize, replace_linear
+from kaiwa.model.int8 import Int8Linear
 
 FOUR_BIT = ("Q4_0", "Q4_1")
 DENSE = ("F32", "F16", "BF16", "Q8_0")
@@ -160,6 +162,9 @@ class GgufFile:
         model.load_state_dict(state, strict=False, assign=True)
         if c.tie_embeddings:
             model.unembed.weight = model.embed.weight
+            wanted = has_int4_kernel() if kernel is None else kernel
+            if wanted and dtype == torch.bfloat16 and self._tensor("token_embd.weight").tensor_type.name == "Q8_0":
+                model.unembed = Int8Linear(model.embed.weight)  # type: ignore[assignment]
         left = [name for name, parameter in model.named_parameters() if parameter.is_meta]
         if left:
             raise UserError(f"{self.path}: no tensor for {left[0]}; the file is incomplete")

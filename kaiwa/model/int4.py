@@ -26,7 +26,7 @@ from kaiwa.core.machine import has_int4_kernel
 from kaiwa.model import folder as folders
 from kaiwa.model.decoder import Decoder
 
-FEW_ROWS = 8  # up to so many, the packed kernel is faster than a dense product
+FEW_ROWS = 12  # up to so many, the packed kernel is faster than a dense product
 GROUPS = (32, 64, 128)  # that the kernel takes
 LINEARS = ("qkv", "out", "up", "down")
 

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine, whole_characters
 from kaiwa.engine.request import Event, Request

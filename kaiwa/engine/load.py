@@ -1,0 +1,105 @@
+"""From a catalog entry to something that generates: decoder, tokenizer, how to begin a text and where to stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.machine import has_bf16_products, has_int4_kernel
+from kaiwa.engine.catalog import Entry
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.folder import load_decoder
+from kaiwa.model.gguf_file import GgufFile
+from kaiwa.model.int4 import load_int4
+from kaiwa.text.records import Conversation
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+SMALL = 50_000_000  # weights: below it fp32, which is exact and as fast
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an answer."""
+
+    entry: Entry
+    decoder: Decoder
+    tokenizer: Tokenizer
+    prefix: tuple[int, ...]
+    stop_ids: tuple[int, ...]
+
+    def chat_ids(self, conversation: Conversation) -> list[int]:
+        """A conversation, ready to be answered. UserError for a model that only continues text."""
+        if not self.entry.chat or self.tokenizer.chat_template is None:
+            raise UserError(
+                f"{self.entry.name} continues text and has not learnt to chat; send it a prompt (/v1/completions)"
+            )
+        return render(self.tokenizer, conversation, add_generation_prompt=True).ids
+
+    def text_ids(self, text: str) -> list[int]:
+        return [*self.prefix, *self.tokenizer.encode(text)]
+
+    def memory(self) -> int:
+        """Bytes of all weights and buffers, shared ones once."""
+        tensors = [*self.decoder.parameters(), *self.decoder.buffers()]
+        return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+
+
+def load(entry: Entry, say: Callable[[str], None] = lambda line: None) -> Loaded:
+    """Reads weights and tokenizer. `say` is told in one line where a slower path is taken."""
+    if entry.path.suffix == ".gguf":
+        return _load_gguf(entry, say)
+    config = entry.path / "config.json"
+    if not config.is_file():
+        raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
+    if json.loads(config.read_text(encoding="utf-8")).get("quantization_config"):
+        decoder = load_int4(entry.path, _four_bit_dtype(say))
+    else:
+        decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
+        if decoder.config.n_parameters > SMALL and has_bf16_products():
+            decoder = decoder.to(torch.bfloat16)
+    tokenizer = Tokenizer.load(entry.path)
+    ours = (entry.path / "kaiwa.json").is_file()
+    prefix = (tokenizer.document_end_id,) if ours else () if tokenizer.bos_id is None else (tokenizer.bos_id,)
+    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id, *_generation_ends(entry.path)}
+    return Loaded(entry, decoder, tokenizer, prefix, tuple(sorted(stop_ids)))
+
+
+def _load_gguf(entry: Entry, say: Callable[[str], None]) -> Loaded:
+    file = GgufFile(entry.path)
+    words = file.vocabulary()
+    tokenizer = Tokenizer.from_vocab_merges(
+        words.tokens,
+        words.merges,
+        special_tokens=words.special,
+        pre=words.pre,
+        chat_template=words.chat_template,
+        eos_token=words.eos,
+        pad_token=words.pad,
+        bos_token=words.bos,
+    )
+    prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
+    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
+    return Loaded(entry, file.decoder(_four_bit_dtype(say)), tokenizer, prefix, tuple(sorted(stop_ids)))
+
+
+def _four_bit_dtype(say: Callable[[str], None]) -> torch.dtype:
+    if has_int4_kernel():
+        return torch.bfloat16
+    dtype = torch.bfloat16 if has_bf16_products() else torch.float32
+    say(f"this processor has no fast 4-bit product (AVX-512): the weights are expanded to {str(dtype)[6:]}")
+    return dtype
+
+
+def _generation_ends(folder: Path) -> set[int]:
+    """More end tokens, which some models name in generation_config.json."""
+    file = folder / "generation_config.json"
+    if not file.is_file():
+        return set()
+    ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+    return set(ends) if isinstance(ends, list) else {ends} if isinstance(ends, int) else set()

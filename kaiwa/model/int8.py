@@ -1,0 +1,35 @@
+"""An 8-bit unembedding: at one row, reading the vocabulary's weights is a quarter of a small model's whole step.
+
+One scale a row of the weight, w = scale * q. Few rows go through torch's int8 product (bf16 activations); many rows
+through the dense weight, which is the tied embedding and there anyway.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FEW_ROWS = 8
+
+
+class Int8Linear(nn.Module):
+    """x [..., in] bf16 -> [..., out]. `weight` stays the dense one (shared with the embedding). Not for training."""
+
+    q: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+        scales = weight.detach().float().abs().amax(dim=1).clamp(min=1e-8) / 127
+        scales = scales.bfloat16()
+        q = (weight.detach().float() / scales.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
+        self.register_buffer("q", q, persistent=False)
+        self.register_buffer("scales", scales, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() <= FEW_ROWS * x.shape[-1]:
+            y = torch.ops.aten._weight_int8pack_mm(x.reshape(-1, x.shape[-1]), self.q, self.scales)
+            return y.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+        return F.linear(x, self.weight)

@@ -1,0 +1,300 @@
+"""The engine process: loads models, runs their engines, answers over a socket in lines of JSON. Only it has torch.
+
+Started as `python -m kaiwa.serve.engine_process FD MEMORY`. In (server to engine):
+    {"op": "generate", "id", "model", "path", "created", "messages" | "prompt" | "prompt_ids", "max_tokens", sampling}
+    {"op": "cancel", "id"}      {"op": "load", "model", "path", "created"}
+Out, a list a line:
+    {"id", "kind": "start", "prompt_tokens", "cached", "prompt": [token]}
+    {"id", "kind": "tokens", "text", "tokens": [token], "finish": null | "stop" | "length"}
+    {"id", "kind": "error", "status", "code", "message"}
+    {"kind": "state", "models", "loading", "requests", "tokens_per_second"}        {"kind": "say", "line"}
+    token: {"text", "bytes", "logprob", "top": [[text, bytes, logprob]]}, only where log-probabilities were asked for
+
+A model loads in a thread, so that other models go on answering; requests for it wait. When memory runs out, the model
+that has been idle longest goes. If the socket closes, the server is gone, and so are we.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.catalog import read_entry
+from kaiwa.engine.request import Event, Request, TokenInfo
+
+if TYPE_CHECKING:
+    from kaiwa.engine.engine import Engine
+    from kaiwa.engine.load import Loaded
+
+STATE_SECONDS = 0.5
+SPEED_SECONDS = 2.0
+
+
+class Resident:
+    """A model in memory."""
+
+    def __init__(self, loaded: Loaded, engine: Engine) -> None:
+        self.loaded, self.engine = loaded, engine
+        self.bytes = loaded.memory()
+        self.asked: dict[str, dict[str, Any]] = {}  # request id -> the message that asked
+        self.told: set[str] = set()  # requests whose start has been told
+
+
+class Child:
+    def __init__(self, connection: socket.socket, memory: int) -> None:
+        self.connection, self.memory = connection, memory
+        self.inbox: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.models: OrderedDict[str, Resident] = OrderedDict()  # least recently used first
+        self.waiting: dict[str, list[dict[str, Any]]] = {}  # model being loaded -> its requests
+        self.out: list[dict[str, Any]] = []
+        self.recent: deque[tuple[float, int]] = deque()  # (time, tokens)
+        self.told_state: tuple[Any, ...] = ()
+        self.told_at = 0.0
+
+    def run(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+        while True:
+            busy = any(not model.engine.idle for model in self.models.values())
+            self._take_messages(block=not busy)
+            for name, model in list(self.models.items()):
+                if not model.engine.idle:
+                    self._step(name, model)
+            self._tell_state()
+            self._flush()
+
+    def _read(self) -> None:
+        with self.connection.makefile("rb") as lines:
+            for line in lines:
+                self.inbox.put(json.loads(line))
+        os._exit(0)  # the server is gone
+
+    def _take_messages(self, block: bool) -> None:
+        try:
+            message = self.inbox.get(timeout=STATE_SECONDS) if block else self.inbox.get_nowait()
+            while True:
+                self._handle(message)
+                message = self.inbox.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["op"] == "generate":
+            self._admit(message)
+        elif message["op"] == "cancel":
+            for model in self.models.values():
+                if model.engine.cancel(message["id"]):
+                    model.asked.pop(message["id"], None)
+                    model.told.discard(message["id"])
+            for name, requests in self.waiting.items():
+                self.waiting[name] = [r for r in requests if r["id"] != message["id"]]
+        elif message["op"] == "load":
+            if not self._has(message):
+                self._start_loading(message)
+        elif message["op"] == "loaded":
+            self._loaded(message)
+
+    def _admit(self, message: dict[str, Any]) -> None:
+        name = message["model"]
+        if not self._has(message):
+            self._start_loading(message)
+            self.waiting[name].append(message)
+            return
+        self.models.move_to_end(name)
+        model = self.models[name]
+        try:
+            model.engine.add(make_request(model.loaded, message))
+            model.asked[message["id"]] = message
+        except UserError as error:
+            overflow = "the context holds" in str(error) or "the cache holds" in str(error)
+            self._error(message["id"], 400, "context_length_exceeded" if overflow else "invalid_value", str(error))
+
+    def _has(self, message: dict[str, Any]) -> bool:
+        """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
+        model = self.models.get(message["model"])
+        if model is not None and model.loaded.entry.created != message["created"] and model.engine.idle:
+            del self.models[message["model"]]
+            return False
+        return model is not None
+
+    def _start_loading(self, message: dict[str, Any]) -> None:
+        name = message["model"]
+        if name in self.waiting:
+            return
+        self.waiting[name] = []
+
+        def work() -> None:
+            try:
+                result: dict[str, Any] = {"model": _load(Path(message["path"]), name, self._say)}
+            except UserError as error:
+                result = {"status": 404, "code": "model_not_found", "error": str(error)}
+            except Exception as error:
+                traceback.print_exc()
+                result = {"status": 500, "code": "model_failed", "error": f"{name} cannot be loaded: {error}"}
+            self.inbox.put({"op": "loaded", "name": name, **result})
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def _loaded(self, message: dict[str, Any]) -> None:
+        requests = self.waiting.pop(message["name"], [])
+        if "model" not in message:
+            for request in requests:
+                self._error(request["id"], message["status"], message["code"], message["error"])
+            return
+        self.models[message["name"]] = message["model"]
+        self._make_room(message["name"])
+        for request in requests:
+            self._admit(request)
+
+    def _make_room(self, keep: str) -> None:
+        """Lets go of idle models, longest unused first, until the rest fits."""
+        for name in list(self.models):
+            if sum(model.bytes for model in self.models.values()) <= self.memory:
+                return
+            if name != keep and self.models[name].engine.idle:
+                del self.models[name]
+
+    def _step(self, name: str, model: Resident) -> None:
+        try:
+            events = model.engine.step()
+        except Exception as error:  # a fault of ours must not end other models' answers
+            traceback.print_exc()
+            for id in model.asked:
+                self._error(
+                    id, 500, "engine_failed", f"{name} failed while answering ({error}); it will be loaded again"
+                )
+            del self.models[name]
+            return
+        for event in events:
+            self._tell(model, event)
+        count = sum(len(event.tokens) for event in events)
+        if count:
+            self.recent.append((time.monotonic(), count))
+
+    def _tell(self, model: Resident, event: Event) -> None:
+        message = model.asked[event.id]
+        detailed = bool(message.get("detailed"))
+
+        def shown(tokens: Sequence[TokenInfo]) -> list[dict[str, Any]]:
+            return [show_token(model.loaded, token) for token in tokens] if detailed else []
+
+        if event.id not in model.told:
+            model.told.add(event.id)
+            start = {"prompt_tokens": message["prompt_tokens"], "cached": event.cached, "prompt": shown(event.prompt)}
+            self.out.append({"id": event.id, "kind": "start", **start})
+        told = {
+            "text": event.text,
+            "n": len(event.tokens),
+            "tokens": shown(event.tokens),
+            "finish": event.finish_reason,
+        }
+        self.out.append({"id": event.id, "kind": "tokens", **told})
+        if event.finish_reason is not None:
+            model.asked.pop(event.id, None)
+            model.told.discard(event.id)
+
+    def _error(self, id: str, status: int, code: str, message: str) -> None:
+        self.out.append({"id": id, "kind": "error", "status": status, "code": code, "message": message})
+
+    def _say(self, line: str) -> None:
+        self.out.append({"kind": "say", "line": line})
+
+    def _tell_state(self) -> None:
+        now = time.monotonic()
+        while self.recent and now - self.recent[0][0] > SPEED_SECONDS:
+            self.recent.popleft()
+        if now - self.told_at < STATE_SECONDS:
+            return
+        span = max(0.2, now - self.recent[0][0]) if self.recent else 1.0
+        speed = round(sum(n for _, n in self.recent) / span, 1)
+        requests = sum(len(model.asked) for model in self.models.values()) + sum(map(len, self.waiting.values()))
+        state = (tuple(self.models), tuple(self.waiting), requests, speed)
+        if state != self.told_state:
+            self.told_state, self.told_at = state, now
+            memory = {name: model.bytes for name, model in self.models.items()}
+            told = {"models": memory, "loading": list(self.waiting), "requests": requests, "tokens_per_second": speed}
+            self.out.append({"kind": "state", **told})
+
+    def _flush(self) -> None:
+        if self.out:
+            self.connection.sendall(json.dumps(self.out).encode() + b"\n")
+            self.out = []
+
+
+def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
+    from kaiwa.engine.engine import Engine
+    from kaiwa.engine.load import load
+
+    entry = read_entry(path, name)
+    if entry is None:
+        raise UserError(f"{path}: no model that generates text here any more")
+    loaded = load(entry, say)
+    return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
+
+
+def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
+    """The engine's request from the server's message; notes the prompt's length in it. UserError for bad input."""
+    from kaiwa.text.records import conversation
+
+    if "messages" in message:
+        ids = loaded.chat_ids(conversation(message["messages"]))
+    elif "prompt_ids" in message:
+        ids = list(message["prompt_ids"])
+    else:
+        ids = loaded.text_ids(message["prompt"]) or [loaded.tokenizer.document_end_id]
+    message["prompt_tokens"] = len(ids)
+    room = loaded.decoder.config.max_length - len(ids)
+    wanted = message.get("max_tokens")
+    if wanted is not None and wanted > max(room, 0) and room > 0:
+        raise UserError(
+            f"the prompt has {len(ids)} tokens and max_tokens is {wanted}: the context holds "
+            f"{loaded.decoder.config.max_length} of both; shorten one of them"
+        )
+    return Request(
+        id=message["id"],
+        prompt_ids=tuple(ids),
+        max_tokens=max(room, 1) if wanted is None else wanted,
+        temperature=message.get("temperature", 1.0),
+        top_k=message.get("top_k", 0),
+        top_p=message.get("top_p", 1.0),
+        seed=message.get("seed", 0),
+        stop=tuple(message.get("stop", ())),
+        stop_ids=loaded.stop_ids,
+        logprobs=message.get("logprobs", 0),
+        prompt_logprobs=message.get("echo", False) and bool(message.get("detailed")),
+    )
+
+
+def show_token(loaded: Loaded, token: TokenInfo) -> dict[str, Any]:
+    def names(id: int) -> tuple[str, list[int]]:
+        return loaded.tokenizer.token_text(id), list(loaded.tokenizer.decode_bytes([id]))
+
+    text, data = names(token.id)
+    top = [[*names(id), logprob] for id, logprob in token.top]
+    return {"text": text, "bytes": data, "logprob": token.logprob, "top": top}
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the server's to handle
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    import torch
+
+    from kaiwa.core.machine import cores
+
+    torch.set_num_threads(cores())
+    Child(connection, int(sys.argv[2])).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Builds as child processes: `python -m kaiwa build RECIPE --out runs/RECIPE`, niced, one at a time in a folder.
+
+Nothing about a job is kept in memory that its folder does not say (status.json, written by the build), so a server that
+is started again finds running builds as it left them. Stopping is SIGINT: the build saves its state and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.core.status import FILE, read_status
+
+NICE = 10
+RECIPES = ("tiny", "laptop", "laptop-ja")
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    run: str
+    folder: Path
+    status: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        report = (self.folder / "report.json").is_file()
+        return {"run": self.run, "report": report, **self.status}
+
+
+class Jobs:
+    def __init__(self, runs: Path, command: Sequence[str] = (), recipes: Sequence[str] = RECIPES) -> None:
+        """command: what stands before "build RECIPE --out DIR" (tests put a stub there)."""
+        self.runs, self.recipes = runs, tuple(recipes)
+        self.command = list(command) or [sys.executable, "-m", "kaiwa"]
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def all(self) -> list[Job]:
+        """Every build there is, newest first."""
+        self._reap()
+        found = []
+        for folder in self.runs.iterdir() if self.runs.is_dir() else []:
+            status = self._status(folder.name)
+            if status is not None:
+                found.append(Job(folder.name, folder, status))
+        return sorted(found, key=lambda job: -float(job.status.get("started", 0)))
+
+    def get(self, run: str) -> Job:
+        self._reap()
+        status = self._status(run) if RUN_NAME.fullmatch(run) else None
+        if status is None:
+            raise UserError(f"no build {run!r}{did_you_mean(run, [job.run for job in self.all()] or self.recipes)}")
+        return Job(run, self._folder(run), status)
+
+    def start(self, recipe: str) -> Job:
+        """Starts (or goes on with) a recipe's build. UserError for an unknown recipe, or one that runs already."""
+        if recipe not in self.recipes:
+            raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}")
+        self._reap()
+        folder = self._folder(recipe)
+        known = self._status(recipe)
+        if known is not None and known["state"] == "running":
+            raise UserError(f"{recipe} is being built already; stop it first, or wait for it")
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+        with open(folder / "build.log", "ab") as log:
+            self.children[recipe] = subprocess.Popen(
+                ["nice", "-n", str(NICE), *self.command, "build", recipe, "--out", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
+            )
+        return self.get(recipe)
+
+    def stop(self, run: str) -> Job:
+        """Asks a build to stop where it is safe. UserError if it does not run."""
+        job = self.get(run)
+        if job.status["state"] != "running":
+            raise UserError(f"{run} is not running; it is {job.status['state']}")
+        pid = self.children[run].pid if run in self.children else int(job.status["pid"])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+        return self.get(run)
+
+    def wait(self, run: str, seconds: float) -> bool:
+        """Waits for a build that this process started. False if it still runs."""
+        child = self.children.get(run)
+        if child is None:
+            return True
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def log_rows(self, run: str, offsets: dict[str, int]) -> list[dict[str, Any]]:
+        """Rows that came to the metrics logs since `offsets` (bytes per file, updated): {"stage", "row"}.
+
+        A log that has become shorter (its stage went back to a checkpoint) is read from the beginning: {"stage",
+        "reset": True} comes first.
+        """
+        found: list[dict[str, Any]] = []
+        for file in sorted((self._folder(run) / "logs").glob("*.jsonl")):
+            start, size = offsets.get(file.name, 0), file.stat().st_size
+            if size < start:
+                start = 0
+                found.append({"stage": file.stem, "reset": True})
+            with open(file, "rb") as f:
+                f.seek(start)
+                data = f.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            offsets[file.name] = start + len(whole)
+            for line in whole.splitlines():
+                with contextlib.suppress(ValueError):
+                    found.append({"stage": file.stem, "row": json.loads(line)})
+        return found
+
+    def _status(self, run: str) -> dict[str, Any] | None:
+        """What the folder says; a child that has not written yet is running, whatever an earlier build wrote there."""
+        status, child = read_status(self.runs / run), self.children.get(run)
+        if child is not None and (status is None or status["pid"] != child.pid):
+            return {**_blank(run), "state": "running", "pid": child.pid}
+        return status
+
+    def _folder(self, run: str) -> Path:
+        if not RUN_NAME.fullmatch(run):
+            raise UserError(f"no build {run[:64]!r}; a run's name is letters, digits, - and _")
+        return self.runs / run
+
+    def _reap(self) -> None:
+        for run, child in list(self.children.items()):
+            if child.poll() is None:
+                continue
+            del self.children[run]
+            status = read_status(self.runs / run)
+            if child.returncode != 0 and (
+                status is None or status["pid"] != child.pid
+            ):  # it died before its first word
+                lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
+                failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
+                write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))
+
+
+def _blank(run: str) -> dict[str, Any]:
+    now = round(time.time(), 3)
+    return {"recipe": run, "started": now, "updated": now, "error": "", "stages": []}

@@ -1,0 +1,113 @@
+"""POST /v1/completions: plain text, with OpenAI's old shape of log-probabilities (lm-eval scores its tasks by it)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from kaiwa.serve import answering
+from kaiwa.serve.answering import Choice, Head
+from kaiwa.serve.errors import APIError
+from kaiwa.serve.protocol import CompletionRequest
+from kaiwa.serve.services import Services
+from kaiwa.serve.stream import event, streaming, until_gone
+
+KIND = "text_completion"
+MAX_PROMPTS = 64
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/v1/completions")
+    async def complete(body: CompletionRequest, request: Request) -> Response:
+        entry = await answering.resolve(services, body.model)
+        prompts = body.prompts()
+        if not 0 < len(prompts) <= MAX_PROMPTS:
+            raise APIError(
+                400, f"{len(prompts)} prompts; 1 to {MAX_PROMPTS} go into a request", "invalid_value", "prompt"
+            )
+        if any(not prompt.get("prompt_ids", True) for prompt in prompts):
+            raise APIError(400, "a list of token ids is empty", "invalid_value", "prompt")
+        echo, detailed = bool(body.echo), body.logprobs is not None
+        if echo and body.stream:
+            raise APIError(400, "echo and stream do not go together; leave one out", "invalid_value", "echo")
+        details = {"detailed": detailed or echo, "logprobs": body.logprobs or 0, "echo": echo}
+        asked = answering.messages(body, entry, prompts, body.max_tokens, details)
+        head = Head.make("cmpl", entry.name)
+        if body.stream:
+            return streaming(_stream(services, body, head, asked), answering.headers(body))
+        choices = await until_gone(request, answering.collect(services, asked))
+        if choices is None:
+            return Response(status_code=499)
+        return JSONResponse(_whole(head, body, choices), headers=answering.headers(body))
+
+    return router
+
+
+def _whole(head: Head, body: CompletionRequest, choices: list[Choice]) -> dict[str, Any]:
+    return head.to_json(KIND) | {
+        "choices": [_choice(i, body, choice) for i, choice in enumerate(choices)],
+        "usage": answering.usage(choices, body.n or 1),
+    }
+
+
+def _choice(index: int, body: CompletionRequest, choice: Choice) -> dict[str, Any]:
+    before = _text(choice.prompt) if body.echo else ""
+    tokens = (choice.prompt if body.echo else []) + choice.tokens
+    return {
+        "index": index,
+        "text": before + choice.text,
+        "logprobs": _logprobs(tokens, 0) if body.logprobs is not None else None,
+        "finish_reason": choice.finish,
+    }
+
+
+def _text(tokens: list[dict[str, Any]]) -> str:
+    return b"".join(bytes(token["bytes"]) for token in tokens).decode("utf-8", errors="replace")
+
+
+async def _stream(
+    services: Services, body: CompletionRequest, head: Head, asked: list[dict[str, Any]]
+) -> AsyncGenerator[str, None]:
+    with_usage = body.stream_options is not None and body.stream_options.include_usage
+    usage: dict[str, Any] = {"usage": None} if with_usage else {}
+    choices: dict[int, Choice] = {}
+
+    def chunk(index: int, text: str, logprobs: dict[str, Any] | None, finish: str | None) -> str:
+        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+        return event(head.to_json(KIND) | {"choices": [choice]} | usage)
+
+    async for index, message, choice in answering.follow(services, asked):
+        choices[index] = choice
+        if message["kind"] == "start":
+            continue
+        tokens = message["tokens"] if body.logprobs is not None else []
+        if message["text"] or tokens:
+            offset = len(choice.text) - len(message["text"])
+            yield chunk(index, message["text"], _logprobs(tokens, offset) if tokens else None, None)
+        if choice.finish is not None:
+            yield chunk(index, "", None, choice.finish)
+    if with_usage:
+        total = answering.usage([choices[i] for i in sorted(choices)], body.n or 1)
+        yield event(head.to_json(KIND) | {"choices": [], "usage": total})
+    yield "data: [DONE]\n\n"
+
+
+def _logprobs(tokens: list[dict[str, Any]], offset: int) -> dict[str, Any]:
+    """Offsets count characters; a token that ends inside a character begins where that character does."""
+    offsets, data = [], b""
+    for token in tokens:
+        offsets.append(offset + len(data.decode("utf-8", errors="ignore")))
+        data += bytes(token["bytes"])
+    return {
+        "tokens": [token["text"] for token in tokens],
+        "token_logprobs": [token["logprob"] for token in tokens],
+        "top_logprobs": [
+            {text: logprob for text, _, logprob in token["top"]} if token["top"] else None for token in tokens
+        ],
+        "text_offset": offsets,
+    }

@@ -1,0 +1,56 @@
+"""GET /health, GET /v1/models, GET /v1/models/{name}, GET /api/engine, POST /api/engine/load."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from kaiwa import __version__
+from kaiwa.engine.catalog import Entry
+from kaiwa.serve import answering
+from kaiwa.serve.services import Services
+
+
+class LoadRequest(BaseModel):
+    model: str
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+
+    def shown(entry: Entry) -> dict[str, Any]:
+        return {
+            "id": entry.name,
+            "object": "model",
+            "created": entry.created,
+            "owned_by": "kaiwa",
+            "kaiwa": entry.to_json() | {"loaded": entry.name in services.engine.state.models},
+        }
+
+    @router.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "version": __version__, "engine": services.engine.state.state}
+
+    @router.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        found = await asyncio.to_thread(services.models)
+        return {"object": "list", "data": [shown(entry) for entry in found]}
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        return shown(await answering.resolve(services, name))
+
+    @router.get("/api/engine")
+    async def engine() -> dict[str, Any]:
+        return services.engine.state.to_json()
+
+    @router.post("/api/engine/load", status_code=202)
+    async def load(body: LoadRequest) -> dict[str, Any]:
+        entry = await answering.resolve(services, body.model)
+        await services.engine.load(entry)
+        return {"model": entry.name, "state": "loading" if entry.name not in services.engine.state.models else "loaded"}
+
+    return router

@@ -1,0 +1,216 @@
+"""kaiwa up: the server on this machine, the engine beside it, and a build beside both.
+
+The only place that knows server, pages and jobs at once. Ctrl-C stops the build where it is safe, then the engine, then
+the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.home import home, runs
+from kaiwa.core.status import read_status
+from kaiwa.engine.catalog import SMOLLM2, Entry, entries, find, listed
+
+if TYPE_CHECKING:
+    from kaiwa.serve.services import Services
+
+PORTS = 20  # how many are tried after the one asked for
+STOP_SECONDS = 120.0
+
+
+def up(build: str | None = None, model: str | None = None, port: int = 7860, browser: bool = True) -> None:
+    """Serves until Ctrl-C. build: a recipe to build beside the chat. UserError for an unknown model or recipe."""
+    try:
+        import uvicorn
+
+        from kaiwa.serve.app import make_app, make_services
+        from kaiwa.serve.services import Settings
+    except ImportError as error:
+        raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
+
+    chosen, extra = _choose(model)
+    listener, found = _listen(port)
+    if found != port:
+        print(f"port {port} is in use; the address below has the next free one ({found})", file=sys.stderr)
+    settings = Settings(
+        runs=runs().resolve(), home=home(), port=found, model=chosen.name if chosen else SMOLLM2, extra=extra
+    )
+    services = make_services(settings)
+    if build is not None and build not in services.jobs.recipes:
+        services.jobs.recipes = (*services.jobs.recipes, build)  # a Python file with a recipe() function
+    app = make_app(services)
+    _mount_pages(app, services)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
+    server = _server_class()(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{found}"
+    try:
+        _wait_until_started(server, thread)
+        if chosen is not None:
+            asyncio.run_coroutine_threadsafe(services.engine.load(chosen), server.loop).result(10)
+        print(f"kaiwa is at {address}   (Ctrl-C stops it)", flush=True)
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        if build is not None:
+            _build(services, build)
+        while thread.is_alive():
+            thread.join(0.5)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _stop_builds(services)
+        server.should_exit = True
+        with contextlib.suppress(KeyboardInterrupt):
+            thread.join(20)
+        listener.close()
+
+
+def _choose(model: str | None) -> tuple[Entry | None, Entry | None]:
+    """The model to open with (None: there is none yet), and the same again if it is none of the catalog's."""
+    known = entries()
+    if model is None:
+        with contextlib.suppress(UserError):
+            return listed(SMOLLM2, known), None
+        print(f"no model is here yet; for one to talk to at once: {_hint()}", file=sys.stderr)
+        return (known[0] if known else None), None
+    entry = find(model)
+    return entry, None if entry in known else entry
+
+
+def _hint() -> str:
+    from kaiwa.engine.catalog import SMOLLM2_INSTALL
+
+    return SMOLLM2_INSTALL
+
+
+def _listen(port: int) -> tuple[socket.socket, int]:
+    """A listening socket on loopback, at `port` or the next free one."""
+    if not 0 <= port < 65536:
+        raise UserError(f"port {port} does not exist; it must be from 1 to 65535")
+    for candidate in range(port, min(port + PORTS, 65536)):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", candidate))
+            listener.listen(128)
+        except PermissionError:
+            listener.close()
+            raise UserError(f"port {candidate} needs privileges; use one above 1023") from None
+        except OSError:
+            listener.close()
+            continue
+        return listener, listener.getsockname()[1]
+    raise UserError(f"ports {port} to {port + PORTS - 1} are in use; give another with --port")
+
+
+def _mount_pages(app: Any, services: Services) -> None:
+    """The web room's pages, if it is installed: kaiwa.web.pages.mount(app, services)."""
+    from kaiwa.serve.app import has_pages
+
+    if has_pages():
+        importlib.import_module("kaiwa.web.pages").mount(app, services)
+
+
+def _server_class() -> type[Any]:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """In a thread: leaves signals to the main thread, and knows its event loop."""
+
+        loop: asyncio.AbstractEventLoop
+
+        async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+            self.loop = asyncio.get_running_loop()
+            await super().serve(sockets)
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server
+
+
+def _wait_until_started(server: Any, thread: threading.Thread) -> None:
+    while not server.started:
+        if not thread.is_alive():
+            raise UserError("the server did not start; the lines above say why")
+        time.sleep(0.05)
+
+
+def _build(services: Services, recipe: str) -> None:
+    """Starts the build and shows its progress until it ends; the server goes on either way."""
+    try:
+        services.jobs.start(recipe)
+    except UserError as error:
+        print(f"kaiwa: {error}", file=sys.stderr)
+    follow(services, recipe)
+
+
+def follow(services: Services, run: str) -> None:
+    """Progress of a build in the terminal: a bar a stage where there is a terminal, a line a stage elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    said: set[str] = set()
+    with Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else _nothing() as live:
+        while True:
+            job = services.jobs.get(run)
+            for stage in job.status["stages"]:
+                if stage["state"] == "done" and stage["name"] not in said:
+                    said.add(stage["name"])
+                    console.print(f"{stage['name']:<10} done in {stage['seconds']:.0f} s", highlight=False)
+                if stage["state"] == "running" and live is not None:
+                    live.update(_bar(stage))
+            if job.status["state"] != "running":
+                break
+            time.sleep(0.5)
+    state = job.status["state"]
+    if state == "finished":
+        console.print(f"{run} is built; report: {services.settings.runs / run / 'report.html'}", highlight=False)
+    else:
+        why = job.status.get("error") or "the same command goes on where it stopped"
+        console.print(f"the build of {run} is {state}: {why}", highlight=False)
+
+
+@contextlib.contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+def _bar(stage: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    share = stage["done"] / stage["total"] if stage["total"] else 0.0
+    filled = round(24 * share)
+    left = "" if stage["seconds_left"] is None else f"  {stage['seconds_left'] / 60:.1f} min left"
+    speed = f"  {stage['tokens_per_second']:,.0f} tok/s" if stage["tokens_per_second"] else ""
+    line = f"{stage['name']:<10} {'█' * filled}{'░' * (24 - filled)} {share:4.0%}  {stage['text']}{speed}{left}"
+    return Text(line, no_wrap=True, overflow="ellipsis")
+
+
+def _stop_builds(services: Services) -> None:
+    """SIGINT to builds that this server started, and some time for them to save their state."""
+    for run in list(services.jobs.children):
+        status = read_status(services.settings.runs / run)
+        if status is None or status["state"] == "running":
+            with contextlib.suppress(UserError):
+                services.jobs.stop(run)
+                print(f"stopping the build of {run} where it is safe …", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + STOP_SECONDS
+    for run in list(services.jobs.children):
+        with contextlib.suppress(KeyboardInterrupt):
+            if not services.jobs.wait(run, max(0.1, deadline - time.monotonic())):
+                print(f"the build of {run} still saves its state; it ends by itself", file=sys.stderr)

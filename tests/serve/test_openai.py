@@ -1,0 +1,183 @@
+"""The official client is the judge of the protocol."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from conftest import Running
+
+openai = pytest.importorskip("openai")
+
+CHAT = "toy/ppo"
+MESSAGES = [{"role": "user", "content": "the cat"}]
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> "openai.OpenAI":
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def test_models(client: "openai.OpenAI") -> None:
+    listed = {model.id: model for model in client.models.list()}
+    assert {"toy/ppo", "toy/base"} <= set(listed)
+    assert listed["toy/ppo"].model_extra["kaiwa"]["chat"] is True
+    assert listed["toy/base"].model_extra["kaiwa"]["chat"] is False
+    assert listed["toy/ppo"].model_extra["kaiwa"]["starters"] == {"en": ["the cat"]}
+    assert client.models.retrieve("toy/ppo").id == "toy/ppo"
+
+
+def test_chat_whole(client: "openai.OpenAI") -> None:
+    answer = client.chat.completions.create(
+        model=CHAT, messages=MESSAGES, max_tokens=7, seed=3, n=2, logprobs=True, top_logprobs=2
+    )
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    first = answer.choices[0]
+    assert first.message.role == "assistant"
+    assert first.finish_reason == "length"
+    assert len(first.logprobs.content) == 7
+    assert len(first.logprobs.content[0].top_logprobs) == 2
+    joined = b"".join(bytes(token.bytes) for token in first.logprobs.content)
+    assert joined.decode(errors="replace").startswith(first.message.content)
+    assert answer.usage.completion_tokens == 14
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 14
+    again = client.chat.completions.create(model=CHAT, messages=MESSAGES, max_tokens=7, seed=3)
+    assert again.choices[0].message.content == first.message.content
+    assert answer.choices[1].message.content != first.message.content
+
+
+def test_chat_stream_equals_whole(client: "openai.OpenAI") -> None:
+    asked = {"model": CHAT, "messages": MESSAGES, "max_completion_tokens": 20, "temperature": 0}
+    whole = client.chat.completions.create(**asked).choices[0].message.content
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert len({chunk.id for chunk in chunks}) == len({chunk.created for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[0].choices[0].delta.content == ""
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == 20
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks[:-1]]
+    assert reasons == [None] * (len(reasons) - 1) + ["length"]
+    assert chunks[-2].choices[0].delta.content is None
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == whole
+
+
+def test_stream_bytes(server: Running) -> None:
+    body = {"model": CHAT, "messages": MESSAGES, "max_tokens": 3, "stream": True, "odd_field": 1, "presence_penalty": 0}
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["x-kaiwa-ignored"] == "odd_field"
+    events = response.text.split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    assert all('"finish_reason"' in event for event in events[:-2])
+
+
+def test_stop_string(client: "openai.OpenAI") -> None:
+    asked = {"model": CHAT, "messages": MESSAGES, "max_tokens": 60, "temperature": 0}
+    whole = client.chat.completions.create(**asked).choices[0].message.content
+    stop = whole[5:8]
+    answer = client.chat.completions.create(**asked, stop=[stop, "never"]).choices[0]
+    assert answer.finish_reason == "stop"
+    assert answer.message.content == whole[: whole.find(stop)]
+
+
+def test_completions_and_prompt_forms(client: "openai.OpenAI") -> None:
+    asked = {"model": "toy/base", "max_tokens": 4, "temperature": 0}
+    answer = client.completions.create(**asked, prompt=["the cat", "the dog"], n=2)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert answer.choices[0].text == answer.choices[1].text
+    by_ids = client.completions.create(**asked, prompt=[[10, 11], [12]])
+    assert len(by_ids.choices) == 2
+    assert by_ids.usage.prompt_tokens == 3
+    pieces = list(client.completions.create(**asked, prompt="the cat", stream=True, logprobs=1))
+    assert "".join(chunk.choices[0].text for chunk in pieces) == answer.choices[0].text
+
+
+def test_echo_gives_the_prompts_logprobs(client: "openai.OpenAI") -> None:
+    ids = [20, 30, 40, 50]
+    answer = client.completions.create(model="toy/base", prompt=ids, max_tokens=1, echo=True, logprobs=1, temperature=0)
+    found = answer.choices[0].logprobs
+    assert len(found.token_logprobs) == len(found.tokens) == len(found.text_offset) == 5
+    assert found.token_logprobs[0] is None
+    assert all(p < 0 for p in found.token_logprobs[1:])
+    assert max(found.top_logprobs[-1].values()) == pytest.approx(found.token_logprobs[-1], abs=1e-4)
+    none = client.completions.create(model="toy/base", prompt=ids, max_tokens=0, echo=True, logprobs=0)
+    assert none.usage.completion_tokens == 0
+    assert none.choices[0].logprobs.token_logprobs[1:] == pytest.approx(found.token_logprobs[1:4], abs=1e-4)
+
+
+def test_many_at_once(server: Running) -> None:
+    async def ask() -> None:
+        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+        async def one(i: int) -> str:
+            stream = await client.chat.completions.create(
+                model=CHAT, messages=MESSAGES, max_tokens=30 + i, seed=i % 3, stream=True
+            )
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        answers = await asyncio.gather(*[one(i) for i in range(9)])
+        for i in range(3):  # the same seed: the same text, however long, whoever else was there
+            assert answers[i + 3].startswith(answers[i])
+            assert answers[i + 6].startswith(answers[i + 3])
+
+    asyncio.run(ask())
+
+
+ERRORS = [
+    ({"model": "toy/pp", "messages": MESSAGES}, 404, "model_not_found"),
+    ({"model": "../../etc", "messages": MESSAGES}, 404, "model_not_found"),
+    ({"model": "toy/base", "messages": MESSAGES}, 400, "not_a_chat_model"),
+    ({"model": CHAT, "messages": []}, 422, "invalid_value"),
+    ({"model": CHAT, "messages": MESSAGES, "temperature": 9}, 422, "invalid_value"),
+    ({"model": CHAT, "messages": [{"role": "robot", "content": "x"}]}, 422, "invalid_value"),
+    ({"model": CHAT, "messages": [{"role": "user", "content": "the cat " * 600}]}, 400, "context_length_exceeded"),
+    ({"model": CHAT, "messages": MESSAGES, "max_tokens": 600}, 400, "context_length_exceeded"),
+    ({"model": CHAT, "messages": MESSAGES, "n": 16}, 429, "queue_full"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "code"), ERRORS)
+def test_errors(server: Running, body: dict, status: int, code: str) -> None:
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == code
+    if status == 429:
+        assert response.headers["retry-after"]
+
+
+def test_errors_while_streaming_are_events(client: "openai.OpenAI") -> None:
+    stream = client.chat.completions.create(model=CHAT, messages=MESSAGES, max_tokens=600, stream=True)
+    with pytest.raises(openai.APIError, match="context"):
+        list(stream)
+
+
+def test_errors_of_routes(server: Running) -> None:
+    for response, status in (
+        (httpx.get(f"{server.url}/v1/nothing"), 404),
+        (httpx.put(f"{server.url}/health"), 405),
+        (httpx.post(f"{server.url}/v1/completions", content="{", headers={"content-type": "application/json"}), 400),
+        (httpx.post(f"{server.url}/v1/completions", content=b"x" * (5 << 20)), 413),
+    ):
+        assert response.status_code == status
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_client_that_leaves_ends_its_answer(server: Running) -> None:
+    body = {"model": CHAT, "messages": MESSAGES, "max_tokens": 400, "n": 6, "stream": True}
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=60) as response:
+        next(response.iter_lines())
+    server.wait_idle()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/chat/completions", json=body | {"stream": False}, timeout=0.05)
+    server.wait_idle()
+    assert server.services.engine._queues == {}
+
+
+def test_health(server: Running) -> None:
+    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
+    assert json.loads(httpx.get(f"{server.url}/api/engine").text)["state"] == "ready"
