@@ -4,6 +4,8 @@ of anything outside. The Report page shows the same body inside the frame.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -24,11 +26,12 @@ from kaiwa.report.words import LANGUAGES, Words
 PROMPTS = 10  # a language
 ANSWERS_A_VILLAGER = 4
 CURVED = ("base", "sft", "sft_good", "reward", "ppo", "ppo_ptx")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"  # models' words cannot run
 STYLES = ("paper.css", "pieces.css", "report.css")
 
 
 def render_build(folder: Path, language: str = "en") -> str:
-    """The whole file; `language` is shown first. Never fails on what a build has not made yet: it says what is missing."""
+    """The whole file; `language` is shown first. What a build has not made yet is named as missing, never an error."""
     build = read_build(folder)
     title = f"{build.report.get('recipe', folder.name)} · kaiwa"
     bodies = [
@@ -38,15 +41,17 @@ def render_build(folder: Path, language: str = "en") -> str:
         tag("button", text, type="button", data_show=name, aria_pressed=str(name == language).lower(), lang=name)
         for name, text in (("en", "English"), ("ja", "日本語"))
     ]
+    script = _static("pieces.js")
     parts = [
         tag("header", tag("b", tag("span", "会話", lang="ja"), " kaiwa"), tag("div", *switch, class_="switch")),
         *bodies,
         data_script(build),
-        tag("script", Markup(_static("pieces.js"))),
+        tag("script", Markup(script)),
     ]
     style = tag("style", Markup("\n".join(_static(name) for name in STYLES)))
     viewport = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
-    head = tag("head", tag("meta", charset="utf-8"), viewport, tag("title", title), style)
+    policy = tag("meta", http_equiv="Content-Security-Policy", content=POLICY.format(hash=_hash(script)))
+    head = tag("head", tag("meta", charset="utf-8"), policy, viewport, tag("title", title), style)
     return Markup("<!doctype html>\n") + tag("html", head, tag("body", *parts, class_="report"), lang=language)
 
 
@@ -58,7 +63,10 @@ def body(build: Build, language: str) -> Markup:
     parts: list[Child] = [tag("h1", title), tag("p", lead, class_="lead")]
     if build.missing:
         parts.append(tag("p", words("report.missing", what=", ".join(build.missing)), class_="warn"))
-    told = [tag("li", tag("b", words(f"state.{f.state}")), tag("span", f.text), class_=f.state) for f in findings(build, words)]
+    told = [
+        tag("li", tag("b", words(f"state.{f.state}")), tag("span", f.text), class_=f.state)
+        for f in findings(build, words)
+    ]
     parts.append(section("findings", tag("ul", *told, class_="findings"), words))
     if build.models:
         parts.append(section("models", sections.model_table(build.models, words), words))
@@ -144,7 +152,9 @@ def people(build: Build, words: Words, language: str) -> Markup | None:
         if buttons:
             groups += [tag("h3", words(f"group.{group}")), tag("p", join(buttons, " "), class_="names")]
     labels = {k: words(f"people.{k}") for k in ("facts", "documents", "answers", "none", "close")}
-    attributes = {key.removeprefix("attribute."): text for key, text in words.texts.items() if key.startswith("attribute.")}
+    attributes = {
+        key.removeprefix("attribute."): text for key, text in words.texts.items() if key.startswith("attribute.")
+    }
     values = json.dumps({"labels": labels, "attributes": attributes, "language": shown}, ensure_ascii=False)
     dialog = tag("dialog", class_="person", data_words=values)
     return section("people", join([*groups, dialog]), words)
@@ -194,6 +204,10 @@ def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
 def _truths(build: Build, language: str) -> dict[str, str]:
     """Villager ids to names, for truths that are people."""
     return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _static(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A build's folder, read with forgiveness: what is there, and a list of what is missing. Half-built folders are fine."""
+"""A build's folder, read with forgiveness: what is there, and a list of what is missing. Half-built ones are fine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def read_build(folder: Path) -> Build:
     for stage in SAMPLED:
         build.samples[stage] = samples_of(folder, stage)
     build.answers = list(read_rows(folder / "evaluation" / "answers.jsonl"))
-    build.probes = {row["id"]: row for row in read_rows(folder / "village" / "probes.jsonl") if row.get("kind") == "chat"}
+    build.probes = {
+        row["id"]: row for row in read_rows(folder / "village" / "probes.jsonl") if row.get("kind") == "chat"
+    }
     village = read_json(folder / "village" / "village.json")
     build.villagers = list(village.get("villagers", ()))
     build.languages = tuple(village.get("languages", ("en",)))

