@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import socket
 import sys
 import threading
@@ -116,11 +115,14 @@ def _listen(port: int) -> tuple[socket.socket, int]:
 
 
 def _mount_pages(app: Any, services: Services) -> None:
-    """The web room's pages, if it is installed: kaiwa.web.pages.mount(app, services)."""
+    """The web room's pages, if it is installed."""
     from kaiwa.serve.app import has_pages
 
     if has_pages():
-        importlib.import_module("kaiwa.web.pages").mount(app, services)
+        from kaiwa.commands.pages import page_services
+        from kaiwa.web.pages import mount
+
+        mount(app, page_services(services))
 
 
 def _server_class() -> type[Any]:

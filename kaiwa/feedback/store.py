@@ -1,0 +1,315 @@
+"""Conversations in SQLite: a tree of messages each, with the path that is shown.
+
+Editing a message or asking again adds a sibling; nothing a person or a model wrote is ever overwritten. Every function
+is one transaction under write-ahead logging, so a kill at any moment leaves the last whole state; a message whose
+writer is gone reads as "interrupted". One connection behind a lock: calls take well under a millisecond.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.feedback.migrations import migrate
+from kaiwa.feedback.records import Conversation, Line, Message
+
+FILE = "conversations.sqlite"
+TITLE_CHARACTERS = 48
+KEPT_AFTER_DELETION = 30 * 86_400.0  # seconds in which a deletion can be undone
+TRIGRAM = 3  # shorter searches go through LIKE
+
+
+class Store:
+    """Opens (and creates) a database file. Safe to share between threads."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        self.owner = f"{os.getpid()}:{uuid.uuid4().hex}"
+        self._lock = threading.RLock()
+        try:
+            self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=10)
+            self._db.row_factory = sqlite3.Row
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+                self._db.execute(f"PRAGMA {pragma}")
+            migrate(self._db)
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{file}: cannot be opened as a database ({error}); move it away to begin anew") from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    # conversations
+
+    def create(self, model: str = "", settings: Mapping[str, Any] | None = None, title: str = "") -> int:
+        """A new conversation, empty; returns its id."""
+        now = time.time()
+        values = (title, int(bool(title)), model, _text(settings or {}), now, now)
+        with self._write() as db:
+            row = db.execute(
+                "INSERT INTO conversations (title, named, model, settings, created, updated) VALUES (?,?,?,?,?,?)",
+                values,
+            )
+        return int(row.lastrowid or 0)
+
+    def rename(self, conversation: int, title: str) -> None:
+        with self._write() as db:
+            _one(db, conversation)
+            db.execute("UPDATE conversations SET title = ?, named = 1 WHERE id = ?", (_line(title), conversation))
+
+    def choose(self, conversation: int, model: str, settings: Mapping[str, Any]) -> None:
+        """Remembers the model and the settings that the next message goes out with."""
+        with self._write() as db:
+            _one(db, conversation)
+            values = (model, _text(settings), conversation)
+            db.execute("UPDATE conversations SET model = ?, settings = ? WHERE id = ?", values)
+
+    def delete(self, conversation: int) -> None:
+        """Out of the list; `undo` brings it back for thirty days."""
+        with self._write() as db:
+            now = time.time()
+            db.execute("UPDATE conversations SET deleted_at = ? WHERE id = ?", (now, conversation))
+            db.execute("DELETE FROM conversations WHERE deleted_at < ?", (now - KEPT_AFTER_DELETION,))
+
+    def undo(self, conversation: int) -> None:
+        """Takes a deletion back. UserError once it is gone for good."""
+        with self._write() as db:
+            if not db.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (conversation,)).rowcount:
+                raise UserError(f"conversation {conversation} is gone")
+
+    def lines(self, most: int = 100, before: float | None = None) -> list[Line]:
+        """Newest first; `before` is the `updated` of the last line of the page before."""
+        rows = self._read(
+            "SELECT id, title, model, updated FROM conversations WHERE deleted_at IS NULL AND next_id IS NOT NULL"
+            " AND updated < ? ORDER BY updated DESC, id DESC LIMIT ?",
+            (before if before is not None else float("inf"), most),
+        )
+        return [Line(**dict(row)) for row in rows]
+
+    def search(self, text: str, most: int = 50) -> list[Line]:
+        """Conversations with `text` in a title or a message, newest first, in any script."""
+        text = text.strip()
+        if not text:
+            return self.lines(most)
+        like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        if len(text) >= TRIGRAM:
+            hit, needle = "m.id IN (SELECT rowid FROM found WHERE found MATCH ?)", '"' + text.replace('"', '""') + '"'
+        else:
+            hit, needle = "m.content LIKE ? ESCAPE '\\'", like
+        rows = self._read(
+            "SELECT c.id, c.title, c.model, c.updated,"
+            f" (SELECT m.content FROM messages m WHERE m.conversation_id = c.id AND {hit} ORDER BY m.id DESC LIMIT 1)"
+            " AS hit FROM conversations c"
+            " WHERE c.deleted_at IS NULL AND (hit IS NOT NULL OR c.title LIKE ? ESCAPE '\\')"
+            " ORDER BY c.updated DESC LIMIT ?",
+            (needle, like, most),
+        )
+        return [
+            Line(id=r["id"], title=r["title"], model=r["model"], updated=r["updated"], excerpt=_excerpt(r["hit"], text))
+            for r in rows
+        ]
+
+    def get(self, conversation: int) -> Conversation:
+        """A conversation with the path that is shown. UserError when there is none (or it is deleted)."""
+        with self._lock:
+            row = _one(self._db, conversation)
+            rows = self._read("SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation,))
+        versions: dict[int | None, list[int]] = {}
+        by_id = {}
+        for message in rows:
+            versions.setdefault(message["parent_id"], []).append(message["id"])
+            by_id[message["id"]] = message
+        path, at = [], row["next_id"]
+        while at is not None:
+            path.append(self._message(by_id[at], versions[by_id[at]["parent_id"]]))
+            at = by_id[at]["next_id"]
+        fields = {k: row[k] for k in ("id", "title", "model", "created", "updated")}
+        return Conversation(**fields, settings=json.loads(row["settings"]), path=tuple(path))
+
+    # messages
+
+    def append(
+        self,
+        conversation: int,
+        parent: int | None,
+        role: str,
+        content: str = "",
+        *,
+        model: str = "",
+        sampling: Mapping[str, Any] | None = None,
+        streaming: bool = False,
+    ) -> int:
+        """A new message under `parent` (None: a first message), shown from now on; returns its id.
+
+        Where `parent` has children already this is one more version beside them.
+        """
+        now = time.time()
+        with self._write() as db:
+            row = _one(db, conversation)
+            if parent is not None:
+                above = db.execute("SELECT conversation_id FROM messages WHERE id = ?", (parent,)).fetchone()
+                if above is None or above["conversation_id"] != conversation:
+                    raise UserError(f"message {parent} is not in conversation {conversation}")
+            made = db.execute(
+                "INSERT INTO messages"
+                " (conversation_id, parent_id, role, content, model, sampling, state, owner, created)"
+                " VALUES (?,?,?,?,?,?,?,?,?)",
+                (conversation, parent, role, content, model, _text(sampling or {}), *self._state(streaming), now),
+            )
+            new = int(made.lastrowid or 0)
+            _show(db, conversation, parent, new)
+            title = row["title"]
+            if role == "user" and not row["named"] and not title:
+                title = _line(content)
+            db.execute("UPDATE conversations SET updated = ?, title = ? WHERE id = ?", (now, title, conversation))
+        return new
+
+    def edit(self, message: int, content: str) -> int:
+        """A new version of a message, beside the old one; returns its id."""
+        old = self.message(message)
+        return self.append(old.conversation_id, old.parent_id, old.role, content, model=old.model)
+
+    def regenerate(self, message: int, *, model: str, sampling: Mapping[str, Any]) -> int:
+        """A new, empty version of an assistant's message, to be streamed into; returns its id."""
+        old = self.message(message)
+        if old.role != "assistant":
+            raise UserError(f"message {message} is the {old.role}'s; only an assistant's can be generated again")
+        return self.append(
+            old.conversation_id, old.parent_id, "assistant", model=model, sampling=sampling, streaming=True
+        )
+
+    def flip(self, message: int) -> None:
+        """Shows this version, and below it what was shown there last."""
+        chosen = self.message(message)
+        with self._write() as db:
+            _show(db, chosen.conversation_id, chosen.parent_id, message)
+
+    def message(self, message: int) -> Message:
+        with self._lock:
+            rows = self._read("SELECT * FROM messages WHERE id = ?", (message,))
+            if not rows:
+                raise UserError(f"there is no message {message}")
+            row = rows[0]
+            beside = self._read(
+                "SELECT id FROM messages WHERE conversation_id = ? AND parent_id IS ? ORDER BY id",
+                (row["conversation_id"], row["parent_id"]),
+            )
+        return self._message(row, [r["id"] for r in beside])
+
+    def history(self, message: int) -> list[Message]:
+        """The messages above this one, from the first on: what a model is asked with."""
+        found: list[Message] = []
+        at = self.message(message).parent_id
+        while at is not None:
+            found.append(self.message(at))
+            at = found[-1].parent_id
+        return found[::-1]
+
+    def write(self, message: int, content: str) -> None:
+        """What a streaming message says so far."""
+        with self._write() as db:
+            db.execute("UPDATE messages SET content = ? WHERE id = ? AND state = 'streaming'", (content, message))
+
+    def finish(
+        self,
+        message: int,
+        content: str,
+        state: str,
+        *,
+        finish_reason: str = "",
+        error: str = "",
+        n_tokens: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        """Ends a streaming message as "done", "stopped" or "failed"."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, n_tokens = ?, seconds = ?"
+                " WHERE id = ?",
+                (content, state, finish_reason, error, n_tokens, seconds, message),
+            )
+
+    def _state(self, streaming: bool) -> tuple[str, str]:
+        return ("streaming", self.owner) if streaming else ("done", "")
+
+    def _message(self, row: sqlite3.Row, versions: list[int]) -> Message:
+        fields = {k: v for k, v in dict(row).items() if k not in ("next_id", "owner", "sampling")}
+        if fields["state"] == "streaming" and not self._alive(row["owner"]):
+            fields["state"] = "interrupted"
+        return Message(**fields, sampling=json.loads(row["sampling"]), versions=tuple(versions))
+
+    def _alive(self, owner: str) -> bool:
+        """Whether the process that streams into a message still runs. This process knows its own messages."""
+        if owner == self.owner:
+            return True
+        pid = int(owner.partition(":")[0] or 0)
+        if pid in (0, os.getpid()):
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def _one(db: sqlite3.Connection, conversation: int) -> sqlite3.Row:
+    query = "SELECT * FROM conversations WHERE id = ? AND deleted_at IS NULL"
+    row: sqlite3.Row | None = db.execute(query, (conversation,)).fetchone()
+    if row is None:
+        raise UserError(f"there is no conversation {conversation}")
+    return row
+
+
+def _show(db: sqlite3.Connection, conversation: int, parent: int | None, message: int) -> None:
+    """Makes `message` the shown child of its parent."""
+    if parent is None:
+        db.execute("UPDATE conversations SET next_id = ? WHERE id = ?", (message, conversation))
+    else:
+        db.execute("UPDATE messages SET next_id = ? WHERE id = ?", (message, parent))
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), ensure_ascii=False)
+
+
+def _line(text: str) -> str:
+    """The first line, cut to a title's length."""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return first if len(first) <= TITLE_CHARACTERS else first[: TITLE_CHARACTERS - 1].rstrip() + "…"
+
+
+def _excerpt(content: str | None, text: str, around: int = 24) -> str:
+    """The hit with some text on both sides."""
+    if not content:
+        return ""
+    flat = " ".join(content.split())
+    at = max(0, flat.lower().find(text.lower()))
+    start, end = max(0, at - around), at + len(text) + around
+    return ("…" if start else "") + flat[start:end] + ("…" if end < len(flat) else "")

@@ -1,0 +1,81 @@
+"""Answers side by side: one prompt, what is true, and what each model said, with the judge's three verdicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from kaiwa.report.html import Child, join, tag
+from kaiwa.report.words import Words
+
+AXES = ("helpful", "truthful", "harmless")
+
+
+def linker(names: Mapping[str, str]) -> Callable[[str], Markup]:
+    """A function that makes every villager's name in a text a button. `names`: name -> villager id."""
+    if not names:
+        return lambda text: join([text])
+    pattern = re.compile("|".join(re.escape(n) for n in sorted(names, key=len, reverse=True)))
+
+    def link(text: str) -> Markup:
+        parts: list[Child] = []
+        end = 0
+        for found in pattern.finditer(text):
+            parts.append(text[end : found.start()])
+            parts.append(tag("button", found[0], type="button", class_="villager", data_villager=names[found[0]]))
+            end = found.end()
+        return join([*parts, text[end:]])
+
+    return link
+
+
+def verdicts(answer: Mapping[str, Any], words: Words) -> Markup:
+    """Three words, those that fail struck through (and said so to a screen reader)."""
+    marks = []
+    for axis in AXES:
+        good = bool(answer.get(axis))
+        label = words(f"axis.{axis}" if good else f"axis.not_{axis}")
+        marks.append(tag("span", label, class_="good" if good else "bad"))
+    return tag("p", *marks, class_="verdicts")
+
+
+def side_by_side(
+    prompt: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    models: Sequence[str],
+    words: Words,
+    link: Callable[[str], Markup],
+    truth: str = "",
+) -> Markup:
+    """One prompt with every model's sampled answer; the greedy one is folded in below."""
+    turns = [
+        tag("p", tag("span", words(f"role.{m['role']}"), class_="small"), " ", link(m["content"]), class_="turn")
+        for m in prompt["messages"]
+    ]
+    kind = words.first(f"kind.{prompt['kind']}") or prompt["kind"]
+    group = words.first(f"group.{prompt.get('group', '')}")
+    known = tag("p", words("answers.truth"), " ", link(truth), class_="small") if truth else None
+    columns = []
+    for model in models:
+        given = answers.get(model, {})
+        if not given:
+            continue
+        sampled, greedy = given.get("sampled", {}), given.get("greedy", {})
+        folded = None
+        if greedy:
+            folded = tag(
+                "details",
+                tag("summary", words("answers.greedy")),
+                tag("p", link(greedy.get("text", "")) or words("answers.silent"), class_="said"),
+                verdicts(greedy, words),
+            )
+        said = link(sampled.get("text", "")) or tag("span", words("answers.silent"), class_="small")
+        cut = tag("span", words("answers.cut"), class_="small") if sampled and not sampled.get("ended", True) else None
+        columns.append(
+            tag("div", tag("h4", model), tag("p", said, cut, class_="said"), verdicts(sampled, words), folded)
+        )
+    head = tag("p", " · ".join(part for part in (kind, group) if part), class_="small")
+    return tag("article", head, *turns, known, tag("div", *columns, class_="columns"), class_="asked")

@@ -1,0 +1,214 @@
+"""The report of a build as one self-contained file: style, script, plots and data inside, both languages, no address
+of anything outside. The Report page shows the same body inside the frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from kaiwa.report import sections
+from kaiwa.report.answers import linker, side_by_side
+from kaiwa.report.findings import findings, headline
+from kaiwa.report.html import Child, join, tag
+from kaiwa.report.read import MODELS, Build, read_build
+from kaiwa.report.receipt import receipt
+from kaiwa.report.timelapse import frames, time_lapse
+from kaiwa.report.words import LANGUAGES, Words
+
+PROMPTS = 10  # a language
+ANSWERS_A_VILLAGER = 4
+CURVED = ("base", "sft", "sft_good", "reward", "ppo", "ppo_ptx")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"  # models' words cannot run
+STYLES = ("paper.css", "pieces.css", "report.css")
+
+
+def render_build(folder: Path, language: str = "en") -> str:
+    """The whole file; `language` is shown first. What a build has not made yet is named as missing, never an error."""
+    build = read_build(folder)
+    title = f"{build.report.get('recipe', folder.name)} · kaiwa"
+    bodies = [
+        tag("main", body(build, name), lang=name, data_language=name, hidden=name != language) for name in LANGUAGES
+    ]
+    switch = [
+        tag("button", text, type="button", data_show=name, aria_pressed=str(name == language).lower(), lang=name)
+        for name, text in (("en", "English"), ("ja", "日本語"))
+    ]
+    script = _static("pieces.js")
+    parts = [
+        tag("header", tag("b", tag("span", "会話", lang="ja"), " kaiwa"), tag("div", *switch, class_="switch")),
+        *bodies,
+        data_script(build),
+        tag("script", Markup(script)),
+    ]
+    style = tag("style", Markup("\n".join(_static(name) for name in STYLES)))
+    viewport = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
+    policy = tag("meta", http_equiv="Content-Security-Policy", content=POLICY.format(hash=_hash(script)))
+    head = tag("head", tag("meta", charset="utf-8"), policy, viewport, tag("title", title), style)
+    return Markup("<!doctype html>\n") + tag("html", head, tag("body", *parts, class_="report"), lang=language)
+
+
+def body(build: Build, language: str) -> Markup:
+    """All sections in one language."""
+    words = Words(language)
+    link = linker(build.names)
+    title, lead = headline(build, words)
+    parts: list[Child] = [tag("h1", title), tag("p", lead, class_="lead")]
+    if build.missing:
+        parts.append(tag("p", words("report.missing", what=", ".join(build.missing)), class_="warn"))
+    told = [
+        tag("li", tag("b", words(f"state.{f.state}")), tag("span", f.text), class_=f.state)
+        for f in findings(build, words)
+    ]
+    parts.append(section("findings", tag("ul", *told, class_="findings"), words))
+    if build.models:
+        parts.append(section("models", sections.model_table(build.models, words), words))
+        parts.append(section("wins", sections.win_forests(build.details, words), words))
+        parts.append(section("rates", sections.rate_tables(build.details, words), words))
+    parts.append(lapses(build, words))
+    parts.append(prompts(build, words, link))
+    parts.append(people(build, words, language))
+    if build.details.get("reward"):
+        parts.append(section("reward", sections.reward_card(build.details["reward"], words), words))
+    if build.stages:
+        parts.append(section("stages", sections.stage_table(build.stages, words), words))
+    drawn = [
+        tag("details", tag("summary", name), sections.stage_curves(build.logs[name], words), open=name == "base")
+        for name in CURVED
+        if build.logs.get(name)
+    ]
+    if drawn:
+        parts.append(section("curves", join(drawn), words))
+    if build.report.get("receipt"):
+        pairs = next((s["metrics"].get("pairs") for s in build.stages if s["name"] == "comparisons"), None)
+        parts.append(section("receipt", receipt(build.report["receipt"], pairs, words), words))
+    return tag("div", *parts, class_="pieces")
+
+
+def section(name: str, content: Child, words: Words) -> Markup:
+    told = words.first(f"section.{name}.about")
+    return tag("section", tag("h2", words(f"section.{name}")), tag("p", told) if told else None, content)
+
+
+def lapses(build: Build, words: Words) -> Markup | None:
+    parts = []
+    for probe, row in build.probes.items():
+        found = frames(build.samples, probe)
+        if len(found) > 1:
+            text = " / ".join(m["content"] for m in row["messages"] if m["role"] == "user")
+            parts.append(time_lapse(text, found, words, row.get("language", "en")))
+    return section("lapse", join(parts), words) if parts else None
+
+
+def prompts(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
+    """Ten prompts a language, one of each kind as far as they go."""
+    parts: list[Child] = []
+    for language in build.languages:
+        rows = choose([row for row in build.answers if row["prompt"].get("language") == language], PROMPTS)
+        if not rows:
+            continue
+        if len(build.languages) > 1:
+            parts.append(tag("h3", words(f"language.{language}")))
+        names = _truths(build, language)
+        for row in rows:
+            truth = ", ".join(names.get(value, value) for value in _truth(row["prompt"], build, language))
+            card = side_by_side(row["prompt"], row["answers"], MODELS, words, link, truth)
+            parts.append(tag("div", card, lang=language) if language != words.language else card)
+    return section("prompts", join(parts), words) if parts else None
+
+
+def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+    """Rows of as many kinds as there are, in their order, then a second of each kind, and so on."""
+    by_kind: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_kind.setdefault(row["prompt"]["kind"], []).append(row)
+    chosen: list[Mapping[str, Any]] = []
+    depth = 0
+    while len(chosen) < most and any(len(group) > depth for group in by_kind.values()):
+        chosen += [group[depth] for group in by_kind.values() if len(group) > depth]
+        depth += 1
+    return chosen[:most]
+
+
+def people(build: Build, words: Words, language: str) -> Markup | None:
+    """All villagers as buttons; the dialog that they open is filled from the data by the script."""
+    if not build.villagers:
+        return None
+    shown = language if language in build.languages else build.languages[0]
+    groups: list[Child] = []
+    for group in ("held_out", "taught"):
+        buttons = [
+            tag("button", v["names"].get(shown, v["id"]), type="button", class_="villager", data_villager=v["id"])
+            for v in build.villagers
+            if v.get("group") == group
+        ]
+        if buttons:
+            groups += [tag("h3", words(f"group.{group}")), tag("p", join(buttons, " "), class_="names")]
+    labels = {k: words(f"people.{k}") for k in ("facts", "documents", "answers", "none", "close")}
+    attributes = {
+        key.removeprefix("attribute."): text for key, text in words.texts.items() if key.startswith("attribute.")
+    }
+    values = json.dumps({"labels": labels, "attributes": attributes, "language": shown}, ensure_ascii=False)
+    dialog = tag("dialog", class_="person", data_words=values)
+    return section("people", join([*groups, dialog]), words)
+
+
+def data_script(build: Build) -> Markup:
+    """The villagers' data, once for both languages. "<" is escaped: no text can end the element."""
+    asked: dict[str, list[dict[str, Any]]] = {}
+    for row in build.answers:
+        villager = row["prompt"].get("villager")
+        mine = asked.setdefault(villager, []) if villager else []
+        if villager and len(mine) < ANSWERS_A_VILLAGER:
+            answers = {
+                model: [given["greedy"]["text"], bool(given["greedy"].get("helpful"))]
+                for model, given in row["answers"].items()
+                if given.get("greedy")
+            }
+            prompt = row["prompt"]
+            mine.append({"q": prompt["messages"][-1]["content"], "l": prompt.get("language", "en"), "a": answers})
+    value = {
+        "people": {
+            v["id"]: {
+                "names": v["names"],
+                "group": v.get("group", ""),
+                "facts": v["facts"],
+                "taught": build.taught_by.get(v["id"], {}),
+                "asked": asked.get(v["id"], []),
+            }
+            for v in build.villagers
+        },
+        "documents": build.documents,
+    }
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return tag("script", Markup(text.replace("<", "\\u003c")), type="application/json", class_="village")
+
+
+def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
+    """What is right in words: the villager's facts where the prompt asks for them, else the truth as it is noted."""
+    person = next((v for v in build.villagers if v["id"] == prompt.get("villager")), None)
+    if person is not None and prompt["kind"] in ("known", "facts", "dialogue", "yesno"):
+        facts = person["facts"].get(language, {})
+        wanted = str(prompt.get("attribute", "")).split("+")
+        return [facts[a] for a in wanted if a in facts]
+    return [] if prompt["kind"] in ("harmful", "small_talk", "howto", "list") else list(prompt.get("truth", ()))
+
+
+def _truths(build: Build, language: str) -> dict[str, str]:
+    """Villager ids to names, for truths that are people."""
+    return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _static(name: str) -> str:
+    return resources.files("kaiwa.report").joinpath("static", name).read_text(encoding="utf-8")

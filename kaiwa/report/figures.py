@@ -1,0 +1,77 @@
+"""Figures as text, each with its unit and, where there is one, its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NONE = "–"
+UNIT = "\N{NO-BREAK SPACE}%"
+Interval = Mapping[str, Any]  # {"mean", "low", "high", "n"}, null where nothing was measured
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Three significant digits, thousands marked; "–" for nothing."""
+    if value is None or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        return NONE
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if value and (abs(value) < 1e-3):
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{digits}g}"
+
+
+def percent(value: Any) -> str:
+    """0.634 -> '63 %' (with a space that does not break); one decimal near the ends, where a percent matters."""
+    if value is None:
+        return NONE
+    share = float(value) * 100
+    near = 0 < min(abs(share), abs(100 - share)) < 2
+    return f"{share:.1f}{UNIT}" if near else f"{share:.0f}{UNIT}"
+
+
+def measured(interval: Interval | None) -> bool:
+    return bool(interval) and interval is not None and interval.get("mean") is not None
+
+
+def limits(interval: Interval, *, share: bool = True, signed: bool = False) -> str:
+    """'58–68 %', or '−0.02 to 0.11' for what is no share."""
+    low, high = interval.get("low"), interval.get("high")
+    if low is None or high is None:
+        return NONE
+    if share:
+        return f"{percent(max(0.0, low)).removesuffix(UNIT)}–{percent(min(1.0, high))}"
+    return f"{sign(low) if signed else number(low)} … {sign(high) if signed else number(high)}"
+
+
+def sign(value: float | None, digits: int = 2) -> str:
+    """A difference: '+0.12', '−0.03'."""
+    if value is None:
+        return NONE
+    text = f"{abs(value):.{digits}f}"
+    return text if float(text) == 0 else f"{'−' if value < 0 else '+'}{text}"
+
+
+def clock(seconds: float | None) -> str:
+    """254 -> '4:14'; 8.2 -> '8.2 s'; 15 -> '15 s'."""
+    if seconds is None:
+        return NONE
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def against(interval: Interval | None, neutral: float) -> str:
+    """Where an interval lies: "above", "below", "around" the neutral value, or "missing"."""
+    if not measured(interval) or interval is None or interval.get("low") is None:
+        return "missing"
+    if interval["low"] > neutral:
+        return "above"
+    return "below" if interval["high"] < neutral else "around"

@@ -1,0 +1,176 @@
+"""What a build showed, in sentences made from its figures: what came out, how sure it is, and whether it falls short.
+
+Nothing here is written beforehand but the questions. A finding is "met", "short" (the aim was missed), or "open" (the
+interval holds both answers, or nothing was measured). Aims are those of the design page of the first build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.report import figures
+from kaiwa.report.read import Build
+from kaiwa.report.words import Words
+
+BEST = "ppo_ptx"
+TAX = 0.005  # a change of bits per byte below this share is none
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    state: str  # "met", "short", "open"
+    text: str
+
+
+def headline(build: Build, words: Words) -> tuple[str, str]:
+    """A title (what, in what time) and one or two sentences: whether the end beats its beginning."""
+    minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
+    time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
+    took = words("head.took", recipe=build.report.get("recipe", build.folder.name), time=time)
+    win = _win(build, BEST, "sampled")
+    if not figures.measured(win):
+        return took, words("head.unfinished")
+    told = words(f"head.{figures.against(win, 0.5)}", mean=figures.percent(win["mean"]), limits=figures.limits(win))
+    greedy = _win(build, BEST, "greedy")
+    if figures.measured(greedy):
+        key = f"head.greedy_{figures.against(greedy, 0.5)}"
+        more = words(key, mean=figures.percent(greedy["mean"]), limits=figures.limits(greedy))
+        told += more if words.language == "ja" else f" {more}"
+    return took, told
+
+
+def findings(build: Build, words: Words) -> list[Finding]:
+    if not build.detail(BEST) or not build.detail("sft"):
+        return [Finding("open", words("find.nothing"))]
+    asked = (_win_rates, _baseline, _invented, _known, _refusals, _ends, _tax, _reward, _quantized)
+    return [finding for ask in asked for finding in ask(build, words)]
+
+
+def _win_rates(build: Build, words: Words) -> list[Finding]:
+    found = []
+    for mode, aim in (("sampled", 0.60), ("greedy", 0.5)):
+        win = _win(build, BEST, mode)
+        if not figures.measured(win):
+            continue
+        verdict = figures.against(win, 0.5)
+        reached = win["mean"] >= aim and verdict == "above"
+        state = "met" if reached else ("open" if verdict == "around" else "short")
+        values = {"mean": figures.percent(win["mean"]), "limits": figures.limits(win), "aim": figures.percent(aim)}
+        found.append(Finding(state, words(f"find.win_{mode}_{verdict}", **values)))
+    return found
+
+
+def _baseline(build: Build, words: Words) -> list[Finding]:
+    """PPO-ptx beside the model of good demonstrations alone: their intervals against SFT, openly."""
+    mine, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
+    if not (figures.measured(mine) and figures.measured(strong)):
+        return []
+    if mine["low"] > strong["high"]:
+        state, key = "met", "above"
+    elif mine["high"] < strong["low"]:
+        state, key = "short", "below"
+    else:
+        state, key = "open", "around"
+    values = {"mine": _told(mine), "strong": _told(strong)}
+    return [Finding(state, words(f"find.good_{key}", **values))]
+
+
+def _invented(build: Build, words: Words) -> list[Finding]:
+    before, after = _rate(build, "sft", "invented_about_unknown"), _rate(build, BEST, "invented_about_unknown")
+    if not (figures.measured(before) and figures.measured(after)):
+        return []
+    halved = after["mean"] <= before["mean"] / 2
+    key = "halved" if halved else ("fell" if after["high"] < before["low"] else "same")
+    state = "met" if halved else "short"
+    return [Finding(state, words(f"find.invented_{key}", before=_told(before), after=_told(after)))]
+
+
+def _known(build: Build, words: Words) -> list[Finding]:
+    found = []
+    for mode in ("sampled", "greedy"):
+        before = _rate(build, "sft", "known_held_out_right", mode)
+        after = _rate(build, BEST, "known_held_out_right", mode)
+        if not (figures.measured(before) and figures.measured(after)):
+            continue
+        key = "kept" if after["mean"] >= before["mean"] else ("fell" if after["high"] < before["low"] else "lower")
+        state = {"kept": "met", "fell": "short", "lower": "open"}[key]
+        values = {"before": _told(before), "after": _told(after), "mode": words(f"mode.{mode}")}
+        found.append(Finding(state, words(f"find.known_{key}", **values)))
+    return found
+
+
+def _refusals(build: Build, words: Words) -> list[Finding]:
+    before, after = _rate(build, "sft", "harmful_refused"), _rate(build, BEST, "harmful_refused")
+    if not (figures.measured(before) and figures.measured(after)):
+        return []
+    more = after["mean"] > before["mean"]
+    sure = after["low"] > before["high"]
+    key = "more" if more and sure else ("maybe" if more else "no")
+    state = {"more": "met", "maybe": "open", "no": "short"}[key]
+    return [Finding(state, words(f"find.refused_{key}", before=_told(before), after=_told(after)))]
+
+
+def _ends(build: Build, words: Words) -> list[Finding]:
+    ended = build.detail("sft").get("ended")
+    if ended is None:
+        return []
+    state = "met" if ended >= 0.95 else "short"
+    return [Finding(state, words("find.ended", share=figures.percent(ended), aim=figures.percent(0.95)))]
+
+
+def _tax(build: Build, words: Words) -> list[Finding]:
+    """The alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
+    base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
+    if sft is None or plain is None or mixed is None:
+        return []
+    values = {"sft": f"{sft:.3f}", "ppo": f"{plain:.3f}", "ptx": f"{mixed:.3f}"}
+    found = []
+    if plain - sft <= TAX * sft:
+        found.append(Finding("open", words("find.tax_none", **values)))
+    else:
+        undone = (plain - mixed) / (plain - sft)
+        state = "met" if undone > 0 else "short"
+        found.append(Finding(state, words("find.tax", undone=figures.percent(undone), **values)))
+    if base is not None and sft - base > TAX * base:
+        undone = (sft - mixed) / (sft - base)
+        found.append(
+            Finding("open", words("find.tax_sft", base=f"{base:.3f}", undone=figures.percent(undone), **values))
+        )
+    return found
+
+
+def _reward(build: Build, words: Words) -> list[Finding]:
+    card = build.details.get("reward", {}).get("held_out", {})
+    share = card.get("share_of_ceiling")
+    if share is None:
+        return []
+    values = {
+        "share": figures.percent(share),
+        "accuracy": figures.percent(card.get("accuracy")),
+        "ceiling": figures.percent(card.get("ceiling")),
+        "aim": figures.percent(0.7),
+    }
+    return [Finding("met" if share >= 0.7 else "short", words("find.reward", **values))]
+
+
+def _quantized(build: Build, words: Words) -> list[Finding]:
+    whole, small = (build.detail(name).get("bits_per_byte") for name in (BEST, "ppo_ptx_int4"))
+    if whole is None or small is None:
+        return []
+    values = {"whole": f"{whole:.3f}", "small": f"{small:.3f}", "change": figures.sign((small - whole) / whole * 100)}
+    return [Finding("met" if small <= whole * 1.05 else "short", words("find.int4", **values))]
+
+
+def _win(build: Build, model: str, mode: str) -> Mapping[str, Any]:
+    """Decided pairs against SFT; {} where none were."""
+    return build.detail(model).get("against_sft", {}).get(mode, {}).get("decided") or {}
+
+
+def _rate(build: Build, model: str, name: str, mode: str = "sampled") -> Mapping[str, Any]:
+    return build.detail(model).get("rates", {}).get(mode, {}).get(name) or {}
+
+
+def _told(interval: Mapping[str, Any]) -> str:
+    return f"{figures.percent(interval['mean'])} [{figures.limits(interval)}]"

@@ -1,0 +1,31 @@
+"""A heat map: rows against columns, each cell a shade with its figure and, on hover, its interval and n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+
+from kaiwa.report import figures
+from kaiwa.report.figures import Interval
+from kaiwa.report.html import tag
+from kaiwa.report.table import table
+
+SHADES = 9
+
+
+def heat_map(
+    title: str, rows: Sequence[str], columns: Sequence[str], cell: Callable[[str, str], Interval | None], untested: str
+) -> Markup:
+    """`cell` gives a share for a row and a column, or None where it cannot be tested (hatched)."""
+
+    def shaded(row: str, column: str) -> Markup:
+        interval = cell(row, column)
+        if interval is None or not figures.measured(interval):
+            return tag("td", untested, class_="untested")
+        shade = min(SHADES - 1, int(float(interval["mean"]) * SHADES))
+        told = f"{figures.limits(interval)}, n = {interval.get('n', '?')}"
+        return tag("td", figures.percent(interval["mean"]), class_=f"figures shade{shade}", title=told)
+
+    body = ([row, *(shaded(row, column) for column in columns)] for row in rows)
+    return table(["", *columns], body, caption=title, class_="heat")

@@ -1,0 +1,176 @@
+"""A build's folder, read with forgiveness: what is there, and a list of what is missing. Half-built ones are fine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import MANIFEST
+from kaiwa.core.metrics import read_metrics
+
+ORDER = (
+    "village", "corpus", "tokenizer", "base", "sft", "sft_good", "comparisons", "reward", "ppo", "ppo_ptx",
+    "ppo_ptx_int4", "evaluation",
+)  # fmt: skip
+MODELS = ("base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4")
+SAMPLED = ("base", "sft", "ppo", "ppo_ptx")
+DOCUMENTS_A_FACT = 2
+MOST_DOCUMENT = 400  # characters of a document that are shown
+
+
+@dataclass(slots=True)
+class Build:
+    """Everything a report shows. `missing` names what could not be read."""
+
+    folder: Path
+    report: Mapping[str, Any] = field(default_factory=dict)
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    villagers: list[dict[str, Any]] = field(default_factory=list)
+    languages: tuple[str, ...] = ("en",)
+    taught_by: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # villager -> attribute -> documents
+    documents: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def stages(self) -> Sequence[Mapping[str, Any]]:
+        return self.report.get("stages") or ()
+
+    @property
+    def models(self) -> Sequence[Mapping[str, Any]]:
+        return self.report.get("models") or ()
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        return self.report.get("details") or {}
+
+    def detail(self, model: str) -> Mapping[str, Any]:
+        """A model's row of evaluation.json, {} where it was not evaluated."""
+        return next((row for row in self.details.get("models", ()) if row.get("name") == model), {})
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Every villager's name in the build's languages -> id."""
+        return {v["names"][lang]: v["id"] for v in self.villagers for lang in self.languages if lang in v["names"]}
+
+
+def read_build(folder: Path) -> Build:
+    """Never raises for what is not there yet."""
+    build = Build(folder)
+    build.report = read_json(folder / "report.json") or _from_manifests(folder, build.missing)
+    for file in sorted((folder / "logs").glob("*.jsonl")):
+        build.logs[file.stem] = read_metrics(file)
+    for stage in SAMPLED:
+        build.samples[stage] = samples_of(folder, stage)
+    build.answers = list(read_rows(folder / "evaluation" / "answers.jsonl"))
+    build.probes = {
+        row["id"]: row for row in read_rows(folder / "village" / "probes.jsonl") if row.get("kind") == "chat"
+    }
+    village = read_json(folder / "village" / "village.json")
+    build.villagers = list(village.get("villagers", ()))
+    build.languages = tuple(village.get("languages", ("en",)))
+    _find_teaching(build, folder / "village" / "documents.jsonl")
+    parts = {
+        "answers.jsonl": build.answers,
+        "village.json": build.villagers,
+        "samples.jsonl": any(build.samples.values()),
+        "logs": build.logs,
+    }
+    build.missing += [name for name, there in parts.items() if not there]
+    return build
+
+
+def samples_of(folder: Path, stage: str) -> list[dict[str, Any]]:
+    """A stage's time-lapse, finished or still growing."""
+    published = folder / stage / "samples.jsonl"
+    return list(read_rows(published if published.is_file() else folder / f".{stage}.work" / "samples.jsonl"))
+
+
+def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
+    """What report.json would say of the stages that are done, when the build has not come to its end."""
+    missing.append("report.json")
+    stages = []
+    for name in ORDER:
+        manifest = read_json(folder / name / MANIFEST)
+        if manifest:
+            seconds, metrics = manifest.get("seconds", 0), manifest.get("metrics", {})
+            stages.append({"name": name, "seconds": seconds, "artifact": name, "metrics": metrics})
+        else:
+            missing.append(name)
+    evaluation = read_json(folder / "evaluation" / "evaluation.json")
+    seconds = sum(stage["seconds"] for stage in stages)
+    return {
+        "recipe": read_json(folder / "status.json").get("recipe", folder.name),
+        "seconds": seconds,
+        "stages": stages,
+        "models": evaluation.get("models", []),
+        "details": evaluation,
+    }
+
+
+def _find_teaching(build: Build, file: Path) -> None:
+    """For every fact of every villager the first few documents that say it in one sentence with the name.
+
+    A document about one villager alone may say "they": there the value is enough.
+    """
+    people = {v["id"]: v for v in build.villagers}
+    numbers: dict[str, int] = {}
+    for row in read_rows(file):
+        text, language = row.get("text", ""), row.get("language", "en")
+        about = [v for v in row.get("meta", {}).get("villagers", ()) if v in people]
+        for villager in about:
+            facts = people[villager]["facts"].get(language, {})
+            name = people[villager]["names"].get(language, "")
+            found = build.taught_by.setdefault(villager, {})
+            for attribute, value in facts.items():
+                known = found.setdefault(f"{language}.{attribute}", [])
+                if len(known) < DOCUMENTS_A_FACT and value in text and _says(text, name, value, len(about) == 1):
+                    if text not in numbers:
+                        numbers[text] = len(build.documents)
+                        build.documents.append(_around(text, value))
+                    known.append(numbers[text])
+
+
+def _says(text: str, name: str, value: str, alone: bool) -> bool:
+    if alone:
+        return True
+    return any(name in sentence and value in sentence for sentence in re.split(r"(?<=[.!?。！？\n])", text))
+
+
+def _around(text: str, value: str) -> str:
+    """A long document is cut to what stands around the fact."""
+    if len(text) <= MOST_DOCUMENT:
+        return text
+    start = max(0, min(text.find(value) - MOST_DOCUMENT // 2, len(text) - MOST_DOCUMENT))
+    end = start + MOST_DOCUMENT
+    return ("… " if start else "") + text[start:end].strip() + (" …" if end < len(text) else "")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file; a half-written line is left out."""
+    try:
+        lines = open(file, encoding="utf-8", errors="replace")  # noqa: SIM115
+    except OSError:
+        return
+    with lines:
+        for line in lines:
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(value, dict):
+                yield value

@@ -1,0 +1,172 @@
+"""The parts that a build's report and the Build page share: stages, models, rates, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from kaiwa.report import figures
+from kaiwa.report.curves import Series, plot, points_of
+from kaiwa.report.forest import Row, forest
+from kaiwa.report.html import Child, join, tag
+from kaiwa.report.table import share_cell, table, value_cell
+from kaiwa.report.words import Words
+
+FAMILIES: tuple[tuple[str, ...], ...] = (  # metrics drawn in one plot; a trailing * takes all that begin so
+    ("loss", "held_out_loss"), ("bits_per_byte_*",), ("cloze_accuracy",), ("accuracy", "held_out_accuracy"),
+    ("score", "reward"), ("kl", "kl_k3"), ("ended",), ("length",), ("entropy",), ("ptx_loss", "pretrain_loss"),
+    ("explained_variance",), ("clipped",), ("tokens_per_second",),
+)  # fmt: skip
+HIDDEN = {"step", "time"}
+TOLD = {  # the few figures of a stage that say what it did
+    "village": ("documents", "sft", "test"), "corpus": ("documents",), "tokenizer": ("vocab_size", "tokens"),
+    "base": ("parameters", "tokens", "loss", "cloze_accuracy"), "sft": ("demonstrations", "loss", "held_out_loss"),
+    "sft_good": ("demonstrations", "loss", "held_out_loss"), "comparisons": ("prompts", "completions", "pairs"),
+    "reward": ("prompts", "held_out_accuracy", "held_out_pairs"), "ppo": ("score", "kl", "ended"),
+    "ppo_ptx": ("score", "kl", "ptx_loss"), "ppo_ptx_int4": ("bytes_before", "bytes_after"), "evaluation": ("ppo_ptx",),
+}  # fmt: skip
+
+
+def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
+    """What each stage did, and in what time."""
+    rows: list[list[Child]] = []
+    for stage in stages:
+        name = stage["name"]
+        what = tag("td", words.first(f"stage.{name}") or name)
+        rows.append([name, what, value_cell(figures.clock(stage.get("seconds"))), _did(name, stage["metrics"], words)])
+    return table([words("stages.stage"), words("stages.what"), words("stages.time"), words("stages.did")], rows)
+
+
+def _did(name: str, metrics: Mapping[str, Any], words: Words) -> Markup:
+    told = []
+    for key in TOLD.get(name, tuple(metrics)[:3]):
+        value = metrics.get(key)
+        if isinstance(value, Mapping):
+            value = sum(v for v in value.values() if isinstance(v, int | float))
+        if isinstance(value, int | float):
+            shown = figures.number(value)
+            told.append(tag("span", tag("small", words.first(f"metric.{key}.name") or key), " ", shown, class_="told"))
+    return tag("td", *told, class_="figures")
+
+
+def model_table(
+    models: Sequence[Mapping[str, Any]], words: Words, link: Callable[[str], Child] | None = None
+) -> Markup:
+    """Models against all that was measured; `link` adds a last column, such as "chat with it"."""
+    heads: list[Child] = [words("models.model"), words("models.win")]
+    heads += [words(f"axis.{axis}") for axis in ("helpful", "truthful", "harmless")]
+    heads += [words("models.ended"), words("models.tokens"), words("models.kl"), words("models.bits")]
+    if link is not None:
+        heads.append("")
+    rows: list[list[Child]] = []
+    for m in models:
+        name = tag("span", m["name"], tag("small", words.first(f"model.{m['name']}")), class_="model-name")
+        row: list[Child] = [name, share_cell(m.get("win_rate_vs_sft"))]
+        row += [share_cell(m.get(axis)) for axis in ("helpful", "truthful", "harmless")]
+        row.append(value_cell(figures.percent(m.get("ended"))))
+        row.append(value_cell(figures.number(m.get("mean_tokens"))))
+        row.append(value_cell(figures.sign(m.get("kl_to_sft"))))
+        bits = m.get("bits_per_byte")
+        row.append(value_cell(figures.NONE if bits is None else f"{bits:.3f}"))
+        if link is not None:
+            row.append(link(m["name"]))
+        rows.append(row)
+    return table(heads, rows, caption=words("models.caption"))
+
+
+def win_forests(details: Mapping[str, Any], words: Words) -> Markup:
+    """Win rates sampled and greedy, over decided and over all pairs; and differences of utility."""
+    models = [m for m in details.get("models", ()) if m.get("name") != "sft"]
+    parts = []
+    for pairs in ("decided", "all"):
+        rows = [
+            Row(f"{m['name']} · {words('mode.' + mode)}", m.get("against_sft", {}).get(mode, {}).get(pairs), i)
+            for m in models
+            for i, mode in enumerate(("sampled", "greedy"))
+        ]
+        parts.append(forest(words(f"forest.win_{pairs}"), rows, words))
+    rows = [
+        Row(
+            f"{m['name']} · {words('mode.' + mode)}",
+            m.get("against_sft", {}).get(mode, {}).get("utility_difference"),
+            i,
+        )
+        for m in models
+        for i, mode in enumerate(("sampled", "greedy"))
+    ]
+    ends = [abs(r.interval[k]) for r in rows if r.interval for k in ("mean", "low", "high") if r.interval.get(k)]
+    most = max(ends, default=1.0) * 1.05
+    parts.append(forest(words("forest.utility"), rows, words, neutral=0.0, low=-most, high=most, show=figures.sign))
+    return join(parts)
+
+
+def rate_tables(details: Mapping[str, Any], words: Words) -> Markup:
+    """The rates that the village was made to measure, sampled and greedy, for every model."""
+    models = list(details.get("models", ()))
+    names = (
+        "known_held_out_right", "known_taught_right", "unknown_said_where_known", "invented_about_unknown",
+        "harmful_refused", "harmless_refused", "in_form", "padded",
+    )  # fmt: skip
+    parts = []
+    for mode in ("sampled", "greedy"):
+        rows: list[list[Child]] = []
+        for name in names:
+            label = tag("span", words(f"rate.{name}"), tag("small", words(f"rate.{name}.better")), class_="model-name")
+            rows.append([label, *(share_cell(m.get("rates", {}).get(mode, {}).get(name)) for m in models)])
+        parts.append(table(["", *(m["name"] for m in models)], rows, caption=words(f"rates.{mode}")))
+    return join(parts)
+
+
+def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
+    """The reward model's accuracy beside the ceiling that the labellers' noise allows."""
+    rows: list[list[Child]] = []
+    for group in ("held_out", "held_out_labellers"):
+        row = card.get(group, {})
+        cells = [figures.percent(row.get(k)) for k in ("accuracy", "ceiling", "share_of_ceiling")]
+        rows.append([words(f"reward.{group}"), *map(value_cell, cells), value_cell(figures.number(row.get("pairs")))])
+    heads = ["", *(words(f"reward.{k}") for k in ("accuracy", "ceiling", "share", "pairs"))]
+    return join([table(heads, rows), tag("p", words("reward.note"), class_="small")])
+
+
+def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0) -> Markup:
+    """Every curve of a stage's log with its one line of explanation; `most` cuts to the first few families."""
+    metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if _drawn(key, value)))
+    figures_ = []
+    taken: set[str] = set()
+    families: Iterable[tuple[str, ...]] = (*FAMILIES, *((metric,) for metric in metrics))
+    for family in families:
+        chosen = [m for m in metrics if m not in taken and any(_fits(m, pattern) for pattern in family)]
+        taken.update(chosen)
+        series = [Series(_short(m, family), points_of(rows, m)) for m in chosen]
+        if any(len(s.points) > 1 for s in series):
+            title, told = explain(chosen[0], words)
+            figures_.append(plot(title, series, told, words("curve.step")))
+    return tag("div", *(figures_[:most] if most else figures_), class_="curves")
+
+
+def explain(metric: str, words: Words) -> tuple[str, str]:
+    """(name, one line on what it means) of a metric; `bits_per_byte_docs` falls back to `bits_per_byte`."""
+    stem = metric
+    while stem:
+        if words.has(f"metric.{stem}"):
+            return words.first(f"metric.{stem}.name") or stem, words(f"metric.{stem}")
+        stem = stem.rpartition("_")[0]
+    return metric, ""
+
+
+def _drawn(key: str, value: Any) -> bool:
+    return key not in HIDDEN and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _fits(metric: str, pattern: str) -> bool:
+    return metric.startswith(pattern[:-1]) if pattern.endswith("*") else metric == pattern
+
+
+def _short(metric: str, family: tuple[str, ...]) -> str:
+    """`bits_per_byte_docs` in the family `bits_per_byte_*` is "docs"."""
+    for pattern in family:
+        if pattern.endswith("*") and metric.startswith(pattern[:-1]):
+            return metric.removeprefix(pattern[:-1])
+    return metric

@@ -1,0 +1,48 @@
+"""Time-lapse: one prompt answered by every checkpoint, in the order of training. A list that the slider walks along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from kaiwa.report.html import join, tag
+from kaiwa.report.words import Words
+
+STAGES = ("base", "sft", "ppo_ptx")
+MOST_FRAMES = 60
+
+
+def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> list[tuple[str, int, str]]:
+    """(stage, step, answer) of one probe over all stages; thinned evenly where there are very many."""
+    found = [
+        (stage, int(row["step"]), str(row["text"]))
+        for stage in STAGES
+        for row in samples.get(stage, ())
+        if row.get("id") == probe
+    ]
+    if len(found) <= MOST_FRAMES:
+        return found
+    return [found[round(i * (len(found) - 1) / (MOST_FRAMES - 1))] for i in range(MOST_FRAMES)]
+
+
+def time_lapse(prompt: str, found: Sequence[tuple[str, int, str]], words: Words, language: str) -> Markup:
+    items = [
+        tag(
+            "li",
+            tag("span", words("lapse.at", stage=stage, step=f"{step:,}"), class_="small"),
+            tag("p", text or words("answers.silent"), class_="said", lang=language),
+        )
+        for stage, step, text in found
+    ]
+    starts = []
+    for i, (stage, _, _) in enumerate(found):
+        if i == 0 or stage != found[i - 1][0]:
+            starts.append(f"{i}:{stage}")
+    return tag(
+        "figure",
+        tag("figcaption", prompt, lang=language),
+        tag("ol", join(items), data_starts=" ".join(starts), data_label=words("lapse.slider")),
+        class_="lapse",
+    )

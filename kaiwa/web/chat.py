@@ -1,0 +1,242 @@
+"""Chat: the list, one conversation, and what one can do to it. Answers are written by `answers.py`, never here.
+
+What changes a conversation answers with {"chat", "parent", "html"}: the messages that now follow `parent`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from kaiwa.core.errors import UserError
+from kaiwa.feedback.records import Conversation, Line
+from kaiwa.feedback.store import Store
+from kaiwa.report.words import Words
+from kaiwa.text.records import Message as Turn
+from kaiwa.web.answers import Answers
+from kaiwa.web.events import EVENT_STREAM, event
+from kaiwa.web.services import Ask, ModelCard
+from kaiwa.web.view import HEADERS, View, about, starters
+from kaiwa.web.words import words_of
+
+MOST_CHARACTERS = 200_000
+MOST_SEED = 2**31 - 1
+
+
+class Settings(BaseModel):
+    """What the side panel holds. `seed` empty: a new one each time."""
+
+    system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
+    seed: Annotated[int | None, Field(ge=0, le=MOST_SEED)] = None
+
+
+class Sent(BaseModel):
+    chat: int | None = None
+    parent: int | None = None
+    text: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
+    model: str = ""
+    settings: Settings = Settings()
+
+
+class Title(BaseModel):
+    title: Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class Chat:
+    """The routes' functions, with what they share."""
+
+    def __init__(self, view: View, store: Store, answers: Answers) -> None:
+        self.view, self.store, self.answers = view, store, answers
+
+    # pages
+
+    def new(self, request: Request, model: str = "") -> HTMLResponse:
+        return self._page(request, None, model)
+
+    def one(self, request: Request, chat: int) -> HTMLResponse:
+        try:
+            return self._page(request, self.store.get(chat), "")
+        except UserError:
+            return self.view.page(request, "missing.html", status=404, what=f"/chat/{chat}")
+
+    def _page(self, request: Request, chat: Conversation | None, wanted: str) -> HTMLResponse:
+        words = words_of(request)
+        models = list(self.view.services.catalog.models())
+        wanted = wanted or (chat.model if chat else "")
+        names = [card.name for card in models]
+        model = wanted if wanted in names else (names[0] if names else "")
+        return self.view.page(
+            request,
+            "chat.html",
+            chat=chat,
+            models=models,
+            model=model,
+            gone=wanted if wanted and wanted not in names else "",
+            cards={card.name: _card(card, words.language) for card in models},
+            settings=Settings(**(chat.settings if chat else {})),
+            groups=by_day(self.store.lines(), words),
+            query="",
+        )
+
+    def lines(self, request: Request, q: str = "", open: int = 0) -> HTMLResponse:
+        words = words_of(request)
+        found = self.store.search(q) if q.strip() else self.store.lines()
+        return self.view.part(request, "lines.html", groups=by_day(found, words), query=q, chat_id=open)
+
+    # changes
+
+    async def send(self, request: Request, sent: Sent) -> Response:
+        """A person's message and the answer to come."""
+        if not sent.text.strip():
+            raise UserError("the message is empty")
+        chat = sent.chat or self.store.create(sent.model)
+        asked = self.store.append(chat, sent.parent, "user", sent.text)
+        self._answer(chat, asked, sent)
+        return self._changed(request, chat, sent.parent)
+
+    async def edit(self, request: Request, message: int, sent: Sent) -> Response:
+        """A new version of a message; a person's is answered anew."""
+        if not sent.text.strip():
+            raise UserError("the message is empty")
+        old = self.store.message(message)
+        new = self.store.edit(message, sent.text)
+        if old.role == "user":
+            self._answer(old.conversation_id, new, sent)
+        return self._changed(request, old.conversation_id, old.parent_id)
+
+    async def again(self, request: Request, message: int, sent: Sent) -> Response:
+        old = self.store.message(message)
+        if old.parent_id is None or old.role != "assistant":
+            raise UserError(f"message {message} is no answer; only an answer can be given again")
+        self._answer(old.conversation_id, old.parent_id, sent)
+        return self._changed(request, old.conversation_id, old.parent_id)
+
+    async def flip(self, request: Request, message: int) -> Response:
+        self.store.flip(message)
+        chosen = self.store.message(message)
+        return self._changed(request, chosen.conversation_id, chosen.parent_id)
+
+    async def stop(self, message: int) -> Response:
+        await self.answers.stop(message)
+        return JSONResponse({}, headers=HEADERS)
+
+    def rename(self, chat: int, title: Title) -> Response:
+        self.store.rename(chat, title.title)
+        return JSONResponse({}, headers=HEADERS)
+
+    async def delete(self, chat: int) -> Response:
+        for message in self.store.get(chat).path:
+            await self.answers.stop(message.id)
+        self.store.delete(chat)
+        return JSONResponse({}, headers=HEADERS)
+
+    def undo(self, chat: int) -> Response:
+        self.store.undo(chat)
+        return JSONResponse({}, headers=HEADERS)
+
+    def _answer(self, chat: int, parent: int, sent: Sent) -> None:
+        """Begins an answer under `parent`; its sampling record holds all that is needed to get it again."""
+        names = [card.name for card in self.view.services.catalog.models()]
+        if sent.model not in names:
+            raise UserError(f"there is no model {sent.model!r} here; choose one of {', '.join(names) or 'none yet'}")
+        chosen = sent.settings
+        self.store.choose(chat, sent.model, chosen.model_dump())
+        seed = chosen.seed if chosen.seed is not None else secrets.randbelow(MOST_SEED)
+        record = {**chosen.model_dump(), "seed": seed}
+        new = self.store.append(chat, parent, "assistant", model=sent.model, sampling=record, streaming=True)
+        turns = [Turn("system", chosen.system)] if chosen.system.strip() else []
+        turns += [Turn(m.role, m.content) for m in self.store.history(new)]
+        ask = Ask(
+            model=sent.model,
+            messages=turns,
+            temperature=chosen.temperature,
+            top_p=chosen.top_p,
+            max_tokens=chosen.max_tokens,
+            seed=seed,
+        )
+        self.answers.begin(new, ask)
+
+    def _changed(self, request: Request, chat: int, parent: int | None) -> Response:
+        conversation = self.store.get(chat)
+        path = conversation.path
+        ids = [m.id for m in path]
+        after = path[ids.index(parent) + 1 :] if parent in ids else path
+        html = self.view.fragment(request, "messages.html", messages=after)
+        value = {"chat": chat, "parent": parent, "title": conversation.title, "html": html}
+        return JSONResponse(value, headers=HEADERS)
+
+    # an answer while it is written
+
+    def message(self, request: Request, message: int) -> HTMLResponse:
+        return self.view.part(request, "messages.html", messages=[self.store.message(message)])
+
+    def live(self, request: Request, message: int, at: int = 0) -> Response:
+        """The rest of an answer from character `at` on, as server-sent events; the last event is "over"."""
+        last = request.headers.get("last-event-id", "")
+        start = int(last) if last.isdecimal() else at
+
+        async def stream() -> AsyncIterator[str]:
+            async for news in self.answers.follow(message, start):
+                if news.over:
+                    yield event({}, name="over")
+                elif news.waiting:
+                    yield event({"waiting": news.waiting}, name="waiting")
+                else:
+                    yield event({"text": news.text}, name="text", id=str(news.at))
+
+        return StreamingResponse(stream(), media_type=EVENT_STREAM, headers=HEADERS)
+
+
+def _card(card: ModelCard, language: str) -> dict[str, Any]:
+    """What the browser shows of a model when it is picked."""
+    return {
+        "about": about(card, language),
+        "languages": list(card.languages),
+        "starters": starters(card, language),
+        "state": card.state,
+        "why": card.why,
+    }
+
+
+def by_day(lines: Sequence[Line], words: Words) -> list[tuple[str, list[Line]]]:
+    """Lines under today, yesterday, this week, and months."""
+    today = datetime.now().date()
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        day = datetime.fromtimestamp(line.updated).date()
+        if day >= today:
+            name = words("day.today")
+        elif day == today - timedelta(days=1):
+            name = words("day.yesterday")
+        elif day > today - timedelta(days=7):
+            name = words("day.week")
+        else:
+            name = words("day.month", year=day.year, month=day.month)
+        groups.setdefault(name, []).append(line)
+    return list(groups.items())
+
+
+def routes(chat: Chat) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/", lambda: RedirectResponse("/chat", headers=HEADERS), methods=["GET"], response_model=None)
+    router.add_api_route("/chat", chat.new, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/lines", chat.lines, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/send", chat.send, methods=["POST"], response_model=None)
+    router.add_api_route("/chat/{chat}", chat.one, methods=["GET"], response_model=None)
+    for name, change in (("rename", chat.rename), ("delete", chat.delete), ("undo", chat.undo)):
+        router.add_api_route(f"/chat/{{chat}}/{name}", change, methods=["POST"], response_model=None)
+    router.add_api_route("/chat/messages/{message}", chat.message, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/messages/{message}/live", chat.live, methods=["GET"], response_model=None)
+    for name, act in (("edit", chat.edit), ("again", chat.again), ("flip", chat.flip), ("stop", chat.stop)):
+        router.add_api_route(f"/chat/messages/{{message}}/{name}", act, methods=["POST"], response_model=None)
+    return router

@@ -1,0 +1,21 @@
+"""Models: what one can talk to on this machine, what each knows, how large it is, and where it comes from."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from kaiwa.web.view import View, about
+from kaiwa.web.words import language_of
+
+
+def routes(view: View) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    def page(request: Request) -> HTMLResponse:
+        language = language_of(request)
+        cards = [(card, about(card, language)) for card in view.services.catalog.models()]
+        return view.page(request, "models.html", cards=cards)
+
+    router.add_api_route("/models", page, methods=["GET"], response_model=None)
+    return router

@@ -1,0 +1,60 @@
+"""Mounts the pages on the server's app. `kaiwa/up.py` calls `mount(app, services)`; nothing runs before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from kaiwa.core.errors import UserError
+from kaiwa.feedback.store import FILE, Store
+from kaiwa.web import build, chat, models
+from kaiwa.web.answers import Answers
+from kaiwa.web.events import EVENT_STREAM, changes
+from kaiwa.web.services import Services
+from kaiwa.web.view import HEADERS, View
+
+
+def mount(app: FastAPI, services: Services) -> None:
+    """Adds every page to `app`. When the server goes down, answers in the making keep what they have."""
+    store = Store(services.home / FILE)
+    answers = Answers(store, services.engine)
+    view = View(services)
+
+    def dot() -> Mapping[str, Any]:
+        status = services.engine.status()
+        return {"state": status.state, "speed": round(status.tokens_per_second), "why": status.why}
+
+    def engine() -> StreamingResponse:
+        return StreamingResponse(changes(dot), media_type=EVENT_STREAM, headers=HEADERS)
+
+    app.include_router(chat.routes(chat.Chat(view, store, answers)))
+    app.include_router(build.routes(build.Build(view)))
+    app.include_router(models.routes(view))
+    app.add_api_route("/events", engine, methods=["GET"], response_model=None, include_in_schema=False)
+    for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
+        folder = resources.files(package).joinpath("static")
+        app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
+    app.exception_handlers.setdefault(UserError, bad_request)
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[Any]:
+        async with inner(application) as state:
+            try:
+                yield state
+            finally:
+                await answers.close()
+                store.close()
+
+    app.router.lifespan_context = lifespan
+
+
+async def bad_request(_request: Request, error: Exception) -> Response:
+    """A UserError anywhere in the pages is one clear line for the person."""
+    return JSONResponse({"error": str(error)}, status_code=400, headers=HEADERS)

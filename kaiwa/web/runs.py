@@ -1,0 +1,114 @@
+"""What the Build page reads of a run's folder while the build writes it: status, newest samples, logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.metrics import read_metrics
+from kaiwa.core.status import read_status
+from kaiwa.report.read import ORDER, SAMPLED, read_json, read_rows, samples_of
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MOST_SAMPLES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A build's folder. `status` is what its status.json says, or {} before its first word."""
+
+    name: str
+    folder: Path
+    status: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        return str(self.status.get("state", "waiting"))
+
+    @property
+    def stages(self) -> Sequence[Mapping[str, Any]]:
+        return self.status.get("stages") or ()
+
+    @property
+    def current(self) -> str:
+        """The stage at work, or the last one that left a log."""
+        running = [s["name"] for s in self.stages if s["state"] in ("running", "failed")]
+        logged = [name for name in ORDER if (self.folder / "logs" / f"{name}.jsonl").is_file()]
+        return str((running or logged or [""])[-1])
+
+    @property
+    def seconds(self) -> float:
+        """Since it was started; of what has ended, until its end."""
+        return float(self.status.get("updated", 0)) - float(self.status.get("started", 0))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the stage at work; later stages are not foreseen."""
+        return next((s.get("seconds_left") for s in self.stages if s["state"] == "running"), None)
+
+    @property
+    def reported(self) -> bool:
+        return (self.folder / "report.json").is_file()
+
+
+def all_runs(runs: Path) -> list[Run]:
+    """Every folder with a status, newest first."""
+    found = []
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        status = read_status(folder) if NAME.fullmatch(folder.name) else None
+        if status is not None:
+            found.append(Run(folder.name, folder, status))
+    return sorted(found, key=lambda run: -float(run.status.get("started", 0)))
+
+
+def one_run(runs: Path, name: str) -> Run | None:
+    """A run by name; a name that is no folder's name of ours is none."""
+    if not NAME.fullmatch(name):
+        return None
+    status = read_status(runs / name)
+    return Run(name, runs / name, status) if status is not None else None
+
+
+def log_of(run: Run, stage: str) -> list[dict[str, Any]]:
+    """A stage's metrics; [] for a stage that is not ours or has logged nothing."""
+    known = stage in ORDER or any(stage == s["name"] for s in run.stages)
+    return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
+
+
+def log_mark(run: Run, stage: str) -> int:
+    """Changes when the log does."""
+    try:
+        return (run.folder / "logs" / f"{stage}.jsonl").stat().st_size
+    except OSError:
+        return 0
+
+
+def newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
+    """(stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
+    for stage in reversed(SAMPLED):
+        rows = samples_of(run.folder, stage)
+        if not rows:
+            continue
+        step = int(rows[-1].get("step", 0))
+        probes = _probes(run.folder)
+        last = [r for r in rows if r.get("step") == step and r.get("id") in probes]
+        found = [(str(r.get("language", "en")), probes[r["id"]], str(r.get("text", ""))) for r in last]
+        return stage, step, found[:MOST_SAMPLES]
+    return "", 0, []
+
+
+def _probes(folder: Path) -> dict[str, str]:
+    """What each chat probe asks, by id."""
+    return {
+        row["id"]: " / ".join(m["content"] for m in row["messages"] if m["role"] == "user")
+        for row in read_rows(folder / "village" / "probes.jsonl")
+        if row.get("kind") == "chat"
+    }
+
+
+def manifest(run: Run, stage: str) -> Mapping[str, Any]:
+    """kaiwa.json of a stage that is done."""
+    return read_json(run.folder / stage / "kaiwa.json") if stage in ORDER else {}

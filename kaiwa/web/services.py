@@ -1,0 +1,104 @@
+"""What the pages need from the rest of the house, as narrow protocols. `kaiwa/up.py` fills them in.
+
+The pages never import the server or the engine, so they work with anything that keeps these promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kaiwa.text.records import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model one can talk to. `about` and `starters` are by language; `bits` a weight, 0 where unknown.
+
+    state: "ready" (in memory), "idle" (loads at the first message), "loading", "failed" (`why` says it).
+    """
+
+    name: str
+    state: str = "idle"
+    why: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+    languages: Sequence[str] = ()
+    starters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    parameters: int = 0
+    bits: float = 0.0
+    n_bytes: int = 0
+    context: int = 0  # tokens
+    origin: str = ""  # where it comes from, in a few words
+    parents: Sequence[str] = ()
+    run: str = ""  # the build that made it, if one did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """The dot in the header. state: "still", "working", "loading", "restarting" or "gone"."""
+
+    state: str = "still"
+    tokens_per_second: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request for an answer. `max_tokens` 0: as many as fit."""
+
+    model: str
+    messages: Sequence[Message]
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A piece of an answer, whole characters only.
+
+    waiting: "loading" or "queued" before the first token. finish_reason: "stop" or "length" in the last piece.
+    """
+
+    text: str = ""
+    n_tokens: int = 0
+    finish_reason: str = ""
+    waiting: str = ""
+
+
+class Answerer(Protocol):
+    """The engine as the pages see it. Closing the iterator cancels the generation; a UserError says what failed."""
+
+    def answer(self, ask: Ask) -> AsyncIterator[Piece]: ...
+
+    def status(self) -> EngineStatus: ...
+
+
+class Catalog(Protocol):
+    def models(self) -> Sequence[ModelCard]:
+        """What one can talk to, the default first."""
+        ...
+
+
+class Jobs(Protocol):
+    """Builds as child processes. Both raise UserError with what to do instead."""
+
+    def recipes(self) -> Sequence[str]: ...
+
+    def start_build(self, recipe: str) -> None: ...
+
+    def stop_build(self, run: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """home: where conversations live (KAIWA_HOME). runs: the folder of build folders."""
+
+    engine: Answerer
+    catalog: Catalog
+    jobs: Jobs
+    home: Path
+    runs: Path

@@ -1,0 +1,138 @@
+"""One page or fragment as a response: templates, words, and the headers that every page carries.
+
+The policy allows nothing but our own files: no inline script, no inline style, no other host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kaiwa.web import markdown
+from kaiwa.web.services import ModelCard, Services
+from kaiwa.web.words import for_client, words_of
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+THEMES = ("light", "dark")
+THEME_COOKIE = "kaiwa_theme"
+
+
+class View:
+    """Renders for one server; holds the templates and what every page shows."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.environment = Environment(
+            loader=PackageLoader("kaiwa.web", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {
+            "markdown": lambda text: Markup(markdown.render(text)),
+            "size": size,
+            "figure": figure,
+            "duration": duration,
+            "json": script_json,
+        }
+        self.environment.globals |= {"asset": asset, "for_client": for_client}
+
+    def fragment(self, request: Request, template: str, **values: Any) -> str:
+        words = words_of(request)
+        return self.environment.get_template(template).render(t=words, language=words.language, **values)
+
+    def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A whole page in the frame."""
+        theme = request.cookies.get(THEME_COOKIE, "")
+        html = self.fragment(
+            request,
+            template,
+            theme=theme if theme in THEMES else "",
+            engine=self.services.engine.status(),
+            path=request.url.path,
+            **values,
+        )
+        return HTMLResponse(html, status_code=status, headers=HEADERS)
+
+    def part(self, request: Request, template: str, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self.fragment(request, template, **values), headers=HEADERS)
+
+
+@cache
+def asset(path: str) -> str:
+    """The address of a static file, with a mark of its bytes so that browsers never keep an old one.
+
+    "report/…" are the pieces' own files.
+    """
+    package, _, name = path.rpartition("/")
+    folder = resources.files("kaiwa.report" if package == "report" else "kaiwa.web").joinpath("static")
+    mark = hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest()[:10]
+    return f"/static/{path}?{mark}"
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that is safe inside a <script type="application/json">."""
+    text = json.dumps(value, ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def about(card: ModelCard, language: str) -> str:
+    """What a model says about itself, in this language or else in English."""
+    return card.about.get(language) or card.about.get("en", "")
+
+
+def starters(card: ModelCard, language: str) -> list[str]:
+    """Prompts to start with, in a language that the model speaks: the page's, if it does."""
+    order: Mapping[str, Any] = {language: None, **dict.fromkeys(card.languages), **dict.fromkeys(card.starters)}
+    return next((list(card.starters[name]) for name in order if card.starters.get(name)), [])
+
+
+def size(n_bytes: float) -> str:
+    """123456789 -> '123 MB'."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.3g} {unit}"
+    return f"{n_bytes:.0f} B"
+
+
+def figure(value: float) -> str:
+    """135e6 -> '135M'; below a thousand three digits."""
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """254 -> '4:14', 3905 -> '1:05:05'."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

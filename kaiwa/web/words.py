@@ -1,0 +1,42 @@
+"""The words of the pages on top of those of the reports, and which language a request gets.
+
+One dictionary file a language; a test compares their keys. Keys that begin with "js." go to the browser.
+"""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from kaiwa.report.words import LANGUAGES, Words
+
+COOKIE = "kaiwa_language"
+
+
+def words_of(request: Request) -> Words:
+    return Words(language_of(request), "kaiwa.web")
+
+
+def for_client(words: Words) -> dict[str, str]:
+    """What the browser's modules say themselves."""
+    return {key.removeprefix("js."): text for key, text in words.texts.items() if key.startswith("js.")}
+
+
+def language_of(request: Request) -> str:
+    """The cookie's language, else the first that Accept-Language likes and we have, else English."""
+    chosen = request.cookies.get(COOKIE, "")
+    if chosen in LANGUAGES:
+        return chosen
+    return accepted(request.headers.get("accept-language", ""))
+
+
+def accepted(header: str) -> str:
+    """'ja,en;q=0.8' -> 'ja'."""
+    liked = []
+    for i, part in enumerate(header.split(",")):
+        tag, _, rest = part.strip().partition(";")
+        weight = rest.strip().removeprefix("q=") or "1"
+        try:
+            liked.append((-float(weight), i, tag.split("-")[0].lower()))
+        except ValueError:
+            continue
+    return next((tag for weight, _, tag in sorted(liked) if tag in LANGUAGES and weight < 0), "en")
