@@ -201,7 +201,7 @@ def test_japanese_dark_and_the_model_says_what_it_speaks(visit: Visit) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.click("#starters button")
     visit.ended()
-    assert visit.fakes.engine.asked[-1].messages[-1].content.endswith("ですか。")
+    assert visit.fakes.engine.asked[-1].messages[-1].content.endswith("ますか。")
 
 
 def test_list_search_rename_delete_undo(visit: Visit) -> None:
