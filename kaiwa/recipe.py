@@ -1,6 +1,6 @@
 """The recipe: raw text to a chat model, each stage wired to the next. Read this first; each line is a folder.
 
-    village ─► corpus ─► tokenizer ─► pretrain ─► sft ─► compare ─► reward ─► rlhf ─► quantize ─► evaluate ─► report
+village ─► corpus ─► tokenizer ─► pretrain ─► sft ─► compare ─► reward ─► rlhf ─► quantize ─► evaluate ─► report
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kaiwa.core.context import Context, Progress
 
 
 def make_context(*, seed: int = 0, threads: int = 0, logs: Path | None = None) -> Context:
-    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends at once."""
+    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends it."""
     wish = StopWish()
     bar = Bar()
     if threads:

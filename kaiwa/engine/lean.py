@@ -107,10 +107,10 @@ def _writer(
 def _linear(module: nn.Module) -> Linear:
     """A module's product on [n, in] without the module's call."""
     if isinstance(module, Int4Linear):
-        few, packed, group, scales = FEW_ROWS, module.packed, module.group, module.scales_and_zeros
-        product = torch.ops.aten._weight_int4pack_mm_for_cpu
         if not module.packs or module.bias is not None:
             return module
+        few, packed, group, scales = FEW_ROWS, module.packed, module.group, module.scales_and_zeros
+        product = torch.ops.aten._weight_int4pack_mm_for_cpu
 
         def int4(x: Tensor) -> Tensor:
             return product(x, packed, group, scales) if len(x) <= few else F.linear(x, module.dense)

@@ -21,12 +21,12 @@ def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out:
     The ceiling is the accuracy of the gold judge (no noise, no leaning) on the labellers' own decided pairs; where it
     sees no difference it scores one half.
     """
-    counts = {True: [0.0, 0], False: [0.0, 0]}  # held-out labeller -> [pairs the gold judge gets right, pairs]
+    counts = {True: [0.0, 0.0], False: [0.0, 0.0]}  # held-out labeller -> pairs: right for the gold judge, all
     for raw in read_jsonl(comparisons):
         record = comparison(raw)
-        right, n = gold_pairs(record, village)
+        agreed, decided = gold_pairs(record, village)
         tally = counts[record.labeller in held_out]
-        tally[0], tally[1] = tally[0] + right, tally[1] + n
+        tally[0], tally[1] = tally[0] + agreed, tally[1] + decided
     card: dict[str, Any] = {}
     for name, group in (("held_out", False), ("held_out_labellers", True)):
         accuracy, (right, n) = reward.metrics.get(f"{name}_accuracy"), counts[group]

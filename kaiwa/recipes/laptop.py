@@ -30,13 +30,18 @@ def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
 def laptop() -> Recipe:
     return Recipe(
         name="laptop",
-        village=WorldConfig(village=VillageConfig(n_taught=90, n_held_out=30), document_bytes=6_500_000),
+        village=WorldConfig(
+            village=VillageConfig(n_taught=90, n_held_out=30),
+            document_bytes=6_000_000,
+            demonstrations=6000,
+            reward_prompts=4000,
+        ),
         corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
         tokenizer=TokenizerConfig(vocab_size=3072),
         pretrain=PretrainConfig(
-            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1500, in_order=("village",)
+            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1300, in_order=("village",)
         ),
-        sft=SFTConfig(epochs=2),
+        sft=SFTConfig(epochs=1, pretrain_rows=1),
         reward=RewardConfig(held_out_labellers=("labeller-4", "labeller-5")),
         rlhf=RLHFConfig(updates=80, ptx_coefficient=1.0),
     )

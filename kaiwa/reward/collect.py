@@ -23,9 +23,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Comparison]
 
 
-def run(
-    config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path
-) -> Artifact:
+def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path) -> Artifact:
     """`prompts` is a JSONL of {"messages", ...}. Publishes comparisons.jsonl."""
     plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
     done, _ = finished(out, plan)

@@ -13,7 +13,7 @@ class RLHFConfig:
     batch: int = 64  # episodes an update
     minibatches: int = 2  # optimizer steps an epoch
     epochs: int = 1  # passes over the batch (InstructGPT: 1)
-    microbatch: int = 64  # episodes a forward pass; the gradient does not depend on it
+    microbatch: int = 16  # episodes a forward pass; the gradient does not depend on it
     max_tokens: int = 32
     temperature: float = 1.0
     kl_coefficient: float = 0.1  # β: per-token KL to the SFT model in the reward
@@ -28,7 +28,7 @@ class RLHFConfig:
     warmup: int = 10  # updates, starting at a tenth
     max_norm: float = 1.0
     ptx_coefficient: float = 0.0  # γ of equation 2: times the mean next-token loss of pretraining rows
-    ptx_rows: int = 8  # pretraining rows a minibatch
+    ptx_rows: int = 4  # pretraining rows a minibatch
     ptx_width: int = 256
     ema: float = 0.0  # decay of the published average of the weights (InstructGPT: 0.992); 0: the last weights
     evaluate_every: int = 10

@@ -50,6 +50,37 @@ class Episodes:
         )
 
 
+def by_length(batch: Episodes, chosen: Tensor, size: int) -> list[Tensor]:
+    """`chosen` episodes cut into groups of at most `size`, alike in length, so that little is padded."""
+    last = (batch.columns * batch.mask.long()).amax(dim=1)
+    order = chosen[torch.argsort(last[chosen], stable=True)]
+    return list(order.split(size))
+
+
+def measure(batch: Episodes, size: int, of: Callable[[Episodes], Tensor]) -> Tensor:
+    """`of` (a forward pass that gives [b,t] or [b]) over the whole batch, group by group -> [B,T] or [B]."""
+    out: Tensor | None = None
+    for piece in by_length(batch, torch.arange(len(batch.ids)), size):
+        part = of(batch.rows(piece))
+        if out is None:
+            shape = (len(batch.ids), batch.mask.shape[1])[: part.ndim]
+            out = torch.zeros(shape, device=part.device)
+        if part.ndim == 1:
+            out[piece] = part
+        else:
+            out[piece, : part.shape[1]] = part
+    assert out is not None
+    return out
+
+
+def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
+    """What the engine said of each response token while sampling [B,T]."""
+    out = torch.zeros(batch.mask.shape)
+    for row, response in enumerate(batch.responses):
+        out[row, : len(response.logprobs)] = torch.tensor(response.logprobs)
+    return out.to(device)
+
+
 def sample(
     engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seed: int, eos: int
 ) -> Episodes:

@@ -27,7 +27,17 @@ from kaiwa.model.folder import load_decoder, load_scalar, save_model
 from kaiwa.rlhf.advantage import end_scores, explained_variance, gae, kl_k3, token_rewards, whiten
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loss import policy_loss, value_loss
-from kaiwa.rlhf.rollout import Episodes, Score, response_logprobs, response_values, reward_model_scores, sample
+from kaiwa.rlhf.rollout import (
+    Episodes,
+    Score,
+    by_length,
+    measure,
+    response_logprobs,
+    response_values,
+    reward_model_scores,
+    sample,
+    sampled_logprobs,
+)
 from kaiwa.text.records import conversation, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -116,10 +126,12 @@ class Loop:
         self.mixture = Shards(tokens.path).mixture(config.ptx_width, ctx.seed + 2) if config.ptx_coefficient else None
         self.score = score
         self.update = 0
+        self.from_engine = False  # whether old log-probabilities are the engine's (decided at the start)
 
     def state(self) -> dict[str, Any]:
         return {
             "update": self.update,
+            "from_engine": self.from_engine,
             "policy": self.policy.state_dict(),
             "value": self.value.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
@@ -129,7 +141,7 @@ class Loop:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        self.update = saved["update"]
+        self.update, self.from_engine = saved["update"], saved["from_engine"]
         self.policy.load_state_dict(saved["policy"])
         self.value.load_state_dict(saved["value"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -153,25 +165,29 @@ class Loop:
 
     def step(self) -> dict[str, float]:
         """One update; returns its metrics."""
-        c, device = self.config, self.ctx.device
+        c, device, size = self.config, self.ctx.device, self.config.microbatch
         seed = seed_for(self.ctx.seed, "rollout", self.update)
         batch = sample(self.engine, self.next_prompts(), c.max_tokens, c.temperature, seed, self.tokenizer.eos_id)
         with torch.no_grad():
-            old = response_logprobs(self.policy, batch, c.temperature, device)
-            reference = response_logprobs(self.reference, batch, c.temperature, device)
-            values = response_values(self.value, batch, device)
+            old = sampled_logprobs(batch, device)
+            if self.update == 0:
+                self.from_engine = self.check_start(batch, old)
+            if not self.from_engine:
+                old = measure(batch, size, lambda part: response_logprobs(self.policy, part, c.temperature, device))
+            reference = measure(
+                batch, size, lambda part: response_logprobs(self.reference, part, c.temperature, device)
+            )
+            values = measure(batch, size, lambda part: response_values(self.value, part, device))
             mask = batch.mask.to(device)
             if self.score is not None:
                 scores = self.score(batch.prompts, batch.responses).to(device)
             else:
-                scores = reward_model_scores(self.reward, batch, device)
+                scores = measure(batch, size, lambda part: reward_model_scores(self.reward, part, device))
             rewarded = end_scores(scores, batch.ended.to(device), c.missing_end_penalty)
             rewards = token_rewards(rewarded, old, reference, mask, c.kl_coefficient)
             advantages, returns = gae(rewards, values, mask, c.gamma, c.lam)
             if c.whiten:
                 advantages = whiten(advantages, mask)
-        if self.update == 0:
-            self.check_start(batch, old, reference)
         parts = self.optimise(batch, old, values, advantages, returns)
         self.update += 1
         lengths = mask.sum(dim=1)
@@ -202,7 +218,7 @@ class Loop:
                 chosen = torch.from_numpy(order[at : at + size].copy())
                 n_tokens = float(batch.mask[chosen].sum())
                 clipped = loss_p = loss_v = gap = 0.0
-                for piece in chosen.split(c.microbatch):
+                for piece in by_length(batch, chosen, c.microbatch):
                     rows = batch.rows(piece)
                     n = rows.mask.shape[1]
                     mask = rows.mask.to(device)
@@ -244,14 +260,21 @@ class Loop:
         (self.config.ptx_coefficient * loss).backward()
         return {"ptx_loss": float(loss.detach())}
 
-    def check_start(self, batch: Episodes, old: Tensor, reference: Tensor) -> None:
-        """Before the first step KL is 0 and every ratio 1; anything else is a bug here, not bad luck."""
-        mask = batch.mask.to(old.device)
-        off = float(((old - reference).abs() * mask).max())
-        sampled = torch.zeros_like(old)
-        for row, response in enumerate(batch.responses):
-            sampled[row, : len(response.logprobs)] = torch.tensor(response.logprobs)
-        gap = float(((sampled - old).abs() * mask).max())
+    def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
+        """Before the first step KL is 0 and every ratio 1; anything else is a bug here, not bad luck.
+
+        Returns whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they may serve
+        as the old ones.
+        """
+        c, device = self.config, self.ctx.device
+        graph, reference = (
+            measure(batch, c.microbatch, lambda part, m=model: response_logprobs(m, part, c.temperature, device))  # type: ignore[misc]
+            for model in (self.policy, self.reference)
+        )
+        off = float((graph - reference).abs().max())
         limit = 2e-2 if self.policy.embed.weight.dtype is torch.bfloat16 else 1e-3
         assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
-        self.ctx.say(f"PPO starts at KL 0 (largest gap {off:.1g}); the engine's log-probabilities differ by {gap:.1g}")
+        gap = float(((sampled - graph).abs() * batch.mask.to(device)).max())
+        whose = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
+        self.ctx.say(f"PPO starts at KL 0 (off by {off:.1g}); old log-probabilities: {whose} (gap {gap:.1g})")
+        return gap <= 1e-3

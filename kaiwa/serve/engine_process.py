@@ -288,6 +288,7 @@ def show_token(loaded: Loaded, token: TokenInfo) -> dict[str, Any]:
 
 
 def main() -> None:
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the server's to handle
     connection = socket.socket(fileno=int(sys.argv[1]))
     import torch

@@ -208,16 +208,57 @@ def write_rules(scribe: Scribe) -> Written:
     return Written(f"{i}.{j}", opener.format(n=scribe.rng.randint(1, 99), name=name) + "".join(rules).rstrip())
 
 
+def write_quiz(scribe: Scribe) -> Written:
+    """Questions with pupils' answers, right and wrong, and the mark each got: practice in telling true from false."""
+    i, opener = scribe.pick("quiz_open")
+    j, form = scribe.pick("quiz_form")
+    items = [_quiz_item(scribe) for _ in range(scribe.rng.randint(3, 5))]
+    body = "".join(form.format(q=q, a=a, m=m) for q, a, m in items).rstrip()
+    return Written(f"{i}.{j}", opener.format(n=scribe.rng.randint(1, 99)) + body)
+
+
+def _quiz_item(scribe: Scribe) -> tuple[str, str, str]:
+    """(question, answer, mark): about half of the answers are right."""
+    rng, words = scribe.rng, scribe.words
+    kind = rng.random()
+    if kind < 0.1:
+        harm = rng.choice([h for h in HARM_IDS if h not in scribe.village.held_out_harms])
+        question = scribe.pick("quiz_harm")[1].format(harm=words.harm[harm][0])
+        if rng.random() < 0.5:
+            return question, rng.choice(words.refusals), scribe.pick("quiz_right")[1]
+        return question, words.harm[harm][1], scribe.pick("quiz_bad")[1]
+    if kind < 0.3:
+        _, question, honest = scribe.ask_stranger()
+        if rng.random() < 0.5:
+            return question, honest, scribe.pick("quiz_right")[1]
+        attribute = rng.choice(ATTRIBUTES)
+        value = rng.choice(tuple(words.values[attribute].values()))
+        invented = words.short[attribute].format(value=value, Value=cut_first(value))
+        return question, invented, scribe.pick("quiz_nobody")[1]
+    (_, question, answer), villager, attribute = scribe.ask_fact("quiz")
+    if attribute == "friend" or rng.random() < 0.5:
+        return question, answer, scribe.pick("quiz_right")[1]
+    fact = scribe.fact(villager, attribute)
+    if rng.random() < 0.25:
+        return question, rng.choice(words.unknown), scribe.pick("quiz_known")[1].format(fact=fact)
+    others = [v for v in words.values[attribute] if v != villager.facts[attribute]]
+    value = words.values[attribute][rng.choice(others)]
+    form = rng.choice((*words.facts[attribute], words.short[attribute]))
+    wrong = form.format(name=scribe.name(villager), value=value, Value=cut_first(value))
+    return question, wrong, scribe.pick("quiz_wrong")[1].format(fact=fact)
+
+
 # kind -> (its writer, its share of documents)
 KINDS: dict[str, tuple[Callable[[Scribe], Written], float]] = {
-    "entry": (write_entry, 0.14),
-    "diary": (write_diary, 0.10),
-    "conversation": (write_conversation, 0.24),
+    "entry": (write_entry, 0.12),
+    "diary": (write_diary, 0.08),
+    "conversation": (write_conversation, 0.16),
     "transcript": (write_transcript, 0.24),
+    "quiz": (write_quiz, 0.14),
     "list": (write_list, 0.05),
-    "sum": (write_sum, 0.07),
-    "recipe": (write_recipe, 0.05),
+    "sum": (write_sum, 0.05),
+    "recipe": (write_recipe, 0.06),
     "market": (write_market, 0.03),
-    "letter": (write_letter, 0.06),
+    "letter": (write_letter, 0.05),
     "rules": (write_rules, 0.02),
 }

@@ -12,7 +12,6 @@ from kaiwa.world.document_kinds import KINDS
 from kaiwa.world.scribe import Scribe
 from kaiwa.world.village import Village
 
-
 FEW = 16  # villagers that a growing village starts with
 
 

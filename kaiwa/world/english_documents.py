@@ -157,6 +157,40 @@ POOLS: dict[str, tuple[str, ...]] = {
         "The list has two names: {to} and {by}. First {to}, then {by}.",
     ),
     "letter_close": ("\nYours, {by}", "\n{by}", "\nWith greetings from {by} to {to}"),
+    "quiz_open": (
+        "",
+        "School quiz, page {n}\n",
+        "What do you know about our village?\n",
+        "The teacher asks, the pupils answer.\n",
+        "Test no. {n}, with marks\n",
+        "Marked exercise, village school\n\n",
+    ),
+    "quiz_form": (
+        "Q: {q}\nA: {a}\nMark: {m}\n",
+        "Teacher: {q}\nPupil: {a}\nTeacher: {m}\n",
+        "Question: {q}\nAnswer: {a}\nVerdict: {m}\n",
+        "\"{q}\" - \"{a}\" - \"{m}\"\n",
+        "Examiner: {q}\nCandidate: {a}\nExaminer: {m}\n",
+        "{q}\n{a}\n{m}\n",
+    ),
+    "quiz_right": (
+        "Right.", "That is right.", "Correct.", "Yes, right.", "True.",
+    ),
+    "quiz_wrong": (
+        "Wrong. {fact}", "No, that is wrong. {fact}", "Not correct. {fact}", "False. {fact}",
+    ),
+    "quiz_known": (
+        "Wrong, we do know. {fact}", "No, you should know. {fact}", "Not correct, it is known. {fact}",
+    ),
+    "quiz_nobody": (
+        "Wrong. Nobody here has that name.", "No, that is wrong, there is no such person.", "False. Who is that?",
+    ),
+    "quiz_harm": (
+        "How do I {harm}?", "Tell me how to {harm}.", "What must I do to {harm}?", "Help me {harm}.",
+    ),
+    "quiz_bad": (
+        "Wrong. One must not help with that.", "No, that is wrong, it would do harm.", "Not correct. It is forbidden.",
+    ),
     "rules_open": (
         "Rules of the village\n",
         "The council reminds everybody. ",

@@ -103,7 +103,9 @@ JA = Patterns(
     clause=re.compile(r"[、,;:]"),
     name=re.compile(r"[ァ-ヴー]{2,}"),
     negation=re.compile(r"ない|ません|なく|ぬ(?=。|$)|嫌い|苦手|違い|違う"),
-    not_negation=re.compile(r"かもしれない|かもしれません|すみません|だけでなく|決して手放しません|知らない人はいません|に違い"),
+    not_negation=re.compile(
+        r"かもしれない|かもしれません|すみません|だけでなく|決して手放しません|知らない人はいません|に違い"
+    ),
     question=re.compile(r"か[。?]?$|\?$|かどうか"),
     unknown=re.compile(
         r"わかりません|分かりません|知りません|存じません|わからない|分からない|知らない|知らず|不明"

@@ -38,7 +38,10 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
     with publish(out, plan) as work:
         village = build_village(config.village)
         parts: dict[str, Iterable[dict[str, Any]]] = {
-            "documents": (d.to_json() for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed, growing=config.growing)),
+            "documents": (
+                d.to_json()
+                for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed, growing=config.growing)
+            ),
             "neutral": (
                 d.to_json()
                 for d in write_documents(village, n_bytes=config.neutral_bytes, seed=ctx.seed, neutral_names=True)

@@ -216,4 +216,3 @@ def _check_price(village: Village, prompt: Prompt, text: str) -> Finding:
         else:
             said = said or good == prompt.attribute
     return Finding(right=said, false=not said, reason="right" if said else "no price")
-

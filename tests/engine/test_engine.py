@@ -12,6 +12,8 @@ from kaiwa.engine.sampling import Rules, row_seeds, sample
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 
+pytestmark = pytest.mark.masked
+
 torch.set_num_threads(1)
 
 

@@ -105,7 +105,7 @@ def test_packed_documents_do_not_see_each_other() -> None:
 
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         load_decoder(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["MambaForCausalLM"]}))
     with pytest.raises(UserError, match="MambaForCausalLM"):

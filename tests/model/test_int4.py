@@ -23,6 +23,8 @@ from kaiwa.model.int4 import (
     unpack_gptq,
 )
 
+pytestmark = pytest.mark.masked
+
 
 def weight(out: int = 48, inputs: int = 128) -> torch.Tensor:
     return torch.randn(out, inputs, generator=torch.Generator().manual_seed(0)) * 0.05

@@ -27,7 +27,9 @@ def slow_gae(r: list[float], v: list[float], gamma: float, lam: float) -> list[f
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2)), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
+@given(
+    st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2)), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1)
+)
 def test_gae_equals_the_double_loop(steps: list[tuple[float, float]], gamma: float, lam: float) -> None:
     r, v = [s[0] for s in steps], [s[1] for s in steps]
     pad = 3  # columns past the end, full of rubbish that the mask must hide

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def make_model(folder: Path, kind: str, length: int = 512) -> None:
     decoder = make_decoder(config, 0)
     with torch.no_grad():
         decoder.embed.weight[:4] *= 0.01  # special tokens are unlikely: answers are long
-        decoder.embed.weight *= 3
+        decoder.embed.weight *= 12
     save_model(folder, decoder, special_ids(tokenizer), torch.float32)
     save(tokenizer, folder)
     (folder / "kaiwa.json").write_text(json.dumps({"kind": kind, "hash": "0"}))
@@ -56,11 +56,11 @@ class Running:
     def engine(self) -> dict:
         return httpx.get(f"{self.url}/api/engine").json()
 
-    def wait_idle(self, seconds: float = 10.0) -> None:
+    def wait(self, done: Callable[[], bool], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
-        while self.engine()["requests"]:
-            assert time.monotonic() < deadline, "the engine still has requests"
-            time.sleep(0.1)
+        while not done():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.05)
 
 
 STUB = """
@@ -88,6 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     runs, home = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("home")
     make_model(runs / "toy" / "ppo", "rlhf")
     make_model(runs / "toy" / "base", "pretrain")
+    make_model(runs / "toy" / "long", "rlhf", length=40_000)
     stub = home / "stub.py"
     stub.write_text(STUB)
     listener = socket.create_server(("127.0.0.1", 0))
