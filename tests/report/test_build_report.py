@@ -52,7 +52,7 @@ def test_it_holds_what_it_should(run: Path) -> None:
     html = render_build(run)
     for text in (
         "ppo_ptx_int4",
-        "Who is Goraho?",
+        "ppo_ptx · step 30",
         "Time-lapse",
         "成長の記録",
         "領収書",

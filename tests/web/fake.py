@@ -39,7 +39,7 @@ class FakeEngine:
         self.working += 1
         try:
             if "load" in last:
-                for _ in range(10):
+                for _ in range(30):
                     yield Piece(waiting="loading")
                     await asyncio.sleep(0.05)
             if "fail" in last:
