@@ -72,7 +72,7 @@ def body(build: Build, language: str) -> Markup:
         parts.append(section("models", sections.model_table(build.models, words), words))
         parts.append(section("wins", sections.win_forests(build.details, words), words))
         parts.append(section("rates", sections.rate_tables(build.details, words), words))
-    parts.append(lapses(build, words))
+    parts.append(lapses(build, words, link))
     parts.append(prompts(build, words, link))
     parts.append(people(build, words, language))
     if build.details.get("reward"):
@@ -97,14 +97,14 @@ def section(name: str, content: Child, words: Words) -> Markup:
     return tag("section", tag("h2", words(f"section.{name}")), tag("p", told) if told else None, content)
 
 
-def lapses(build: Build, words: Words) -> Markup | None:
+def lapses(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
     parts = []
     for probe, row in build.probes.items():
         found = frames(build.samples, probe)
         if len(found) > 1:
             text = " / ".join(m["content"] for m in row["messages"] if m["role"] == "user")
-            parts.append(time_lapse(text, found, words, row.get("language", "en")))
-    return section("lapse", join(parts), words) if parts else None
+            parts.append(time_lapse(text, found, words, row.get("language", "en"), link))
+    return section("lapse", tag("div", *parts, class_="lapses"), words) if parts else None
 
 
 def prompts(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:

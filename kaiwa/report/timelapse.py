@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -27,12 +27,18 @@ def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> li
     return [found[round(i * (len(found) - 1) / (MOST_FRAMES - 1))] for i in range(MOST_FRAMES)]
 
 
-def time_lapse(prompt: str, found: Sequence[tuple[str, int, str]], words: Words, language: str) -> Markup:
+def time_lapse(
+    prompt: str,
+    found: Sequence[tuple[str, int, str]],
+    words: Words,
+    language: str,
+    link: Callable[[str], Markup],
+) -> Markup:
     items = [
         tag(
             "li",
             tag("span", words("lapse.at", stage=stage, step=f"{step:,}"), class_="small"),
-            tag("p", text or words("answers.silent"), class_="said", lang=language),
+            tag("p", link(text) or words("answers.silent"), class_="said", lang=language),
         )
         for stage, step, text in found
     ]
@@ -42,7 +48,7 @@ def time_lapse(prompt: str, found: Sequence[tuple[str, int, str]], words: Words,
             starts.append(f"{i}:{stage}")
     return tag(
         "figure",
-        tag("figcaption", prompt, lang=language),
+        tag("figcaption", link(prompt), lang=language),
         tag("ol", join(items), data_starts=" ".join(starts), data_label=words("lapse.slider")),
         class_="lapse",
     )

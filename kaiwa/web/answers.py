@@ -77,13 +77,15 @@ class Answers:
         """News from character `at` on until the answer is over."""
         writing = self.writing.get(message)
         waiting = ""
-        while writing is not None and not writing.over:
+        while writing is not None:
             changed = writing.changed
             if len(writing.text) > at:
                 new = writing.text[at:]
                 at += len(new)
                 yield News(new, at)
                 await asyncio.sleep(TELL_EVERY)
+            elif writing.over:
+                break
             elif writing.waiting != waiting:
                 waiting = writing.waiting
                 yield News(waiting=waiting)

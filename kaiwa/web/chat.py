@@ -97,8 +97,7 @@ class Chat:
 
     async def send(self, request: Request, sent: Sent) -> Response:
         """A person's message and the answer to come."""
-        if not sent.text.strip():
-            raise UserError("the message is empty")
+        self._check(sent)
         chat = sent.chat or self.store.create(sent.model)
         asked = self.store.append(chat, sent.parent, "user", sent.text)
         self._answer(chat, asked, sent)
@@ -106,8 +105,7 @@ class Chat:
 
     async def edit(self, request: Request, message: int, sent: Sent) -> Response:
         """A new version of a message; a person's is answered anew."""
-        if not sent.text.strip():
-            raise UserError("the message is empty")
+        self._check(sent)
         old = self.store.message(message)
         new = self.store.edit(message, sent.text)
         if old.role == "user":
@@ -118,6 +116,7 @@ class Chat:
         old = self.store.message(message)
         if old.parent_id is None or old.role != "assistant":
             raise UserError(f"message {message} is no answer; only an answer can be given again")
+        self._check(sent, text=False)
         self._answer(old.conversation_id, old.parent_id, sent)
         return self._changed(request, old.conversation_id, old.parent_id)
 
@@ -144,11 +143,16 @@ class Chat:
         self.store.undo(chat)
         return JSONResponse({}, headers=HEADERS)
 
-    def _answer(self, chat: int, parent: int, sent: Sent) -> None:
-        """Begins an answer under `parent`; its sampling record holds all that is needed to get it again."""
+    def _check(self, sent: Sent, text: bool = True) -> None:
+        """Before anything is stored."""
+        if text and not sent.text.strip():
+            raise UserError("the message is empty")
         names = [card.name for card in self.view.services.catalog.models()]
         if sent.model not in names:
             raise UserError(f"there is no model {sent.model!r} here; choose one of {', '.join(names) or 'none yet'}")
+
+    def _answer(self, chat: int, parent: int, sent: Sent) -> None:
+        """Begins an answer under `parent`; its sampling record holds all that is needed to get it again."""
         chosen = sent.settings
         self.store.choose(chat, sent.model, chosen.model_dump())
         seed = chosen.seed if chosen.seed is not None else secrets.randbelow(MOST_SEED)

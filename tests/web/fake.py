@@ -39,13 +39,13 @@ class FakeEngine:
         self.working += 1
         try:
             if "load" in last:
-                for _ in range(10):
+                for _ in range(30):
                     yield Piece(waiting="loading")
                     await asyncio.sleep(0.05)
             if "fail" in last:
                 yield Piece(text="half ")
                 raise UserError("the context holds 2,048 tokens, the chat has 2,100; begin a new chat")
-            text = LONG if "long" in last else f"{len(self.asked)}. {ANSWER}"
+            text = LONG if "long" in last else f"Answer {len(self.asked)}: {ANSWER}"
             for at in range(0, len(text), 3):
                 yield Piece(text=text[at : at + 3], n_tokens=1)
                 await asyncio.sleep(self.delay * (10 if "long" in last else 1))

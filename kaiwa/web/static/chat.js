@@ -1,7 +1,7 @@
 // Chat: send, stop, again, edit, versions, settings. The server keeps the chat; this page only shows it.
 
 import { $, copy, notice, post, say, typing } from "./frame.js";
-import { composing, drafts, grow } from "./composer.js";
+import { composing, drafts, grow, lastModel } from "./composer.js";
 import { atEnd, follow } from "./stream.js";
 import "./lines.js";
 
@@ -184,7 +184,7 @@ function introduce() {
   }));
   refresh();
 }
-model.addEventListener("change", introduce);
+model.addEventListener("change", () => { lastModel.keep(model.value); introduce(); });
 
 function panel(open) {
   $("settings").hidden = !open;
@@ -214,6 +214,7 @@ document.addEventListener("keydown", (event) => {
 addEventListener("popstate", () => location.reload());
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
+if (chatId() === null && !location.search && lastModel.read() in cards) model.value = lastModel.read();
 text.value = drafts(chatId()).read();
 grow(text);
 introduce();

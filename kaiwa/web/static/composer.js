@@ -12,10 +12,18 @@ export function grow(area) {
   area.style.height = `${area.scrollHeight}px`;
 }
 
-// The draft of one chat (null: a new one). A full or forbidden storage only costs the draft.
+// A full or forbidden storage only costs what would have been remembered.
+const guard = (act) => { try { return act() ?? ""; } catch { return ""; } };
+
+// The model that this tab's new chats begin with.
+export const lastModel = {
+  read: () => guard(() => sessionStorage.getItem("kaiwa model")),
+  keep: (name) => guard(() => sessionStorage.setItem("kaiwa model", name)),
+};
+
+// The draft of one chat (null: a new one).
 export function drafts(chat) {
   const name = `kaiwa draft ${chat ?? "new"}`;
-  const guard = (act) => { try { return act() ?? ""; } catch { return ""; } };
   return {
     read: () => guard(() => localStorage.getItem(name)),
     keep: (text) => guard(() => (text ? localStorage.setItem(name, text) : localStorage.removeItem(name))),
