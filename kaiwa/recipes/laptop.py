@@ -43,7 +43,7 @@ def laptop() -> Recipe:
             model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1300, in_order=("village",)
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
-        compare=CollectConfig(k_min=4, k_max=7, temperature=0.7),
+        compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, generic=1),
         reward=RewardConfig(lr=7e-4, language_model_weight=0.1, held_out_labellers=("labeller-4", "labeller-5")),
         rlhf=RLHFConfig(updates=80, temperature=0.7, ptx_coefficient=1.0),
     )

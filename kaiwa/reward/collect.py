@@ -5,6 +5,7 @@ The labeller is any function; simulated ones and people write the same records (
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
-from kaiwa.text.records import Comparison, conversation, read_jsonl, write_jsonl
+from kaiwa.text.records import Comparison, Completion, conversation, read_jsonl, write_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -42,15 +43,19 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             ctx.check_stop()
             part = range(at, min(at + block, len(asked)))
             answers = engine.generate(
-                [ids[i] for i in part for _ in range(ks[i])],
+                [ids[i] for i in part for _ in range(ks[i] - config.generic)],
                 max_tokens=config.max_tokens,
                 temperature=config.temperature,
                 seed=seed_for(ctx.seed, "collect", at),
                 stop_ids=(tokenizer.eos_id,),
             )
+            common = most_frequent(answers)
             cursor = 0
             for i in part:
-                mine, cursor = answers[cursor : cursor + ks[i]], cursor + ks[i]
+                n = ks[i] - config.generic
+                mine, cursor = answers[cursor : cursor + n], cursor + n
+                mine = [*mine, *rng.sample(common, min(config.generic, len(common)))]
+                rng.shuffle(mine)
                 ended = [answer.finish_reason == "stop" for answer in mine]
                 records.append(label(asked[i], [answer.text for answer in mine], ended, i).to_json())
             ctx.show(Progress(out.name, part.stop, len(asked), f"{sum(ks[: part.stop])} completions"))
@@ -58,12 +63,23 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
         distinct = [len(set(record["completions"])) / len(record["completions"]) for record in records]
         work.metrics.update(
             prompts=len(records),
-            completions=sum(ks),
+            completions=sum(len(record["completions"]) for record in records),
             pairs=sum(_n_pairs(record["ranks"]) for record in records),
-            ended=sum(sum(r["meta"]["ended"]) for r in records) / sum(ks),
+            ended=sum(sum(r["meta"]["ended"]) for r in records) / sum(len(r["completions"]) for r in records),
             distinct=sum(distinct) / len(distinct),
         )
     return finished(out, plan)[0]  # type: ignore[return-value]
+
+
+def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:
+    """The n answers that the policy gives most often, whatever it is asked.
+
+    Added to other prompts' completions they show the reward model where a reply that fits everywhere ("I don't know")
+    is wrong; without them it learns from the few prompts it is right for that it is always good.
+    """
+    ended = [a for a in answers if a.finish_reason == "stop"]
+    by_text = {a.text: a for a in ended}
+    return [by_text[text] for text, _ in Counter(a.text for a in ended).most_common(n)]
 
 
 def _n_pairs(ranks: Sequence[int]) -> int:
