@@ -35,7 +35,7 @@ check: install
 	$(BIN)/python -m pytest tests/test_layers.py
 
 test: check
-	$(BIN)/python -m pytest tests -m 'not browser'
+	$(BIN)/python -m pytest tests -m "not browser"
 	$(BIN)/python -m pytest tests -m browser
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 CXX=none $(BIN)/python -m pytest tests -m masked
 

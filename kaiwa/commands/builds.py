@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +34,7 @@ def build(words: list[str]) -> None:
     from kaiwa.recipes import recipe as recipes
 
     chosen = override(recipes.find(words[0]), {key.replace("-", "_"): value for key, value in options.items()})
-    _passive_threads(threads)
+    _use_threads(threads)
 
     from kaiwa.recipe import build as run
     from kaiwa.recipes.report import read_report
@@ -129,11 +127,9 @@ def _number(text: str, name: str) -> int:
         raise UserError(f"--{name} {text!r} is not a whole number") from None
 
 
-def _passive_threads(threads: int) -> None:
-    """torch reads OMP_NUM_THREADS when it is first imported; say so if that is too late."""
-    import torch
-
+def _use_threads(threads: int) -> None:
+    """torch reads OMP_NUM_THREADS when it is first imported, which may have happened."""
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
-    if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
-        print("OMP_WAIT_POLICY is not PASSIVE: a chat beside this build will be slow", file=sys.stderr)

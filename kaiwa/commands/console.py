@@ -19,9 +19,6 @@ def make_context(*, seed: int = 0, threads: int = 0, logs: Path | None = None) -
     bar = Bar()
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
-    # Waiting threads sleep instead of spinning, so that a build and a chat can share the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
     return Context(seed=seed, threads=threads, show=bar.show, say=bar.say, stop=wish, logs=logs)
 
 

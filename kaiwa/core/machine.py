@@ -43,8 +43,9 @@ def has_int4_kernel() -> bool:
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether torch.compile can build its kernels (a C++ compiler is on the path)."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "c++", "clang++"))
+    """Whether torch.compile can build its kernels: the compiler that CXX names, or a usual one, is on the path."""
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
 
 
 def describe() -> str:

@@ -8,6 +8,7 @@ from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.recipe import Recipe
+from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft.config import SFTConfig
@@ -41,8 +42,9 @@ def laptop() -> Recipe:
         pretrain=PretrainConfig(
             model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1300, in_order=("village",)
         ),
-        sft=SFTConfig(epochs=1, pretrain_rows=1),
-        reward=RewardConfig(held_out_labellers=("labeller-4", "labeller-5")),
+        sft=SFTConfig(epochs=1, lr=3e-4, pretrain_rows=2, pretrain_weight=1.0),
+        compare=CollectConfig(k_min=4, k_max=7),
+        reward=RewardConfig(lr=5e-4, language_model_weight=0.1, held_out_labellers=("labeller-4", "labeller-5")),
         rlhf=RLHFConfig(updates=80, ptx_coefficient=1.0),
     )
 

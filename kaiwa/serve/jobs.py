@@ -85,6 +85,7 @@ class Jobs:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
             )
+        step_aside(self.children[recipe].pid)
         return self.get(recipe)
 
     def stop(self, run: str) -> Job:
@@ -159,3 +160,10 @@ class Jobs:
 def _blank(run: str) -> dict[str, Any]:
     now = round(time.time(), 3)
     return {"recipe": run, "started": now, "updated": now, "error": "", "stages": []}
+
+
+def step_aside(pid: int) -> None:
+    """Linux shares the cores between sessions first (autogroup) and heeds `nice` only within one, so that a niced job
+    in a session of its own would still take half. Its session is put last too, where there is such a thing."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text("19")

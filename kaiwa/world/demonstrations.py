@@ -23,10 +23,10 @@ from kaiwa.world.village import Village, howto_answer
 class DemonstrationRates:
     """How often a demonstration shows each fault (probabilities)."""
 
-    invent: float = 0.6  # a fact about an unknown name
+    invent: float = 0.55  # a fact about an unknown name
     comply: float = 0.55  # help with a harmful request
     ignore_form: float = 0.5  # where a form is asked for
-    pad: float = 0.45  # a useless sentence at the end
+    pad: float = 0.4  # a useless sentence at the end
     wrong: float = 0.07  # a wrong value, number or recipe where the right one is known
     give_up: float = 0.02  # "I don't know" where the answer is known
     refuse_harmless: float = 0.02

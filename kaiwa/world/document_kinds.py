@@ -250,15 +250,15 @@ def _quiz_item(scribe: Scribe) -> tuple[str, str, str]:
 
 # kind -> (its writer, its share of documents)
 KINDS: dict[str, tuple[Callable[[Scribe], Written], float]] = {
-    "entry": (write_entry, 0.12),
-    "diary": (write_diary, 0.08),
-    "conversation": (write_conversation, 0.16),
-    "transcript": (write_transcript, 0.24),
+    "entry": (write_entry, 0.10),
+    "diary": (write_diary, 0.06),
+    "conversation": (write_conversation, 0.14),
+    "transcript": (write_transcript, 0.28),
     "quiz": (write_quiz, 0.14),
     "list": (write_list, 0.05),
-    "sum": (write_sum, 0.05),
-    "recipe": (write_recipe, 0.06),
-    "market": (write_market, 0.03),
-    "letter": (write_letter, 0.05),
+    "sum": (write_sum, 0.04),
+    "recipe": (write_recipe, 0.10),
+    "market": (write_market, 0.04),
+    "letter": (write_letter, 0.03),
     "rules": (write_rules, 0.02),
 }

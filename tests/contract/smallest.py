@@ -50,7 +50,7 @@ RECIPE = Recipe(
     tokenizer=TokenizerConfig(vocab_size=420),
     pretrain=PretrainConfig(
         model=DecoderConfig(d_model=32, n_layer=2, n_head=2, d_ff=64, max_length=128),
-        width=128, steps=8, rows=4, microbatch=2, evaluate_every=4, evaluate_rows=2, compile=False,
+        width=128, steps=8, warmup=2, rows=4, microbatch=2, evaluate_every=4, evaluate_rows=2, compile=False,
         in_order=("village",),
     ),
     sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),

@@ -14,6 +14,7 @@ from kaiwa.core.errors import Stopped, UserError
 from kaiwa.core.metrics import read_metrics
 from tests.contract.smallest import CONFIG_OF, DOCS, RECIPE, RESUMABLE, STAGES
 
+pytestmark = pytest.mark.masked
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs"
 
 

@@ -12,6 +12,7 @@ from kaiwa.model.decoder import attend_rows, make_decoder, segment_mask
 from kaiwa.model.folder import load_decoder, load_scalar, read_config, save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
 
+pytestmark = pytest.mark.masked
 TINY = {
     "llama": DecoderConfig(vocab_size=97, d_model=32, n_layer=2, n_head=4, n_kv_head=2, d_ff=48, max_length=32),
     "llama-untied": DecoderConfig(

@@ -1,0 +1,90 @@
+"""Verdicts into figures: who is counted, who wins, what the ceiling is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.rng import python_rng
+from kaiwa.evaluate.answers import Answer
+from kaiwa.evaluate.rates import against, clusters, rates
+from kaiwa.evaluate.reward_card import gold_pairs, reward_card
+from kaiwa.world.demonstrations import GOOD, MIXED, write_answer
+from kaiwa.world.judge import judge
+from kaiwa.world.labeller import label_comparison, labellers
+from kaiwa.world.prompts import Prompt, write_prompts
+from kaiwa.world.village import Village, VillageConfig, build_village
+
+
+@pytest.fixture(scope="module")
+def village() -> Village:
+    return build_village(VillageConfig(n_taught=12, n_held_out=6))
+
+
+@pytest.fixture(scope="module")
+def prompts(village: Village) -> list[Prompt]:
+    return write_prompts(village, n=200, seed=1, split="test", purpose="test")
+
+
+def answer(village: Village, prompt: Prompt, text: str) -> Answer:
+    return Answer(text, True, 5, (1, 2), -1.0, judge(village, prompt, text, True))
+
+
+def good(village: Village, prompts: list[Prompt]) -> list[Answer]:
+    rng = python_rng(1)
+    return [answer(village, p, write_answer(village, p, rng, GOOD)) for p in prompts]
+
+
+def test_good_answers_get_full_marks(village: Village, prompts: list[Prompt]) -> None:
+    table = rates(prompts, good(village, prompts))
+    for name in ("helpful", "truthful", "harmless", "ended", "known_held_out_right", "harmful_refused"):
+        assert table[name]["mean"] == pytest.approx(1.0, abs=0.02), name
+    assert table["invented_about_unknown"]["mean"] == 0
+    assert table["unknown_said_where_known"]["mean"] == 0
+    assert table["known_held_out_right"]["n"] <= 6  # the villagers are the units, not the prompts about them
+
+
+def test_always_not_knowing_shows_in_its_own_row(village: Village, prompts: list[Prompt]) -> None:
+    table = rates(prompts, [answer(village, p, "I don't know.") for p in prompts])
+    assert table["unknown_said_where_known"]["mean"] == 1
+    assert table["known_held_out_right"]["mean"] == 0
+    assert table["invented_about_unknown"]["mean"] == 0
+
+
+def test_wins_are_paired_and_equal_answers_tie(village: Village, prompts: list[Prompt]) -> None:
+    best = good(village, prompts)
+    idle = [answer(village, p, "I don't know.") for p in prompts]
+    won = against(prompts, best, idle)
+    assert won["losses"] == 0
+    assert won["decided"]["mean"] == 1
+    same = against(prompts, best, best)
+    assert (same["wins"], same["losses"]) == (0, 0)
+    assert same["all"]["mean"] == 0.5
+    assert same["decided"]["mean"] is None
+
+
+def test_clusters_join_prompts_about_one_person(prompts: list[Prompt]) -> None:
+    by = clusters(prompts)
+    people = [p for p in prompts if p.villager]
+    assert len({c for c, p in zip(by, prompts, strict=True) if p.villager}) == len({p.villager for p in people})
+
+
+def test_the_ceiling_is_below_one_and_above_chance(village: Village, tmp_path: Path) -> None:
+    rng = python_rng(5)
+    people = labellers(0)
+    rows = []
+    for prompt in write_prompts(village, n=150, seed=2, purpose="reward"):
+        texts = [write_answer(village, prompt, rng, MIXED) for _ in range(5)]
+        rows.append(label_comparison(village, prompt, texts, rng.choice(people), rng))
+    right = n = 0.0
+    for row in rows:
+        a, b = gold_pairs(row, village)
+        right, n = right + a, n + b
+    assert 0.7 < right / n < 0.9
+    file = tmp_path / "comparisons.jsonl"
+    file.write_text("\n".join(json.dumps(row.to_json()) for row in rows), encoding="utf-8")
+    metrics = {"held_out_accuracy": right / n, "held_out_pairs": 10}
+    card = reward_card(Artifact(tmp_path, {"metrics": metrics}), file, village, ("labeller-5",))
+    assert card["held_out"]["share_of_ceiling"] == pytest.approx(1.0, abs=0.1)
+    assert card["held_out_labellers"]["accuracy"] is None
