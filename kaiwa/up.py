@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
@@ -49,7 +49,7 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
     if build is not None and build not in services.jobs.recipes:
         services.jobs.recipes = (*services.jobs.recipes, build)  # a Python file with a recipe() function
     app = make_app(services)
-    _mount_pages(app, services)
+    close_pages = _mount_pages(app, services)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     server = _server_class()(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
@@ -70,6 +70,9 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
         pass
     finally:
         _stop_builds(services)
+        if server.started:
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(close_pages(), server.loop).result(5)
         server.should_exit = True
         with contextlib.suppress(KeyboardInterrupt):
             thread.join(20)
@@ -114,15 +117,20 @@ def _listen(port: int) -> tuple[socket.socket, int]:
     raise UserError(f"ports {port} to {port + PORTS - 1} are in use; give another with --port")
 
 
-def _mount_pages(app: Any, services: Services) -> None:
-    """The web room's pages, if it is installed."""
+def _mount_pages(app: Any, services: Services) -> Callable[[], Coroutine[Any, Any, None]]:
+    """The web room's pages, if it is installed; returns what ends their open streams."""
     from kaiwa.serve.app import has_pages
 
     if has_pages():
         from kaiwa.commands.pages import page_services
         from kaiwa.web.pages import mount
 
-        mount(app, page_services(services))
+        return mount(app, page_services(services))
+
+    async def nothing() -> None:
+        pass
+
+    return nothing
 
 
 def _server_class() -> type[Any]:

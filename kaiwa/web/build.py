@@ -19,7 +19,7 @@ from kaiwa.report import build_report, sections
 from kaiwa.report.html import tag
 from kaiwa.report.read import read_build, read_json
 from kaiwa.report.words import Words
-from kaiwa.web.events import EVENT_STREAM, event
+from kaiwa.web.events import EVENT_STREAM, Ending, event
 from kaiwa.web.runs import Run, all_runs, log_mark, log_of, manifest, newest_samples, one_run
 from kaiwa.web.view import HEADERS, View
 from kaiwa.web.words import words_of
@@ -36,8 +36,8 @@ class Start(BaseModel):
 class Build:
     """The routes' functions."""
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, view: View, ending: Ending) -> None:
+        self.view, self.ending = view, ending
         self.runs = view.services.runs
 
     def page(self, request: Request, run: str = "", stage: str = "") -> HTMLResponse:
@@ -93,7 +93,8 @@ class Build:
                 quiet = 0
                 yield ": still here\n\n"
             looks += 1
-            await asyncio.sleep(LOOK_EVERY)
+            if await self.ending.within(LOOK_EVERY):
+                return
 
     def _moving(self, request: Request, run: Run, stage: str, words: Words) -> dict[str, str]:
         samples = self.view.fragment(request, "samples.html", samples=newest_samples(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -18,7 +19,25 @@ def event(value: Mapping[str, Any], *, name: str = "", id: str = "") -> str:
     return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-async def changes(look: Callable[[], Mapping[str, Any]], every: float = LOOK_EVERY) -> AsyncIterator[str]:
+class Ending:
+    """Whether the server goes down. Streams end by themselves then, so that it need not wait for open pages."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def begin(self) -> None:
+        self._event.set()
+
+    async def within(self, seconds: float) -> bool:
+        """Sleeps, at most until the end begins; True if it has."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+        return self._event.is_set()
+
+
+async def changes(
+    look: Callable[[], Mapping[str, Any]], ending: Ending, every: float = LOOK_EVERY
+) -> AsyncIterator[str]:
     """What `look` sees, whenever it is another than before."""
     last: Mapping[str, Any] | None = None
     quiet = 0
@@ -30,4 +49,5 @@ async def changes(look: Callable[[], Mapping[str, Any]], every: float = LOOK_EVE
         elif (quiet := quiet + 1) >= PING_EVERY:
             quiet = 0
             yield ": still here\n\n"
-        await asyncio.sleep(every)
+        if await ending.within(every):
+            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from importlib import resources
 from typing import Any
 
@@ -15,13 +15,16 @@ from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import FILE, Store
 from kaiwa.web import build, chat, models
 from kaiwa.web.answers import Answers
-from kaiwa.web.events import EVENT_STREAM, changes
+from kaiwa.web.events import EVENT_STREAM, Ending, changes
 from kaiwa.web.services import Services
 from kaiwa.web.view import HEADERS, View
 
 
-def mount(app: FastAPI, services: Services) -> None:
-    """Adds every page to `app`. When the server goes down, answers in the making keep what they have."""
+def mount(app: FastAPI, services: Services) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Adds every page to `app`. What comes back ends what is open: answers in the making keep what they have, streams
+    to pages end. The server awaits it before it goes down; if it forgets to, that happens when it is down.
+    """
+    ending = Ending()
     store = Store(services.home / FILE)
     answers = Answers(store, services.engine)
     view = View(services)
@@ -31,16 +34,21 @@ def mount(app: FastAPI, services: Services) -> None:
         return {"state": status.state, "speed": round(status.tokens_per_second), "why": status.why}
 
     def engine() -> StreamingResponse:
-        return StreamingResponse(changes(dot), media_type=EVENT_STREAM, headers=HEADERS)
+        return StreamingResponse(changes(dot, ending), media_type=EVENT_STREAM, headers=HEADERS)
 
     app.include_router(chat.routes(chat.Chat(view, store, answers)))
-    app.include_router(build.routes(build.Build(view)))
+    app.include_router(build.routes(build.Build(view, ending)))
     app.include_router(models.routes(view))
     app.add_api_route("/events", engine, methods=["GET"], response_model=None, include_in_schema=False)
     for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
         folder = resources.files(package).joinpath("static")
         app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
     app.exception_handlers.setdefault(UserError, bad_request)
+
+    async def close() -> None:
+        ending.begin()
+        await answers.close()
+
     inner = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -49,10 +57,11 @@ def mount(app: FastAPI, services: Services) -> None:
             try:
                 yield state
             finally:
-                await answers.close()
+                await close()
                 store.close()
 
     app.router.lifespan_context = lifespan
+    return close
 
 
 async def bad_request(_request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.web.pages import mount
 from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
 
-LONG = "これは長い答えです。空が青いのは、光が空気で散らされるからです。🙂 And so it goes on.\n\n" * 40
+LONG = "これは長い答えです。空が青いのは、光が空気で散らされるからです。🙂 And so it goes on.\n\n" * 400
 ANSWER = (
     "空が青いのは、**光が散る**からです。\n\n```python\ndef blue(sky: str) -> bool:\n    return sky == '青'\n```\n\n"
     "- short waves scatter more\n- long waves pass\n\n| light | nm |\n|---|---|\n| blue | 450 |\n| red | 700 |\n\n"
@@ -128,7 +128,7 @@ def fakes(home: Path, runs: Path | None = None) -> Fakes:
 
 def app(services: Services) -> FastAPI:
     made = FastAPI()
-    mount(made, services)
+    made.state.close = mount(made, services)
     return made
 
 
@@ -139,12 +139,19 @@ def serving(application: FastAPI, port: int = 0) -> Iterator[str]:
         probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     while not server.started:
         time.sleep(0.02)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
+        asyncio.run_coroutine_threadsafe(application.state.close(), loops[0]).result(30)
         server.should_exit = True
         thread.join()

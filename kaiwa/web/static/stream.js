@@ -12,16 +12,32 @@ export function atEnd(box) {
 export function follow(article, box, over) {
   const said = article.querySelector(".said");
   const waiting = article.querySelector(".waiting");
-  const text = said.firstChild ?? said.appendChild(document.createTextNode(""));
+  let text; // the node of the line being written
   let have = Number(said.dataset.live); // code points, as the server counts
   let source;
+
+  // A block a line: what comes in makes the browser lay out its own line again, never the whole answer.
+  function write(piece) {
+    piece.split("\n").forEach((part, i) => {
+      if (i || !text) {
+        text = document.createTextNode("");
+        const line = document.createElement("div");
+        line.append(text);
+        said.append(line);
+      }
+      text.appendData(part);
+    });
+  }
+  const before = said.textContent;
+  said.textContent = "";
+  if (before) write(before);
 
   function open() {
     source = new EventSource(`/chat/messages/${article.dataset.id}/live?at=${have}`);
     source.addEventListener("text", (event) => {
       const stay = atEnd(box);
       have = Number(event.lastEventId);
-      text.appendData(JSON.parse(event.data).text);
+      write(JSON.parse(event.data).text);
       waiting.classList.remove("lost");
       if (stay) box.scrollTop = box.scrollHeight;
     });
