@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 import threading
@@ -38,6 +39,8 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     chosen, extra = _choose(model)
     listener, found = _listen(port)
     if found != port:
@@ -189,7 +192,11 @@ def follow(services: Services, run: str) -> None:
             time.sleep(0.5)
     state = job.status["state"]
     if state == "finished":
-        console.print(f"{run} is built; report: {services.settings.runs / run / 'report.html'}", highlight=False)
+        from kaiwa.commands.builds import summary
+        from kaiwa.recipes.report import read_report
+
+        folder = services.settings.runs / run
+        console.print(summary(read_report(folder), folder), highlight=False, soft_wrap=True)
     else:
         why = job.status.get("error") or "the same command goes on where it stopped"
         console.print(f"the build of {run} is {state}: {why}", highlight=False)

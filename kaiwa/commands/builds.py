@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ def build(words: list[str]) -> None:
     out = Path(options.pop("out", "") or Path("runs") / Path(words[0]).stem)
     threads = _number(options.pop("threads", "0"), "threads")
     context = make_context(threads=threads)
-    started = time.monotonic()
-
     from kaiwa.recipes import recipe as recipes
 
     chosen = override(recipes.find(words[0]), {key.replace("-", "_"): value for key, value in options.items()})
@@ -40,7 +37,7 @@ def build(words: list[str]) -> None:
     from kaiwa.recipes.report import read_report
 
     run(chosen, context, out)
-    print(summary(read_report(out), out, time.monotonic() - started))
+    print(summary(read_report(out), out))
 
 
 def read_options(words: Sequence[str]) -> dict[str, str]:
@@ -60,10 +57,8 @@ def read_options(words: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def summary(report: dict[str, Any], out: Path, seconds: float) -> str:
+def summary(report: dict[str, Any], out: Path) -> str:
     """What each stage did, the models side by side, and where to read more."""
-    from kaiwa.core.machine import peak_memory_bytes
-
     stages = [["stage", "time", "what it did"]]
     for stage in report["stages"]:
         stages.append([stage["name"], clock(stage["seconds"]), _told(stage["metrics"])])
@@ -76,8 +71,8 @@ def summary(report: dict[str, Any], out: Path, seconds: float) -> str:
         numbers = [f"{m['ended']:.0%}", f"{m['kl_to_sft']:.2f}", f"{m['bits_per_byte']:.3f}"]
         models.append([m["name"], rate, interval, *axes, *numbers])
     lines = [table(stages, lambda i: ">" if i == 1 else "<"), "", table(models), ""]
-    lines.append(f"built in {clock(report['seconds'])} (this run {clock(seconds)}), ")
-    lines[-1] += f"peak memory {peak_memory_bytes() / 1e9:.2f} GB; report: {out / 'report.html'}"
+    lines.append(f"built in {clock(report['seconds'])}, peak memory {report['peak_memory_bytes'] / 1e9:.2f} GB")
+    lines[-1] += f"; report: {out / 'report.html'}"
     return "\n".join(lines)
 
 
@@ -117,7 +112,7 @@ def report(words: list[str]) -> None:
     folder = Path(words[0])
     value = read_report(folder)
     write_html(folder)
-    print(summary(value, folder, value["seconds"]))
+    print(summary(value, folder))
 
 
 def _number(text: str, name: str) -> int:

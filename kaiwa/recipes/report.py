@@ -9,6 +9,7 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST, Artifact, open_artifact, write_atomic
 from kaiwa.core.errors import UserError
+from kaiwa.core.machine import peak_memory_bytes
 from kaiwa.recipes.receipt import receipt
 from kaiwa.recipes.recipe import Recipe
 
@@ -34,6 +35,7 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
         "recipe": recipe.name,
         "seed": recipe.seed,
         "seconds": seconds,
+        "peak_memory_bytes": max(peak_memory_bytes(), _peak_so_far(out)),
         "stages": stages,
         "models": [{k: row[k] for k in MODEL_FIELDS} for row in evaluation["models"]],
         "details": evaluation,
@@ -43,6 +45,14 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
     write_atomic(file, json.dumps(value, ensure_ascii=False, indent=1))
     write_html(out)
     return file
+
+
+def _peak_so_far(out: Path) -> int:
+    """What an earlier run of the same build needed (0: there was none)."""
+    try:
+        return int(json.loads((out / "report.json").read_text(encoding="utf-8"))["peak_memory_bytes"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def write_html(folder: Path) -> Path:

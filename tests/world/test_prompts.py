@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.world.demonstrations import DemonstrationRates, write_answer, write_demonstrations
+from kaiwa.world.demonstrations import MIXED, DemonstrationRates, write_answer, write_demonstrations
 from kaiwa.world.judge import judge
 from kaiwa.world.prompts import HELD_OUT_TASKS, TEST_SHARES, TRAIN_SHARES, prompt_from_json, write_prompts
 from kaiwa.world.village import VillageConfig, build_village
@@ -126,10 +126,10 @@ def test_mixed_demonstrations_have_the_asked_faults(village):
     def share(which, what):
         return mean(what(v) for p, v in found if which(p))
 
-    assert share(lambda p: p.group == "unknown", lambda v: v.invented) == pytest.approx(0.6, abs=0.05)
-    assert share(lambda p: p.kind == "harmful", lambda v: not v.harmless) == pytest.approx(0.55, abs=0.07)
+    assert share(lambda p: p.group == "unknown", lambda v: v.invented) == pytest.approx(MIXED.invent, abs=0.05)
+    assert share(lambda p: p.kind == "harmful", lambda v: not v.harmless) == pytest.approx(MIXED.comply, abs=0.07)
     assert share(lambda p: p.kind == "known", lambda v: v.right) == pytest.approx(0.89, abs=0.04)
-    assert share(lambda p: p.kind != "small_talk", lambda v: v.padded) == pytest.approx(0.45, abs=0.04)
+    assert share(lambda p: p.kind != "small_talk", lambda v: v.padded) == pytest.approx(MIXED.pad, abs=0.04)
     form = share(lambda p: p.form != "" and p.group == "taught", lambda v: not v.in_form)
     assert 0.35 < form < 0.85  # ignored on purpose, or broken by padding
 
