@@ -65,7 +65,9 @@ def run(
         for name in rows:
             work.metrics[f"perplexity_before_{name}"] = before[name]
             work.metrics[f"perplexity_after_{name}"] = after[name]
-        ctx.metrics(out.name).log(0, **work.metrics)
+        metrics = ctx.metrics(out.name)
+        metrics.cut(0)
+        metrics.log(0, **work.metrics)
     return finished(out, plan)[0]  # type: ignore[return-value]
 
 
