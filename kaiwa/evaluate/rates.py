@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kaiwa.evaluate.answers import Answer
-from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
 from kaiwa.stats.paired import mean_difference, win_rate
 from kaiwa.world.prompts import Prompt
 
@@ -22,7 +22,7 @@ def clusters(prompts: Sequence[Prompt]) -> list[str]:
 def rate(pairs: Sequence[Pair], keep: Callable[[Prompt], bool], hit: Callable[[Prompt, Answer], bool]) -> Interval:
     """The share of answers that hit, among prompts to keep."""
     chosen = [(p, a) for p, a in pairs if keep(p)]
-    return bootstrap([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
+    return bootstrap_share([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
 
 
 def rates(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, Any]:

@@ -134,6 +134,16 @@ def bootstrap(
     return Interval(mean, mean + float(low), mean + float(high), k)
 
 
+def bootstrap_share(
+    values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """`bootstrap` of values in [0, 1], such as a share or a win rate: its limits stay in [0, 1] too."""
+    found = bootstrap(values, clusters, level, seed=seed)
+    if found.n == 0:
+        return found
+    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), found.n)
+
+
 def _by_cluster(
     x: NDArray[np.float64], clusters: Sequence[object] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

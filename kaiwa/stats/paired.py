@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaiwa.core.errors import UserError
-from kaiwa.stats.intervals import Interval, bootstrap, wilson
+from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share, wilson
 
 EXACT_UP_TO = 16  # pairs; 2^16 sign patterns are enumerated, more are sampled
 
@@ -45,9 +45,9 @@ def win_rate(
     if clusters is None:
         all_, decided = wilson(wins + ties / 2, len(sign), level), wilson(wins, wins + losses, level)
     else:
-        all_ = bootstrap((sign + 1) / 2, clusters, level, seed=seed)
+        all_ = bootstrap_share((sign + 1) / 2, clusters, level, seed=seed)
         keep = np.flatnonzero(sign).tolist()
-        decided = bootstrap((sign[keep] + 1) / 2, [clusters[i] for i in keep], level, seed=seed)
+        decided = bootstrap_share((sign[keep] + 1) / 2, [clusters[i] for i in keep], level, seed=seed)
     return WinRate(all_, decided, wins, ties, losses)
 
 

@@ -5,7 +5,14 @@ import pytest
 from scipy import stats
 
 from kaiwa.core.errors import UserError
-from kaiwa.stats.intervals import bootstrap, difference_independent, difference_paired, normal_quantile, wilson
+from kaiwa.stats.intervals import (
+    bootstrap,
+    bootstrap_share,
+    difference_independent,
+    difference_paired,
+    normal_quantile,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("x", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (1, 1)])
@@ -92,3 +99,10 @@ def test_bootstrap_covers() -> None:
         interval = bootstrap(x, cluster.tolist(), resamples=600, seed=trial)
         inside += interval.low <= 1.0 <= interval.high
     assert 0.91 <= inside / 400 <= 0.98
+
+
+def test_a_share_stays_between_0_and_1() -> None:
+    values, clusters = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b", "c", "c"]
+    found = bootstrap_share(values, clusters)
+    assert bootstrap(values, clusters).high > 1 >= found.high
+    assert 0 <= found.low <= found.mean
