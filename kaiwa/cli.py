@@ -16,13 +16,13 @@ COMMANDS = {
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
     "corpus": "stage 1: clean, deduplicate, split",
-    "tokenizer": "stage 2: learn the tokens, encode the corpus",
-    "pretrain": "stage 3: a GPT from text",
-    "sft": "stage 4: fine-tune on demonstrations",
-    "reward": "stage 5: a reward model from rankings",
-    "rlhf": "stage 6: PPO-ptx against the reward model",
-    "quantize": "stage 7: four bits a weight",
-    "evaluate": "stage 8: held-out prompts, win rates with intervals",
+    "tokenizer": "stage 3: learn the tokens, encode the corpus",
+    "pretrain": "stage 4: a GPT from text",
+    "sft": "stage 5: fine-tune on demonstrations",
+    "reward": "stage 6: a reward model from rankings",
+    "rlhf": "stage 7: PPO-ptx against the reward model",
+    "quantize": "stage 8: four bits a weight",
+    "evaluate": "stage 9: held-out prompts, win rates with intervals",
 }
 
 
