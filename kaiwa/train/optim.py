@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
@@ -44,33 +42,13 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
-@functools.cache
-def bf16_is_faster() -> bool:
-    """Whether this CPU multiplies bf16 clearly faster than fp32, found by timing (0.1 s).
-
-    The instruction set does not tell: with AMX bf16 is 3 to 5 times faster, with AVX-512 BF16 alone it can be slower.
-    """
+def autocast(device: str) -> AbstractContextManager[object]:
+    """bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere; weights stay fp32."""
     from kaiwa.core import machine
 
-    if not machine.has_bf16_products():
-        return False
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 1024, dtype=dtype)
-        times = []
-        for _ in range(8):
-            start = time.perf_counter()
-            a @ b
-            times.append(time.perf_counter() - start)
-        best[dtype] = min(times)
-    return best[torch.bfloat16] * 1.3 < best[torch.float32]
-
-
-def autocast(device: str) -> AbstractContextManager[object]:
-    """bf16 products where they are faster, fp32 elsewhere; weights stay fp32."""
     if device.startswith("cuda"):
         return torch.autocast("cuda", torch.bfloat16)
-    if device == "cpu" and bf16_is_faster():
+    if device == "cpu" and machine.has_bf16_tiles():
         return torch.autocast("cpu", torch.bfloat16)
     return contextlib.nullcontext()
 
