@@ -35,9 +35,9 @@ def has_bf16_products() -> bool:
 
 @functools.cache
 def has_bf16_tiles() -> bool:
-    """Whether the CPU multiplies bf16 in tiles (AMX), 3 to 5 times faster than fp32; with AVX-512 BF16 alone it is slower.
+    """Whether the CPU multiplies bf16 in tiles (AMX): 3 to 5 times faster than fp32; AVX-512 BF16 alone is slower.
 
-    Asked of the instruction set and never timed: the answer changes a training run's bytes, and must not change with the load.
+    Asked of the instruction set, never timed: the answer changes a training run's bytes and must not change with load.
     """
     import torch
 

@@ -6,7 +6,6 @@ After training a bias is stored that gives demonstrations a mean score of 0 (app
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,11 @@ from torch.nn import functional as F
 
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
 from kaiwa.core.context import Context, Progress
-from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.core.rng import seed_for
 from kaiwa.model.decoder import attend_rows
 from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
-from kaiwa.reward.comparisons import Ranked, read_comparisons, split
+from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.reward.packing import PackedPrompts, PromptRow, pack_prompts
@@ -61,8 +60,8 @@ def run(
         model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
-        order = [i for epoch in range(config.epochs) for i in _permutation(len(training), ctx.seed, epoch)]
-        n_steps = math.ceil(len(order) / config.prompts)
+        steps = batches(training, config.prompts, config.epochs, ctx.seed)
+        n_steps = len(steps)
         metrics = ctx.metrics(out.name)
         step = 0
         if (saved := checkpoint.load(work.checkpoint)) is not None:
@@ -78,7 +77,7 @@ def run(
         while step < n_steps:
             saver.at_step()
             started = time.monotonic()
-            batch = [training[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+            batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
             with autocast(ctx.device):
                 scores, lm_loss = _forward(model, packed, config.language_model_weight)
@@ -110,10 +109,6 @@ def run(
     return finished(out, plan)[0]  # type: ignore[return-value]
 
 
-def _permutation(n: int, seed: int, epoch: int) -> list[int]:
-    return numpy_rng(seed, "reward-epoch", epoch).permutation(n).tolist()  # type: ignore[no-any-return]
-
-
 def _forward(model: ScalarModel, packed: PackedPrompts, lm_weight: float) -> tuple[Tensor, Tensor]:
     """Scores [M] at the completions' ends, and the next-token loss within the completions (0 when not asked for)."""
     hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
@@ -128,13 +123,16 @@ def _forward(model: ScalarModel, packed: PackedPrompts, lm_weight: float) -> tup
 
 @torch.no_grad()
 def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: str, batch: int = 32) -> Tensor:
-    """The scores of all completions of all rows, in order [M]."""
-    scores = []
+    """The scores of all completions of all rows, in order [M]; rows of like length are computed together."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    scores: dict[int, Tensor] = {}
     for at in range(0, len(rows), batch):
-        packed = pack_prompts(rows[at : at + batch], pad, device)
+        part = order[at : at + batch]
+        packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            scores.append(_forward(model, packed, 0.0)[0])
-    return torch.cat(scores) if scores else torch.zeros(0)
+            found = _forward(model, packed, 0.0)[0]
+        scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
+    return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 
 
 def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
