@@ -24,7 +24,7 @@ from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
-from kaiwa.reward.packing import PackedPrompts, PromptRow, pack_prompts
+from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts
 from kaiwa.text.records import demonstration, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -80,9 +80,13 @@ def run(
             batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
             with autocast(ctx.device):
-                scores, lm_loss = _forward(model, packed, config.language_model_weight)
+                scores, hidden = _forward(model, packed)
                 loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
-            (loss + config.language_model_weight * lm_loss).backward()
+                total = loss
+                if config.language_model_weight:
+                    lm_loss = _language_model_loss(model, packed, hidden, batch)
+                    total = loss + config.language_model_weight * lm_loss
+            total.backward()
             lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = packed.ids.numel() / (time.monotonic() - started)
@@ -109,16 +113,17 @@ def run(
     return finished(out, plan)[0]  # type: ignore[return-value]
 
 
-def _forward(model: ScalarModel, packed: PackedPrompts, lm_weight: float) -> tuple[Tensor, Tensor]:
-    """Scores [M] at the completions' ends, and the next-token loss within the completions (0 when not asked for)."""
+def _forward(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
+    """Scores [M] at the completions' ends, and the hidden states [B,T,d] they are read from."""
     hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
     last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
-    scores = model.score(last).squeeze(-1).float() + model.bias
-    if not lm_weight:
-        return scores, scores.new_zeros(())
-    inside = (packed.positions[:, 1:] == packed.positions[:, :-1] + 1) & packed.mask[:, 0].diagonal(-1, 1, 2)
-    logits = model.decoder.logits(hidden[:, :-1][inside]).float()
-    return scores, F.cross_entropy(logits, packed.ids[:, 1:][inside])
+    return model.score(last).squeeze(-1).float() + model.bias, hidden
+
+
+def _language_model_loss(model: ScalarModel, packed: PackedPrompts, hidden: Tensor, batch: Sequence[Ranked]) -> Tensor:
+    """Next-token loss on each prompt's best-ranked completions: keeps what the model knows while the head learns."""
+    row, before, at = best_tokens([item.row for item in batch], [item.ranks for item in batch])
+    return F.cross_entropy(model.decoder.logits(hidden[row, before]).float(), packed.ids[row, at])
 
 
 @torch.no_grad()
@@ -130,7 +135,7 @@ def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: 
         part = order[at : at + batch]
         packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            found = _forward(model, packed, 0.0)[0]
+            found = _forward(model, packed)[0]
         scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
     return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 

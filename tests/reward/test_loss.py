@@ -11,7 +11,7 @@ from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.reward.comparisons import Ranked, batches
 from kaiwa.reward.loss import pairs, pairwise_loss
-from kaiwa.reward.packing import PromptRow, pack_prompts
+from kaiwa.reward.packing import PromptRow, best_tokens, pack_prompts
 from kaiwa.reward.run import score_rows
 
 PROMPTS = [
@@ -112,3 +112,10 @@ def test_scores_come_in_the_order_of_the_rows_whatever_is_computed_together() ->
     rows = [*PROMPTS, PromptRow([9], [[3, 4, 5, 6, 7], [8]]), *PROMPTS[::-1]]
     alone = torch.cat([score_rows(model, [row], 0, "cpu") for row in rows])
     assert torch.allclose(score_rows(model, rows, 0, "cpu", batch=2), alone, atol=1e-5)
+
+
+def test_the_best_completions_tokens_are_found_with_the_token_before_each() -> None:
+    packed = pack_prompts(PROMPTS, pad=0)
+    row, before, at = best_tokens(PROMPTS, [(1, 0, 0, 2), (1, 0)])
+    pairs_found = [(int(packed.ids[r, b]), int(packed.ids[r, a])) for r, b, a in zip(row, before, at, strict=True)]
+    assert pairs_found == [(4, 7), (7, 8), (8, 9), (4, 10), (21, 25)]
