@@ -32,22 +32,27 @@ def laptop() -> Recipe:
     return Recipe(
         name="laptop",
         village=WorldConfig(
-            village=VillageConfig(n_taught=60, n_held_out=30),
+            village=VillageConfig(n_taught=90, n_held_out=30),
             document_bytes=6_000_000,
             demonstrations=4500,
-            reward_prompts=7000,
+            reward_prompts=4500,
         ),
         corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
         tokenizer=TokenizerConfig(vocab_size=3072),
         pretrain=PretrainConfig(
-            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1100, in_order=("village",)
+            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1150, in_order=("village",)
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
         compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, generic=1),
         reward=RewardConfig(
-            prompts=4, lr=5e-4, language_model_weight=1.0, held_out_labellers=("labeller-4", "labeller-5")
+            epochs=2,
+            prompts=4,
+            lr=5e-4,
+            language_model_weight=1.0,
+            held_out_labellers=("labeller-4", "labeller-5"),
+            evaluate_every=250,
         ),
-        rlhf=RLHFConfig(updates=75, temperature=0.7, ptx_coefficient=1.0),
+        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),
     )
 
 
