@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core import artifact
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
+from kaiwa.core.lock import lock
 from kaiwa.core.status import Status
 from kaiwa.corpus import run as corpus
 from kaiwa.engine.probes import read_probes
@@ -38,7 +38,7 @@ STAGES = (
 
 def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
     """Builds every stage that is not there yet; returns the report. A killed or stopped build goes on where it was."""
-    with artifact.lock(out):
+    with lock(out):
         status = Status(out, recipe.name, STAGES)
         ctx.show, ctx.logs, ctx.seed = _both(ctx.show, status.show), out / "logs", recipe.seed
         made: dict[str, Artifact] = {}

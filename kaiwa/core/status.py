@@ -18,6 +18,7 @@ from typing import Any
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.context import Progress
 from kaiwa.core.errors import Stopped
+from kaiwa.core.lock import holder
 
 FILE = "status.json"
 EVERY = 0.5  # seconds between two writes
@@ -47,7 +48,7 @@ class Status:
         if stage is None:
             return
         seconds = time.monotonic() - self.began
-        if stage["done"] == 0 or progress.done <= stage["done"] == 0:
+        if stage["done"] == 0:
             stage["_first"] = (progress.done, seconds)
         first_done, first_seconds = stage.setdefault("_first", (progress.done, seconds))
         gone = progress.done - first_done
@@ -77,7 +78,8 @@ class Status:
             raise
         except BaseException as error:
             self.current["state"] = "failed"
-            self.end("failed", f"{name}: {error}")
+            with contextlib.suppress(OSError):  # on a full disk the reason matters, not that it cannot be written
+                self.end("failed", f"{name}: {error}")
             raise
         self.current.update(state="done", seconds=round(time.monotonic() - self.began, 1), seconds_left=0)
         self.current.pop("_first", None)
@@ -112,22 +114,13 @@ def _waiting(name: str) -> dict[str, Any]:
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """The last status of a build, or None. A build whose process is gone is "stopped", whatever it last wrote."""
+    """The last status of a build, or None. A build whose folder nobody has locked is "stopped", whatever it last wrote:
+    its process is gone, even where another one has its number now."""
     file = folder / FILE
     try:
         value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if value.get("state") == "running" and not _alive(int(value.get("pid", 0))):
+    if value.get("state") == "running" and holder(folder) is None:
         value["state"] = "stopped"
     return value
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
