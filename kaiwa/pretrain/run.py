@@ -60,13 +60,12 @@ def run(
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step, best = 0, {}
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             mixture.restore(saved["mixture"])
             best = saved["held_out"]
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {
@@ -81,7 +80,7 @@ def run(
             return (rows_loss(model, *batch),)
 
         loss_fn = compiled(loss_of, config.compile, ctx.say)
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         speed, started = 0.0, time.monotonic()
         while step < config.steps:
             saver.at_step()

@@ -64,16 +64,15 @@ def run(
         n_steps = len(steps)
         metrics = ctx.metrics(out.name)
         step = 0
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < n_steps:
             saver.at_step()
             started = time.monotonic()

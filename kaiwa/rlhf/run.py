@@ -75,10 +75,9 @@ def run(
     with publish(out, plan) as work:
         loop = Loop(config, ctx, policy, reward, tokens, prompts, score)
         metrics = ctx.metrics(stage)
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             loop.restore(saved)
-        metrics.cut(loop.update)
-        saver = checkpoint.Saver(work.checkpoint, ctx, loop.state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, loop.state)
         last: dict[str, float] = {}
         while loop.update < config.updates:
             saver.at_step()

@@ -92,13 +92,12 @@ def run(
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step, held_out = saved["step"], saved["held_out"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             if mixture is not None:
                 mixture.restore(saved["mixture"])
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {
@@ -109,7 +108,7 @@ def run(
                 "held_out": held_out,
             }
 
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < len(schedule):
             saver.at_step()
             started = time.monotonic()

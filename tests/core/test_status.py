@@ -48,9 +48,12 @@ def test_a_build_runs_while_its_folder_is_locked(tmp_path: Path) -> None:
 
 def test_metrics_are_cut_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
+    sizes = []
     for step in range(5):
+        sizes.append(log.size())
         log.log(step, loss=1.0 / (step + 1), bad=float("nan"))
-    log.cut(3)
+    log.cut(sizes[3])
+    log.cut(1 << 20)
     with open(tmp_path / "m.jsonl", "a") as f:
         f.write('{"step": 3, "lo')
     rows = read_metrics(tmp_path / "m.jsonl")
