@@ -5,8 +5,8 @@
 
 Publishing is one rename, so OUT is there whole or not at all. The manifest is the last file that is written: a work
 folder that has one is finished, and a process killed between there and the rename has lost nothing (`finished` does
-what was left to do). `hash` in the manifest covers the published bytes: sha256 over the sorted names and contents of all
-files but kaiwa.json. What depends on the clock (seconds, speed) is in the manifest or in the metrics log beside the
+what was left to do). `hash` in the manifest covers the published bytes: sha256 over the sorted names and contents of
+all files but kaiwa.json. What depends on the clock (seconds, speed) is in the manifest or in the metrics log beside the
 artifact, never in the hashed files.
 """
 
@@ -21,7 +21,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +33,7 @@ from kaiwa.core.errors import UserError
 MANIFEST = "kaiwa.json"
 CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
 STAMP, SECONDS = "plan.json", "seconds"  # files inside the work folder; never published
+MOST_CHANGES = 3  # told when a stage is built again
 FULL = 1 << 20  # bytes free: below that, whatever just failed, failed for want of space
 LIBRARIES = ("torch", "tokenizers", "numpy", "safetensors")
 
@@ -122,8 +123,8 @@ class Plan:
         }
 
 
-def finished(out: Path, plan: Plan) -> tuple[Artifact | None, list[str]]:
-    """The artifact at `out` if it is what `plan` would build; otherwise None and what changed.
+def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | None:
+    """The artifact at `out` if it is what `plan` would build; None, having said in a line what changed, otherwise.
 
     A work folder that was finished but not yet renamed is published first.
     """
@@ -131,9 +132,13 @@ def finished(out: Path, plan: Plan) -> tuple[Artifact | None, list[str]]:
     if (work / MANIFEST).is_file() and not _changed(work, plan):
         _rename(work, out)
     if not (out / MANIFEST).is_file():
-        return None, []
+        return None
     changed = _changed(out, plan)
-    return (open_artifact(out), []) if not changed else (None, changed)
+    if not changed:
+        return open_artifact(out)
+    more = f"; and {len(changed) - MOST_CHANGES} more" if len(changed) > MOST_CHANGES else ""
+    say(f"{out.name} is built again: {'; '.join(changed[:MOST_CHANGES])}{more}")
+    return None
 
 
 def _changed(folder: Path, plan: Plan) -> list[str]:
@@ -206,7 +211,7 @@ def _rename(work: Path, out: Path) -> None:
 
 
 def disk_is_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error is for want of space, by its number or, where a library hides that, by what the disk has left."""
+    """Whether an error is for want of space, by its number or, where a library hides that, by what is left."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT):

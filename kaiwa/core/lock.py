@@ -1,7 +1,7 @@
 """The lock of a build folder: one process works in it at a time, and anybody can see whether one does.
 
-The lock is the system's (flock on .lock) and goes with its process, however that ends. So a locked folder means a living
-process, which a process number in a file does not: numbers are given out again.
+The lock is the system's (flock on .lock) and goes with its process, however that ends. So a locked folder means a
+living process, which a process number in a file does not: numbers are given out again.
 """
 
 from __future__ import annotations

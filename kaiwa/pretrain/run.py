@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
@@ -45,11 +45,9 @@ def run(
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
     plan = Plan("base", config, {"tokens": tokens}, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"{out.name} is built again: {line}")
     with publish(out, plan) as work:
         shards = Shards(tokens.path)
         shares = dict(zip(config.sources, config.weights, strict=True))
@@ -119,6 +117,6 @@ def run(
             loss=loss,
             tokens_per_second=round(speed, 1),
             **{f"bits_per_byte_{k}": v for k, v in best.items()},
-            cloze_accuracy=cloze_accuracy(model, tokenizer, probes),
+            cloze_accuracy=accuracy,
         )
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import numpy_rng
@@ -76,11 +76,9 @@ def run(
     stage = out.name
     parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
     plan = Plan("sft", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"{stage} is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(base.path)
         everything = read_demonstrations(demonstrations, tokenizer, config.width, config.language_model_weight, ctx.say)
@@ -132,7 +130,7 @@ def run(
         copy_tokenizer(base.path, work.path)
         write_chat_card(work.path, chat)
         work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str) -> float:

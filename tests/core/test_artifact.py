@@ -72,11 +72,12 @@ def test_the_work_of_another_plan_is_cleared(tmp_path: Path) -> None:
 
 def test_finished_says_what_changed(tmp_path: Path) -> None:
     make(tmp_path / "out")
-    assert finished(tmp_path / "out", plan())[0] is not None
-    artifact, changed = finished(tmp_path / "out", plan(size=2))
-    assert artifact is None
-    assert changed == ["config.size: 1 -> 2"]
-    assert finished(tmp_path / "nowhere", plan()) == (None, [])
+    said: list[str] = []
+    assert finished(tmp_path / "out", plan(), said.append) is not None
+    assert finished(tmp_path / "nowhere", plan(), said.append) is None
+    assert said == []
+    assert finished(tmp_path / "out", plan(size=2), said.append) is None
+    assert said == ["out is built again: config.size: 1 -> 2"]
 
 
 class StopHere(BaseException):
@@ -90,24 +91,23 @@ def test_killed_while_publishing_nothing_is_lost(tmp_path: Path, monkeypatch: py
     def die(*_: object, **__: object) -> None:
         raise StopHere
 
-    with monkeypatch.context() as patch, pytest.raises(StopHere):
-        with publish(tmp_path / "out", plan()) as work:
-            (work.path / "a.txt").write_text("hello")
-            work.checkpoint.mkdir()
-            (work.checkpoint / "state").write_text("x")
-            real = artifacts._rename
+    with monkeypatch.context() as patch, pytest.raises(StopHere), publish(tmp_path / "out", plan()) as work:
+        (work.path / "a.txt").write_text("hello")
+        work.checkpoint.mkdir()
+        (work.checkpoint / "state").write_text("x")
+        real = artifacts._rename
 
-            def rename(work: Path, out: Path) -> None:
-                patch.setattr(shutil if at == "rmtree" else Path, at, die)
-                real(work, out)
+        def rename(work: Path, out: Path) -> None:
+            patch.setattr(shutil if at == "rmtree" else Path, at, die)
+            real(work, out)
 
-            patch.setattr(artifacts, "_rename", rename)
+        patch.setattr(artifacts, "_rename", rename)
     assert not (tmp_path / "out").exists()
-    found, _ = finished(tmp_path / "out", plan())
+    found = finished(tmp_path / "out", plan(), print)
     assert found is not None
     assert found.hash == content_hash(found.path) == make(tmp_path / "other").hash
     assert sorted(p.name for p in found.path.iterdir()) == ["a.txt", "kaiwa.json"]
-    assert finished(tmp_path / "out", plan(size=2))[0] is None
+    assert finished(tmp_path / "out", plan(size=2), print) is None
 
 
 def test_half_written_files_of_a_killed_try_are_not_published(tmp_path: Path) -> None:
