@@ -174,7 +174,7 @@ def follow(services: Services, run: str) -> None:
                     said.add(stage["name"])
                     console.print(f"{stage['name']:<10} done in {stage['seconds']:.0f} s", highlight=False)
                 if stage["state"] == "running" and live is not None:
-                    live.update(_bar(stage))
+                    live.update(_bar(stage, job.status.get("seconds_left")))
             if job.status["state"] != "running":
                 break
             time.sleep(0.5)
@@ -195,12 +195,13 @@ def _nothing() -> Iterator[None]:
     yield None
 
 
-def _bar(stage: dict[str, Any]) -> Any:
+def _bar(stage: dict[str, Any], build_left: float | None) -> Any:
     from rich.text import Text
 
     share = stage["done"] / stage["total"] if stage["total"] else 0.0
     filled = round(24 * share)
     left = "" if stage["seconds_left"] is None else f"  {stage['seconds_left'] / 60:.1f} min left"
+    left += "" if build_left is None else f" (build {build_left / 60:.1f})"
     speed = f"  {stage['tokens_per_second']:,.0f} tok/s" if stage["tokens_per_second"] else ""
     line = f"{stage['name']:<10} {'█' * filled}{'░' * (24 - filled)} {share:4.0%}  {stage['text']}{speed}{left}"
     return Text(line, no_wrap=True, overflow="ellipsis")
