@@ -77,8 +77,9 @@ class Status:
         for stage in self.value["stages"]:
             if stage["done"] and stage["total"]:
                 share = 1.0 if stage["state"] == "done" else stage["done"] / stage["total"]
-                spent += stage["seconds"]
-                expected += self.usual[stage["name"]] * (share - stage["_first"][0] / stage["total"])
+                first, seconds = stage["_first"]  # before that, a resumed stage had been at work elsewhere
+                spent += stage["seconds"] - seconds
+                expected += self.usual[stage["name"]] * (share - first / stage["total"])
         if self.current is None or expected <= LEAST_SHARE * sum(self.usual.values()):
             return None
         pace = spent / expected

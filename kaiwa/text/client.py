@@ -50,7 +50,9 @@ class HTTPChatModel:
         self._client.close()
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        body: dict[str, Any] = {"model": self._model, **asdict(sampling), "stop": list(sampling.stop) or None}
+        body: dict[str, Any] = {"model": self._model, **asdict(sampling)}
+        if not sampling.stop:
+            del body["stop"]
         if isinstance(prompt, str):
             choice = self._post("completions", body | {"prompt": prompt})["choices"][0]
             text = choice["text"]
