@@ -6,7 +6,9 @@ import functools
 import os
 import resource
 import shutil
+import subprocess
 import sys
+import sysconfig
 
 
 def cores() -> int:
@@ -56,9 +58,13 @@ def has_int4_kernel() -> bool:
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether torch.compile can build its kernels: the compiler that CXX names, or a usual one, is on the path."""
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
+    """Whether torch.compile can build its kernels, found by trying: the compiler that it will call (CXX, else g++, on
+    macOS clang++) reads Python's own header, which some systems do not install."""
+    named = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(named) is None:
+        return False
+    command = [named, "-x", "c++", "-fsyntax-only", f"-I{sysconfig.get_path('include')}", "-"]
+    return subprocess.run(command, input=b"#include <Python.h>\n", capture_output=True).returncode == 0
 
 
 def describe() -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import Loaded
 from kaiwa.engine.request import Event, Request
+from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 
@@ -21,19 +22,8 @@ class LocalChatModel:
     def name(self) -> str:
         return self.loaded.entry.name
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        events = list(
-            self.stream(prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
-        )
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        events = list(self.stream(prompt, sampling))
         tokens = [token for event in events for token in event.tokens]
         return Completion(
             text="".join(event.text for event in events),
@@ -42,33 +32,23 @@ class LocalChatModel:
             finish_reason=events[-1].finish_reason or "length",
         )
 
-    def stream(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Event]:
-        """The answer as it comes. Ends early when `stopped` says so."""
+    def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
+        """The answer as it comes. Whoever closes the iterator cancels the rest."""
         self._number += 1
         ids = self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)
         request = Request(
             id=str(self._number),
             prompt_ids=tuple(ids),
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=tuple(stop),
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            stop=sampling.stop,
             stop_ids=self.loaded.stop_ids,
         )
         self.engine.add(request)
         try:
-            while not self.engine.idle and not stopped():
+            while not self.engine.idle:
                 yield from self.engine.step()
         finally:
             self.engine.cancel(request.id)

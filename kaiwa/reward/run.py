@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
 from kaiwa.model.decoder import attend_rows
 from kaiwa.model.folder import load_decoder, save_model
@@ -48,15 +49,15 @@ def run(
     if demonstrations is not None:
         parents["demonstrations"] = fingerprint(demonstrations)
     plan = Plan("reward", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"reward is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
+        if not training:
+            raise UserError(f"{comparisons}: all are held out; reward.held_out_labellers leaves none to train on")
         model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
@@ -64,16 +65,15 @@ def run(
         n_steps = len(steps)
         metrics = ctx.metrics(out.name)
         step = 0
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < n_steps:
             saver.at_step()
             started = time.monotonic()
@@ -110,7 +110,7 @@ def run(
             held_out_labellers_pairs=n_others,
             bias=float(model.bias),
         )
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def _forward(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
@@ -158,5 +158,7 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
         rows.append(PromptRow(prompt, [[*tokenizer.encode(messages[-1].content), tokenizer.eos_id]]))
         if len(rows) == most:
             break
+    if not rows:
+        raise UserError(f"{file}: no demonstration in it; the scores' zero is set by some")
     with torch.no_grad():
         model.bias -= score_rows(model, rows, tokenizer.pad_id, device).mean()

@@ -5,10 +5,24 @@ The lab and the red team see a model only through these protocols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from kaiwa.text.records import Completion, Conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How an answer is drawn: at most so many tokens; temperature 0 is greedy, top_p 1 no filter; `stop` ends it."""
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+USUAL = Sampling()
 
 
 @runtime_checkable
@@ -18,16 +32,7 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         """UserError for bad input; ConnectionError when a server cannot be reached."""
         ...
 

@@ -6,12 +6,14 @@ Retries what may pass by itself (408, 429, 5xx, a broken connection) after growi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import httpx
 
 from kaiwa.core.errors import UserError
+from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 RETRIED = (408, 429, 500, 502, 503, 504)
@@ -47,25 +49,10 @@ class HTTPChatModel:
     def close(self) -> None:
         self._client.close()
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
-        if stop:
-            body["stop"] = list(stop)
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        body: dict[str, Any] = {"model": self._model, **asdict(sampling)}
+        if not sampling.stop:
+            del body["stop"]
         if isinstance(prompt, str):
             choice = self._post("completions", body | {"prompt": prompt})["choices"][0]
             text = choice["text"]

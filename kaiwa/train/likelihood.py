@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,27 +48,3 @@ def bits_per_byte(model: Decoder, rows: Rows, token_bytes: Sequence[int], device
             nats += float(rows_loss(model, ids, positions, segments, targets, weights))
         n_bytes += float((sizes[targets] * weights).sum())
     return nats / math.log(2) / max(1.0, n_bytes)
-
-
-@torch.no_grad()
-def sequence_logprobs(
-    model: Decoder, sequences: Sequence[Sequence[int]], starts: Sequence[int], device: str = "cpu", batch: int = 32
-) -> list[np.ndarray]:
-    """log p of each token from `starts[i]` on, for each sequence (padded batches, longest together)."""
-    out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for at in range(0, len(order), batch):
-        chosen = order[at : at + batch]
-        width = max(len(sequences[i]) for i in chosen)
-        ids = torch.zeros(len(chosen), width, dtype=torch.long)
-        for row, i in enumerate(chosen):
-            ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
-        ids = ids.to(device)
-        positions = torch.arange(width, device=device).expand_as(ids)
-        with autocast(device):
-            hidden = model(ids, positions, attend_rows(None))
-            for row, i in enumerate(chosen):
-                n, start = len(sequences[i]), starts[i]
-                picked = selected_logprobs(model, hidden[row, start - 1 : n - 1], ids[row, start:n])
-                out[i] = picked.cpu().numpy()
-    return out
