@@ -47,7 +47,7 @@ def laptop() -> Recipe:
         reward=RewardConfig(
             epochs=2,
             prompts=4,
-            lr=5e-4,
+            lr=3e-4,
             language_model_weight=1.0,
             held_out_labellers=("labeller-4", "labeller-5"),
             evaluate_every=250,
