@@ -75,7 +75,7 @@ def run(
             }
 
         def loss_of(*batch: Tensor) -> tuple[Tensor, ...]:
-            return (rows_loss(model, *batch),)
+            return (rows_loss(model, *batch, everywhere=True),)
 
         loss_fn = compiled(loss_of, config.compile, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)

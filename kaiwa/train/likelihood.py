@@ -20,13 +20,26 @@ from kaiwa.train.rows import Rows
 
 
 def rows_loss(
-    model: Decoder, ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
+    model: Decoder,
+    ids: Tensor,
+    positions: Tensor,
+    segments: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    everywhere: bool = False,
 ) -> Tensor:
-    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""
+    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T].
+
+    Only positions of weight above 0 are unembedded; `everywhere`: all are, so that shapes are fixed (torch.compile).
+    """
     hidden = model(ids, positions, attend_rows(segment_mask(segments)))
-    logits = model.logits(hidden).float()
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum()
+    if everywhere:
+        hidden, targets, weights = hidden.flatten(0, 1), targets.flatten(), weights.flatten()
+    else:
+        chosen = weights > 0
+        hidden, targets, weights = hidden[chosen], targets[chosen], weights[chosen]
+    losses = F.cross_entropy(model.logits(hidden).float(), targets, reduction="none")
+    return (losses * weights).sum()
 
 
 def selected_logprobs(model: Decoder, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
