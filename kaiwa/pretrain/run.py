@@ -74,8 +74,10 @@ def run(
                 "held_out": best,
             }
 
-        def loss_of(*batch: Tensor) -> tuple[Tensor, ...]:
-            return (rows_loss(model, *batch, everywhere=True),)
+        def loss_of(
+            ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
+        ) -> tuple[Tensor]:
+            return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
 
         loss_fn = compiled(loss_of, config.compile, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
