@@ -18,6 +18,8 @@ Row = tuple[str, Callable[[Build], float], Callable[[Build], Build] | None]
 
 
 def read(folder: Path) -> Build:
+    if not (folder / "report.json").is_file():
+        sys.exit(f"{folder}: no report.json here; let the build end first")
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     return {**report, "models": {m["name"]: m for m in evaluation["models"]}, "reward": evaluation["reward"]}
