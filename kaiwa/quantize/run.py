@@ -19,7 +19,7 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
-from kaiwa.model.int4 import load_int4, save_int4
+from kaiwa.model.gptq_file import load_int4, save_int4
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
