@@ -146,8 +146,10 @@ def make_linear(
         if not codes:
             return _dense_linear(torch.cat([p for p in parts if isinstance(p, Tensor)]), bias, dtype)
     elif all(c.scales.shape[1] == codes[0].scales.shape[1] and _same(c.order, codes[0].order) for c in codes):
-        whole = [torch.cat([getattr(c, name) for c in codes]) for name in ("codes", "scales", "zeros")]
-        return Int4Linear.from_codes(*whole, bias, order=codes[0].order, dtype=dtype, kernel=kernel, lean=lean)
+        q, scales, zeros = (torch.cat([getattr(c, name) for c in codes]) for name in ("codes", "scales", "zeros"))
+        return Int4Linear.from_codes(
+            q, scales, zeros, bias, order=codes[0].order, dtype=dtype, kernel=kernel, lean=lean
+        )
     heights = [len(p.codes) if isinstance(p, Codes) else len(p) for p in parts]
     biases = [None] * len(parts) if bias is None else list(bias.split(heights))
     return JoinedLinear([make_linear([p], b, dtype, kernel, lean) for p, b in zip(parts, biases, strict=True)])
