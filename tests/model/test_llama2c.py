@@ -24,9 +24,7 @@ def test_stories260k_tells_its_published_story() -> None:
     assert not entry.chat
     model = LocalChatModel(load(entry))
     told = model.generate("", max_tokens=200, temperature=0).text.strip()
-    assert told.startswith(
-        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
-    )
+    assert told.startswith("Once upon a time, there was a little girl named Lily. She loved to play")
     assert told.endswith("so she")
     assert hashlib.sha256(told[:460].encode()).hexdigest().startswith("ec6d35b5feab9f7d")
 
