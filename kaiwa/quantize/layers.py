@@ -114,9 +114,8 @@ def read_rounded(file: Path) -> dict[str, Rounded]:
         return {}
     tensors = load_file(file)
     told = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-    return {
-        n: Rounded(
-            Codes(*(tensors[f"{n}:{f}"] for f in ("codes", "scales", "zeros")), tensors.get(f"{n}:order")), **values
-        )
-        for n, values in told.items()
-    }
+    made = {}
+    for name, values in told.items():
+        codes, scales, zeros = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "zeros"))
+        made[name] = Rounded(Codes(codes, scales, zeros, tensors.get(f"{name}:order")), **values)
+    return made
