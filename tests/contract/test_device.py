@@ -28,7 +28,7 @@ PROMPTS = [[1, 2, 3], [9], [5, 6, 7, 8, 9, 10, 11], [1, 2, 3], [200, 100], [7] *
 
 @pytest.mark.parametrize(
     ("name", "device"),
-    [*((name, "cuda") for name in ("base", "sft", "comparisons", "reward", "evaluation")), ("rlhf", "mps")],
+    [*((name, "cuda") for name in ("base", "sft", "comparisons", "reward", "rlhf", "evaluation")), ("rlhf", "mps")],
 )
 def test_a_stage_runs_where_it_is_told_and_comes_to_the_same(
     chain: dict[str, Artifact], name: str, device: str, tmp_path: Path
@@ -43,7 +43,8 @@ def test_a_stage_runs_where_it_is_told_and_comes_to_the_same(
         assert made.hash == chain[name].hash
 
 
-@pytest.mark.parametrize(("dialect", "device"), [("llama", "mps"), ("gpt3", "cuda")])
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("dialect", ["llama", "gpt3"])
 def test_the_engine_gives_the_same_answers_on_a_device(dialect: str, device: str) -> None:
     config = DecoderConfig(
         dialect=dialect,  # type: ignore[arg-type]
