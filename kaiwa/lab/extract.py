@@ -51,7 +51,8 @@ def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
     if not lines:
         return None
-    return lines[0 if after is not None else -1].strip(" .。\"'「」*`") or None
+    line = lines[0 if after is not None else -1].rstrip(" .。")
+    return re.sub("(?:です|でした|になります)$", "", line).strip(" .。\"'「」*`") or None
 
 
 def number(text: str, first: bool = False) -> str | None:
