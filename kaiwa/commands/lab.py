@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from kaiwa.commands import lab_run
 from kaiwa.commands.talk import read_words
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
@@ -14,6 +15,11 @@ from kaiwa.core.errors import UserError
 USAGE = """usage: kaiwa lab COMMAND [options]
 
   compare     two logs of the same items: kaiwa lab compare A.jsonl B.jsonl
+  run         an experiment: kaiwa lab run FILE.toml [--out DIR]
+  plan        what an experiment will ask, and the differences that it can find
+  assignment  all techniques with controls on a small model: "do prompt engineering and confirm its effect"
+  selftest    the harness on answers whose truth is known
+  tasks       the built-in tasks and techniques
 """
 COMPARE_USAGE = """usage: kaiwa lab compare A.jsonl B.jsonl [--json] [--gate TEXT] [--junit FILE]
                          [--margin POINTS] [--cluster FIELD]
@@ -30,7 +36,14 @@ def lab(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE, end="")
         return
-    commands: dict[str, Callable[[list[str]], None]] = {"compare": compare}
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "compare": compare,
+        "run": lab_run.run_file,
+        "plan": lab_run.plan_file,
+        "assignment": lab_run.assignment,
+        "selftest": lab_run.selftest,
+        "tasks": lab_run.tasks,
+    }
     if words[0] not in commands:
         raise UserError(f"no command 'lab {words[0]}'{did_you_mean(words[0], commands)}")
     commands[words[0]](words[1:])

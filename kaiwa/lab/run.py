@@ -80,7 +80,7 @@ def run(
     found = [outcome for outcome in outcomes if outcome is not None]
     assert len(found) == len(jobs)
     if all(outcome.error for outcome in found):
-        raise UserError(f"experiment {experiment.name}: every item failed; the first: {found[0].id}: {found[0].error}")
+        raise UserError(f"experiment {experiment.name}: every item failed; the first: {found[0].error}")
     return found
 
 

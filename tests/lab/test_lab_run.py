@@ -295,7 +295,7 @@ def test_seeds_are_averaged_within_items() -> None:
 
 
 def test_every_item_failing_ends_the_run() -> None:
-    with pytest.raises(UserError, match="every item failed; the first: word-sums-en-0"):
+    with pytest.raises(UserError, match="every item failed; the first: item word-sums-en-"):
         run(experiment(), RuleModel(lambda *_: "", fail="Question"))
 
 
