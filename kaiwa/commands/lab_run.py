@@ -29,8 +29,8 @@ where it stopped, and answers are never asked for twice (DIR/calls.jsonl holds e
 --url          any OpenAI-compatible server, such as http://127.0.0.1:7860/v1
 --api-key-env  the environment variable that holds the server's key (it is never written down)
 """
-ASSIGNMENT_USAGE = """usage: kaiwa lab assignment [--model MODEL] [--out DIR] [--quick] [--scale X] [--language en|ja] [--plan]
-                            [--url URL] [--api-key-env NAME]
+ASSIGNMENT_USAGE = """usage: kaiwa lab assignment [--model MODEL] [--out DIR] [--quick] [--scale X] [--language en|ja]
+                            [--plan] [--url URL] [--api-key-env NAME]
 
 Every technique with its control arms, what was claimed and what was measured, as a report to hand in.
 --quick     a tenth of the items: to see how it works, too few to tell anything

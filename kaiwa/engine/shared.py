@@ -73,21 +73,22 @@ class SharedPrefixes:
             if waiting and len(alive) <= self.max_rows // 2:
                 taken, waiting = waiting[: self.max_rows - len(alive)], waiting[self.max_rows - len(alive) :]
                 hidden = self._admit([requests[i].prompt_ids for i in taken], shared)
-                fresh = [
-                    Row(i, requests[i], TextOut(self.tokenizer, requests[i].stop), r)
-                    for i, (_, r) in zip(taken, hidden, strict=True)
+                advanced = [
+                    Row(i, requests[i], TextOut(self.tokenizer, requests[i].stop), reused)
+                    for i, (_, reused) in zip(taken, hidden, strict=True)
                 ]
-                alive += fresh
-                self._take(torch.stack([h for h, _ in hidden]), fresh)
+                alive += advanced
+                self._take(torch.stack([states for states, _ in hidden]), advanced)
             else:
+                advanced = alive
                 last = torch.tensor([row.ids[-1] for row in alive])
                 self._take(self.rows.decode(last, int(self.rows.lengths.max())), alive)
-            ended = [_finish(row, int(n), limit) for row, n in zip(alive, self.rows.lengths.tolist(), strict=True)]
-            for row, reason in zip(alive, ended, strict=True):
-                if reason is not None:
-                    yield row.index, _completion(row, reason)
-            if any(reason is not None for reason in ended):
-                source = self.rows.drop(torch.tensor([reason is None for reason in ended]))
+            ended = {row.index: reason for row in advanced if (reason := _finish(row, limit)) is not None}
+            for row in advanced:
+                if row.index in ended:
+                    yield row.index, _completion(row, ended[row.index])
+            if ended:
+                source = self.rows.drop(torch.tensor([row.index not in ended for row in alive]))
                 alive = [alive[i] for i in source.tolist()]
 
     @torch.inference_mode()
@@ -217,7 +218,7 @@ class SharedPrefixes:
                 del self.kept[prefix]
 
 
-def _finish(row: Row, length: int, limit: int) -> str | None:
+def _finish(row: Row, limit: int) -> str | None:
     """Turns the newest token into text; why the answer ends here, or None."""
     request = row.request
     if row.ids[-1] in request.stop_ids:
@@ -226,7 +227,7 @@ def _finish(row: Row, length: int, limit: int) -> str | None:
     row.text += row.out.push(row.ids[-1])
     if row.out.stopped:
         return "stop"
-    if len(row.ids) >= request.max_tokens or length >= limit:
+    if len(row.ids) >= request.max_tokens or len(request.prompt_ids) + len(row.ids) > limit:
         row.text += row.out.finish()
         return "length"
     return None

@@ -26,9 +26,9 @@ from kaiwa.lab.techniques.votes import SelfConsistency
 
 MARGIN = 10.0
 LIMITS = {
-    "en": "Reasoning in words does not show below about half a billion weights: in the papers' own tables models of 350 to"
-    " 420 million weights get worse with a chain of thought. Where this report says “cannot tell” or “worse” for chain"
-    " of thought, self-consistency, least-to-most or self-ask, that is a finding about this model, not about the"
+    "en": "Reasoning in words does not show below about half a billion weights: in the papers' own tables models of"
+    " 350 to 420 million weights get worse with a chain of thought. Where this report says “cannot tell” or “worse” for"
+    " chain of thought, self-consistency, least-to-most or self-ask, that is a finding about this model, not about the"
     " technique. Format, labels, given knowledge and tools are what a small model can show.",
     "ja": "言葉による推論の効果は、およそ 5 億パラメータより小さいモデルには現れません。論文の表でも 3.5〜4.2 億の"
     "モデルは思考の連鎖で悪くなっています。思考の連鎖、自己整合性、最小から最大へ、自問自答が「判定できない」「悪い」に"
@@ -188,8 +188,8 @@ def tools(task: Task, language: str) -> Lesson:
     texts = fact_texts(language)
     arms: dict[str, Technique] = {
         "no tools": ZeroShot(),
-        "ReAct": ReAct(texts=texts, steps=3, max_tokens=40),
-        "act only": ReAct(texts=texts, thoughts=False, steps=3, max_tokens=40),
+        "ReAct": ReAct(texts=texts, steps=3, max_tokens=40, form="text"),
+        "act only": ReAct(texts=texts, thoughts=False, steps=3, max_tokens=40, form="text"),
     }
     return Lesson(
         task,

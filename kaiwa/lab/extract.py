@@ -123,6 +123,8 @@ def first_json(text: str) -> str | None:
 
 
 def code(text: str) -> str | None:
-    """What stands in the first fence, else the whole text."""
-    fenced = FENCE.search(text)
-    return (fenced[1] if fenced else text).strip("\n") or None
+    """What stands in the first fence that holds something, else the whole text."""
+    for fenced in FENCE.finditer(text):
+        if fenced[1].strip():
+            return fenced[1].strip("\n")
+    return text.replace("```", "").strip("\n") or None

@@ -134,10 +134,8 @@ PRACTICES = (
             "ja": Prompt("次のコードを書いてください: {input}", input="", language="ja"),
         },
         good={
-            "en": Prompt("Write {input}", input="", leading_words="```python\ndef"),
-            "ja": Prompt(
-                "次のコードを書いてください: {input}", input="", leading_words="```python\ndef", language="ja"
-            ),
+            "en": Prompt("Write {input}", input="", leading_words="def"),
+            "ja": Prompt("次のコードを書いてください: {input}", input="", leading_words="def", language="ja"),
         },
     ),
     Practice(

@@ -18,6 +18,7 @@ scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_s
 
 
 @given(pairs)
+@settings(deadline=None)
 def test_right_or_wrong_is_the_textbooks(rows: list[tuple[int, int]]) -> None:
     a, b = np.array(rows, dtype=float).T
     found = compare(a, b)
@@ -84,6 +85,19 @@ def test_clusters_widen() -> None:
     assert clustered.difference.n == 20
     assert clustered.difference.high - clustered.difference.low > 2 * (plain.difference.high - plain.difference.low)
     assert clustered.p > plain.p
+
+
+def test_few_items_are_never_enough() -> None:
+    """Four of four won, six equal ones, three clusters of equal ones: unknown, and the n needed is above n."""
+    for found in (
+        compare([0] * 4, [1] * 4),
+        compare([1] * 6, [1] * 6),
+        compare([1] * 6, [1] * 6, clusters=[0, 0, 1, 1, 2, 2], margin=0.1),
+    ):
+        assert found.verdict == "unknown"
+        assert found.n_needed is not None
+        assert found.n_needed > found.n
+    assert compare([0] * 4, [1] * 4).n_needed == 6
 
 
 def test_n_for_equivalence() -> None:

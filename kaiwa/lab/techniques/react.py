@@ -18,7 +18,7 @@ from kaiwa.lab.task import Item, Task
 from kaiwa.lab.techniques.base import How, Technique, say
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.lab.tools import Tool, ToolError, toolbox
-from kaiwa.text.records import Message
+from kaiwa.text.records import Conversation, Message
 
 ACTION = re.compile(r"(?P<tool>\w+)\s*[\[［](?P<input>.*?)[\]］]", re.DOTALL)
 NAMES = {"計算": "Calc", "日付": "Date", "検索": "Search", "参照": "Lookup", "終了": "Finish"}
@@ -35,6 +35,16 @@ SHOTS = {
         ("I multiply 12 by 7.", "Calc[12 * 7]", "84"),
         ("The answer is 84.", "Finish[84]", ""),
     ),
+    "en search": (
+        "Question: What does Olun do for a living?",
+        ("I look for Olun.", "Search[Olun]", "Olun is a ferryman. Olun lives on Reed Bank."),
+        ("Olun is a ferryman.", "Finish[ferryman]", ""),
+    ),
+    "ja search": (
+        "質問: オルンさんの仕事は何ですか。",
+        ("オルンを検索します。", "Search[オルン]", "オルンは渡し守です。オルンは葦の岸に住んでいます。"),
+        ("オルンは渡し守です。", "Finish[渡し守]", ""),
+    ),
     "ja": (
         "質問: 一箱にペンが12本あります。7箱では何本ですか。",
         ("12に7を掛けます。", "Calc[12 * 7]", "84"),
@@ -45,12 +55,16 @@ SHOTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReAct:
-    """`texts`: what Search looks through. `thoughts` False: the act-only arm. At most `steps` actions."""
+    """`texts`: what Search looks through. `thoughts` False: the act-only arm. At most `steps` actions.
+
+    `form` "text": the transcript is continued as plain text, as in the paper, whatever the task's form is.
+    """
 
     texts: tuple[str, ...] = ()
     thoughts: bool = True
     steps: int = 4
     max_tokens: int = 48
+    form: str = ""
 
     @property
     def name(self) -> str:
@@ -66,13 +80,13 @@ class ReAct:
         notes: dict[str, Any] = {"actions": 0, "forced": 0, "invalid": 0}
         for i in range(1, self.steps + 1):
             head = f"{thought} {i}:" if self.thoughts else f"{action} {i}:"
-            (reply,) = yield (how.ask(_send(task, text + head), self.max_tokens, (f"\n{observation}", "\n\n")),)
+            (reply,) = yield (how.ask(self._send(task, text + head), self.max_tokens, (f"\n{observation}", "\n\n")),)
             written = reply.text.strip()
             found = ACTION.search(written)
             if found is None and self.thoughts:
                 notes["forced"] += 1
                 written = f"{written.splitlines()[0] if written else ''}\n{action} {i}:"
-                (reply,) = yield (how.ask(_send(task, f"{text}{head} {written}"), 24, ("\n",)),)
+                (reply,) = yield (how.ask(self._send(task, f"{text}{head} {written}"), 24, ("\n",)),)
                 written = f"{written} {reply.text.strip()}"
                 found = ACTION.search(reply.text)
             text += f"{head} {written}\n"
@@ -90,9 +104,9 @@ class ReAct:
         return Said(text=text, answer=None, extracted=True, notes=notes)
 
     def _opening(self, task: Task, item: Item, tools: Mapping[str, Tool]) -> str:
-        language = task.language if task.language in SHOTS else "en"
+        language = task.language if task.language in LINES else "en"
         thought, action, observation = LINES[language]
-        question, *steps = SHOTS[language]
+        question, *steps = SHOTS[f"{language} search" if "Search" in tools else language]
         lines = [TOLD[language].format(tools=", ".join(f"{name}[…]" for name in tools)), "", str(question)]
         for i, (idea, act, seen) in enumerate(steps, 1):
             lines += [f"{thought} {i}: {idea}"] if self.thoughts else []
@@ -100,8 +114,12 @@ class ReAct:
         label = "質問" if language == "ja" else "Question"
         return "\n".join([*lines, "", f"{label}: {item.input}"]) + "\n"
 
+    def _send(self, task: Task, text: str) -> Conversation | str:
+        return text if (self.form or task.form) == "text" else (Message("user", text),)
+
     def controls(self) -> Mapping[str, Technique]:
-        return {"act only": ReAct(texts=self.texts, thoughts=False, steps=self.steps), "no tools": ZeroShot()}
+        act_only = ReAct(texts=self.texts, thoughts=False, steps=self.steps, form=self.form)
+        return {"act only": act_only, "no tools": ZeroShot()}
 
 
 def observe(tools: Mapping[str, Tool], name: str, given: str) -> str:
@@ -114,7 +132,3 @@ def observe(tools: Mapping[str, Tool], name: str, given: str) -> str:
         return str(error)
     except Exception as error:
         raise UserError(f"tool {name}[{given[:60]}] raised {type(error).__name__}: {error}") from error
-
-
-def _send(task: Task, text: str) -> Any:
-    return text if task.form == "text" else (Message("user", text),)

@@ -45,7 +45,7 @@ class ZeroShot:
         prompt = task.ask(item)
         if self.by == "text":
             (reply,) = yield (how.ask(prompt, task.max_tokens, task.stop),)
-            return say(task, item, reply.text)
+            return say(task, item, begun(task, reply.text))
         if not item.choices:
             raise UserError(f"task {task.name}, item {item.id}: no choices to rate by likelihood")
         space = " " if isinstance(prompt, str) and prompt[-1:] == ":" else ""
@@ -100,6 +100,13 @@ class FewShot:
         for labels in LABELS[1:]:
             arms[f"{labels} labels"] = FewShot(inner=self.inner, k=self.k, labels=labels, seed=self.seed)
         return arms
+
+
+def begun(task: Task, said: str) -> str:
+    """What was said with the prompt's leading words before it, unless it repeats them (chat models do)."""
+    lead = task.prompt.leading_words
+    last = lead.splitlines()[-1].strip() if lead.strip() else ""
+    return said if not last or last in said else f"{lead} {said.lstrip()}"
 
 
 def balanced(task: Task, k: int, seed: int) -> list[Item]:
