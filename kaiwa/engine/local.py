@@ -88,7 +88,6 @@ class LocalChatModel:
                 yield i, error
         for place, completion in self._many.generate(requests):
             yield good[place], completion
-        self._many.forget()
 
     def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
         good: list[int] = []
@@ -106,7 +105,6 @@ class LocalChatModel:
         found = self._many.score(pairs)
         for place, (logprobs, reused) in enumerate(found):
             yield good[place], Rated(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
-        self._many.forget()
 
     def _ids(self, prompt: Conversation | str) -> list[int]:
         return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)

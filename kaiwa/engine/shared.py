@@ -124,7 +124,9 @@ class SharedPrefixes:
         self, prompts: Sequence[Ids], shared: set[Ids], keep: Sequence[int] | None = None
     ) -> list[tuple[Tensor, int]]:
         """Appends a row a prompt. -> last hidden state [D] (or the last keep[i] ones [n,D]) and tokens reused, each."""
-        begins, reused = [], []
+        self.forget()
+        begins: list[int] = []
+        reused: list[int] = []
         for prompt in prompts:
             n = 0
             while prompt[: n + BLOCK] in shared and n + BLOCK < len(prompt):
@@ -210,7 +212,7 @@ class SharedPrefixes:
             row.logprobs.append(logprob)
 
     def forget(self) -> None:
-        """Drops the least recently used blocks above KEPT_BYTES (call between rounds)."""
+        """Drops the least recently used blocks above KEPT_BYTES, and what follows them (before rows are admitted)."""
         each = next(iter(self.kept.values())).nbytes if self.kept else 1
         while len(self.kept) * each > KEPT_BYTES:
             gone, _ = self.kept.popitem(last=False)

@@ -76,10 +76,9 @@ def analyse(experiment: Experiment, outcomes: Sequence[Outcome], model: str = ""
         for contrast in experiment.contrasts_of(task):
             a, b = by_arm[task.name, contrast.a], by_arm[task.name, contrast.b]
             findings.append(finding(task, contrast, a, b, experiment.margin / 100))
-    adjusted = holm([f.found.p for f in findings]) if findings else []
+    adjusted: list[float] = holm([f.found.p for f in findings]).tolist()
     settled = tuple(
-        dataclasses.replace(f, p_holm=float(p), found=_settled(f.found, float(p)))
-        for f, p in zip(findings, adjusted, strict=True)
+        dataclasses.replace(f, p_holm=p, found=_settled(f.found, p)) for f, p in zip(findings, adjusted, strict=True)
     )
     return Analysis(experiment=experiment, model=model, arms=tuple(arms), findings=settled, outcomes=tuple(outcomes))
 

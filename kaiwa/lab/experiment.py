@@ -25,8 +25,10 @@ from kaiwa.lab.techniques.base import Technique
 from kaiwa.lab.techniques.named import technique
 
 FIELDS = ("name", "model", "url", "api_key_env", "n", "seeds", "margin", "form", "tasks", "arms", "contrasts", "prices")
-FILE_FIELDS = ("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos")
-FILE_FIELDS += ("max_tokens", "language", "name", "n")
+FILE_FIELDS = (
+    *("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos"),
+    *("max_tokens", "language", "name", "n"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +141,10 @@ def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
     for row in values.get("arms", ()):
         options = {k: v for k, v in row.items() if k not in ("name", "controls", "task")}
         made = technique(options, f"{path}, arm {row.get('name', len(arms) + 1)}")
-        arms.append(Arm(name=row.get("name", made.name), technique=made, task=row.get("task", "")))
-        for name, control in (made.controls() if row.get("controls") else {}).items():
-            arms.append(
-                Arm(name=f"{arms[-1].name}: {name}" if name else name, technique=control, task=row.get("task", ""))
-            )
+        name, task = row.get("name", made.name), row.get("task", "")
+        arms.append(Arm(name=name, technique=made, task=task))
+        if row.get("controls"):
+            arms += [Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in made.controls().items()]
     if any(row.get("controls") for row in values.get("arms", ())) and not contrasts:
         contrasts = _with_controls(arms)
     prices = values.get("prices", {})

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -245,8 +245,8 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
     return "\n".join([*lines, *_grid(heads, cells)]) + "\n"
 
 
-def _grid(heads: list[str], cells: list[list[object]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *cells]
+def _grid(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:
+    lines: list[Sequence[object]] = [heads, ["---"] * len(heads), *cells]
     return [
         "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
     ]

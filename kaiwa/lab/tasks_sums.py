@@ -9,6 +9,7 @@ import datetime
 import random
 from collections.abc import Callable
 from fractions import Fraction
+from typing import TypedDict
 
 from kaiwa.core.rng import python_rng
 from kaiwa.lab.prompt import Prompt
@@ -68,9 +69,12 @@ def _items(name: str, seed: int, n: int, make: Callable[[random.Random], dict[st
     return tuple(found.values())
 
 
-def split(
-    name: str, seed: int, n: int, n_demos: int, make: Callable[[random.Random], dict[str, object]]
-) -> dict[str, tuple[Item, ...]]:
+class Split(TypedDict):
+    demos: tuple[Item, ...]
+    items: tuple[Item, ...]
+
+
+def split(name: str, seed: int, n: int, n_demos: int, make: Callable[[random.Random], dict[str, object]]) -> Split:
     items = _items(name, seed, n + n_demos, make)
     return {"demos": items[:n_demos], "items": items[n_demos:]}
 

@@ -49,7 +49,7 @@ def requests(n: int, temperature: float = 0.0) -> list[Request]:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: Tokenizer, temperature: float) -> None:
-    asked = requests(25, temperature)
+    asked = requests(14, temperature)
     sharing = SharedPrefixes(decoder, tokenizer, max_rows=8)
     alone = SharedPrefixes(decoder, tokenizer, max_rows=8, share=False)
     ours, theirs = dict(sharing.generate(asked)), dict(alone.generate(asked))
