@@ -33,6 +33,7 @@ def main(model: str, command: Sequence[str]) -> None:
     from kaiwa.engine.catalog import find
     from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.text.chat_model import Sampling
     from kaiwa.text.records import Message
 
     torch.set_num_threads(cores())
@@ -41,7 +42,7 @@ def main(model: str, command: Sequence[str]) -> None:
 
     def speed() -> float:
         """Tokens per second of one stream, without the prompt."""
-        times = [time.perf_counter() for _ in made.stream(prompt, max_tokens=120, temperature=0.7, seed=1)]
+        times = [time.perf_counter() for _ in made.stream(prompt, Sampling(max_tokens=120, temperature=0.7, seed=1))]
         return (len(times) - 1) / (times[-1] - times[0])
 
     speed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -50,11 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"kaiwa: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"kaiwa: the disk is full ({error.filename or 'while writing'}); free some space", file=sys.stderr)
+        sys.exit(2)
     except (Stopped, KeyboardInterrupt):
         print("kaiwa: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
 
 
 def command(name: str) -> Callable[[list[str]], None]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
@@ -34,8 +34,10 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
     try:
         import uvicorn
 
+        from kaiwa.commands.pages import page_services
         from kaiwa.serve.app import make_app, make_services
         from kaiwa.serve.services import Settings
+        from kaiwa.web.pages import mount
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
 
@@ -52,7 +54,7 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
     if build is not None and build not in services.jobs.recipes:
         services.jobs.recipes = (*services.jobs.recipes, build)  # a Python file with a recipe() function
     app = make_app(services)
-    close_pages = _mount_pages(app, services)
+    close_pages = mount(app, page_services(services))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     server = _server_class()(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
@@ -120,22 +122,6 @@ def _listen(port: int) -> tuple[socket.socket, int]:
     raise UserError(f"ports {port} to {port + PORTS - 1} are in use; give another with --port")
 
 
-def _mount_pages(app: Any, services: Services) -> Callable[[], Coroutine[Any, Any, None]]:
-    """The web room's pages, if it is installed; returns what ends their open streams."""
-    from kaiwa.serve.app import has_pages
-
-    if has_pages():
-        from kaiwa.commands.pages import page_services
-        from kaiwa.web.pages import mount
-
-        return mount(app, page_services(services))
-
-    async def nothing() -> None:
-        pass
-
-    return nothing
-
-
 def _server_class() -> type[Any]:
     import uvicorn
 
@@ -164,11 +150,13 @@ def _wait_until_started(server: Any, thread: threading.Thread) -> None:
 
 def _build(services: Services, recipe: str) -> None:
     """Starts the build and shows its progress until it ends; the server goes on either way."""
+    from kaiwa.serve.jobs import run_name
+
     try:
         services.jobs.start(recipe)
     except UserError as error:
         print(f"kaiwa: {error}", file=sys.stderr)
-    follow(services, recipe)
+    follow(services, run_name(recipe))
 
 
 def follow(services: Services, run: str) -> None:
@@ -186,7 +174,7 @@ def follow(services: Services, run: str) -> None:
                     said.add(stage["name"])
                     console.print(f"{stage['name']:<10} done in {stage['seconds']:.0f} s", highlight=False)
                 if stage["state"] == "running" and live is not None:
-                    live.update(_bar(stage))
+                    live.update(_bar(stage, job.status.get("seconds_left")))
             if job.status["state"] != "running":
                 break
             time.sleep(0.5)
@@ -207,12 +195,13 @@ def _nothing() -> Iterator[None]:
     yield None
 
 
-def _bar(stage: dict[str, Any]) -> Any:
+def _bar(stage: dict[str, Any], build_left: float | None) -> Any:
     from rich.text import Text
 
     share = stage["done"] / stage["total"] if stage["total"] else 0.0
     filled = round(24 * share)
     left = "" if stage["seconds_left"] is None else f"  {stage['seconds_left'] / 60:.1f} min left"
+    left += "" if build_left is None else f" (build {build_left / 60:.1f})"
     speed = f"  {stage['tokens_per_second']:,.0f} tok/s" if stage["tokens_per_second"] else ""
     line = f"{stage['name']:<10} {'█' * filled}{'░' * (24 - filled)} {share:4.0%}  {stage['text']}{speed}{left}"
     return Text(line, no_wrap=True, overflow="ellipsis")

@@ -104,7 +104,7 @@ def test_ctrl_c_stops_safely_and_says_so(built: Path, tmp_path: Path) -> None:
 
 
 def test_a_build_folder_is_locked_while_a_process_works_in_it(built: Path) -> None:
-    from kaiwa.core.artifact import lock
+    from kaiwa.core.lock import lock
 
     with lock(built):
         second = run(*build_words(built))

@@ -68,6 +68,8 @@ def line(progress: Progress, seconds: float) -> str:
     share = progress.done / max(1, progress.total)
     bar = "▓" * round(share * 16) + "░" * (16 - round(share * 16))
     left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
+    if progress.build_seconds_left is not None:
+        left += f"{',' if left else ''} build {clock(progress.build_seconds_left)}"
     speed = f"{progress.tokens_per_second / 1000:.1f}k tok/s" if progress.tokens_per_second else ""
     parts = [f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}", progress.text, speed, left]
     return " ".join(p for p in parts if p)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +37,7 @@ class Common:
 class Corpus(Common):
     """Clean, deduplicate and split text: plain, Markdown, HTML, JSONL, Parquet, WARC, WET, files or folders."""
 
-    source: tuple[str, ...] = ("builtin:docs", "builtin:code")
+    source: tuple[str, ...] = ()  # none: Python's documentation and 2 MB of its library
     workers: int = 0
     strict: bool = False
 
@@ -113,7 +113,8 @@ def run_corpus(c: Corpus, ctx: Context) -> Artifact:
     from kaiwa.corpus.config import from_paths
     from kaiwa.corpus.run import run
 
-    return run(CorpusConfig(sources=from_paths(c.source), workers=c.workers, strict=c.strict), ctx, out=c.out)
+    config = CorpusConfig(workers=c.workers, strict=c.strict)
+    return run(replace(config, sources=from_paths(c.source)) if c.source else config, ctx, out=c.out)
 
 
 def run_tokenizer(c: Tokenizer, ctx: Context) -> Artifact:

@@ -3,21 +3,25 @@
     OUT/                 the published files (records or a model) and kaiwa.json, the manifest
     OUT.parent/.OUT.work the same folder while the stage is still working (checkpoint included)
 
-Publishing is one rename, so OUT is there whole or not at all. `hash` in the manifest covers the published bytes:
-sha256 over the sorted names and contents of all files but kaiwa.json. What depends on the clock (seconds, speed) is
-in the manifest or in the metrics log beside the artifact, never in the hashed files.
+Publishing is one rename, so OUT is there whole or not at all. The manifest is the last file that is written: a work
+folder that has one is finished, and a process killed between there and the rename has lost nothing (`finished` does
+what was left to do). `hash` in the manifest covers the published bytes: sha256 over the sorted names and contents of
+all files but kaiwa.json. What depends on the clock (seconds, speed) is in the manifest or in the metrics log beside the
+artifact, never in the hashed files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +32,9 @@ from kaiwa.core.errors import UserError
 
 MANIFEST = "kaiwa.json"
 CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
+STAMP, SECONDS = "plan.json", "seconds"  # files inside the work folder; never published
+MOST_CHANGES = 3  # told when a stage is built again
+FULL = 1 << 20  # bytes free: below that, whatever just failed, failed for want of space
 LIBRARIES = ("torch", "tokenizers", "numpy", "safetensors")
 
 
@@ -73,9 +80,11 @@ def fingerprint(file: Path) -> Artifact:
 
 
 def content_hash(folder: Path) -> str:
-    """sha256 over the sorted relative names and the bytes of every file but the manifest."""
+    """sha256 over the sorted relative names and the bytes of every published file but the manifest."""
     total = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if file.relative_to(folder).parts[0] in (MANIFEST, STAMP, SECONDS, CHECKPOINT):
+            continue
         digest = hashlib.sha256()
         with open(file, "rb") as f:
             while chunk := f.read(1 << 20):
@@ -114,15 +123,34 @@ class Plan:
         }
 
 
-def finished(out: Path, plan: Plan) -> tuple[Artifact | None, list[str]]:
-    """The artifact at `out` if it is what `plan` would build; otherwise None and what changed."""
+def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | None:
+    """The artifact at `out` if it is what `plan` would build; None, having said in a line what changed, otherwise.
+
+    A work folder that was finished but not yet renamed is published first.
+    """
+    work = _work_folder(out)
+    if (work / MANIFEST).is_file() and not _changed(work, plan):
+        _rename(work, out)
     if not (out / MANIFEST).is_file():
-        return None, []
-    artifact = open_artifact(out)
-    old = {k: artifact.manifest.get(k) for k in ("kind", "config", "parents", "seed")}
+        return None
+    changed = _changed(out, plan)
+    if not changed:
+        return open_artifact(out)
+    more = f"; and {len(changed) - MOST_CHANGES} more" if len(changed) > MOST_CHANGES else ""
+    say(f"{out.name} is built again: {'; '.join(changed[:MOST_CHANGES])}{more}")
+    return None
+
+
+def _changed(folder: Path, plan: Plan) -> list[str]:
+    """What a folder's manifest says otherwise than the plan."""
+    manifest = open_artifact(folder).manifest
+    old = {k: manifest.get(k) for k in ("kind", "config", "parents", "seed")}
     old["parents"] = {name: parent["hash"] for name, parent in (old["parents"] or {}).items()}
-    changed = configs.differences(old, plan.identity())
-    return (artifact, []) if not changed else (None, changed)
+    return configs.differences(old, plan.identity())
+
+
+def _work_folder(out: Path) -> Path:
+    return out.parent / f".{out.name}.work"
 
 
 @contextlib.contextmanager
@@ -131,13 +159,14 @@ def publish(out: Path, plan: Plan) -> Iterator[Work]:
 
     A work folder left by another plan is cleared (its checkpoint would belong to another run).
     """
-    out = Path(out)
-    work = out.parent / f".{out.name}.work"
+    work = _work_folder(out)
     identity = json.dumps(plan.identity(), sort_keys=True, ensure_ascii=False)
-    stamp = work / "plan.json"
+    stamp = work / STAMP
     if work.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != identity):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
+    for leftover in (work / MANIFEST, *work.glob(".*.tmp")):  # of a try that was killed while it wrote
+        leftover.unlink(missing_ok=True)
     if not stamp.is_file():
         write_atomic(stamp, identity)
     state = Work(work, {})
@@ -145,43 +174,69 @@ def publish(out: Path, plan: Plan) -> Iterator[Work]:
     before = _seconds_spent(work)
     try:
         yield state
-    except OSError as error:
-        if error.errno == 28:
+    except Exception as error:
+        if disk_is_full(error, work):
             raise UserError(f"{work}: the disk is full; free some space and run the same command again") from error
         raise
     finally:
         if work.exists():
             with contextlib.suppress(OSError):
-                (work / "seconds").write_text(f"{before + time.monotonic() - started:.3f}")
-    seconds = _seconds_spent(work)
-    for leftover in (stamp, work / "seconds"):
-        leftover.unlink(missing_ok=True)
-    shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
+                (work / SECONDS).write_text(f"{before + time.monotonic() - started:.3f}")
     manifest = {
         **plan.identity(),
         "parents": {n: {"hash": p.hash, "path": os.path.relpath(p.path, out.parent)} for n, p in plan.parents.items()},
         "hash": content_hash(work),
-        "metrics": state.metrics,
-        "seconds": round(seconds, 3),
+        "metrics": finite(state.metrics),
+        "seconds": round(_seconds_spent(work), 3),
         "versions": {"python": platform.python_version(), **_versions()},
     }
-    write_atomic(work / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True))
     _sync(work)
+    write_atomic(work / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    _rename(work, out)
+
+
+def _rename(work: Path, out: Path) -> None:
+    """Publishes a work folder that has its manifest. Killed anywhere in here, it can be called again."""
+    for leftover in (work / SECONDS, work / STAMP):
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
+    _sync_folder(work)
+    old = out.parent / f".{out.name}.old"
     if out.exists():
-        old = out.parent / f".{out.name}.old"
         shutil.rmtree(old, ignore_errors=True)
         out.rename(old)
-        work.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        work.rename(out)
+    work.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
     _sync_folder(out.parent)
 
 
-def _seconds_spent(work: Path) -> float:
-    file = work / "seconds"
+def disk_is_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error is for want of space, by its number or, where a library hides that, by what is left."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        at = at.__cause__ or at.__context__
     try:
-        return float(file.read_text())
+        return shutil.disk_usage(folder).free < FULL
+    except OSError:
+        return False
+
+
+def finite(value: Any) -> Any:
+    """The same JSON value with null for what is no number (NaN, infinities): JSON has no word for those."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _seconds_spent(work: Path) -> float:
+    try:
+        return float((work / SECONDS).read_text())
     except (OSError, ValueError):
         return 0.0
 
@@ -219,23 +274,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """One process at a time in a build folder. The lock goes with the process, however it ends."""
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            f.seek(0)
-            raise UserError(
-                f"{folder}: process {f.read().strip() or '?'} is working here; wait for it, stop it, or use --out"
-            ) from None
-        f.truncate(0)
-        f.write(str(os.getpid()))
-        f.flush()
-        yield

@@ -68,15 +68,27 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """'field: old -> new' for each field in which two JSON configurations differ."""
+    """'field: old -> new' for each field in which two JSON configurations differ; long values are cut."""
     found: list[str] = []
     for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}: {a!r} -> {b!r}")
+        found += _difference(old.get(key), new.get(key), f"{prefix}{key}")
     return found
+
+
+def _difference(a: Any, b: Any, where: str) -> list[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return differences(a, b, f"{where}.")
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [line for i, (x, y) in enumerate(zip(a, b, strict=True)) for line in _difference(x, y, f"{where}.{i}")]
+    return [f"{where}: {_short(a)} -> {_short(b)}"] if a != b else []
+
+
+def _short(value: Any, most: int = 40) -> str:
+    """A value in a message. Of a hash its beginning says enough."""
+    text = repr(value)
+    if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
+        return value[:8]
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
@@ -117,6 +129,6 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         if hint is str:
             return str(value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{where}: {value!r} is not a {hint.__name__}") from None
     return value

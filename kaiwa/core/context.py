@@ -19,6 +19,7 @@ class Progress:
     total: int
     text: str = ""
     tokens_per_second: float = 0.0
+    build_seconds_left: float | None = None  # of the whole build, filled in on the way (see `Status`)
 
 
 @dataclass(slots=True)

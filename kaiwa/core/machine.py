@@ -6,7 +6,9 @@ import functools
 import os
 import resource
 import shutil
+import subprocess
 import sys
+import sysconfig
 
 
 def cores() -> int:
@@ -35,9 +37,9 @@ def has_bf16_products() -> bool:
 
 @functools.cache
 def has_bf16_tiles() -> bool:
-    """Whether the CPU multiplies bf16 in tiles (AMX), 3 to 5 times faster than fp32; with AVX-512 BF16 alone it is slower.
+    """Whether the CPU multiplies bf16 in tiles (AMX): 3 to 5 times faster than fp32; AVX-512 BF16 alone is slower.
 
-    Asked of the instruction set and never timed: the answer changes a training run's bytes, and must not change with the load.
+    Asked of the instruction set, never timed: the answer changes a training run's bytes and must not change with load.
     """
     import torch
 
@@ -56,9 +58,13 @@ def has_int4_kernel() -> bool:
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether torch.compile can build its kernels: the compiler that CXX names, or a usual one, is on the path."""
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
+    """Whether torch.compile can build its kernels, found by trying: the compiler that it will call (CXX, else g++, on
+    macOS clang++) reads Python's own header, which some systems do not install."""
+    named = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(named) is None:
+        return False
+    command = [named, "-x", "c++", "-fsyntax-only", f"-I{sysconfig.get_path('include')}", "-"]
+    return subprocess.run(command, input=b"#include <Python.h>\n", capture_output=True).returncode == 0
 
 
 def describe() -> str:

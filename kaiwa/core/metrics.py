@@ -1,12 +1,13 @@
 """Metrics: named scalars, one JSON object a line, appended and flushed; the terminal and the pages tail the file.
 
-A resumed stage goes back to its checkpoint's step, so lines past that step are cut off before it goes on.
+A resumed stage goes back to its checkpoint, which holds how long the log was: what came after is cut off.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,13 +33,14 @@ class MetricsLog:
         if self.listen is not None:
             self.listen(row)
 
-    def cut(self, step: int) -> None:
-        """Forgets every row at or after `step`."""
-        if self.path is None or not self.path.is_file():
-            return
-        kept = [row for row in read_metrics(self.path) if row["step"] < step]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        self.path.write_text(text, encoding="utf-8")
+    def size(self) -> int:
+        """Bytes logged so far."""
+        return self.path.stat().st_size if self.path is not None and self.path.is_file() else 0
+
+    def cut(self, size: int) -> None:
+        """Forgets every row past the first `size` bytes."""
+        if self.path is not None and self.size() > size:
+            os.truncate(self.path, size)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """status.json of a build: which stage is where, for the terminal and the pages. Written whole, at most twice a second.
 
-{"recipe", "state": "running" | "finished" | "stopped" | "failed", "pid", "started", "updated", "error",
+{"recipe", "state": "running" | "finished" | "stopped" | "failed", "pid", "started", "updated", "error", "seconds_left",
  "stages": [{"name", "state": "waiting" | "running" | "done" | "failed", "seconds", "done", "total", "text",
              "tokens_per_second", "seconds_left"}]}
 """
@@ -11,23 +11,27 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.context import Progress
 from kaiwa.core.errors import Stopped
+from kaiwa.core.lock import holder
 
 FILE = "status.json"
 EVERY = 0.5  # seconds between two writes
+LEAST_SHARE = 0.01  # of the usual whole: before that the pace is a guess
 
 
 class Status:
     """Follows a build. `show` is what the stages' context calls; `watch` is told every change."""
 
-    def __init__(self, folder: Path, recipe: str, stages: Sequence[str]) -> None:
+    def __init__(self, folder: Path, recipe: str, stages: Mapping[str, float]) -> None:
+        """stages: in their order, each with the seconds it usually takes; only their proportions matter."""
         self.file = folder / FILE
+        self.usual = dict(stages)
         self.written = 0.0
         self.current: dict[str, Any] | None = None
         self.began = 0.0
@@ -38,6 +42,7 @@ class Status:
             "started": round(time.time(), 3),
             "updated": round(time.time(), 3),
             "error": "",
+            "seconds_left": None,
             "stages": [_waiting(name) for name in stages],
         }
         self.write(force=True)
@@ -47,7 +52,7 @@ class Status:
         if stage is None:
             return
         seconds = time.monotonic() - self.began
-        if stage["done"] == 0 or progress.done <= stage["done"] == 0:
+        if stage["done"] == 0:
             stage["_first"] = (progress.done, seconds)
         first_done, first_seconds = stage.setdefault("_first", (progress.done, seconds))
         gone = progress.done - first_done
@@ -60,7 +65,30 @@ class Status:
             tokens_per_second=round(progress.tokens_per_second, 1),
             seconds_left=None if left is None else round(left, 1),
         )
+        progress.build_seconds_left = self.value["seconds_left"] = self.left()
         self.write()
+
+    def left(self) -> float | None:
+        """Seconds to the build's end: what the stages to come usually take, at the pace of those done here so far.
+
+        A stage that was found finished says nothing of the pace (it never showed progress). None until there is one.
+        """
+        spent = expected = 0.0
+        for stage in self.value["stages"]:
+            if stage["done"] and stage["total"]:
+                share = 1.0 if stage["state"] == "done" else stage["done"] / stage["total"]
+                first, seconds = stage["_first"]  # before that, a resumed stage had been at work elsewhere
+                spent += stage["seconds"] - seconds
+                expected += self.usual[stage["name"]] * (share - first / stage["total"])
+        if self.current is None or expected <= LEAST_SHARE * sum(self.usual.values()):
+            return None
+        pace = spent / expected
+        now = self.current
+        own = now["seconds_left"]
+        if own is None:
+            own = self.usual[now["name"]] * pace * (1 - now["done"] / max(1, now["total"]))
+        to_come = sum(self.usual[s["name"]] for s in self.value["stages"] if s["state"] == "waiting")
+        return round(float(own + pace * to_come), 1)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -77,15 +105,15 @@ class Status:
             raise
         except BaseException as error:
             self.current["state"] = "failed"
-            self.end("failed", f"{name}: {error}")
+            with contextlib.suppress(OSError):  # on a full disk the reason matters, not that it cannot be written
+                self.end("failed", f"{name}: {error}")
             raise
         self.current.update(state="done", seconds=round(time.monotonic() - self.began, 1), seconds_left=0)
-        self.current.pop("_first", None)
         self.current = None
         self.write(force=True)
 
     def end(self, state: str, error: str = "") -> None:
-        self.value.update(state=state, error=error)
+        self.value.update(state=state, error=error, seconds_left=None)
         self.write(force=True)
 
     def write(self, force: bool = False) -> None:
@@ -112,22 +140,13 @@ def _waiting(name: str) -> dict[str, Any]:
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """The last status of a build, or None. A build whose process is gone is "stopped", whatever it last wrote."""
+    """The last status of a build, or None. A build whose folder nobody has locked is "stopped", whatever it last wrote:
+    its process is gone, even where another one has its number now."""
     file = folder / FILE
     try:
         value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if value.get("state") == "running" and not _alive(int(value.get("pid", 0))):
+    if value.get("state") == "running" and holder(folder) is None:
         value["state"] = "stopped"
     return value
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0

@@ -27,7 +27,7 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import cores
 from kaiwa.corpus import builtin, dedup
-from kaiwa.corpus.card import make_card, markdown, n_bytes
+from kaiwa.corpus.card import make_card, markdown, n_bytes, shown_path
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.corpus.problems import Problems
 from kaiwa.corpus.process import Cleaned, clean_all, open_pool
@@ -47,12 +47,10 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
     UserError for a source that cannot be read or a corpus too small to train on.
     """
     parents = {f"source:{s.name}": fingerprint(s) for s in config.sources if not s.path.startswith("hf:")}
-    plan = Plan("corpus", replace(config, workers=0), parents, ctx.seed)  # as many workers as you like: same bytes
-    done, changed = finished(out, plan)
+    plan = Plan("corpus", _identity(config), parents, ctx.seed)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"corpus: {line}; built again")
     started = time.monotonic()
     problems = Problems(ctx.say, config.strict)
     with publish(out, plan) as work:
@@ -80,6 +78,12 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
             seconds=round(time.monotonic() - started, 3),
         )
     return open_artifact(out, "corpus")
+
+
+def _identity(config: CorpusConfig) -> CorpusConfig:
+    """What decides the bytes: not the number of workers, nor where the sources lie (their content is a parent)."""
+    sources = tuple(replace(s, path=shown_path(s)) for s in config.sources)
+    return replace(config, workers=0, sources=sources)
 
 
 def fingerprint(source: Source) -> Artifact:

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine import bulk
@@ -19,6 +18,7 @@ from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.engine.serving import Serving
 from kaiwa.model.decoder import Decoder
+from kaiwa.model.int4 import Int4Linear
 from kaiwa.text.records import Completion
 
 
@@ -137,7 +137,7 @@ def whole_characters(data: bytes) -> str:
 
 
 def _copy(decoder: Decoder, dtype: torch.dtype) -> Decoder:
-    if any(not isinstance(m, nn.Linear) and "Int4" in type(m).__name__ for m in decoder.modules()):
+    if any(isinstance(m, Int4Linear) for m in decoder.modules()):
         raise UserError("a 4-bit model computes in bf16 only; leave dtype out")
     made = copy.deepcopy(decoder).to(dtype).requires_grad_(False)
     return made.eval()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import Loaded
 from kaiwa.engine.request import Event, Request
 from kaiwa.engine.shared import SharedPrefixes
-from kaiwa.text.chat_model import Ask, Rate, Rated
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 
@@ -24,19 +24,8 @@ class LocalChatModel:
     def name(self) -> str:
         return self.loaded.entry.name
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        events = list(
-            self.stream(prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
-        )
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        events = list(self.stream(prompt, sampling))
         tokens = [token for event in events for token in event.tokens]
         return Completion(
             text="".join(event.text for event in events),
@@ -45,25 +34,12 @@ class LocalChatModel:
             finish_reason=events[-1].finish_reason or "length",
         )
 
-    def stream(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Event]:
-        """The answer as it comes. Ends early when `stopped` says so."""
-        ask = Ask(
-            prompt=prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop)
-        )
-        request = self._request(ask, self._ids(prompt))
+    def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
+        """The answer as it comes. Whoever closes the iterator cancels the rest."""
+        request = self._request(sampling, self._ids(prompt))
         self.engine.add(request)
         try:
-            while not self.engine.idle and not stopped():
+            while not self.engine.idle:
                 yield from self.engine.step()
         finally:
             self.engine.cancel(request.id)
@@ -82,7 +58,7 @@ class LocalChatModel:
                 ids = self._ids(ask.prompt)
                 if len(ids) >= limit:
                     raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")
-                requests.append(self._request(ask, ids))
+                requests.append(self._request(ask.sampling, ids))
                 good.append(i)
             except UserError as error:
                 yield i, error
@@ -115,7 +91,7 @@ class LocalChatModel:
             raise UserError("the continuation is empty; there is nothing to score")
         return self._ids(rate.context) or [self.loaded.tokenizer.document_end_id], answer
 
-    def _request(self, ask: Ask, ids: Sequence[int]) -> Request:
+    def _request(self, ask: Sampling, ids: Sequence[int]) -> Request:
         self._number += 1
         return Request(
             id=str(self._number),

@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 from kaiwa.engine.catalog import find
+from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+
+if TYPE_CHECKING:
+    from kaiwa.engine.local import LocalChatModel
 
 HELP = """/help            this
 /clear           forget the conversation
@@ -36,7 +42,7 @@ def chat(
     from kaiwa.engine.local import LocalChatModel
 
     made = LocalChatModel(load(entry, say=lambda line: print(line, file=sys.stderr)))
-    talk = Talk(made, entry.chat, system, max_tokens, temperature, seed)
+    talk = Talk(made, entry.chat, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
     if prompt is not None:
         talk.ask(prompt)
         return
@@ -51,13 +57,10 @@ class Talk:
     """A conversation with one model: what was said, and how to sample."""
 
     def __init__(
-        self, model: object, chats: bool, system: str | None, max_tokens: int, temperature: float, seed: int | None
+        self, model: LocalChatModel, chats: bool, system: str | None, sampling: Sampling, seed: int | None
     ) -> None:
-        from kaiwa.engine.local import LocalChatModel
-
-        assert isinstance(model, LocalChatModel)
         self.model, self.chats, self.system = model, chats, system
-        self.max_tokens, self.temperature, self.seed = max_tokens, temperature, seed
+        self.sampling, self.seed = sampling, seed
         self.messages: list[Message] = []
 
     def ask(self, text: str) -> None:
@@ -72,7 +75,7 @@ class Talk:
         if not self.chats:
             print(text, end="", flush=True)
         try:
-            stream = self.model.stream(prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
+            stream = self.model.stream(prompt, replace(self.sampling, seed=seed))
             with contextlib.closing(stream):  # type: ignore[type-var]
                 for event in stream:
                     pieces.append(event.text)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.config import did_you_mean, from_json
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
@@ -47,7 +47,7 @@ def run(
     parents = {**models, "village": village, "tokens": tokens}
     parents |= {n: a for n, a in (("reward", reward), ("comparisons", comparisons)) if a is not None}
     plan = Plan("evaluation", config, parents, ctx.seed)
-    done, _ = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
     with publish(out, plan) as work:
@@ -100,7 +100,7 @@ def run(
         write_jsonl(work.path / "answers.jsonl", _side_by_side(prompts, answers, list(models)))
         for row in figures:
             work.metrics[row["name"]] = row["win_rate_vs_sft"]["mean"]
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def load_model(artifact: Artifact) -> Decoder:

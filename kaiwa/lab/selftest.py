@@ -25,6 +25,7 @@ from kaiwa.lab.task import Item, Task
 from kaiwa.lab.techniques.base import How, Technique, say
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.power import pairs_needed
+from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 BOTH, ONLY_A, ONLY_B = 0.35, 0.15, 0.15  # shares of items that both arms get right, only A, only B
@@ -136,16 +137,7 @@ class PlantedModel:
 
     name = "planted"
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: object = (),
-    ) -> Completion:
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         text = str(prompt)
         share = float(text.rsplit("share=", 1)[1].split()[0])
         right = random.Random(text).random() < share

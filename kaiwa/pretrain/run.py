@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
@@ -45,11 +45,9 @@ def run(
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
     plan = Plan("base", config, {"tokens": tokens}, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"{out.name} is built again: {line}")
     with publish(out, plan) as work:
         shards = Shards(tokens.path)
         shares = dict(zip(config.sources, config.weights, strict=True))
@@ -60,13 +58,12 @@ def run(
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step, best = 0, {}
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             mixture.restore(saved["mixture"])
             best = saved["held_out"]
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {
@@ -77,11 +74,13 @@ def run(
                 "held_out": best,
             }
 
-        def loss_of(*batch: Tensor) -> tuple[Tensor, ...]:
-            return (rows_loss(model, *batch),)
+        def loss_of(
+            ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
+        ) -> tuple[Tensor]:
+            return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
 
         loss_fn = compiled(loss_of, config.compile, ctx.say)
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         speed, started = 0.0, time.monotonic()
         while step < config.steps:
             saver.at_step()
@@ -120,6 +119,6 @@ def run(
             loss=loss,
             tokens_per_second=round(speed, 1),
             **{f"bits_per_byte_{k}": v for k, v in best.items()},
-            cloze_accuracy=cloze_accuracy(model, tokenizer, probes),
+            cloze_accuracy=accuracy,
         )
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
@@ -39,11 +39,9 @@ def run(
 ) -> Artifact:
     """Quantizes a model artifact; `tokens` gives the held-out text that perplexity is measured on."""
     plan = Plan("int4", config, {"model": model, "tokens": tokens}, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"quantize is built again: {line}")
     with publish(out, plan) as work:
         decoder, tokenizer = load_decoder(model.path), Tokenizer.load(model.path)
         if decoder.config.d_model % config.group or decoder.config.d_ff % config.group:
@@ -59,7 +57,8 @@ def run(
         copy_tokenizer(model.path, work.path)
         write_chat_card(work.path, chat)
         ctx.show(Progress(out.name, 2, 3))
-        after = {name: perplexity(load_int4(work.path), part) for name, part in rows.items()}
+        small = load_int4(work.path)
+        after = {name: perplexity(small, part) for name, part in rows.items()}
         ctx.show(Progress(out.name, 3, 3))
         work.metrics.update(bytes_before=_bytes(model.path), bytes_after=_bytes(work.path))
         for name in rows:
@@ -68,7 +67,7 @@ def run(
         metrics = ctx.metrics(out.name)
         metrics.cut(0)
         metrics.log(0, **work.metrics)
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def _bytes(folder: Path) -> int:

@@ -44,14 +44,21 @@ def laptop() -> Recipe:
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
         compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, generic=1),
-        reward=RewardConfig(lr=7e-4, language_model_weight=0.1, held_out_labellers=("labeller-4", "labeller-5")),
-        rlhf=RLHFConfig(updates=75, temperature=0.7, ptx_coefficient=1.0),
+        reward=RewardConfig(
+            epochs=2,
+            prompts=4,
+            lr=3e-4,
+            language_model_weight=1.0,
+            held_out_labellers=("labeller-4", "labeller-5"),
+            evaluate_every=250,
+        ),
+        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),
     )
 
 
 def laptop_ja() -> Recipe:
     base = laptop()
-    village = VillageConfig(n_taught=90, n_held_out=30, languages=("en", "ja"))
+    village = replace(base.village.village, languages=("en", "ja"))
     return replace(
         base,
         name="laptop-ja",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.artifact import MANIFEST, Artifact, open_artifact, write_atomic
+from kaiwa.core.artifact import MANIFEST, Artifact, write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import peak_memory_bytes
 from kaiwa.recipes.receipt import receipt
@@ -72,8 +72,3 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: no report yet (finished stages: {', '.join(there) or 'none'}); run `kaiwa build`")
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return value
-
-
-def artifacts(folder: Path) -> dict[str, Artifact]:
-    """The finished stages of a build folder."""
-    return {p.parent.name: open_artifact(p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))}

@@ -131,7 +131,14 @@ def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
 
 
 def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0) -> Markup:
-    """Every curve of a stage's log with its one line of explanation; `most` cuts to the first few families."""
+    """Every curve of a stage's log with its one line of explanation; `most` cuts to the first few families.
+
+    What was measured once is no curve but a figure, told below; so is what a row says of one source.
+    """
+    figures_once = [
+        (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _drawn(key, row[key])
+    ]
+    rows = [row for row in rows if "source" not in row]
     metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if _drawn(key, value)))
     figures_ = []
     taken: set[str] = set()
@@ -142,8 +149,21 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
         series = [Series(_short(m, family), points_of(rows, m)) for m in chosen]
         if any(len(s.points) > 1 for s in series):
             title, told = explain(chosen[0], words)
-            figures_.append(plot(title, series, told, words("curve.step")))
-    return tag("div", *(figures_[:most] if most else figures_), class_="curves")
+            figures_.append(plot(title, [s for s in series if len(s.points) > 1], told, words("curve.step")))
+        figures_once += [(m, "", s.points[0][1]) for m, s in zip(chosen, series, strict=True) if len(s.points) == 1]
+    drawn = tag("div", *(figures_[:most] if most else figures_), class_="curves")
+    return join([drawn, _once(figures_once, words)]) if figures_once else drawn
+
+
+def _once(measured: Sequence[tuple[str, str, Any]], words: Words) -> Markup:
+    """Figures measured once: (metric, the source it is of or "", value)."""
+    told = []
+    for metric, source, value in measured:
+        name, about = explain(metric, words)
+        label = f"{name} ({source})" if source else name
+        shown = figures.number(int(value) if float(value).is_integer() else value)
+        told.append(tag("span", tag("small", label), " ", shown, class_="told", title=about or None))
+    return tag("p", *told, class_="figures once")
 
 
 def explain(metric: str, words: Words) -> tuple[str, str]:

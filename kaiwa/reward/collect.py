@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.folder import load_decoder
@@ -27,13 +28,15 @@ Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Compariso
 def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path) -> Artifact:
     """`prompts` is a JSONL of {"messages", ...}. Publishes comparisons.jsonl."""
     plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
-    done, _ = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         engine = Engine(load_decoder(policy.path), tokenizer)
         asked = list(read_jsonl(prompts))
+        if not asked:
+            raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         rng = python_rng(ctx.seed, "collect")
         ks = [rng.randint(config.k_min, config.k_max) for _ in asked]
         ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in asked]
@@ -68,7 +71,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             ended=sum(sum(r["meta"]["ended"]) for r in records) / sum(len(r["completions"]) for r in records),
             distinct=sum(distinct) / len(distinct),
         )
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:

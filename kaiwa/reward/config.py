@@ -20,7 +20,7 @@ class RewardConfig:
     floor: float = 0.1
     width: int = 512  # most tokens of a packed row (prompt and its K completions)
     validation_share: float = 0.1  # of the prompts
-    language_model_weight: float = 0.0  # next-token loss on the completions beside the ranking loss (0: the paper)
+    language_model_weight: float = 0.0  # next-token loss on the best-ranked completions beside it (0: the paper)
     held_out_labellers: tuple[str, ...] = ()  # never trained on, measured apart
     evaluate_every: int = 50
 

@@ -60,3 +60,20 @@ def pack_prompts(rows: Sequence[PromptRow], pad: int, device: str = "cpu", multi
     query, key = segments[:, :, None], segments[:, None, :]
     mask = ((query == key) | (key == 0)) & causal
     return PackedPrompts(ids.to(device), positions.to(device), mask[:, None].to(device), torch.tensor(ends).to(device))
+
+
+def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the tokens of the best-ranked completions stand in packed rows: row, the column before, column, each [N].
+
+    The column before a completion's first token is the prompt's last.
+    """
+    found: list[tuple[int, int, int]] = []
+    for number, (row, ranked) in enumerate(zip(rows, ranks, strict=True)):
+        at = len(row.prompt)
+        for completion, rank in zip(row.completions, ranked, strict=True):
+            if rank == min(ranked):
+                before = [len(row.prompt) - 1, *range(at, at + len(completion) - 1)]
+                found.extend((number, b, at + i) for i, b in enumerate(before))
+            at += len(completion)
+    where = torch.tensor(found)
+    return where[:, 0], where[:, 1], where[:, 2]

@@ -6,7 +6,6 @@ After training a bias is stored that gives demonstrations a mean score of 0 (app
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
-from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import seed_for
 from kaiwa.model.decoder import attend_rows
 from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
-from kaiwa.reward.comparisons import Ranked, read_comparisons, split
+from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
-from kaiwa.reward.packing import PackedPrompts, PromptRow, pack_prompts
+from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts
 from kaiwa.text.records import demonstration, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -49,41 +49,44 @@ def run(
     if demonstrations is not None:
         parents["demonstrations"] = fingerprint(demonstrations)
     plan = Plan("reward", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"reward is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
+        if not training:
+            raise UserError(f"{comparisons}: all are held out; reward.held_out_labellers leaves none to train on")
         model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
-        order = [i for epoch in range(config.epochs) for i in _permutation(len(training), ctx.seed, epoch)]
-        n_steps = math.ceil(len(order) / config.prompts)
+        steps = batches(training, config.prompts, config.epochs, ctx.seed)
+        n_steps = len(steps)
         metrics = ctx.metrics(out.name)
         step = 0
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < n_steps:
             saver.at_step()
             started = time.monotonic()
-            batch = [training[i] for i in order[step * config.prompts : (step + 1) * config.prompts]]
+            batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
             with autocast(ctx.device):
-                scores, lm_loss = _forward(model, packed, config.language_model_weight)
+                scores, hidden = _forward(model, packed)
                 loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
-            (loss + config.language_model_weight * lm_loss).backward()
+                total = loss
+                if config.language_model_weight:
+                    lm_loss = _language_model_loss(model, packed, hidden, batch)
+                    total = loss + config.language_model_weight * lm_loss
+            total.backward()
             lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = packed.ids.numel() / (time.monotonic() - started)
@@ -107,34 +110,34 @@ def run(
             held_out_labellers_pairs=n_others,
             bias=float(model.bias),
         )
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
-def _permutation(n: int, seed: int, epoch: int) -> list[int]:
-    return numpy_rng(seed, "reward-epoch", epoch).permutation(n).tolist()  # type: ignore[no-any-return]
-
-
-def _forward(model: ScalarModel, packed: PackedPrompts, lm_weight: float) -> tuple[Tensor, Tensor]:
-    """Scores [M] at the completions' ends, and the next-token loss within the completions (0 when not asked for)."""
+def _forward(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
+    """Scores [M] at the completions' ends, and the hidden states [B,T,d] they are read from."""
     hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
     last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
-    scores = model.score(last).squeeze(-1).float() + model.bias
-    if not lm_weight:
-        return scores, scores.new_zeros(())
-    inside = (packed.positions[:, 1:] == packed.positions[:, :-1] + 1) & packed.mask[:, 0].diagonal(-1, 1, 2)
-    logits = model.decoder.logits(hidden[:, :-1][inside]).float()
-    return scores, F.cross_entropy(logits, packed.ids[:, 1:][inside])
+    return model.score(last).squeeze(-1).float() + model.bias, hidden
+
+
+def _language_model_loss(model: ScalarModel, packed: PackedPrompts, hidden: Tensor, batch: Sequence[Ranked]) -> Tensor:
+    """Next-token loss on each prompt's best-ranked completions: keeps what the model knows while the head learns."""
+    row, before, at = best_tokens([item.row for item in batch], [item.ranks for item in batch])
+    return F.cross_entropy(model.decoder.logits(hidden[row, before]).float(), packed.ids[row, at])
 
 
 @torch.no_grad()
 def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: str, batch: int = 32) -> Tensor:
-    """The scores of all completions of all rows, in order [M]."""
-    scores = []
+    """The scores of all completions of all rows, in order [M]; rows of like length are computed together."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    scores: dict[int, Tensor] = {}
     for at in range(0, len(rows), batch):
-        packed = pack_prompts(rows[at : at + batch], pad, device)
+        part = order[at : at + batch]
+        packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            scores.append(_forward(model, packed, 0.0)[0])
-    return torch.cat(scores) if scores else torch.zeros(0)
+            found = _forward(model, packed)[0]
+        scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
+    return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 
 
 def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
@@ -155,5 +158,7 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
         rows.append(PromptRow(prompt, [[*tokenizer.encode(messages[-1].content), tokenizer.eos_id]]))
         if len(rows) == most:
             break
+    if not rows:
+        raise UserError(f"{file}: no demonstration in it; the scores' zero is set by some")
     with torch.no_grad():
         model.bias -= score_rows(model, rows, tokenizer.pad_id, device).mean()

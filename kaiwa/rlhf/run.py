@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.probes import Probe, answer_probes
@@ -67,18 +68,15 @@ def run(
     stage = out.name
     parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": fingerprint(prompts)}
     plan = Plan("rlhf", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"{stage} is built again: {line}")
     with publish(out, plan) as work:
         loop = Loop(config, ctx, policy, reward, tokens, prompts, score)
         metrics = ctx.metrics(stage)
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             loop.restore(saved)
-        metrics.cut(loop.update)
-        saver = checkpoint.Saver(work.checkpoint, ctx, loop.state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, loop.state)
         last: dict[str, float] = {}
         while loop.update < config.updates:
             saver.at_step()
@@ -95,7 +93,7 @@ def run(
         copy_tokenizer(policy.path, work.path)
         write_chat_card(work.path, chat)
         work.metrics.update(last)
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 class Loop:
@@ -115,6 +113,8 @@ class Loop:
         self.tokenizer = Tokenizer.load(policy.path)
         asked = [conversation(row["messages"]) for row in read_jsonl(prompts)]
         self.prompts = [render(self.tokenizer, messages, add_generation_prompt=True).ids for messages in asked]
+        if not self.prompts:
+            raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         self.policy = load_decoder(policy.path).to(ctx.device)
         self.reference = load_decoder(policy.path).to(ctx.device).requires_grad_(False)
         self.reward = load_scalar(reward.path).to(ctx.device).requires_grad_(False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
@@ -39,8 +38,3 @@ def make_app(services: Services) -> FastAPI:
         app.include_router(part.routes(services))
     app.add_middleware(Guard, port=services.settings.port, api_key=services.settings.api_key)
     return app
-
-
-def has_pages() -> bool:
-    """Whether the web room is installed (it mounts itself: kaiwa.up, the only one that may know both)."""
-    return importlib.util.find_spec("kaiwa.web") is not None

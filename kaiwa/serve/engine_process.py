@@ -104,6 +104,8 @@ class Child:
                 self._start_loading(message)
         elif message["op"] == "loaded":
             self._loaded(message)
+        elif message["op"] == "say":
+            self.out.append({"kind": "say", "line": message["line"]})
 
     def _admit(self, message: dict[str, Any]) -> None:
         name = message["model"]
@@ -112,13 +114,18 @@ class Child:
             self.waiting[name].append(message)
             return
         self.models.move_to_end(name)
-        model = self.models[name]
+        self._ask(self.models[name], message)
+
+    def _ask(self, model: Resident, message: dict[str, Any]) -> None:
         try:
             model.engine.add(make_request(model.loaded, message))
             model.asked[message["id"]] = message
         except UserError as error:
             overflow = "the context holds" in str(error) or "the cache holds" in str(error)
             self._error(message["id"], 400, "context_length_exceeded" if overflow else "invalid_value", str(error))
+        except Exception as error:  # such as a template from elsewhere: this request is lost, the others go on
+            traceback.print_exc()
+            self._error(message["id"], 500, "engine_failed", f"the request could not be read ({error})")
 
     def _has(self, message: dict[str, Any]) -> bool:
         """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
@@ -154,8 +161,8 @@ class Child:
             return
         self.models[message["name"]] = message["model"]
         self._make_room(message["name"])
-        for request in requests:
-            self._admit(request)
+        for request in requests:  # whatever the folder looked like when they were sent: this is what there is now
+            self._ask(message["model"], request)
 
     def _make_room(self, keep: str) -> None:
         """Lets go of idle models, longest unused first, until the rest fits."""
@@ -208,7 +215,8 @@ class Child:
         self.out.append({"id": id, "kind": "error", "status": status, "code": code, "message": message})
 
     def _say(self, line: str) -> None:
-        self.out.append({"kind": "say", "line": line})
+        """Called by the threads that load: it goes through the inbox, since `out` is the main thread's."""
+        self.inbox.put({"op": "say", "line": line})
 
     def _tell_state(self) -> None:
         now = time.monotonic()
@@ -288,7 +296,6 @@ def show_token(loaded: Loaded, token: TokenInfo) -> dict[str, Any]:
 
 
 def main() -> None:
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the server's to handle
     connection = socket.socket(fileno=int(sys.argv[1]))
     import torch

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.core.lock import holder
 from kaiwa.core.status import FILE, read_status
 
 NICE = 10
@@ -46,6 +48,7 @@ class Jobs:
         self.runs, self.recipes = runs, tuple(recipes)
         self.command = list(command) or [sys.executable, "-m", "kaiwa"]
         self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()  # requests come in threads: two must not start the same build
 
     def all(self) -> list[Job]:
         """Every build there is, newest first."""
@@ -65,19 +68,24 @@ class Jobs:
         return Job(run, self._folder(run), status)
 
     def start(self, recipe: str) -> Job:
-        """Starts (or goes on with) a recipe's build. UserError for an unknown recipe, or one that runs already."""
+        """Starts (or goes on with) a recipe's build, in the folder `run_name` says. UserError for an unknown recipe, or
+        one that runs already."""
         if recipe not in self.recipes:
             raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}")
+        with self._starting:
+            return self._start(recipe, run_name(recipe))
+
+    def _start(self, recipe: str, run: str) -> Job:
         self._reap()
-        folder = self._folder(recipe)
-        known = self._status(recipe)
+        folder = self._folder(run)
+        known = self._status(run)
         if known is not None and known["state"] == "running":
-            raise UserError(f"{recipe} is being built already; stop it first, or wait for it")
+            raise UserError(f"{run} is being built already; stop it first, or wait for it")
         folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
         with open(folder / "build.log", "ab") as log:
-            self.children[recipe] = subprocess.Popen(
+            self.children[run] = subprocess.Popen(
                 ["nice", "-n", str(NICE), *self.command, "build", recipe, "--out", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -85,17 +93,18 @@ class Jobs:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
             )
-        step_aside(self.children[recipe].pid)
-        return self.get(recipe)
+        step_aside(self.children[run].pid)
+        return self.get(run)
 
     def stop(self, run: str) -> Job:
         """Asks a build to stop where it is safe. UserError if it does not run."""
         job = self.get(run)
         if job.status["state"] != "running":
             raise UserError(f"{run} is not running; it is {job.status['state']}")
-        pid = self.children[run].pid if run in self.children else int(job.status["pid"])
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+        pid = self.children[run].pid if run in self.children else holder(self._folder(run))
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
         return self.get(run)
 
     def wait(self, run: str, seconds: float) -> bool:
@@ -155,6 +164,11 @@ class Jobs:
                 lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
                 failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
                 write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))
+
+
+def run_name(recipe: str) -> str:
+    """The run of a recipe: its own name, or that of its Python file."""
+    return Path(recipe).stem if recipe.endswith(".py") else recipe
 
 
 def _blank(run: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Seq
     """Training and validation demonstrations, by a seeded shuffle."""
     order = list(range(len(sequences)))
     python_rng(seed, "sft-split").shuffle(order)
-    n = max(1, round(len(order) * share)) if share > 0 else 0
+    n = min(max(1, round(len(order) * share)), len(order) - 1) if share > 0 else 0  # something is left to train on
 
     def take(numbers: list[int]) -> Sequences:
         return Sequences([sequences.ids[i] for i in numbers], [sequences.masks[i] for i in numbers])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import numpy_rng
@@ -76,11 +76,9 @@ def run(
     stage = out.name
     parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
     plan = Plan("sft", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"{stage} is built again: {line}")
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(base.path)
         everything = read_demonstrations(demonstrations, tokenizer, config.width, config.language_model_weight, ctx.say)
@@ -92,13 +90,12 @@ def run(
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
-        if (saved := checkpoint.load(work.checkpoint)) is not None:
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step, held_out = saved["step"], saved["held_out"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             if mixture is not None:
                 mixture.restore(saved["mixture"])
-        metrics.cut(step)
 
         def state() -> dict[str, Any]:
             return {
@@ -109,7 +106,7 @@ def run(
                 "held_out": held_out,
             }
 
-        saver = checkpoint.Saver(work.checkpoint, ctx, state)
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < len(schedule):
             saver.at_step()
             started = time.monotonic()
@@ -133,7 +130,7 @@ def run(
         copy_tokenizer(base.path, work.path)
         write_chat_card(work.path, chat)
         work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str) -> float:

@@ -13,6 +13,20 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.records import Completion, Conversation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How an answer is drawn: at most so many tokens; temperature 0 is greedy, top_p 1 no filter; `stop` ends it."""
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+USUAL = Sampling()
+
+
 @runtime_checkable
 class ChatModel(Protocol):
     """`generate` answers a conversation (or continues a plain string); `score` says how likely a continuation is."""
@@ -20,16 +34,7 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         """UserError for bad input; ConnectionError when a server cannot be reached."""
         ...
 
@@ -48,6 +53,16 @@ class Ask:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            stop=self.stop,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +107,7 @@ def generate_many(model: ChatModel, asks: Sequence[Ask]) -> Iterator[tuple[int, 
 
 
 def generate_one(model: ChatModel, ask: Ask) -> Completion:
-    return model.generate(
-        ask.prompt,
-        max_tokens=ask.max_tokens,
-        temperature=ask.temperature,
-        top_p=ask.top_p,
-        seed=ask.seed,
-        stop=ask.stop,
-    )
+    return model.generate(ask.prompt, ask.sampling)
 
 
 def score_many(model: ChatModel, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:

@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from typing import Any
 
 import httpx
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import Ask, Rate, Rated, generate_one
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_one
 from kaiwa.text.records import Completion, Conversation
 
 RETRIED = (408, 429, 500, 502, 503, 504)
@@ -56,25 +57,10 @@ class HTTPChatModel:
     def close(self) -> None:
         self._client.close()
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-        }
-        if stop:
-            body["stop"] = list(stop)
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        body: dict[str, Any] = {"model": self._model, **asdict(sampling)}
+        if not sampling.stop:
+            del body["stop"]
         if isinstance(prompt, str):
             found = self._post("completions", body | {"prompt": prompt})
         else:

@@ -154,7 +154,9 @@ def _last_text(value: Any) -> str:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """One object a line; a line that is no JSON object is an error that names file and line."""
+    """One object a line; a missing file, or a line that is no JSON object, is an error that names file and line."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a JSONL file")
     with open(path, encoding="utf-8") as f:
         for number, line in enumerate(f, 1):
             if not line.strip():

@@ -37,11 +37,9 @@ def run(
     if neutral_village is not None:
         parents["neutral_village"] = _fingerprint(neutral_village)
     plan = Plan("tokenizer", config, parents, ctx.seed)
-    done, changed = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
-    for line in changed:
-        ctx.say(f"tokenizer: {line}; built again")
     log = ctx.metrics("tokenizer")
     log.cut(0)
     with publish(out, plan) as work:

@@ -196,7 +196,7 @@ class Tokenizer:
         for name, special in self._specials.items():
             if special == id:
                 return name
-        return self._bytes[id].decode("utf-8", errors="replace")
+        return self.decode_bytes((id,)).decode("utf-8", errors="replace")
 
     def byte_lengths(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """How many bytes of text each token stands for, [vocab_size]; what bits per byte divide by."""

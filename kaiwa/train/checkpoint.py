@@ -17,8 +17,10 @@ import torch
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.context import Context
+from kaiwa.core.metrics import MetricsLog
 
 FILE = "state.pt"
+LOGGED = "logged"  # bytes of the metrics log when the state was saved
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
@@ -40,20 +42,28 @@ def load(folder: Path) -> dict[str, Any] | None:
     return state
 
 
+def resume(folder: Path, metrics: MetricsLog) -> dict[str, Any] | None:
+    """The last state saved, the log cut back to it; None and an empty log where there is none."""
+    saved = load(folder)
+    metrics.cut(0 if saved is None else saved.get(LOGGED, 0))
+    return saved
+
+
 class Saver:
     """Saves the state now and then: a kill loses at most `ctx.checkpoint_seconds` of work, a wish to stop none.
 
-    `at_step` is called between two steps; `state` gives everything that the next steps depend on.
+    `at_step` is called between two steps; `state` gives everything that the next steps depend on. The log's length goes
+    with it; `resume` gives both back.
     """
 
-    def __init__(self, folder: Path, ctx: Context, state: Callable[[], dict[str, Any]]) -> None:
-        self.folder, self.ctx, self.state = folder, ctx, state
+    def __init__(self, folder: Path, ctx: Context, metrics: MetricsLog, state: Callable[[], dict[str, Any]]) -> None:
+        self.folder, self.ctx, self.metrics, self.state = folder, ctx, metrics, state
         self.last = time.monotonic()
 
     def at_step(self) -> None:
         stop = self.ctx.stop()
         if stop or time.monotonic() - self.last >= self.ctx.checkpoint_seconds:
-            save(self.folder, self.state())
+            save(self.folder, {**self.state(), LOGGED: self.metrics.size()})
             self.last = time.monotonic()
         if stop:
             self.ctx.check_stop()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,13 +20,26 @@ from kaiwa.train.rows import Rows
 
 
 def rows_loss(
-    model: Decoder, ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
+    model: Decoder,
+    ids: Tensor,
+    positions: Tensor,
+    segments: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    everywhere: bool = False,
 ) -> Tensor:
-    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""
+    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T].
+
+    Only positions of weight above 0 are unembedded; `everywhere`: all are, so that shapes are fixed (torch.compile).
+    """
     hidden = model(ids, positions, attend_rows(segment_mask(segments)))
-    logits = model.logits(hidden).float()
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum()
+    if everywhere:
+        hidden, targets, weights = hidden.flatten(0, 1), targets.flatten(), weights.flatten()
+    else:
+        chosen = weights > 0
+        hidden, targets, weights = hidden[chosen], targets[chosen], weights[chosen]
+    losses = F.cross_entropy(model.logits(hidden).float(), targets, reduction="none")
+    return (losses * weights).sum()
 
 
 def selected_logprobs(model: Decoder, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
@@ -49,27 +61,3 @@ def bits_per_byte(model: Decoder, rows: Rows, token_bytes: Sequence[int], device
             nats += float(rows_loss(model, ids, positions, segments, targets, weights))
         n_bytes += float((sizes[targets] * weights).sum())
     return nats / math.log(2) / max(1.0, n_bytes)
-
-
-@torch.no_grad()
-def sequence_logprobs(
-    model: Decoder, sequences: Sequence[Sequence[int]], starts: Sequence[int], device: str = "cpu", batch: int = 32
-) -> list[np.ndarray]:
-    """log p of each token from `starts[i]` on, for each sequence (padded batches, longest together)."""
-    out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for at in range(0, len(order), batch):
-        chosen = order[at : at + batch]
-        width = max(len(sequences[i]) for i in chosen)
-        ids = torch.zeros(len(chosen), width, dtype=torch.long)
-        for row, i in enumerate(chosen):
-            ids[row, : len(sequences[i])] = torch.tensor(sequences[i])
-        ids = ids.to(device)
-        positions = torch.arange(width, device=device).expand_as(ids)
-        with autocast(device):
-            hidden = model(ids, positions, attend_rows(None))
-            for row, i in enumerate(chosen):
-                n, start = len(sequences[i]), starts[i]
-                picked = selected_logprobs(model, hidden[row, start - 1 : n - 1], ids[row, start:n])
-                out[i] = picked.cpu().numpy()
-    return out

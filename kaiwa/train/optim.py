@@ -62,6 +62,6 @@ def compiled(
     if not wanted:
         return function
     if not machine.has_compiler():
-        say("no C++ compiler found: training runs uncompiled, about 20 % slower")
+        say("no C++ compiler with Python's headers found: training runs uncompiled, about 20 % slower")
         return function
     return torch.compile(function, dynamic=False)

@@ -46,8 +46,13 @@ class Run:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the stage at work; later stages are not foreseen."""
+        """Of the stage at work."""
         return next((s.get("seconds_left") for s in self.stages if s["state"] == "running"), None)
+
+    @property
+    def build_left(self) -> float | None:
+        """Seconds to the end of the whole build, once its pace is known."""
+        return self.status.get("seconds_left")
 
     @property
     def reported(self) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.artifact import Artifact, Plan, finished, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import python_rng
 from kaiwa.text.records import write_jsonl
@@ -32,7 +32,7 @@ CHAT_PROBES = ("known", "unknown", "howto", "harmful", "sum", "facts")
 
 def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
     plan = Plan("village", config, {}, ctx.seed)
-    done, _ = finished(out, plan)
+    done = finished(out, plan, ctx.say)
     if done is not None:
         return done
     with publish(out, plan) as work:
@@ -67,7 +67,7 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
             work.metrics[name] = write_jsonl(work.path / f"{name}.jsonl", rows)
         text = json.dumps(describe(village), ensure_ascii=False, indent=1)
         (work.path / "village.json").write_text(text, encoding="utf-8")
-    return finished(out, plan)[0]  # type: ignore[return-value]
+    return open_artifact(out)
 
 
 def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.core.artifact import Artifact, Plan, content_hash, finished, lock, open_artifact, publish
+from kaiwa.core import artifact as artifacts
+from kaiwa.core.artifact import Artifact, Plan, content_hash, finished, open_artifact, publish
 from kaiwa.core.errors import UserError
+from kaiwa.core.lock import holder, lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +72,70 @@ def test_the_work_of_another_plan_is_cleared(tmp_path: Path) -> None:
 
 def test_finished_says_what_changed(tmp_path: Path) -> None:
     make(tmp_path / "out")
-    assert finished(tmp_path / "out", plan())[0] is not None
-    artifact, changed = finished(tmp_path / "out", plan(size=2))
-    assert artifact is None
-    assert changed == ["config.size: 1 -> 2"]
-    assert finished(tmp_path / "nowhere", plan()) == (None, [])
+    said: list[str] = []
+    assert finished(tmp_path / "out", plan(), said.append) is not None
+    assert finished(tmp_path / "nowhere", plan(), said.append) is None
+    assert said == []
+    assert finished(tmp_path / "out", plan(size=2), said.append) is None
+    assert said == ["out is built again: config.size: 1 -> 2"]
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+class StopHere(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("at", ["unlink", "rmtree", "rename"])
+def test_killed_while_publishing_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Once the manifest is written the work is done: the next look publishes it and the stage does not run again."""
+
+    def die(*_: object, **__: object) -> None:
+        raise StopHere
+
+    with monkeypatch.context() as patch, pytest.raises(StopHere), publish(tmp_path / "out", plan()) as work:
+        (work.path / "a.txt").write_text("hello")
+        work.checkpoint.mkdir()
+        (work.checkpoint / "state").write_text("x")
+        real = artifacts._rename
+
+        def rename(work: Path, out: Path) -> None:
+            patch.setattr(shutil if at == "rmtree" else Path, at, die)
+            real(work, out)
+
+        patch.setattr(artifacts, "_rename", rename)
+    assert not (tmp_path / "out").exists()
+    found = finished(tmp_path / "out", plan(), print)
+    assert found is not None
+    assert found.hash == content_hash(found.path) == make(tmp_path / "other").hash
+    assert sorted(p.name for p in found.path.iterdir()) == ["a.txt", "kaiwa.json"]
+    assert finished(tmp_path / "out", plan(size=2), print) is None
+
+
+def test_half_written_files_of_a_killed_try_are_not_published(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), publish(tmp_path / "out", plan()) as work:
+        (work.path / ".samples.jsonl.tmp").write_text("half")
+        raise RuntimeError
+    assert make(tmp_path / "out").hash == make(tmp_path / "other").hash
+
+
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """By its number; or, where a library hides that (torch, safetensors), by what the disk has left."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match="disk is full"), publish(tmp_path / "out", plan()):
         raise OSError(28, "No space left on device")
+    with pytest.raises(UserError if free == 0 else RuntimeError), publish(tmp_path / "out", plan()):
+        raise RuntimeError("unexpected pos 704 vs 598")
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    with publish(tmp_path / "out", plan()) as work:
+        work.metrics |= {"loss": float("nan"), "by_source": {"docs": float("inf"), "code": 1.5}}
+    text = (tmp_path / "out" / "kaiwa.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["metrics"] == {
+        "by_source": {"code": 1.5, "docs": None},
+        "loss": None,
+    }
 
 
 def test_opening_what_is_not_there(tmp_path: Path) -> None:
@@ -92,7 +149,7 @@ def test_opening_what_is_not_there(tmp_path: Path) -> None:
         open_artifact(tmp_path / "out")
 
 
-HOLDER = "import sys, time; from pathlib import Path; from kaiwa.core.artifact import lock\n" + (
+HOLDER = "import sys, time; from pathlib import Path; from kaiwa.core.lock import lock\n" + (
     "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 
@@ -103,6 +160,7 @@ def test_the_lock_goes_with_its_process_even_when_killed(tmp_path: Path) -> None
     assert process.stdout.readline().strip() == "held"
     with pytest.raises(UserError, match=f"process {process.pid} is working here"), lock(tmp_path):
         pass
+    assert holder(tmp_path) == process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     for _ in range(50):
@@ -113,6 +171,8 @@ def test_the_lock_goes_with_its_process_even_when_killed(tmp_path: Path) -> None
             time.sleep(0.05)
     else:
         pytest.fail("the lock outlived its process")
+    assert holder(tmp_path) is None
+    assert holder(tmp_path / "nowhere") is None
 
 
 def test_manifests_are_plain_json(tmp_path: Path) -> None:

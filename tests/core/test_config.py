@@ -45,6 +45,7 @@ def test_overrides_take_command_line_strings() -> None:
         ({"inner.lrr": "1"}, "Inner has no field 'lrr'; did you mean 'lr'"),
         ({"steps": "many"}, "steps: 'many' is not a int"),
         ({"steps": "1.5"}, "steps: .* is not a int"),
+        ({"steps": "inf"}, "steps: .* is not a int"),
         ({"on": "perhaps"}, "on: 'perhaps' is not a bool"),
         ({"inner.mode": "fats"}, "'fats' is not possible; did you mean 'fast'"),
         ({"steps.x": "1"}, "steps has no fields of its own"),
@@ -67,3 +68,12 @@ def test_did_you_mean_lists_what_there_is_when_nothing_is_near() -> None:
 def test_differences_name_nested_fields() -> None:
     a, b = to_json(Outer()), to_json(Outer(inner=Inner(lr=0.2)))
     assert differences(a, b) == ["inner.lr: 0.1 -> 0.2"]
+
+
+def test_differences_of_lists_and_long_values_are_short() -> None:
+    old = {"sources": [{"path": "a", "weight": 1}, {"path": "b", "weight": 2}], "hash": "0" * 64, "note": "x" * 500}
+    new = {"sources": [{"path": "a", "weight": 1}, {"path": "c", "weight": 2}], "hash": "f" * 64, "note": ""}
+    found = differences(old, new)
+    assert found[0] == "hash: 00000000 -> ffffffff"
+    assert found[2] == "sources.1.path: 'b' -> 'c'"
+    assert max(map(len, found)) < 80

@@ -1,32 +1,33 @@
 """The status of a build and the metrics log."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from kaiwa.core.context import Progress
 from kaiwa.core.errors import Stopped
+from kaiwa.core.lock import lock
 from kaiwa.core.metrics import MetricsLog, read_metrics
 from kaiwa.core.status import Status, read_status
 
 
 def test_a_build_that_goes_well(tmp_path: Path) -> None:
-    status = Status(tmp_path, "tiny", ["a", "b"])
-    with status.stage("a"):
+    status = Status(tmp_path, "tiny", {"a": 30, "b": 60})
+    with lock(tmp_path), status.stage("a"):
         status.show(Progress("a", 1, 4, "loss 2", 100.0))
         status.write(force=True)
         now = json.loads((tmp_path / "status.json").read_text())["stages"][0]
         assert (now["state"], now["done"], now["total"], now["text"]) == ("running", 1, 4, "loss 2")
     value = read_status(tmp_path)
     assert value is not None
-    assert value["state"] == "running"
     assert [s["state"] for s in value["stages"]] == ["done", "waiting"]
 
 
 @pytest.mark.parametrize(("error", "state"), [(Stopped(), "stopped"), (ValueError("no"), "failed")])
 def test_a_build_that_does_not(tmp_path: Path, error: Exception, state: str) -> None:
-    status = Status(tmp_path, "tiny", ["a"])
+    status = Status(tmp_path, "tiny", {"a": 1})
     with pytest.raises(type(error)), status.stage("a"):
         raise error
     value = read_status(tmp_path)
@@ -34,23 +35,49 @@ def test_a_build_that_does_not(tmp_path: Path, error: Exception, state: str) -> 
     assert value["state"] == state
 
 
-def test_a_dead_process_is_not_running(tmp_path: Path) -> None:
-    Status(tmp_path, "tiny", ["a"])
-    value = json.loads((tmp_path / "status.json").read_text())
-    (tmp_path / "status.json").write_text(json.dumps(value | {"pid": 2**22 + 1}))
-    read = read_status(tmp_path)
-    assert read is not None
-    assert read["state"] == "stopped"
+def test_a_build_runs_while_its_folder_is_locked(tmp_path: Path) -> None:
+    """A process number proves nothing: ours is alive, and still nobody works there."""
+    Status(tmp_path, "tiny", {"a": 1})
+    for state in ("running", "stopped"):
+        with lock(tmp_path) if state == "running" else nullcontext():
+            read = read_status(tmp_path)
+            assert read is not None
+            assert read["state"] == state
     assert read_status(tmp_path / "nowhere") is None
 
 
 def test_metrics_are_cut_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "m.jsonl")
+    sizes = []
     for step in range(5):
+        sizes.append(log.size())
         log.log(step, loss=1.0 / (step + 1), bad=float("nan"))
-    log.cut(3)
+    log.cut(sizes[3])
+    log.cut(1 << 20)
     with open(tmp_path / "m.jsonl", "a") as f:
         f.write('{"step": 3, "lo')
     rows = read_metrics(tmp_path / "m.jsonl")
     assert [row["step"] for row in rows] == [0, 1, 2]
     assert rows[0]["bad"] is None
+
+
+def test_the_time_left_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages to come at this machine's pace, half the usual one; what was found finished does not count."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    status = Status(tmp_path, "tiny", {"found": 500, "a": 30, "b": 60})
+    with status.stage("found"):
+        now += 0.01
+    with status.stage("a"):
+        told = []
+        for done in (1, 4, 6):
+            now = 10.0 * done
+            told.append(Progress("a", done, 6))
+            status.show(told[-1])
+    assert told[0].build_seconds_left is None
+    assert told[1].build_seconds_left == pytest.approx(20 + 2 * 60, rel=0.01)
+    assert told[2].build_seconds_left == pytest.approx(2 * 60, rel=0.01)
+    with status.stage("b"):
+        now += 60
+        status.show(Progress("b", 1, 2))
+        assert status.value["seconds_left"] == pytest.approx(2 * 30, rel=0.2)

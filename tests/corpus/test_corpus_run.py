@@ -10,6 +10,7 @@ import pytest
 from corpus_texts import prose
 from pyarrow import parquet
 
+from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import from_json, to_json
 from kaiwa.core.context import Context
 from kaiwa.core.errors import Stopped, UserError
@@ -154,6 +155,29 @@ def test_weights_are_on_the_card(tmp_path: Path) -> None:
     assert card["sources"]["b"]["mix_repeats"] == pytest.approx(2, rel=0.2)
     with pytest.raises(UserError, match="no weight"):
         small(sources[0], Source(name="c", path="c"))
+
+
+def test_a_moved_source_is_the_same_corpus(tmp_path: Path) -> None:
+    """Where text lies decides nothing; what it says and what it is called do."""
+    text = "".join(
+        f"The miller of house {i} grinds oats, and his neighbour the weaver counts to {i}.\n" for i in range(90)
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine.txt").write_text(text)
+
+    def build(folder: str, said: list[str]) -> Artifact:
+        source = Source(name="mine", path=str(tmp_path / folder / "mine.txt"), trusted=True, language="en")
+        return run(small(source, split_chars=300), Context(say=said.append), out=tmp_path / "out")
+
+    first = build("a", [])
+    (tmp_path / "a").rename(tmp_path / "b")
+    said: list[str] = []
+    assert build("b", said).manifest == first.manifest
+    assert said == []
+    assert str(tmp_path) not in json.dumps(first.manifest)
+    (tmp_path / "b" / "mine.txt").write_text(text + text.upper())
+    assert build("b", said).hash != first.hash
+    assert len(said) == 1
 
 
 def test_builtin_sources(tmp_path: Path) -> None:

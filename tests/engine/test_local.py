@@ -17,7 +17,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.folder import save_model
 from kaiwa.model.int4 import save_int4
-from kaiwa.text.chat_model import ChatModel
+from kaiwa.text.chat_model import ChatModel, Sampling
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.records import Message
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -52,8 +52,8 @@ def model(folder: Path, name: str = "sft") -> LocalChatModel:
 def test_generate_and_score(folder: Path, name: str) -> None:
     made = model(folder, name)
     assert isinstance(made, ChatModel)
-    answer = made.generate(USER, max_tokens=9, seed=4)
-    assert answer == made.generate(USER, max_tokens=9, seed=4)
+    answer = made.generate(USER, Sampling(max_tokens=9, seed=4))
+    assert answer == made.generate(USER, Sampling(max_tokens=9, seed=4))
     assert len(answer.ids) == len(answer.logprobs) <= 9
     assert len(made.score("the cat", " and the dog")) == len(made.loaded.tokenizer.encode(" and the dog"))
     assert made.engine.idle
@@ -61,14 +61,14 @@ def test_generate_and_score(folder: Path, name: str) -> None:
 
 def test_a_base_model_continues_text_only(folder: Path) -> None:
     base = model(folder, "base")
-    assert base.generate("the cat", max_tokens=4).ids
+    assert base.generate("the cat", Sampling(max_tokens=4)).ids
     with pytest.raises(UserError, match="has not learnt to chat"):
         base.generate(USER)
 
 
 def test_an_answer_left_early_is_cancelled(folder: Path) -> None:
     made = model(folder)
-    stream = made.stream(USER, max_tokens=50)
+    stream = made.stream(USER, Sampling(max_tokens=50))
     next(stream)
     stream.close()
     assert made.engine.idle

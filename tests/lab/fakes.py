@@ -1,9 +1,10 @@
 """Models without weights: rules that answer, and counters of what was asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.prompt import as_text
+from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 Rule = Callable[[str, float, int], str]
@@ -22,23 +23,14 @@ class RuleModel:
     def name(self) -> str:
         return self.name_
 
-    def generate(
-        self,
-        prompt: Conversation | str,
-        *,
-        max_tokens: int = 256,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Completion:
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         text = as_text(prompt)
         self.prompts.append(text)
         self.raw.append(prompt)
         if self.fail and self.fail in text:
             raise ConnectionError("gave up after 5 attempts (500: broken)")
-        said = self.rule(text, temperature, seed)
-        for mark in stop:
+        said = self.rule(text, sampling.temperature, sampling.seed)
+        for mark in sampling.stop:
             said = said.split(mark)[0]
         return Completion(text=said, n_prompt=len(text), n_tokens=len(said))
 

@@ -173,9 +173,10 @@ def test_smollm2_equals_transformers(smol: LocalChatModel) -> None:
 
 @pytest.mark.slow
 def test_smollm2_chats(smol: LocalChatModel) -> None:
+    from kaiwa.text.chat_model import Sampling
     from kaiwa.text.template import user
 
-    answer = smol.generate(user("What is the capital of France?"), max_tokens=30, temperature=0)
+    answer = smol.generate(user("What is the capital of France?"), Sampling(max_tokens=30, temperature=0))
     assert "Paris" in answer.text
     assert answer.finish_reason == "stop"
     assert sum(smol.score("The capital of France is", " Paris")) > sum(

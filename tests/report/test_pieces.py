@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.report import figures
+from kaiwa.report import figures, sections
 from kaiwa.report.answers import linker
 from kaiwa.report.curves import POINTS, Series, nice, plot, points_of, thin
 from kaiwa.report.forest import Row, forest
@@ -86,3 +86,20 @@ def test_intervals() -> None:
     assert figures.sign(-0.5) == "−0.50"
     assert [figures.clock(s) for s in (8.24, 15, 254, 3905, None)] == ["8.2 s", "15 s", "4:14", "1:05:05", "–"]
     assert share_cell({"mean": None, "low": None, "high": None, "n": 0}) == "<td>–</td>"
+
+
+def test_what_was_measured_once_is_a_figure_and_no_curve() -> None:
+    rows = [
+        {"step": 0, "source": "village", "read": 120, "kept": 110},
+        {"step": 1, "source": "docs", "read": 80, "kept": 20},
+        {"step": 2, "documents": 130},
+    ]
+    html = sections.stage_curves(rows, Words("en"))
+    assert "<svg" not in html
+    assert "documents read (docs)</small> 80" in html
+    assert "documents</small> 130" in html
+    both = sections.stage_curves(
+        [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5, "held_out_loss": 1.7}], Words("en")
+    )
+    assert both.count("<polyline") == 1
+    assert "1.7" in both

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.heads import ScalarModel, initialise_score
+from kaiwa.reward.comparisons import Ranked, batches
 from kaiwa.reward.loss import pairs, pairwise_loss
-from kaiwa.reward.packing import PromptRow, pack_prompts
+from kaiwa.reward.packing import PromptRow, best_tokens, pack_prompts
+from kaiwa.reward.run import score_rows
 
 PROMPTS = [
     PromptRow([1, 2, 3, 4], [[5, 6], [7, 8, 9], [10], [11, 12]]),
@@ -91,3 +93,29 @@ def test_packed_equals_all_pairs() -> None:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(fast[name], parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_every_epoch_gives_each_prompt_once_and_steps_hold_prompts_of_like_length() -> None:
+    rows = [PromptRow([1] * (3 + 7 * i % 50), [[5], [6, 7]]) for i in range(100)]
+    items = [Ranked(row, (0, 1), "labeller-0") for row in rows]
+    steps = batches(items, 8, 2, seed=3)
+    assert len(steps) == 2 * 13
+    for epoch in (steps[:13], steps[13:]):
+        assert sorted(id(item) for step in epoch for item in step) == sorted(id(item) for item in items)
+    assert batches(items, 8, 2, seed=3) == steps != batches(items, 8, 2, seed=4)
+    spread = sum(max(len(i.row) for i in step) - min(len(i.row) for i in step) for step in steps) / len(steps)
+    assert spread < 10  # 50 without
+
+
+def test_scores_come_in_the_order_of_the_rows_whatever_is_computed_together() -> None:
+    model = reward_model()
+    rows = [*PROMPTS, PromptRow([9], [[3, 4, 5, 6, 7], [8]]), *PROMPTS[::-1]]
+    alone = torch.cat([score_rows(model, [row], 0, "cpu") for row in rows])
+    assert torch.allclose(score_rows(model, rows, 0, "cpu", batch=2), alone, atol=1e-5)
+
+
+def test_the_best_completions_tokens_are_found_with_the_token_before_each() -> None:
+    packed = pack_prompts(PROMPTS, pad=0)
+    row, before, at = best_tokens(PROMPTS, [(1, 0, 0, 2), (1, 0)])
+    pairs_found = [(int(packed.ids[r, b]), int(packed.ids[r, a])) for r, b, a in zip(row, before, at, strict=True)]
+    assert pairs_found == [(4, 7), (7, 8), (8, 9), (4, 10), (21, 25)]

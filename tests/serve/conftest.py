@@ -64,9 +64,10 @@ class Running:
 
 
 STUB = """
-import json, os, signal, sys, time
+import fcntl, json, os, signal, sys, time
 from pathlib import Path
 out = Path(sys.argv[sys.argv.index("--out") + 1]); (out / "logs").mkdir(exist_ok=True)
+lock = open(out / ".lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); lock.write(str(os.getpid())); lock.flush()
 stop = []
 signal.signal(signal.SIGINT, lambda *_: stop.append(1))
 def tell(state):

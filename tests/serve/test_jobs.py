@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ from kaiwa.serve.jobs import Jobs
 
 
 def wait_for(jobs: Jobs, run: str, state: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while jobs.get(run).status["state"] != state or (state == "running" and "nice" not in jobs.get(run).status):
         assert time.monotonic() < deadline, jobs.get(run).status
         time.sleep(0.05)
@@ -69,6 +70,30 @@ while not (Path({str(tmp_path)!r}) / "tiny" / "status.json").is_file(): time.sle
     wait_for(jobs, "tiny", "stopped")
 
 
+def test_a_recipe_file_is_built_in_the_folder_of_its_name(tmp_path: Path) -> None:
+    stub, mine = tmp_path / "stub.py", tmp_path / "mine.py"
+    stub.write_text(STUB)
+    jobs = Jobs(tmp_path / "runs", [sys.executable, str(stub)], recipes=("tiny", str(mine)))
+    assert jobs.start(str(mine)).run == "mine"
+    wait_for(jobs, "mine", "running")
+    assert jobs.get("mine").status["recipe"] == str(mine)
+    with pytest.raises(UserError, match="already"):
+        jobs.start(str(mine))
+    jobs.stop("mine")
+    assert jobs.wait("mine", 60)
+
+
+def test_two_requests_at_once_start_one_build(tmp_path: Path) -> None:
+    stub = tmp_path / "stub.py"
+    stub.write_text(STUB)
+    jobs = Jobs(tmp_path, [sys.executable, str(stub)])
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(jobs.start, "tiny") for _ in range(4)]
+    assert sum(one.exception() is None for one in asked) == 1
+    jobs.stop("tiny")
+    assert jobs.wait("tiny", 60)
+
+
 def test_a_killed_build_is_not_running(tmp_path: Path) -> None:
     stub = tmp_path / "stub.py"
     stub.write_text(STUB)
@@ -81,7 +106,7 @@ def test_a_killed_build_is_not_running(tmp_path: Path) -> None:
     jobs.start("tiny")
     wait_for(jobs, "tiny", "running")
     jobs.stop("tiny")
-    assert jobs.wait("tiny", 10)
+    assert jobs.wait("tiny", 60)
 
 
 def test_a_build_that_dies_at_once_says_why(tmp_path: Path) -> None:

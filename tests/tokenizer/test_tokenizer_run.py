@@ -105,7 +105,7 @@ def test_same_bytes_again(corpus: Artifact, built: Artifact, tmp_path: Path) -> 
     said: list[str] = []
     other = run(replace(CONFIG, chat_share=0.0), Context(say=said.append), corpus=corpus, out=tmp_path / "t")
     assert other.hash != again.hash
-    assert said == ["tokenizer: config.chat_share: 0.5 -> 0.0; built again"]
+    assert said == ["t is built again: config.chat_share: 0.5 -> 0.0"]
 
 
 def test_neutral_names_replace_the_villages(corpus: Artifact, tmp_path: Path) -> None:

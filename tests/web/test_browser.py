@@ -14,6 +14,8 @@ pytest.importorskip("uvicorn")
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from kaiwa.core.lock import lock
+
 from ..report.run_folder import make_run
 from .fake import Fakes, app, fakes, serving
 from .test_build import set_running
@@ -61,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Fakes]
     made = fakes(home)
     make_run(home / "runs" / "laptop")
     set_running(make_run(home / "runs" / "tiny"))
-    with serving(app(made.services)) as url:
+    with lock(home / "runs" / "tiny"), serving(app(made.services)) as url:
         yield url, made
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.artifact import write_atomic
+from kaiwa.core.lock import lock
 
 from ..report.run_folder import make_run
 from .conftest import Site
@@ -34,8 +35,10 @@ def test_an_empty_build_page_says_what_it_is_for(site: Site) -> None:
 
 
 def test_a_running_build(site: Site) -> None:
-    set_running(make_run(site.runs / "tiny"))
-    page = site.client.get("/build").text
+    folder = make_run(site.runs / "tiny")
+    set_running(folder)
+    with lock(folder):
+        page = site.client.get("/build").text
     assert "61 %" in page
     assert "9.8k tok/s" in page
     assert "loss &lt;1.93&gt;" in page

@@ -1,0 +1,65 @@
+"""The engine process's bookkeeping, with stubs for models."""
+
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kaiwa.serve import engine_process
+from kaiwa.serve.engine_process import Child
+
+
+class Engine:
+    idle = True
+
+    def __init__(self) -> None:
+        self.added: list[Any] = []
+
+    def add(self, request: Any) -> None:
+        self.added.append(request)
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    """Its models are all of 200 seconds after 1970, whatever a request says."""
+    model = SimpleNamespace(
+        loaded=SimpleNamespace(entry=SimpleNamespace(created=200)), engine=Engine(), bytes=1, asked={}, told=set()
+    )
+    monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
+    monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Child(ours, 1 << 30)
+
+
+def asked(id: str, created: int) -> dict[str, Any]:
+    return {"op": "generate", "id": id, "model": "toy", "path": "toy", "created": created}
+
+
+def test_a_model_built_again_while_it_loads_answers_as_it_is_now(child: Child) -> None:
+    child._handle(asked("1", created=100))  # seen before the folder changed
+    child._handle(child.inbox.get(timeout=5))  # loaded
+    assert child.models["toy"].engine.added == ["1"]
+    assert not child.waiting, "loaded once more for the same request, and so on for ever"
+    child._handle(asked("2", created=300))  # changed again, and nobody uses the old one
+    assert "toy" not in child.models
+    assert [r["id"] for r in child.waiting["toy"]] == ["2"]
+
+
+def test_a_request_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(loaded: Any, message: dict[str, Any]) -> None:
+        raise RecursionError("a template that calls itself")
+
+    monkeypatch.setattr(engine_process, "make_request", refuse)
+    child._handle(asked("1", created=200))
+    child._handle(child.inbox.get(timeout=5))
+    (told,) = child.out
+    assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
+
+
+def test_lines_of_loading_threads_are_told(child: Child) -> None:
+    child._say("slower")
+    child._handle(child.inbox.get(timeout=5))
+    assert child.out == [{"kind": "say", "line": "slower"}]
