@@ -127,11 +127,11 @@ def test_a_finished_build_is_not_run_again(built: Path) -> None:
         (["build", "nothing.py"], "no such recipe file"),
         (["build", "tiny", "--pretrian.steps", "3"], "no field 'pretrian'; did you mean 'pretrain'"),
         (["build", "tiny", "--pretrain.stepps", "3"], "no field 'stepps'; did you mean 'steps'"),
-        (["build", "tiny", "--pretrain.steps", "few"], "'few' is not a int"),
+        (["build", "tiny", "--pretrain.steps", "few"], "'few' is not a whole number"),
         (["build", "tiny", "--pretrain.steps"], "needs a value"),
         (["bild", "tiny"], "no command 'bild'; did you mean 'build'"),
         (["show", "nowhere"], "no artifact here"),
-        (["report", "nowhere"], "no report yet"),
+        (["report", "nowhere"], "no such folder"),
     ],
 )
 def test_mistakes_get_one_clear_line(words: list[str], message: str) -> None:

@@ -145,12 +145,21 @@ def _changed(folder: Path, plan: Plan) -> list[str]:
     """What a folder's manifest says otherwise than the plan."""
     manifest = open_artifact(folder).manifest
     old = {k: manifest.get(k) for k in ("kind", "config", "parents", "seed")}
+    old["config"] = _with_defaults(plan.config, old["config"])
     old["parents"] = {name: parent["hash"] for name, parent in (old["parents"] or {}).items()}
     return configs.differences(old, plan.identity())
 
 
 def _work_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.work"
+
+
+def _with_defaults(config: Any, old: Any) -> Any:
+    """An older manifest's configuration with the fields that came since, at their defaults."""
+    try:
+        return configs.to_json(configs.from_json(type(config), old))
+    except (UserError, TypeError, ValueError, AttributeError):
+        return old
 
 
 @contextlib.contextmanager

@@ -46,8 +46,11 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**{name: _typed(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()})
 
 
-def override(config: T, changes: Mapping[str, Any]) -> T:
-    """A copy with fields replaced. Keys may be dotted ("model.n_layer"); values may be strings from a command line."""
+def override(config: T, changes: Mapping[str, Any], prefix: str = "") -> T:
+    """A copy with fields replaced. Keys may be dotted ("model.n_layer"); values may be strings from a command line.
+
+    `prefix`: what a message puts before a field's name.
+    """
     hints = typing.get_type_hints(type(config))
     known = {f.name for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     direct: dict[str, Any] = {}
@@ -55,15 +58,15 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
     for key, value in changes.items():
         head, _, rest = key.partition(".")
         if head not in known:
-            raise UserError(f"{type(config).__name__} has no field {head!r}{did_you_mean(head, known)}")
+            raise UserError(f"{prefix[:-1] or type(config).__name__} has no field {head!r}{did_you_mean(head, known)}")
         if rest:
             if not dataclasses.is_dataclass(getattr(config, head)):
                 raise UserError(f"{type(config).__name__}.{head} has no fields of its own; drop {'.' + rest!r}")
             nested.setdefault(head, {})[rest] = value
         else:
-            direct[head] = _typed(hints[head], value, key)
+            direct[head] = _typed(hints[head], value, prefix + key)
     for head, inner in nested.items():
-        direct[head] = override(getattr(config, head), inner)
+        direct[head] = override(getattr(config, head), inner, f"{prefix}{head}.")
     return dataclasses.replace(config, **direct)  # type: ignore[type-var]
 
 
@@ -130,5 +133,6 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         if hint is str:
             return str(value)
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise UserError(f"{where}: {value!r} is not a {hint.__name__}") from None
+        what = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, hint.__name__)
+        raise UserError(f"{where}: {value!r} is not {what}") from None
     return value

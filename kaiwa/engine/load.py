@@ -14,8 +14,10 @@ from kaiwa.core.machine import has_bf16_products, has_int4_kernel
 from kaiwa.engine.catalog import Entry
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
-from kaiwa.model.gguf_file import GgufFile
-from kaiwa.model.int4 import load_int4
+from kaiwa.model.gguf_file import GgufFile, Vocabulary
+from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.hf_config import read_json
+from kaiwa.model.llama2c_file import Llama2cFile
 from kaiwa.text.records import Conversation
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -53,12 +55,14 @@ class Loaded:
 def load(entry: Entry, say: Callable[[str], None] = lambda line: None) -> Loaded:
     """Reads weights and tokenizer. `say` is told in one line where a slower path is taken."""
     if entry.path.suffix == ".gguf":
-        return _load_gguf(entry, say)
+        return _load_file(entry, GgufFile(entry.path), say)
+    if entry.path.suffix == ".bin":
+        return _load_file(entry, Llama2cFile(entry.path), say)
     config = entry.path / "config.json"
     if not config.is_file():
         raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
-    if json.loads(config.read_text(encoding="utf-8")).get("quantization_config"):
-        decoder = load_int4(entry.path, _four_bit_dtype(say))
+    if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
+        decoder = load_int4(entry.path, _four_bit_dtype(say), say=say)
     else:
         decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
         if decoder.config.n_parameters > SMALL and has_bf16_products():
@@ -70,10 +74,28 @@ def load(entry: Entry, say: Callable[[str], None] = lambda line: None) -> Loaded
     return Loaded(entry, decoder, tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
-def _load_gguf(entry: Entry, say: Callable[[str], None]) -> Loaded:
-    file = GgufFile(entry.path)
+def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None]) -> Loaded:
     words = file.vocabulary()
-    tokenizer = Tokenizer.from_vocab_merges(
+    tokenizer = _tokenizer_of(words)
+    prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
+    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
+    dtype = _four_bit_dtype(say) if isinstance(file, GgufFile) else torch.float32
+    return Loaded(entry, file.decoder(dtype), tokenizer, prefix, tuple(sorted(stop_ids)))
+
+
+def _tokenizer_of(words: Vocabulary) -> Tokenizer:
+    if words.scores:
+        return Tokenizer.from_pieces(
+            words.tokens,
+            words.scores,
+            special_tokens=words.special,
+            chat_template=words.chat_template,
+            eos_token=words.eos,
+            pad_token=words.pad,
+            bos_token=words.bos,
+            add_space=words.add_space,
+        )
+    return Tokenizer.from_vocab_merges(
         words.tokens,
         words.merges,
         special_tokens=words.special,
@@ -83,9 +105,6 @@ def _load_gguf(entry: Entry, say: Callable[[str], None]) -> Loaded:
         pad_token=words.pad,
         bos_token=words.bos,
     )
-    prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
-    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
-    return Loaded(entry, file.decoder(_four_bit_dtype(say)), tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
 def _four_bit_dtype(say: Callable[[str], None]) -> torch.dtype:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 from kaiwa.engine.catalog import find
+from kaiwa.engine.request import check_sampling
 from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
 
@@ -36,6 +37,9 @@ def chat(
     """prompt: answer it on stdout and return; None: a conversation. seed None: another answer each time."""
     if max_tokens < 1:
         raise UserError(f"max_tokens is {max_tokens}; it must be at least 1")
+    check_sampling(temperature, 0, 1.0)
+    if prompt is not None and not prompt.strip():
+        raise UserError("-p is empty; give the message in quotes")
     entry = find(model)
 
     from kaiwa.engine.load import load

@@ -20,7 +20,7 @@ from kaiwa.evaluate.rates import against, clusters, rates
 from kaiwa.evaluate.reward_card import reward_card
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
-from kaiwa.model.int4 import load_int4
+from kaiwa.model.gptq_file import load_int4
 from kaiwa.stats.intervals import bootstrap
 from kaiwa.text.records import read_jsonl, write_jsonl
 from kaiwa.tokenizer.tokenizer import Tokenizer

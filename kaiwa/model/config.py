@@ -6,7 +6,7 @@ not 2048), and 13B has d_model 5120 (40 x 128 is not 5140).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kaiwa.core.errors import UserError
@@ -15,8 +15,34 @@ Dialect = Literal["llama", "gpt3"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RopeScaling:
+    """How rotary positions reach further than they were trained for.
+
+    linear: every frequency divided by `factor` (Chen et al., 2023). llama3: only those that turn less than
+    `low_factor` times within `original_length`; those that turn more than `high_factor` times stay, the rest lies
+    between (Llama 3.1's release).
+    """
+
+    kind: Literal["none", "linear", "llama3"] = "none"
+    factor: float = 1.0
+    low_factor: float = 1.0
+    high_factor: float = 4.0
+    original_length: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.factor <= 0 or self.original_length < 1:
+            raise UserError(f"rope factor {self.factor} over {self.original_length} positions; both must be above 0")
+        if self.kind == "llama3" and self.high_factor <= self.low_factor:
+            raise UserError(f"rope high_factor {self.high_factor} must be above low_factor {self.low_factor}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
-    """gpt3: LayerNorm, learned positions, GELU, biases. llama: RMSNorm, rotary, SwiGLU, grouped heads, no biases."""
+    """gpt3: LayerNorm, learned positions, GELU, biases. llama: RMSNorm, rotary, SwiGLU, grouped heads, no biases.
+
+    The last five fields are what relatives of LLaMA differ in: Qwen2 has biases on query, key and value, Qwen3 a norm
+    on each head of query and key, both (and Mistral) sometimes heads whose sizes do not add up to d_model.
+    """
 
     dialect: Dialect = "llama"
     vocab_size: int = 3072
@@ -29,17 +55,26 @@ class DecoderConfig:
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
     tie_embeddings: bool = True
+    head_size: int = 0  # 0: d_model / n_head
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: bool = False
+    rope: RopeScaling = field(default_factory=RopeScaling)
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layer", "n_head", "d_ff", "max_length"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.d_model % self.n_head:
+        if self.n_kv_head < 0 or self.head_size < 0:
+            raise UserError(f"model.n_kv_head {self.n_kv_head} and head_size {self.head_size} must not be negative")
+        if self.d_model % self.n_head and not self.head_size:
             raise UserError(f"model.d_model {self.d_model} is not a multiple of n_head {self.n_head}")
         if self.n_head % self.kv_heads:
             raise UserError(f"model.n_head {self.n_head} is not a multiple of n_kv_head {self.kv_heads}")
         if self.dialect == "llama" and self.d_head % 2:
             raise UserError(f"rotary positions need an even head size, got {self.d_head}; change d_model or n_head")
+        if self.dialect == "gpt3" and (self.head_size or self.qk_norm or self.rope.kind != "none" or self.n_kv_head):
+            raise UserError("the gpt3 dialect has plain heads: no head_size, qk_norm, rope or n_kv_head")
 
     @property
     def kv_heads(self) -> int:
@@ -47,15 +82,16 @@ class DecoderConfig:
 
     @property
     def d_head(self) -> int:
-        return self.d_model // self.n_head
+        return self.head_size or self.d_model // self.n_head
 
     @property
     def n_parameters(self) -> int:
         """All weights, the tied unembedding counted once."""
-        d, f, kv = self.d_model, self.d_ff, self.kv_heads * self.d_head
+        d, f, q, kv = self.d_model, self.d_ff, self.n_head * self.d_head, self.kv_heads * self.d_head
         unembedding = 0 if self.tie_embeddings else self.vocab_size * d
         if self.dialect == "llama":
-            block = d * (d + 2 * kv) + d * d + 3 * d * f + 2 * d
+            block = d * (q + 2 * kv) + d * q + 3 * d * f + 2 * d
+            block += self.qkv_bias * (q + 2 * kv) + self.out_bias * d + self.qk_norm * 2 * self.d_head
             return self.vocab_size * d + unembedding + self.n_layer * block + d
         block = d * 3 * d + 3 * d + d * d + d + 2 * d * f + f + d + 4 * d
         return self.vocab_size * d + unembedding + self.max_length * d + self.n_layer * block + 2 * d

@@ -47,8 +47,10 @@ class Block(nn.Module):
         c, bias = config, config.dialect == "gpt3"
         self.layer, self.config = layer, config
         self.norm_attn = make_norm(c)
-        self.qkv = nn.Linear(c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head, bias=bias)
-        self.out = nn.Linear(c.d_model, c.d_model, bias=bias)
+        self.qkv = nn.Linear(c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head, bias=bias or c.qkv_bias)
+        self.norm_q = RMSNorm(c.d_head, c.norm_eps) if c.qk_norm else None
+        self.norm_k = RMSNorm(c.d_head, c.norm_eps) if c.qk_norm else None
+        self.out = nn.Linear(c.n_head * c.d_head, c.d_model, bias=bias or c.out_bias)
         self.norm_mlp = make_norm(c)
         self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
         self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
@@ -60,6 +62,8 @@ class Block(nn.Module):
             [c.n_head * c.d_head, c.kv_heads * c.d_head, c.kv_heads * c.d_head], dim=-1
         )
         q, k, v = q.view(B, T, c.n_head, c.d_head), k.view(B, T, c.kv_heads, -1), v.view(B, T, c.kv_heads, -1)
+        if self.norm_q is not None and self.norm_k is not None:
+            q, k = self.norm_q(q), self.norm_k(k)
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
         x = x + self.out(attend(self.layer, q, k, v).reshape(B, T, -1))
@@ -91,7 +95,7 @@ class Decoder(nn.Module):
             x = x + self.positions(positions)
             rotary = None
         else:
-            rotary = rotary_angles(positions, self.config.d_head, self.config.rope_theta)
+            rotary = rotary_angles(positions, self.config)
         for block in self.blocks:
             x = block(x, rotary, attend)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -107,10 +111,22 @@ def make_norm(config: DecoderConfig) -> nn.Module:
     return LayerNorm(config.d_model, eps=config.norm_eps)
 
 
-def rotary_angles(positions: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
-    """positions [B,T] -> cosines and sines [B,T,1,E/2], fp32 (Su et al., 2021; LLaMA's halves, not pairs)."""
-    frequencies = theta ** (-torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32) / d_head)
-    angles = positions.float()[..., None, None] * frequencies
+def rotary_frequencies(config: DecoderConfig, device: torch.device | None = None) -> Tensor:
+    """[E/2] angles a position, fp32 (Su et al., 2021), scaled as `config.rope` says."""
+    c, rope = config, config.rope
+    plain = c.rope_theta ** (-torch.arange(0, c.d_head, 2, device=device, dtype=torch.float32) / c.d_head)
+    if rope.kind == "none":
+        return plain
+    if rope.kind == "linear":
+        return plain / rope.factor
+    turns = rope.original_length * plain / (2 * math.pi)
+    keep = ((turns - rope.low_factor) / (rope.high_factor - rope.low_factor)).clamp(0, 1)
+    return plain * (keep + (1 - keep) / rope.factor)
+
+
+def rotary_angles(positions: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
+    """positions [B,T] -> cosines and sines [B,T,1,E/2], fp32 (LLaMA's halves, not pairs)."""
+    angles = positions.float()[..., None, None] * rotary_frequencies(config, positions.device)
     return angles.cos(), angles.sin()
 
 

@@ -1,1 +1,1 @@
-"""Stage 8: four bits a weight, round to nearest (GPTQ will follow)."""
+"""Stage 8: four bits a weight, round to nearest or by GPTQ."""

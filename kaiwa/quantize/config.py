@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kaiwa.core.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeConfig:
+    """rtn rounds each weight to the nearest level; gptq rounds one column after another and lets the rest make up."""
+
+    method: Literal["rtn", "gptq"] = "rtn"
     group: int = 32  # weights that share a scale
     evaluate_rows: int = 16  # held-out rows a source for the perplexity before and after
     width: int = 256
+    # gptq only
+    symmetric: bool = False  # zero point 8 throughout: what every other program's fastest kernels want
+    act_order: bool = True  # columns with large inputs first
+    static_groups: bool = True  # grids fitted beforehand, so that act-order needs no permutation when the model runs
+    damping: float = 0.01  # share of the Hessian's mean diagonal that is added to it
+    calibration_rows: int = 64  # rows of training text
+    head: bool = False  # the unembedding too (it is untied then)
 
     def __post_init__(self) -> None:
         if self.group not in (32, 64, 128):
             raise UserError(f"quantize.group is {self.group}; it must be 32, 64 or 128")
+        if not 0 < self.damping <= 1:
+            raise UserError(f"quantize.damping is {self.damping}; it must be above 0 and at most 1")
+        if self.calibration_rows < 1:
+            raise UserError(f"quantize.calibration_rows is {self.calibration_rows}; it must be at least 1")
+        if self.method == "rtn" and self.head:
+            raise UserError("quantize.head needs --method gptq; round to nearest leaves the head as it is")

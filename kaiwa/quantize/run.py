@@ -1,11 +1,14 @@
-"""Round-to-nearest 4-bit quantization: each group of weights becomes 16 levels between its ends.
+"""4-bit quantization: each group of weights becomes 16 levels, rounded to nearest or by GPTQ.
 
-The folder keeps Hugging Face's layout with GPTQ's tensors (qweight, qzeros, scales). Embedding, unembedding and norms
-stay in bf16. Reported: bytes on disk, and perplexity a token before and after on the same held-out rows.
+The folder keeps Hugging Face's layout with GPTQ's tensors (qweight, qzeros, scales). Embedding and norms stay in bf16,
+the unembedding too unless `head` says otherwise. Reported: bytes on disk, and perplexity a token before and after on
+the same held-out rows; GPTQ adds a card (quantize.json). Symmetric models are written in GPTQ's version 1, which
+everything reads, asymmetric ones in version 2, which alone can hold every zero point.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +16,25 @@ from typing import Any
 
 import torch
 
-from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish, write_atomic
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
-from kaiwa.model.int4 import load_int4, save_int4
+from kaiwa.model.gptq_file import load_int4, save_gptq, save_int4
+from kaiwa.model.int4 import quantized_names
+from kaiwa.quantize.card import card, compare, told
 from kaiwa.quantize.config import QuantizeConfig
+from kaiwa.quantize.gptq import Rounded
+from kaiwa.quantize.layers import quantize_layers
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.rows import Rows
 from kaiwa.train.shards import Shards
+
+CARD = "quantize.json"
 
 
 def run(
@@ -44,21 +53,33 @@ def run(
         return done
     with publish(out, plan) as work:
         decoder, tokenizer = load_decoder(model.path), Tokenizer.load(model.path)
-        if decoder.config.d_model % config.group or decoder.config.d_ff % config.group:
-            raise UserError(
-                f"quantize.group {config.group} does not divide d_model {decoder.config.d_model} and d_ff "
-                f"{decoder.config.d_ff}; choose a smaller group"
-            )
+        _check_group(decoder, config.group)
         shards = Shards(tokens.path)
-        rows = {name: shards.held_out(name, config.width, config.evaluate_rows) for name in shards.sources}
+        width = min(config.width, decoder.config.max_length)
+        rows = {name: shards.held_out(name, width, config.evaluate_rows) for name in shards.sources}
         before = {name: perplexity(decoder, part) for name, part in rows.items()}
-        ctx.show(Progress(out.name, 1, 3))
-        save_int4(work.path, decoder, special_ids(tokenizer), config.group)
+        ids = special_ids(tokenizer)
+        rounded: dict[str, Rounded] = {}
+        if config.method == "gptq":
+            text = shards.mixture(width, ctx.seed).next(config.calibration_rows)
+            rounded = quantize_layers(decoder, text, config, ctx, out.name, work.checkpoint)
+            save_rounded(work.path, decoder, ids, rounded, config)
+        else:
+            ctx.show(Progress(out.name, 1, 3))
+            save_int4(work.path, decoder, ids, config.group)
         copy_tokenizer(model.path, work.path)
         write_chat_card(work.path, chat)
-        ctx.show(Progress(out.name, 2, 3))
-        small = load_int4(work.path)
-        after = {name: perplexity(small, part) for name, part in rows.items()}
+        quantized = load_int4(work.path)
+        after = {name: perplexity(quantized, part) for name, part in rows.items()}
+        if rounded:
+            measured = distances(load_decoder(model.path), quantized, rows, before, after)
+            value = card(rounded, measured)
+            write_atomic(work.path / CARD, json.dumps(value, indent=1, sort_keys=True) + "\n")
+            for line in told(value):
+                ctx.say(line)
+            for name, distance in measured.items():
+                work.metrics[f"kl_{name}"] = distance["kl"]["mean"]
+                work.metrics[f"agree_{name}"] = distance["agree"]["mean"]
         ctx.show(Progress(out.name, 3, 3))
         work.metrics.update(bytes_before=_bytes(model.path), bytes_after=_bytes(work.path))
         for name in rows:
@@ -68,6 +89,45 @@ def run(
         metrics.cut(0)
         metrics.log(0, **work.metrics)
     return open_artifact(out)
+
+
+def _check_group(decoder: Decoder, group: int) -> None:
+    for name in quantized_names(decoder):
+        inputs = decoder.state_dict()[name].shape[1]
+        if inputs % group:
+            raise UserError(
+                f"quantize.group {group} does not divide the {inputs} inputs of {name}; choose a smaller one"
+            )
+
+
+def save_rounded(
+    folder: Path, decoder: Decoder, special: dict[str, int], made: Mapping[str, Rounded], config: QuantizeConfig
+) -> None:
+    settings = {
+        "group_size": config.group,
+        "sym": config.symmetric,
+        "desc_act": config.act_order and not config.static_groups,
+        "static_groups": config.act_order and config.static_groups,
+        "true_sequential": True,
+        "meta": {"quantizer": ["kaiwa:gptq"], "damp_percent": config.damping},
+    }
+    codes = {name: rounded.codes for name, rounded in made.items()}
+    save_gptq(folder, decoder, special, codes, settings, version=1 if config.symmetric else 2)
+
+
+def distances(
+    original: Decoder,
+    quantized: Decoder,
+    rows: Mapping[str, Rows],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+) -> dict[str, Any]:
+    """The card's measurements, a source each."""
+    found = {}
+    for name, part in rows.items():
+        kl, agree = compare(original, quantized, part)
+        found[name] = {"before": before[name], "after": after[name], "kl": kl.to_json(), "agree": agree.to_json()}
+    return found
 
 
 def _bytes(folder: Path) -> int:

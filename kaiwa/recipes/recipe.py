@@ -54,7 +54,7 @@ def find(name: str) -> Recipe:
     file = Path(name)
     if file.suffix != ".py":
         raise UserError(
-            f"no recipe {name!r}{did_you_mean(name, known)}, or give a Python file with a recipe() function"
+            f"no recipe {name!r}{did_you_mean(name, known)} (or give a Python file with a recipe() function)"
         )
     if not file.is_file():
         raise UserError(f"{file}: no such recipe file")

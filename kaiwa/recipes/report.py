@@ -68,7 +68,9 @@ def read_report(folder: Path) -> dict[str, Any]:
     """report.json of a finished build."""
     file = folder / "report.json"
     if not file.is_file():
-        there = sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give a build's, as runs/laptop")
+        there = sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}"))
         raise UserError(f"{folder}: no report yet (finished stages: {', '.join(there) or 'none'}); run `kaiwa build`")
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return value

@@ -93,7 +93,11 @@ class Jobs:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
             )
-        step_aside(self.children[run].pid)
+        # The pages show the build at once, and not only when its process has spoken: on a busy machine that takes long.
+        child = self.children[run].pid
+        begun = {**(known or _blank(recipe)), "state": "running", "pid": child, "error": "", "spoken": False}
+        write_atomic(folder / FILE, json.dumps(begun, ensure_ascii=False))
+        step_aside(child)
         return self.get(run)
 
     def stop(self, run: str) -> Job:
@@ -158,9 +162,8 @@ class Jobs:
                 continue
             del self.children[run]
             status = read_status(self.runs / run)
-            if child.returncode != 0 and (
-                status is None or status["pid"] != child.pid
-            ):  # it died before its first word
+            spoke = status is not None and status["pid"] == child.pid and status.get("spoken", True)
+            if child.returncode != 0 and not spoke:  # it died before its first word
                 lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
                 failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
                 write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))

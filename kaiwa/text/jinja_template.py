@@ -30,6 +30,8 @@ MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
 MAX_TEMPLATE = 1 << 16  # characters
 MAX_OUTPUT = 1 << 22
 MAX_FACTOR = 1 << 20
+MAX_TURNS = 200_000  # of all loops and macros together
+TICK = "kaiwa_tick"
 
 
 @functools.lru_cache(maxsize=16)
@@ -62,9 +64,33 @@ def _compile(template: str) -> Any:
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = time.strftime
     try:
-        return environment.from_string(template)
-    except jinja2.TemplateError as error:
+        return environment.from_string(_counted(environment.parse(template)))
+    except (jinja2.TemplateError, RecursionError) as error:
         raise UserError(f"the chat template is no valid Jinja ({error})") from None
+
+
+def _counted(tree: Any) -> Any:
+    """Each turn of a loop and each call of a macro first calls TICK, so that no template runs for ever."""
+    from jinja2 import nodes
+
+    for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
+        tick = nodes.Call(nodes.Name(TICK, "load"), [], [], None, None)
+        node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
+    return tree
+
+
+class Budget:
+    """How many turns one rendering may take."""
+
+    def __init__(self) -> None:
+        self.left = MAX_TURNS
+
+    def __call__(self) -> None:
+        import jinja2
+
+        self.left -= 1
+        if self.left < 0:
+            raise jinja2.TemplateError(f"it loops: more than {MAX_TURNS:,} turns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,7 @@ def render_text(template: JinjaTemplate, conversation: Conversation, add_generat
         "bos_token": template.bos_token,
         "eos_token": template.eos_token,
         "tools": None,
+        TICK: Budget(),
     }
     parts: list[str] = []
     size = 0
@@ -105,6 +132,7 @@ def render_text(template: JinjaTemplate, conversation: Conversation, add_generat
         AttributeError,
         ArithmeticError,
         MemoryError,
+        RecursionError,
     ) as error:
         raise UserError(f"the chat template refuses these messages ({error})") from None
     if size > MAX_OUTPUT:

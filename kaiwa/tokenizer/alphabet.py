@@ -1,6 +1,7 @@
 """GPT-2's byte alphabet: the 256 bytes as 256 printable characters, so that BPE can work on strings.
 
 Radford et al. 2019 (`bytes_to_unicode`): printable Latin-1 characters stand for themselves, the others for U+0100 on.
+SentencePiece's pieces beside it: "▁" stands for a space, "<0x0A>" for a byte.
 """
 
 from __future__ import annotations
@@ -25,3 +26,13 @@ def token_bytes(token: str) -> bytes:
         return bytes(table[c] for c in token)
     except KeyError:
         return token.encode("utf-8")
+
+
+def piece_bytes(piece: str) -> bytes:
+    """The bytes of a SentencePiece piece."""
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        try:
+            return bytes([int(piece[3:5], 16)])
+        except ValueError:
+            pass
+    return piece.replace("▁", " ").encode("utf-8")

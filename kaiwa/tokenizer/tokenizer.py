@@ -18,7 +18,7 @@ import numpy as np
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.text.template import END, END_OF_TEXT, PAD
-from kaiwa.tokenizer.alphabet import byte_of_char, token_bytes
+from kaiwa.tokenizer.alphabet import byte_of_char, piece_bytes, token_bytes
 
 # Pre-tokenizers by the name that GGUF files use (tokenizer.ggml.pre), as Hugging Face's own tokenizer.json has them.
 PRE_REGEX = {
@@ -140,6 +140,26 @@ class Tokenizer:
         eos = eos_token or next((n for n in (END, END_OF_TEXT) if n in special_tokens), "")
         return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
 
+    @classmethod
+    def from_pieces(
+        cls,
+        pieces: Sequence[str],
+        scores: Sequence[float],
+        *,
+        special_tokens: Sequence[str],
+        chat_template: str | None = None,
+        eos_token: str = "",
+        pad_token: str = "",
+        bos_token: str = "",
+        add_space: bool = True,
+    ) -> Tokenizer:
+        """A SentencePiece BPE from its pieces, as GGUF and llama2.c files hold it ("▁" for a space, "<0x0A>" bytes)."""
+        from kaiwa.tokenizer.sentencepiece import make_inner
+
+        inner = make_inner(pieces, scores, special_tokens, add_space)
+        eos = eos_token or next((t for t in ("</s>", END, END_OF_TEXT) if t in special_tokens), "")
+        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+
     @property
     def vocab_size(self) -> int:
         """Ids run from 0 to vocab_size - 1."""
@@ -204,12 +224,14 @@ class Tokenizer:
 
     def _byte_table(self) -> list[bytes]:
         special = set(self._specials.values())
+        pieces = bool(getattr(self.inner.model, "byte_fallback", False))  # SentencePiece's pieces, not GPT-2's alphabet
+        to_bytes = piece_bytes if pieces else token_bytes
         added = self.inner.get_added_tokens_decoder()
         vocab: dict[str, int] = self.inner.get_vocab(with_added_tokens=True)
         table = [b""] * (max(vocab.values()) + 1)
         for token, id in vocab.items():
             if id not in special:
-                table[id] = token.encode("utf-8") if id in added else token_bytes(token)
+                table[id] = token.encode("utf-8") if id in added else to_bytes(token)
         return table
 
 

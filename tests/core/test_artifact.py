@@ -80,6 +80,15 @@ def test_finished_says_what_changed(tmp_path: Path) -> None:
     assert said == ["out is built again: config.size: 1 -> 2"]
 
 
+def test_a_field_that_came_later_counts_at_its_default(tmp_path: Path) -> None:
+    made = make(tmp_path / "out")
+    (made.path / "kaiwa.json").write_text(json.dumps({**made.manifest, "config": {}}))
+    said: list[str] = []
+    assert finished(tmp_path / "out", plan(), said.append) is not None
+    assert finished(tmp_path / "out", plan(size=2), said.append) is None
+    assert said == ["out is built again: config.size: 1 -> 2"]
+
+
 class StopHere(BaseException):
     """Stands for a kill."""
 

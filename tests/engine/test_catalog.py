@@ -10,8 +10,8 @@ from kaiwa.engine import catalog
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.folder import save_model
+from kaiwa.model.gptq_file import save_int4
 from kaiwa.model.heads import ScalarModel
-from kaiwa.model.int4 import save_int4
 
 CONFIG = DecoderConfig(vocab_size=50, d_model=32, n_layer=1, n_head=2, d_ff=32, max_length=16)
 

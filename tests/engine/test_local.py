@@ -16,7 +16,7 @@ from kaiwa.engine.terminal import chat
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.folder import save_model
-from kaiwa.model.int4 import save_int4
+from kaiwa.model.gptq_file import save_int4
 from kaiwa.text.chat_model import ChatModel, Sampling
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.records import Message

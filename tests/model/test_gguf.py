@@ -12,7 +12,7 @@ from kaiwa.engine.load import load
 from kaiwa.engine.local import LocalChatModel
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
-from kaiwa.model.gguf_file import GgufFile, read_codes, read_q8
+from kaiwa.model.gguf_file import GgufFile, read_codes, read_dense, read_q8
 from kaiwa.model.int4 import dequantize
 
 gguf = pytest.importorskip("gguf")
@@ -88,6 +88,100 @@ def test_a_written_model_is_read_back(kind: str, tmp_path: Path) -> None:
     got = read.logits(read(ids, positions, attend_rows(None)))
     worst = torch.nn.functional.cosine_similarity(exact, got, dim=-1).min()
     assert worst > {"F32": 0.99999, "Q8_0": 0.9999, "Q4_0": 0.9, "Q4_1": 0.9}[kind]
+
+
+def test_k_quants_equal_the_librarys() -> None:
+    """Random blocks: Q4_K read as eight groups of codes, the others through the library."""
+    rng = np.random.default_rng(0)
+    for kind, size in (("Q4_K", 144), ("Q6_K", 210), ("Q5_K", 176), ("Q2_K", 84), ("Q3_K", 110)):
+        data = rng.integers(0, 256, (3, 2 * size), dtype=np.uint8)
+        halves = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "Q2_K": (80, 82), "Q3_K": (108,)}[kind]
+        for block in (0, size):
+            for at in halves:  # no NaN among the scales
+                data[:, block + at : block + at + 2] = np.array([0.01], np.float16).view(np.uint8)
+        expected = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[kind])
+        assert np.allclose(read_dense(data, kind).numpy(), expected, atol=1e-5), kind
+        if kind == "Q4_K":
+            assert read_codes(data, kind).scales.shape == (3, 16)
+
+
+SHAPE = {"vocab_size": 90, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "intermediate_size": 96, "max_position_embeddings": 64}  # fmt: skip
+GPT2 = {"vocab_size": 90, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64}
+NAMES = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output", "model.layers": "blk",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "mlp.up_proj": "ffn_up",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm", "transformer.wte": "token_embd", "transformer.wpe": "position_embd",
+    "transformer.ln_f": "output_norm", "transformer.h": "blk", "ln_1": "attn_norm", "ln_2": "ffn_norm",
+    "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "gpt2"])
+@torch.no_grad()
+def test_other_families_equal_transformers(family: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    if family == "gpt2":
+        theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**GPT2)).eval()
+    elif family == "qwen2":
+        theirs = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SHAPE)).eval()
+    else:
+        theirs = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SHAPE, head_dim=32)).eval()
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", family)
+    writer.add_context_length(64)
+    writer.add_embedding_length(64)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(256 if family == "gpt2" else 96)
+    writer.add_head_count(4)
+    if family == "gpt2":
+        writer.add_layer_norm_eps(1e-5)
+    else:
+        writer.add_head_count_kv(2)
+        writer.add_layer_norm_rms_eps(1e-6)
+        writer.add_rope_freq_base(10000.0)
+    if family == "qwen3":
+        writer.add_key_length(32)
+    for name, tensor in theirs.state_dict().items():
+        tensor.normal_(1.0 if "norm" in name or "ln_" in name else 0.0, 0.2)
+    for name, tensor in theirs.state_dict().items():
+        if name == "lm_head.weight" and family == "gpt2":
+            continue
+        turned = tensor.T if family == "gpt2" and ".h." in name and tensor.ndim == 2 else tensor
+        for old, new in NAMES.items():
+            name = name.replace(old, new)
+        writer.add_tensor(name, np.ascontiguousarray(turned.numpy()))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    read = GgufFile(tmp_path / "m.gguf").decoder(torch.float32)
+    ids = torch.randint(0, 90, (1, 30))
+    got = read.logits(read(ids, torch.arange(30)[None], attend_rows(None)))
+    assert torch.allclose(got, theirs(ids).logits, atol=1e-4)
+
+
+def test_a_changed_byte_is_an_error_or_a_model(tmp_path: Path) -> None:
+    """Lengths, offsets, counts, types: whatever stands there, one clear error or a whole model, and soon."""
+    write(tmp_path / "good.gguf", "F32")
+    good = (tmp_path / "good.gguf").read_bytes()
+    header = good.index(b"blk.1.ffn_norm.weight") + 60
+    rng = np.random.default_rng(0)
+    file, refused = tmp_path / "bad.gguf", 0
+    for trial in range(300):
+        data = bytearray(good if trial % 3 else good[: rng.integers(0, len(good))])
+        for _ in range(1 + trial % 4):
+            at, wide = int(rng.integers(0, min(header, max(1, len(data) - 8)))), int(rng.choice([1, 4, 8]))
+            data[at : at + wide] = rng.choice([b"\xff" * 8, b"\0" * 8, rng.bytes(8)])[:wide]
+        file.write_bytes(bytes(data))
+        try:
+            opened = GgufFile(file)
+            opened.decoder(torch.float32)
+        except UserError:
+            refused += 1
+    assert refused > 150
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -13,15 +13,8 @@ from kaiwa.engine.engine import Engine
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.folder import load_decoder
-from kaiwa.model.int4 import (
-    Int4Linear,
-    dequantize,
-    load_int4,
-    pack_gptq,
-    quantize_rtn,
-    save_int4,
-    unpack_gptq,
-)
+from kaiwa.model.gptq_file import load_int4, pack_gptq, save_int4, unpack_gptq
+from kaiwa.model.int4 import Codes, Int4Linear, dequantize, quantize_rtn
 
 pytestmark = pytest.mark.masked
 
@@ -56,18 +49,46 @@ def test_the_product_equals_the_dequantized(kernel: bool, rows: int, biased: boo
 
 def test_gptq_tensors_come_back() -> None:
     codes, scales, zeros = quantize_rtn(weight(), 32)
-    packed = pack_gptq(codes, scales)
+    packed = pack_gptq(Codes(codes, scales, zeros))
     assert packed["qweight"].shape == (16, 48)
     assert packed["qweight"].dtype == torch.int32
     assert int(packed["qweight"][0, 0]) & 15 == int(codes[0, 0])
+    assert bool((packed["qzeros"] == 0x77777777).all())
     back = unpack_gptq(packed)
-    assert torch.equal(back[0], codes)
-    assert torch.allclose(back[1], scales, rtol=1e-3)
-    assert torch.equal(back[2], zeros)
+    assert torch.equal(back.codes, codes)
+    assert torch.allclose(back.scales, scales, rtol=1e-3)
+    assert torch.equal(back.zeros, zeros)
     second = packed | {"qzeros": packed["qzeros"] + 0x11111111}
-    assert torch.equal(unpack_gptq(second)[2], zeros)
-    with pytest.raises(UserError, match="act-order"):
-        unpack_gptq(packed | {"g_idx": packed["g_idx"].flip(0)})
+    assert torch.equal(unpack_gptq(second).zeros, zeros)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_zero_points_and_act_order_come_back(version: int) -> None:
+    g = torch.Generator().manual_seed(3)
+    codes = torch.randint(0, 16, (20, 64), generator=g).to(torch.uint8)  # 20 outputs: the last word is half full
+    scales = torch.rand(20, 2, generator=g).half().float() + 0.5
+    points = torch.randint(1 if version == 1 else 0, 16, (20, 2), generator=g)
+    order = torch.randperm(64, generator=g)
+    order = torch.cat((order[:32].sort().values, order[32:].sort().values))  # as the file's g_idx gives them
+    made = Codes(codes, scales.half().float(), scales.half().float() * (8 - points), order)
+    packed = pack_gptq(made, version)
+    back = unpack_gptq(packed, version)
+    assert back.order is not None
+    assert torch.equal(back.order, order)
+    assert torch.equal(back.codes, codes)
+    assert torch.allclose(back.dense(), made.dense())
+    # the definition, weight by weight: scale * (code - zero point), found through g_idx
+    words, group = packed["qweight"], packed["g_idx"].long()
+    for i, o in ((0, 0), (13, 7), (63, 19)):
+        code = (int(words[i // 8, o]) >> (4 * (i % 8))) & 15
+        point = (int(packed["qzeros"][group[i], o // 8]) >> (4 * (o % 8))) & 15
+        value = float(packed["scales"][group[i], o]) * (code - point - (version == 1))
+        assert made.dense()[o, i] == pytest.approx(value, abs=1e-3)
+    with pytest.raises(UserError, match="damaged"):
+        unpack_gptq(packed | {"g_idx": torch.zeros(64, dtype=torch.int32)}, version)
+    if version == 2:
+        with pytest.raises(UserError, match="cannot hold"):
+            pack_gptq(Codes(made.codes, made.scales, made.scales * 8, order), 1)
 
 
 def model(dialect: str) -> Decoder:

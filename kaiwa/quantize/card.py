@@ -1,0 +1,78 @@
+"""How far the quantized model is from the original, token by token on the same held-out rows.
+
+    KL(original || quantized) a token, in nats, and the share of tokens whose likeliest next token is the same,
+
+each with a 95 % interval over rows (bootstrap: tokens of a row are not independent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.model.decoder import Decoder, attend_rows, segment_mask
+from kaiwa.quantize.gptq import Rounded
+from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.train.rows import Rows
+
+BATCH = 4
+MOST_TOLD = 5  # of the layers with the largest errors
+
+
+@torch.no_grad()
+def logits_of(model: Decoder, rows: Rows, start: int) -> tuple[Tensor, Tensor]:
+    """[B,T,V] log-probabilities of BATCH rows from `start` on, and which targets count [B,T]."""
+    part = slice(start, start + BATCH)
+    piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
+    ids, positions, segments, _, weights = piece.tensors()
+    hidden = model(ids, positions, attend_rows(segment_mask(segments)))
+    return model.logits(hidden).float().log_softmax(dim=-1), weights > 0
+
+
+def compare(original: Decoder, quantized: Decoder, rows: Rows) -> tuple[Interval, Interval]:
+    """KL and agreement of the likeliest token, means over rows."""
+    kl, same = [], []
+    for start in range(0, len(rows.ids), BATCH):
+        p, counts = logits_of(original, rows, start)
+        q, _ = logits_of(quantized, rows, start)
+        n = counts.sum(dim=1).clamp(min=1)
+        kl += (((p.exp() * (p - q)).sum(dim=-1) * counts).sum(dim=1) / n).tolist()
+        same += (((p.argmax(-1) == q.argmax(-1)) & counts).sum(dim=1) / n).tolist()
+    return bootstrap(kl), bootstrap(same)
+
+
+def bits_per_weight(made: Mapping[str, Rounded]) -> float:
+    """4 bits a code, 16 a scale and 4 a zero point (the file keeps zero points in symmetric models too)."""
+    weights = sum(r.codes.codes.numel() for r in made.values())
+    groups = sum(r.codes.scales.numel() for r in made.values())
+    order = sum(32 * len(r.codes.order) for r in made.values() if r.codes.order is not None)
+    return (4 * weights + 20 * groups + order) / max(1, weights)
+
+
+def card(made: Mapping[str, Rounded], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What quantize.json says: bits, the measured distance, each layer's relative output error, every fallback."""
+    return {
+        "bits_per_weight": round(bits_per_weight(made), 4),
+        "measured": dict(measured),
+        "layers": {name: round(r.error, 6) for name, r in made.items()},
+        "fallbacks": {name: r.note for name, r in made.items() if r.note},
+    }
+
+
+def told(value: Mapping[str, Any]) -> list[str]:
+    """The card in lines for the terminal."""
+    lines = [f"{value['bits_per_weight']:.3f} bits a weight"]
+    for source, m in value["measured"].items():
+        kl, same = m["kl"], m["agree"]
+        lines.append(
+            f"{source}: perplexity {m['before']:.3f} -> {m['after']:.3f}; "
+            f"KL {kl['mean']:.5f} [{kl['low']:.5f}, {kl['high']:.5f}] nats a token; "
+            f"same likeliest token {same['mean']:.1%} [{same['low']:.1%}, {same['high']:.1%}]"
+        )
+    worst = sorted(value["layers"].items(), key=lambda item: -item[1])[:MOST_TOLD]
+    lines.append("largest output errors: " + ", ".join(f"{n.removesuffix('.weight')} {e:.4f}" for n, e in worst))
+    lines += [f"{name}: {note}" for name, note in value["fallbacks"].items()]
+    return lines

@@ -1,0 +1,48 @@
+"""SentencePiece's BPE (LLaMA 1 and 2, Vicuna, Mistral) by the `tokenizers` library, from pieces and their scores.
+
+SentencePiece joins, among all neighbouring pairs that make a piece, the one whose piece scores highest, leftmost first.
+As a BPE with ranked merges that is: every split of a piece into two pieces, ranked by the piece's score. Characters
+without a piece become their UTF-8 bytes ("<0xE3>" ...); spaces are "▁", and a text begins with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kaiwa.core.errors import UserError
+
+
+def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence[str], add_space: bool = True) -> Any:
+    """A tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces."""
+    import tokenizers
+    from tokenizers import decoders, models, normalizers
+
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    if len(ids) < len(pieces):
+        raise UserError(f"the vocabulary has {len(pieces)} pieces but only {len(ids)} different ones")
+    if any(f"<0x{b:02X}>" not in ids for b in range(256)):
+        raise UserError("the vocabulary lacks byte pieces (<0x00> to <0xFF>); text outside it could not be encoded")
+    unknown = [t for t in special if t not in ids]
+    if unknown:
+        raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(pieces)} pieces")
+    model = models.BPE(vocab=ids, merges=merges(ids, scores, set(special)), unk_token=None, byte_fallback=True)
+    inner = tokenizers.Tokenizer(model)
+    spaces = [normalizers.Replace(" ", "▁")]
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *spaces] if add_space else spaces)
+    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special])
+    return inner
+
+
+def merges(ids: dict[str, int], scores: Sequence[float], special: set[str]) -> list[tuple[str, str]]:
+    """Every split of a piece into two pieces, those of the best-scored piece first (ties: the earlier split)."""
+    found = []
+    for piece, id in ids.items():
+        if len(piece) < 2 or piece in special or (piece.startswith("<0x") and len(piece) == 6):
+            continue
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in ids and right in ids:
+                found.append((-scores[id], id, ids[left], ids[right], (left, right)))
+    return [pair for *_, pair in sorted(found)]

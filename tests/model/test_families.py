@@ -1,0 +1,99 @@
+"""Random tiny models of every family: our logits are transformers', and our folders load there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.engine import Engine
+from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.folder import load_decoder, read_config, save_model
+
+transformers = pytest.importorskip("transformers")
+SHAPE = {
+    "vocab_size": 90, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 48, "max_position_embeddings": 64,
+}  # fmt: skip
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 10000.0,
+    "original_max_position_embeddings": 32,
+}  # fmt: skip
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {}),
+    "llama, tied": ("Llama", {"tie_word_embeddings": True}),
+    "llama 3": ("Llama", {"rope_parameters": LLAMA3}),
+    "llama, linear": ("Llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}}),
+    "llama, biases": ("Llama", {"attention_bias": True}),
+    "mistral": ("Mistral", {"sliding_window": 24, "head_dim": 16}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": 16}),
+    "gpt2": ("GPT2", {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
+}
+
+
+def theirs(name: str) -> Any:
+    family, more = FAMILIES[name]
+    config = getattr(transformers, f"{family}Config")(**(more if family == "GPT2" else SHAPE | more))
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{family}{'LMHeadModel' if family == 'GPT2' else 'ForCausalLM'}")(config).eval()
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            p.normal_(1.0 if "norm" in n or "ln_" in n else 0.0, 0.3 if p.ndim == 1 else 0.2)
+    return model
+
+
+def logits(decoder: Decoder, ids: torch.Tensor) -> torch.Tensor:
+    positions = torch.arange(ids.shape[1]).expand(ids.shape)
+    return decoder.logits(decoder(ids, positions, attend_rows(None)))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.no_grad()
+def test_logits_are_transformers(name: str, tmp_path: Path) -> None:
+    model = theirs(name)
+    model.save_pretrained(tmp_path / "a")
+    ours = load_decoder(tmp_path / "a").eval()
+    T = 24 if name == "mistral" else 40
+    assert ours.config.max_length == (24 if name == "mistral" else 64)  # no further than the sliding window
+    ids = torch.randint(0, 90, (2, T), generator=torch.Generator().manual_seed(1))
+    expected = model(ids).logits
+    assert expected.std() > 0.5
+    assert torch.allclose(logits(ours, ids), expected, atol=1e-4)
+    assert sum(p.numel() for p in {id(p): p for p in ours.parameters()}.values()) == ours.config.n_parameters
+    # what we write of it, they read
+    save_model(tmp_path / "b", ours, {"eos_token_id": 0}, torch.float32)
+    auto = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "b").eval()
+    assert torch.allclose(auto(ids).logits, expected, atol=1e-4)
+    assert read_config(tmp_path / "b") == ours.config
+    # the engine's cached steps see the same model
+    (answer,) = Engine(ours).generate([ids[0, :8].tolist()], max_tokens=8, temperature=0)
+    text = torch.tensor([[*ids[0, :8].tolist(), *answer.ids]])
+    assert logits(ours, text)[0, 7:-1].argmax(-1).tolist() == list(answer.ids)
+
+
+def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
+    import json
+
+    model = theirs("llama")
+    model.save_pretrained(tmp_path)
+    good = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"mlp_bias": True}, "mlp_bias"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope scaling 'yarn'"),
+        ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModel": "x.py"}}, "never run"),
+        ({"hidden_size": "big"}, "'hidden_size' is 'big'"),
+        ({"hidden_size": 10**12}, "from 1 to"),
+        ({"num_hidden_layers": 3}, "tensor model.layers.2.*missing"),
+        ({"num_hidden_layers": 1}, "have no place in this model, the first is model.layers.1"),
+        ({"intermediate_size": 47}, "config.json says"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(good | change))
+        with pytest.raises(UserError, match=message):
+            load_decoder(tmp_path)
+    del good["rms_norm_eps"]
+    (tmp_path / "config.json").write_text(json.dumps(good))
+    with pytest.raises(UserError, match="'rms_norm_eps' is missing"):
+        load_decoder(tmp_path)
