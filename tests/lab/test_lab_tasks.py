@@ -19,11 +19,12 @@ NAMES = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")
 @pytest.mark.parametrize("name", NAMES)
 def test_generated_tasks_are_reproducible_and_right(name: str) -> None:
     """The right answer, said plainly, is extracted and graded as right."""
-    task = generated(name, 40, seed=1)
-    assert task == generated(name, 40, seed=1)
-    assert task.items != generated(name, 40, seed=2).items
-    assert len(task.items) == 40
-    assert len({item.input for item in (*task.items, *task.demos)}) == 40 + len(task.demos)
+    n = 6 if name.startswith("game") else 40  # every game is solved by trying everything
+    task = generated(name, n, seed=1)
+    assert task == generated(name, n, seed=1)
+    assert task.items != generated(name, n, seed=2).items
+    assert len(task.items) == n
+    assert len({item.input for item in (*task.items, *task.demos)}) == n + len(task.demos)
     for item in task.items:
         if task.grader.name == "game24":
             continue
