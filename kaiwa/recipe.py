@@ -20,7 +20,7 @@ from kaiwa.evaluate import run as evaluate
 from kaiwa.pretrain import run as pretrain
 from kaiwa.quantize import run as quantize
 from kaiwa.recipes.cards import chat_card
-from kaiwa.recipes.labels import village_label
+from kaiwa.recipes.labels import village_label, with_labellers
 from kaiwa.recipes.recipe import Recipe
 from kaiwa.recipes.report import write_report
 from kaiwa.reward import collect
@@ -38,6 +38,7 @@ STAGES = {  # in their order, with the seconds of one `laptop` on two cores: the
 
 def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
     """Builds every stage that is not there yet; returns the report. A killed or stopped build goes on where it was."""
+    recipe = with_labellers(recipe)
     with lock(out):
         status = Status(out, recipe.name, STAGES)
         ctx.show, ctx.logs, ctx.seed = _both(status.show, ctx.show), out / "logs", recipe.seed

@@ -11,10 +11,11 @@ from kaiwa.commands.console import clock, make_context, table
 from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
 
-BUILD_USAGE = """usage: kaiwa build RECIPE [--out DIR] [--seed N] [--threads N] [--STAGE.FIELD VALUE ...]
+BUILD_USAGE = """usage: kaiwa build RECIPE [--out DIR] [--seed N] [--threads N] [--device D] [--STAGE.FIELD VALUE ...]
 
 RECIPE   tiny, laptop, laptop-ja, or a Python file with a recipe() function
 --out    the build's folder (default: runs/RECIPE); the same command goes on where it stopped
+--device cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
 STAGE    village corpus tokenizer pretrain sft compare reward rlhf quantize evaluate
          kaiwa build laptop --pretrain.steps 500 --rlhf.kl-coefficient 0.05
 """
@@ -27,7 +28,7 @@ def build(words: list[str]) -> None:
     options = read_options(words[1:])
     out = Path(options.pop("out", "") or Path("runs") / Path(words[0]).stem)
     threads = _number(options.pop("threads", "0"), "threads")
-    context = make_context(threads=threads)
+    context = make_context(threads=threads, device=options.pop("device", ""))
     from kaiwa.recipes import recipe as recipes
 
     chosen = override(recipes.find(words[0]), {key.replace("-", "_"): value for key, value in options.items()})

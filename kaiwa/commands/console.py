@@ -10,16 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from kaiwa.core import machine
 from kaiwa.core.context import Context, Progress
 
 
-def make_context(*, seed: int = 0, threads: int = 0, logs: Path | None = None) -> Context:
-    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends it."""
+def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:
+    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends it.
+
+    device: as `machine.device` takes it; None: the stage does not compute, and torch is not imported.
+    """
     wish = StopWish()
     bar = Bar()
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
-    return Context(seed=seed, threads=threads, show=bar.show, say=bar.say, stop=wish, logs=logs)
+    chosen = "cpu" if device is None else machine.device(device)  # imports torch, which reads OMP_NUM_THREADS once
+    if chosen != "cpu":
+        bar.say(f"computing on {chosen}; --device cpu is slower, and gives the same bytes every time")
+    return Context(seed=seed, threads=threads, device=chosen, show=bar.show, say=bar.say, stop=wish, logs=logs)
 
 
 class StopWish:

@@ -34,6 +34,13 @@ class Common:
 
 
 @dataclass(kw_only=True)
+class Computing(Common):
+    """--device: cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)."""
+
+    device: str = ""
+
+
+@dataclass(kw_only=True)
 class Corpus(Common):
     """Clean, deduplicate and split text: plain, Markdown, HTML, JSONL, Parquet, WARC, WET, files or folders."""
 
@@ -52,7 +59,7 @@ class Tokenizer(Common):
 
 
 @dataclass(kw_only=True)
-class Pretrain(Common):
+class Pretrain(Computing):
     """Train a GPT on the token shards of a tokenizer artifact."""
 
     tokens: Path
@@ -60,7 +67,7 @@ class Pretrain(Common):
 
 
 @dataclass(kw_only=True)
-class SFT(Common):
+class SFT(Computing):
     """Fine-tune a base model on a JSONL of {"messages"}."""
 
     base: Path
@@ -70,7 +77,7 @@ class SFT(Common):
 
 
 @dataclass(kw_only=True)
-class Reward(Common):
+class Reward(Computing):
     """Train a reward model from a JSONL of {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}."""
 
     policy: Path
@@ -80,7 +87,7 @@ class Reward(Common):
 
 
 @dataclass(kw_only=True)
-class RLHF(Common):
+class RLHF(Computing):
     """PPO-ptx against a reward model; prompts are a JSONL of {"messages"}."""
 
     policy: Path
@@ -100,7 +107,7 @@ class Quantize(Common):
 
 
 @dataclass(kw_only=True)
-class Evaluate(Common):
+class Evaluate(Computing):
     """Models of a build (NAME=FOLDER …) on the village's held-out prompts, against the baseline."""
 
     models: tuple[str, ...]
@@ -190,7 +197,8 @@ def command(name: str) -> Callable[[list[str]], None]:
     def call(words: list[str]) -> None:
         chosen = tyro.cli(options, prog=f"kaiwa {name}", args=words)
         logs = chosen.out.parent / "logs"
-        made = run(chosen, make_context(seed=chosen.seed, threads=chosen.threads, logs=logs))
+        device = chosen.device if isinstance(chosen, Computing) else None
+        made = run(chosen, make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=logs))
         print(f"{made.path}: {made.kind}, {made.manifest['seconds']} s, hash {made.hash[:16]}")
 
     return call

@@ -14,12 +14,14 @@ UP_USAGE = """usage: kaiwa up [--build RECIPE] [--model MODEL] [--port N] [--no-
 Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --build       build a recipe beside it: tiny, laptop, laptop-ja, or a Python file; goes on where it stopped
 --model       a name from `kaiwa models`, a model's folder, or a .gguf file
+KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
 
 MODEL         a name from `kaiwa models` (default: smollm2-135m-instruct), a model's folder, or a .gguf file
 -p TEXT       one answer to stdout; without it a conversation
 --temperature 0 always takes the likeliest token (default 0.7)
+KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import sysconfig
 
+from kaiwa.core.errors import UserError
+
 
 def cores() -> int:
     """Cores this process may use."""
@@ -20,6 +22,20 @@ def peak_memory_bytes() -> int:
     """The most resident memory this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def device(wanted: str = "") -> str:
+    """Where to compute: the device asked for ("cuda", "cuda:1", "mps", "cpu"; here, or by KAIWA_DEVICE), else the best
+    there is. UserError for one that is not there."""
+    import torch
+
+    there = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    name = wanted or os.environ.get("KAIWA_DEVICE", "") or there[0]
+    kind, colon, number = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind not in there or (colon and not (number.isdecimal() and int(number) < count)):
+        raise UserError(f"device {name!r} is not here, there is {', '.join(there)}; change --device or KAIWA_DEVICE")
+    return name if kind == "cuda" else kind
 
 
 @functools.cache

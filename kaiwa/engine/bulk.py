@@ -23,7 +23,10 @@ SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 
 @dataclass(slots=True)
 class Generated:
-    """ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer (a stop token included); stopped [N] bool."""
+    """ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer (a stop token included); stopped [N] bool.
+
+    All on the CPU.
+    """
 
     ids: Tensor
     logprobs: Tensor
@@ -132,7 +135,7 @@ def _prefill(batch: Rows, prompts: list[Sequence[int]]) -> Tensor:
         return hidden
     index = torch.tensor(source)
     batch.fork(start, index + start)
-    return hidden[index]
+    return hidden[index.to(hidden.device)]
 
 
 def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -147,7 +150,7 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[list[float]]:
     """Log-probabilities (temperature 1, natural) of each answer's tokens after its prompt, by the full forward pass."""
-    limit, V = decoder.config.max_length, decoder.config.vocab_size
+    limit, V, device = decoder.config.max_length, decoder.config.vocab_size, decoder.embed.weight.device
     if len(prompts) != len(answers):
         raise UserError(f"{len(prompts)} prompts but {len(answers)} continuations; give one each")
     texts = [[*p, *a] for p, a in zip(prompts, answers, strict=True)]
@@ -161,10 +164,11 @@ def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[
         group = order[-max(1, PREFILL_TOKENS // longest) :]
         del order[-len(group) :]
         ids, lengths = pad([texts[i] for i in group])
-        hidden = decoder(ids, torch.arange(longest).expand(len(group), -1), attend_rows(None))
         begins = torch.tensor([len(prompts[i]) for i in group])
         places = torch.arange(longest - 1)
-        wanted = (places >= begins[:, None] - 1) & (places < lengths[:, None] - 1)
+        wanted = ((places >= begins[:, None] - 1) & (places < lengths[:, None] - 1)).to(device)
+        ids, positions = ids.to(device), torch.arange(longest, device=device).expand(len(group), -1)
+        hidden = decoder(ids, positions, attend_rows(None))
         states, targets = hidden[:, :-1][wanted], ids[:, 1:][wanted]
         parts = []
         for some, target in zip(states.split(SCORE_LOGITS // V), targets.split(SCORE_LOGITS // V), strict=True):

@@ -15,9 +15,9 @@ STEP = 64  # lengths grow in multiples of this
 
 
 class Cache:
-    def __init__(self, config: DecoderConfig, dtype: torch.dtype) -> None:
-        self.config, self.dtype = config, dtype
-        self.buffer = torch.empty(config.n_layer, 2, 0, config.kv_heads, 0, config.d_head, dtype=dtype)
+    def __init__(self, config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> None:
+        self.config, self.dtype, self.device = config, dtype, device
+        self.buffer = torch.empty(config.n_layer, 2, 0, config.kv_heads, 0, config.d_head, dtype=dtype, device=device)
 
     @property
     def rows(self) -> int:
@@ -39,12 +39,13 @@ class Cache:
             length = self.length
         L, _, _, K, _, E = old.shape
         # zeros, not empty: masked positions are multiplied by 0, and 0 x NaN would be NaN
-        self.buffer = torch.zeros(L, 2, rows, K, length, E, dtype=self.dtype)
+        self.buffer = torch.zeros(L, 2, rows, K, length, E, dtype=self.dtype, device=self.device)
         if old.numel():
             self.buffer[:, :, : old.shape[2], :, : old.shape[4]] = old
 
     def copy_rows(self, sources: Tensor, targets: Tensor, length: int) -> None:
         """Rows `sources` [m] over rows `targets` [m], their first `length` positions. No target may be a source."""
+        sources, targets = sources.to(self.device), targets.to(self.device)
         self.buffer[:, :, targets, :, :length] = self.buffer[:, :, sources, :, :length]
 
     def move_row(self, source: int, target: int, length: int) -> None:

@@ -38,23 +38,25 @@ class LeanStep:
     """Reads the decoder's own parameters: a training step on them is seen by the next call."""
 
     def __init__(self, decoder: Decoder) -> None:
-        c = decoder.config
+        c, device = decoder.config, decoder.embed.weight.device
         self.decoder, self.config = decoder, c
         self.layers = [_layer(block) for block in decoder.blocks]  # type: ignore[arg-type]
-        frequencies = rotary_frequencies(c)
+        frequencies = rotary_frequencies(c, device)
         self.frequencies = torch.cat((frequencies, frequencies))
-        self.sign = torch.cat((-torch.ones(c.d_head // 2), torch.ones(c.d_head // 2)))
-        self.eps = torch.tensor(c.norm_eps)
+        half = torch.ones(c.d_head // 2, device=device)
+        self.sign = torch.cat((-half, half))
+        self.eps = torch.tensor(c.norm_eps, device=device)
 
     def __call__(self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache) -> Tensor:
-        """ids, lengths [n] (positions each row holds already); longest = max(lengths) -> hidden states [n,D].
+        """ids [n]; lengths [n] (positions each row holds already), on the CPU; longest = max(lengths) -> hidden [n,D].
 
         Writes each new key and value at the row's own length. The cache must have room.
         """
         c, n = self.config, len(ids)
         H, K, E = c.n_head, c.kv_heads, c.d_head
         dtype = self.decoder.embed.weight.dtype
-        angles = lengths[:, None, None].float() * self.frequencies
+        at = lengths.to(ids.device)
+        angles = at[:, None, None].float() * self.frequencies
         cos, sin = angles.cos(), angles.sin() * self.sign
         pairs = cache.buffer[:, :, :n, :, : longest + 1]
         keys, values = pairs[:, 0].unbind(0), pairs[:, 1].unbind(0)
@@ -81,14 +83,14 @@ class LeanStep:
     def _norm(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = torch.addcmul(self.eps, length, length, value=1.0 / x.shape[-1]).rsqrt_()
-        out = torch.empty(x.shape, dtype=dtype)
+        out = torch.empty(x.shape, dtype=dtype, device=x.device)
         return torch.mul(x * scale, weight, out=out)
 
 
 def _writer(
     pairs: Tensor, lengths: Tensor, longest: int
 ) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
-    """pairs [layer,2,n,K,S,E] -> a function that writes keys and values [n,K,E] of a layer, and the mask (or None)."""
+    """pairs [layer,2,n,K,S,E], lengths [n] on the CPU -> what writes a layer's keys and values; a mask or None."""
     n = len(lengths)
     if n == 1 or bool((lengths == longest).all()):
         last = pairs[:, :, :, :, longest]
@@ -99,8 +101,9 @@ def _writer(
             new_values[layer].copy_(v)
 
         return write_even, None
-    rows, at = torch.arange(n), lengths.clone()
-    mask = (torch.arange(longest + 1) <= at[:, None])[:, None, None]
+    device = pairs.device
+    rows, at = torch.arange(n, device=device), lengths.to(device, copy=True)
+    mask = (torch.arange(longest + 1, device=device) <= at[:, None])[:, None, None]
 
     def write(layer: int, k: Tensor, v: Tensor) -> None:
         pairs[layer, 0][rows, :, at] = k.to(pairs.dtype)

@@ -52,35 +52,35 @@ class Loaded:
         return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
 
 
-def load(entry: Entry, say: Callable[[str], None] = lambda line: None) -> Loaded:
+def load(entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu") -> Loaded:
     """Reads weights and tokenizer. `say` is told in one line where a slower path is taken."""
     if entry.path.suffix == ".gguf":
-        return _load_file(entry, GgufFile(entry.path), say)
+        return _load_file(entry, GgufFile(entry.path), say, device)
     if entry.path.suffix == ".bin":
-        return _load_file(entry, Llama2cFile(entry.path), say)
+        return _load_file(entry, Llama2cFile(entry.path), say, device)
     config = entry.path / "config.json"
     if not config.is_file():
         raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
     if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
-        decoder = load_int4(entry.path, _four_bit_dtype(say), say=say)
+        decoder = load_int4(entry.path, *four_bit(device, say), say=say)
     else:
         decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
-        if decoder.config.n_parameters > SMALL and has_bf16_products():
+        if decoder.config.n_parameters > SMALL and _has_bf16(device):
             decoder = decoder.to(torch.bfloat16)
     tokenizer = Tokenizer.load(entry.path)
     ours = (entry.path / "kaiwa.json").is_file()
     prefix = (tokenizer.document_end_id,) if ours else () if tokenizer.bos_id is None else (tokenizer.bos_id,)
     stop_ids = {tokenizer.eos_id, tokenizer.document_end_id, *_generation_ends(entry.path)}
-    return Loaded(entry, decoder, tokenizer, prefix, tuple(sorted(stop_ids)))
+    return Loaded(entry, decoder.to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
-def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None]) -> Loaded:
+def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None], device: str) -> Loaded:
     words = file.vocabulary()
     tokenizer = _tokenizer_of(words)
     prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
     stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
-    dtype = _four_bit_dtype(say) if isinstance(file, GgufFile) else torch.float32
-    return Loaded(entry, file.decoder(dtype), tokenizer, prefix, tuple(sorted(stop_ids)))
+    held = four_bit(device, say) if isinstance(file, GgufFile) else (torch.float32, False)
+    return Loaded(entry, file.decoder(*held).to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
 def _tokenizer_of(words: Vocabulary) -> Tokenizer:
@@ -107,12 +107,19 @@ def _tokenizer_of(words: Vocabulary) -> Tokenizer:
     )
 
 
-def _four_bit_dtype(say: Callable[[str], None]) -> torch.dtype:
-    if has_int4_kernel():
-        return torch.bfloat16
-    dtype = torch.bfloat16 if has_bf16_products() else torch.float32
-    say(f"this processor has no fast 4-bit product (AVX-512): the weights are expanded to {str(dtype)[6:]}")
-    return dtype
+def four_bit(device: str, say: Callable[[str], None]) -> tuple[torch.dtype, bool]:
+    """How 4-bit weights are held: the type of the activations, and whether packed (the kernel is the CPU's)."""
+    if device == "cpu" and has_int4_kernel():
+        return torch.bfloat16, True
+    dtype = torch.bfloat16 if _has_bf16(device) else torch.float32
+    lack = "this processor has no fast 4-bit product (AVX-512)" if device == "cpu" else f"{device} has no 4-bit product"
+    say(f"{lack}: the weights are expanded to {str(dtype)[6:]}")
+    return dtype, False
+
+
+def _has_bf16(device: str) -> bool:
+    """Whether bf16 products are fast there. On mps everything stays fp32."""
+    return has_bf16_products() if device == "cpu" else device.startswith("cuda")
 
 
 def _generation_ends(folder: Path) -> set[int]:

@@ -3,6 +3,9 @@
 Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
 decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
 rows reads little else.
+
+Weights, cache, hidden states and logits are on the decoder's device. Which rows there are and how long each is stays
+on the CPU, where the loop that asks is: a step sends the device tokens and lengths, and waits only for what it sampled.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ class Rows:
     """`n` alive rows of a decoder's cache. lengths [n]: positions each row holds."""
 
     def __init__(self, decoder: Decoder, cache_dtype: torch.dtype) -> None:
-        self.decoder = decoder
-        self.cache = Cache(decoder.config, cache_dtype)
+        self.decoder, self.device = decoder, decoder.embed.weight.device
+        self.cache = Cache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
         self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" else None
 
@@ -39,31 +42,31 @@ class Rows:
         m, T = ids.shape
         start = self.n
         self.cache.reserve(start + m, T)
-        positions = torch.arange(T).expand(m, T)
-        hidden = self.decoder(ids, positions, _attend_fresh(self.cache, start))
+        positions = torch.arange(T, device=self.device).expand(m, T)
+        hidden = self.decoder(ids.to(self.device), positions, _attend_fresh(self.cache, start))
         self.lengths = torch.cat((self.lengths, lengths))
-        return hidden[torch.arange(m), lengths - 1]  # type: ignore[no-any-return]
+        return hidden[torch.arange(m, device=self.device), (lengths - 1).to(self.device)]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def append(self, row: int, ids: Tensor) -> Tensor:
         """More tokens [T] for one row (a chunk of its prompt) -> their hidden states [T,D]."""
         T, start = len(ids), int(self.lengths[row])
         self.cache.reserve(self.n, start + T)
-        positions = torch.arange(start, start + T)[None]
-        hidden = self.decoder(ids[None], positions, _attend_chunk(self.cache, row, start))
+        positions = torch.arange(start, start + T, device=self.device)[None]
+        hidden = self.decoder(ids.to(self.device)[None], positions, _attend_chunk(self.cache, row, start))
         self.lengths[row] += T
         return hidden[0]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int) -> Tensor:
         """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
-        m = len(ids)
+        m, ids = len(ids), ids.to(self.device)
         self.cache.reserve(self.n, longest + 1)
         if self.lean is not None:
             hidden = self.lean(ids, self.lengths[:m], longest, self.cache)
         else:
             attend = _attend_many(self.cache, self.lengths[:m], longest)
-            hidden = self.decoder(ids[:, None], self.lengths[:m, None], attend)[:, 0]
+            hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
         self.lengths[:m] += 1
         return hidden
 
@@ -79,7 +82,7 @@ class Rows:
     def fork(self, start: int, sources: Tensor) -> None:
         """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
         n, length = len(sources), int(self.lengths[sources].max())
-        block = self.cache.buffer[:, :, sources, :, :length]
+        block = self.cache.buffer[:, :, sources.to(self.device), :, :length]
         self.cache.reserve(start + n, length)
         self.cache.buffer[:, :, start : start + n, :, :length] = block
         self.lengths = torch.cat((self.lengths[:start], self.lengths[sources]))
@@ -135,7 +138,8 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         q, k, v = _heads_first(q, k, v)
         stop = start + k.shape[2]
         if not mask:
-            mask.append(torch.arange(stop) <= torch.arange(start, stop)[:, None])
+            places = torch.arange(stop, device=q.device)
+            mask.append(places <= places[start:, None])
         keys, values = cache.buffer[layer, 0, row : row + 1], cache.buffer[layer, 1, row : row + 1]
         keys[:, :, start:stop] = k
         values[:, :, start:stop] = v
@@ -154,10 +158,9 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
 def _attend_many(cache: Cache, lengths: Tensor, longest: int) -> Attend:
     """The next token of rows 0..m-1, each at its own length."""
     m, stop = len(lengths), longest + 1
-    rows = torch.arange(m)
-    at = lengths.clone()
-    even = bool((at == longest).all())
-    mask = None if even else (torch.arange(stop) <= at[:, None])[:, None, None]
+    even = bool((lengths == longest).all())
+    rows, at = torch.arange(m, device=cache.device), lengths.to(cache.device, copy=True)
+    mask = None if even else (torch.arange(stop, device=cache.device) <= at[:, None])[:, None, None]
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         keys, values = cache.buffer[layer, 0, :m, :, :stop], cache.buffer[layer, 1, :m, :, :stop]

@@ -6,6 +6,9 @@ usual alternative, Gumbel noise for every entry of the vocabulary, costs a hash 
 
 Log-probabilities are those of the distribution at the sampling temperature before top-k and top-p (at temperature 1 for
 greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
+
+The random numbers are made on the CPU, from 64-bit integers that some devices lack, and are the same on every device;
+logits are read where they are, and what was sampled comes back to the CPU, where the next step is planned.
 """
 
 from __future__ import annotations
@@ -83,22 +86,27 @@ class Rules:
 
 
 def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """logits [n,V] fp32 (overwritten), positions [n] (of the new token) -> ids [n] int64, log-probabilities [n]."""
+    """logits [n,V] fp32 on any device (overwritten), positions [n] (of the new token) on the CPU, as the rules are
+    -> ids [n] int64, log-probabilities [n], both on the CPU."""
+    device = logits.device
     if rules.greedy:
         best, ids = logits.max(dim=-1)
-        return ids, best - logits.logsumexp(dim=-1)
-    greedy = rules.temperature == 0
+        return ids.cpu(), (best - logits.logsumexp(dim=-1)).cpu()
+    temperature = rules.temperature.to(device)
+    greedy = temperature == 0
     if not rules.plain:
-        logits /= torch.where(greedy, 1.0, rules.temperature)[:, None]
+        logits /= torch.where(greedy, 1.0, temperature)[:, None]
     mass = logits.sub_(logits.amax(dim=-1, keepdim=True)).exp_()
     u = uniforms(rules.seeds, positions)
+    u = (u.float() if device.type == "mps" else u).to(device)  # which has no fp64
     ids, total = _first_beyond(mass, u)
     if not rules.plain:
-        some = (((rules.top_k > 0) | (rules.top_p < 1)) & ~greedy).nonzero()[:, 0]
+        some = (((rules.top_k > 0) | (rules.top_p < 1)) & (rules.temperature != 0)).nonzero()[:, 0]
         if len(some):
-            ids[some] = _filtered(mass[some], rules.top_k[some], rules.top_p[some], u[some])
+            top_k, top_p, some = rules.top_k[some].to(device), rules.top_p[some].to(device), some.to(device)
+            ids[some] = _filtered(mass[some], top_k, top_p, u[some])
         ids = torch.where(greedy, mass.argmax(dim=-1), ids)
-    return ids, (mass.gather(1, ids[:, None])[:, 0] / total).log()
+    return ids.cpu(), (mass.gather(1, ids[:, None])[:, 0] / total).log().cpu()
 
 
 def _first_beyond(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +122,7 @@ def _first_beyond(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     total = ends[:, -1]
     target = torch.minimum((u * total).float(), torch.nextafter(total, torch.zeros_like(total)))
     block = torch.searchsorted(ends, target[:, None], right=True)
-    rows = torch.arange(len(mass))
+    rows = torch.arange(len(mass), device=mass.device)
     start = torch.where(block > 0, ends.gather(1, (block - 1).clamp(min=0)), 0.0)[:, 0]
     inner = blocks[rows, block[:, 0]].cumsum(dim=-1)
     rest = torch.minimum(target - start, torch.nextafter(inner[:, -1], torch.zeros_like(total)))
@@ -139,7 +147,7 @@ def _filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> Tensor:
 
 def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, mass: Tensor) -> Tensor:
     """values [n,m] descending masses, order [n,m] their ids, k [n], top_p [n], u [n] -> ids [n]"""
-    values = values.masked_fill(torch.arange(values.shape[1]) >= k[:, None], 0.0)
+    values = values.masked_fill(torch.arange(values.shape[1], device=values.device) >= k[:, None], 0.0)
     cumulative = values.cumsum(dim=-1)
     whole = torch.where(k < mass.shape[1], cumulative[:, -1], mass.sum(-1))  # top-p is of what top-k left
     before = cumulative - values
@@ -150,6 +158,7 @@ def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Ten
 
 def alternatives(logits: Tensor, temperature: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """logits [m,V], temperature [m] -> the n likeliest: ids [m,n], log-probabilities [m,n] at that temperature."""
-    logprobs = (logits / torch.where(temperature == 0, 1.0, temperature)[:, None]).log_softmax(dim=-1)
+    scale = torch.where(temperature == 0, 1.0, temperature).to(logits.device)
+    logprobs = (logits / scale[:, None]).log_softmax(dim=-1)
     values, ids = logprobs.topk(min(n, logits.shape[1]), dim=-1)
     return ids, values

@@ -114,7 +114,8 @@ class Serving:
             answer.prompt.append(TokenInfo(ids[0], None))
         targets = ids[start + 1 : stop + 1]
         logprobs = self.rows.logits(hidden[: len(targets)]).log_softmax(dim=-1)
-        chosen = logprobs.gather(1, torch.tensor(targets, dtype=torch.int64)[:, None])[:, 0].tolist()
+        index = torch.tensor(targets, dtype=torch.int64, device=logprobs.device)
+        chosen = logprobs.gather(1, index[:, None])[:, 0].tolist()
         values, best = logprobs.topk(max(1, request.logprobs), dim=-1)
         for i, target in enumerate(targets):
             top = tuple(zip(best[i].tolist(), values[i].tolist(), strict=True))[: request.logprobs]

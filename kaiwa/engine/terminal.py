@@ -42,10 +42,11 @@ def chat(
         raise UserError("-p is empty; give the message in quotes")
     entry = find(model)
 
+    from kaiwa.core import machine
     from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
 
-    made = LocalChatModel(load(entry, say=lambda line: print(line, file=sys.stderr)))
+    made = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
     talk = Talk(made, entry.chat, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
     if prompt is not None:
         talk.ask(prompt)

@@ -16,7 +16,6 @@ class EvaluateConfig:
     real_source: str = "docs"  # the held-out real text of the alignment tax
     evaluate_rows: int = 32  # rows of it
     width: int = 256
-    examples: int = 10  # prompts shown side by side a language
 
     def __post_init__(self) -> None:
         for name in ("prompts", "max_tokens", "evaluate_rows", "width"):

@@ -14,6 +14,7 @@ from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.config import did_you_mean, from_json
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
+from kaiwa.engine.load import four_bit
 from kaiwa.evaluate.answers import Answer, answer_all, kl_to
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.evaluate.rates import against, clusters, rates
@@ -57,12 +58,12 @@ def run(
         real = Shards(tokens.path).held_out(config.real_source, config.width, config.evaluate_rows)
         answers: dict[str, dict[str, list[Answer]]] = {}
         figures: list[dict[str, Any]] = []
-        baseline = load_model(models[config.baseline])
+        baseline = load_model(models[config.baseline], ctx)
         names = [config.baseline, *(name for name in models if name != config.baseline)]
         for at, name in enumerate(names):
             ctx.check_stop()
             ctx.show(Progress(out.name, at, len(names), name))
-            model, tokenizer = load_model(models[name]), Tokenizer.load(models[name].path)
+            model, tokenizer = load_model(models[name], ctx), Tokenizer.load(models[name].path)
             answers[name] = {
                 mode: answer_all(
                     model, tokenizer, world, prompts, max_tokens=config.max_tokens, temperature=t, seed=ctx.seed
@@ -83,7 +84,7 @@ def run(
                     "ended": measured["sampled"]["ended"]["mean"],
                     "mean_tokens": lengths.mean,
                     "kl_to_sft": kl.mean,
-                    "bits_per_byte": bits_per_byte(model, real, tokenizer.byte_lengths().tolist()),
+                    "bits_per_byte": bits_per_byte(model, real, tokenizer.byte_lengths().tolist(), ctx.device),
                     "kl_interval": kl.to_json(),
                     "against_sft": compared,
                     "rates": measured,
@@ -103,8 +104,11 @@ def run(
     return open_artifact(out)
 
 
-def load_model(artifact: Artifact) -> Decoder:
-    return load_int4(artifact.path) if artifact.kind == "int4" else load_decoder(artifact.path)
+def load_model(artifact: Artifact, ctx: Context) -> Decoder:
+    if artifact.kind != "int4":
+        return load_decoder(artifact.path).to(ctx.device)
+    held = () if ctx.device == "cpu" else four_bit(ctx.device, ctx.say)
+    return load_int4(artifact.path, *held).to(ctx.device)
 
 
 def _side_by_side(

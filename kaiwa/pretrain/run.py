@@ -79,7 +79,7 @@ def run(
         ) -> tuple[Tensor]:
             return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
 
-        loss_fn = compiled(loss_of, config.compile, ctx.say)
+        loss_fn = compiled(loss_of, config.compile, ctx.device, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         speed, started = 0.0, time.monotonic()
         while step < config.steps:

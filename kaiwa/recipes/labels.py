@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import from_json
+from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.recipes.recipe import Recipe
 from kaiwa.reward.collect import Label
+from kaiwa.reward.collect_config import Labellers
 from kaiwa.text.records import Comparison
-from kaiwa.world.labeller import label_comparison, labellers
+from kaiwa.world.labeller import Labeller, label_comparison, labellers
 from kaiwa.world.prompts import prompt_from_json
 from kaiwa.world.village import VillageConfig, build_village
 
 HELD_OUT_SHARE = 0.1
 
 
+def people(recipe: Recipe) -> tuple[Labeller, ...]:
+    """The village's labellers, those held out last."""
+    return labellers(recipe.seed, n=recipe.village.n_labellers, held_out=recipe.village.n_held_out_labellers)
+
+
+def with_labellers(recipe: Recipe) -> Recipe:
+    """The recipe with what follows from its village's labellers: the plan of the comparisons names them, and the reward
+    model holds out whom the village does, unless the recipe says whom."""
+    village = recipe.village
+    these = Labellers(number=village.n_labellers, held_out=village.n_held_out_labellers, seed=recipe.seed)
+    if recipe.compare.labellers not in (Labellers(), these):
+        raise UserError("compare.labellers are the village's; give village.n_labellers, village.n_held_out_labellers")
+    held_out = recipe.reward.held_out_labellers or tuple(p.name for p in people(recipe) if p.held_out)
+    compare, reward = replace(recipe.compare, labellers=these), replace(recipe.reward, held_out_labellers=held_out)
+    return replace(recipe, compare=compare, reward=reward)
+
+
 def village_label(recipe: Recipe, artifact: Artifact) -> Label:
     """A function that has one simulated person rank the completions of a village prompt."""
     village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
-    config = recipe.village
-    people = labellers(recipe.seed, n=config.n_labellers, held_out=config.n_held_out_labellers)
-    inside = [p for p in people if not p.held_out]
-    outside = [p for p in people if p.held_out]
+    inside = [p for p in people(recipe) if not p.held_out]
+    outside = [p for p in people(recipe) if p.held_out]
 
     def label(row: dict[str, Any], completions: Sequence[str], ended: Sequence[bool], number: int) -> Comparison:
         rng = python_rng(recipe.seed, "label", number)

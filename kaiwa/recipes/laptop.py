@@ -49,7 +49,6 @@ def laptop() -> Recipe:
             prompts=4,
             lr=3e-4,
             language_model_weight=1.0,
-            held_out_labellers=("labeller-4", "labeller-5"),
             evaluate_every=250,
         ),
         rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),

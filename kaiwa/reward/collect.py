@@ -33,7 +33,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
         return done
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
-        engine = Engine(load_decoder(policy.path), tokenizer)
+        engine = Engine(load_decoder(policy.path).to(ctx.device), tokenizer)
         asked = list(read_jsonl(prompts))
         if not asked:
             raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labellers:
+    """The simulated people who rank, by what makes them: other people, other rankings."""
+
+    number: int = 6
+    held_out: int = 2
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +23,7 @@ class CollectConfig:
     max_tokens: int = 32
     temperature: float = 1.0
     generic: int = 0  # of the K, so many are among the policy's most frequent replies to other prompts
+    labellers: Labellers = field(default_factory=Labellers)  # a build fills in its village's
 
     def __post_init__(self) -> None:
         if not 2 <= self.k_min <= self.k_max:

@@ -58,8 +58,9 @@ def run(
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
         if not training:
             raise UserError(f"{comparisons}: all are held out; reward.held_out_labellers leaves none to train on")
-        model = ScalarModel(load_decoder(policy.path)).to(ctx.device)
+        model = ScalarModel(load_decoder(policy.path))
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
+        model = model.to(ctx.device)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         steps = batches(training, config.prompts, config.epochs, ctx.seed)
         n_steps = len(steps)

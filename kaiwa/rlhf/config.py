@@ -25,7 +25,7 @@ class RLHFConfig:
     missing_end_penalty: float = 1.0  # a reply that does not end gets min(score, 0) - this
     lr: float = 1e-4
     value_lr: float = 2e-4
-    warmup: int = 10  # updates, starting at a tenth
+    warmup: int = 10  # updates; the rate starts at 0.1 + 0.9 / warmup of itself: 0.19
     max_norm: float = 1.0
     ptx_coefficient: float = 0.0  # γ of equation 2: times the mean next-token loss of pretraining rows
     ptx_rows: int = 4  # pretraining rows a minibatch

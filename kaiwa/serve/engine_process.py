@@ -241,13 +241,14 @@ class Child:
 
 
 def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
+    from kaiwa.core import machine
     from kaiwa.engine.engine import Engine
     from kaiwa.engine.load import load
 
     entry = read_entry(path, name)
     if entry is None:
         raise UserError(f"{path}: no model that generates text here any more")
-    loaded = load(entry, say)
+    loaded = load(entry, say, machine.device())
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 
 

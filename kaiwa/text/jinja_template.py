@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ MAX_TEMPLATE = 1 << 16  # characters
 MAX_OUTPUT = 1 << 22
 MAX_FACTOR = 1 << 20
 MAX_TURNS = 200_000  # of all loops and macros together
-TICK = "kaiwa_tick"
+TICK = f"tick_{secrets.token_hex(8)}"  # a name that no template can know, and set to something else
 
 
 @functools.lru_cache(maxsize=16)

@@ -43,7 +43,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
 
 
 def autocast(device: str) -> AbstractContextManager[object]:
-    """bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere; weights stay fp32."""
+    """bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere (MPS too); weights stay fp32."""
     from kaiwa.core import machine
 
     if device.startswith("cuda"):
@@ -54,12 +54,15 @@ def autocast(device: str) -> AbstractContextManager[object]:
 
 
 def compiled(
-    function: Callable[..., tuple[Tensor, ...]], wanted: bool, say: Callable[[str], None]
+    function: Callable[..., tuple[Tensor, ...]], wanted: bool, device: str, say: Callable[[str], None]
 ) -> Callable[..., tuple[Tensor, ...]]:
     """torch.compile where asked for and possible; says so in one line where it is not."""
     from kaiwa.core import machine
 
     if not wanted:
+        return function
+    if device != "cpu":
+        say(f"torch.compile is for the CPU here: training on {device} runs uncompiled")
         return function
     if not machine.has_compiler():
         say("no C++ compiler with Python's headers found: training runs uncompiled, about 20 % slower")

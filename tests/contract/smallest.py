@@ -18,7 +18,7 @@ from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.quantize import run as quantize
 from kaiwa.quantize.config import QuantizeConfig
-from kaiwa.recipes.labels import village_label
+from kaiwa.recipes.labels import village_label, with_labellers
 from kaiwa.recipes.recipe import Recipe
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
@@ -81,7 +81,7 @@ def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -
         made = by_village(row, completions, ended, number)
         return dataclasses.replace(made, ranks=tuple(len(text) for text in completions))
 
-    return collect.run(r.compare, ctx, policy=made["sft"], prompts=prompts, label=label, out=out)
+    return collect.run(with_labellers(r).compare, ctx, policy=made["sft"], prompts=prompts, label=label, out=out)
 
 
 def run_evaluate(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:

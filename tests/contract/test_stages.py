@@ -110,6 +110,16 @@ def test_a_changed_config_says_what_changed(chain: dict[str, Artifact], name: st
     assert open_artifact(tmp_path / name).hash != chain[name].hash
 
 
+def test_other_labellers_rank_again(chain: dict[str, Artifact], tmp_path: Path) -> None:
+    said: list[str] = []
+    for n, what in (("6", []), ("8", ["comparisons is built again: config.labellers.number: 6 -> 8"])):
+        folder = tmp_path / n / "comparisons"
+        shutil.copytree(chain["comparisons"].path, folder)
+        changed = override(RECIPE, {"village.n_labellers": n})
+        STAGES["comparisons"](Context(seed=1, say=said.append), folder, chain, changed)
+        assert said == what
+
+
 @pytest.mark.parametrize("stage", sorted(set(CONFIG_OF.values())))
 def test_a_typo_gets_a_suggestion(stage: str) -> None:
     import dataclasses

@@ -2,9 +2,12 @@
 
 import pytest
 
+from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
+from kaiwa.recipes.labels import with_labellers
+from kaiwa.recipes.laptop import laptop
 from kaiwa.reward.collect import most_frequent
-from kaiwa.reward.collect_config import CollectConfig
+from kaiwa.reward.collect_config import CollectConfig, Labellers
 from kaiwa.text.records import Completion
 
 
@@ -18,3 +21,16 @@ def test_the_most_frequent_replies_that_ended() -> None:
 def test_impossible_numbers_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(UserError):
         CollectConfig(**bad)
+
+
+def test_a_recipe_follows_its_village_in_who_ranks() -> None:
+    usual = with_labellers(laptop())
+    assert usual.reward.held_out_labellers == ("labeller-4", "labeller-5")
+    assert with_labellers(usual) == usual
+    more = with_labellers(override(laptop(), {"village.n_labellers": "8", "village.n_held_out_labellers": "1"}))
+    assert more.reward.held_out_labellers == ("labeller-7",)
+    assert more.compare.labellers == Labellers(number=8, held_out=1)
+    chosen = with_labellers(override(laptop(), {"reward.held_out_labellers": "labeller-0"}))
+    assert chosen.reward.held_out_labellers == ("labeller-0",)
+    with pytest.raises(UserError, match=r"give village\.n_labellers"):
+        with_labellers(override(laptop(), {"compare.labellers.number": "8"}))
