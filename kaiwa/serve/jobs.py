@@ -95,7 +95,8 @@ class Jobs:
             )
         # The pages show the build at once, and not only when its process has spoken: on a busy machine that takes long.
         child = self.children[run].pid
-        begun = {**(known or _blank(recipe)), "state": "running", "pid": child, "error": "", "spoken": False}
+        begun = _blank(recipe) | {"state": "running", "pid": child, "spoken": False}
+        begun["stages"] = known["stages"] if known is not None else []
         write_atomic(folder / FILE, json.dumps(begun, ensure_ascii=False))
         step_aside(child)
         return self.get(run)
