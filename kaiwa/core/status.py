@@ -22,6 +22,7 @@ from kaiwa.core.lock import holder
 
 FILE = "status.json"
 EVERY = 0.5  # seconds between two writes
+START_SECONDS = 600.0  # a process that has said nothing by then is not starting any more
 LEAST_SHARE = 0.01  # of the usual whole: before that the pace is a guess
 
 
@@ -141,12 +142,23 @@ def _waiting(name: str) -> dict[str, Any]:
 
 def read_status(folder: Path) -> dict[str, Any] | None:
     """The last status of a build, or None. A build whose folder nobody has locked is "stopped", whatever it last wrote:
-    its process is gone, even where another one has its number now."""
+    its process is gone, even where another one has its number now. One that was started a moment ago and has not spoken
+    yet (`spoken` false, written by whoever started it) has no lock either, and is running."""
     file = folder / FILE
     try:
         value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if value.get("state") == "running" and holder(folder) is None:
+    if value.get("state") == "running" and holder(folder) is None and not _starting(value):
         value["state"] = "stopped"
     return value
+
+
+def _starting(value: Mapping[str, Any]) -> bool:
+    if value.get("spoken", True) or time.time() - float(value.get("updated", 0)) > START_SECONDS:
+        return False
+    try:
+        os.kill(int(value["pid"]), 0)
+    except OSError:
+        return False
+    return True

@@ -51,3 +51,10 @@ class Cache:
     def move_row(self, source: int, target: int, length: int) -> None:
         if source != target:
             self.buffer[:, :, target, :, :length] = self.buffer[:, :, source, :, :length]
+
+    def read_row(self, row: int, length: int) -> Tensor:
+        """A copy of a row [layer, 2, K, length, E]."""
+        return self.buffer[:, :, row, :, :length].clone()
+
+    def write_row(self, row: int, block: Tensor) -> None:
+        self.buffer[:, :, row, :, : block.shape[3]] = block

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import Loaded
 from kaiwa.engine.request import Event, Request
-from kaiwa.text.chat_model import USUAL, Sampling
+from kaiwa.engine.shared import SharedPrefixes
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 
@@ -16,6 +17,7 @@ class LocalChatModel:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
+        self._many = SharedPrefixes(loaded.decoder, loaded.tokenizer)
         self._number = 0
 
     @property
@@ -34,18 +36,7 @@ class LocalChatModel:
 
     def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
         """The answer as it comes. Whoever closes the iterator cancels the rest."""
-        self._number += 1
-        ids = self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)
-        request = Request(
-            id=str(self._number),
-            prompt_ids=tuple(ids),
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            stop=sampling.stop,
-            stop_ids=self.loaded.stop_ids,
-        )
+        request = self._request(sampling, self._ids(prompt))
         self.engine.add(request)
         try:
             while not self.engine.idle:
@@ -53,10 +44,62 @@ class LocalChatModel:
         finally:
             self.engine.cancel(request.id)
 
-    def score(self, context: str, continuation: str) -> list[float]:
-        tokenizer = self.loaded.tokenizer
-        answer = tokenizer.encode(continuation)
+    def score(self, context: Conversation | str, continuation: str) -> list[float]:
+        before, answer = self._pair(Rate(context=context, continuation=continuation))
+        return self.engine.score([before], [answer])[0]
+
+    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+        """All answers; what several prompts begin with is computed once."""
+        good: list[int] = []
+        requests: list[Request] = []
+        limit = self.loaded.decoder.config.max_length
+        for i, ask in enumerate(asks):
+            try:
+                ids = self._ids(ask.prompt)
+                if len(ids) >= limit:
+                    raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")
+                requests.append(self._request(ask.sampling, ids))
+                good.append(i)
+            except UserError as error:
+                yield i, error
+        for place, completion in self._many.generate(requests):
+            yield good[place], completion
+
+    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+        good: list[int] = []
+        pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        limit = self.loaded.decoder.config.max_length
+        for i, rate in enumerate(rates):
+            try:
+                before, answer = self._pair(rate)
+                if len(before) + len(answer) > limit:
+                    raise UserError(f"{len(before)} + {len(answer)} tokens to score, the model takes {limit}")
+                pairs.append((tuple(before), tuple(answer)))
+                good.append(i)
+            except UserError as error:
+                yield i, error
+        found = self._many.score(pairs)
+        for place, (logprobs, reused) in enumerate(found):
+            yield good[place], Rated(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
+
+    def _ids(self, prompt: Conversation | str) -> list[int]:
+        return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)
+
+    def _pair(self, rate: Rate) -> tuple[list[int], list[int]]:
+        answer = self.loaded.tokenizer.encode(rate.continuation)
         if not answer:
             raise UserError("the continuation is empty; there is nothing to score")
-        before = self.loaded.text_ids(context) or [tokenizer.document_end_id]
-        return self.engine.score([before], [answer])[0]
+        return self._ids(rate.context) or [self.loaded.tokenizer.document_end_id], answer
+
+    def _request(self, ask: Sampling, ids: Sequence[int]) -> Request:
+        self._number += 1
+        return Request(
+            id=str(self._number),
+            prompt_ids=tuple(ids),
+            max_tokens=ask.max_tokens,
+            temperature=ask.temperature,
+            top_p=ask.top_p,
+            seed=ask.seed,
+            stop=ask.stop,
+            stop_ids=self.loaded.stop_ids,
+        )

@@ -70,10 +70,14 @@ class Rows:
         self.lengths[:m] += 1
         return hidden
 
-    def new_row(self) -> None:
-        """An empty row at the end."""
-        self.cache.reserve(self.n + 1, 1)
-        self.lengths = torch.cat((self.lengths, torch.tensor([0])))
+    def new_row(self, block: Tensor | None = None) -> int:
+        """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
+        row, length = self.n, 0 if block is None else block.shape[3]
+        self.cache.reserve(row + 1, max(length, 1))
+        if block is not None:
+            self.cache.write_row(row, block)
+        self.lengths = torch.cat((self.lengths, torch.tensor([length])))
+        return row
 
     def fork(self, start: int, sources: Tensor) -> None:
         """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""

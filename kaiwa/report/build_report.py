@@ -4,11 +4,8 @@ of anything outside. The Report page shows the same body inside the frame.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from kaiwa.report import sections
 from kaiwa.report.answers import linker, side_by_side
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
+from kaiwa.report.page import page
 from kaiwa.report.read import MODELS, Build, read_build
 from kaiwa.report.receipt import receipt
 from kaiwa.report.timelapse import frames, time_lapse
@@ -26,33 +24,13 @@ from kaiwa.report.words import LANGUAGES, Words
 PROMPTS = 10  # a language
 ANSWERS_A_VILLAGER = 4
 CURVED = ("base", "sft", "sft_good", "reward", "ppo", "ppo_ptx")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'"  # models' words cannot run
-STYLES = ("paper.css", "pieces.css", "report.css")
 
 
 def render_build(folder: Path, language: str = "en") -> str:
     """The whole file; `language` is shown first. What a build has not made yet is named as missing, never an error."""
     build = read_build(folder)
     title = f"{build.report.get('recipe', folder.name)} · kaiwa"
-    bodies = [
-        tag("main", body(build, name), lang=name, data_language=name, hidden=name != language) for name in LANGUAGES
-    ]
-    switch = [
-        tag("button", text, type="button", data_show=name, aria_pressed=str(name == language).lower(), lang=name)
-        for name, text in (("en", "English"), ("ja", "日本語"))
-    ]
-    script = _static("pieces.js")
-    parts = [
-        tag("header", tag("b", tag("span", "会話", lang="ja"), " kaiwa"), tag("div", *switch, class_="switch")),
-        *bodies,
-        data_script(build),
-        tag("script", Markup(script)),
-    ]
-    style = tag("style", Markup("\n".join(_static(name) for name in STYLES)))
-    viewport = tag("meta", name="viewport", content="width=device-width, initial-scale=1")
-    policy = tag("meta", http_equiv="Content-Security-Policy", content=POLICY.format(hash=_hash(script)))
-    head = tag("head", tag("meta", charset="utf-8"), policy, viewport, tag("title", title), style)
-    return Markup("<!doctype html>\n") + tag("html", head, tag("body", *parts, class_="report"), lang=language)
+    return page(title, {name: body(build, name) for name in LANGUAGES}, language, data_script(build))
 
 
 def body(build: Build, language: str) -> Markup:
@@ -204,11 +182,3 @@ def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
 def _truths(build: Build, language: str) -> dict[str, str]:
     """Villager ids to names, for truths that are people."""
     return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}
-
-
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _static(name: str) -> str:
-    return resources.files("kaiwa.report").joinpath("static", name).read_text(encoding="utf-8")

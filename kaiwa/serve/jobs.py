@@ -95,7 +95,8 @@ class Jobs:
             )
         # The pages show the build at once, and not only when its process has spoken: on a busy machine that takes long.
         child = self.children[run].pid
-        begun = {**(known or _blank(recipe)), "state": "running", "pid": child, "error": "", "spoken": False}
+        begun = _blank(recipe) | {"state": "running", "pid": child, "spoken": False}
+        begun["stages"] = known["stages"] if known is not None else []
         write_atomic(folder / FILE, json.dumps(begun, ensure_ascii=False))
         step_aside(child)
         return self.get(run)
@@ -147,9 +148,9 @@ class Jobs:
     def _status(self, run: str) -> dict[str, Any] | None:
         """What the folder says; a child that has not written yet is running, whatever an earlier build wrote there."""
         status, child = read_status(self.runs / run), self.children.get(run)
-        if child is not None and (status is None or status["pid"] != child.pid):
-            return {**_blank(run), "state": "running", "pid": child.pid}
-        return status
+        if child is None or (status is not None and status["pid"] == child.pid and status.get("spoken", True)):
+            return status
+        return {**_blank(run), **(status or {}), "state": "running", "pid": child.pid, "error": ""}
 
     def _folder(self, run: str) -> Path:
         if not RUN_NAME.fullmatch(run):

@@ -9,11 +9,14 @@ With p10 the share of items that only the first condition gets right and p01 tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from scipy import special
 
 from kaiwa.core.errors import UserError
 from kaiwa.stats.intervals import normal_quantile
+
+GAINS = (0.03, 0.05, 0.10, 0.15, 0.20, 0.30)
 
 
 def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95) -> int:
@@ -53,6 +56,34 @@ def smallest_difference(n: int, discordant: float, power: float = 0.8, level: fl
         found = power_of_pairs(n, (discordant + middle) / 2, (discordant - middle) / 2, level)
         low, high = (low, middle) if found >= power else (middle, high)
     return high
+
+
+def pairs_for_equivalence(discordant: float, margin: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Pairs with which two one-sided tests show a true difference of 0 to lie within ±margin.
+
+        n = (z_{1-α} + z_{(1+power)/2})² ψ / margin²
+
+    `discordant` ψ is the share of decided pairs (for scores: the variance of their differences).
+    """
+    if not margin > 0 or not 0 < power < 1 or not 0 < alpha < 0.5:
+        raise UserError(f"margin {margin}, power {power}, alpha {alpha}: above 0, and power below 1, alpha below 0.5")
+    z = float(special.ndtri(1 - alpha)) + float(special.ndtri(0.5 + power / 2))
+    return math.ceil(z * z * discordant / (margin * margin) - 1e-9)
+
+
+def pairs_by_gain(won: int, lost: int, n: int, gains: Sequence[float] = GAINS) -> dict[float, int | None]:
+    """From a pilot of n pairs: the pairs needed for each true gain (a share). None where the gain is impossible.
+
+    Half a decided pair is added, so that a pilot without any does not promise the moon.
+    """
+    if n < 1 or min(won, lost) < 0 or won + lost > n:
+        raise UserError(f"{won} won and {lost} lost of {n} pairs is impossible")
+    discordant = (won + lost + 0.5) / (n + 1)
+    found: dict[float, int | None] = {}
+    for gain in gains:
+        psi = max(discordant, gain)
+        found[gain] = pairs_needed((psi + gain) / 2, (psi - gain) / 2) if gain < 1 else None
+    return found
 
 
 def _check(p10: float, p01: float) -> tuple[float, float]:

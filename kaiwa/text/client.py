@@ -1,19 +1,22 @@
 """A ChatModel behind a URL: any server that speaks OpenAI's protocol.
 
-Retries what may pass by itself (408, 429, 5xx, a broken connection) after growing pauses, or as Retry-After says.
+Retries what may pass by itself (408, 429, 5xx, a broken connection, half a JSON) after growing pauses, or as
+Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import Any
 
 import httpx
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import USUAL, Sampling
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_one
 from kaiwa.text.records import Completion, Conversation
 
 RETRIED = (408, 429, 500, 502, 503, 504)
@@ -30,6 +33,8 @@ class HTTPChatModel:
         api_key: str = "",
         timeout: float = 120.0,
         retries: int = 4,
+        concurrency: int = 8,
+        per_minute: float = 0.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -41,6 +46,9 @@ class HTTPChatModel:
             transport=transport,
         )
         self._model, self._retries, self._sleep = model, retries, sleep
+        self._secret, self._concurrency = api_key, max(1, concurrency)
+        self._gap = 60.0 / per_minute if per_minute > 0 else 0.0  # seconds between two starts
+        self._next_start, self._turn = 0.0, threading.Lock()
 
     @property
     def name(self) -> str:
@@ -54,16 +62,28 @@ class HTTPChatModel:
         if not sampling.stop:
             del body["stop"]
         if isinstance(prompt, str):
-            choice = self._post("completions", body | {"prompt": prompt})["choices"][0]
-            text = choice["text"]
+            found = self._post("completions", body | {"prompt": prompt})
         else:
-            choice = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})["choices"][0]
-            text = choice["message"]["content"] or ""
-        return Completion(text=text, finish_reason=choice.get("finish_reason") or "stop")
+            found = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})
+        try:
+            choice = found["choices"][0]
+            text = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
+            usage = found.get("usage") or {}
+            reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            counts = (usage.get("prompt_tokens") or 0, reused, usage.get("completion_tokens") or 0)
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise ConnectionError(f"{self._client.base_url}: an answer without choices: {str(found)[:120]}") from None
+        reason = choice.get("finish_reason") or "stop"
+        n_prompt, n_reused, n_tokens = counts
+        return Completion(
+            text=text or "", finish_reason=reason, n_prompt=n_prompt, n_reused=n_reused, n_tokens=n_tokens
+        )
 
-    def score(self, context: str, continuation: str) -> list[float]:
+    def score(self, context: Conversation | str, continuation: str) -> list[float]:
         """Needs a server that answers echo with the prompt's log-probabilities. A token across the border is the
         continuation's."""
+        if not isinstance(context, str):
+            raise UserError(f"{self._client.base_url}: servers score plain text only, no messages; use form = 'text'")
         body = {"model": self._model, "prompt": context + continuation, "max_tokens": 0, "echo": True, "logprobs": 1}
         found = self._post("completions", body)["choices"][0].get("logprobs") or {}
         logprobs, offsets = found.get("token_logprobs") or [], found.get("text_offset") or []
@@ -72,19 +92,60 @@ class HTTPChatModel:
         ends = [*offsets[1:], len(context) + len(continuation)]
         return [p for p, end in zip(logprobs, ends, strict=True) if end > len(context) and p is not None]
 
+    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+        yield from self._side_by_side([lambda ask=ask: generate_one(self, ask) for ask in asks])  # type: ignore[misc]
+
+    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+        def score(rate: Rate) -> Rated:
+            return Rated(logprobs=tuple(self.score(rate.context, rate.continuation)))
+
+        yield from self._side_by_side([lambda rate=rate: score(rate) for rate in rates])  # type: ignore[misc]
+
+    def _side_by_side(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
+            waiting = {pool.submit(job): i for i, job in enumerate(jobs)}
+            for done in as_completed(waiting):
+                error = done.exception()
+                if error is not None and not isinstance(error, UserError | ConnectionError):
+                    raise error
+                yield waiting[done], error if error is not None else done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _wait_for_turn(self) -> None:
+        if not self._gap:
+            return
+        with self._turn:
+            now = time.monotonic()
+            pause = max(0.0, self._next_start - now)
+            self._next_start = max(now, self._next_start) + self._gap
+        if pause:
+            self._sleep(pause)
+
+    def _redact(self, text: str) -> str:
+        """A server that repeats the key in its complaint must not bring it into logs."""
+        return text.replace(self._secret, "[key]") if self._secret else text
+
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         reason = ""
         for attempt in range(self._retries + 1):
             pause = min(30.0, 0.5 * 2**attempt)
+            self._wait_for_turn()
             try:
                 response = self._client.post(path, json=body)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}"
             else:
                 if response.status_code < 400:
-                    return dict(response.json())
-                reason = f"{response.status_code}: {_message(response)}"
-                if response.status_code not in RETRIED:
+                    found = _object(response)
+                    if found is not None:
+                        return found
+                    kind = response.headers.get("content-type", "no content type")
+                    reason = f"no JSON object ({kind}): {_line(response.text)}"
+                else:
+                    reason = self._redact(f"{response.status_code}: {_message(response)}")
+                if response.status_code >= 400 and response.status_code not in RETRIED:
                     raise UserError(f"{self._client.base_url}: {reason}")
                 pause = _retry_after(response, pause)
             if attempt < self._retries:
@@ -92,12 +153,24 @@ class HTTPChatModel:
         raise ConnectionError(f"{self._client.base_url}: gave up after {self._retries + 1} attempts ({reason})")
 
 
+def _object(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        found = response.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _message(response: httpx.Response) -> str:
     try:
         error = response.json()["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
+        return _line(str(error["message"] if isinstance(error, dict) else error))
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return _line(response.text)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:160] or "nothing"
 
 
 def _retry_after(response: httpx.Response, pause: float) -> float:

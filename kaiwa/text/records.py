@@ -102,6 +102,9 @@ class Completion:
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     finish_reason: str = "stop"  # "stop" (ended by itself or by a stop string) or "length"
+    n_prompt: int = 0  # tokens of the prompt, where they were counted
+    n_reused: int = 0  # of these, how many were not computed again
+    n_tokens: int = 0  # tokens of the answer, where they were counted
 
 
 def conversation(value: Any) -> Conversation:

@@ -1,6 +1,10 @@
 """The status of a build and the metrics log."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -33,6 +37,18 @@ def test_a_build_that_does_not(tmp_path: Path, error: Exception, state: str) -> 
     value = read_status(tmp_path)
     assert value is not None
     assert value["state"] == state
+
+
+def test_a_build_that_was_just_started_is_running(tmp_path: Path) -> None:
+    """Until it speaks: its number is alive, it has no lock yet. Not for ever, and not once it is gone."""
+    value = {"state": "running", "pid": os.getpid(), "updated": time.time(), "spoken": False, "stages": []}
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for change, state in (({}, "running"), ({"updated": 0.0}, "stopped"), ({"pid": gone.pid}, "stopped")):
+        (tmp_path / "status.json").write_text(json.dumps(value | change))
+        found = read_status(tmp_path)
+        assert found is not None
+        assert found["state"] == state
 
 
 def test_a_build_runs_while_its_folder_is_locked(tmp_path: Path) -> None:

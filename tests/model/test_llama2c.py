@@ -13,6 +13,7 @@ from kaiwa.engine import catalog
 from kaiwa.engine.load import load
 from kaiwa.engine.local import LocalChatModel
 from kaiwa.model.llama2c_file import Llama2cFile
+from kaiwa.text.chat_model import Sampling
 
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260k"
 
@@ -23,7 +24,7 @@ def test_stories260k_tells_its_published_story() -> None:
     assert entry is not None
     assert not entry.chat
     model = LocalChatModel(load(entry))
-    told = model.generate("", max_tokens=200, temperature=0).text.strip()
+    told = model.generate("", Sampling(max_tokens=200, temperature=0)).text.strip()
     assert told.startswith("Once upon a time, there was a little girl named Lily. She loved to play")
     assert told.endswith("so she")
     assert hashlib.sha256(told[:460].encode()).hexdigest().startswith("ec6d35b5feab9f7d")

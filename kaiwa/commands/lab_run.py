@@ -1,0 +1,250 @@
+"""lab run, plan, assignment, selftest, tasks: parse, call, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kaiwa.commands.console import clock, table
+from kaiwa.commands.talk import read_words
+from kaiwa.core.errors import UserError
+
+if TYPE_CHECKING:
+    from kaiwa.lab.analysis import Analysis
+    from kaiwa.lab.experiment import Experiment
+    from kaiwa.text.chat_model import ChatModel
+
+RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
+                     [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
+
+Runs an experiment (docs/lab.md). Arms are registered in DIR/plan.json before the first call; the same command goes on
+where it stopped, and answers are never asked for twice (DIR/calls.jsonl holds every request and reply).
+--out          default: runs/lab/NAME
+--model        a name from `kaiwa models`, a folder, a .gguf file; with --url the server's name for it
+--pilot N      only the first N items of each task, and the n needed for differences of 3 to 30 points
+--url          any OpenAI-compatible server, such as http://127.0.0.1:7860/v1
+--api-key-env  the environment variable that holds the server's key (it is never written down)
+"""
+ASSIGNMENT_USAGE = """usage: kaiwa lab assignment [--model MODEL] [--out DIR] [--quick] [--scale X] [--language en|ja]
+                            [--plan] [--url URL] [--api-key-env NAME]
+
+Every technique with its control arms, what was claimed and what was measured, as a report to hand in.
+--quick     a tenth of the items: to see how it works, too few to tell anything
+--scale     1 is the full size (default)
+--plan      print n and the detectable difference of every arm, and stop
+"""
+MODEL_OPTIONS: dict[str, type] = {
+    "model": str,
+    "url": str,
+    "api-key-env": str,
+    "concurrency": int,
+    "per-minute": float,
+    "out": str,
+}
+
+
+def run_file(words: list[str]) -> None:
+    if not words or any(word in ("-h", "--help") for word in words):
+        print(RUN_USAGE, end="")
+        return
+    rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int}, ())
+    if len(rest) != 1:
+        raise UserError(f"one experiment file is needed, got {len(rest)}; kaiwa lab run FILE.toml")
+    from kaiwa.lab.experiment import read_experiment
+
+    experiment = read_experiment(Path(rest[0]))
+    changes = {
+        n: options[o] for n, o in (("model", "model"), ("url", "url"), ("api_key_env", "api-key-env")) if o in options
+    }
+    experiment = dataclasses.replace(experiment, **changes)
+    out = Path(options.get("out") or Path("runs") / "lab" / experiment.name)
+    if "pilot" in options:
+        pilot = experiment.with_first(options["pilot"])
+        analysis = run_all(pilot, out / "pilot", options)
+        print(pilot_text(analysis))
+        return
+    print(plan_text(experiment))
+    analysis = run_all(experiment, out, options)
+    finish(analysis, out)
+
+
+def plan_file(words: list[str]) -> None:
+    if len(words) != 1 or words[0].startswith("-"):
+        print("usage: kaiwa lab plan FILE.toml|FILE.py")
+        return
+    from kaiwa.lab.experiment import read_experiment
+
+    print(plan_text(read_experiment(Path(words[0]))))
+
+
+def assignment(words: list[str]) -> None:
+    if any(word in ("-h", "--help") for word in words):
+        print(ASSIGNMENT_USAGE, end="")
+        return
+    rest, options = read_words(words, MODEL_OPTIONS | {"scale": float, "language": str}, ("quick", "plan"))
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; see kaiwa lab assignment --help")
+    languages = ("en", "ja") if "language" not in options else (options["language"],)
+    if not set(languages) <= {"en", "ja"}:
+        raise UserError(f"--language {options['language']!r}: en or ja")
+    from kaiwa.lab.assignment import LIMITS
+    from kaiwa.lab.assignment import assignment as make
+
+    scale = options.get("scale", 0.1 if "quick" in options else 1.0)
+    if not scale > 0:
+        raise UserError(f"--scale {scale} must be above 0")
+    experiment = make(scale, languages)
+    changes = {
+        n: options[o] for n, o in (("model", "model"), ("url", "url"), ("api_key_env", "api-key-env")) if o in options
+    }
+    experiment = dataclasses.replace(experiment, **changes)
+    print(plan_text(experiment))
+    if "plan" in options:
+        return
+    out = Path(options.get("out") or Path("runs") / "lab" / "assignment")
+    finish(run_all(experiment, out, options, planted=True), out, LIMITS)
+
+
+def selftest(words: list[str]) -> None:
+    """Exit code 1 where a check fails."""
+    rest, options = read_words(words, {"trials": int, "seed": int}, ("h", "help"))
+    if rest or "h" in options or "help" in options:
+        print("usage: kaiwa lab selftest [--trials N] [--seed S]")
+        return
+    trials = options.get("trials", 1000)
+    if trials < 50:
+        raise UserError(f"--trials {trials}: at least 50 are needed to tell anything")
+    from kaiwa.lab.selftest import selftest as run
+
+    checks = run(trials, options.get("seed", 0))
+    rows = [["check", "measured", "expected", "", "what"]]
+    for check in checks:
+        mark = "ok" if check.passed else "FAILED"
+        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.told])
+    print(table(rows))
+    if not all(check.passed for check in checks):
+        sys.exit(1)
+
+
+def tasks(words: list[str]) -> None:
+    from kaiwa.lab.loaders import LOADERS
+    from kaiwa.lab.tasks import GENERATED
+    from kaiwa.lab.techniques.named import NAMED
+
+    print("tasks       " + " ".join(f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")))
+    print("loaders     " + " ".join(LOADERS))
+    print("techniques  " + " ".join(NAMED))
+
+
+def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted: bool = False) -> Analysis:
+    """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
+    from kaiwa.lab.analysis import analyse
+    from kaiwa.lab.experiment import register
+    from kaiwa.lab.run import run
+
+    register(experiment, out)
+    model, identity, form = open_model(experiment, options)
+    began = time.monotonic()
+    live = sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        if live or done == total or done % 200 == 0:
+            seconds = clock(time.monotonic() - began)
+            print(f"asked {done} of {total} in this round, {seconds}", end="\r" if live else "\n", file=sys.stderr)
+
+    outcomes = run(experiment, model, out / "calls.jsonl", identity, show, form)
+    if planted:
+        from kaiwa.lab.selftest import PlantedModel, planted_experiment
+
+        extra = planted_experiment()
+        experiment = dataclasses.replace(
+            experiment,
+            tasks=(*experiment.tasks, *extra.tasks),
+            arms=(*experiment.arms, *(dataclasses.replace(arm, task="planted") for arm in extra.arms)),
+            contrasts=(*experiment.contrasts, *(dataclasses.replace(c, task="planted") for c in extra.contrasts)),
+        )
+        outcomes += run(extra, PlantedModel())
+    print(f"{clock(time.monotonic() - began)} for {len(outcomes)} answers", file=sys.stderr)
+    return analyse(experiment, outcomes, model.name)
+
+
+def open_model(experiment: Experiment, options: dict[str, Any]) -> tuple[ChatModel, str, str]:
+    """The model, what identifies it in the cache, and the form of its prompts."""
+    if experiment.url:
+        from kaiwa.text.client import HTTPChatModel
+
+        if not experiment.model:
+            raise UserError("a server needs the model's name: --model NAME (or model = … in the file)")
+        key = ""
+        if experiment.api_key_env:
+            key = os.environ.get(experiment.api_key_env, "")
+            if not key:
+                raise UserError(f"the environment variable {experiment.api_key_env} is empty; it should hold the key")
+        http = HTTPChatModel(
+            experiment.url,
+            experiment.model,
+            api_key=key,
+            concurrency=options.get("concurrency", 8),
+            per_minute=options.get("per-minute", 0.0),
+        )
+        return http, f"{experiment.url} {experiment.model}", "chat"
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
+        os.environ.setdefault(name, value)
+    from kaiwa.engine.catalog import SMOLLM2, find
+
+    entry = find(experiment.model or SMOLLM2)
+    from kaiwa.engine.load import load
+    from kaiwa.engine.local import LocalChatModel
+
+    local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr)))
+    return local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text"
+
+
+def plan_text(experiment: Experiment) -> str:
+    """n and the detectable difference of every comparison, and how much will be asked."""
+    from kaiwa.lab.experiment import DISCORDANT, plan
+
+    rows = [["task", "B", "A", "n", "finds"]]
+    for p in plan(experiment):
+        rows.append(
+            [
+                p.task,
+                p.contrast.b,
+                p.contrast.a,
+                str(p.n),
+                f"{p.detectable * 100:.0f} points" if p.detectable < 1 else "nothing",
+            ]
+        )
+    answers = sum(len(t.items) * len(experiment.arms_of(t)) for t in experiment.tasks) * len(experiment.seeds)
+    told = f"{answers:,} answers; 'finds': with power 80 %, if {DISCORDANT:.0%} of the pairs are decided"
+    return f"{table(rows, lambda i: '>' if i >= 3 else '<')}\n{told}\n"
+
+
+def pilot_text(analysis: Analysis) -> str:
+    from kaiwa.stats.power import GAINS, pairs_by_gain
+
+    rows = [["task", "B - A", "decided", *(f"n for {gain * 100:.0f}" for gain in GAINS)]]
+    for f in analysis.findings:
+        c = f.found
+        needed = pairs_by_gain(c.won, c.lost, c.n) if c.n else {}
+        cells = [str(needed.get(gain) or "–") for gain in GAINS]
+        rows.append([f.task, f"{f.contrast.b} - {f.contrast.a}", f"{c.won + c.lost} of {c.n}", *cells])
+    return table(rows, lambda i: ">" if i >= 2 else "<") + "\nn: items that find a true gain of so many points"
+
+
+def finish(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
+    from kaiwa.lab.report import told, write_report
+    from kaiwa.lab.verdicts import verdict
+
+    rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]
+    rows += [[f.task, f.contrast.b, f.contrast.a, str(f.found.n), told(f), verdict(f.found)] for f in analysis.findings]
+    print(table(rows, lambda i: ">" if i == 3 else "<"))
+    prompt, reused = sum(a.n_prompt for a in analysis.arms), sum(a.n_reused for a in analysis.arms)
+    failed = sum(a.failed for a in analysis.arms)
+    answer = sum(a.n_tokens for a in analysis.arms)
+    print(f"{prompt:,} prompt tokens ({reused:,} reused), {answer:,} answer tokens; {failed} answers failed")
+    print(f"report: {write_report(analysis, out, limits)}")

@@ -1,0 +1,182 @@
+"""From outcomes to findings: three numbers an arm, one paired comparison a contrast, Holm over all contrasts.
+
+The unit is the item: an item's seeds are averaged first. Items that failed under either arm are no pair. Items of one
+cluster are not independent. A contrast is better or worse only if its p, adjusted by Holm over all that were
+registered, says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.lab.experiment import Contrast, Experiment
+from kaiwa.lab.run import Outcome
+from kaiwa.lab.task import Task
+from kaiwa.stats.comparison import Comparison, compare
+from kaiwa.stats.intervals import Interval, bootstrap_share, wilson
+from kaiwa.stats.multiple import holm
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmResult:
+    """valid: share of readable answers; when_valid: score of those; accuracy: score of all that did not fail."""
+
+    task: str
+    arm: str
+    n: int
+    failed: int
+    valid: Interval
+    when_valid: Interval
+    accuracy: Interval
+    histogram: tuple[tuple[str, int], ...]
+    n_prompt: int
+    n_reused: int
+    n_tokens: int
+    seconds: float
+    calls: int
+    cost: float
+    notes: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A contrast's result. `p_holm`: adjusted. `lost`, `won`: ids of items that B lost and won."""
+
+    task: str
+    contrast: Contrast
+    found: Comparison
+    p_holm: float
+    lost: tuple[str, ...]
+    won: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    experiment: Experiment
+    model: str
+    arms: tuple[ArmResult, ...]
+    findings: tuple[Finding, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def analyse(experiment: Experiment, outcomes: Sequence[Outcome], model: str = "") -> Analysis:
+    by_arm: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        by_arm.setdefault((outcome.task, outcome.arm), []).append(outcome)
+    arms, findings = [], []
+    for task in experiment.tasks:
+        for arm in experiment.arms_of(task):
+            arms.append(arm_result(task, arm.name, by_arm[task.name, arm.name], experiment.prices))
+        for contrast in experiment.contrasts_of(task):
+            a, b = by_arm[task.name, contrast.a], by_arm[task.name, contrast.b]
+            findings.append(finding(task, contrast, a, b, experiment.margin / 100))
+    adjusted: list[float] = holm([f.found.p for f in findings]).tolist()
+    settled = tuple(
+        dataclasses.replace(f, p_holm=p, found=_settled(f.found, p)) for f, p in zip(findings, adjusted, strict=True)
+    )
+    return Analysis(experiment=experiment, model=model, arms=tuple(arms), findings=settled, outcomes=tuple(outcomes))
+
+
+def _settled(found: Comparison, p: float) -> Comparison:
+    """What Holm does not confirm is not known."""
+    if found.verdict in ("better", "worse") and p >= ALPHA:
+        more = max(found.n_needed or 0, found.n + 1)
+        return dataclasses.replace(found, verdict="unknown", n_needed=more)
+    return found
+
+
+def by_item(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """id -> mean score over its seeds; an item that failed with any seed is left out."""
+    scores: dict[str, list[float]] = {}
+    failed = {outcome.id for outcome in outcomes if outcome.error}
+    for outcome in outcomes:
+        if outcome.id not in failed:
+            scores.setdefault(outcome.id, []).append(outcome.score)
+    return {id: sum(values) / len(values) for id, values in scores.items()}
+
+
+def arm_result(task: Task, arm: str, outcomes: Sequence[Outcome], prices: tuple[float, float] = (0, 0)) -> ArmResult:
+    done = [o for o in outcomes if not o.error]
+    read = [o for o in done if o.valid]
+    clusters = {item.id: item.cluster or item.id for item in task.items}
+    n_prompt, n_tokens = sum(o.n_prompt for o in outcomes), sum(o.n_tokens for o in outcomes)
+    counted: Counter[str] = Counter()
+    for outcome in done:
+        for name, value in outcome.notes.items():
+            if isinstance(value, int | float):
+                counted[name] += value  # type: ignore[assignment]
+    return ArmResult(
+        task=task.name,
+        arm=arm,
+        n=len(done),
+        failed=len(outcomes) - len(done),
+        valid=_share([float(o.valid) for o in done], [clusters[o.id] for o in done]),
+        when_valid=_share([o.score for o in read], [clusters[o.id] for o in read]),
+        accuracy=_share([o.score for o in done], [clusters[o.id] for o in done]),
+        histogram=tuple(Counter(o.answer if o.answer is not None else "—" for o in done).most_common(6)),
+        n_prompt=n_prompt,
+        n_reused=sum(o.n_reused for o in outcomes),
+        n_tokens=n_tokens,
+        seconds=sum(o.seconds for o in outcomes),
+        calls=sum(o.calls for o in outcomes),
+        cost=(n_prompt * prices[0] + n_tokens * prices[1]) / 1e6,
+        notes={name: value / max(1, len(done)) for name, value in counted.items()},
+    )
+
+
+def _share(values: list[float], clusters: list[str]) -> Interval:
+    """Wilson for independent rights and wrongs (also at 0 and 1), else the bootstrap over clusters."""
+    if len(set(clusters)) == len(clusters) and all(v in (0.0, 1.0) for v in values):
+        return wilson(sum(values), len(values))
+    if all(v == values[0] for v in values) and values[0] in (0.0, 1.0):
+        return wilson(values[0] * len(set(clusters)), len(set(clusters)))
+    return bootstrap_share(values, clusters)
+
+
+def finding(task: Task, contrast: Contrast, a: Sequence[Outcome], b: Sequence[Outcome], margin: float) -> Finding:
+    one, two = by_item(a), by_item(b)
+    ids = [item.id for item in task.items if item.id in one and item.id in two]
+    clusters = [item.cluster for item in task.items if item.id in one and item.id in two]
+    use = clusters if any(clusters) else None
+    found = compare([one[i] for i in ids], [two[i] for i in ids], clusters=use, margin=margin)
+    return Finding(
+        task=task.name,
+        contrast=contrast,
+        found=found,
+        p_holm=found.p,
+        lost=tuple(i for i in ids if two[i] < one[i]),
+        won=tuple(i for i in ids if two[i] > one[i]),
+    )
+
+
+def rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """The findings as flat rows (CSV, JSON)."""
+    from kaiwa.lab.verdicts import verdict
+
+    return [
+        {
+            "task": f.task,
+            "a": f.contrast.a,
+            "b": f.contrast.b,
+            "claim": f.contrast.claim,
+            "n": f.found.n,
+            "mean_a": f.found.mean_a,
+            "mean_b": f.found.mean_b,
+            "difference": f.found.difference.mean,
+            "low": f.found.difference.low,
+            "high": f.found.difference.high,
+            "lost": f.found.lost,
+            "won": f.found.won,
+            "p": f.found.p,
+            "p_holm": f.p_holm,
+            "n_needed": f.found.n_needed,
+            "verdict": verdict(f.found),
+        }
+        for f in analysis.findings
+    ]

@@ -1,0 +1,178 @@
+"""Public benchmarks from files as people have them: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
+
+Nothing is downloaded. Demonstrations are the file's first rows, items come after them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.lab.prompt import Prompt
+from kaiwa.lab.task import Grader, Item, Task
+from kaiwa.lab.tasks import read_rows
+
+N_DEMOS = 16
+OPTION = re.compile(r"^\s*[(（]([A-Z])[)）]\s*(.+)$", re.MULTILINE)
+QUESTION = {
+    "en": Prompt(input="Question: {input}", output_indicator="Answer:"),
+    "ja": Prompt(input="質問: {input}", output_indicator="答え:", language="ja"),
+}
+
+
+def gsm8k(path: Path, n: int = 0) -> Task:
+    """{"question","answer"}: the answer ends "#### 72", and has calculator marks <<48/2=24>>, which are taken out."""
+    items = []
+    for i, row in enumerate(read_rows(path)):
+        reasoning, mark, answer = str(_need(row, "answer", path, i)).rpartition("####")
+        if not mark:
+            raise UserError(f"{path}, row {i + 1}: the answer has no '####' before its number")
+        equations = " ".join(re.findall(r"<<(.*?)>>", reasoning))
+        clean = " ".join(re.sub(r"<<.*?>>", "", reasoning).split())
+        question = str(_need(row, "question", path, i))
+        items.append(_item(f"gsm8k-{i}", question, answer.strip().replace(",", ""), clean, equations))
+    return _task("gsm8k", items, n, "en", kind="number", grader=Grader(name="number"), max_tokens=160)
+
+
+def mgsm(path: Path, n: int = 0, language: str = "ja") -> Task:
+    """MGSM's TSV without a heading (question, number), or rows with question and answer_number."""
+    rows: list[tuple[str, str]] = []
+    if path.suffix == ".tsv":
+        for i, line in enumerate(_text(path).splitlines()):
+            question, tab, answer = line.rpartition("\t")
+            if not tab:
+                raise UserError(f"{path}, row {i + 1}: no tab between question and answer")
+            rows.append((question, answer))
+    else:
+        for i, row in enumerate(read_rows(path)):
+            rows.append((str(_need(row, "question", path, i)), str(_need(row, "answer_number", path, i))))
+    items = [_item(f"mgsm-{language}-{i}", q, a.strip().replace(",", "")) for i, (q, a) in enumerate(rows)]
+    return _task(f"mgsm-{language}", items, n, language, kind="number", grader=Grader(name="number"), max_tokens=160)
+
+
+def sst2(path: Path, n: int = 0) -> Task:
+    """Lines "1 text" (as in the few-shot papers), or GLUE's sentence and label columns."""
+    rows: list[tuple[str, str]] = []
+    if path.suffix in (".tsv", ".csv", ".jsonl", ".parquet"):
+        rows = [
+            (str(_need(row, "sentence", path, i)), str(_need(row, "label", path, i)))
+            for i, row in enumerate(read_rows(path))
+        ]
+    else:
+        for i, line in enumerate(_text(path).splitlines()):
+            label, _, text = line.partition(" ")
+            if label not in ("0", "1"):
+                raise UserError(f"{path}, line {i + 1}: begins with {label!r}; 0 or 1 and the text are expected")
+            rows.append((text, label))
+    rows = _mixed(rows)
+    names = ("negative", "positive")
+    items = [
+        Item(id=f"sst2-{i}", input=text.strip(), answer=names[int(label)], choices=("positive", "negative"))
+        for i, (text, label) in enumerate(rows)
+    ]
+    prompt = Prompt(
+        instruction="Is the review positive or negative?", input="Review: {input}", output_indicator="Label:"
+    )
+    return _task("sst2", items, n, "en", kind="choice", prompt=prompt, max_tokens=24)
+
+
+def jcommonsenseqa(path: Path, n: int = 0) -> Task:
+    """JGLUE: question, choice0..choice4, label."""
+    items = []
+    for i, row in enumerate(read_rows(path)):
+        choices = tuple(str(_need(row, f"choice{c}", path, i)) for c in range(5))
+        listed = "、".join(choices)
+        label = int(_need(row, "label", path, i))
+        question = f"{_need(row, 'question', path, i)} ({listed})"
+        items.append(Item(id=f"jcqa-{row.get('q_id', i)}", input=question, answer=choices[label], choices=choices))
+    return _task("jcommonsenseqa", items, n, "ja", kind="choice", max_tokens=24)
+
+
+def big_bench_hard(path: Path, n: int = 0) -> Task:
+    """{"examples": [{"input","target"}]}; "(A)" targets become the text of the option, yes/no and others stay."""
+    items = []
+    for i, row in enumerate(read_rows(path)):
+        text, target = str(_need(row, "input", path, i)), str(_need(row, "target", path, i)).strip()
+        options = dict(OPTION.findall(text))
+        letter = target.strip("()")
+        choices = tuple(v.strip() for v in options.values())
+        items.append(
+            Item(id=f"{path.stem}-{i}", input=text, answer=options.get(letter, target).strip(), choices=choices)
+        )
+    answers = tuple(dict.fromkeys(item.answer for item in items))
+    if not any(item.choices for item in items) and len(answers) <= 6:
+        items = [Item(id=it.id, input=it.input, answer=it.answer, choices=answers) for it in items]
+    kind = "choice" if all(item.choices for item in items) else "word"
+    return _task(path.stem, items, n, "en", kind=kind, max_tokens=48)
+
+
+LOADERS: Mapping[str, Callable[[Path, int], Task]] = {
+    "gsm8k": gsm8k,
+    "mgsm": mgsm,
+    "sst2": sst2,
+    "jcommonsenseqa": jcommonsenseqa,
+    "big-bench-hard": big_bench_hard,
+}
+
+
+def load(name: str, path: Path, n: int = 0) -> Task:
+    if name not in LOADERS:
+        raise UserError(f"no loader {name!r}{did_you_mean(name, LOADERS)}")
+    return LOADERS[name](path, n)
+
+
+def _task(
+    name: str,
+    items: Sequence[Item],
+    n: int,
+    language: str,
+    *,
+    kind: str,
+    max_tokens: int,
+    prompt: Prompt | None = None,
+    grader: Grader | None = None,
+) -> Task:
+    demos = min(N_DEMOS, len(items) // 2)
+    return Task(
+        name=name,
+        language=language,
+        kind=kind,
+        prompt=prompt or QUESTION[language],
+        demos=tuple(items[:demos]),
+        items=tuple(items[demos : demos + n if n else None]),
+        grader=grader or Grader(),
+        max_tokens=max_tokens,
+    )
+
+
+def _item(id: str, question: str, answer: str, reasoning: str = "", equation: str = "") -> Item:
+    return Item(id=id, input=question.strip(), answer=answer, reasoning=reasoning, equation=equation)
+
+
+def _need(row: Mapping[str, object], column: str, path: Path, i: int) -> str:
+    if row.get(column) is None:
+        raise UserError(f"{path}, row {i + 1}: no {column!r}; there is {', '.join(map(str, row)) or 'nothing'}")
+    return str(row[column])
+
+
+def _mixed(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Files are often sorted by label: take one of each in turn, so that the first rows have all labels."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        groups.setdefault(row[1], []).append(row)
+    mixed = []
+    for i in range(max(map(len, groups.values()), default=0)):
+        mixed += [group[i] for group in groups.values() if i < len(group)]
+    return mixed
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text") from None

@@ -1,0 +1,119 @@
+"""Runs an experiment: every arm of every task side by side, from the cache as far as it goes, failures kept apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.cache import Asker, Cache
+from kaiwa.lab.experiment import Arm, Experiment
+from kaiwa.lab.extract import extract
+from kaiwa.lab.grade import grade
+from kaiwa.lab.program import Ended, Program, rounds
+from kaiwa.lab.prompt import as_text
+from kaiwa.lab.task import Item, Task
+from kaiwa.lab.techniques.base import How
+from kaiwa.lab.techniques.named import reseeded
+from kaiwa.text.chat_model import Ask, ChatModel, Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong."""
+
+    task: str
+    arm: str
+    seed: int
+    id: str
+    answer: str | None = None
+    valid: bool = False
+    score: float = 0.0
+    text: str = ""
+    prompt: str = ""
+    error: str = ""
+    n_prompt: int = 0
+    n_reused: int = 0
+    n_tokens: int = 0
+    seconds: float = 0.0
+    calls: int = 0
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    task: Task
+    item: Item
+    arm: Arm
+    seed: int
+
+
+def run(
+    experiment: Experiment,
+    model: ChatModel,
+    cache_file: Path | None = None,
+    identity: str = "",
+    show: Callable[[int, int], None] = lambda done, total: None,
+    form: str = "chat",
+) -> list[Outcome]:
+    """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
+    asker = Asker(model, Cache(cache_file), identity, show)
+    jobs: list[Job] = []
+    for task in experiment.tasks:
+        formed = dataclasses.replace(task, form=experiment.form or form)
+        for arm in experiment.arms_of(task):
+            for seed in experiment.seeds:
+                jobs += [
+                    Job(formed, item, Arm(name=arm.name, technique=reseeded(arm.technique, seed)), seed)
+                    for item in task.items
+                ]
+    outcomes: list[Outcome | None] = [None] * len(jobs)
+    programs = [_program(job) for job in jobs]
+    for i, ended in rounds(programs, asker):
+        outcomes[i] = _outcome(jobs[i], ended)
+    found = [outcome for outcome in outcomes if outcome is not None]
+    assert len(found) == len(jobs)
+    if all(outcome.error for outcome in found):
+        raise UserError(f"experiment {experiment.name}: every item failed; the first: {found[0].error}")
+    return found
+
+
+def _program(job: Job) -> Program:
+    """The technique's program; what is wrong before its first call is the item's failure too."""
+    how = How(seed=job.seed)
+    return (yield from job.arm.technique.run(job.task, job.item, how))
+
+
+def _outcome(job: Job, ended: Ended) -> Outcome:
+    base = {"task": job.task.name, "arm": job.arm.name, "seed": job.seed, "id": job.item.id, **_paid(ended)}
+    if ended.said is None:
+        return Outcome(**base, error=f"item {job.item.id}: {ended.error}")
+    said = ended.said
+    answer = said.answer if said.extracted else extract(job.task.kind, said.text, job.item.choices)
+    try:
+        found = grade(job.task, job.item, answer)
+    except UserError as error:
+        return Outcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
+    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=said.notes)
+
+
+def _paid(ended: Ended) -> dict[str, Any]:
+    replies = [reply for _, reply in ended.trace]
+    first = ended.trace[0][0].call if ended.trace else None
+    shown = (
+        as_text(first.prompt) if isinstance(first, Ask) else as_text(first.context) if isinstance(first, Rate) else ""
+    )
+    return {
+        "prompt": shown,
+        "n_prompt": sum(r.n_prompt for r in replies),
+        "n_reused": sum(r.n_reused for r in replies),
+        "n_tokens": sum(r.n_tokens for r in replies),
+        "seconds": round(sum(r.seconds for r in replies), 4),
+        "calls": len(replies),
+    }

@@ -1,0 +1,134 @@
+"""ReAct (Yao et al. 2023, section 2): thought, action, observation, and again, until Finish[answer].
+
+The transcript grows in one prompt, so each step computes only what is new. Where a line is no action, the action is
+forced by a second call that begins "Action i:" (as the paper's own program does), and counted: the valid-action rate is
+a result. Controls: act only (no thoughts), no tools (the plain answer). The prompt's example is our own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.program import Program, Said
+from kaiwa.lab.task import Item, Task
+from kaiwa.lab.techniques.base import How, Technique, say
+from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.tools import Tool, ToolError, toolbox
+from kaiwa.text.records import Conversation, Message
+
+ACTION = re.compile(r"(?P<tool>\w+)\s*[\[［](?P<input>.*?)[\]］]", re.DOTALL)
+NAMES = {"計算": "Calc", "日付": "Date", "検索": "Search", "参照": "Lookup", "終了": "Finish"}
+LINES = {"en": ("Thought", "Action", "Observation"), "ja": ("思考", "行動", "観察")}
+TOLD = {
+    "en": "Answer the question in steps. Each step is a thought, then one action in the form Name[input]."
+    " The actions are {tools} and Finish[answer].",
+    "ja": "質問に段階的に答えてください。各段階は思考と、名前[入力] の形の行動ひとつです。"
+    "行動は {tools} と Finish[答え] です。",
+}
+SHOTS = {
+    "en": (
+        "Question: A box holds 12 pens. How many pens are in 7 boxes?",
+        ("I multiply 12 by 7.", "Calc[12 * 7]", "84"),
+        ("The answer is 84.", "Finish[84]", ""),
+    ),
+    "en search": (
+        "Question: What does Olun do for a living?",
+        ("I look for Olun.", "Search[Olun]", "Olun is a ferryman. Olun lives on Reed Bank."),
+        ("Olun is a ferryman.", "Finish[ferryman]", ""),
+    ),
+    "ja search": (
+        "質問: オルンさんの仕事は何ですか。",
+        ("オルンを検索します。", "Search[オルン]", "オルンは渡し守です。オルンは葦の岸に住んでいます。"),
+        ("オルンは渡し守です。", "Finish[渡し守]", ""),
+    ),
+    "ja": (
+        "質問: 一箱にペンが12本あります。7箱では何本ですか。",
+        ("12に7を掛けます。", "Calc[12 * 7]", "84"),
+        ("答えは84です。", "Finish[84]", ""),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReAct:
+    """`texts`: what Search looks through. `thoughts` False: the act-only arm. At most `steps` actions.
+
+    `form` "text": the transcript is continued as plain text, as in the paper, whatever the task's form is.
+    """
+
+    texts: tuple[str, ...] = ()
+    thoughts: bool = True
+    steps: int = 4
+    max_tokens: int = 48
+    form: str = ""
+
+    @property
+    def name(self) -> str:
+        return "ReAct" if self.thoughts else "act only"
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return f"Finish[{demo.answer}]"
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        thought, action, observation = LINES.get(task.language, LINES["en"])
+        tools = toolbox(self.texts)
+        text = self._opening(task, item, tools)
+        notes: dict[str, Any] = {"actions": 0, "forced": 0, "invalid": 0}
+        for i in range(1, self.steps + 1):
+            head = f"{thought} {i}:" if self.thoughts else f"{action} {i}:"
+            (reply,) = yield (how.ask(self._send(task, text + head), self.max_tokens, (f"\n{observation}", "\n\n")),)
+            written = reply.text.strip()
+            found = ACTION.search(written)
+            if found is None and self.thoughts:
+                notes["forced"] += 1
+                written = f"{written.splitlines()[0] if written else ''}\n{action} {i}:"
+                (reply,) = yield (how.ask(self._send(task, f"{text}{head} {written}"), 24, ("\n",)),)
+                written = f"{written} {reply.text.strip()}"
+                found = ACTION.search(reply.text)
+            text += f"{head} {written}\n"
+            if found is None:
+                notes["invalid"] += 1
+                break
+            notes["actions"] += 1
+            tool, given = NAMES.get(found["tool"], found["tool"]), found["input"]
+            if tool == "Finish":
+                notes["transcript"] = text
+                said = say(task, item, given)
+                return Said(text=given, answer=said.answer, extracted=True, notes=notes)
+            text += f"{observation} {i}: {observe(tools, tool, given)}\n"
+        notes["transcript"] = text
+        return Said(text=text, answer=None, extracted=True, notes=notes)
+
+    def _opening(self, task: Task, item: Item, tools: Mapping[str, Tool]) -> str:
+        language = task.language if task.language in LINES else "en"
+        thought, action, observation = LINES[language]
+        question, *steps = SHOTS[f"{language} search" if "Search" in tools else language]
+        lines = [TOLD[language].format(tools=", ".join(f"{name}[…]" for name in tools)), "", str(question)]
+        for i, (idea, act, seen) in enumerate(steps, 1):
+            lines += [f"{thought} {i}: {idea}"] if self.thoughts else []
+            lines += [f"{action} {i}: {act}"] + ([f"{observation} {i}: {seen}"] if seen else [])
+        label = "質問" if language == "ja" else "Question"
+        return "\n".join([*lines, "", f"{label}: {item.input}"]) + "\n"
+
+    def _send(self, task: Task, text: str) -> Conversation | str:
+        return text if (self.form or task.form) == "text" else (Message("user", text),)
+
+    def controls(self) -> Mapping[str, Technique]:
+        act_only = ReAct(texts=self.texts, thoughts=False, steps=self.steps, form=self.form)
+        return {"act only": act_only, "no tools": ZeroShot()}
+
+
+def observe(tools: Mapping[str, Tool], name: str, given: str) -> str:
+    """What a tool answers; what it cannot do is an observation too. UserError for a tool that breaks."""
+    if name not in tools:
+        return f"there is no action {name}; use {', '.join(tools)} or Finish"
+    try:
+        return tools[name](given)[:400]
+    except ToolError as error:
+        return str(error)
+    except Exception as error:
+        raise UserError(f"tool {name}[{given[:60]}] raised {type(error).__name__}: {error}") from error

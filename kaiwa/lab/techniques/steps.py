@@ -1,0 +1,116 @@
+"""Several prompts for one answer: least-to-most, self-ask, prompt chaining.
+
+LeastToMost (Zhou et al. 2023): the model names simpler questions, answers them one after the other, then the question.
+SelfAsk (Press et al. 2023): one prompt in which it asks itself follow-up questions before the final answer.
+Chain: the output of each prompt is a variable of the next ({previous}); the lecture's prompt chaining.
+The control of all three is one call with as many tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.program import Program, Said
+from kaiwa.lab.prompt import Prompt, render
+from kaiwa.lab.task import Item, Task
+from kaiwa.lab.techniques.base import How, Technique, say, the_answer, went_on
+from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.votes import Longer
+
+BREAK_DOWN = {
+    "en": "Which simpler questions must be answered first? Write at most three, one a line. Do not answer them.",
+    "ja": "先に答えるべき、より簡単な質問は何ですか。三つまで、一行に一つ書いてください。答えは書かないでください。",
+}
+NOW = {"en": "Now answer the first question.", "ja": "では、最初の質問に答えてください。"}
+ASK_YOURSELF = {
+    "en": "Ask yourself follow-up questions and answer each. End with: The answer is …",
+    "ja": "自分で追加の質問をし、それぞれに答えてください。最後に「答えは…」と書いてください。",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastToMost:
+    questions: int = 3
+    max_tokens: int = 48
+
+    @property
+    def name(self) -> str:
+        return "least-to-most"
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return the_answer(task, demo)
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        language = task.language if task.language in NOW else "en"
+        first = went_on(task.ask(item), "…", BREAK_DOWN[language])
+        (reply,) = yield (how.ask(first, self.max_tokens, task.stop),)
+        lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)．])?\s*", "", line) for line in reply.text.splitlines()]
+        simpler = [line for line in lines if line][: self.questions]
+        prompt = went_on(first, reply.text, simpler[0] if simpler else NOW[language])
+        for question in [*simpler[1:], NOW[language]]:
+            (reply,) = yield (how.ask(prompt, self.max_tokens, task.stop),)
+            prompt = went_on(prompt, reply.text, question)
+        (reply,) = yield (how.ask(prompt, self.max_tokens, task.stop),)
+        said = say(task, item, reply.text)
+        return Said(text=reply.text, answer=said.answer, extracted=True, notes={"questions": simpler})
+
+    def controls(self) -> Mapping[str, Technique]:
+        return {"as many tokens, one answer": Longer(times=self.questions + 2)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfAsk:
+    max_tokens: int = 128
+
+    @property
+    def name(self) -> str:
+        return "self-ask"
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return f"{demo.reasoning} {the_answer(task, demo)}".strip()
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        from kaiwa.lab.techniques.base import added
+
+        told = ASK_YOURSELF.get(task.language, ASK_YOURSELF["en"])
+        (reply,) = yield (how.ask(added(task.ask(item), told), self.max_tokens, task.stop),)
+        return say(task, item, reply.text)
+
+    def controls(self) -> Mapping[str, Technique]:
+        return {"as many tokens, one answer": Longer(times=4)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Prompts in a row. {input} is the item's, {previous} what the last prompt's answer was."""
+
+    prompts: tuple[Prompt, ...]
+    max_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if len(self.prompts) < 2:
+            raise UserError(f"Chain: {len(self.prompts)} prompts; a chain needs at least 2")
+
+    @property
+    def name(self) -> str:
+        return f"chain of {len(self.prompts)} prompts"
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return demo.answer
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        previous, said = "", []
+        for prompt in self.prompts:
+            values = {**item.columns, "input": item.input, "previous": previous}
+            asked = render(prompt, values, task.form, f"task {task.name}, item {item.id}")
+            (reply,) = yield (how.ask(asked, self.max_tokens, task.stop),)
+            previous = reply.text.strip()
+            said.append(previous)
+        end = say(task, item, previous)
+        return Said(text=previous, answer=end.answer, extracted=True, notes={"links": said})
+
+    def controls(self) -> Mapping[str, Technique]:
+        return {"one prompt": ZeroShot(), "as many tokens, one answer": Longer(times=len(self.prompts))}

@@ -1,0 +1,114 @@
+"""Chain of thought, few-shot and zero-shot.
+
+ChainOfThought (Wei et al. 2022): demonstrations show the reasoning before the answer. Its controls are the paper's own
+(section 3.3): the equation only, as many dots as the reasoning has words, the reasoning after the answer; what they
+reach is tokens and format, not thinking.
+
+ZeroShotCoT (Kojima et al. 2022, section 3): "Let's think step by step.", then a second call that asks for the answer.
+The paper's baseline had no second call, and most of its answers could not be read; here the control has the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.program import Program
+from kaiwa.lab.task import Item, Task
+from kaiwa.lab.techniques.base import How, Technique, added, longer, say, the_answer, went_on, words
+
+STYLES = ("reasoning", "equation", "dots", "after")
+TRIGGERS = {
+    "en": (
+        "Let's think step by step.",
+        "Let's solve this problem by splitting it into steps.",
+        "Let's think about this logically.",
+        "First,",
+        "Let's be realistic and think step by step.",
+        "Before we dive into the answer,",
+        "The answer is after the proof.",
+    ),
+    "ja": (
+        "ステップに分けて考えてください。",
+        "ステップごとに考えましょう。",
+        "論理的に考えましょう。",
+        "まず、",
+        "答えを出す前に、順を追って説明します。",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainOfThought:
+    """Answers with reasoning. It shows only in demonstrations, so use it inside FewShot. max_tokens: of the answer."""
+
+    style: str = "reasoning"
+    max_tokens: int = 96
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise UserError(f"ChainOfThought.style is {self.style!r}; use one of {', '.join(STYLES)}")
+
+    @property
+    def name(self) -> str:
+        return "chain of thought" if self.style == "reasoning" else f"chain of thought, {self.style}"
+
+    def shown(self, task: Task, demo: Item) -> str:
+        """UserError for a demo without reasoning."""
+        if not demo.reasoning:
+            raise UserError(f"task {task.name}, demo {demo.id}: no reasoning to show")
+        end = the_answer(task, demo)
+        if self.style == "after":
+            return f"{end} {demo.reasoning}"
+        if self.style == "equation":
+            return f"{demo.equation or demo.answer} {end}"
+        if self.style == "dots":
+            n = len(demo.reasoning.split()) if demo.reasoning.isascii() else len(demo.reasoning) // 2
+            return f"{' '.join('.' * max(1, n))} {end}"
+        return f"{demo.reasoning} {end}"
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        (reply,) = yield (how.ask(task.ask(item), longer(task, self.max_tokens).max_tokens, task.stop),)
+        return say(task, item, reply.text)
+
+    def controls(self) -> Mapping[str, Technique]:
+        return {style: ChainOfThought(style=style, max_tokens=self.max_tokens) for style in STYLES[1:]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroShotCoT:
+    """Two calls. `trigger` None: the language's first; "": none, which is the control (the same two calls)."""
+
+    trigger: str | None = None
+    max_tokens: int = 96
+
+    @property
+    def name(self) -> str:
+        return (
+            "zero-shot CoT"
+            if self.trigger is None
+            else f"zero-shot CoT {self.trigger!r}"
+            if self.trigger
+            else "two calls, no trigger"
+        )
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return f"{demo.reasoning} {the_answer(task, demo)}".strip()
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        told = words(task)
+        trigger = told["step_by_step"] if self.trigger is None else self.trigger
+        prompt = task.ask(item)
+        first = added(prompt, trigger) if trigger else prompt
+        (thought,) = yield (how.ask(first, longer(task, self.max_tokens).max_tokens, task.stop),)
+        therefore = told["therefore"]
+        if task.kind == "number":
+            therefore = told["therefore_number"]
+        elif item.choices:
+            therefore = told["therefore_choice"].format(choices=" / ".join(item.choices))
+        (reply,) = yield (how.ask(went_on(first, thought.text, therefore), task.max_tokens, task.stop),)
+        return say(task, item, f"{therefore} {reply.text}")
+
+    def controls(self) -> Mapping[str, Technique]:
+        return {"two calls, no trigger": ZeroShotCoT(trigger="", max_tokens=self.max_tokens)}

@@ -1,0 +1,138 @@
+"""Tools for ReAct, all offline: search over the user's own texts, look-up, calculator, dates.
+
+A tool takes a string and returns a string; for what it cannot do it raises ToolError, whose text the model is shown.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import math
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kaiwa.core.errors import UserError
+
+OPERATORS: Mapping[type, Callable[..., float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
+
+
+class ToolError(Exception):
+    """What the model is told where a tool could not do what it was asked."""
+
+
+def calculate(text: str) -> str:
+    """+ - * / // % and brackets over numbers; nothing else is evaluated. Floats are shown with 10 digits at most."""
+    plain = text.replace("×", "*").replace("÷", "/").replace("−", "-").replace(",", "").strip()
+    if len(plain) > 200:
+        raise ToolError("the expression is too long")
+    try:
+        value = _value(ast.parse(plain, mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ToolError(f"{text!r} is no sum") from None
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ToolError(str(error)) from None
+    return f"{value:.10g}"
+
+
+def _value(node: ast.expr) -> float:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        return OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
+        return OPERATORS[type(node.op)](_value(node.operand))
+    raise ValueError
+
+
+def date(text: str) -> str:
+    """ "2024-02-27 + 3" -> "2024-03-01 (Friday)"."""
+    found = re.fullmatch(r"\s*(\d{4}-\d\d-\d\d)\s*(?:([+-])\s*(\d{1,6})\s*(?:days?|日)?)?\s*", text)
+    if found is None:
+        raise ToolError(f"{text!r} is not understood; write 2024-02-27 + 3")
+    try:
+        day = datetime.date.fromisoformat(found[1])
+        day += datetime.timedelta(days=int((found[2] or "+") + (found[3] or "0")))
+    except (ValueError, OverflowError) as error:
+        raise ToolError(str(error)) from None
+    return f"{day.isoformat()} ({day:%A})"
+
+
+@dataclass(slots=True)
+class Library:
+    """The user's texts, found by words (or pairs of characters, where there are no spaces): BM25 (Robertson 1994).
+
+    search: the first sentences of the best text. look_up: the next sentence of that text with a word in it.
+    """
+
+    texts: Sequence[str]
+    sentences: int = 2
+    counts: list[Counter[str]] = field(init=False)
+    found: list[str] = field(init=False, default_factory=list)
+    place: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise UserError("search: no texts; give the library at least one")
+        self.counts = [Counter(terms(text)) for text in self.texts]
+
+    def search(self, query: str) -> str:
+        scores = self.scores(query)
+        best = max(range(len(scores)), key=scores.__getitem__)
+        if scores[best] <= 0:
+            raise ToolError(f"nothing found about {query!r}")
+        self.found = [s.strip() for s in SENTENCE.split(self.texts[best]) if s and s.strip()]
+        self.place = 0
+        return " ".join(self.found[: self.sentences])
+
+    def look_up(self, word: str) -> str:
+        if not self.found:
+            raise ToolError("search first")
+        hits = [s for s in self.found if word.strip().lower() in s.lower()]
+        if self.place >= len(hits):
+            raise ToolError(f"no more sentence with {word!r}")
+        self.place += 1
+        return hits[self.place - 1]
+
+    def scores(self, query: str) -> list[float]:
+        mean = sum(c.total() for c in self.counts) / len(self.counts)
+        total = [0.0] * len(self.counts)
+        for term in set(terms(query)):
+            n = sum(term in count for count in self.counts)
+            weight = math.log(1 + (len(self.counts) - n + 0.5) / (n + 0.5))
+            for i, count in enumerate(self.counts):
+                if times := count[term]:
+                    total[i] += weight * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * count.total() / mean))
+        return total
+
+
+def terms(text: str) -> list[str]:
+    """Words of letters and digits in lower case; Japanese text as pairs of characters."""
+    found: list[str] = []
+    for word in re.findall(r"[a-z0-9]+|[^\W\d_a-z]+", text.lower()):
+        found += [word] if word.isascii() else [word[i : i + 2] for i in range(max(1, len(word) - 1))]
+    return found
+
+
+Tool = Callable[[str], str]
+
+
+def toolbox(texts: Sequence[str] = ()) -> dict[str, Tool]:
+    """Tools by the name that an action uses. Each program gets its own: look-up remembers the last search."""
+    tools: dict[str, Tool] = {"Calc": calculate, "Date": date}
+    if texts:
+        library = Library(texts)
+        tools |= {"Search": library.search, "Lookup": library.look_up}
+    return tools

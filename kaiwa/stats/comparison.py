@@ -1,0 +1,210 @@
+"""Two conditions on the same items, told in one record: always B - A, with interval, test, n needed and a verdict.
+
+    d_i = b_i - a_i        difference = mean(d) ± t_{n-1} · sd(d) / √n         (Miller 2024, section 4.2)
+
+right or wrong:  p is McNemar's, exact; where all differences are equal the t interval has no width and Newcombe's
+                 score interval for pairs takes its place (0 of 20 is not "never")
+scores:          p is the paired t test's; `mcnemar_p` is then the sign test of the decided pairs
+clusters:        values of one cluster are no independent evidence: the interval is bootstrapped over clusters, p is
+                 the permutation test of the clusters' summed differences
+
+The verdict: *better* or *worse* where p < 1 - level; *same* where two one-sided tests put the difference within the
+margin (for right or wrong Newcombe's interval must agree); else *unknown*, with the n that would tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from kaiwa.core.errors import UserError
+from kaiwa.stats.equivalence import tost
+from kaiwa.stats.intervals import NOTHING, Interval, bootstrap, difference_paired, normal_quantile
+from kaiwa.stats.paired import mcnemar, permutation_test
+from kaiwa.stats.power import pairs_for_equivalence, pairs_needed
+
+Values = NDArray[np.float64]
+VERDICTS = ("better", "worse", "same", "unknown")
+POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """B against A. `lost`: items where B is below A; `won`: where it is above. `margin` is in the values' unit."""
+
+    n: int
+    mean_a: float
+    mean_b: float
+    difference: Interval
+    lost: int
+    won: int
+    mcnemar_p: float
+    p: float
+    n_needed: int | None
+    verdict: str
+    margin: float
+    level: float = 0.95
+
+
+def compare(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters: Sequence[object] | None = None,
+    margin: float = 0.03,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """a, b [n]: what A and B scored on the same items, in the same order. UserError for different lengths."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise UserError(f"pairs: {x.shape} values against {y.shape}; both must be lists of the same items")
+    if not margin > 0:
+        raise UserError(f"margin: {margin} must be above 0; it is the difference that would not matter")
+    d = y - x
+    n, won, lost = len(d), int((d > 0).sum()), int((d < 0).sum())
+    if n == 0:
+        nan = math.nan
+        empty = {"n": 0, "mean_a": nan, "mean_b": nan, "difference": NOTHING, "lost": 0, "won": 0}
+        return Comparison(**empty, mcnemar_p=1.0, p=1.0, n_needed=None, verdict="unknown", margin=margin, level=level)  # type: ignore[arg-type]
+    binary = bool(np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all())
+    sign_p = mcnemar(lost, won)
+    if clusters is None:
+        difference = difference_interval(x, y, level)
+        p = sign_p if binary else _t_test(d)
+        design = 1.0
+    else:
+        plain = difference_interval(x, y, level)
+        difference = _cluster_interval(x, y, clusters, level, seed)
+        p = _cluster_test(d, clusters, seed)
+        width = difference.high - difference.low
+        design = max(1.0, (width / (plain.high - plain.low)) ** 2) if math.isfinite(width) else 1.0
+    verdict = _verdict(x, y, binary, difference, p, margin, level, clusters, seed)
+    return Comparison(
+        n=n,
+        mean_a=float(x.mean()),
+        mean_b=float(y.mean()),
+        difference=difference,
+        lost=lost,
+        won=won,
+        mcnemar_p=sign_p,
+        p=p,
+        n_needed=_n_needed(d, binary, margin, level, verdict, design),
+        verdict=verdict,
+        margin=margin,
+        level=level,
+    )
+
+
+def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
+    """mean(b - a) with its t interval; Newcombe's for pairs where the differences of 0s and 1s have no spread."""
+    d = b - a
+    n, mean = len(d), float(d.mean())
+    if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()) and (n < 2 or float(np.ptp(d)) == 0):
+        return newcombe(a, b, level)
+    if n < 2:
+        return Interval(mean, -math.inf, math.inf, n)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(d.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def _cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: float, seed: int) -> Interval:
+    """Bootstrap over clusters; where no difference differs, the score interval of one pair a cluster."""
+    if float(np.ptp(b - a)) > 0:
+        return bootstrap(b - a, clusters, level, seed=seed)
+    first = list({cluster: i for i, cluster in reversed(list(enumerate(clusters)))}.values())
+    return difference_interval(a[first], b[first], level)
+
+
+def newcombe(a: Values, b: Values, level: float = 0.95) -> Interval:
+    """mean(b - a) of 0s and 1s with Newcombe's score interval for pairs."""
+    both, only_b = int(((a == 1) & (b == 1)).sum()), int(((a == 0) & (b == 1)).sum())
+    only_a = int(((a == 1) & (b == 0)).sum())
+    return difference_paired(both, only_b, only_a, len(a) - both - only_a - only_b, level)
+
+
+def lower_bound(a: ArrayLike, b: ArrayLike, alpha: float = 0.05, clusters: Sequence[object] | None = None) -> float:
+    """The one-sided 1 - alpha lower limit of mean(b - a): "not worse by m" is shown where it lies above -m."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if clusters is not None:
+        return _cluster_interval(x, y, clusters, 1 - 2 * alpha, 0).low
+    return difference_interval(x, y, 1 - 2 * alpha).low
+
+
+def _t_test(d: Values) -> float:
+    """Two-sided p of the paired t test."""
+    n = len(d)
+    if n < 2 or float(np.ptp(d)) == 0:
+        return 1.0 if n < 2 or d[0] == 0 else mcnemar(0, n)
+    t = float(d.mean()) / (float(d.std(ddof=1)) / math.sqrt(n))
+    return float(2 * special.stdtr(n - 1, -abs(t)))
+
+
+def _cluster_test(d: Values, clusters: Sequence[object], seed: int) -> float:
+    sums: dict[object, float] = {}
+    for value, cluster in zip(d, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + float(value)
+    return permutation_test(list(sums.values()), [0.0] * len(sums), seed=seed)
+
+
+def _verdict(
+    a: Values,
+    b: Values,
+    binary: bool,
+    difference: Interval,
+    p: float,
+    margin: float,
+    level: float,
+    clusters: Sequence[object] | None,
+    seed: int,
+) -> str:
+    alpha = 1 - level
+    if p < alpha:
+        return "better" if difference.mean > 0 else "worse"
+    if len(a) < 2:
+        return "unknown"
+    if clusters is not None:
+        inner = _cluster_interval(a, b, clusters, 1 - 2 * alpha, seed)
+        return "same" if -margin < inner.low and inner.high < margin else "unknown"
+    if not tost(b - a, margin, alpha).equivalent:
+        return "unknown"
+    if binary:
+        score = newcombe(a, b, 1 - 2 * alpha)
+        return "same" if -margin < score.low and score.high < margin else "unknown"
+    return "same"
+
+
+def _n_needed(d: Values, binary: bool, margin: float, level: float, verdict: str, design: float) -> int | None:
+    """Pairs that find a difference like this one with power 0.8 or, if fewer, that show it is within the margin."""
+    n, mean = len(d), float(d.mean())
+    if n < 2:
+        return None
+    needed: list[int] = []
+    if mean != 0:
+        if binary:
+            needed.append(pairs_needed(float((d > 0).mean()), float((d < 0).mean()), POWER, level))
+        elif float(d.std(ddof=1)) > 0:
+            z = normal_quantile(level) + float(special.ndtri(POWER))
+            needed.append(math.ceil((z * float(d.std(ddof=1)) / mean) ** 2))
+    if verdict in ("same", "unknown"):
+        spread = float(d.var(ddof=1)) + mean * mean
+        if spread == 0:  # no pair was decided: take the share that one more pair would have shown
+            spread = 1.0 / (n + 1)
+        same = pairs_for_equivalence(spread, margin, POWER, 1 - level)
+        if verdict == "same" or same > n:
+            needed.append(same)
+    if not needed:
+        return None
+    found = math.ceil(min(needed) * design)
+    if verdict != "unknown":
+        return found
+    decided = max(float((d != 0).mean()), 1 / n)
+    return max(found, n + 1, math.ceil(FEWEST_DECIDED / decided))
+
+
+FEWEST_DECIDED = 6  # pairs that all go one way: with five the exact test's p is still .0625

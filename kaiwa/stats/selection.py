@@ -1,0 +1,43 @@
+"""The winner's curse: the best of many looks better than it is, because it was chosen for looking so.
+
+The optimism is estimated by the bootstrap (Efron & Gong 1983): choose the winner in each resample of the items, as it
+was chosen in the data, and see how much better it looks there than in the data. It is what to expect of a new sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """`index` of the best row, its mean as `seen`, and `shrunk` by the optimism of having chosen it."""
+
+    index: int
+    seen: float
+    optimism: float
+
+    @property
+    def shrunk(self) -> float:
+        return self.seen - self.optimism
+
+
+def shrink_winner(scores: ArrayLike, resamples: int = 2000, seed: int = 0) -> Winner:
+    """scores [candidate, item], the same items for all -> the winner with its optimism. The first of equals wins."""
+    x = np.asarray(scores, dtype=np.float64)
+    if x.ndim != 2 or 0 in x.shape:
+        raise UserError(f"scores {x.shape}: a table of candidates by items is needed, with at least one of each")
+    means = x.mean(axis=1)
+    best = int(means.argmax())
+    rng = np.random.default_rng(seed)
+    gaps = np.empty(resamples)
+    for i in range(resamples):
+        drawn = x[:, rng.integers(0, x.shape[1], x.shape[1])].mean(axis=1)
+        chosen = int(drawn.argmax())
+        gaps[i] = drawn[chosen] - means[chosen]
+    return Winner(best, float(means[best]), max(0.0, float(gaps.mean())))

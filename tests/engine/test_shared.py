@@ -1,0 +1,108 @@
+"""Shared prefixes against the same without sharing and against one by one."""
+
+import random
+
+import pytest
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.engine import Engine, whole_characters
+from kaiwa.engine.request import Request
+from kaiwa.engine.shared import BLOCK, SharedPrefixes
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder, make_decoder
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import train
+
+STOP = (3,)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train(["the cat and the dog 0123\n"] * 30, TokenizerConfig(vocab_size=270))
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt3"])
+def decoder(request: pytest.FixtureRequest) -> Decoder:
+    config = DecoderConfig(
+        vocab_size=270, d_model=32, n_layer=2, n_head=4, d_ff=48, max_length=256, dialect=request.param
+    )
+    made = make_decoder(config, 0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter *= 3  # sharper logits: greedy answers differ from prompt to prompt
+    return made.eval()
+
+
+def requests(n: int, temperature: float = 0.0) -> list[Request]:
+    """Four arms: each a prefix of its own, then the item."""
+    rng = random.Random(1)
+    arms = [tuple(rng.randrange(4, 270) for _ in range(length)) for length in (5, 40, 100, 130)]
+    items = [tuple(rng.randrange(4, 270) for _ in range(rng.randrange(8, 20))) for _ in range(n)]
+    prompts = [arm + item for item in items for arm in arms]
+    return [
+        Request(id=str(i), prompt_ids=p, max_tokens=12, temperature=temperature, seed=i, stop_ids=STOP)
+        for i, p in enumerate(prompts)
+    ]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: Tokenizer, temperature: float) -> None:
+    asked = requests(14, temperature)
+    sharing = SharedPrefixes(decoder, tokenizer, max_rows=8)
+    alone = SharedPrefixes(decoder, tokenizer, max_rows=8, share=False)
+    ours, theirs = dict(sharing.generate(asked)), dict(alone.generate(asked))
+    assert {i: c.ids for i, c in ours.items()} == {i: c.ids for i, c in theirs.items()}
+    assert len({c.ids for c in ours.values()}) > 20
+    for (
+        found
+    ) in ours.values():  # texts are what the ids say: rows that wait while others are admitted say nothing twice
+        said = found.ids[:-1] if found.ids[-1] in STOP else found.ids
+        assert found.text.rstrip("\ufffd") == whole_characters(tokenizer.decode_bytes(said)).rstrip("\ufffd")
+    independent = sum(len(r.prompt_ids) for r in asked)
+    assert alone.prefilled == independent
+    assert sharing.prefilled <= 0.4 * independent
+    assert sum(c.n_prompt - c.n_reused for c in ours.values()) == sharing.prefilled
+    if temperature == 0:
+        engine = Engine(decoder, tokenizer)
+        singles = engine.generate([r.prompt_ids for r in asked], max_tokens=12, temperature=0.0, seed=0, stop_ids=STOP)
+        assert [ours[i].ids for i in range(len(asked))] == [c.ids for c in singles]
+
+
+def test_kept_blocks_serve_the_next_call(decoder: Decoder, tokenizer: Tokenizer) -> None:
+    model = SharedPrefixes(decoder, tokenizer)
+    list(model.generate(requests(3)))
+    before = model.prefilled
+    again = dict(model.generate(requests(3)[:1] + requests(3)[3:4]))
+    assert again[1].n_reused >= 128
+    assert model.prefilled - before < 60
+
+
+def test_scores_are_the_full_forwards(decoder: Decoder, tokenizer: Tokenizer) -> None:
+    pairs = [(r.prompt_ids, (7, 9, 11)[: 1 + i % 3]) for i, r in enumerate(requests(6))]
+    sharing = SharedPrefixes(decoder, tokenizer, max_rows=5)
+    found = sharing.score(pairs)
+    slow = Engine(decoder, tokenizer).score([p for p, _ in pairs], [c for _, c in pairs])
+    for (ours, _), theirs in zip(found, slow, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    assert sharing.prefilled < 0.6 * sum(len(p) + len(c) for p, c in pairs)
+
+
+def test_a_long_prompt_is_refused_before_any_work(decoder: Decoder, tokenizer: Tokenizer) -> None:
+    model = SharedPrefixes(decoder, tokenizer)
+    with pytest.raises(UserError, match="tokens"):
+        list(model.generate([Request(id="x", prompt_ids=(5,) * 256, max_tokens=2)]))
+    assert model.prefilled == 0
+
+
+def test_memory_is_bounded(decoder: Decoder, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SharedPrefixes(decoder, tokenizer)
+    list(model.generate(requests(2)))
+    each = next(iter(model.kept.values())).nbytes
+    monkeypatch.setattr("kaiwa.engine.shared.KEPT_BYTES", 6 * each)
+    model.forget()
+    assert 0 < len(model.kept) <= 6
+    for prefix in model.kept:
+        assert all(prefix[:n] in model.kept for n in range(BLOCK, len(prefix), BLOCK))
+    list(model.generate(requests(2)))

@@ -1,0 +1,111 @@
+"""Generated tasks and loaders."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.extract import extract
+from kaiwa.lab.grade import grade
+from kaiwa.lab.loaders import load
+from kaiwa.lab.prompt import Prompt
+from kaiwa.lab.task import Item, Task
+from kaiwa.lab.tasks import GENERATED, from_file, generated
+
+NAMES = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_generated_tasks_are_reproducible_and_right(name: str) -> None:
+    """The right answer, said plainly, is extracted and graded as right."""
+    n = 6 if name.startswith("game") else 40  # every game is solved by trying everything
+    task = generated(name, n, seed=1)
+    assert task == generated(name, n, seed=1)
+    assert task.items != generated(name, n, seed=2).items
+    assert len(task.items) == n
+    assert len({item.input for item in (*task.items, *task.demos)}) == n + len(task.demos)
+    for item in task.items:
+        if task.grader.name == "game24":
+            continue
+        answer = extract(task.kind, item.answer, item.choices)
+        assert grade(task, item, answer).score == 1.0, item
+        if item.reasoning:
+            told = (
+                f"{item.reasoning} 答えは{item.answer}です。"
+                if task.language == "ja"
+                else f"{item.reasoning} The answer is {item.answer}."
+            )
+            assert grade(task, item, extract(task.kind, told, item.choices)).score == 1.0, told
+
+
+def test_unknown_tasks_and_empty_sets() -> None:
+    with pytest.raises(UserError, match="did you mean 'coin-flip-en'"):
+        generated("coin-flips-en")
+    with pytest.raises(UserError, match="empty"):
+        Task(name="t", items=())
+    item = Item(id="1", input="x", answer="y")
+    with pytest.raises(UserError, match="'1' occurs twice"):
+        Task(name="t", items=(item, item))
+    with pytest.raises(UserError, match="demonstrations too"):
+        Task(name="t", items=(item,), demos=(item,))
+
+
+def rows(n: int) -> list[dict[str, object]]:
+    return [{"id": f"r{i}", "text": f"t{i}", "label": "ab"[i % 2]} for i in range(n)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".json", ".parquet"])
+def test_users_files(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows(12)))
+    elif suffix == ".json":
+        path.write_text(json.dumps(rows(12)))
+    elif suffix == ".csv":
+        path.write_text("id,text,label\n" + "".join(f"{r['id']},{r['text']},{r['label']}\n" for r in rows(12)))
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows(12)), path)
+    task = from_file(path, prompt=Prompt(input="{text}"), answer="label", choices=("a", "b"), kind="choice", n_demos=2)
+    assert [item.id for item in task.items] == [f"r{i}" for i in range(2, 12)]
+    assert "t2" in str(task.ask(task.items[0]))
+    for bad, message in (
+        ({"prompt": Prompt(input="{txt}"), "answer": "label"}, "did you mean 'text'"),
+        ({"prompt": Prompt(input="{text}"), "answer": "gold"}, "no column 'gold'"),
+        ({"prompt": Prompt(input="{text}"), "answer": "label", "n_demos": 12}, "nothing is left"),
+    ):
+        with pytest.raises(UserError, match=message):
+            from_file(path, **bad)  # type: ignore[arg-type]
+
+
+def test_loaders(tmp_path: Path) -> None:
+    gsm = tmp_path / "gsm.jsonl"
+    gsm.write_text(
+        "".join(
+            json.dumps({"question": f"q{i}", "answer": f"a <<1+{i}={i + 1}>>b\n#### 1,{i}00"}) + "\n" for i in range(9)
+        )
+    )
+    task = load("gsm8k", gsm)
+    assert task.items[0].answer == "1400"
+    assert task.demos[0].reasoning == "a b"
+    assert task.demos[0].equation == "1+0=1"
+    (tmp_path / "sst").write_text("0 bad\n0 awful .\n1 good\n1 fine\n")
+    assert {d.answer for d in load("sst2", tmp_path / "sst").demos} == {"negative", "positive"}
+    (tmp_path / "m.tsv").write_text("問題\t1,200\n問\t7\n")
+    assert load("mgsm", tmp_path / "m.tsv").items[0].answer == "7"
+    row = {"q_id": 3, "question": "本?", **{f"choice{i}": c for i, c in enumerate("あいうえお")}, "label": 2}
+    (tmp_path / "j.json").write_text("".join(json.dumps(row | {"q_id": i}) + "\n" for i in range(4)))
+    assert load("jcommonsenseqa", tmp_path / "j.json").items[0].answer == "う"
+    bbh = {"examples": [{"input": "Which?\nOptions:\n(A) one\n(B) two", "target": "(B)"}] * 4}
+    (tmp_path / "b.json").write_text(json.dumps(bbh))
+    assert load("big-bench-hard", tmp_path / "b.json").items[0].answer == "two"
+    for name, text, message in (("gsm8k", '{"question": "q"}\n', "no 'answer'"), ("sst2", "good film", "0 or 1")):
+        path = tmp_path / ("x.jsonl" if name == "gsm8k" else "x")
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load(name, path)
+    with pytest.raises(UserError, match="did you mean 'gsm8k'"):
+        load("gsm8", tmp_path)
