@@ -197,10 +197,11 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> tuple[ChatMod
     from kaiwa.engine.catalog import SMOLLM2, find
 
     entry = find(experiment.model or SMOLLM2)
+    from kaiwa.core import machine
     from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
 
-    local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr)))
+    local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
     return local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text"
 
 

@@ -107,7 +107,7 @@ class SharedPrefixes:
             keep = [len(pairs[i][1]) for i in some]
             for i, (hidden, reused) in zip(some, self._admit([whole[i] for i in some], shared, keep), strict=True):
                 logits = self.rows.logits(hidden)
-                targets = torch.tensor(pairs[i][1])
+                targets = torch.tensor(pairs[i][1], device=logits.device)
                 logprobs = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
                 found[i] = (logprobs.tolist(), reused)
         self.rows.clear()
@@ -192,8 +192,8 @@ class SharedPrefixes:
                 copied[prompt[:n]] = start + i
             elif n:
                 rows.cache.move_row(copied[prompt[:n]], start + i, n)
-        positions = torch.arange(n, n + T).expand(m, T)
-        hidden = self.decoder(ids, positions, _attend_after(rows, start, m, n))
+        positions = torch.arange(n, n + T, device=rows.device).expand(m, T)
+        hidden = self.decoder(ids.to(rows.device), positions, _attend_after(rows, start, m, n))
         rows.lengths = torch.cat((rows.lengths, lengths + n))
         self.prefilled += int(lengths.sum())
         return hidden  # type: ignore[no-any-return]
@@ -270,7 +270,8 @@ def _attend_after(rows: Rows, start: int, m: int, n: int) -> Attend:
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         stop = n + k.shape[2]
         if not mask:
-            mask.append(torch.arange(stop) <= torch.arange(n, stop)[:, None])
+            places = torch.arange(stop, device=q.device)
+            mask.append(places <= places[n:, None])
         keys = cache.buffer[layer, 0, start : start + m, :, :stop]
         values = cache.buffer[layer, 1, start : start + m, :, :stop]
         keys[:, :, n:] = k

@@ -15,6 +15,7 @@ from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import load
 from kaiwa.engine.local import LocalChatModel
 from kaiwa.engine.request import Request
+from kaiwa.engine.shared import SharedPrefixes
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.text.chat_model import Sampling
@@ -61,7 +62,7 @@ def test_the_engine_gives_the_same_answers_on_a_device(dialect: str, device: str
 
 
 def answers(decoder: Decoder) -> list[object]:
-    """Bulk answers greedy, plain and filtered; a narrower copy's; scores; and served ones that come and go."""
+    """Bulk answers greedy, plain and filtered; a narrower copy's; scores; served ones that come and go; shared prefixes."""
     engine, found = Engine(decoder, max_rows=3), []
     for temperature, top_k, top_p in ((0.0, 0, 1.0), (1.0, 0, 1.0), (0.8, 9, 0.9)):
         rules = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -80,6 +81,11 @@ def answers(decoder: Decoder) -> list[object]:
         if step == 5:
             engine.cancel("1")
     assert engine.idle
+    many = SharedPrefixes(decoder, None, max_rows=3)  # type: ignore[arg-type]
+    longer = [tuple(range(10, 30 + i)) for i in range(4)]
+    asked = [Request(id=str(i), prompt_ids=p, max_tokens=4, seed=i) for i, p in enumerate(longer)]
+    found += sorted(many.generate(asked), key=lambda pair: pair[0])
+    found += many.score([(p, (5, 6)) for p in longer])
     return found
 
 
