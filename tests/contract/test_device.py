@@ -62,7 +62,7 @@ def test_the_engine_gives_the_same_answers_on_a_device(dialect: str, device: str
 
 
 def answers(decoder: Decoder) -> list[object]:
-    """Bulk answers greedy, plain and filtered; a narrower copy's; scores; served ones that come and go; shared prefixes."""
+    """Bulk answers greedy, plain and filtered; a narrower copy's; scores; served ones; shared prefixes."""
     engine, found = Engine(decoder, max_rows=3), []
     for temperature, top_k, top_p in ((0.0, 0, 1.0), (1.0, 0, 1.0), (0.8, 9, 0.9)):
         rules = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
