@@ -40,7 +40,13 @@ def laptop() -> Recipe:
         corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
         tokenizer=TokenizerConfig(vocab_size=3072),
         pretrain=PretrainConfig(
-            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640), steps=1150, in_order=("village",)
+            model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640),
+            steps=2300,
+            rows=4,
+            microbatch=4,
+            lr=2e-3,
+            in_order=("village",),
+            evaluate_every=200,
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
         compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, generic=1),
@@ -63,5 +69,5 @@ def laptop_ja() -> Recipe:
         name="laptop-ja",
         village=replace(base.village, village=village, document_bytes=7_000_000, demonstrations=5000),
         tokenizer=replace(base.tokenizer, vocab_size=4096),
-        pretrain=replace(base.pretrain, steps=2600),
+        pretrain=replace(base.pretrain, steps=5200),
     )
