@@ -15,6 +15,8 @@ pytest.importorskip("uvicorn")
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from kaiwa.core.lock import lock
+from kaiwa.report.html import tag
+from kaiwa.report.page import page as whole_page
 
 from ..report.run_folder import make_run
 from .fake import Fakes, app, fakes, serving
@@ -301,3 +303,16 @@ def test_build_is_live_and_report_moves(visit: Visit) -> None:
     expect(page.locator(".lapse li:visible").first).to_contain_text("base")
     page.locator(".columns .villager").first.click()
     expect(page.locator("dialog.person")).to_contain_text("Documents that teach it")
+
+
+def test_a_report_file_follows_the_browsers_language(chromium: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(whole_page("kaiwa", {"en": tag("p", "Hello"), "ja": tag("p", "こんにちは")}, "en"), encoding="utf-8")
+    for locale, shown in (("ja-JP", "こんにちは"), ("en-GB", "Hello"), ("fr-FR", "Hello")):
+        context = chromium.new_context(locale=locale)
+        opened = context.new_page()
+        opened.goto(file.as_uri())
+        assert opened.locator("main:visible").inner_text() == shown, locale
+        opened.click("[data-show=ja]")
+        assert opened.locator("main:visible").inner_text() == "こんにちは"
+        context.close()

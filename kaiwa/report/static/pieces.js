@@ -124,10 +124,13 @@
       if (dialog) look(name.dataset.villager, dialog);
     }
     const shown = event.target.closest("[data-show]")?.dataset.show;
-    if (shown) {
-      document.documentElement.lang = shown;
-      for (const part of document.querySelectorAll("main[data-language]")) part.hidden = part.dataset.language !== shown;
-      for (const button of document.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", String(button.dataset.show === shown));
-    }
+    if (shown) show(shown);
   });
+  function show(language) {
+    document.documentElement.lang = language;
+    for (const part of document.querySelectorAll("main[data-language]")) part.hidden = part.dataset.language !== language;
+    for (const button of document.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", String(button.dataset.show === language));
+  }
+  const spoken = (navigator.languages ?? []).map((name) => name.slice(0, 2)).find((name) => name === "en" || name === "ja");
+  if (spoken && document.querySelector(`[data-show="${spoken}"]`)) show(spoken); // a file follows the browser, as the pages do
 })();
