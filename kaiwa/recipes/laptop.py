@@ -49,7 +49,7 @@ def laptop() -> Recipe:
             evaluate_every=200,
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
-        compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, generic=1),
+        compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, strays=1),
         reward=RewardConfig(
             epochs=2,
             prompts=4,
@@ -63,11 +63,12 @@ def laptop() -> Recipe:
 
 def laptop_ja() -> Recipe:
     base = laptop()
-    village = replace(base.village.village, languages=("en", "ja"))
+    # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`.
+    village = replace(base.village.village, languages=("en", "ja"), n_taught=60, n_held_out=24)
     return replace(
         base,
         name="laptop-ja",
         village=replace(base.village, village=village, document_bytes=7_000_000, demonstrations=5000),
         tokenizer=replace(base.tokenizer, vocab_size=4096),
-        pretrain=replace(base.pretrain, steps=5200),
+        pretrain=replace(base.pretrain, steps=4600),
     )

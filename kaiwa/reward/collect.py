@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
@@ -46,7 +47,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             ctx.check_stop()
             part = range(at, min(at + block, len(asked)))
             answers = engine.generate(
-                [ids[i] for i in part for _ in range(ks[i] - config.generic)],
+                [ids[i] for i in part for _ in range(ks[i] - config.strays)],
                 max_tokens=config.max_tokens,
                 temperature=config.temperature,
                 seed=seed_for(ctx.seed, "collect", at),
@@ -55,9 +56,10 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             common = most_frequent(answers)
             cursor = 0
             for i in part:
-                n = ks[i] - config.generic
+                n = ks[i] - config.strays
                 mine, cursor = answers[cursor : cursor + n], cursor + n
-                mine = [*mine, *rng.sample(common, min(config.generic, len(common)))]
+                theirs = answers[: cursor - n] + answers[cursor:]
+                mine = [*mine, *strays(rng, config.strays, common, theirs)]
                 rng.shuffle(mine)
                 ended = [answer.finish_reason == "stop" for answer in mine]
                 records.append(label(asked[i], [answer.text for answer in mine], ended, i).to_json())
@@ -75,14 +77,20 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
 
 
 def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:
-    """The n answers that the policy gives most often, whatever it is asked.
-
-    Added to other prompts' completions they show the reward model where a reply that fits everywhere ("I don't know")
-    is wrong; without them it learns from the few prompts it is right for that it is always good.
-    """
+    """The n answers that the policy gives most often, whatever it is asked."""
     ended = [a for a in answers if a.finish_reason == "stop"]
     by_text = {a.text: a for a in ended}
     return [by_text[text] for text, _ in Counter(a.text for a in ended).most_common(n)]
+
+
+def strays(rng: Random, n: int, common: Sequence[Completion], theirs: Sequence[Completion]) -> list[Completion]:
+    """n replies not meant for this prompt: by a coin one of the most frequent, or any to another prompt.
+
+    A reply that the reward model meets only where it fits ("I don't know", "You're welcome") scores high everywhere,
+    and PPO finds it. A lone prompt without a reply that ended has no strays.
+    """
+    pools = [pool for pool in (common, theirs) if pool]
+    return [rng.choice(rng.choice(pools)) for _ in range(n)] if pools else []
 
 
 def _n_pairs(ranks: Sequence[int]) -> int:

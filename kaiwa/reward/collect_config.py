@@ -22,11 +22,11 @@ class CollectConfig:
     k_max: int = 9
     max_tokens: int = 32
     temperature: float = 1.0
-    generic: int = 0  # of the K, so many are among the policy's most frequent replies to other prompts
+    strays: int = 0  # of the K, so many are replies to other prompts
     labellers: Labellers = field(default_factory=Labellers)  # a build fills in its village's
 
     def __post_init__(self) -> None:
         if not 2 <= self.k_min <= self.k_max:
             raise UserError(f"K is {self.k_min}..{self.k_max}; it must be 2 or more, smallest first (the paper: 4..9)")
-        if not 0 <= self.generic <= self.k_min - 2:
-            raise UserError(f"compare.generic is {self.generic}; it must be 0 to k_min - 2 = {self.k_min - 2}")
+        if not 0 <= self.strays <= self.k_min - 2:
+            raise UserError(f"compare.strays is {self.strays}; it must be 0 to k_min - 2 = {self.k_min - 2}")

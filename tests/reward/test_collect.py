@@ -1,4 +1,6 @@
-"""Collecting comparisons: which replies count as generic, and what the configuration allows."""
+"""Collecting comparisons: which replies are strays, and what the configuration allows."""
+
+from random import Random
 
 import pytest
 
@@ -6,7 +8,7 @@ from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
 from kaiwa.recipes.labels import with_labellers
 from kaiwa.recipes.laptop import laptop
-from kaiwa.reward.collect import most_frequent
+from kaiwa.reward.collect import most_frequent, strays
 from kaiwa.reward.collect_config import CollectConfig, Labellers
 from kaiwa.text.records import Completion
 
@@ -17,7 +19,16 @@ def test_the_most_frequent_replies_that_ended() -> None:
     assert [a.text for a in most_frequent(answers, 2)] == ["no", "yes"]
 
 
-@pytest.mark.parametrize("bad", [{"k_min": 1}, {"k_min": 5, "k_max": 4}, {"k_min": 4, "generic": 3}, {"generic": -1}])
+def test_strays_come_from_the_frequent_replies_and_from_any_other() -> None:
+    common, theirs = [Completion(text="no")], [Completion(text=t) for t in ("no", "On Oak Hill.", "You're welcome.")]
+    drawn = [a.text for a in strays(Random(0), 600, common, theirs)]
+    assert abs(drawn.count("no") - 400) < 60  # all of one half, a third of the other
+    assert abs(drawn.count("You're welcome.") - 100) < 40
+    assert [a.text for a in strays(Random(0), 1, [], theirs[1:2])] == ["On Oak Hill."]
+    assert strays(Random(0), 2, [], []) == []
+
+
+@pytest.mark.parametrize("bad", [{"k_min": 1}, {"k_min": 5, "k_max": 4}, {"k_min": 4, "strays": 3}, {"strays": -1}])
 def test_impossible_numbers_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(UserError):
         CollectConfig(**bad)

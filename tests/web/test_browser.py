@@ -307,7 +307,8 @@ def test_build_is_live_and_report_moves(visit: Visit) -> None:
 
 def test_a_report_file_follows_the_browsers_language(chromium: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(whole_page("kaiwa", {"en": tag("p", "Hello"), "ja": tag("p", "こんにちは")}, "en"), encoding="utf-8")
+    bodies = {"en": tag("p", "Hello"), "ja": tag("p", "こんにちは")}
+    file.write_text(whole_page("kaiwa", bodies, "en"), encoding="utf-8")
     for locale, shown in (("ja-JP", "こんにちは"), ("en-GB", "Hello"), ("fr-FR", "Hello")):
         context = chromium.new_context(locale=locale)
         opened = context.new_page()
