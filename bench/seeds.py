@@ -3,10 +3,13 @@
     kaiwa build laptop --seed 0 --out runs/seed-0; kaiwa build laptop --seed 1 --out runs/seed-1; …
     python bench/seeds.py runs/seed-0 runs/seed-1 …
 
-Prints a Markdown table: each figure by build (with its own 95 % interval over prompts where it has one) and its mean.
+Prints a Markdown table: each figure by build, with its own 95 % interval over prompts where it has one, and its mean. The
+mean's interval takes the builds' as independent (half width: root of the sum of squares, over their number); how builds
+differ from seed to seed is seen in the columns, not in it.
 """
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable
@@ -77,7 +80,12 @@ def main(folders: list[str]) -> None:
             if interval is not None:
                 cell += " [{low:.2f}, {high:.2f}]".format(**interval(b))
             cells.append(cell)
-        print(f"| {text} | " + " | ".join(cells) + f" | {statistics.mean(map(of, builds)):.2f} |")
+        mean = statistics.mean(map(of, builds))
+        cell = f"{mean:.2f}"
+        if interval is not None:
+            half = math.hypot(*((i["high"] - i["low"]) / 2 for i in map(interval, builds))) / len(builds)
+            cell += f" [{mean - half:.2f}, {mean + half:.2f}]"
+        print(f"| {text} | " + " | ".join(cells) + f" | {cell} |")
 
 
 if __name__ == "__main__":
