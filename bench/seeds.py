@@ -3,7 +3,7 @@
     kaiwa build laptop --seed 0 --out runs/seed-0; kaiwa build laptop --seed 1 --out runs/seed-1; …
     python bench/seeds.py runs/seed-0 runs/seed-1 …
 
-Prints a Markdown table: each figure by build, with its own 95 % interval over prompts where it has one, and its mean. The
+Prints a Markdown table: each figure by build, with its 95 % interval over prompts where it has one, and its mean. The
 mean's interval takes the builds' as independent (half width: root of the sum of squares, over their number); how builds
 differ from seed to seed is seen in the columns, not in it.
 """
