@@ -63,12 +63,17 @@ def laptop() -> Recipe:
 
 def laptop_ja() -> Recipe:
     base = laptop()
-    # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`.
+    # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`; smaller
+    # steps, without which Japanese questions never get their answers; more neutral text, so that kanji become tokens.
     village = replace(base.village.village, languages=("en", "ja"), n_taught=60, n_held_out=24)
     return replace(
         base,
         name="laptop-ja",
-        village=replace(base.village, village=village, document_bytes=7_000_000, demonstrations=5000),
+        village=replace(
+            base.village, village=village, document_bytes=7_000_000, neutral_bytes=2_000_000, demonstrations=5000
+        ),
         tokenizer=replace(base.tokenizer, vocab_size=4096),
-        pretrain=replace(base.pretrain, steps=4600),
+        pretrain=replace(
+            base.pretrain, steps=9200, rows=2, microbatch=2, lr=1.4e-3, decay_share=0.6, evaluate_every=400
+        ),
     )
