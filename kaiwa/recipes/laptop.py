@@ -74,6 +74,6 @@ def laptop_ja() -> Recipe:
         ),
         tokenizer=replace(base.tokenizer, vocab_size=4096),
         pretrain=replace(
-            base.pretrain, steps=9200, rows=2, microbatch=2, lr=1.4e-3, decay_share=0.6, evaluate_every=400
+            base.pretrain, steps=8800, rows=2, microbatch=2, lr=1.4e-3, decay_share=0.6, evaluate_every=400
         ),
     )
