@@ -49,7 +49,7 @@ def laptop() -> Recipe:
             evaluate_every=200,
         ),
         sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
-        compare=CollectConfig(k_min=4, k_max=7, temperature=0.7, strays=1),
+        compare=CollectConfig(k_min=5, k_max=7, temperature=0.7, strays=2),
         reward=RewardConfig(
             epochs=2,
             prompts=4,

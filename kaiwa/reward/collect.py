@@ -84,13 +84,13 @@ def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]
 
 
 def strays(rng: Random, n: int, common: Sequence[Completion], theirs: Sequence[Completion]) -> list[Completion]:
-    """n replies not meant for this prompt: by a coin one of the most frequent, or any to another prompt.
+    """n replies not meant for this prompt: by turns one of the most frequent, and any to another prompt.
 
     A reply that the reward model meets only where it fits ("I don't know", "You're welcome") scores high everywhere,
     and PPO finds it. A lone prompt without a reply that ended has no strays.
     """
     pools = [pool for pool in (common, theirs) if pool]
-    return [rng.choice(rng.choice(pools)) for _ in range(n)] if pools else []
+    return [rng.choice(pools[i % len(pools)]) for i in range(n)] if pools else []
 
 
 def _n_pairs(ranks: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ class CollectConfig:
     k_max: int = 9
     max_tokens: int = 32
     temperature: float = 1.0
-    strays: int = 0  # of the K, so many are replies to other prompts
+    strays: int = 0  # of the K, so many answer other prompts: by turns a frequent reply, any
     labellers: Labellers = field(default_factory=Labellers)  # a build fills in its village's
 
     def __post_init__(self) -> None:
