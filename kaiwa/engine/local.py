@@ -40,7 +40,10 @@ class LocalChatModel:
         self.engine.add(request)
         try:
             while not self.engine.idle:
-                yield from self.engine.step()
+                for event in self.engine.step():
+                    if event.error:
+                        raise UserError(event.error)
+                    yield event
         finally:
             self.engine.cancel(request.id)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from kaiwa.core.errors import UserError
 
 MAX_ALTERNATIVES = 20
+MAX_BIAS = 100.0
+GrammarKind = Literal["json_schema", "json_object", "regex", "lark"]
 
 
 class TextTokenizer(Protocol):
@@ -20,12 +23,31 @@ class TextTokenizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """What an answer must look like. source: a JSON schema as text, "" for json_object, a regex, or a Lark grammar."""
+
+    kind: GrammarKind
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(GrammarKind):
+            raise UserError(f"grammar kind is {self.kind!r}; it must be one of {', '.join(get_args(GrammarKind))}")
+        if self.kind != "json_object" and not self.source:
+            raise UserError(f"the {self.kind} grammar is empty; give its text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One continuation of one prompt. (`n` answers of a prompt are n requests with different seeds.)
 
-    temperature 0 is greedy; top_k 0 and top_p 1 switch the filters off. `stop` ends the answer at a string that is
-    not part of it, `stop_ids` at a token. `logprobs`: how many alternatives to report beside each token.
+    temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off. `stop` ends the answer at a string
+    that is not part of it, `stop_ids` at a token. `logprobs`: how many alternatives to report beside each token.
     `prompt_logprobs`: report the prompt's own tokens as well.
+
+    In order: repetition_penalty (Keskar et al., 2019: logits of tokens of prompt and answer divided by it where
+    positive, else multiplied), presence_penalty and frequency_penalty (OpenAI's: subtracted from tokens of the answer,
+    once and per occurrence), logit_bias ((token, addend) pairs), grammar, temperature, min_p (Nguyen et al., 2024:
+    tokens at least min_p times as likely as the likeliest), top_k, top_p.
     """
 
     id: str
@@ -39,6 +61,12 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     logprobs: int = 0
     prompt_logprobs: bool = False
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:
@@ -50,6 +78,25 @@ class Request:
             raise UserError(f"logprobs is {self.logprobs}; it must be from 0 to {MAX_ALTERNATIVES}")
         if any(not s for s in self.stop):
             raise UserError("a stop string is empty; leave it out")
+        self._check_shaping()
+
+    def _check_shaping(self) -> None:
+        if not 0.0 <= self.min_p <= 1.0:
+            raise UserError(f"min_p is {self.min_p}; it must be from 0 to 1")
+        if not 0.0 < self.repetition_penalty <= 10.0:
+            raise UserError(f"repetition_penalty is {self.repetition_penalty}; it must be above 0 and at most 10")
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not -2.0 <= getattr(self, name) <= 2.0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be from -2 to 2")
+        for id, bias in self.logit_bias:
+            if not math.isfinite(bias) or abs(bias) > MAX_BIAS:
+                raise UserError(f"logit_bias of token {id} is {bias}; it must be from {-MAX_BIAS:g} to {MAX_BIAS:g}")
+
+    @property
+    def shaped(self) -> bool:
+        """Whether anything is done to the logits before the temperature."""
+        neutral = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) == (1.0, 0.0, 0.0)
+        return not neutral or bool(self.logit_bias) or self.grammar is not None
 
 
 def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
@@ -66,7 +113,8 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
 class TokenInfo:
     """One token: its log-probability (None for the first of a prompt) and the likeliest alternatives, best first.
 
-    Log-probabilities are natural logarithms at the sampling temperature (at 1 for greedy), before top-k and top-p.
+    Log-probabilities are natural logarithms of the model's own distribution at the sampling temperature (at 1 for
+    greedy): before penalties, biases, grammar and filters, so that they are finite and equal what scoring would give.
     """
 
     id: int
@@ -76,11 +124,16 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What became known of one request in one step. `finish_reason` is None until the last event of a request."""
+    """What became known of one request in one step. `finish_reason` is None until the last event of a request.
+
+    "error" ends one request that cannot go on (its logits are not numbers, its grammar allows nothing); `error` says
+    in one line why. Such an event has no tokens; those before it stand.
+    """
 
     id: str
     tokens: tuple[TokenInfo, ...] = ()
     text: str = ""
-    finish_reason: str | None = None  # "stop", "length", "cancelled"
+    finish_reason: str | None = None  # "stop", "length", "error"
     prompt: tuple[TokenInfo, ...] = ()
     cached: int = 0  # prompt tokens that were not computed again
+    error: str = ""

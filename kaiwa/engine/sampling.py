@@ -4,8 +4,8 @@ One uniform number u a token, from splitmix64 (Steele et al., 2014) of seed and 
 cumulative probability exceeds u (inverse transform). Who else is in the batch, and in which order, does not enter. The
 usual alternative, Gumbel noise for every entry of the vocabulary, costs a hash an entry and gives the same law.
 
-Log-probabilities are those of the distribution at the sampling temperature before top-k and top-p (at temperature 1 for
-greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
+Log-probabilities are those of the distribution at the sampling temperature before min-p, top-k and top-p (at
+temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
 
 The random numbers are made on the CPU, from 64-bit integers that some devices lack, and are the same on every device;
 logits are read where they are, and what was sampled comes back to the CPU, where the next step is planned.
@@ -13,6 +13,7 @@ logits are read where they are, and what was sampled comes back to the CPU, wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +60,8 @@ def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class Rules:
-    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n]."""
+    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n]; min_p [n]
+    fp32, None where every row's is 0."""
 
     temperature: Tensor
     top_k: Tensor
@@ -67,22 +69,31 @@ class Rules:
     seeds: Tensor
     greedy: bool = False  # every row is greedy
     plain: bool = False  # every row samples at temperature 1 without a filter
+    min_p: Tensor | None = None
 
     @classmethod
-    def make(cls, temperature: list[float], top_k: list[int], top_p: list[float], seeds: Tensor) -> Rules:
+    def make(
+        cls,
+        temperature: list[float],
+        top_k: list[int],
+        top_p: list[float],
+        seeds: Tensor,
+        min_p: Sequence[float] = (),
+    ) -> Rules:
         return cls(
             torch.tensor(temperature, dtype=torch.float32),
             torch.tensor(top_k, dtype=torch.int64),
             torch.tensor(top_p, dtype=torch.float32),
             seeds,
             greedy=all(t == 0 for t in temperature),
-            plain=all(t == 1 for t in temperature) and not any(top_k) and all(p == 1 for p in top_p),
+            plain=all(t == 1 for t in temperature) and not any(top_k) and all(p == 1 for p in top_p) and not any(min_p),
+            min_p=torch.tensor(min_p, dtype=torch.float32) if any(min_p) else None,
         )
 
     def rows(self, index: Tensor | slice) -> Rules:
-        return Rules(
-            self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index], self.greedy, self.plain
-        )
+        min_p = None if self.min_p is None else self.min_p[index]
+        parts = (self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index])
+        return Rules(*parts, self.greedy, self.plain, min_p)
 
 
 def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,10 +112,16 @@ def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Ten
     u = (u.float() if device.type == "mps" else u).to(device)  # which has no fp64
     ids, total = _first_beyond(mass, u)
     if not rules.plain:
-        some = (((rules.top_k > 0) | (rules.top_p < 1)) & (rules.temperature != 0)).nonzero()[:, 0]
+        filtered = (rules.top_k > 0) | (rules.top_p < 1)
+        if rules.min_p is not None:
+            filtered |= rules.min_p > 0
+        some = (filtered & (rules.temperature != 0)).nonzero()[:, 0]
         if len(some):
+            left = mass[some.to(device)]
+            if rules.min_p is not None:  # the likeliest has mass 1
+                left = left.masked_fill(left < rules.min_p[some].to(device)[:, None], 0.0)
             top_k, top_p, some = rules.top_k[some].to(device), rules.top_p[some].to(device), some.to(device)
-            ids[some] = _filtered(mass[some], top_k, top_p, u[some])
+            ids[some] = _filtered(left, top_k, top_p, u[some])
         ids = torch.where(greedy, mass.argmax(dim=-1), ids)
     return ids.cpu(), (mass.gather(1, ids[:, None])[:, 0] / total).log().cpu()
 

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine.grammar import Vocabulary
 from kaiwa.engine.request import Event, Request, TextTokenizer, TokenInfo
 from kaiwa.engine.runner import Rows
-from kaiwa.engine.sampling import Rules, alternatives, sample, seed_tensor
+from kaiwa.engine.sampling import Rules, alternatives, seed_tensor
 from kaiwa.engine.scheduler import Scheduler
+from kaiwa.engine.shaping import Shaping, choose
 from kaiwa.engine.stops import TextOut
 from kaiwa.model.decoder import Decoder
 
@@ -32,6 +34,7 @@ class Answer:
     written: int = 0  # tokens answered
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
+    shaping: Shaping | None = None
 
 
 class Serving:
@@ -44,6 +47,7 @@ class Serving:
         self.answers: dict[str, Answer] = {}
         self.order: list[str] = []  # which request each row answers
         self._rules: Rules | None = None  # of the decoding rows; None: they changed
+        self._vocabulary: Vocabulary | None = None  # made for the first grammar
 
     @property
     def idle(self) -> bool:
@@ -61,8 +65,15 @@ class Serving:
         V = self.decoder.config.vocab_size
         if not all(0 <= i < V for i in request.prompt_ids):
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}")
+        shaping = self._shaping(request) if request.shaped else None
         self.scheduler.add(request.id, len(request.prompt_ids), min(request.max_tokens, room))
-        self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop))
+        self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop), shaping=shaping)
+
+    def _shaping(self, request: Request) -> Shaping:
+        V = self.decoder.config.vocab_size
+        if request.grammar is not None and self._vocabulary is None and self.tokenizer is not None:
+            self._vocabulary = Vocabulary(self.tokenizer, V)
+        return Shaping(request, V, self._vocabulary)
 
     def cancel(self, id: str) -> bool:
         if id not in self.answers:
@@ -128,13 +139,20 @@ class Serving:
             others, values = alternatives(logits, rules.temperature, wanted)
             rows = zip(answers, others.tolist(), values.tolist(), strict=True)
             tops = [tuple(zip(o, v, strict=True))[: a.request.logprobs] for a, o, v in rows]
-        ids, logprobs = sample(logits, rules, torch.tensor([answer.written for answer in answers]))
-        found = zip(answers, ids.tolist(), logprobs.tolist(), tops, strict=True)
-        return [self._event(answer, TokenInfo(id, logprob, top)) for answer, id, logprob, top in found]
+        places = torch.tensor([answer.written for answer in answers])
+        ids, logprobs, wrong = choose(logits, [answer.shaping for answer in answers], rules, places)
+        return [
+            Event(id=answer.request.id, finish_reason="error", error=wrong[i])
+            if i in wrong
+            else self._event(answer, TokenInfo(ids[i], logprobs[i], tops[i]))
+            for i, answer in enumerate(answers)
+        ]
 
     def _event(self, answer: Answer, token: TokenInfo) -> Event:
         request = answer.request
         answer.last, answer.written = token.id, answer.written + 1
+        if answer.shaping is not None:
+            answer.shaping.push(token.id)
         reason = None
         if token.id in request.stop_ids:
             reason, text = "stop", answer.out.finish()
@@ -142,6 +160,8 @@ class Serving:
             text = answer.out.push(token.id)
             if answer.out.stopped:
                 reason = "stop"
+            elif answer.shaping is not None and answer.shaping.complete:
+                reason, text = "stop", text + answer.out.finish()
             elif answer.written >= request.max_tokens or answer.length >= self.max_length:
                 reason, text = "length", text + answer.out.finish()
         first = answer.written == 1
@@ -179,4 +199,5 @@ def _rules(answers: list[Answer]) -> Rules:
         [r.top_k for r in requests],
         [r.top_p for r in requests],
         seed_tensor([r.seed for r in requests]),
+        [r.min_p for r in requests],
     )

@@ -1,0 +1,90 @@
+"""Grammars: which tokens may come next. The one file that knows llguidance (Microsoft), which does the parsing.
+
+A grammar is compiled when its request is queued and asked before every token: a mask over the vocabulary, and whether
+the answer may end here. Tokens that end an answer are not llguidance's business: the vocabulary it is given has one
+made-up token more, which stands for all of them. Special tokens have no bytes and are never allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.request import Grammar, TextTokenizer
+
+JSON = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise never leave the white space
+SHOWN = 300  # characters of llguidance's complaint
+
+
+class Vocabulary:
+    """The tokens' bytes as llguidance wants them; made once a model, which takes a tenth of a second."""
+
+    def __init__(self, tokenizer: TextTokenizer, size: int) -> None:
+        try:
+            import llguidance
+        except ImportError:
+            raise UserError("grammars need llguidance; install it with: pip install 'kaiwa[grammar]'") from None
+        self.size, self._module = size, llguidance
+        words = [tokenizer.decode_bytes([i]) for i in range(size)]
+        self.spoken = torch.tensor([bool(word) for word in words])  # [V]
+        self.eos_token_id, self.bos_token_id = size, None
+        self.tokens = [*words, b"\xff<end>"]
+        self.special_token_ids = [size]
+        self._encode = tokenizer.encode
+        self.inner: Any = llguidance.LLTokenizer(llguidance.TokenizerWrapper(self))
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return self._encode(text if isinstance(text, str) else text.decode("utf-8", errors="replace"))
+
+    def follow(self, grammar: Grammar) -> GrammarState:
+        """UserError for a grammar that cannot be compiled."""
+        matcher = self._module.LLMatcher
+        try:
+            if grammar.kind == "json_object":
+                source = matcher.grammar_from_json_schema('{"type": "object"}', JSON)
+            elif grammar.kind == "json_schema":
+                source = matcher.grammar_from_json_schema(grammar.source, JSON)
+            elif grammar.kind == "regex":
+                source = matcher.grammar_from_regex(grammar.source)
+            else:
+                source = matcher.grammar_from_lark(grammar.source)
+        except ValueError as error:
+            raise UserError(f"the {grammar.kind} grammar cannot be read: {_short(str(error))}") from None
+        made = matcher(self.inner, source, log_level=0)
+        if made.is_error():
+            raise UserError(f"the {grammar.kind} grammar cannot be used: {_short(made.get_error())}")
+        return GrammarState(made, self.spoken)
+
+
+class GrammarState:
+    """How far one answer has come."""
+
+    def __init__(self, matcher: Any, spoken: Tensor) -> None:
+        self._matcher, self._spoken = matcher, spoken
+
+    def allowed(self) -> tuple[Tensor, bool]:
+        """-> which tokens may come next [V] bool, and whether the answer may end. UserError where neither can be."""
+        mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8).bool()
+        if self._matcher.is_error():
+            raise UserError(f"the grammar cannot go on: {_short(self._matcher.get_error())}")
+        tokens, ends = mask[:-1] & self._spoken, bool(mask[-1])  # forced bytes may ask for a token without any
+        if not ends and not bool(tokens.any()):
+            raise UserError("the grammar allows no token of this model's vocabulary here; change the grammar")
+        return tokens, ends
+
+    def push(self, id: int) -> None:
+        """The answer's newest token (not one that ends it)."""
+        self._matcher.consume_token(id)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing can follow any more."""
+        return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"

@@ -1,0 +1,108 @@
+"""What a request does to its logits before the temperature: penalties, biases, grammar (formulas: request.Request).
+
+One Shaping a request, which remembers the tokens of prompt and answer. Rows that shape nothing have none and cost
+nothing. `choose` is the step's last part: from logits to tokens, with the rows that went wrong named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.grammar import GrammarState, Vocabulary
+from kaiwa.engine.request import Request
+from kaiwa.engine.sampling import Rules, sample
+
+NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights are damaged; load or build it again"
+
+
+class Shaping:
+    def __init__(self, request: Request, vocab_size: int, vocabulary: Vocabulary | None) -> None:
+        """UserError for tokens that the model does not have and for a grammar that cannot be used."""
+        for id, _ in request.logit_bias:
+            if not 0 <= id < vocab_size:
+                raise UserError(f"logit_bias names token {id}; this model's tokens are 0 to {vocab_size - 1}")
+        self.request = request
+        self.answer: Counter[int] = Counter()
+        self.prompt = set(request.prompt_ids) if request.repetition_penalty != 1.0 else set()
+        self.grammar: GrammarState | None = None
+        if request.grammar is not None:
+            if vocabulary is None:
+                raise UserError("grammars need the model's tokenizer, and it has none; leave the grammar out")
+            self.grammar = vocabulary.follow(request.grammar)
+            self.grammar.allowed()  # one that allows nothing is refused here
+
+    def apply(self, logits: Tensor) -> None:
+        """Changes a row's logits [V] in place. UserError where the grammar allows nothing."""
+        r = self.request
+        seen = list(self.prompt | self.answer.keys()) if r.repetition_penalty != 1.0 else []
+        if seen:
+            at = torch.tensor(seen, device=logits.device)
+            found = logits[at]
+            logits[at] = torch.where(found > 0, found / r.repetition_penalty, found * r.repetition_penalty)
+        if self.answer and (r.presence_penalty or r.frequency_penalty):
+            off = [r.presence_penalty + n * r.frequency_penalty for n in self.answer.values()]
+            self._add(logits, list(self.answer), [-x for x in off])
+        if r.logit_bias:
+            self._add(logits, [id for id, _ in r.logit_bias], [bias for _, bias in r.logit_bias])
+        if self.grammar is not None:
+            allowed, ends = self.grammar.allowed()
+            allowed = allowed.clone()
+            for id in r.stop_ids:
+                if 0 <= id < len(allowed):
+                    allowed[id] = ends
+            logits.masked_fill_(~allowed.to(logits.device), -math.inf)
+
+    @staticmethod
+    def _add(logits: Tensor, ids: list[int], values: list[float]) -> None:
+        at = torch.tensor(ids, device=logits.device)
+        logits.index_add_(0, at, torch.tensor(values, dtype=logits.dtype, device=logits.device))
+
+    def push(self, id: int) -> None:
+        """The newest token of the answer."""
+        self.answer[id] += 1
+        if self.grammar is not None and id not in self.request.stop_ids:
+            self.grammar.push(id)
+
+    @property
+    def complete(self) -> bool:
+        """The grammar lets nothing follow."""
+        return self.grammar is not None and self.grammar.complete
+
+
+def choose(
+    logits: Tensor, shapings: Sequence[Shaping | None], rules: Rules, positions: Tensor
+) -> tuple[list[int], list[float], dict[int, str]]:
+    """logits [n,V] fp32 (overwritten) -> a token a row, log-probabilities, {row: why it cannot go on}.
+
+    Rows are sampled at `positions` [n]. Log-probabilities are those of the unshaped logits at the temperature.
+    """
+    wrong: dict[int, str] = {}
+    peaks = logits.amax(dim=-1)  # NaN if any entry is
+    if not bool(peaks.isfinite().all()):
+        for row in (~peaks.isfinite()).nonzero()[:, 0].tolist():
+            wrong[row] = NOT_NUMBERS
+            logits[row] = 0.0
+    shaped = [i for i, shaping in enumerate(shapings) if shaping is not None and i not in wrong]
+    own = logits[torch.tensor(shaped, device=logits.device)] if shaped else logits
+    for i in shaped:
+        shaping = shapings[i]
+        assert shaping is not None
+        try:
+            shaping.apply(logits[i])
+        except UserError as error:
+            wrong[i] = str(error)
+            logits[i] = 0.0
+    chosen, logprobs = sample(logits, rules, positions)
+    if shaped:
+        index = torch.tensor(shaped)
+        temperature = rules.temperature[index]
+        own = own / torch.where(temperature == 0, 1.0, temperature).to(own.device)[:, None]
+        plain = own.gather(1, chosen[index].to(own.device)[:, None])[:, 0] - own.logsumexp(dim=-1)
+        logprobs[index] = plain.cpu()
+    return chosen.tolist(), logprobs.tolist(), wrong
