@@ -11,6 +11,7 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_bf16_products, has_int4_kernel
+from kaiwa.engine import fused
 from kaiwa.engine.catalog import Entry
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
@@ -53,7 +54,14 @@ class Loaded:
 
 
 def load(entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu") -> Loaded:
-    """Reads weights and tokenizer. `say` is told in one line where a slower path is taken."""
+    """Reads weights and tokenizer. `say` is told in one line where a slower path is taken, and in one what computes the
+    answers."""
+    loaded = _read(entry, say, device)
+    fused.prepare(loaded.decoder, say)
+    return loaded
+
+
+def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
     if entry.path.suffix == ".gguf":
         return _load_file(entry, GgufFile(entry.path), say, device)
     if entry.path.suffix == ".bin":

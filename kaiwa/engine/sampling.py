@@ -60,8 +60,8 @@ def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class Rules:
-    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n]; min_p [n]
-    fp32, None where every row's is 0."""
+    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n];
+    min_p [n] fp32, None where every row's is 0."""
 
     temperature: Tensor
     top_k: Tensor

@@ -1,14 +1,15 @@
 """The scheduler: which request runs when. Plain Python, no torch, so that it can be tested without a model.
 
 Requests are admitted first come, first served, while a row is free and the tokens they may come to hold (prompt and
-answer) fit; nothing that waits behind is let past, so a long request cannot starve. One request is prefilled at a time,
-in chunks, between decode steps: those who are already answering never wait longer than one chunk
-(Sarathi: Agrawal et al., 2023). Departure from vLLM: tokens are reserved at admission, so nothing is ever preempted.
+answer) fit; nothing that waits behind is let past, so a long request cannot starve. A step prefills at most `chunk`
+tokens of prompts, so those who are already answering never wait longer than that (Sarathi: Agrawal et al., 2023); what
+is left of a chunk goes to the next prompts. Departure from vLLM: tokens are reserved at admission, so nothing is ever
+preempted.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
@@ -26,73 +27,86 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: a chunk [start, stop) of one prompt, and every row that decodes one token."""
+    """One step: parts [start, stop) of prompts, and every row that decodes one token. All prompts but the last are
+    whole after it."""
 
-    prefill: tuple[str, int, int] | None
+    prefill: tuple[tuple[str, int, int], ...]
     decode: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Scheduler:
+    """`max_waiting`: how many may queue; whoever comes then is turned away (back-pressure)."""
+
     max_rows: int
     max_tokens: int  # in the cache, over all rows
     chunk: int = 256
-    waiting: deque[Job] = field(default_factory=deque)
-    prefilling: Job | None = None
+    max_waiting: int = 10_000
+    waiting: dict[str, Job] = field(default_factory=dict)  # in order
+    prefilling: dict[str, Job] = field(default_factory=dict)
     decoding: dict[str, Job] = field(default_factory=dict)
     held: int = 0
 
     def add(self, id: str, prompt: int, answer: int) -> None:
-        """Queues a request. UserError if it can never fit."""
+        """Queues a request. UserError if it can never fit, or too many wait."""
         if prompt + answer > self.max_tokens:
             raise UserError(
                 f"the request may come to {prompt + answer} tokens, the cache holds {self.max_tokens}; shorten it"
             )
-        self.waiting.append(Job(id, prompt, prompt + answer))
+        if len(self.waiting) >= self.max_waiting:
+            raise UserError(f"{len(self.waiting)} requests wait already, which is the limit; try again later")
+        self.waiting[id] = Job(id, prompt, prompt + answer)
 
-    def plan(self) -> Plan:
-        """Admits what fits and says what to run now."""
-        row = self.prefilling is None and len(self.decoding) < self.max_rows
-        if row and self.waiting and self.held + self.waiting[0].total <= self.max_tokens:
-            self.prefilling = self.waiting.popleft()
-            self.held += self.prefilling.total
-        job = self.prefilling
-        prefill = None
-        if job is not None:
-            prefill = (job.id, job.prefilled, min(job.prompt, job.prefilled + self.chunk))
-        return Plan(prefill, tuple(self.decoding))
+    def plan(self, cached: Callable[[str], int | None] = lambda id: 0) -> Plan:
+        """Admits what fits and says what to run now. cached(id): how many tokens of a prompt that is admitted now need
+        not be computed; None to let it wait for what is being computed."""
+        chunks, left = [], self.chunk
+        decode = tuple(self.decoding)
+        for job in self.prefilling.values():
+            left -= self._part(job, left, chunks)
+        while left > 0 and (admitted := self._admit(cached)) is not None:
+            left -= self._part(admitted, left, chunks)
+        return Plan(tuple(chunks), decode)
 
-    def reused(self, id: str, tokens: int) -> None:
-        """The first `tokens` of a prompt are in the cache already (call before its first chunk runs)."""
-        if self.prefilling is not None and self.prefilling.id == id:
-            self.prefilling.prefilled = min(tokens, self.prefilling.prompt - 1)
+    def _admit(self, cached: Callable[[str], int | None]) -> Job | None:
+        if not self.waiting or len(self.decoding) + len(self.prefilling) >= self.max_rows:
+            return None
+        job = next(iter(self.waiting.values()))
+        if self.held + job.total > self.max_tokens:
+            return None
+        reused = cached(job.id)
+        if reused is None:
+            return None
+        del self.waiting[job.id]
+        job.prefilled = min(reused, job.prompt - 1)
+        self.held += job.total
+        self.prefilling[job.id] = job
+        return job
+
+    @staticmethod
+    def _part(job: Job, left: int, chunks: list[tuple[str, int, int]]) -> int:
+        stop = min(job.prompt, job.prefilled + left)
+        chunks.append((job.id, job.prefilled, stop))
+        return stop - job.prefilled
 
     def prefilled(self, id: str, stop: int) -> bool:
         """The prompt is in the cache up to `stop`. True when it is whole: the request decodes from now on."""
-        job = self.prefilling
-        assert job is not None
-        assert job.id == id, f"{id} is not the request that is being prefilled"
+        job = self.prefilling[id]
         job.prefilled = stop
         if stop < job.prompt:
             return False
-        self.prefilling = None
-        self.decoding[id] = job
+        self.decoding[id] = self.prefilling.pop(id)
         return True
 
     def remove(self, id: str) -> bool:
         """Finished or cancelled, wherever it stands. False if there is no such request."""
-        if id in self.decoding:
-            self.held -= self.decoding.pop(id).total
+        if self.waiting.pop(id, None) is not None:
             return True
-        if self.prefilling is not None and self.prefilling.id == id:
-            self.held -= self.prefilling.total
-            self.prefilling = None
-            return True
-        for job in self.waiting:
-            if job.id == id:
-                self.waiting.remove(job)
-                return True
-        return False
+        job = self.decoding.pop(id, None) or self.prefilling.pop(id, None)
+        if job is None:
+            return False
+        self.held -= job.total
+        return True
 
     @property
     def idle(self) -> bool:

@@ -1,26 +1,33 @@
 """Requests that come and go between steps: the scheduler's plan, run on rows, turned into text.
 
-Row order: rows that decode stand first, the row that is being prefilled is the last one.
+The rows are `PagedRows` where the C++ step is ready and `CopiedRows` (torch) otherwise. Who computes changes only while
+nothing is being answered, so that no answer is half the one's and half the other's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine import fused
+from kaiwa.engine.copied import CopiedRows
 from kaiwa.engine.grammar import Vocabulary
+from kaiwa.engine.paged import PagedRows
 from kaiwa.engine.request import Event, Request, TextTokenizer, TokenInfo
-from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, alternatives, seed_tensor
 from kaiwa.engine.scheduler import Scheduler
 from kaiwa.engine.shaping import Shaping, choose
 from kaiwa.engine.stops import TextOut
+from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
 
 MAX_TOKENS = 65536  # in the cache, over all rows
+CACHE_BYTES = 4 << 30  # that they may take, if the model's context fits in so much
+KEPT_BYTES = 384 << 20  # for beginnings that nobody uses at the moment
 
 
 @dataclass(slots=True)
@@ -29,9 +36,8 @@ class Answer:
 
     request: Request
     out: TextOut
-    last: int = -1  # the newest token
     length: int = 0  # positions in the cache
-    written: int = 0  # tokens answered
+    tokens: list[int] = field(default_factory=list)  # answered
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
     shaping: Shaping | None = None
@@ -39,15 +45,34 @@ class Answer:
 
 class Serving:
     def __init__(
-        self, decoder: Decoder, tokenizer: TextTokenizer | None, dtype: torch.dtype, max_rows: int, max_length: int
+        self,
+        decoder: Decoder,
+        tokenizer: TextTokenizer | None,
+        dtype: torch.dtype,
+        max_rows: int,
+        max_length: int,
+        reuse: bool = True,
     ) -> None:
-        self.decoder, self.tokenizer, self.max_length = decoder, tokenizer, max_length
-        self.rows = Rows(decoder, dtype)
-        self.scheduler = Scheduler(max_rows, max(MAX_TOKENS, max_length))
+        """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin."""
+        self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
+        c = decoder.config
+        per_token = 2 * c.n_layer * c.kv_heads * c.d_head * dtype.itemsize
+        self.kept = KEPT_BYTES // per_token if reuse else 0
+        self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
+        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
         self.answers: dict[str, Answer] = {}
-        self.order: list[str] = []  # which request each row answers
-        self._rules: Rules | None = None  # of the decoding rows; None: they changed
+        self.reuse = reuse
+        self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
         self._vocabulary: Vocabulary | None = None  # made for the first grammar
+
+    def use(self, model: fused.FusedModel | None) -> None:
+        """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
+        assert self.idle
+        if model is None:
+            self.rows = CopiedRows(self.decoder, self.dtype, self.kept)
+            return
+        s = self.scheduler
+        self.rows = PagedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept)
 
     @property
     def idle(self) -> bool:
@@ -65,6 +90,8 @@ class Serving:
         V = self.decoder.config.vocab_size
         if not all(0 <= i < V for i in request.prompt_ids):
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}")
+        if self.idle and isinstance(self.rows, CopiedRows) and (model := fused.ready(self.decoder)) is not None:
+            self.use(model)
         shaping = self._shaping(request) if request.shaped else None
         self.scheduler.add(request.id, len(request.prompt_ids), min(request.max_tokens, room))
         self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop), shaping=shaping)
@@ -83,41 +110,47 @@ class Serving:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        plan = self.scheduler.plan()
+        plan = self.scheduler.plan(self._begin)
+        work: list[tuple[str, Sequence[int]]] = [(id, self.answers[id].tokens[-1:]) for id in plan.decode]
+        work += [(id, self.answers[id].request.prompt_ids[start:stop]) for id, start, stop in plan.prefill]
+        if not work:
+            return []
+        found = self.rows.run(work)
+        states = [state[-1] for state in found[: len(plan.decode)]]
+        answers = [self.answers[id] for id in plan.decode]
+        for answer in answers:
+            answer.length += 1
         events: list[Event] = []
-        if plan.decode:
-            events += self._decode()
-        if plan.prefill is not None:
-            events += self._prefill(*plan.prefill)
+        for (id, start, stop), chunk in zip(plan.prefill, found[len(plan.decode) :], strict=True):
+            answer = self.answers[id]
+            answer.length = stop
+            if answer.request.prompt_logprobs:
+                self._prompt_logprobs(answer, chunk, start, stop)
+            if self.reuse:
+                self.rows.share(id, answer.request.prompt_ids[:stop])
+            if not self.scheduler.prefilled(id, stop):
+                continue
+            if answer.request.max_tokens == 0:
+                events.append(Event(id=id, prompt=tuple(answer.prompt), finish_reason="length", cached=answer.cached))
+                continue
+            answers.append(answer)
+            states.append(chunk[-1])
+        if answers:
+            events = self._sample(self.rows.logits(torch.stack(states)), answers) + events
         self._remove({event.id for event in events if event.finish_reason is not None})
         return events
 
-    def _decode(self) -> list[Event]:
-        answers = [self.answers[id] for id in self.order if id in self.scheduler.decoding]
-        last = torch.tensor([answer.last for answer in answers])
-        hidden = self.rows.decode(last, max(answer.length for answer in answers))
-        for answer in answers:
-            answer.length += 1
-        if self._rules is None:
-            self._rules = _rules(answers)
-        return self._sample(self.rows.logits(hidden), answers, self._rules)
-
-    def _prefill(self, id: str, start: int, stop: int) -> list[Event]:
-        answer = self.answers[id]
-        ids = answer.request.prompt_ids
-        if start == 0:
-            self.rows.new_row()
-            self.order.append(id)
-        hidden = self.rows.append(len(self.order) - 1, torch.tensor(ids[start:stop]))
-        answer.length = stop
-        if answer.request.prompt_logprobs:
-            self._prompt_logprobs(answer, hidden, start, stop)
-        if not self.scheduler.prefilled(id, stop):
-            return []
-        if answer.request.max_tokens == 0:
-            return [Event(id=id, prompt=tuple(answer.prompt), finish_reason="length", cached=answer.cached)]
-        self._rules = None
-        return self._sample(self.rows.logits(hidden[-1:]), [answer], _rules([answer]))
+    def _begin(self, id: str) -> int | None:
+        """Opens a request's row. -> how many of its prompt's tokens are there; None: wait for one that begins alike."""
+        request = self.answers[id].request
+        ids = request.prompt_ids if self.reuse and not request.prompt_logprobs else ()
+        if ids:
+            wanted = ids[: self.rows.known(ids) + BLOCK]
+            others = [self.answers[other].request.prompt_ids for other in self.scheduler.prefilling]
+            if len(ids) > len(wanted) and any(len(o) >= len(wanted) and o[: len(wanted)] == wanted for o in others):
+                return None
+        cached = self.answers[id].cached = self.rows.open(id, ids)
+        return cached
 
     def _prompt_logprobs(self, answer: Answer, hidden: Tensor, start: int, stop: int) -> None:
         ids, request = answer.request.prompt_ids, answer.request
@@ -132,14 +165,18 @@ class Serving:
             top = tuple(zip(best[i].tolist(), values[i].tolist(), strict=True))[: request.logprobs]
             answer.prompt.append(TokenInfo(target, chosen[i], top))
 
-    def _sample(self, logits: Tensor, answers: list[Answer], rules: Rules) -> list[Event]:
+    def _sample(self, logits: Tensor, answers: list[Answer]) -> list[Event]:
+        who = tuple(answer.request.id for answer in answers)
+        if self._rules is None or self._rules[0] != who:
+            self._rules = (who, _rules(answers))
+        rules = self._rules[1]
         wanted = max(answer.request.logprobs for answer in answers)
         tops: list[tuple[tuple[int, float], ...]] = [()] * len(answers)
         if wanted:
             others, values = alternatives(logits, rules.temperature, wanted)
             rows = zip(answers, others.tolist(), values.tolist(), strict=True)
             tops = [tuple(zip(o, v, strict=True))[: a.request.logprobs] for a, o, v in rows]
-        places = torch.tensor([answer.written for answer in answers])
+        places = torch.tensor([len(answer.tokens) for answer in answers])
         ids, logprobs, wrong = choose(logits, [answer.shaping for answer in answers], rules, places)
         return [
             Event(id=answer.request.id, finish_reason="error", error=wrong[i])
@@ -150,7 +187,7 @@ class Serving:
 
     def _event(self, answer: Answer, token: TokenInfo) -> Event:
         request = answer.request
-        answer.last, answer.written = token.id, answer.written + 1
+        answer.tokens.append(token.id)
         if answer.shaping is not None:
             answer.shaping.push(token.id)
         reason = None
@@ -162,9 +199,9 @@ class Serving:
                 reason = "stop"
             elif answer.shaping is not None and answer.shaping.complete:
                 reason, text = "stop", text + answer.out.finish()
-            elif answer.written >= request.max_tokens or answer.length >= self.max_length:
+            elif len(answer.tokens) >= request.max_tokens or answer.length >= self.max_length:
                 reason, text = "length", text + answer.out.finish()
-        first = answer.written == 1
+        first = len(answer.tokens) == 1
         return Event(
             id=request.id,
             tokens=(token,),
@@ -175,21 +212,15 @@ class Serving:
         )
 
     def _remove(self, ids: set[str]) -> None:
+        ended: dict[str, Sequence[int]] = {}
         for id in ids:
+            answer = self.answers.pop(id)
+            if id not in self.scheduler.waiting:
+                held = (*answer.request.prompt_ids, *answer.tokens)[: answer.length]
+                ended[id] = held if self.reuse else ()
             self.scheduler.remove(id)
-            self.answers.pop(id, None)
-        if not ids & set(self.order):
-            return
-        # The last decoding rows fill the holes, then the prefilling row follows: it stays the last one.
-        job = self.scheduler.prefilling
-        tail = [i for i, id in enumerate(self.order) if job is not None and id == job.id]
-        alive = [i for i, id in enumerate(self.order) if i not in tail and id not in ids]
-        n = len(alive)
-        movers = [i for i in alive if i >= n]
-        sources = [i if i in alive else movers.pop() for i in range(n)] + tail
-        self.rows.select(sources)
-        self.order = [self.order[i] for i in sources]
-        self._rules = None
+        if ended:
+            self.rows.close(ended)
 
 
 def _rules(answers: list[Answer]) -> Rules:

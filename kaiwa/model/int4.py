@@ -112,6 +112,20 @@ class Int4Linear(nn.Module):
             made.register_buffer("scales_and_zeros", pairs, persistent=False)
         return made
 
+    def codes(self) -> Tensor:
+        """The packed codes [out,in] uint8. How the kernel lays them out is asked of it: it packs every weight's own
+        number, four bits at a time."""
+        assert self.packs
+        n = self.out_features * self.in_features
+        numbers = torch.arange(n, dtype=torch.int32).view(self.out_features, self.in_features)
+        place = torch.zeros(n, dtype=torch.int64)
+        for shift in range(0, n.bit_length(), 4):
+            digits = torch.ops.aten._convert_weight_to_int4pack_for_cpu((numbers >> shift) & 15, 1)
+            place |= _nibbles(digits).to(torch.int64) << shift
+        codes = torch.empty(n, dtype=torch.uint8)
+        codes[place] = _nibbles(self.packed)
+        return codes.view(self.out_features, self.in_features)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.dense is not None and not (self.packs and x.numel() <= FEW_ROWS * self.in_features):
             return F.linear(x, self.dense, self.bias)
@@ -120,6 +134,10 @@ class Int4Linear(nn.Module):
         y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, self.scales_and_zeros)
         y = y if self.bias is None else y + self.bias
         return y.view(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
+
+
+def _nibbles(packed: Tensor) -> Tensor:
+    return torch.stack((packed & 15, packed >> 4), dim=-1).flatten()
 
 
 class JoinedLinear(nn.Module):

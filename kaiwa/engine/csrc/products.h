@@ -1,0 +1,174 @@
+// y = W x for a few rows or many, one strip of 16 outputs at a time: a lane an output, so that nothing is summed across
+// lanes and every row is computed in the same order however many there are.
+//
+// 4- and 8-bit weights meet activations in 16 bits (a scale for each 32 of them: finer than bf16) and are summed exactly
+// in integers, 32 at a time. That is an instruction for 32 products, where fp32 needs two.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "vectors.h"
+
+constexpr int GROUP = 32;  // inputs that share an activation scale
+constexpr int TILE = 8;    // rows at a time
+
+enum Kind : int64_t { FP32 = 0, BF16 = 1, INT4 = 2, INT8 = 3 };
+
+// data, by kind: FP32, BF16 [strip, in, 16]; INT4 [strip, in/32, 4, 16 words], a word has inputs 0 2 4 6 1 3 5 7 of its
+// eight from the lowest nibble on; INT8 [strip, in/2, 16, 2].
+// scales: INT4 bf16 [strip, in/group, 2, 16] (scale, zero: w = scale (code - 8) + zero); INT8 fp32 [strip, 16].
+struct Linear {
+    int64_t kind, in, out, group;
+    const void* data;
+    const void* scales;
+    const float* bias;  // [strips x 16] or null
+
+    int strips() const { return static_cast<int>((out + LANES - 1) / LANES); }
+};
+
+// Rows of activations as the products read them.
+struct Inputs {
+    std::vector<float> x;        // [rows, width]
+    std::vector<int16_t> codes;  // [rows, width]
+    std::vector<float> scale;    // [rows, width/32]
+    std::vector<float> sum;      // of a group's values, [rows, width/32]
+    std::vector<int32_t> start;  // -8 x the sum of a group's codes, [rows, width/32]
+    int width = 0;
+
+    void resize(int rows, int w) {
+        width = w;
+        const size_t n = static_cast<size_t>(rows) * w, g = static_cast<size_t>(rows) * (w / GROUP + 1);
+        if (x.size() < n) x.resize(n), codes.resize(n);
+        if (scale.size() < g) scale.resize(g), sum.resize(g), start.resize(g);
+    }
+    float* row(int r) { return x.data() + static_cast<size_t>(r) * width; }
+
+    // From a row's fp32 values to its codes.
+    void encode(int r) {
+        const int groups = width / GROUP;
+        for (int g = 0; g < groups; g++) {
+            const size_t at = static_cast<size_t>(r) * width + g * GROUP, to = static_cast<size_t>(r) * groups + g;
+            const Floats a = load(&x[at]), b = load(&x[at + LANES]);
+            const float peak = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
+            const Floats up = all(peak > 0 ? 32767.0f / peak : 0.0f);
+            const Ints i = _mm512_cvtps_epi32(_mm512_mul_ps(a, up)), j = _mm512_cvtps_epi32(_mm512_mul_ps(b, up));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(&codes[at]), _mm512_cvtsepi32_epi16(i));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(&codes[at + LANES]), _mm512_cvtsepi32_epi16(j));
+            const int total = _mm512_reduce_add_epi32(_mm512_add_epi32(i, j));
+            // Damaged values must stay damaged: an integer cannot be NaN, the scale can.
+            const bool sound = std::isfinite(peak) && !_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q);
+            scale[to] = sound ? peak / 32767.0f : NAN;
+            sum[to] = scale[to] * static_cast<float>(total);
+            start[to] = -8 * total;
+        }
+    }
+};
+
+template <int R>
+inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
+    const int groups = static_cast<int>(w.in / GROUP), per = static_cast<int>(w.group / GROUP);
+    const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * groups * 256;
+    const auto* pairs = static_cast<const bf16*>(w.scales) + static_cast<size_t>(strip) * (groups / per) * 2 * LANES;
+    const Ints nibbles = _mm512_set1_epi32(0x000F000F);
+    const size_t first = static_cast<size_t>(row) * groups;
+    for (int r = 0; r < R; r++) out[r] = _mm512_setzero_ps();
+    for (int g = 0; g < groups; g++) {
+        Ints sums[R];
+        for (int r = 0; r < R; r++) sums[r] = _mm512_set1_epi32(a.start[first + static_cast<size_t>(r) * groups + g]);
+        const int16_t* x = &a.codes[static_cast<size_t>(row) * w.in + g * GROUP];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            const Ints word = load_bits(data + g * 256 + j * 64);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) {
+                const Ints two = _mm512_and_si512(_mm512_srli_epi32(word, 4 * k), nibbles);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) {
+                    int32_t both;
+                    __builtin_memcpy(&both, x + static_cast<size_t>(r) * w.in + 8 * j + 2 * k, 4);
+                    sums[r] = _mm512_dpwssd_epi32(sums[r], two, _mm512_set1_epi32(both));
+                }
+            }
+        }
+        const bf16* pair = pairs + g / per * 2 * LANES;
+        const Floats scale = load(pair), zero = load(pair + LANES);
+        for (int r = 0; r < R; r++) {
+            const size_t at = first + static_cast<size_t>(r) * groups + g;
+            out[r] = fma(_mm512_mul_ps(scale, all(a.scale[at])), _mm512_cvtepi32_ps(sums[r]), out[r]);
+            out[r] = fma(zero, all(a.sum[at]), out[r]);
+        }
+    }
+}
+
+template <int R>
+inline void strip_int8(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
+    const int groups = static_cast<int>(w.in / GROUP);
+    const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * w.in * LANES;
+    for (int r = 0; r < R; r++) out[r] = _mm512_setzero_ps();
+    for (int g = 0; g < groups; g++) {
+        Ints sums[R];
+        for (int r = 0; r < R; r++) sums[r] = _mm512_setzero_si512();
+        const int16_t* x = &a.codes[static_cast<size_t>(row) * w.in + g * GROUP];
+#pragma GCC unroll 16
+        for (int j = 0; j < GROUP / 2; j++) {
+            const auto* bytes = reinterpret_cast<const __m256i*>(data + (g * GROUP / 2 + j) * 2 * LANES);
+            const Ints two = _mm512_cvtepi8_epi16(_mm256_loadu_si256(bytes));
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                int32_t both;
+                __builtin_memcpy(&both, x + static_cast<size_t>(r) * w.in + 2 * j, 4);
+                sums[r] = _mm512_dpwssd_epi32(sums[r], two, _mm512_set1_epi32(both));
+            }
+        }
+        for (int r = 0; r < R; r++) {
+            const Floats scale = all(a.scale[static_cast<size_t>(row + r) * groups + g]);
+            out[r] = fma(scale, _mm512_cvtepi32_ps(sums[r]), out[r]);
+        }
+    }
+    const Floats scales = load(static_cast<const float*>(w.scales) + strip * LANES);
+    for (int r = 0; r < R; r++) out[r] = _mm512_mul_ps(out[r], scales);
+}
+
+template <int R, class T>
+inline void strip_dense(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
+    const T* data = static_cast<const T*>(w.data) + static_cast<size_t>(strip) * w.in * LANES;
+    const float* x = &a.x[static_cast<size_t>(row) * w.in];
+    Floats odd[R];
+    for (int r = 0; r < R; r++) out[r] = odd[r] = _mm512_setzero_ps();
+    int64_t i = 0;
+    for (; i + 1 < w.in; i += 2) {
+        const Floats even_weights = load(data + i * LANES), odd_weights = load(data + (i + 1) * LANES);
+        for (int r = 0; r < R; r++) {
+            out[r] = fma(even_weights, all(x[r * w.in + i]), out[r]);
+            odd[r] = fma(odd_weights, all(x[r * w.in + i + 1]), odd[r]);
+        }
+    }
+    for (; i < w.in; i++)
+        for (int r = 0; r < R; r++) out[r] = fma(load(data + i * LANES), all(x[r * w.in + i]), out[r]);
+    for (int r = 0; r < R; r++) out[r] = _mm512_add_ps(out[r], odd[r]);
+}
+
+// One strip for R rows -> out [R].
+template <int R>
+inline void strip_product(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
+    switch (w.kind) {
+        case FP32: strip_dense<R, float>(w, a, row, strip, out); break;
+        case BF16: strip_dense<R, bf16>(w, a, row, strip, out); break;
+        case INT4: strip_int4<R>(w, a, row, strip, out); break;
+        default: strip_int8<R>(w, a, row, strip, out);
+    }
+    if (w.bias)
+        for (int r = 0; r < R; r++) out[r] = _mm512_add_ps(out[r], load(w.bias + strip * LANES));
+}
+
+// Calls tile(R, row) for tiles that cover `rows` rows; R is a constant of its type.
+template <class Tile>
+inline void for_tiles(int rows, Tile tile) {
+    int row = 0;
+    for (; row + 8 <= rows; row += 8) tile(std::integral_constant<int, 8>(), row);
+    if (row + 4 <= rows) tile(std::integral_constant<int, 4>(), row), row += 4;
+    if (row + 2 <= rows) tile(std::integral_constant<int, 2>(), row), row += 2;
+    if (row < rows) tile(std::integral_constant<int, 1>(), row);
+}

@@ -1,0 +1,170 @@
+"""The C++ step, seen from Python: a decoder's weights packed for it, one call for a batch of tokens, one for logits.
+
+`prepare` compiles and packs in the background; `ready` says whether that is done. Until then, and wherever it cannot
+be had, the same is computed with torch (`copied.py`, `lean.py`), which is also its tested twin.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine import native
+from kaiwa.engine.strips import LANES, Strips, can_pack, pack
+from kaiwa.model.decoder import Block, Decoder, rotary_angles
+
+SMALL = 1_000_000  # weights: below it nothing is worth waiting for
+LINEARS = ("qkv", "out", "up", "down")
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "head", "hidden", "vocabulary")),
+        ("threads", ctypes.c_int64),
+        ("wide_embed", ctypes.c_int64),
+        ("eps", ctypes.c_float),
+    ]
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("kind", "inputs", "outputs", "group")),
+        *((name, ctypes.c_void_p) for name in ("data", "scales", "bias")),
+    ]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("norm_attn", "norm_q", "norm_k", "norm_mlp")),
+        *((name, _Linear) for name in LINEARS),
+    ]
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("tokens", "table_width", "wide_cache")),
+        *((name, ctypes.c_void_p) for name in ("ids", "positions", "rows", "tables", "cache", "states")),
+    ]
+
+
+class FusedModel:
+    """A decoder's weights as they are now, and the threads that compute with them."""
+
+    def __init__(self, decoder: Decoder, library: ctypes.CDLL) -> None:
+        c = self.config = decoder.config
+        self._library = library
+        self._kept: list[object] = []  # what C++ points into
+        frequencies = torch.arange(c.max_length)[None]
+        cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
+        embed = decoder.embed.weight.detach()
+        shape = _Shape(
+            *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
+            *(torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
+        )
+        layers = (_Layer * c.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
+        head = self._linear(pack(decoder.unembed))
+        self._kept += [layers, shape, head]
+        self._model = library.kaiwa_model(
+            ctypes.addressof(shape),
+            ctypes.addressof(layers),
+            self._at(embed),
+            self._at(decoder.norm.weight.detach().float()),  # type: ignore[union-attr,operator]
+            self._at(cos),
+            self._at(sin),
+            ctypes.addressof(head),
+        )
+        self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
+
+    def forward(self, batch: tuple[list[int], list[int], list[int]], tables: np.ndarray, cache: np.ndarray) -> Tensor:
+        """batch: ids, positions and row of each token; tables [rows, width] int32: the block of each row's positions;
+        cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`). -> states [tokens, D] fp32"""
+        ids, positions, rows = batch
+        states = torch.empty(len(ids), self.config.d_model)
+        arrays = (np.array(ids, np.int64), np.array(positions, np.int32), np.array(rows, np.int32))
+        told = _Batch(
+            len(ids), tables.shape[1], int(cache.dtype == np.float32), *(a.ctypes.data for a in arrays),
+            tables.ctypes.data, cache.ctypes.data, states.data_ptr(),
+        )  # fmt: skip
+        self._library.kaiwa_forward(self._model, ctypes.addressof(told))
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """[n, D] fp32 -> [n, V] fp32"""
+        states = states.contiguous()
+        out = torch.empty(len(states), self.config.vocab_size)
+        self._library.kaiwa_logits(self._model, len(states), states.data_ptr(), out.data_ptr())
+        return out
+
+    def _at(self, tensor: Tensor | None) -> int | None:
+        if tensor is None:
+            return None
+        tensor = tensor.contiguous()
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def _linear(self, s: Strips) -> _Linear:
+        return _Linear(s.kind, s.inputs, s.outputs, s.group, self._at(s.data), self._at(s.scales), self._at(s.bias))
+
+    def _layer(self, block: Block) -> _Layer:
+        norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)
+        weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]  # type: ignore[union-attr,operator]
+        return _Layer(*weights, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
+
+
+def unsupported(decoder: Decoder) -> str:
+    """Why this decoder cannot be run by the C++ step; empty where it can."""
+    c = decoder.config
+    if c.dialect != "llama":
+        return "the C++ step has the LLaMA dialect only"
+    if decoder.embed.weight.device.type != "cpu" or decoder.embed.weight.dtype not in (torch.float32, torch.bfloat16):
+        return "the C++ step computes on the CPU, in fp32 or bf16"
+    if any(size % LANES for size in (c.d_model, c.d_head, c.d_ff)):
+        return f"the C++ step needs sizes that {LANES} divides"
+    linears = [getattr(block, name) for block in decoder.blocks for name in LINEARS]
+    if not all(can_pack(linear) for linear in [*linears, decoder.unembed]):
+        return "this model's layers are kept in a way that the C++ step does not read"
+    return ""
+
+
+_ready: weakref.WeakKeyDictionary[Decoder, FusedModel] = weakref.WeakKeyDictionary()
+
+
+def ready(decoder: Decoder) -> FusedModel | None:
+    return _ready.get(decoder)
+
+
+def make(decoder: Decoder) -> FusedModel:
+    """Compiles where needed, packs, and waits for it. UserError where that is not possible."""
+    if why := native.lacking() or unsupported(decoder):
+        raise UserError(f"{why}; PyTorch can compute the answers")
+    if decoder not in _ready:
+        _ready[decoder] = FusedModel(decoder, native.library())
+    return _ready[decoder]
+
+
+def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) -> None:
+    """Does `make` in the background. `say` hears in one line what computes the answers."""
+    if decoder.config.n_parameters < SMALL:
+        return
+    if why := native.lacking() or unsupported(decoder):
+        say(f"{why}: PyTorch computes the answers")
+        return
+    if native.is_built():
+        say("the C++ step computes the answers")
+    else:
+        say("the C++ step is being compiled, once; PyTorch computes the answers meanwhile")
+
+    def work() -> None:
+        try:
+            make(decoder)
+        except UserError as error:
+            say(f"{error}: PyTorch computes the answers")
+
+    threading.Thread(target=work, daemon=True).start()

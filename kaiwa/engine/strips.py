@@ -1,0 +1,86 @@
+"""Weights as the C++ step reads them: strips of 16 outputs, a lane an output (layouts: csrc/products.h)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kaiwa.model.int4 import Int4Linear
+from kaiwa.model.int8 import Int8Linear
+
+LANES = 16
+GROUP = 32
+FP32, BF16, INT4, INT8 = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """One linear layer, packed. bias [strips x 16] fp32 or None."""
+
+    kind: int
+    inputs: int
+    outputs: int
+    group: int
+    data: Tensor
+    scales: Tensor | None
+    bias: Tensor | None
+
+
+def can_pack(linear: nn.Module) -> bool:
+    if isinstance(linear, Int4Linear):
+        return linear.order is None and (linear.packs or linear.dense is not None)
+    if isinstance(linear, Int8Linear):
+        return linear.q.shape[1] % GROUP == 0
+    return isinstance(linear, nn.Linear) and linear.weight.dtype in (torch.float32, torch.bfloat16)
+
+
+@torch.no_grad()
+def pack(linear: nn.Module) -> Strips:
+    if isinstance(linear, Int8Linear):
+        scales = _by_strip(linear.scales.float()[:, None]).contiguous()
+        return Strips(INT8, linear.q.shape[1], linear.q.shape[0], 0, pack_int8(linear.q), scales, None)
+    if isinstance(linear, Int4Linear) and linear.packs:
+        data, scales = pack_int4(linear.codes(), linear.scales_and_zeros)
+        bias = _bias(linear.bias)
+        return Strips(INT4, linear.in_features, linear.out_features, linear.group, data, scales, bias)
+    weight = linear.dense if isinstance(linear, Int4Linear) else linear.weight
+    assert isinstance(weight, Tensor)
+    kind = FP32 if weight.dtype == torch.float32 else BF16
+    bias = linear.bias
+    assert bias is None or isinstance(bias, Tensor)
+    return Strips(kind, weight.shape[1], weight.shape[0], 0, pack_dense(weight), None, _bias(bias))
+
+
+def _by_strip(rows: Tensor) -> Tensor:
+    """[out, ...] -> [strips, 16, ...], the last strip filled with zeros"""
+    missing = -len(rows) % LANES
+    if missing:
+        rows = torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:])))
+    return rows.unflatten(0, (-1, LANES))
+
+
+def _bias(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else _by_strip(bias.detach().float()).contiguous()
+
+
+def pack_dense(weight: Tensor) -> Tensor:
+    """[out, in] -> [strip, in, 16]"""
+    return _by_strip(weight.detach()).transpose(1, 2).contiguous()
+
+
+def pack_int8(q: Tensor) -> Tensor:
+    """[out, in] int8 -> [strip, in/2, 16, 2]"""
+    return _by_strip(q).unflatten(2, (-1, 2)).transpose(1, 2).contiguous()
+
+
+def pack_int4(codes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """codes [out, in] uint8, scales and zeros [in/group, out, 2] bf16 -> words [strip, in/32, 4, 16] int32, [strip,
+    in/group, 2, 16] bf16."""
+    c = _by_strip(codes).int().unflatten(2, (-1, 4, 4, 2))  # strip, lane, group of 32, word, nibble, even or odd
+    shifts = 4 * torch.arange(4, dtype=torch.int32)[:, None] + torch.tensor([0, 16], dtype=torch.int32)
+    words = (c << shifts).sum(dim=(-1, -2), dtype=torch.int64)
+    words = torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32)
+    scales = _by_strip(pairs.transpose(0, 1)).permute(0, 2, 3, 1)
+    return words.permute(0, 2, 3, 1).contiguous(), scales.contiguous()
