@@ -134,10 +134,18 @@ def unsupported(decoder: Decoder) -> str:
 
 
 _ready: weakref.WeakKeyDictionary[Decoder, FusedModel] = weakref.WeakKeyDictionary()
+_coming: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakKeyDictionary()
 
 
 def ready(decoder: Decoder) -> FusedModel | None:
     return _ready.get(decoder)
+
+
+def wait(decoder: Decoder) -> FusedModel | None:
+    """`ready`, once what `prepare` began has ended."""
+    if (thread := _coming.get(decoder)) is not None:
+        thread.join()
+    return ready(decoder)
 
 
 def make(decoder: Decoder) -> FusedModel:
@@ -167,4 +175,5 @@ def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) ->
         except UserError as error:
             say(f"{error}: PyTorch computes the answers")
 
-    threading.Thread(target=work, daemon=True).start()
+    _coming[decoder] = threading.Thread(target=work, daemon=True)
+    _coming[decoder].start()

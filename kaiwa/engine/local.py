@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine import fused
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import Loaded
+from kaiwa.engine.many import Many
 from kaiwa.engine.request import Event, Request
 from kaiwa.engine.shared import SharedPrefixes
 from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
@@ -17,7 +19,7 @@ class LocalChatModel:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
-        self._many = SharedPrefixes(loaded.decoder, loaded.tokenizer)
+        self._bulk: Many | SharedPrefixes | None = None
         self._number = 0
 
     @property
@@ -65,7 +67,7 @@ class LocalChatModel:
                 good.append(i)
             except UserError as error:
                 yield i, error
-        for place, completion in self._many.generate(requests):
+        for place, completion in self._many().generate(requests):
             yield good[place], completion
 
     def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
@@ -81,9 +83,16 @@ class LocalChatModel:
                 good.append(i)
             except UserError as error:
                 yield i, error
-        found = self._many.score(pairs)
+        found = self._many().score(pairs)
         for place, (logprobs, reused) in enumerate(found):
             yield good[place], Rated(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
+
+    def _many(self) -> Many | SharedPrefixes:
+        """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
+        if self._bulk is None:
+            kind = SharedPrefixes if fused.wait(self.loaded.decoder) is None else Many
+            self._bulk = kind(self.loaded.decoder, self.loaded.tokenizer)
+        return self._bulk
 
     def _ids(self, prompt: Conversation | str) -> list[int]:
         return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)

@@ -42,7 +42,8 @@ class Request:
 
     temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off. `stop` ends the answer at a string
     that is not part of it, `stop_ids` at a token. `logprobs`: how many alternatives to report beside each token.
-    `prompt_logprobs`: report the prompt's own tokens as well.
+    `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (what is before need not be
+    computed again if it is known).
 
     In order: repetition_penalty (Keskar et al., 2019: logits of tokens of prompt and answer divided by it where
     positive, else multiplied), presence_penalty and frequency_penalty (OpenAI's: subtracted from tokens of the answer,
@@ -61,6 +62,7 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     logprobs: int = 0
     prompt_logprobs: bool = False
+    logprobs_from: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
@@ -76,6 +78,8 @@ class Request:
         check_sampling(self.temperature, self.top_k, self.top_p)
         if not 0 <= self.logprobs <= MAX_ALTERNATIVES:
             raise UserError(f"logprobs is {self.logprobs}; it must be from 0 to {MAX_ALTERNATIVES}")
+        if not 0 <= self.logprobs_from < len(self.prompt_ids):
+            raise UserError(f"logprobs_from is {self.logprobs_from}; the prompt has {len(self.prompt_ids)} tokens")
         if any(not s for s in self.stop):
             raise UserError("a stop string is empty; leave it out")
         self._check_shaping()

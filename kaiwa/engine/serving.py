@@ -27,6 +27,7 @@ from kaiwa.model.decoder import Decoder
 
 MAX_TOKENS = 65536  # in the cache, over all rows
 CACHE_BYTES = 4 << 30  # that they may take, if the model's context fits in so much
+LOGIT_ROWS = 64  # of a prompt at a time
 KEPT_BYTES = 384 << 20  # for beginnings that nobody uses at the moment
 
 
@@ -120,12 +121,12 @@ class Serving:
         answers = [self.answers[id] for id in plan.decode]
         for answer in answers:
             answer.length += 1
+        chunks = zip(plan.prefill, found[len(plan.decode) :], strict=True)
+        self._prompt_logprobs([(self.answers[id], start, chunk) for (id, start, _), chunk in chunks])
         events: list[Event] = []
-        for (id, start, stop), chunk in zip(plan.prefill, found[len(plan.decode) :], strict=True):
+        for (id, _, stop), chunk in zip(plan.prefill, found[len(plan.decode) :], strict=True):
             answer = self.answers[id]
             answer.length = stop
-            if answer.request.prompt_logprobs:
-                self._prompt_logprobs(answer, chunk, start, stop)
             if self.reuse:
                 self.rows.share(id, answer.request.prompt_ids[:stop])
             if not self.scheduler.prefilled(id, stop):
@@ -143,7 +144,8 @@ class Serving:
     def _begin(self, id: str) -> int | None:
         """Opens a request's row. -> how many of its prompt's tokens are there; None: wait for one that begins alike."""
         request = self.answers[id].request
-        ids = request.prompt_ids if self.reuse and not request.prompt_logprobs else ()
+        ids = request.prompt_ids[: request.logprobs_from] if request.prompt_logprobs else request.prompt_ids
+        ids = ids if self.reuse else ()
         if ids:
             wanted = ids[: self.rows.known(ids) + BLOCK]
             others = [self.answers[other].request.prompt_ids for other in self.scheduler.prefilling]
@@ -152,18 +154,34 @@ class Serving:
         cached = self.answers[id].cached = self.rows.open(id, ids)
         return cached
 
-    def _prompt_logprobs(self, answer: Answer, hidden: Tensor, start: int, stop: int) -> None:
-        ids, request = answer.request.prompt_ids, answer.request
-        if start == 0:
-            answer.prompt.append(TokenInfo(ids[0], None))
-        targets = ids[start + 1 : stop + 1]
-        logprobs = self.rows.logits(hidden[: len(targets)]).log_softmax(dim=-1)
-        index = torch.tensor(targets, dtype=torch.int64, device=logprobs.device)
-        chosen = logprobs.gather(1, index[:, None])[:, 0].tolist()
-        values, best = logprobs.topk(max(1, request.logprobs), dim=-1)
-        for i, target in enumerate(targets):
-            top = tuple(zip(best[i].tolist(), values[i].tolist(), strict=True))[: request.logprobs]
-            answer.prompt.append(TokenInfo(target, chosen[i], top))
+    def _prompt_logprobs(self, chunks: list[tuple[Answer, int, Tensor]]) -> None:
+        """Notes the log-probabilities of prompts' tokens: (answer, where the chunk begins, its states [T,D]) each."""
+        who: list[tuple[Answer, int]] = []  # whose token each state predicts, and which
+        states: list[Tensor] = []
+        for answer, start, chunk in chunks:
+            ids, first = answer.request.prompt_ids, answer.request.logprobs_from
+            if not answer.request.prompt_logprobs:
+                continue
+            if start == 0 and first == 0:
+                answer.prompt.append(TokenInfo(ids[0], None))
+            begin, end = max(start, first - 1), min(start + len(chunk), len(ids) - 1)
+            who += [(answer, i + 1) for i in range(begin, end)]
+            states.append(chunk[begin - start : max(begin, end) - start])
+        if not who:
+            return
+        wanted = max(1, *(answer.request.logprobs for answer, _ in who))
+        targets = torch.tensor([answer.request.prompt_ids[i] for answer, i in who])
+        at = 0
+        for some in torch.cat(states).split(LOGIT_ROWS):
+            logprobs = self.rows.logits(some).log_softmax(dim=-1)
+            index = targets[at : at + len(some)].to(logprobs.device)
+            chosen = logprobs.gather(1, index[:, None])[:, 0].tolist()
+            values, best = logprobs.topk(wanted, dim=-1)
+            rows = zip(who[at : at + len(some)], chosen, best.tolist(), values.tolist(), strict=True)
+            for (answer, i), logprob, top_ids, top_values in rows:
+                top = tuple(zip(top_ids, top_values, strict=True))[: answer.request.logprobs]
+                answer.prompt.append(TokenInfo(answer.request.prompt_ids[i], logprob, top))
+            at += len(some)
 
     def _sample(self, logits: Tensor, answers: list[Answer]) -> list[Event]:
         who = tuple(answer.request.id for answer in answers)

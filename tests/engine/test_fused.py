@@ -11,6 +11,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine import fused, native
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.fused import FusedModel
+from kaiwa.engine.many import Many
 from kaiwa.engine.request import Request
 from kaiwa.engine.strips import pack
 from kaiwa.engine.tree import BLOCK
@@ -169,6 +170,24 @@ def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     engine._serving.use(fused.make(made))
     assert {id: ids(events) for id, events in drive(engine, prompts).items()} == before
     assert engine.generate([[1, 2, 3]], max_tokens=20, temperature=0)[0].ids == tuple(before["0"])
+
+
+@needs_it
+def test_scores_and_samples_of_one_beginning() -> None:
+    made = decoder("fp32")
+    fused.make(made)
+    many, header = Many(made, None), tuple(range(2, 90))
+    pairs = [(header + (100 + i // 4,) * 9, (i % 4, 7, 7)[: 1 + i % 3]) for i in range(12)]
+    slow = Engine(made).score([p for p, _ in pairs], [c for _, c in pairs])
+    for (logprobs, _), expected in zip(many.score(pairs), slow, strict=True):
+        assert logprobs == pytest.approx(expected, abs=1e-4)
+    assert sum(reused for _, reused in many.score(pairs)) >= 11 * 80
+    asked = [Request(id=str(i), prompt_ids=header, max_tokens=9, seed=i) for i in range(40)]
+    found = dict(many.generate(asked))
+    assert [found[i].ids for i in range(40)] == [tuple(ids(drive(Engine(made), [r])[r.id])) for r in asked]
+    assert len({c.ids for c in found.values()}) > 30
+    assert min(c.n_reused for c in found.values()) >= 80
+    assert many.engine.idle
 
 
 @needs_it
