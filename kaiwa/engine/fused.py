@@ -57,7 +57,8 @@ class _Batch(ctypes.Structure):
 class FusedModel:
     """A decoder's weights as they are now, and the threads that compute with them."""
 
-    def __init__(self, decoder: Decoder, library: ctypes.CDLL) -> None:
+    def __init__(self, decoder: Decoder, library: ctypes.CDLL, threads: int = 0) -> None:
+        """threads 0: as many as torch uses."""
         c = self.config = decoder.config
         self._library = library
         self._kept: list[object] = []  # what C++ points into
@@ -66,7 +67,7 @@ class FusedModel:
         embed = decoder.embed.weight.detach()
         shape = _Shape(
             *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
-            *(torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
+            *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
         )
         layers = (_Layer * c.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
         head = self._linear(pack(decoder.unembed))

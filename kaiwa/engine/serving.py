@@ -54,7 +54,11 @@ class Serving:
         max_length: int,
         reuse: bool = True,
     ) -> None:
-        """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin."""
+        """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin.
+
+        The torch step shares in fp32 only: in bf16 its products of other heights round otherwise, and an answer would
+        depend on what was asked before.
+        """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
         per_token = 2 * c.n_layer * c.kv_heads * c.d_head * dtype.itemsize
@@ -62,13 +66,15 @@ class Serving:
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
         self.answers: dict[str, Answer] = {}
-        self.reuse = reuse
+        self._wanted = reuse
+        self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
         self._vocabulary: Vocabulary | None = None  # made for the first grammar
 
     def use(self, model: fused.FusedModel | None) -> None:
         """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
         assert self.idle
+        self.reuse = self._wanted and (model is not None or self.decoder.embed.weight.dtype == torch.float32)
         if model is None:
             self.rows = CopiedRows(self.decoder, self.dtype, self.kept)
             return
