@@ -28,7 +28,8 @@ class Engine:
     `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
     keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
     always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what
-    `add` admits at once. `reuse=False`: no prompt starts with what an earlier one computed (`add` only).
+    `add` admits at once. `reuse=False`: no prompt starts with what an earlier one computed. `draft`: tokens guessed by
+    looking back, exact (both for `add` only).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Engine:
         dtype: torch.dtype | None = None,
         cache_dtype: torch.dtype | None = None,
         reuse: bool = True,
+        draft: int = 0,
     ) -> None:
         own = decoder.embed.weight.dtype
         self.source, self.tokenizer = decoder, tokenizer
@@ -48,7 +50,8 @@ class Engine:
         self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
         self._rows = Rows(self.decoder, cache_dtype or self.dtype)
-        self._serving = Serving(self.decoder, tokenizer, cache_dtype or self.dtype, max_rows, self.max_length, reuse)
+        cache = cache_dtype or self.dtype
+        self._serving = Serving(self.decoder, tokenizer, cache, max_rows, self.max_length, reuse, draft)
 
     def load(self, decoder: Decoder) -> None:
         """Takes over another decoder's weights (of the same shape), or its own after they were changed in place. Not

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine import native
+from kaiwa.engine.arena import Arena
 from kaiwa.engine.strips import LANES, Strips, can_pack, pack
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
 
@@ -61,21 +62,20 @@ class FusedModel:
         """threads 0: as many as torch uses."""
         c = self.config = decoder.config
         self._library = library
-        self._kept: list[object] = []  # what C++ points into
+        self._arena = Arena()
         frequencies = torch.arange(c.max_length)[None]
         cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
-        embed = decoder.embed.weight.detach()
+        embed = self._embed = decoder.embed.weight.detach().contiguous()
         shape = _Shape(
             *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
             *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
         )
         layers = (_Layer * c.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
         head = self._linear(pack(decoder.unembed))
-        self._kept += [layers, shape, head]
         self._model = library.kaiwa_model(
             ctypes.addressof(shape),
             ctypes.addressof(layers),
-            self._at(embed),
+            embed.data_ptr(),  # the decoder's own
             self._at(decoder.norm.weight.detach().float()),  # type: ignore[union-attr,operator]
             self._at(cos),
             self._at(sin),
@@ -106,9 +106,7 @@ class FusedModel:
     def _at(self, tensor: Tensor | None) -> int | None:
         if tensor is None:
             return None
-        tensor = tensor.contiguous()
-        self._kept.append(tensor)
-        return tensor.data_ptr()
+        return self._arena.place(tensor)
 
     def _linear(self, s: Strips) -> _Linear:
         return _Linear(s.kind, s.inputs, s.outputs, s.group, self._at(s.data), self._at(s.scales), self._at(s.bias))

@@ -15,7 +15,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import Grammar, TextTokenizer
 
-JSON = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise never leave the white space
+JSON: Any = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise never leave the white space
 SHOWN = 300  # characters of llguidance's complaint
 
 

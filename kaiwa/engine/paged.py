@@ -69,6 +69,10 @@ class PagedRows:
         states = self.model.forward((ids, positions, slots), self.tables, self.cache)
         return list(states.split([len(tokens) for _, tokens in work]))
 
+    def rewind(self, id: str, length: int) -> None:
+        """Forgets a row's tokens from `length` on."""
+        self.rows[id].length = length
+
     def share(self, id: str, ids: Sequence[int]) -> None:
         """Whole blocks of a row, which holds `ids`, become nodes of the tree."""
         row = self.rows[id]

@@ -60,7 +60,8 @@ class Scheduler:
     def plan(self, cached: Callable[[str], int | None] = lambda id: 0) -> Plan:
         """Admits what fits and says what to run now. cached(id): how many tokens of a prompt that is admitted now need
         not be computed; None to let it wait for what is being computed."""
-        chunks, left = [], self.chunk
+        chunks: list[tuple[str, int, int]] = []
+        left = self.chunk
         decode = tuple(self.decoding)
         for job in self.prefilling.values():
             left -= self._part(job, left, chunks)

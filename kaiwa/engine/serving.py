@@ -15,6 +15,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine import fused
 from kaiwa.engine.copied import CopiedRows
+from kaiwa.engine.drafts import Lookup
 from kaiwa.engine.grammar import Vocabulary
 from kaiwa.engine.paged import PagedRows
 from kaiwa.engine.request import Event, Request, TextTokenizer, TokenInfo
@@ -42,6 +43,7 @@ class Answer:
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
     shaping: Shaping | None = None
+    lookup: Lookup | None = None
 
 
 class Serving:
@@ -53,8 +55,10 @@ class Serving:
         max_rows: int,
         max_length: int,
         reuse: bool = True,
+        draft: int = 0,
     ) -> None:
         """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin.
+        `draft`: so many tokens are guessed by looking back, where the C++ step computes (see `drafts.py`).
 
         The torch step shares in fp32 only: in bf16 its products of other heights round otherwise, and an answer would
         depend on what was asked before.
@@ -66,7 +70,7 @@ class Serving:
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
         self.answers: dict[str, Answer] = {}
-        self._wanted = reuse
+        self._wanted, self.draft = reuse, draft
         self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
         self._vocabulary: Vocabulary | None = None  # made for the first grammar
@@ -118,19 +122,17 @@ class Serving:
     @torch.inference_mode()
     def step(self) -> list[Event]:
         plan = self.scheduler.plan(self._begin)
-        work: list[tuple[str, Sequence[int]]] = [(id, self.answers[id].tokens[-1:]) for id in plan.decode]
-        work += [(id, self.answers[id].request.prompt_ids[start:stop]) for id, start, stop in plan.prefill]
+        fed: list[tuple[str, Sequence[int]]] = [(id, self._next(self.answers[id])) for id in plan.decode]
+        work = fed + [(id, self.answers[id].request.prompt_ids[start:stop]) for id, start, stop in plan.prefill]
         if not work:
             return []
         found = self.rows.run(work)
-        states = [state[-1] for state in found[: len(plan.decode)]]
-        answers = [self.answers[id] for id in plan.decode]
-        for answer in answers:
-            answer.length += 1
-        chunks = zip(plan.prefill, found[len(plan.decode) :], strict=True)
+        states = found[: len(fed)]
+        answers = [(self.answers[id], tokens) for id, tokens in fed]
+        chunks = list(zip(plan.prefill, found[len(fed) :], strict=True))
         self._prompt_logprobs([(self.answers[id], start, chunk) for (id, start, _), chunk in chunks])
         events: list[Event] = []
-        for (id, _, stop), chunk in zip(plan.prefill, found[len(plan.decode) :], strict=True):
+        for (id, _, stop), chunk in chunks:
             answer = self.answers[id]
             answer.length = stop
             if self.reuse:
@@ -140,12 +142,25 @@ class Serving:
             if answer.request.max_tokens == 0:
                 events.append(Event(id=id, prompt=tuple(answer.prompt), finish_reason="length", cached=answer.cached))
                 continue
-            answers.append(answer)
-            states.append(chunk[-1])
+            answer.length -= 1  # the prompt's last token is what is fed
+            answers.append((answer, answer.request.prompt_ids[-1:]))
+            states.append(chunk[-1:])
         if answers:
-            events = self._sample(self.rows.logits(torch.stack(states)), answers) + events
+            events = self._sample(self.rows.logits(torch.cat(states)), answers) + events
         self._remove({event.id for event in events if event.finish_reason is not None})
         return events
+
+    def _next(self, answer: Answer) -> list[int]:
+        """What is fed: the newest token, and a draft of what may follow it."""
+        last = answer.tokens[-1]
+        request = answer.request
+        room = min(request.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
+        n = min(self.draft, room)
+        if n < 1 or answer.shaping is not None or not isinstance(self.rows, PagedRows):
+            return [last]
+        if answer.lookup is None:
+            answer.lookup = Lookup((*request.prompt_ids, *answer.tokens))
+        return [last, *answer.lookup.guess(n)]
 
     def _begin(self, id: str) -> int | None:
         """Opens a request's row. -> how many of its prompt's tokens are there; None: wait for one that begins alike."""
@@ -189,7 +204,10 @@ class Serving:
                 answer.prompt.append(TokenInfo(answer.request.prompt_ids[i], logprob, top))
             at += len(some)
 
-    def _sample(self, logits: Tensor, answers: list[Answer]) -> list[Event]:
+    def _sample(self, logits: Tensor, fed: list[tuple[Answer, Sequence[int]]]) -> list[Event]:
+        """logits [tokens,V] after each token that was fed -> an event for each token answered. A draft holds as far as
+        it is what is sampled; what was computed after its first miss is dropped."""
+        answers = [answer for answer, tokens in fed for _ in tokens]
         who = tuple(answer.request.id for answer in answers)
         if self._rules is None or self._rules[0] != who:
             self._rules = (who, _rules(answers))
@@ -200,18 +218,30 @@ class Serving:
             others, values = alternatives(logits, rules.temperature, wanted)
             rows = zip(answers, others.tolist(), values.tolist(), strict=True)
             tops = [tuple(zip(o, v, strict=True))[: a.request.logprobs] for a, o, v in rows]
-        places = torch.tensor([len(answer.tokens) for answer in answers])
+        places = torch.tensor([len(answer.tokens) + i for answer, tokens in fed for i in range(len(tokens))])
         ids, logprobs, wrong = choose(logits, [answer.shaping for answer in answers], rules, places)
-        return [
-            Event(id=answer.request.id, finish_reason="error", error=wrong[i])
-            if i in wrong
-            else self._event(answer, TokenInfo(ids[i], logprobs[i], tops[i]))
-            for i, answer in enumerate(answers)
-        ]
+        events: list[Event] = []
+        row = 0
+        for answer, tokens in fed:
+            for i in range(len(tokens)):
+                at = row + i
+                answer.length += 1
+                if at in wrong:
+                    events.append(Event(id=answer.request.id, finish_reason="error", error=wrong[at]))
+                    break
+                events.append(self._event(answer, TokenInfo(ids[at], logprobs[at], tops[at])))
+                if events[-1].finish_reason is not None or tokens[i + 1 : i + 2] != [ids[at]]:
+                    break
+            if len(tokens) > 1 and isinstance(self.rows, PagedRows):
+                self.rows.rewind(answer.request.id, answer.length)
+            row += len(tokens)
+        return events
 
     def _event(self, answer: Answer, token: TokenInfo) -> Event:
         request = answer.request
         answer.tokens.append(token.id)
+        if answer.lookup is not None:
+            answer.lookup.push(token.id)
         if answer.shaping is not None:
             answer.shaping.push(token.id)
         reason = None

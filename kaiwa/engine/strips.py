@@ -45,11 +45,11 @@ def pack(linear: nn.Module) -> Strips:
         data, scales = pack_int4(linear.codes(), linear.scales_and_zeros)
         bias = _bias(linear.bias)
         return Strips(INT4, linear.in_features, linear.out_features, linear.group, data, scales, bias)
+    assert isinstance(linear, (Int4Linear, nn.Linear))
     weight = linear.dense if isinstance(linear, Int4Linear) else linear.weight
-    assert isinstance(weight, Tensor)
+    assert weight is not None
     kind = FP32 if weight.dtype == torch.float32 else BF16
     bias = linear.bias
-    assert bias is None or isinstance(bias, Tensor)
     return Strips(kind, weight.shape[1], weight.shape[0], 0, pack_dense(weight), None, _bias(bias))
 
 
@@ -58,7 +58,7 @@ def _by_strip(rows: Tensor) -> Tensor:
     missing = -len(rows) % LANES
     if missing:
         rows = torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:])))
-    return rows.unflatten(0, (-1, LANES))
+    return rows.view(-1, LANES, *rows.shape[1:])
 
 
 def _bias(bias: Tensor | None) -> Tensor | None:
@@ -72,7 +72,7 @@ def pack_dense(weight: Tensor) -> Tensor:
 
 def pack_int8(q: Tensor) -> Tensor:
     """[out, in] int8 -> [strip, in/2, 16, 2]"""
-    return _by_strip(q).unflatten(2, (-1, 2)).transpose(1, 2).contiguous()
+    return _by_strip(q).view(-1, LANES, q.shape[1] // 2, 2).transpose(1, 2).contiguous()
 
 
 def pack_int4(codes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:

@@ -163,6 +163,30 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
 
 
 @needs_it
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_drafts_change_no_token(temperature: float) -> None:
+    made = decoder("int4")
+    model = fused.make(made)
+    period = tuple(range(20, 27)) * 5
+    requests = [
+        Request(id=str(i), prompt_ids=(period + (i,) * i), max_tokens=30 + i, temperature=temperature, seed=i)
+        for i in range(5)
+    ]
+    answers, steps = [], []
+    for draft in (0, 4):
+        engine = Engine(made, None, draft=draft)
+        engine._serving.use(model)
+        answers.append({id: ids(events) for id, events in drive(engine, requests).items()})
+        engine.add(requests[0])
+        steps.append(0)
+        while not engine.idle:
+            engine.step()
+            steps[-1] += 1
+    assert answers[0] == answers[1]
+    assert steps[1] < steps[0] or temperature > 0  # greedy answers of such a model go round in circles
+
+
+@needs_it
 def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     made = decoder("fp32")
     prompts = [Request(id=str(i), prompt_ids=(1, 2, 3 + i), max_tokens=20, temperature=0) for i in range(3)]

@@ -1,0 +1,32 @@
+"""Drafts by looking back (prompt lookup: Saxena, 2023): what followed the last few tokens when they stood here before.
+
+Answers often repeat what they were given: a text to be corrected, names, code. The draft's tokens are computed beside
+the newest one, in one pass, and each is kept if it is what would have been sampled there. Since a token is a function
+of its logits and (seed, position), and logits do not depend on what is computed beside them, answers are the same,
+token for token, with and without. Plain Python, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+GRAM = 3  # tokens that must have stood there before
+
+
+class Lookup:
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._ids: list[int] = []
+        self._ends: dict[tuple[int, ...], int] = {}  # the last tokens -> what follows their latest place begins here
+        for id in ids:
+            self.push(id)
+
+    def push(self, id: int) -> None:
+        """The next token of the text."""
+        if len(self._ids) >= GRAM:  # noted only now, so that the end of the text never finds itself
+            self._ends[tuple(self._ids[-GRAM:])] = len(self._ids)
+        self._ids.append(id)
+
+    def guess(self, n: int) -> list[int]:
+        """At most n tokens that may follow; none where the text's end has not stood there before."""
+        place = self._ends.get(tuple(self._ids[-GRAM:]))
+        return [] if place is None else self._ids[place : place + n]
