@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from kaiwa.engine.strips import pack
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.folder import save_model
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
 from tests.engine.test_engine import drive, ids
@@ -127,8 +129,8 @@ def test_company_and_chunks_change_no_bit(kind: str) -> None:
 @needs_it
 @pytest.mark.parametrize("kind", ["fp32", "int4"])
 def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
-    """Token by token: neighbours, reused beginnings and chunks change nothing. (Logits are the same bits; torch sums a
-    row's log-probabilities in an order that depends on the number of rows.)"""
+    """Token by token: neighbours, reused beginnings and chunks change nothing. (Logits are the same bits; the
+    log-probability of a greedy row comes by another formula when all rows are greedy.)"""
     made = decoder(kind)
     model = fused.make(made)
     header = tuple(range(40))
@@ -216,6 +218,23 @@ def test_scores_and_samples_of_one_beginning() -> None:
 
 
 @needs_it
+def test_transformers_agrees_with_its_log_probabilities(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    made = decoder("fp32")
+    engine = Engine(made, None)
+    engine._serving.use(fused.make(made))
+    tokens = [
+        t for e in drive(engine, [Request(id="a", prompt_ids=(1, 2, 3), max_tokens=40, seed=1)])["a"] for t in e.tokens
+    ]
+    save_model(tmp_path, made, {"eos_token_id": 1}, torch.float32)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        logprobs = theirs(torch.tensor([[1, 2, 3, *(t.id for t in tokens)]])).logits[0, 2:-1].log_softmax(-1)
+    expected = [float(logprobs[i, t.id]) for i, t in enumerate(tokens)]
+    assert [t.logprob for t in tokens] == pytest.approx(expected, abs=1e-4)
+
+
+@needs_it
 def test_broken_weights_show() -> None:
     made = decoder("int4")
     made.blocks[0].norm_mlp.weight[3] = float("nan")
@@ -233,7 +252,7 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         fused.make(odd)
 
 
-def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(UserError, match="cannot compile"):
