@@ -38,6 +38,7 @@ class Model {
     void forward(const Batch& batch) {
         b = batch;
         m = static_cast<int>(b.tokens);
+        crew.n = pace.choose(m, crew.size);
         const size_t qkv = (s.heads + 2 * s.kv_heads) * s.head;
         grow(x, m * s.width);
         grow(mixed, m * qkv);
@@ -48,11 +49,13 @@ class Model {
         grow(parts, static_cast<size_t>(m) * s.heads * chunks * (s.head + 2));
         reserve_inputs();
         crew.run([this](int i) { b.wide_cache ? member<float>(i) : member<bf16>(i); });
+        pace.note();
     }
 
     // states [n, width] -> out [n, vocabulary]
     void logits(int64_t n, const float* states, float* out) {
         m = static_cast<int>(n);
+        crew.n = head_pace.choose(m, crew.size);
         reserve_inputs();
         crew.run([=, this](int i) {
             Inputs& a = prepare(i, unembed, [&](int t, float* row) {
@@ -65,6 +68,7 @@ class Model {
                 _mm512_mask_storeu_ps(out + t * V + strip * LANES, mask, y);
             });
         });
+        head_pace.note();
     }
 
   private:
@@ -253,6 +257,7 @@ class Model {
     const float *norm, *cos, *sin;
     const Linear unembed;
     Crew crew;
+    Pace pace, head_pace;
     std::vector<Inputs> inputs;               // a member's own, or the first for all
     std::vector<float> x, mixed, gated, parts; // residual; q, k, v; silu(gate) x up; attention by chunk
     Batch b{};

@@ -4,7 +4,9 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -12,8 +14,8 @@
 
 class Crew {
   public:
-    explicit Crew(int n) : n(n) {
-        for (int i = 1; i < n; i++) members.emplace_back([this, i] { serve(i); });
+    explicit Crew(int size) : size(size) {
+        for (int i = 1; i < size; i++) members.emplace_back([this, i] { serve(i); });
     }
 
     ~Crew() {
@@ -23,8 +25,9 @@ class Crew {
         for (auto& member : members) member.join();
     }
 
-    // work(i) on every member i, this thread being member 0; returns when all have ended.
+    // work(i) on the first n members, this thread being member 0; returns when all have ended.
     void run(std::function<void(int)> todo) {
+        if (n == 1) return todo(0);
         work = std::move(todo);
         turn.fetch_add(1);
         turn.notify_all();
@@ -48,7 +51,8 @@ class Crew {
         return {static_cast<int>(1L * count * i / n), static_cast<int>(1L * count * (i + 1) / n)};
     }
 
-    const int n;
+    const int size;
+    int n = 1;  // 1 or all; changes between runs only
 
   private:
     static constexpr int PATIENCE = 2000;  // looks, a hundred microseconds or so
@@ -67,4 +71,42 @@ class Crew {
     std::function<void(int)> work;
     std::atomic<unsigned> turn{0};
     std::atomic<int> arrived{0}, rounds{0};
+};
+
+// Whether to go together or alone. When others want the cores, a crew waits at every phase for whoever is not running,
+// and one thread can be many times quicker. Both are timed, for each order of size; results do not depend on it.
+class Pace {
+  public:
+    // How many of `size` threads the next call on `tokens` tokens should use.
+    int choose(int tokens, int size) {
+        now = &sizes[std::min(15, 31 - __builtin_clz(static_cast<unsigned>(std::max(tokens, 1))))];
+        const int call = now->calls++;
+        together = size > 1 && call != 1;
+        if (call > 1 && now->alone > 0) {
+            const bool slow = now->together > 2 * now->best;  // than it has been: is alone quicker by now?
+            if (now->together > now->alone) together = call % RETRY == 0;
+            else if (slow) together = call % 4 != 0;
+        }
+        together &= size > 1;
+        begin = std::chrono::steady_clock::now();
+        return together ? size : 1;
+    }
+
+    void note() {
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        double& known = together ? now->together : now->alone;
+        known = known > 0 ? std::min(seconds, 1.25 * known) : seconds;  // a single slow call says little
+        if (together) now->best = std::min(now->best, seconds);
+    }
+
+  private:
+    static constexpr int RETRY = 16;
+    struct Size {
+        int calls = 0;
+        double together = 0, alone = 0, best = 1e9;  // seconds: as known now, and the best together
+    };
+    Size sizes[16];
+    Size* now = nullptr;
+    bool together = true;
+    std::chrono::steady_clock::time_point begin;
 };
