@@ -1,7 +1,7 @@
 """The C++ step's library: compiled once for this processor, kept under KAIWA_HOME, loaded. No torch here.
 
 Departure from torch.utils.cpp_extension: a plain C interface over pointers (ctypes) needs neither torch's nor Python's
-headers nor ninja, and compiles in seconds instead of most of a minute.
+headers nor ninja, and compiles in seconds.
 """
 
 from __future__ import annotations
