@@ -9,7 +9,6 @@ Tokens go in and out as numbers, so that all engines do the same work: stop toke
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import time
@@ -153,14 +152,22 @@ class Llama:
 
 class Transformers:
     def __init__(self, path: str, threads: int) -> None:
+        import tempfile
+        from pathlib import Path
+
         import torch
         import transformers
 
+        from kaiwa.model.folder import save_model
+        from kaiwa.model.gguf_file import GgufFile
+
         torch.set_num_threads(threads)
         self.torch = torch
-        folder, file = os.path.split(path)
         transformers.logging.set_verbosity_error()
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.bfloat16)
+        with tempfile.TemporaryDirectory() as folder:  # the file's weights, dense: what transformers makes of it itself
+            decoder = GgufFile(Path(path)).decoder(torch.bfloat16, False)
+            save_model(Path(folder), decoder, {"eos_token_id": 1}, torch.bfloat16)
+            self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
         self.model.eval()
 
     def stream(self, ids: Ids, n: int) -> list[float]:

@@ -84,7 +84,7 @@ class Pace {
         together = size > 1 && call != 1;
         if (call > 1 && now->alone > 0) {
             const bool slow = now->together > 2 * now->best;  // than it has been: is alone quicker by now?
-            if (now->together > now->alone) together = call % RETRY == 0;
+            if (now->together > now->alone) together = call % RETRY < 2;  // twice: the first wakes the others
             else if (slow) together = call % 4 != 0;
         }
         together &= size > 1;
