@@ -1,8 +1,4 @@
-"""In the engine process: what is asked of a model beside answers. Each takes (loaded, message) and returns plain JSON.
-
-An embedding is the mean of the last layer's hidden states over all tokens, after the final norm, scaled to length 1: a
-decoder was not trained for it, so it serves similarity between short texts and not much more.
-"""
+"""In the engine process: what is asked of a model beside answers. Each takes (loaded, message) and returns plain JSON."""
 
 from __future__ import annotations
 
@@ -17,22 +13,12 @@ if TYPE_CHECKING:
 
 
 def embed(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
-    """{"embedding": D floats, "tokens": n}"""
-    import torch
-
-    from kaiwa.model.decoder import attend_rows
+    """{"embedding": d_model floats, "tokens": n}"""
+    from kaiwa.engine.embed import embed as embedded
 
     ids = prompt_ids(loaded, message)
-    config, device = loaded.decoder.config, loaded.decoder.embed.weight.device
-    if len(ids) > config.max_length:
-        raise UserError(f"the text has {len(ids)} tokens, the context holds {config.max_length}; shorten it")
     _check(loaded, ids)
-    with torch.inference_mode():
-        given = torch.tensor([ids], device=device)
-        hidden = loaded.decoder(given, torch.arange(len(ids), device=device)[None], attend_rows(None))
-        mean = hidden[0].float().mean(dim=0)
-        vector = torch.nn.functional.normalize(mean, dim=0).tolist()
-    return {"embedding": vector, "tokens": len(ids)}
+    return {"embedding": embedded(loaded.decoder, ids), "tokens": len(ids)}
 
 
 def tokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: mean-pooled hidden states (questions.py says what they are and are not)."""
+"""POST /v1/embeddings: mean-pooled hidden states (engine/embed.py says what they are and are not)."""
 
 from __future__ import annotations
 
