@@ -1,4 +1,4 @@
-"""In the engine process: what is asked of a model beside answers. Each takes (loaded, message) and returns plain JSON."""
+"""In the engine process: what is asked of a model beside answers. Each takes (loaded, message), returns plain JSON."""
 
 from __future__ import annotations
 
