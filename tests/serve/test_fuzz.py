@@ -12,6 +12,7 @@ import pytest
 from conftest import Running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 EXAMPLES = 12
 CHAT = "toy/ppo"
@@ -45,6 +46,18 @@ def tamed(body: Any) -> Any:
     return body
 
 
+def ask_all(operation: Any, mode: Any, tame: bool) -> None:
+    @BOUNDED
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=mode))
+        if tame:
+            case.body = tamed(case.body)
+        sound(case.call(timeout=30))
+
+    ask()
+
+
 def test_the_description_is_kept_to(server: Running) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
@@ -54,20 +67,10 @@ def test_the_description_is_kept_to(server: Running) -> None:
         operation = found.ok()
         n_operations += 1
         for mode in (modes.POSITIVE, modes.NEGATIVE):
-
-            @BOUNDED
-            @given(data=st.data())
-            def ask(data: st.DataObject, operation: Any = operation, mode: Any = mode) -> None:
-                case = data.draw(operation.as_strategy(generation_mode=mode))
-                if mode is modes.POSITIVE and operation.method == "post":
-                    case.body = tamed(case.body)
-                sound(case.call(timeout=30))
-
             try:
-                ask()
-            except Exception as error:
-                if "Unsatisfiable" not in type(error).__name__:  # an operation that allows everything
-                    raise
+                ask_all(operation, mode, tame=mode is modes.POSITIVE and operation.method == "post")
+            except Unsatisfiable:  # an operation that allows everything
+                continue
     assert n_operations >= 15
 
 
