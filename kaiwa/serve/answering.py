@@ -53,7 +53,7 @@ class Choice:
     @property
     def mean_logprob(self) -> float:
         """What best_of ranks by: log-probability a token."""
-        return sum(token["logprob"] for token in self.tokens) / max(1, len(self.tokens))
+        return float(sum(token["logprob"] for token in self.tokens)) / max(1, len(self.tokens))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def _status(choice: Choice) -> str:
 def _whole(head: Head, body: ResponsesRequest, chat: ChatRequest, choice: Choice) -> dict[str, Any]:
     content, calls, _ = read_answer(chat, choice)
     status = _status(choice)
-    output = [message_item(content, status)] if content or not calls else []
+    output = [message_item(content or "", status)] if content or not calls else []
     output += [call_item(call) for call in calls]
     return response_object(head, body, status, output, choice)
 
