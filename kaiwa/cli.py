@@ -16,6 +16,7 @@ COMMANDS = {
     "models": "what one can talk to",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
+    "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
@@ -77,6 +78,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import builds
 
         return {"build": builds.build, "show": builds.show, "report": builds.report}[name]
+    if name == "doctor":
+        from kaiwa.commands import doctor
+
+        return doctor.doctor
     if name == "lab":
         from kaiwa.commands import lab
 

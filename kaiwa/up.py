@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -23,19 +25,28 @@ from kaiwa.core.status import read_status
 from kaiwa.engine.catalog import SMOLLM2, Entry, entries, find, listed
 
 if TYPE_CHECKING:
+    from kaiwa.serve.network import Access
     from kaiwa.serve.services import Services
 
 PORTS = 20  # how many are tried after the one asked for
 STOP_SECONDS = 120.0
 
 
-def up(build: str | None = None, model: str | None = None, port: int = 7860, browser: bool = True) -> None:
-    """Serves until Ctrl-C. build: a recipe to build beside the chat. UserError for an unknown model or recipe."""
+def up(
+    build: str | None = None,
+    model: str | None = None,
+    port: int = 7860,
+    browser: bool = True,
+    access: Access | None = None,
+) -> None:
+    """Serves until Ctrl-C. build: a recipe to build beside the chat. access: who may come besides this machine.
+    UserError for an unknown model, recipe or device."""
     try:
         import uvicorn
 
         from kaiwa.commands.pages import page_services
         from kaiwa.serve.app import make_app, make_services
+        from kaiwa.serve.network import Access, names
         from kaiwa.serve.services import Settings
         from kaiwa.web.pages import mount
     except ImportError as error:
@@ -43,12 +54,22 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
 
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
+    access = (access or Access()).with_admin_key()
+    _check_device()
     chosen, extra = _choose(model)
-    listener, found = _listen(port)
+    listener, found = _listen(port, "0.0.0.0" if access.listen else "127.0.0.1")
     if found != port:
         print(f"port {port} is in use; the address below has the next free one ({found})", file=sys.stderr)
     settings = Settings(
-        runs=runs().resolve(), home=home(), port=found, model=chosen.name if chosen else SMOLLM2, extra=extra
+        runs=runs().resolve(),
+        home=home(),
+        port=found,
+        model=chosen.name if chosen else SMOLLM2,
+        extra=extra,
+        api_key=access.api_key,
+        admin_key=access.admin_key,
+        open=access.listen,
+        names=names() if access.listen else (),
     )
     services = make_services(settings)
     if build is not None and build not in services.jobs.recipes:
@@ -64,9 +85,13 @@ def up(build: str | None = None, model: str | None = None, port: int = 7860, bro
         _wait_until_started(server, thread)
         if chosen is not None:
             asyncio.run_coroutine_threadsafe(services.engine.load(chosen), server.loop).result(10)
-        print(f"kaiwa is at {address}   (Ctrl-C stops it)", flush=True)
+        here = f"{address}/?key={access.admin_key}" if access.admin_key else address
+        print(f"kaiwa is at {here}   (Ctrl-C stops it)", flush=True)
+        print(f"OpenAI clients: base_url {address}/v1, model {settings.model}", flush=True)
+        if access.listen:
+            _invite(access, found)
         if browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
         if build is not None:
             _build(services, build)
         while thread.is_alive():
@@ -102,15 +127,41 @@ def _hint() -> str:
     return SMOLLM2_INSTALL
 
 
-def _listen(port: int) -> tuple[socket.socket, int]:
-    """A listening socket on loopback, at `port` or the next free one."""
+def _check_device() -> None:
+    """A KAIWA_DEVICE that is not here is said now and not when the first model loads. torch answers in a process of its
+    own, since this one stays without it."""
+    name = os.environ.get("KAIWA_DEVICE", "")
+    if name in ("", "cpu"):
+        return
+    if name.partition(":")[0] not in ("cuda", "mps"):
+        raise UserError(f"KAIWA_DEVICE is {name!r}; it must be cuda, cuda:N, mps or cpu")
+    asks = "import sys; from kaiwa.core.machine import device; from kaiwa.core.errors import UserError\n"
+    asks += "try: device()\nexcept UserError as error: sys.exit(str(error))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    found = subprocess.run([sys.executable, "-c", asks], env=environment, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise UserError((found.stderr.strip().splitlines() or ["the device could not be asked for"])[-1])
+
+
+def _invite(access: Access, port: int) -> None:
+    """The address for other machines in this network, also as a picture for a phone's camera."""
+    from kaiwa.serve.network import address, qr_code
+
+    url = f"http://{address()}:{port}/?key={access.api_key}"
+    print(f"in your network: {url}")
+    print("plain HTTP: whoever can listen in on this network can read the key and the chats")
+    print(qr_code(url), flush=True)
+
+
+def _listen(port: int, host: str = "127.0.0.1") -> tuple[socket.socket, int]:
+    """A listening socket on `host`, at `port` or the next free one."""
     if not 0 <= port < 65536:
         raise UserError(f"port {port} does not exist; it must be from 1 to 65535")
     for candidate in range(port, min(port + PORTS, 65536)):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", candidate))
+            listener.bind((host, candidate))
             listener.listen(128)
         except PermissionError:
             listener.close()
@@ -160,7 +211,8 @@ def _build(services: Services, recipe: str) -> None:
 
 
 def follow(services: Services, run: str) -> None:
-    """Progress of a build in the terminal: a bar a stage where there is a terminal, a line a stage elsewhere."""
+    """Progress of a build: a bar a stage where there is a terminal; elsewhere (a log) a line when a stage begins, at
+    each quarter of it, and when it is done."""
     from rich.console import Console
     from rich.live import Live
 
@@ -173,8 +225,13 @@ def follow(services: Services, run: str) -> None:
                 if stage["state"] == "done" and stage["name"] not in said:
                     said.add(stage["name"])
                     console.print(f"{stage['name']:<10} done in {stage['seconds']:.0f} s", highlight=False)
-                if stage["state"] == "running" and live is not None:
+                if stage["state"] != "running":
+                    continue
+                if live is not None:
                     live.update(_bar(stage, job.status.get("seconds_left")))
+                elif (quarter := f"{stage['name']} {_quarter(stage)}") not in said:
+                    said.add(quarter)
+                    console.print(_words(stage, job.status.get("seconds_left")), highlight=False, soft_wrap=True)
             if job.status["state"] != "running":
                 break
             time.sleep(0.5)
@@ -193,6 +250,24 @@ def follow(services: Services, run: str) -> None:
 @contextlib.contextmanager
 def _nothing() -> Iterator[None]:
     yield None
+
+
+def _quarter(stage: dict[str, Any]) -> int:
+    return int(4 * stage["done"] / stage["total"]) if stage["total"] else 0
+
+
+def _words(stage: dict[str, Any], build_left: float | None) -> str:
+    """A running stage in one line, for a log."""
+    if _quarter(stage) == 0:
+        return f"{stage['name']:<10} begins" + (
+            "" if build_left is None else f"; the build has {_minutes(build_left)} left"
+        )
+    left = "" if stage["seconds_left"] is None else f", {_minutes(stage['seconds_left'])} left"
+    return f"{stage['name']:<10} {25 * _quarter(stage)} %{left}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min"
 
 
 def _bar(stage: dict[str, Any], build_left: float | None) -> Any:

@@ -80,7 +80,7 @@ class PageEngine:
                     raise UserError(message["message"])
                 if message["kind"] == "start":
                     yield Piece()
-                else:
+                elif message["kind"] == "tokens":
                     yield Piece(text=message["text"], n_tokens=message["n"], finish_reason=message.get("finish") or "")
         except (EngineBusy, EngineLost) as error:
             raise UserError(str(error)) from None

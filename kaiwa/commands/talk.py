@@ -10,10 +10,14 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 UP_USAGE = """usage: kaiwa up [--build RECIPE] [--model MODEL] [--port N] [--no-browser]
+                [--listen] [--api-key KEY] [--admin-key KEY]
 
 Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --build       build a recipe beside it: tiny, laptop, laptop-ja, or a Python file; goes on where it stopped
 --model       a name from `kaiwa models`, a model's folder, or a .gguf file
+--listen      let other machines in your network come too; needs --api-key
+--api-key     a key that every request must carry (or KAIWA_API_KEY in the environment, which `ps` does not show)
+--admin-key   one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
@@ -29,12 +33,19 @@ def up(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(UP_USAGE, end="")
         return
-    rest, options = read_words(words, {"build": str, "model": str, "port": int}, ("no-browser",))
+    kinds = {"build": str, "model": str, "port": int, "api-key": str, "admin-key": str}
+    rest, options = read_words(words, kinds, ("no-browser", "listen"))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
+    from kaiwa.serve.network import Access
     from kaiwa.up import up as run
 
-    run(options.get("build"), options.get("model"), options.get("port", 7860), "no-browser" not in options)
+    access = Access(
+        listen="listen" in options,
+        api_key=options.get("api-key", os.environ.get("KAIWA_API_KEY", "")),
+        admin_key=options.get("admin-key", os.environ.get("KAIWA_ADMIN_KEY", "")),
+    )
+    run(options.get("build"), options.get("model"), options.get("port", 7860), "no-browser" not in options, access)
 
 
 def chat(words: list[str]) -> None:

@@ -33,7 +33,7 @@ SMOLLM2_ABOUT = {
     "en": "SmolLM2-135M-Instruct by Hugging Face, 4-bit: a small English model. It chats, explains and rewrites; it"
     " often gets facts and sums wrong, and it does not speak Japanese.",
     "ja": "Hugging Face の SmolLM2-135M-Instruct(4 ビット)。英語の小さなモデルです。会話や説明、書き換えができますが、"
-    "事実や計算はよく間違えます。日本語は話せません。英語で話しかけてください。",
+    "事実や計算はよく間違えます。英語で話しかけてください。",
 }
 SMOLLM2_STARTERS = {
     "en": [

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry, listed
 from kaiwa.serve.errors import APIError
-from kaiwa.serve.protocol import Sampled
+from kaiwa.serve.metrics import Timer
+from kaiwa.serve.protocol import Body, Sampled
 from kaiwa.serve.services import Services
+
+ADMIT_SECONDS = 10.0  # how long a stream waits for the engine's yes before it begins without (a model that loads)
+FIELDS = ("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+Follow = AsyncGenerator[tuple[int, dict[str, Any], "Choice"], None]
 
 
 @dataclass(slots=True)
@@ -31,22 +37,23 @@ class Choice:
     def take(self, message: dict[str, Any]) -> None:
         """Adds an engine message; an error in it is raised."""
         if message["kind"] == "error":
-            raise APIError(message["status"], message["message"], message["code"], _param(message["code"]))
+            raise APIError(message["status"], message["message"], message["code"], message.get("param"))
         if message["kind"] == "start":
             self.prompt_tokens, self.cached, self.prompt = (
                 message["prompt_tokens"],
                 message["cached"],
                 message["prompt"],
             )
-        else:
+        elif message["kind"] == "tokens":
             self.text += message["text"]
             self.tokens += message["tokens"]
             self.n_tokens += message["n"]
             self.finish = message["finish"]
 
-
-def _param(code: str | None) -> str | None:
-    return {"model_not_found": "model", "context_length_exceeded": "messages"}.get(code or "")
+    @property
+    def mean_logprob(self) -> float:
+        """What best_of ranks by: log-probability a token."""
+        return float(sum(token["logprob"] for token in self.tokens)) / max(1, len(self.tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,10 @@ async def resolve(services: Services, name: str) -> Entry:
 
 
 def messages(
-    body: Sampled, entry: Entry, prompts: list[dict[str, Any]], max_tokens: int | None, details: dict[str, Any]
+    body: Sampled, entry: Entry, prompts: list[dict[str, Any]], n: int, max_tokens: int | None, details: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Engine messages: n for each prompt, choice i with seed + i. Without a seed every request has a fresh one."""
     seed = secrets.randbits(62) if body.seed is None else body.seed
-    n = body.n or 1
     shared = {
         "model": entry.name,
         "path": str(entry.path),
@@ -89,12 +95,20 @@ def messages(
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "top_k": body.top_k or 0,
         "stop": body.stops(),
+        **{name: value for name in FIELDS if (value := getattr(body, name)) is not None},
         **details,
     }
+    if body.logit_bias:
+        shared["logit_bias"] = [[int(id), bias] for id, bias in body.logit_bias.items()]
     return [{**shared, **prompt, "seed": seed + i} for prompt in prompts for i in range(n)]
 
 
-def headers(body: Sampled) -> dict[str, str]:
+def question(entry: Entry, op: str, **details: Any) -> dict[str, Any]:
+    """An engine message for `EngineClient.ask`."""
+    return {"op": op, "model": entry.name, "path": str(entry.path), "created": entry.created, **details}
+
+
+def headers(body: Body) -> dict[str, str]:
     ignored = body.ignored()
     safe = ", ".join(name for name in ignored if name.isascii() and name.replace("_", "").isalnum())
     return {"X-Kaiwa-Ignored": safe[:500]} if safe else {}
@@ -102,28 +116,76 @@ def headers(body: Sampled) -> dict[str, str]:
 
 async def collect(services: Services, requests: list[dict[str, Any]]) -> list[Choice]:
     """Runs requests to their ends."""
-    choices = [Choice() for _ in requests]
-    stream = services.engine.generate(*requests)
-    try:
-        async for index, message in stream:
-            choices[index].take(message)
-    finally:
-        await stream.aclose()  # type: ignore[attr-defined]
-    return choices
+    choices: dict[int, Choice] = {}
+    async with contextlib.aclosing(follow(services, requests)) as items:
+        async for index, _, choice in items:
+            choices[index] = choice
+    return [choices[i] for i in range(len(requests))]
 
 
-async def follow(
-    services: Services, requests: list[dict[str, Any]]
-) -> AsyncIterator[tuple[int, dict[str, Any], Choice]]:
+async def follow(services: Services, requests: list[dict[str, Any]]) -> Follow:
     """(index, message, the choice so far) as they come."""
     choices = [Choice() for _ in requests]
-    stream = services.engine.generate(*requests)
+    timers = [Timer(services.metrics) for _ in requests]
+    async with contextlib.aclosing(services.engine.generate(*requests)) as stream:
+        try:
+            async for index, message in stream:
+                choices[index].take(message)
+                timers[index].saw(message)
+                yield index, message, choices[index]
+        except (asyncio.CancelledError, GeneratorExit):
+            services.metrics.cancelled += sum(choice.finish is None for choice in choices)
+            raise
+
+
+async def admitted(services: Services, requests: list[dict[str, Any]], seconds: float = ADMIT_SECONDS) -> Follow:
+    """`follow`, once the engine has taken every request: what it refuses is raised here, before a stream begins, and so
+    becomes a status. After `seconds` the stream begins without its yes; a refusal is then an event in it."""
+    items = follow(services, requests)
+    early: list[tuple[int, dict[str, Any], Choice]] = []
+    waiting, deadline = len(requests), time.monotonic() + seconds
+    pending: asyncio.Task[Any] | None = None
     try:
-        async for index, message in stream:
-            choices[index].take(message)
-            yield index, message, choices[index]
+        while waiting:
+            pending = pending or asyncio.ensure_future(anext(items))
+            done, _ = await asyncio.wait({pending}, timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                break
+            task, pending = pending, None
+            early.append(task.result())
+            waiting -= early[-1][1]["kind"] == "admitted"
+    except BaseException:
+        await _end(items, pending)
+        raise
+    return _rest(items, early, pending)
+
+
+async def _rest(
+    items: Follow, early: list[tuple[int, dict[str, Any], Choice]], pending: asyncio.Task[Any] | None
+) -> Follow:
+    """What came early, the message that is being waited for, and all that follows; admissions are left out."""
+    try:
+        for item in early:
+            if item[1]["kind"] != "admitted":
+                yield item
+        while True:
+            try:
+                item = await (pending or anext(items))
+            except StopAsyncIteration:
+                return
+            pending = None
+            if item[1]["kind"] != "admitted":
+                yield item
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]
+        await _end(items, pending)
+
+
+async def _end(items: Follow, pending: asyncio.Task[Any] | None) -> None:
+    if pending is not None:
+        pending.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
+            await pending
+    await items.aclose()
 
 
 def usage(choices: list[Choice], n: int) -> dict[str, Any]:
@@ -136,4 +198,5 @@ def usage(choices: list[Choice], n: int) -> dict[str, Any]:
         "completion_tokens": answer,
         "total_tokens": prompt + answer,
         "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }

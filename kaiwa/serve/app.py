@@ -8,11 +8,32 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from kaiwa import __version__
-from kaiwa.serve import errors, routes_chat, routes_completions, routes_jobs, routes_models
+from kaiwa.serve import (
+    errors,
+    routes_chat,
+    routes_completions,
+    routes_embeddings,
+    routes_jobs,
+    routes_metrics,
+    routes_models,
+    routes_responses,
+    routes_tokens,
+)
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.security import Guard
 from kaiwa.serve.services import Services, Settings
+
+ROUTES = (
+    routes_models,
+    routes_chat,
+    routes_completions,
+    routes_embeddings,
+    routes_responses,
+    routes_tokens,
+    routes_metrics,
+    routes_jobs,
+)
 
 
 def make_services(settings: Settings) -> Services:
@@ -30,11 +51,18 @@ def make_app(services: Services) -> FastAPI:
         finally:
             await services.engine.close()
 
-    app = FastAPI(
-        title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = FastAPI(title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     errors.install(app)
-    for part in (routes_models, routes_chat, routes_completions, routes_jobs):
+    for part in ROUTES:
         app.include_router(part.routes(services))
-    app.add_middleware(Guard, port=services.settings.port, api_key=services.settings.api_key)
+    settings = services.settings
+    app.add_middleware(routes_metrics.Counting, metrics=services.metrics)
+    app.add_middleware(
+        Guard,
+        port=settings.port,
+        api_key=settings.api_key,
+        admin_key=settings.admin_key,
+        names=settings.names,
+        addresses=settings.open,
+    )
     return app

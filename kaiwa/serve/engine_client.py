@@ -11,15 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
+from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry
 
 MEMORY_SHARE = 0.4  # of the machine's memory, for models
 QUICK_DEATH = 10.0  # seconds: an engine that dies sooner than that is started again only after a pause
 LINE_LIMIT = 1 << 26
+LIMIT = 128  # requests under way; more are told to come again (429)
 
 
 class EngineBusy(Exception):
@@ -28,6 +30,14 @@ class EngineBusy(Exception):
 
 class EngineLost(Exception):
     """The engine process died under a request."""
+
+
+class EngineRefused(Exception):
+    """The engine's error message, as it came: status, code, message, param."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__(said["message"])
+        self.said = said
 
 
 @dataclass(slots=True)
@@ -41,6 +51,9 @@ class EngineState:
     tokens_per_second: float = 0.0
     restarts: int = 0
     said: tuple[str, ...] = ()  # lines about slower paths
+    bytes_read: int = 0  # weights, by steps that gave tokens
+    step_seconds: float = 0.0  # of these steps
+    bandwidth: float = 0.0  # bytes a second that this machine reads, measured when the first model loads; 0: not yet
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -53,11 +66,18 @@ class EngineState:
             "said": list(self.said),
         }
 
+    def take(self, message: dict[str, Any]) -> None:
+        """The engine's own word on how it is."""
+        self.models, self.loading = message["models"], tuple(message["loading"])
+        self.requests, self.tokens_per_second = message["requests"], message["tokens_per_second"]
+        self.bytes_read, self.step_seconds = message["bytes_read"], message["step_seconds"]
+        self.bandwidth = message["bandwidth"]
+
 
 class EngineClient:
     """`start` it inside the event loop, `close` it at the end. `limit`: requests under way at once."""
 
-    def __init__(self, *, limit: int = 64, memory: int | None = None) -> None:
+    def __init__(self, *, limit: int = LIMIT, memory: int | None = None) -> None:
         self.limit = limit
         self.memory = memory or int(_machine_memory() * MEMORY_SHARE)
         self.state = EngineState()
@@ -88,15 +108,23 @@ class EngineClient:
                 self.process.kill()
                 await asyncio.to_thread(self.process.wait)
 
+    @property
+    def under_way(self) -> int:
+        """Requests that have not ended."""
+        return len(self._queues)
+
     async def load(self, entry: Entry) -> None:
         """Asks for a model ahead of its first request."""
         await self._send({"op": "load", "model": entry.name, "path": str(entry.path), "created": entry.created})
 
-    async def generate(self, *requests: dict[str, Any]) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    async def generate(self, *requests: dict[str, Any]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
         """(which request, message) as they come, until each has ended with a finish or an error.
 
         EngineBusy when too many are under way; EngineLost when the process dies. Leaving the iterator early cancels.
+        UserError for more requests than there are places.
         """
+        if len(requests) > self.limit:
+            raise UserError(f"{len(requests)} answers in one request; {self.limit} may be under way, so ask for fewer")
         if len(self._queues) + len(requests) > self.limit:
             raise EngineBusy(f"{len(self._queues)} requests are under way, {self.limit} are the limit")
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -121,6 +149,20 @@ class EngineClient:
             for id in alive:
                 with contextlib.suppress(EngineLost):
                     await self._send({"op": "cancel", "id": id})
+
+    async def ask(self, *questions: dict[str, Any]) -> list[Any]:
+        """What the engine knows beside answers ("op": embed, tokenize, detokenize, tokenizer): one value each.
+
+        EngineRefused when it says no.
+        """
+        values: list[Any] = [None] * len(questions)
+        async with contextlib.aclosing(self.generate(*questions)) as stream:
+            async for index, message in stream:
+                if message["kind"] == "error":
+                    raise EngineRefused(message)
+                if message["kind"] == "result":
+                    values[index] = message["value"]
+        return values
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self._writer is None or self._writer.is_closing():
@@ -179,11 +221,7 @@ class EngineClient:
                 return
             for message in json.loads(line):
                 if message["kind"] == "state":
-                    self.state.models, self.state.loading = message["models"], tuple(message["loading"])
-                    self.state.requests, self.state.tokens_per_second = (
-                        message["requests"],
-                        message["tokens_per_second"],
-                    )
+                    self.state.take(message)
                 elif message["kind"] == "say":
                     self.state.said = (*self.state.said[-9:], message["line"])
                 elif (inbox := self._queues.get(message["id"])) is not None:

@@ -2,12 +2,15 @@
 
 Started as `python -m kaiwa.serve.engine_process FD MEMORY`. In (server to engine):
     {"op": "generate", "id", "model", "path", "created", "messages" | "prompt" | "prompt_ids", "max_tokens", sampling}
+    {"op": "embed" | "tokenize" | "detokenize" | "tokenizer", "id", "model", "path", "created", …}   (questions.py)
     {"op": "cancel", "id"}      {"op": "load", "model", "path", "created"}
 Out, a list a line:
+    {"id", "kind": "admitted"}      the request is good and in the queue; an error that comes later is none of its own
     {"id", "kind": "start", "prompt_tokens", "cached", "prompt": [token]}
     {"id", "kind": "tokens", "text", "tokens": [token], "finish": null | "stop" | "length"}
-    {"id", "kind": "error", "status", "code", "message"}
-    {"kind": "state", "models", "loading", "requests", "tokens_per_second"}        {"kind": "say", "line"}
+    {"id", "kind": "result", "value", "finish": "stop"}
+    {"id", "kind": "error", "status", "code", "message", "param"}
+    {"kind": "state", "models", "loading", "requests", "tokens_per_second", …}        {"kind": "say", "line"}
     token: {"text", "bytes", "logprob", "top": [[text, bytes, logprob]]}, only where log-probabilities were asked for
 
 A model loads in a thread, so that other models go on answering; requests for it wait. When memory runs out, the model
@@ -32,7 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import read_entry
-from kaiwa.engine.request import Event, Request, TokenInfo
+from kaiwa.engine.request import Event, TokenInfo
+from kaiwa.serve.prompts import broken, make_request, refusal
+from kaiwa.serve.questions import QUESTIONS
 
 if TYPE_CHECKING:
     from kaiwa.engine.engine import Engine
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 STATE_SECONDS = 0.5
 SPEED_SECONDS = 2.0
+LOWEST = -9999.0  # log-probability told for what is impossible: JSON has no infinity
 
 
 class Resident:
@@ -58,7 +64,9 @@ class Child:
         self.inbox: queue.Queue[dict[str, Any]] = queue.Queue()
         self.models: OrderedDict[str, Resident] = OrderedDict()  # least recently used first
         self.waiting: dict[str, list[dict[str, Any]]] = {}  # model being loaded -> its requests
+        self.chores: deque[tuple[Resident, dict[str, Any]]] = deque()  # questions, one between two steps
         self.out: list[dict[str, Any]] = []
+        self.bytes_read, self.step_seconds, self.bandwidth = 0, 0.0, 0.0
         self.recent: deque[tuple[float, int]] = deque()  # (time, tokens)
         self.told_state: tuple[Any, ...] = ()
         self.told_at = 0.0
@@ -66,11 +74,13 @@ class Child:
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
         while True:
-            busy = any(not model.engine.idle for model in self.models.values())
+            busy = bool(self.chores) or any(not model.engine.idle for model in self.models.values())
             self._take_messages(block=not busy)
             for name, model in list(self.models.items()):
                 if not model.engine.idle:
                     self._step(name, model)
+            if self.chores:
+                self._answer(*self.chores.popleft())
             self._tell_state()
             self._flush()
 
@@ -90,9 +100,10 @@ class Child:
             pass
 
     def _handle(self, message: dict[str, Any]) -> None:
-        if message["op"] == "generate":
+        if message["op"] == "generate" or message["op"] in QUESTIONS:
             self._admit(message)
         elif message["op"] == "cancel":
+            self.chores = deque(chore for chore in self.chores if chore[1]["id"] != message["id"])
             for model in self.models.values():
                 if model.engine.cancel(message["id"]):
                     model.asked.pop(message["id"], None)
@@ -117,15 +128,35 @@ class Child:
         self._ask(self.models[name], message)
 
     def _ask(self, model: Resident, message: dict[str, Any]) -> None:
+        if message["op"] != "generate":
+            self.chores.append((model, message))
+            return
         try:
             model.engine.add(make_request(model.loaded, message))
-            model.asked[message["id"]] = message
         except UserError as error:
-            overflow = "the context holds" in str(error) or "the cache holds" in str(error)
-            self._error(message["id"], 400, "context_length_exceeded" if overflow else "invalid_value", str(error))
+            self._refuse(message, refusal(message, error))
         except Exception as error:  # such as a template from elsewhere: this request is lost, the others go on
-            traceback.print_exc()
-            self._error(message["id"], 500, "engine_failed", f"the request could not be read ({error})")
+            self._unreadable(message, error)
+        else:
+            model.asked[message["id"]] = message
+            self.out.append({"id": message["id"], "kind": "admitted"})
+
+    def _answer(self, model: Resident, message: dict[str, Any]) -> None:
+        try:
+            value = QUESTIONS[message["op"]](model.loaded, message)
+        except UserError as error:
+            self._refuse(message, refusal(message, error))
+        except Exception as error:
+            self._unreadable(message, error)
+        else:
+            self.out.append({"id": message["id"], "kind": "result", "value": value, "finish": "stop"})
+
+    def _unreadable(self, message: dict[str, Any], error: Exception) -> None:
+        traceback.print_exc()
+        self._error(message["id"], 500, "engine_failed", f"the request could not be read ({error})")
+
+    def _refuse(self, message: dict[str, Any], said: dict[str, Any]) -> None:
+        self.out.append({"id": message["id"], "kind": "error", **said})
 
     def _has(self, message: dict[str, Any]) -> bool:
         """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
@@ -144,6 +175,8 @@ class Child:
         def work() -> None:
             try:
                 result: dict[str, Any] = {"model": _load(Path(message["path"]), name, self._say)}
+                if not self.bandwidth:
+                    result["bandwidth"] = measure_bandwidth()
             except UserError as error:
                 result = {"status": 404, "code": "model_not_found", "error": str(error)}
             except Exception as error:
@@ -160,6 +193,7 @@ class Child:
                 self._error(request["id"], message["status"], message["code"], message["error"])
             return
         self.models[message["name"]] = message["model"]
+        self.bandwidth = self.bandwidth or message.get("bandwidth", 0.0)
         self._make_room(message["name"])
         for request in requests:  # whatever the folder looked like when they were sent: this is what there is now
             self._ask(message["model"], request)
@@ -173,6 +207,7 @@ class Child:
                 del self.models[name]
 
     def _step(self, name: str, model: Resident) -> None:
+        begun = time.monotonic()
         try:
             events = model.engine.step()
         except Exception as error:  # a fault of ours must not end other models' answers
@@ -187,10 +222,17 @@ class Child:
             self._tell(model, event)
         count = sum(len(event.tokens) for event in events)
         if count:
-            self.recent.append((time.monotonic(), count))
+            now = time.monotonic()
+            self.recent.append((now, count))
+            self.bytes_read, self.step_seconds = self.bytes_read + model.bytes, self.step_seconds + now - begun
 
     def _tell(self, model: Resident, event: Event) -> None:
         message = model.asked[event.id]
+        if event.finish_reason == "error":  # such as a grammar that allows nothing more; what was told stands
+            model.asked.pop(event.id)
+            model.told.discard(event.id)
+            self._refuse(message, broken(message, event.error))
+            return
         detailed = bool(message.get("detailed"))
 
         def shown(tokens: Sequence[TokenInfo]) -> list[dict[str, Any]]:
@@ -212,7 +254,7 @@ class Child:
             model.told.discard(event.id)
 
     def _error(self, id: str, status: int, code: str, message: str) -> None:
-        self.out.append({"id": id, "kind": "error", "status": status, "code": code, "message": message})
+        self.out.append({"id": id, "kind": "error", "status": status, "code": code, "message": message, "param": None})
 
     def _say(self, line: str) -> None:
         """Called by the threads that load: it goes through the inbox, since `out` is the main thread's."""
@@ -232,7 +274,8 @@ class Child:
             self.told_state, self.told_at = state, now
             memory = {name: model.bytes for name, model in self.models.items()}
             told = {"models": memory, "loading": list(self.waiting), "requests": requests, "tokens_per_second": speed}
-            self.out.append({"kind": "state", **told})
+            read = {"bytes_read": self.bytes_read, "step_seconds": self.step_seconds, "bandwidth": self.bandwidth}
+            self.out.append({"kind": "state", **told, **read})
 
     def _flush(self) -> None:
         if self.out:
@@ -241,9 +284,13 @@ class Child:
 
 
 def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
+    import torch
+
     from kaiwa.core import machine
     from kaiwa.engine.engine import Engine
     from kaiwa.engine.load import load
+
+    torch.set_num_threads(machine.cores())  # torch comes with the first model: an idle engine is small
 
     entry = read_entry(path, name)
     if entry is None:
@@ -252,39 +299,17 @@ def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 
 
-def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
-    """The engine's request from the server's message; notes the prompt's length in it. UserError for bad input."""
-    from kaiwa.text.records import conversation
+def measure_bandwidth() -> float:
+    """Bytes a second that one summing thread pool reads from memory here: the best of three passes over 128 MB."""
+    import torch
 
-    if "messages" in message:
-        ids = loaded.chat_ids(conversation(message["messages"]))
-    elif "prompt_ids" in message:
-        ids = list(message["prompt_ids"])
-    else:
-        ids = loaded.text_ids(message["prompt"]) or [loaded.tokenizer.document_end_id]
-    message["prompt_tokens"] = len(ids)
-    room = loaded.decoder.config.max_length - len(ids)
-    wanted = message.get("max_tokens")
-    if wanted is not None and message.get("shorten"):
-        wanted = max(min(wanted, room), 1)
-    elif wanted is not None and wanted > max(room, 0) and room > 0:
-        raise UserError(
-            f"the prompt has {len(ids)} tokens and max_tokens is {wanted}: the context holds "
-            f"{loaded.decoder.config.max_length} of both; shorten one of them"
-        )
-    return Request(
-        id=message["id"],
-        prompt_ids=tuple(ids),
-        max_tokens=max(room, 1) if wanted is None else wanted,
-        temperature=message.get("temperature", 1.0),
-        top_k=message.get("top_k", 0),
-        top_p=message.get("top_p", 1.0),
-        seed=message.get("seed", 0),
-        stop=tuple(message.get("stop", ())),
-        stop_ids=loaded.stop_ids,
-        logprobs=message.get("logprobs", 0),
-        prompt_logprobs=message.get("echo", False) and bool(message.get("detailed")),
-    )
+    block = torch.ones(32 << 20)
+    best = 0.0
+    for _ in range(3):
+        begun = time.perf_counter()
+        block.sum()
+        best = max(best, block.numel() * 4 / (time.perf_counter() - begun))
+    return best
 
 
 def show_token(loaded: Loaded, token: TokenInfo) -> dict[str, Any]:
@@ -292,19 +317,14 @@ def show_token(loaded: Loaded, token: TokenInfo) -> dict[str, Any]:
         return loaded.tokenizer.token_text(id), list(loaded.tokenizer.decode_bytes([id]))
 
     text, data = names(token.id)
-    top = [[*names(id), logprob] for id, logprob in token.top]
-    return {"text": text, "bytes": data, "logprob": token.logprob, "top": top}
+    top = [[*names(id), max(logprob, LOWEST)] for id, logprob in token.top]
+    logprob = None if token.logprob is None else max(token.logprob, LOWEST)
+    return {"text": text, "bytes": data, "logprob": logprob, "top": top}
 
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the server's to handle
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    import torch
-
-    from kaiwa.core.machine import cores
-
-    torch.set_num_threads(cores())
-    Child(connection, int(sys.argv[2])).run()
+    Child(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])).run()
 
 
 if __name__ == "__main__":

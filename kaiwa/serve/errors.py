@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.engine_client import EngineBusy, EngineLost
+from kaiwa.serve.engine_client import EngineBusy, EngineLost, EngineRefused
 
 log = logging.getLogger("kaiwa.serve")
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -29,8 +30,13 @@ class APIError(Exception):
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """Whatever of a request is repeated in it must be text that can be sent: half characters become "?"."""
     kind = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": _sendable(message), "type": kind, "param": _sendable(param), "code": code}}
+
+
+def _sendable(text: str | None) -> Any:
+    return text if text is None else text.encode("utf-8", "replace").decode()[:1000]
 
 
 def error_response(
@@ -47,6 +53,8 @@ def from_exception(error: Exception) -> APIError:
         return APIError(429, f"{error}; try again in a moment", "queue_full")
     if isinstance(error, EngineLost):
         return APIError(503, str(error), "engine_restarting")
+    if isinstance(error, EngineRefused):
+        return APIError(error.said["status"], error.said["message"], error.said["code"], error.said.get("param"))
     if isinstance(error, UserError):
         return APIError(400, str(error), "invalid_value")
     log.error("unexpected %s", type(error).__name__, exc_info=error)
@@ -67,6 +75,8 @@ def install(app: FastAPI) -> None:
             error.status_code, str(error.detail)
         )
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 400 and str(error.detail).startswith("There was an error parsing"):  # FastAPI's words
+            return error_response(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
         return error_response(error.status_code, message, headers=headers)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
@@ -74,10 +84,28 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return error_response(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return error_response(422, f"{where}: {first['msg']}" if where else str(first["msg"]), "invalid_value", where)
+        where = named(first["loc"], error.body)
+        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        said = str(first["msg"]).removeprefix("Value error, ")
+        return error_response(400, f"{where}: {said}" if where else said, code, where or None)
 
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    for kind in (APIError, EngineBusy, EngineLost, UserError, Exception):
+    for kind in (APIError, EngineBusy, EngineLost, EngineRefused, UserError, Exception):
         app.add_exception_handler(kind, told)
+
+
+def named(loc: Sequence[str | int], body: Any) -> str:
+    """The field that pydantic speaks of, as the client wrote it ("messages[0].content"): its own names for the branches
+    of a union are left out, which are known by not being in the body."""
+    parts = [part for part in loc if part not in ("body", "query", "path")]
+    path = ""
+    for place, part in enumerate(parts):
+        last = place == len(parts) - 1
+        if isinstance(body, dict) and isinstance(part, str) and (part in body or last):
+            path, body = f"{path}.{part}" if path else part, body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            path, body = f"{path}[{part}]", body[part]
+        elif not path and not isinstance(body, dict):
+            path = str(part)  # not of a JSON body: a query's or a form's field
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -9,14 +10,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from kaiwa.serve import answering
-from kaiwa.serve.answering import Choice, Head
+from kaiwa.serve.answering import Choice, Follow, Head
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.protocol import CompletionRequest
+from kaiwa.serve.routes_chat import grammar_of
 from kaiwa.serve.services import Services
 from kaiwa.serve.stream import event, streaming, until_gone
 
 KIND = "text_completion"
 MAX_PROMPTS = 64
+DEFAULT_TOKENS = 16
 
 
 def routes(services: Services) -> APIRouter:
@@ -32,27 +35,46 @@ def routes(services: Services) -> APIRouter:
             )
         if any(not prompt.get("prompt_ids", True) for prompt in prompts):
             raise APIError(400, "a list of token ids is empty", "invalid_value", "prompt")
+        n, best_of = body.n or 1, body.best_of or body.n or 1
         echo, detailed = bool(body.echo), body.logprobs is not None
         if echo and body.stream:
             raise APIError(400, "echo and stream do not go together; leave one out", "invalid_value", "echo")
-        details = {"detailed": detailed or echo, "logprobs": body.logprobs or 0, "echo": echo}
-        asked = answering.messages(body, entry, prompts, body.max_tokens, details)
+        if best_of < n:
+            raise APIError(400, f"best_of is {best_of}, less than n ({n}); raise it", "invalid_value", "best_of")
+        if best_of > n and body.stream:
+            raise APIError(400, "best_of and stream do not go together; leave one out", "invalid_value", "best_of")
+        details = {"detailed": detailed or echo or best_of > n, "logprobs": body.logprobs or 0, "echo": echo}
+        if body.response_format is not None:
+            details |= grammar_of(body.response_format)
+        limit = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
+        asked = answering.messages(body, entry, prompts, best_of, limit, details)
         head = Head.make("cmpl", entry.name)
         if body.stream:
-            return streaming(_stream(services, body, head, asked), answering.headers(body))
+            items = await until_gone(request, answering.admitted(services, asked))
+            if items is None:
+                return Response(status_code=499)
+            return streaming(_stream(body, head, items), answering.headers(body))
         choices = await until_gone(request, answering.collect(services, asked))
         if choices is None:
             return Response(status_code=499)
-        return JSONResponse(_whole(head, body, choices), headers=answering.headers(body))
+        return JSONResponse(_whole(head, body, choices, best_of), headers=answering.headers(body))
 
     return router
 
 
-def _whole(head: Head, body: CompletionRequest, choices: list[Choice]) -> dict[str, Any]:
+def _whole(head: Head, body: CompletionRequest, choices: list[Choice], best_of: int) -> dict[str, Any]:
     return head.to_json(KIND) | {
-        "choices": [_choice(i, body, choice) for i, choice in enumerate(choices)],
-        "usage": answering.usage(choices, body.n or 1),
+        "choices": [_choice(i, body, choice) for i, choice in enumerate(_best(choices, body.n or 1, best_of))],
+        "usage": answering.usage(choices, best_of),
     }
+
+
+def _best(choices: list[Choice], n: int, best_of: int) -> list[Choice]:
+    """Of each prompt's `best_of` answers the n with the highest log-probability a token, best first."""
+    if best_of == n:
+        return choices
+    groups = [choices[i : i + best_of] for i in range(0, len(choices), best_of)]
+    return [choice for group in groups for choice in sorted(group, key=lambda c: -c.mean_logprob)[:n]]
 
 
 def _choice(index: int, body: CompletionRequest, choice: Choice) -> dict[str, Any]:
@@ -70,9 +92,7 @@ def _text(tokens: list[dict[str, Any]]) -> str:
     return b"".join(bytes(token["bytes"]) for token in tokens).decode("utf-8", errors="replace")
 
 
-async def _stream(
-    services: Services, body: CompletionRequest, head: Head, asked: list[dict[str, Any]]
-) -> AsyncGenerator[str, None]:
+async def _stream(body: CompletionRequest, head: Head, items: Follow) -> AsyncGenerator[str, None]:
     with_usage = body.stream_options is not None and body.stream_options.include_usage
     usage: dict[str, Any] = {"usage": None} if with_usage else {}
     choices: dict[int, Choice] = {}
@@ -81,16 +101,17 @@ async def _stream(
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
         return event(head.to_json(KIND) | {"choices": [choice]} | usage)
 
-    async for index, message, choice in answering.follow(services, asked):
-        choices[index] = choice
-        if message["kind"] == "start":
-            continue
-        tokens = message["tokens"] if body.logprobs is not None else []
-        if message["text"] or tokens:
-            offset = len(choice.text) - len(message["text"])
-            yield chunk(index, message["text"], _logprobs(tokens, offset) if tokens else None, None)
-        if choice.finish is not None:
-            yield chunk(index, "", None, choice.finish)
+    async with contextlib.aclosing(items):
+        async for index, message, choice in items:
+            choices[index] = choice
+            if message["kind"] == "start":
+                continue
+            tokens = message["tokens"] if body.logprobs is not None else []
+            if message["text"] or tokens:
+                offset = len(choice.text) - len(message["text"])
+                yield chunk(index, message["text"], _logprobs(tokens, offset) if tokens else None, None)
+            if choice.finish is not None:
+                yield chunk(index, "", None, choice.finish)
     if with_usage:
         total = answering.usage([choices[i] for i in sorted(choices)], body.n or 1)
         yield event(head.to_json(KIND) | {"choices": [], "usage": total})
@@ -106,8 +127,14 @@ def _logprobs(tokens: list[dict[str, Any]], offset: int) -> dict[str, Any]:
     return {
         "tokens": [token["text"] for token in tokens],
         "token_logprobs": [token["logprob"] for token in tokens],
-        "top_logprobs": [
-            {text: logprob for text, _, logprob in token["top"]} if token["top"] else None for token in tokens
-        ],
+        "top_logprobs": [_top(token["top"]) for token in tokens],
         "text_offset": offsets,
     }
+
+
+def _top(top: list[list[Any]]) -> dict[str, float] | None:
+    """By text, as the old shape has it; of several tokens with the same text (broken bytes) the likeliest."""
+    found: dict[str, float] = {}
+    for text, _, logprob in top:
+        found.setdefault(text, logprob)
+    return found or None

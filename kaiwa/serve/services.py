@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.engine.catalog import SMOLLM2, Entry, entries
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
+from kaiwa.serve.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,9 @@ class Settings:
     model: str = SMOLLM2
     extra: Entry | None = None  # a model from outside, named on the command line
     api_key: str = ""
+    admin_key: str = ""  # empty: the API key is the admin's as well
+    open: bool = False  # reachable from the network, so that Host may be any address of this machine
+    names: tuple[str, ...] = ()  # names besides localhost that Host may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Services:
     settings: Settings
     engine: EngineClient
     jobs: Jobs
+    metrics: Metrics = field(default_factory=Metrics)
 
     def models(self) -> list[Entry]:
         """What /v1/models lists (reads folders: call it in a thread)."""

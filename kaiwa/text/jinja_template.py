@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,14 +106,36 @@ class JinjaTemplate:
 
 def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
     """The template's output as one string. UserError when the template fails, or writes too much."""
+    return _render(template, [m.to_json() for m in conversation], add_generation_prompt, None)
+
+
+def tool_pieces(
+    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> list[Piece]:
+    """A conversation with tools, ready to be answered, by a template that knows them. Messages and tools are as
+    OpenAI's API has them (arguments as objects); every string in them is content and stays text."""
+    guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
+    return _split(_render(template, guarded, True, offered or None), template.specials)
+
+
+def _guard_all(value: Any, specials: tuple[str, ...]) -> Any:
+    """`_guard` of every string in a JSON value."""
+    if isinstance(value, str):
+        return _guard(value, specials)
+    if isinstance(value, Mapping):
+        return {_guard(key, specials): _guard_all(inner, specials) for key, inner in value.items()}
+    return [_guard_all(inner, specials) for inner in value] if isinstance(value, list) else value
+
+
+def _render(template: JinjaTemplate, messages: list[dict[str, Any]], add_generation_prompt: bool, tools: Any) -> str:
     import jinja2
 
     names = {
-        "messages": [m.to_json() for m in conversation],
+        "messages": messages,
         "add_generation_prompt": add_generation_prompt,
         "bos_token": template.bos_token,
         "eos_token": template.eos_token,
-        "tools": None,
+        "tools": tools,
         TICK: Budget(),
     }
     parts: list[str] = []

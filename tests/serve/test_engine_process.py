@@ -28,6 +28,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
         loaded=SimpleNamespace(entry=SimpleNamespace(created=200)), engine=Engine(), bytes=1, asked={}, told=set()
     )
     monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
+    monkeypatch.setattr(engine_process, "measure_bandwidth", lambda: 1.0)
     monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])
     ours, theirs = socket.socketpair()
     with ours, theirs:

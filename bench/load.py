@@ -1,0 +1,180 @@
+"""A server under load: clients that stream for minutes, some slow, some half-closed. And how it is when idle.
+
+    python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64]
+
+Starts `kaiwa up`, first without a model in memory (seconds to /health, memory of both processes), then asks from all
+clients at once, each again as soon as it was answered. Prints failures, time to first token, time between tokens, and
+memory at the start, in the middle and at the end; exit code 1 if a request failed or memory grew by more than a fifth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+PROMPTS = (
+    "Explain why the sky is blue.",
+    "Write a short, polite email asking to move a meeting to Friday.",
+    "Give me three ideas for a rainy Sunday.",
+    "What is photosynthesis? Answer in two sentences.",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--tokens", type=int, default=64)
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
+    process, url, seconds = start()
+    try:
+        time.sleep(2)
+        for name, size in memory(process.pid).items():
+            print(f"idle {name}: {size:.0f} MB")
+        print(f"start to /health: {seconds:.2f} s")
+        good = asyncio.run(load(url, given, process.pid))
+    finally:
+        process.terminate()
+        process.wait(30)
+    sys.exit(0 if good else 1)
+
+
+def start() -> tuple[subprocess.Popen[bytes], str, float]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = (
+        "import pathlib, sys, uvicorn\n"
+        "from kaiwa.core.home import home, runs\n"
+        "from kaiwa.serve.app import make_app, make_services\n"
+        "from kaiwa.serve.services import Settings\n"
+        "app = make_app(make_services(Settings(runs=runs().resolve(), home=home(), port=int(sys.argv[1]))))\n"
+        "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False)\n"
+    )
+    begun = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", code, str(port)])
+    url = f"http://127.0.0.1:{port}"
+    while True:
+        try:
+            httpx.get(f"{url}/health").raise_for_status()
+            return process, url, time.monotonic() - begun
+        except httpx.HTTPError:
+            if process.poll() is not None or time.monotonic() - begun > 60:
+                raise SystemExit("the server did not start") from None
+            time.sleep(0.02)
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Resident MB of the server and of its engine process."""
+    found = {"server": resident(pid)}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found["engine"] = resident(int(entry.parent.name))
+    return found
+
+
+def resident(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
+    first: list[float] = []
+    between: list[float] = []
+    failed: list[str] = []
+    n_tokens = 0
+    limits = httpx.Limits(max_connections=given.clients + 8)
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        body = {"model": given.model, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1}
+        (await client.post("/v1/chat/completions", json=body)).raise_for_status()
+        sizes = [memory(pid)]
+        end = time.monotonic() + given.seconds
+
+        async def ask(i: int) -> None:
+            nonlocal n_tokens
+            number = 0
+            while time.monotonic() < end:
+                number += 1
+                text = f"{PROMPTS[(i + number) % len(PROMPTS)]} ({i}.{number})"
+                asked = {"model": given.model, "messages": [{"role": "user", "content": text}], "stream": True}
+                begun, last, done = time.monotonic(), 0.0, False
+                try:
+                    stream = client.stream("POST", "/v1/chat/completions", json=asked | {"max_tokens": given.tokens})
+                    async with stream as response:
+                        if response.status_code != 200:
+                            failed.append(f"status {response.status_code}")
+                            continue
+                        async for line in response.aiter_lines():
+                            if not line.startswith("data: "):
+                                continue
+                            if line == "data: [DONE]":
+                                done = True
+                                break
+                            chunk = json.loads(line[6:])
+                            if "error" in chunk:
+                                failed.append(chunk["error"]["message"])
+                            elif chunk["choices"][0]["delta"].get("content"):
+                                now = time.monotonic()
+                                (between.append(now - last) if last else first.append(now - begun))
+                                last, n_tokens = now, n_tokens + 1
+                                if i < 2:
+                                    await asyncio.sleep(0.5)  # a slow reader
+                except httpx.HTTPError as error:
+                    failed.append(type(error).__name__)
+                    continue
+                if not done:
+                    failed.append("no [DONE]")
+
+        async def half_closed() -> None:
+            while time.monotonic() < end:
+                data = json.dumps(body | {"stream": True, "max_tokens": 200}).encode()
+                _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{httpx.URL(url).port}\r\n"
+                writer.write(
+                    f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+                )
+                writer.write_eof()
+                await asyncio.sleep(3)
+                writer.close()
+
+        async def watch() -> None:
+            await asyncio.sleep(given.seconds / 2)
+            sizes.append(memory(pid))
+
+        begun = time.monotonic()
+        await asyncio.gather(*[ask(i) for i in range(given.clients)], half_closed(), watch())
+        seconds = time.monotonic() - begun
+        await asyncio.sleep(1)
+        sizes.append(memory(pid))
+    why = sorted(set(failed))[:5]
+    print(f"{given.clients} clients, {seconds:.0f} s: {len(first)} answers, {len(failed)} failed {why}")
+    print(f"{n_tokens / seconds:.1f} pieces of text a second")
+    for name, values in (("first token", first), ("between tokens", between)):
+        p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+        print(f"{name}: p50 {p50:.3f} s, p99 {p99:.3f} s, p99/p50 {p99 / max(p50, 1e-9):.1f}")
+    for when, size in zip(("loaded", "middle", "end"), sizes, strict=True):
+        print(f"memory {when}: " + ", ".join(f"{name} {value:.0f} MB" for name, value in size.items()))
+    grown = [name for name in sizes[1] if sizes[2][name] > 1.2 * sizes[1][name]]
+    return not failed and not grown
+
+
+def quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+if __name__ == "__main__":
+    main()

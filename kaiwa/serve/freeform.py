@@ -1,0 +1,66 @@
+"""JSON of any shape, bounded before anything walks through it: whole bodies, and schemas that a request brings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_DEPTH = 32
+MAX_BYTES = 1 << 16
+MAX_BODY_DEPTH = 64
+
+
+def whole_text(body: Any) -> Any:
+    """A request's body, if all of its strings can be written as UTF-8 and it is not too deep. ValueError otherwise.
+
+    JSON's escapes can spell half a character (a lone surrogate), which no tokenizer takes and no answer can repeat.
+    """
+    todo = [("", body, 0)]
+    while todo:
+        path, value, depth = todo.pop()
+        if depth > MAX_BODY_DEPTH:
+            raise ValueError(f"the body is nested more than {MAX_BODY_DEPTH} deep")
+        if isinstance(value, str) and not _encodes(value):
+            raise ValueError(f"{path}: the text holds half a character (a lone surrogate)")
+        if isinstance(value, dict):
+            if not all(_encodes(key) for key in value):
+                raise ValueError(f"{path or 'the body'}: a field's name holds half a character (a lone surrogate)")
+            todo += [(f"{path}.{key}" if path else key, inner, depth + 1) for key, inner in value.items()]
+        elif isinstance(value, list) and value and not isinstance(value[0], int):  # not long lists of token ids
+            todo += [(f"{path}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
+    return body
+
+
+def _encodes(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain_json(value: Any) -> Any:
+    """The value, if it is small, not deep, finite, and refers to nothing outside itself. ValueError otherwise."""
+    if value is None:
+        return value
+    _walk(value, MAX_DEPTH)
+    size = len(json.dumps(value, allow_nan=False))
+    if size > MAX_BYTES:
+        raise ValueError(f"it has {size:,} bytes of JSON; at most {MAX_BYTES:,} are read")
+    return value
+
+
+def _walk(value: Any, left: int) -> None:
+    if left == 0:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        reference = value.get("$ref")
+        if isinstance(reference, str) and not reference.startswith("#"):
+            raise ValueError(f"$ref {reference[:60]!r} points outside; only references into the schema (#/…) are read")
+        for inner in value.values():
+            _walk(inner, left - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _walk(inner, left - 1)

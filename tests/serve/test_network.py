@@ -1,0 +1,44 @@
+"""Keys, --listen, the address for a phone."""
+
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.serve.network import Access, address, fresh_key, names, qr_code
+
+KEY = "a-key-of-more-than-sixteen"
+
+
+def test_listening_without_a_key_is_refused_and_one_is_given() -> None:
+    with pytest.raises(UserError, match=r"--listen --api-key (kaiwa-\S+)") as found:
+        Access(listen=True)
+    given = str(found.value).split()[-1]
+    assert Access(listen=True, api_key=given).api_key == given
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "with a space in it ...", "日本語の鍵ですから使えません日本語", "tab\tin-the-middle-of-it"]
+)
+def test_weak_keys_are_refused(key: str) -> None:
+    with pytest.raises(UserError, match="--api-key"):
+        Access(api_key=key)
+
+
+def test_the_admin_key_is_another_one() -> None:
+    with pytest.raises(UserError, match="the same"):
+        Access(api_key=KEY, admin_key=KEY)
+    with pytest.raises(UserError, match="protects nothing"):
+        Access(admin_key=KEY)
+    assert Access().with_admin_key().admin_key == ""
+    first, second = (Access(api_key=KEY).with_admin_key().admin_key for _ in range(2))
+    assert first != second
+    assert len({fresh_key() for _ in range(20)}) == 20
+
+
+def test_the_way_for_a_phone() -> None:
+    parts = address().split(".")
+    assert len(parts) == 4
+    assert all(part.isdigit() for part in parts)
+    assert names()[-1].endswith(".local")
+    picture = qr_code(f"http://192.168.0.7:7860/?key={KEY}").splitlines()
+    assert len(picture) > 15
+    assert len({len(line) for line in picture}) == 1

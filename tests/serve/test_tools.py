@@ -1,0 +1,151 @@
+"""Function calling without a server: what a model is told, and how its calls are read back piece by piece."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kaiwa.serve.freeform import plain_json, whole_text
+from kaiwa.serve.protocol import ChatRequest
+from kaiwa.serve.tools import CLOSE, OPEN, Tool, ToolReader, as_plain, describe, forced_schema, with_parsed_arguments
+
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = Tool.model_validate({"type": "function", "function": {"name": "weather", "parameters": WEATHER}})
+CALL = f'{OPEN}\n{{"name": "weather", "arguments": {{"city": "東京"}}}}\n{CLOSE}'
+
+
+def read(pieces: list[str], forced: bool = False) -> tuple[str, list[tuple[str, str]]]:
+    reader = ToolReader(["weather"], forced)
+    content = "".join([reader.push(piece) for piece in pieces]) + reader.finish()
+    return content, [(call.name, call.arguments) for call in reader.calls]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "<", "tool", OPEN, CLOSE, CALL, "<tool_", '{"name"', "海"]), max_size=8), st.data()
+)
+@settings(max_examples=150, deadline=None)
+def test_pieces_are_read_as_the_whole(parts: list[str], data: st.DataObject) -> None:
+    """However an answer is cut into pieces, content and calls are the same."""
+    text = "".join(parts)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)) | {0, len(text)})
+    pieces = [text[a:b] for a, b in itertools.pairwise(cuts)]
+    assert read(pieces) == read([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "n_calls"),
+    [
+        ("just text", "just text", 0),
+        (CALL, "", 1),
+        (f"Let me see.\n{CALL}\n{CALL}", "Let me see.\n\n", 2),
+        (CALL.removesuffix(CLOSE), "", 1),  # the end tag was left out
+        (f"{OPEN}no json{CLOSE} more", f"{OPEN}no json{CLOSE} more", 0),
+        (CALL.replace("weather", "format_disk"), CALL.replace("weather", "format_disk"), 0),
+        (f'{OPEN}{{"name": ["weather"]}}{CLOSE}', f'{OPEN}{{"name": ["weather"]}}{CLOSE}', 0),
+        (f"{OPEN}[1]{CLOSE}", f"{OPEN}[1]{CLOSE}", 0),
+        (f"{OPEN}{'[' * 5000}", f"{OPEN}{'[' * 5000}", 0),
+        ("2 < 3 <tool", "2 < 3 <tool", 0),
+    ],
+)
+def test_calls_and_content(text: str, content: str, n_calls: int) -> None:
+    found, calls = read([text])
+    assert found == content
+    assert len(calls) == n_calls
+    assert all(json.loads(arguments) == {"city": "東京"} for _, arguments in calls)
+
+
+def test_content_does_not_wait_longer_than_it_must() -> None:
+    reader = ToolReader(["weather"])
+    assert reader.push("see <to") == "see "
+    assert reader.push("day>") == "<today>"
+
+
+def test_a_forced_call_is_the_whole_answer() -> None:
+    assert read(['{"name": "weather", "argum', 'ents": {"city": "x"}}'], True) == ("", [("weather", '{"city": "x"}')])
+    assert read(['{"name": "weather", "argum'], True) == ('{"name": "weather", "argum', [])  # cut off
+
+
+def test_a_conversation_with_tools_in_plain_text() -> None:
+    body = ChatRequest.model_validate(
+        {
+            "model": "m",
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {"role": "user", "content": "Weather?"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {"id": c, "type": "function", "function": {"name": "weather", "arguments": '{"city": "x"}'}}
+                        for c in "ab"
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "a", "content": "sunny"},
+                {"role": "tool", "tool_call_id": "b", "content": "rain"},
+            ],
+        }
+    )
+    messages = [message.plain() for message in body.messages]
+    plain = as_plain(messages, [describe(TOOL)])
+    assert [message["role"] for message in plain] == ["system", "user", "assistant", "user"]
+    assert plain[0]["content"].startswith("Be brief.\n\n")
+    assert '"name": "weather"' in plain[0]["content"]
+    assert plain[2]["content"].count(OPEN) == 2
+    assert plain[3]["content"] == "<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response>"
+    assert read([plain[2]["content"]])[1] == [("weather", '{"city": "x"}')] * 2
+    assert messages[2]["content"] == "", "as_plain changes nothing of what it was given"
+    parsed = with_parsed_arguments(messages)
+    assert parsed[2]["tool_calls"][0]["function"]["arguments"] == {"city": "x"}
+    assert as_plain([{"role": "user", "content": "x"}], []) == [{"role": "user", "content": "x"}]
+
+
+def test_the_schema_of_a_forced_call() -> None:
+    one = json.loads(forced_schema([TOOL]))
+    assert one["properties"]["name"] == {"const": "weather"}
+    assert one["properties"]["arguments"] == WEATHER
+    assert len(json.loads(forced_schema([TOOL, TOOL]))["anyOf"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("messages", [{"role": "tool"}]),
+        ("messages", [{"role": "assistant", "content": None}]),
+        ("tools", [{"type": "function", "function": {"name": "a b"}}]),
+        ("tools", [{"type": "function", "function": {"name": "a", "parameters": {"$ref": "http://evil.example/x"}}}]),
+        ("tools", [{"type": "function", "function": {"name": "a", "parameters": {"x": "y" * (1 << 17)}}}]),
+        ("response_format", {"type": "json_schema"}),
+        ("response_format", {"type": "grammar", "syntax": "lark"}),
+        ("logit_bias", {"-1": 5}),
+        ("logit_bias", {"5": 500}),
+        ("n", True),
+        ("n", "2"),
+        ("temperature", float("inf")),
+        ("stop", [""]),
+        ("stop", ["x"] * 99),
+        ("top_logprobs", 3),
+        ("user", "\ud800"),
+    ],
+)
+def test_bodies_that_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "x"}], field: value})
+
+
+def test_free_json_is_bounded() -> None:
+    deep: object = 1
+    for _ in range(40):
+        deep = [deep]
+    with pytest.raises(ValueError, match="deep"):
+        plain_json(deep)
+    assert plain_json({"$ref": "#/$defs/a", "$defs": {"a": {}}})
+    deeper: object = 1
+    for _ in range(5000):
+        deeper = {"a": deeper}
+    with pytest.raises(ValueError, match="deep"):
+        whole_text(deeper)
+    with pytest.raises(ValueError, match=r"a\[1\]: .*surrogate"):
+        whole_text({"a": ["x", "\udc00"]})
