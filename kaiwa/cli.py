@@ -22,6 +22,7 @@ COMMANDS = {
     "pretrain": "stage 4: a GPT from text",
     "sft": "stage 5: fine-tune on demonstrations",
     "reward": "stage 6: a reward model from rankings",
+    "dpo": "the same without a reward model: straight from comparisons",
     "rlhf": "stage 7: PPO-ptx against the reward model",
     "quantize": "stage 8: four bits a weight",
     "evaluate": "stage 9: held-out prompts, win rates with intervals",
