@@ -25,6 +25,7 @@ COMMANDS = {
     "dpo": "the same without a reward model: straight from comparisons",
     "rlhf": "stage 7: PPO-ptx against the reward model",
     "quantize": "stage 8: four bits a weight",
+    "tune": "train a fine-tuning job's folder (the server starts it)",
     "evaluate": "stage 9: held-out prompts, win rates with intervals",
 }
 
@@ -78,6 +79,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import builds
 
         return {"build": builds.build, "show": builds.show, "report": builds.report}[name]
+    if name == "tune":
+        from kaiwa.commands import tune
+
+        return tune.tune
     if name == "lab":
         from kaiwa.commands import lab
 

@@ -24,7 +24,7 @@ from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.model.gguf_file import GgufFile
 from kaiwa.model.gptq_file import load_int4
-from kaiwa.model.hf_config import read_json
+from kaiwa.model.hf_config import read_config, read_json
 from kaiwa.model.int4 import LINEARS, Int4Linear, JoinedLinear
 from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt
@@ -81,6 +81,11 @@ def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
     four = read_json(base / "config.json").get("quantization_config") or (base / "quantize_config.json").is_file()
     decoder = expand(load_int4(base, torch.float32, False)) if four else load_decoder(base)
     return decoder, Tokenizer.load(base)
+
+
+def context_length(base: Path) -> int:
+    """Tokens that a model reads at once."""
+    return (GgufFile(base).config if base.suffix == ".gguf" else read_config(base)).max_length
 
 
 def expand(decoder: Decoder) -> Decoder:

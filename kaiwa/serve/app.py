@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from kaiwa import __version__
-from kaiwa.serve import errors, routes_chat, routes_completions, routes_jobs, routes_models
+from kaiwa.serve import (
+    errors,
+    routes_chat,
+    routes_completions,
+    routes_files,
+    routes_fine_tuning,
+    routes_jobs,
+    routes_models,
+)
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.security import Guard
@@ -34,7 +42,8 @@ def make_app(services: Services) -> FastAPI:
         title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     errors.install(app)
-    for part in (routes_models, routes_chat, routes_completions, routes_jobs):
+    parts = (routes_models, routes_chat, routes_completions, routes_jobs, routes_files, routes_fine_tuning)
+    for part in parts:
         app.include_router(part.routes(services))
     app.add_middleware(Guard, port=services.settings.port, api_key=services.settings.api_key)
     return app

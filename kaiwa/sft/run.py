@@ -62,7 +62,11 @@ class Epochs:
         return steps
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
-        return packed_rows(self.data.ids, self.data.masks, bins, self.config.width, self.pad)
+        """Rows of the configured width or, in batches of demonstrations, only as wide as the fullest one."""
+        width = self.config.width
+        if self.config.batch:
+            width = max(sum(len(self.data.ids[i]) for i in row) for row in bins)
+        return packed_rows(self.data.ids, self.data.masks, bins, width, self.pad)
 
 
 def run(
@@ -125,15 +129,16 @@ def run(
         while step < len(schedule):
             saver.at_step()
             started = time.monotonic()
-            loss = _backward(model, epochs.rows(schedule[step]), 1.0, ctx.device, config.rows)
+            read = epochs.rows(schedule[step])
+            loss = _backward(model, read, 1.0, ctx.device, config.rows)
             scalars = {"loss": loss}
             if mixture is not None:
                 rows = mixture.next(config.pretrain_rows)
                 scalars["pretrain_loss"] = _backward(model, rows, config.pretrain_weight, ctx.device)
             lr = config.lr * cosine(step, len(schedule), config.warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
-            read = len(schedule[step]) + (config.pretrain_rows if mixture is not None else 0)
-            speed = read * config.width / (time.monotonic() - started)
+            n_read = read.ids.size + (config.pretrain_rows * config.width if mixture is not None else 0)
+            speed = n_read / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
