@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
+    "study": "experiments across stages: kaiwa study icl",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
     "pretrain": "stage 4: a GPT from text",
@@ -79,6 +80,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import builds
 
         return {"build": builds.build, "show": builds.show, "report": builds.report}[name]
+    if name == "study":
+        from kaiwa.commands import study
+
+        return study.study
     if name == "tune":
         from kaiwa.commands import tune
 
