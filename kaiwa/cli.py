@@ -27,7 +27,7 @@ COMMANDS = {
     "rlhf": "stage 7: PPO-ptx against the reward model",
     "quantize": "stage 8: four bits a weight",
     "tune": "train a fine-tuning job's folder (the server starts it)",
-    "evaluate": "stage 9: held-out prompts, win rates with intervals",
+    "evaluate": "models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
 }
 
 
@@ -94,7 +94,21 @@ def command(name: str) -> Callable[[list[str]], None]:
         return lab.lab
     from kaiwa.commands import stages
 
+    if name == "evaluate":
+        from kaiwa.commands import leaderboard
+
+        stage = stages.command(name)
+        return lambda words: leaderboard.evaluate(words) if "--tasks" in words else _evaluate(words, stage)
     return stages.command(name)
+
+
+def _evaluate(words: list[str], stage: Callable[[list[str]], None]) -> None:
+    """The stage of a build; its help begins with what evaluates models on tasks."""
+    if not words or words[0] in ("-h", "--help"):
+        from kaiwa.commands.leaderboard import USAGE
+
+        print(USAGE)
+    stage(words)
 
 
 if __name__ == "__main__":
