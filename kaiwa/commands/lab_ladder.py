@@ -90,7 +90,9 @@ def serving(url: str) -> Iterator[str]:
         from kaiwa.serve.app import make_app, make_services
         from kaiwa.serve.services import Settings
     except ImportError as error:
-        raise UserError(f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'") from None
+        raise UserError(
+            f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'"
+        ) from None
     from kaiwa.core.home import home, runs
 
     listener = socket.create_server(("127.0.0.1", 0))

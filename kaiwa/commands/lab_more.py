@@ -99,7 +99,9 @@ def _pairwise(asker: Any, task: Task, outcomes: list[dict[str, Any]], options: d
     w = found.wins
     print(f"{names[1]} against {names[0]}: {w.wins} won, {w.ties} tied, {w.losses} lost of {len(pairs)}")
     print(f"wins among the decided: {w.decided}")
-    print(f"verdicts that survive the swap: {found.survived}; for what stood first: {found.first}; unread {found.unread}")
+    print(
+        f"verdicts that survive the swap: {found.survived}; for what stood first: {found.first}; unread {found.unread}"
+    )
 
 
 def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], rubric: Any) -> None:
@@ -115,8 +117,9 @@ def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], rubric: Any)
         share = wilson(sum(s is True for s in said), len(said))
         graded = [row["score"] >= 1 for row in mine]
         k = kappa([s is True for s in said], graded)
-        rows.append([arm, str(len(mine)), f"{share.mean:.0%}", f"{share.low:.0%} to {share.high:.0%}"]
-                    + [f"{sum(graded) / max(1, len(graded)):.0%}", f"{k.mean:.2f} [{k.low:.2f}, {k.high:.2f}]"])  # fmt: skip
+        figures = [f"{share.mean:.0%}", f"{share.low:.0%} to {share.high:.0%}"]
+        figures += [f"{sum(graded) / max(1, len(graded)):.0%}", f"{k.mean:.2f} [{k.low:.2f}, {k.high:.2f}]"]
+        rows.append([arm, str(len(mine)), *figures])
     print(table(rows))
 
 

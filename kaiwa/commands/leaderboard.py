@@ -49,7 +49,9 @@ def evaluate(words: list[str]) -> None:
         print(f"{entry.name}: {sum(len(t.items) for t in found):,} items", file=sys.stderr)
         local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
         form = "chat" if entry.chat else "text"
-        outcomes = run(evaluation(found, entry.name), local, calls / "calls.jsonl", f"{entry.name} {entry.created}", form=form)
+        outcomes = run(
+            evaluation(found, entry.name), local, calls / "calls.jsonl", f"{entry.name} {entry.created}", form=form
+        )
         for task in found:
             results.append(result(task, outcomes, entry.name, entry.created, entry.parameters, entry.bits))
             keep(home(), results[-1])

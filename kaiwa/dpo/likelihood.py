@@ -20,7 +20,7 @@ from kaiwa.train.optim import autocast
 
 
 def completion_tokens(rows: Sequence[PromptRow]) -> Tensor:
-    """Where the completions' tokens stand in packed rows: row, the column before, column, number of completion [4,N]."""
+    """Where the completions' tokens stand in packed rows: row, column before, column, completion number [4,N]."""
     found: list[tuple[int, int, int, int]] = []
     number = 0
     for row, item in enumerate(rows):

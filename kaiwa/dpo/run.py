@@ -69,8 +69,7 @@ def run(
         judged = _judge(model, training, tokenizer.pad_id, ctx)
         held_out = _judge(model, validation, tokenizer.pad_id, ctx)
         steps = [
-            [judged[id(item)] for item in batch]
-            for batch in batches(training, config.prompts, config.epochs, ctx.seed)
+            [judged[id(item)] for item in batch] for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)

@@ -24,7 +24,21 @@ from kaiwa.lab.tasks import from_file, generated
 from kaiwa.lab.techniques.base import Technique
 from kaiwa.lab.techniques.named import technique
 
-FIELDS = ("name", "model", "models", "url", "api_key_env", "n", "seeds", "margin", "form", "tasks", "arms", "contrasts", "prices")
+FIELDS = (
+    "name",
+    "model",
+    "models",
+    "url",
+    "api_key_env",
+    "n",
+    "seeds",
+    "margin",
+    "form",
+    "tasks",
+    "arms",
+    "contrasts",
+    "prices",
+)
 FILE_FIELDS = (
     *("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos"),
     *("max_tokens", "language", "name", "n"),

@@ -150,7 +150,14 @@ def rows_of(rungs: list[Rung]) -> list[list[str]]:
         interval = f"{r.low:.0%} to {r.high:.0%}"
         paid = [f"{r.training_cost:.4f}", f"{r.cost_per_thousand:.4f}"]
         rows.append(
-            [r.name, f"{r.accuracy:.0%}", interval, f"{r.prompt_tokens:.0f}", f"{r.trained_tokens:,}"]
-            + [f"{r.minutes:.1f}", *paid]
+            [
+                r.name,
+                f"{r.accuracy:.0%}",
+                interval,
+                f"{r.prompt_tokens:.0f}",
+                f"{r.trained_tokens:,}",
+                f"{r.minutes:.1f}",
+                *paid,
+            ]
         )
     return rows

@@ -71,9 +71,7 @@ def task_hash(task: Task) -> str:
 
 def evaluation(tasks: Sequence[Task], model: str) -> Experiment:
     """Choices by likelihood per token, everything else written; no demonstrations."""
-    arms = tuple(
-        Arm(name=f"{task.name}", technique=ZeroShot(by=how_of(task)), task=task.name) for task in tasks
-    )
+    arms = tuple(Arm(name=f"{task.name}", technique=ZeroShot(by=how_of(task)), task=task.name) for task in tasks)
     return Experiment(name="evaluate", tasks=tuple(tasks), arms=arms, model=model)
 
 
@@ -166,7 +164,7 @@ def rank(results: Sequence[Result], language: str = "") -> list[Place]:
 
 
 def mean_of(parts: Sequence[Interval]) -> Interval:
-    """The mean over tasks, each counting the same; half-widths of independent tasks add in squares (both sides apart)."""
+    """The mean over tasks, each counting the same; half-widths of independent tasks add in squares."""
     t = len(parts)
     mean = sum(p.mean for p in parts) / t
     low = mean - math.sqrt(sum((p.mean - p.low) ** 2 for p in parts)) / t

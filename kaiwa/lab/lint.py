@@ -19,11 +19,15 @@ from kaiwa.lab.techniques.base import Technique
 from kaiwa.lab.techniques.shots import FewShot
 
 VAGUE = re.compile(
-    r"\b(?:short|brief|long|several|some|a few|good|nice|proper|appropriate|as needed|etc)\b\.?|短く|簡潔に|適切に|いくつか|など",
+    r"\b(?:short|brief|long|several|some|a few|good|nice|proper|appropriate|as needed|etc)\b\.?"
+    r"|短く|簡潔に|適切に|いくつか|など",
     re.IGNORECASE,
 )
 NOT_TO = re.compile(r"\b(?:do not|don't|never|avoid|must not)\b|しないで|してはいけ|禁止|避けて", re.IGNORECASE)
-INSTEAD = re.compile(r"\b(?:instead|rather|only|use|write|reply|answer with|say)\b|代わりに|だけ|のみ|答えて|書いて", re.IGNORECASE)
+INSTEAD = re.compile(
+    r"\b(?:instead|rather|only|use|write|reply|answer with|say)\b|代わりに|だけ|のみ|答えて|書いて", re.IGNORECASE
+)
+FORMAT = re.compile(r"answer|reply|json|format|答|形式|出力", re.IGNORECASE)
 FLUFF = re.compile(
     r"\b(?:please|kindly|i would like you to|could you|very|really|basically)\b|お願いできますでしょうか|できれば",
     re.IGNORECASE,
@@ -54,14 +58,22 @@ def _prompt(p: Prompt) -> Iterator[tuple[str, str, str]]:
         yield "warn", "instruction-last", "the instruction comes after the input; begin with it"
     data = p.context or words
     if p.delimiters == "none" and words and data and p.variables() and not p.output_indicator:
-        yield "warn", "no-delimiters", "nothing tells instruction and data apart; set delimiters to hashes, quotes or tags"
+        yield (
+            "warn",
+            "no-delimiters",
+            "nothing tells instruction and data apart; set delimiters, such as tags",
+        )
     if found := VAGUE.search(words):
         yield "warn", "vague", f"{found[0]!r} says no number; say how many words, lines or items"
     if NOT_TO.search(words) and not INSTEAD.search(words):
         yield "warn", "only-not", "it says what not to do only; say what to do instead"
     if found := FLUFF.search(words):
         yield "warn", "fluff", f"{found[0]!r} adds tokens and no meaning; leave it out"
-    if not p.output_indicator and not p.examples and not re.search(r"answer|reply|json|format|答|形式|出力", words, re.I):
+    if (
+        not p.output_indicator
+        and not p.examples
+        and not re.search(r"answer|reply|json|format|答|形式|出力", words, re.I)
+    ):
         yield "warn", "no-format", "nothing says what the answer looks like; add an output_indicator or an example"
     for name in ("output_indicator", "leading_words"):
         if getattr(p, name) != getattr(p, name).rstrip():
@@ -116,7 +128,9 @@ def lint_experiment(experiment: Experiment) -> list[Remark]:
     found = [remark for task in experiment.tasks for remark in lint_task(task)]
     for p in plan(experiment):
         if p.detectable > 0.2:
-            much = "no difference" if p.detectable >= 1 else f"only differences of {p.detectable * 100:.0f} points or more"
+            much = (
+                "no difference" if p.detectable >= 1 else f"only differences of {p.detectable * 100:.0f} points or more"
+            )
             text = f"{p.contrast.b} against {p.contrast.a}: n = {p.n} finds {much}; raise n"
             found.append(Remark(level="warn", rule="small-n", where=f"task {p.task}", text=text))
     for task in experiment.tasks:
@@ -128,7 +142,9 @@ def lint_experiment(experiment: Experiment) -> list[Remark]:
         for arm in arms:
             missing = _lacks_control(arm.technique, techniques)
             if missing:
-                text = f"arm {arm.name}: no arm {missing}, so its effect is not told from its tokens'; set controls = true"
+                text = (
+                    f"arm {arm.name}: no arm {missing}, so its effect is not told from its tokens'; set controls = true"
+                )
                 found.append(Remark(level="warn", rule="no-control", where=f"task {task.name}", text=text))
     return found
 

@@ -57,10 +57,11 @@ def search(
     share: float = 0.5,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Found:
-    """The experiment's arms are the candidates, its first arm the baseline; one task. Everything is kept under `out`."""
+    """The experiment's arms are the candidates, the first is the baseline; one task. Everything is kept under `out`."""
     if len(experiment.tasks) != 1 or len(experiment.arms) < 2:
-        raise UserError(f"experiment {experiment.name}: a search takes one task and at least two arms, the first of them"
-                        " the baseline")  # fmt: skip
+        raise UserError(
+            f"experiment {experiment.name}: a search takes one task and, after the baseline, candidate arms"
+        )
     dev_task, test_task = split(experiment.tasks[0], share)
     dev = dataclasses.replace(experiment, tasks=(dev_task,))
     register(dev, out / "dev")

@@ -1,11 +1,11 @@
 """Tasks in files, for `kaiwa evaluate`: an experiment's TOML, benchmarks' files, or rows of one's own.
 
-    x.toml                      its [[tasks]], as experiments write them (docs/lab.md)
-    gsm8k:x.jsonl               a loader's name before the path
-    x.jsonl .csv .tsv .parquet  {"question", "choices", "answer"}: multiple choice; answer is a choice's text, its number
-                                from 0, or its letter from A. Without "choices" the answer is written: a number is compared as
-                                a number, anything else as text. "id", "cluster" and "language" may come along
-    sums-en                     a built-in task's name
+x.toml                      its [[tasks]], as experiments write them (docs/lab.md)
+gsm8k:x.jsonl               a loader's name before the path
+x.jsonl .csv .tsv .parquet  {"question", "choices", "answer"}: multiple choice; answer is a choice's text, its number
+                            from 0, or its letter from A. Without "choices" the answer is written: a number is compared
+                            as a number, anything else as text. "id", "cluster" and "language" may come along
+sums-en                     a built-in task's name
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def from_rows(path: Path, n: int = 0) -> Task:
         where = f"{path}, row {number + 1}"
         column = next((c for c in ASKED if row.get(c)), "")
         if not column or row.get("answer") is None:
-            raise UserError(f"{where}: {' or '.join(ASKED)}, and answer are needed; there is {', '.join(map(str, row))}")
+            raise UserError(
+                f"{where}: {' or '.join(ASKED)}, and answer are needed; there is {', '.join(map(str, row))}"
+            )
         choices = _choices(row.get("choices"), where)
         answer = _answer(row["answer"], choices, where)
         languages.add(str(row.get("language", "")))

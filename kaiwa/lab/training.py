@@ -55,9 +55,7 @@ class TrainingServer:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(
-            base_url=url.rstrip("/") + "/", headers=headers, timeout=60.0, transport=transport
-        )
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=60.0, transport=transport)
         self._sleep = sleep
 
     def upload(self, rows: Sequence[Mapping[str, Any]], name: str) -> str:

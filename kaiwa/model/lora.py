@@ -1,4 +1,4 @@
-"""LoRA: the weights stay, a product of two thin matrices is learned beside each linear layer (Hu et al., 2021, section 4.1).
+"""LoRA: the weights stay, a product of two thin matrices is learned beside each linear layer (Hu et al., 2021, 4.1).
 
     y = W x + (alpha / r) B A x        A [r,in] ~ N(0, 1/in), B [out,r] = 0: at the start nothing is changed
 

@@ -80,12 +80,14 @@ def compared(value: Mapping[str, Any]) -> dict[str, Any]:
         _refuse(given, "input.")
         prompt = messages(given.get("messages"), "input.messages")
         if prompt[-1]["role"] == "assistant":
-            raise UserError("input.messages: the last one is the assistant's; outputs follow a user's or system message")
+            raise UserError(
+                "input.messages: the last one is the assistant's; outputs follow a user's or system message"
+            )
         better, worse = (_output(value, name) for name in ("preferred_output", "non_preferred_output"))
         return {"prompt": prompt, "chosen": better, "rejected": worse}
     if "prompt" not in value:
         raise UserError('"input" (with preferred_output and non_preferred_output) or "prompt" is missing')
-    prompt = value["prompt"] if isinstance(value["prompt"], str) else messages(value["prompt"], "prompt")
+    asked = value["prompt"] if isinstance(value["prompt"], str) else messages(value["prompt"], "prompt")
     kept = {k: value[k] for k in ("chosen", "rejected", "completions", "ranks", "labeller") if k in value}
     texts = value.get("completions", [value.get("chosen"), value.get("rejected")])
     if not isinstance(texts, list) or not all(isinstance(t, str | list) for t in texts):
@@ -93,8 +95,8 @@ def compared(value: Mapping[str, Any]) -> dict[str, Any]:
     ranks = value.get("ranks", [])
     if not isinstance(ranks, list) or not all(isinstance(r, int) and not isinstance(r, bool) for r in ranks):
         raise UserError("ranks must be whole numbers, one a completion, 0 the best")
-    comparison({**kept, "prompt": prompt})  # the reader's own checks
-    return {**kept, "prompt": prompt}
+    comparison({**kept, "prompt": asked})  # the reader's own checks
+    return {**kept, "prompt": asked}
 
 
 def messages(value: Any, where: str) -> list[dict[str, str]]:

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
@@ -81,7 +80,8 @@ class FineTuning:
                 "name": model_name(base.name, request.suffix or "", id),
                 "method": plan.method,
                 "stage": plan.stage,
-                "config": dict(plan.config) | ({"validation_share": 0.1} if plan.method == "reward" and n >= 10 else {}),
+                "config": dict(plan.config)
+                | ({"validation_share": 0.1} if plan.method == "reward" and n >= 10 else {}),
                 "hyperparameters": dict(plan.told),
                 "seed": secrets.randbelow(2**31) if request.seed is None else request.seed,
                 "suffix": request.suffix,
@@ -251,4 +251,3 @@ def model_name(base: str, suffix: str, id: str) -> str:
     """ "ft:laptop.sft:polite:1a2b3c4d", which is a folder's name too. Of a fine-tuned base the first base is told."""
     first = base.split(":")[1] if base.startswith("ft:") else base
     return f"ft:{first.replace('/', '.')}:{suffix}:{id[6:14]}"
-

@@ -80,7 +80,9 @@ class JobFolder:
         total = self.state().get("total")
         for number, row in enumerate(self.log_rows()):
             data = {"total_steps": total, **as_openai(row)}
-            told = ", ".join(f"{name} {value:.4g}" for name, value in data.items() if "loss" in name and value is not None)
+            told = ", ".join(
+                f"{name} {value:.4g}" for name, value in data.items() if "loss" in name and value is not None
+            )
             message = f"step {data['step']}/{total or '?'}: {told}"
             event = {"id": f"ftevent-{self.id[6:]}-s{number}", "type": "metrics", "data": data, "level": "info"}
             found.append((row["time"], event | {"message": message}))

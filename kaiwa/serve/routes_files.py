@@ -43,7 +43,10 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/v1/files")
     async def listed(
-        purpose: str | None = None, limit: int = 10_000, after: str | None = None, order: Literal["asc", "desc"] = "desc"
+        purpose: str | None = None,
+        limit: int = 10_000,
+        after: str | None = None,
+        order: Literal["asc", "desc"] = "desc",
     ) -> dict[str, Any]:
         found = [f for f in await asyncio.to_thread(files.all) if purpose in (None, f.purpose)]
         found = found if order == "desc" else found[::-1]
@@ -68,7 +71,7 @@ def routes(services: Services) -> APIRouter:
 
 
 def _store(files: Files, sent: UploadFile) -> StoredFile:
-    """Stores and checks: a file whose lines are no JSON objects is refused at once, the first bad line by its number."""
+    """Stores and checks: a file with a line that is no JSON object is refused at once, the line by its number."""
     try:
         made = files.add(sent.filename or "file", "fine-tune", sent.file)
     except UserError as error:

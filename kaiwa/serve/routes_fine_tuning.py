@@ -1,4 +1,4 @@
-"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints; and deleting what came of it.
+"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints; and delete what came of it.
 
 OpenAI's Fine-tuning API: its unmodified client trains here. Methods `supervised` and `dpo` are OpenAI's, `soft_prompt`
 and `reward` are ours in the same shape.

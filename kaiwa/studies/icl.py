@@ -38,7 +38,7 @@ SIZES = {  # beside the build's own base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One model on one task. accuracy, loss: by k. slope: of accuracy a doubling of (k + 1); loss_slope: of the loss."""
+    """One model on one task. accuracy, loss: by k. slope: of accuracy a doubling of (k + 1); loss_slope: of loss."""
 
     model: str
     parameters: int
@@ -71,12 +71,8 @@ def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[s
 
 def icl_experiment(models: Sequence[str], n: int, seed: int = 0) -> Experiment:
     """Every k on every model, as registered arms."""
-    arms = tuple(
-        Arm(name=f"k = {k} @ {model}", technique=Shown(k=k), model=model) for model in models for k in KS
-    )
-    return Experiment(
-        name="icl", tasks=(category(n, seed), recall(n, seed)), arms=arms, model=models[0], form="text"
-    )
+    arms = tuple(Arm(name=f"k = {k} @ {model}", technique=Shown(k=k), model=model) for model in models for k in KS)
+    return Experiment(name="icl", tasks=(category(n, seed), recall(n, seed)), arms=arms, model=models[0], form="text")
 
 
 def study(
@@ -87,7 +83,7 @@ def study(
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Measured]:
-    """models: name -> number of weights, from small to large. Writes out/icl.json; answers are never asked for twice."""
+    """models: name -> number of weights, from small to large. Writes out/icl.json; nothing is asked for twice."""
     experiment = icl_experiment(list(models), n, seed)
     register(experiment, out)
     outcomes = run_models(experiment, open_model, out / "calls.jsonl", show)

@@ -1,6 +1,6 @@
 """Two tasks that are learned from the prompt alone, a few tokens a demonstration, so that 16 fit into 256 tokens.
 
-    category   "goat: animal"   words of the village; what the labels are called must be seen, which word is what is known
+    category   "goat: animal"   words of the village; how labels are called must be seen, which word is what is known
     recall     "tor: red"       a mapping drawn anew for each item; nothing but the prompt tells it
 
 An item has 16 demonstrations of its own, and k of them are shown: the first k, so that k = 8 sees what k = 4 saw.

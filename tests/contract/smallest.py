@@ -38,7 +38,6 @@ from kaiwa.world.config import WorldConfig
 from kaiwa.world.village import VillageConfig
 
 
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Smallest(Recipe):
     """A recipe, and the stages that no recipe has but that fine-tuning uses."""
@@ -143,6 +142,15 @@ STAGES: dict[str, Run] = {
 RESUMABLE = ("base", "sft", "lora", "soft", "dpo", "reward", "rlhf")  # stages with a loop that checkpoints
 CONFIG_OF = {
     "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
-    "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward", "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
+    "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward",
+    "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
 }  # fmt: skip
-DOCS = {"lora": "sft", "soft": "sft", "village": "world", "base": "pretrain", "comparisons": "reward", "int4": "quantize", "evaluation": "evaluate"}
+DOCS = {
+    "lora": "sft",
+    "soft": "sft",
+    "village": "world",
+    "base": "pretrain",
+    "comparisons": "reward",
+    "int4": "quantize",
+    "evaluation": "evaluate",
+}

@@ -47,7 +47,7 @@ def test_loss_and_gradient_are_the_papers(sft_weight: float) -> None:
     for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True):
         policy = [alone(slow, list(row.prompt), list(c)) for c in row.completions]
         pairs = [(i, j) for i in range(len(ranks)) for j in range(len(ranks)) if ranks[i] < ranks[j]]
-        terms = [-F.logsigmoid(beta * ((policy[w] - ref[w]) - (policy[l] - ref[l]))) for w, l in pairs]
+        terms = [-F.logsigmoid(beta * ((policy[i] - ref[i]) - (policy[j] - ref[j]))) for i, j in pairs]
         per_prompt.append(torch.stack(terms).mean())
         best = best + policy[ranks.index(0)]
         tokens += len(row.completions[ranks.index(0)])

@@ -28,7 +28,8 @@ def test_rows_become_tasks(tmp_path: Path) -> None:
     (task,) = read_tasks(str(write(tmp_path / "plus.jsonl", CHOICE)), 5)
     assert [item.answer for item in task.items] == ["1", "2", "3", "4", "5"]
     (written,) = read_tasks(str(write(tmp_path / "w.jsonl", [{"prompt": "2 + 2?", "answer": 4}])))
-    assert written.kind == "number" and not written.items[0].choices
+    assert written.kind == "number"
+    assert not written.items[0].choices
     assert [t.name for t in read_tasks("sentiment-ja", 7)] == ["sentiment-ja"]
     toml = '[[tasks]]\nname = "sentiment-en"\nn = 9\n[[arms]]\ntechnique = "zero-shot"\n'
     (tmp_path / "e.toml").write_text(toml)
@@ -74,7 +75,8 @@ def test_ranks_say_what_the_items_can_tell() -> None:
 def test_two_tasks_count_the_same_and_partial_models_are_left_out() -> None:
     results = [made("a", [1.0, 1.0]), made("a", [0.0] * 6, "u", "ja"), made("b", [1.0, 1.0])]
     (only,) = rank(results)
-    assert only.model == "a" and only.mean.mean == 0.5
+    assert only.model == "a"
+    assert only.mean.mean == 0.5
     assert only.mean.mean - only.mean.low == pytest.approx(0.1 * math.sqrt(2) / 2)
     assert [p.model for p in rank(results, "en")] == ["a", "b"]
 
@@ -94,5 +96,6 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     model = RuleModel(lambda text, t, s: "")
     outcomes = run(evaluation([task], "rule"), model)
     found = result(task, outcomes, "rule", 1, 0, 16)
-    assert found.n == 40 and len(found.scores) == 40
+    assert found.n == 40
+    assert len(found.scores) == 40
     assert len(model.scored) == 120

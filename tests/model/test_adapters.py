@@ -33,7 +33,8 @@ def test_lora_changes_nothing_at_first_and_merges_to_what_it_was(config: Decoder
     add_lora(model, 3, 6.0, torch.Generator().manual_seed(1))
     assert torch.equal(logits(model, IDS), before)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    assert len(trained) == 2 * 4 * config.n_layer and all(n.endswith((".a", ".b")) for n in trained)
+    assert len(trained) == 2 * 4 * config.n_layer
+    assert all(n.endswith((".a", ".b")) for n in trained)
     logits(model, IDS).logsumexp(-1).sum().backward()
     assert all(p.grad is None for n, p in model.named_parameters() if n not in trained)
     with torch.no_grad():
@@ -45,8 +46,9 @@ def test_lora_changes_nothing_at_first_and_merges_to_what_it_was(config: Decoder
     merge_lora(model)
     assert model.state_dict().keys() == weights.keys()
     torch.testing.assert_close(logits(model, IDS), apart, atol=1e-3, rtol=1e-3)
-    settings, saved = json.loads((tmp_path / "adapter_config.json").read_text()), load_file(
-        tmp_path / "adapter_model.safetensors"
+    settings, saved = (
+        json.loads((tmp_path / "adapter_config.json").read_text()),
+        load_file(tmp_path / "adapter_model.safetensors"),
     )
     old, new = to_hf(config, weights, False), to_hf(config, model.state_dict(), False)
     scale = settings["lora_alpha"] / settings["r"]
@@ -78,7 +80,8 @@ def test_a_soft_prompt_is_rows_of_the_embedding(config: DecoderConfig) -> None:
     assert highest[unlikely] == highest.min()
     merged = merge_soft_prompt(model, unlikely)
     after = logits(merged, soft)
-    assert merged.config.vocab_size == 62 and after.shape[-1] == 62
+    assert merged.config.vocab_size == 62
+    assert after.shape[-1] == 62
     torch.testing.assert_close(after[..., :60], before)
     torch.testing.assert_close(after[..., 60:], before[..., [unlikely, unlikely]])
 

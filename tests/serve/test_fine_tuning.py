@@ -61,7 +61,8 @@ def test_the_openai_client_trains_and_talks_to_what_came_of_it(server: Running, 
     server.wait(lambda: client.fine_tuning.jobs.retrieve(job.id).status in ("succeeded", "failed"), 300)
     done = client.fine_tuning.jobs.retrieve(job.id)
     assert done.status == "succeeded", done.error
-    assert done.trained_tokens and done.trained_tokens > 12 * 12
+    assert done.trained_tokens
+    assert done.trained_tokens > 12 * 12
     assert done.fine_tuned_model == model_name("toy/ppo", "dogs", job.id)
     assert done.fine_tuned_model in [model.id for model in client.models.list()]
     said = client.chat.completions.create(
@@ -69,12 +70,15 @@ def test_the_openai_client_trains_and_talks_to_what_came_of_it(server: Running, 
     )
     assert (said.choices[0].message.content or "").startswith("dog")
     events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
-    assert events[0].message.startswith("finished") and events[-1].message.startswith("created")
+    assert events[0].message.startswith("finished")
+    assert events[-1].message.startswith("created")
     losses = [e.data["train_loss"] for e in events if e.type == "metrics" and "train_loss" in (e.data or {})]
-    assert len(losses) == 36 and losses[0] < losses[-1] / 2  # newest first
+    assert len(losses) == 36
+    assert losses[0] < losses[-1] / 2
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job.id).data
     assert checkpoint.fine_tuned_model_checkpoint == done.fine_tuned_model
-    assert checkpoint.step_number == 36 and checkpoint.metrics.valid_loss
+    assert checkpoint.step_number == 36
+    assert checkpoint.metrics.valid_loss
     assert client.files.content(done.result_files[0]).text.startswith("step,")
     assert [j.id for j in client.fine_tuning.jobs.list(metadata={"a": "b"})] == [job.id]
     with pytest.raises(openai.BadRequestError, match="already"):
@@ -102,7 +106,7 @@ def test_what_is_wrong_is_named(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="line 5: messages: the last one is the user's") as found:
         client.fine_tuning.jobs.create(model="toy/ppo", training_file=file.id)
     assert (found.value.param, found.value.code) == ("training_file", "invalid_training_file")
-    with pytest.raises(openai.BadRequestError, match="line 1: .input. .*is missing"):
+    with pytest.raises(openai.BadRequestError, match=r"line 1: .input. .*is missing"):
         client.fine_tuning.jobs.create(model="toy/ppo", training_file=file.id, method={"type": "dpo"})
     with pytest.raises(openai.NotFoundError, match="toy/pp"):
         client.fine_tuning.jobs.create(model="toy/pp", training_file=file.id)
@@ -190,7 +194,8 @@ def test_a_process_that_always_dies_is_given_up(tuning: FineTuning) -> None:
     (job.path / "die").touch()
     wait(lambda: job.state()["status"] == "failed")
     told = job.to_json()
-    assert told["error"]["code"] == "server_error" and "3 times" in told["error"]["message"]
+    assert told["error"]["code"] == "server_error"
+    assert "3 times" in told["error"]["message"]
 
 
 @pytest.mark.parametrize("method", ["supervised", "dpo", "soft_prompt", "reward"])
@@ -211,7 +216,9 @@ def test_every_method_learns(tuning: FineTuning, tmp_path: Path, method: str, mo
     if method in ("reward", "soft_prompt"):
         return
     entry = read_entry(made.path, "tuned")
-    assert entry is not None and entry.chat and entry.starters["en"][0] == "the cat 0"
+    assert entry is not None
+    assert entry.chat
+    assert entry.starters["en"][0] == "the cat 0"
     assert (made.path / "adapter" / "adapter_config.json").is_file() == bool(rank)
     before, after = (LocalChatModel(load(e)) for e in (tuning.models()[0], entry))
     question = (Message("user", "the cat 50"),)

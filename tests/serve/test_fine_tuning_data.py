@@ -43,19 +43,32 @@ def test_a_wrong_field_is_named(value: dict[str, Any], told: str, tmp_path: Path
         demonstrated(value)
     good = json.dumps({"messages": [USER, SAID]})
     (tmp_path / "f").write_text(f"{good}\n\n{good}\n{json.dumps(value)}\n")
-    with pytest.raises(UserError, match="^line 4: "):
+    with pytest.raises(UserError, match=r"^line 4: "):
         convert(tmp_path / "f", tmp_path / "out", "supervised")
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["messages", "role", "content", "input", "preferred_output", "prompt", "chosen", "rejected", "ranks", "type"]
-        ),
-        inner | st.sampled_from(["user", "assistant", "text"]),
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "messages",
+                    "role",
+                    "content",
+                    "input",
+                    "preferred_output",
+                    "prompt",
+                    "chosen",
+                    "rejected",
+                    "ranks",
+                    "type",
+                ]
+            ),
+            inner | st.sampled_from(["user", "assistant", "text"]),
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
