@@ -8,9 +8,9 @@ from .conftest import Site
 def made(model: str, right: int, task: str = "sums", language: str = "en") -> Result:
     scores = {str(i): float(i < right) for i in range(20)}
     return Result(
-        model=model, model_made=1, parameters=5_000_000, bits=16, task=task, task_hash="h", language=language, how="text",
-        n=20, failed=0, valid=1.0, accuracy=right / 20, low=right / 20 - 0.1, high=right / 20 + 0.1, scores=scores,
-        clusters={},
+        model=model, model_made=1, parameters=5_000_000, bits=16, task=task, task_hash="h", language=language,
+        how="text", n=20, failed=0, valid=1.0, accuracy=right / 20, low=right / 20 - 0.1, high=right / 20 + 0.1,
+        scores=scores, clusters={},
     )  # fmt: skip
 
 
