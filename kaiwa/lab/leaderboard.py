@@ -106,7 +106,7 @@ def keep(home: Path, found: Result) -> Path:
     """Writes a result over an older one of the same model and task."""
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(f"{found.task_hash} {found.model}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{found.task} {found.task_hash} {found.model}".encode()).hexdigest()[:16]
     file = folder / f"{mark}.json"
     write_atomic(file, json.dumps(finite(asdict(found)), ensure_ascii=False))
     return file
