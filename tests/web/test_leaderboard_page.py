@@ -19,14 +19,14 @@ def test_models_are_ranked_and_those_that_are_gone_are_not(site: Site) -> None:
     assert "Nothing has been measured yet" in empty
     home = site.fakes.services.home
     for one in (
-        made("laptop/ppo_ptx", 18), made("smollm2-135m-instruct", 4), made("gone", 20),
+        made("laptop/ppo_ptx", 18), made("smollm2-135m-instruct", 4), made("vanished-model", 20),
         made("laptop/ppo_ptx", 9, "足し算", "ja"),
     ):  # fmt: skip
         keep(home, one)
     page = site.client.get("/leaderboard?language=en").text
     assert page.index("laptop/ppo_ptx") < page.index("smollm2-135m-instruct")
     assert "90 %" in page
-    assert "gone" not in page
+    assert "vanished-model" not in page
     whole = site.client.get("/leaderboard").text
     assert "Left out, because some tasks were not given to them: smollm2-135m-instruct" in whole
     assert 'aria-current="page">Leaderboard' in whole
