@@ -83,6 +83,8 @@ class JobFolder:
             told = ", ".join(
                 f"{name} {value:.4g}" for name, value in data.items() if "loss" in name and value is not None
             )
+            if not told:  # a held-out loss where nothing is held out
+                continue
             message = f"step {data['step']}/{total or '?'}: {told}"
             event = {"id": f"ftevent-{self.id[6:]}-s{number}", "type": "metrics", "data": data, "level": "info"}
             found.append((row["time"], event | {"message": message}))
