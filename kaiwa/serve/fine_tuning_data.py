@@ -34,9 +34,13 @@ def convert(source: Path, target: Path, method: str, least: int = LEAST) -> int:
 def records(source: Path, method: str) -> Iterator[dict[str, Any]]:
     for number, value in lines(source):
         try:
-            yield compared(value) if method in COMPARING else demonstrated(value)
+            made = compared(value) if method in COMPARING else demonstrated(value)
+            json.dumps(made, ensure_ascii=False).encode()
         except UserError as error:
             raise UserError(f"line {number}: {error}") from None
+        except UnicodeEncodeError:
+            raise UserError(f"line {number}: half of a character (a lone surrogate) in a text") from None
+        yield made
 
 
 def lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:

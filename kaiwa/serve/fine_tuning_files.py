@@ -54,7 +54,7 @@ class Files:
                     if size > MOST_BYTES:
                         raise UserError(f"the file is larger than {MOST_BYTES:,} bytes; split it")
                     f.write(part)
-            plain = Path(name.replace("\\", "/")).name[:200] or "file"
+            plain = Path(name.replace("\\", "/")).name[:200].encode("utf-8", "replace").decode() or "file"
             made = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=plain, purpose=purpose)
             write_atomic(folder / "meta.json", json.dumps(asdict(made), ensure_ascii=False))
         except BaseException:

@@ -28,6 +28,10 @@ EXAMPLES_IN_ALL = 300
 WIDTH = 1024  # tokens of an example at most, where the model reads so many
 
 
+Key = Annotated[str, Field(max_length=64)]
+Value = Annotated[str, Field(max_length=512)]
+
+
 class Hyperparameters(BaseModel):
     """OpenAI's, and ours: lora_rank (0: all weights), n_tokens (of a soft prompt)."""
 
@@ -65,7 +69,7 @@ class JobRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     method: MethodRequest | None = None
     hyperparameters: Hyperparameters | None = None  # OpenAI's older place of the supervised ones
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
     integrations: Annotated[list[Any], Field(max_length=0)] | None = None  # there are none here
 
 

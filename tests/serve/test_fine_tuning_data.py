@@ -86,6 +86,15 @@ def test_any_json_is_a_record_or_an_error_in_words(value: Any) -> None:
         check(found)
 
 
+def test_half_a_character_is_named(tmp_path: Path) -> None:
+    good = json.dumps({"messages": [USER, SAID]})
+    (tmp_path / "f").write_text(good + "\n" + good.replace('"b"', '"\\ud800"'))
+    with pytest.raises(UserError, match="line 2: half of a character"):
+        convert(tmp_path / "f", tmp_path / "out", "supervised")
+    with pytest.raises(ValueError, match="metadata"):
+        JobRequest(model="m", training_file="f", metadata={"a": "\ud800"})
+
+
 def test_auto_is_decided_by_the_data_and_the_base() -> None:
     small = Entry(name="own", path=Path("x"), parameters=1_000_000, bits=32)
     large = Entry(name="big", path=Path("x.gguf"), kind="gguf", bits=4)
