@@ -118,7 +118,8 @@ def read_results(home: Path) -> list[Result]:
     for file in sorted((home / FOLDER).glob("*.json")):
         try:
             value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            found.append(Result(**{k: math.nan if v is None else v for k, v in value.items()}))
+            whole: dict[str, Any] = {k: math.nan if v is None else v for k, v in value.items()}
+            found.append(Result(**whole))
         except (OSError, ValueError, TypeError):
             continue
     return found

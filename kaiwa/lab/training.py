@@ -102,7 +102,7 @@ class TrainingServer:
         except ValueError:
             raise UserError(f"{self._client.base_url}{path}: answered {response.status_code} and no JSON") from None
         if response.status_code >= 400:
-            error = value.get("error", value) if isinstance(value, dict) else value
-            message = error.get("message", error) if isinstance(error, dict) else error
+            told = value.get("error", value) if isinstance(value, dict) else value
+            message = told.get("message", told) if isinstance(told, dict) else told
             raise UserError(f"{self._client.base_url}{path}: {response.status_code}: {message}")
         return dict(value)
