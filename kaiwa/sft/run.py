@@ -88,17 +88,23 @@ def run(
     stage = out.name
     if config.pretrain_rows and tokens is None:
         raise UserError("sft.pretrain_rows asks for pretraining text: give tokens (--tokens), or set it to 0")
-    parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
+    parents = {"base": base, "demonstrations": fingerprint(demonstrations)}
+    if tokens is not None:
+        parents["tokens"] = tokens
     if validation_file is not None:
         parents["validation"] = fingerprint(validation_file)
-    parents = {name: parent for name, parent in parents.items() if parent is not None}
     plan = Plan("sft", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
         return done
     with publish(out, plan) as work:
-        adapted = {"lora_rank": config.lora_rank, "lora_alpha": config.lora_alpha, "soft_prompt": config.soft_prompt}
-        trained = open_trainable(base.path, ctx.seed, **adapted)
+        trained = open_trainable(
+            base.path,
+            ctx.seed,
+            lora_rank=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            soft_prompt=config.soft_prompt,
+        )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         training, validation = _demonstrations(config, ctx, demonstrations, validation_file, tokenizer)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
@@ -173,7 +179,8 @@ def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: i
     step = at_once or n
     for start in range(0, n, step):
         with autocast(device):
-            total = rows_loss(model, *(t[start : start + step] for t in whole))
+            ids, positions, segments, targets, weights = (t[start : start + step] for t in whole)
+            total = rows_loss(model, ids, positions, segments, targets, weights)
         part = total / count
         (weight * part).backward()
         mean += float(part.detach())

@@ -54,7 +54,7 @@ def write_icl_report(found: Sequence[Measured], out: Path) -> Path:
     tasks = list(dict.fromkeys(m.task for m in found))
     bodies: dict[str, Child] = {}
     for language, words in WORDS.items():
-        parts: list[Child] = [tag("h1", words["title"]), tag("p", words["about"], class_="lead")]
+        parts: list[Child] = [tag("h1", str(words["title"])), tag("p", str(words["about"]), class_="lead")]
         for task in tasks:
             mine = [m for m in found if m.task == task]
             right = [Series(m.model, [(float(k), m.accuracy[k].mean) for k in KS]) for m in mine]
