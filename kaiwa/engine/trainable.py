@@ -101,7 +101,7 @@ def _dense(layer: nn.Module) -> nn.Linear:
         return layer
     if isinstance(layer, JoinedLinear):
         parts = [_dense(part) for part in layer.parts]
-        weights: list[Tensor] = [part.weight for part in parts]
+        weights = [part.weight.detach() for part in parts]
         weight = torch.cat(weights)
         biases = [part.bias for part in parts if part.bias is not None]
         bias = torch.cat(biases) if biases else None
