@@ -103,7 +103,7 @@ def _dense(layer: nn.Module) -> nn.Linear:
         parts = [_dense(part) for part in layer.parts]
         weights = [part.weight.detach() for part in parts]
         weight = torch.cat(weights)
-        biases = [part.bias for part in parts if part.bias is not None]
+        biases = [part.bias.detach() for part in parts if part.bias is not None]
         bias = torch.cat(biases) if biases else None
     else:
         assert isinstance(layer, Int4Linear)
