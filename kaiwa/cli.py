@@ -18,14 +18,17 @@ COMMANDS = {
     "report": "the report of a finished build: kaiwa report runs/laptop",
     "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
+    "study": "experiments across stages: kaiwa study icl",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
     "pretrain": "stage 4: a GPT from text",
     "sft": "stage 5: fine-tune on demonstrations",
     "reward": "stage 6: a reward model from rankings",
+    "dpo": "the same without a reward model: straight from comparisons",
     "rlhf": "stage 7: PPO-ptx against the reward model",
     "quantize": "stage 8: four bits a weight",
-    "evaluate": "stage 9: held-out prompts, win rates with intervals",
+    "tune": "train a fine-tuning job's folder (the server starts it)",
+    "evaluate": "models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
 }
 
 
@@ -82,13 +85,35 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import doctor
 
         return doctor.doctor
+    if name == "study":
+        from kaiwa.commands import study
+
+        return study.study
+    if name == "tune":
+        from kaiwa.commands import tune
+
+        return tune.tune
     if name == "lab":
         from kaiwa.commands import lab
 
         return lab.lab
     from kaiwa.commands import stages
 
+    if name == "evaluate":
+        from kaiwa.commands import leaderboard
+
+        stage = stages.command(name)
+        return lambda words: leaderboard.evaluate(words) if "--tasks" in words else _evaluate(words, stage)
     return stages.command(name)
+
+
+def _evaluate(words: list[str], stage: Callable[[list[str]], None]) -> None:
+    """The stage of a build; its help begins with what evaluates models on tasks."""
+    if not words or words[0] in ("-h", "--help"):
+        from kaiwa.commands.leaderboard import USAGE
+
+        print(USAGE)
+    stage(words)
 
 
 if __name__ == "__main__":

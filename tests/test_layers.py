@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "kaiwa"
 FLOOR_0_TO_2 = {"core", "text", "stats", "report", "world", "model", "train", "tokenizer", "engine"}
-STAGES = {"corpus", "pretrain", "sft", "reward", "rlhf", "dialogue", "quantize", "hub", "evaluate"}
+STAGES = {"corpus", "pretrain", "sft", "reward", "dpo", "rlhf", "dialogue", "quantize", "hub", "evaluate"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "text": {"core"},
@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "defend": {"core", "text"},
     "feedback": {"core", "text", "stats"},
     **{stage: set(FLOOR_0_TO_2) for stage in STAGES},
+    "dpo": FLOOR_0_TO_2 | {"reward"},
     "rlhf": FLOOR_0_TO_2 | {"reward"},
     "dialogue": FLOOR_0_TO_2 | {"sft", "reward", "rlhf"},
     "hub": {"core", "text", "tokenizer", "model"},

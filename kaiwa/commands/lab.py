@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from kaiwa.commands import lab_run
+from kaiwa.commands import lab_ladder, lab_more, lab_run
 from kaiwa.commands.talk import read_words
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
@@ -17,6 +17,10 @@ USAGE = """usage: kaiwa lab COMMAND [options]
   compare     two logs of the same items: kaiwa lab compare A.jsonl B.jsonl
   run         an experiment: kaiwa lab run FILE.toml [--out DIR]
   plan        what an experiment will ask, and the differences that it can find
+  ladder      zero-shot, few-shot, soft prompt, fine-tune: what each gains and costs
+  search      which of several prompts is best: chosen on dev items, graded on others
+  judge       two arms of a finished run before a model as judge, in both orders
+  lint        what is known to go wrong in a prompt or an experiment
   assignment  all techniques with controls on a small model: "do prompt engineering and confirm its effect"
   selftest    the harness on answers whose truth is known
   tasks       the built-in tasks and techniques
@@ -40,6 +44,10 @@ def lab(words: list[str]) -> None:
         "compare": compare,
         "run": lab_run.run_file,
         "plan": lab_run.plan_file,
+        "ladder": lab_ladder.ladder,
+        "search": lab_more.search,
+        "judge": lab_more.judge,
+        "lint": lab_more.lint,
         "assignment": lab_run.assignment,
         "selftest": lab_run.selftest,
         "tasks": lab_run.tasks,

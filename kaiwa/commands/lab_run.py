@@ -16,7 +16,7 @@ from kaiwa.core.errors import UserError
 if TYPE_CHECKING:
     from kaiwa.lab.analysis import Analysis
     from kaiwa.lab.experiment import Experiment
-    from kaiwa.text.chat_model import ChatModel
+    from kaiwa.lab.run import Opened
 
 RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
                      [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
@@ -144,10 +144,9 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
     from kaiwa.lab.analysis import analyse
     from kaiwa.lab.experiment import register
-    from kaiwa.lab.run import run
+    from kaiwa.lab.run import run, run_models
 
     register(experiment, out)
-    model, identity, form = open_model(experiment, options)
     began = time.monotonic()
     live = sys.stderr.isatty()
 
@@ -156,7 +155,14 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
             seconds = clock(time.monotonic() - began)
             print(f"asked {done} of {total} in this round, {seconds}", end="\r" if live else "\n", file=sys.stderr)
 
-    outcomes = run(experiment, model, out / "calls.jsonl", identity, show, form)
+    first: list[str] = []
+
+    def open_named(name: str) -> Opened:
+        opened = open_model(dataclasses.replace(experiment, model=name), options)
+        first.append(opened.model.name)
+        return opened
+
+    outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
     if planted:
         from kaiwa.lab.selftest import PlantedModel, planted_experiment
 
@@ -169,11 +175,13 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
         )
         outcomes += run(extra, PlantedModel())
     print(f"{clock(time.monotonic() - began)} for {len(outcomes)} answers", file=sys.stderr)
-    return analyse(experiment, outcomes, model.name)
+    return analyse(experiment, outcomes, ", ".join(first))
 
 
-def open_model(experiment: Experiment, options: dict[str, Any]) -> tuple[ChatModel, str, str]:
-    """The model, what identifies it in the cache, and the form of its prompts."""
+def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
+    """The experiment's model: a server's, or one on this machine."""
+    from kaiwa.lab.run import Opened
+
     if experiment.url:
         from kaiwa.text.client import HTTPChatModel
 
@@ -191,7 +199,7 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> tuple[ChatMod
             concurrency=options.get("concurrency", 8),
             per_minute=options.get("per-minute", 0.0),
         )
-        return http, f"{experiment.url} {experiment.model}", "chat"
+        return Opened(http, f"{experiment.url} {experiment.model}")
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
         os.environ.setdefault(name, value)
     from kaiwa.engine.catalog import SMOLLM2, find
@@ -202,7 +210,7 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> tuple[ChatMod
     from kaiwa.engine.local import LocalChatModel
 
     local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
-    return local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text"
+    return Opened(local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text")
 
 
 def plan_text(experiment: Experiment) -> str:

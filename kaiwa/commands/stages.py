@@ -13,6 +13,7 @@ from kaiwa.commands.console import make_context
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
 from kaiwa.corpus.config import CorpusConfig
+from kaiwa.dpo.config import DPOConfig
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.quantize.config import QuantizeConfig
@@ -68,11 +69,11 @@ class Pretrain(Computing):
 
 @dataclass(kw_only=True)
 class SFT(Computing):
-    """Fine-tune a base model on a JSONL of {"messages"}."""
+    """Fine-tune a model (a folder, a .gguf file) on a JSONL of {"messages"}. --tokens: pretraining text to mix in."""
 
     base: Path
-    tokens: Path
     demonstrations: Path
+    tokens: Path | None = None
     config: Annotated[SFTConfig, Flat] = field(default_factory=SFTConfig)
 
 
@@ -84,6 +85,15 @@ class Reward(Computing):
     comparisons: Path
     demonstrations: Path | None = None
     config: Annotated[RewardConfig, Flat] = field(default_factory=RewardConfig)
+
+
+@dataclass(kw_only=True)
+class DPO(Computing):
+    """Train a model (a folder, a .gguf file) directly on a JSONL of {"prompt","chosen","rejected"} or of rankings."""
+
+    policy: Path
+    comparisons: Path
+    config: Annotated[DPOConfig, Flat] = field(default_factory=DPOConfig)
 
 
 @dataclass(kw_only=True)
@@ -137,10 +147,11 @@ def run_pretrain(c: Pretrain, ctx: Context) -> Artifact:
 
 
 def run_sft(c: SFT, ctx: Context) -> Artifact:
+    from kaiwa.engine.trainable import as_parent
     from kaiwa.sft.run import run
 
-    tokens = open_artifact(c.tokens, "tokenizer")
-    base = open_artifact(c.base)
+    tokens = open_artifact(c.tokens, "tokenizer") if c.tokens is not None else None
+    base = as_parent(c.base)
     return run(c.config, ctx, base=base, tokens=tokens, demonstrations=c.demonstrations, out=c.out)
 
 
@@ -150,6 +161,13 @@ def run_reward(c: Reward, ctx: Context) -> Artifact:
     policy = open_artifact(c.policy)
     zero = c.demonstrations
     return run(c.config, ctx, policy=policy, comparisons=c.comparisons, demonstrations=zero, out=c.out)
+
+
+def run_dpo(c: DPO, ctx: Context) -> Artifact:
+    from kaiwa.dpo.run import run
+    from kaiwa.engine.trainable import as_parent
+
+    return run(c.config, ctx, policy=as_parent(c.policy), comparisons=c.comparisons, out=c.out)
 
 
 def run_rlhf(c: RLHF, ctx: Context) -> Artifact:
@@ -184,6 +202,7 @@ RUNS: Mapping[str, tuple[type[Common], Callable[[Any, Context], Artifact]]] = {
     "pretrain": (Pretrain, run_pretrain),
     "sft": (SFT, run_sft),
     "reward": (Reward, run_reward),
+    "dpo": (DPO, run_dpo),
     "rlhf": (RLHF, run_rlhf),
     "quantize": (Quantize, run_quantize),
     "evaluate": (Evaluate, run_evaluate),

@@ -90,8 +90,8 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     found += sorted(built, key=lambda entry: (-entry.created, entry.name))
     models = (home() if home_folder is None else home_folder) / "models"
     for path in sorted(models.iterdir()) if models.is_dir() else []:
-        if path.suffix == ".bin" and path.name.startswith("tok"):
-            continue  # a tokenizer of llama2.c
+        if path.name.startswith(".") or (path.suffix == ".bin" and path.name.startswith("tok")):
+            continue  # a model that is being written; a tokenizer of llama2.c
         entry = read_entry(path, path.stem if path.suffix in (".gguf", ".bin") else path.name)
         if entry is not None:
             found.append(entry)

@@ -84,14 +84,14 @@ def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
 
 def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None], device: str) -> Loaded:
     words = file.vocabulary()
-    tokenizer = _tokenizer_of(words)
+    tokenizer = tokenizer_of(words)
     prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
     stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
     held = four_bit(device, say) if isinstance(file, GgufFile) else (torch.float32, False)
     return Loaded(entry, file.decoder(*held).to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
-def _tokenizer_of(words: Vocabulary) -> Tokenizer:
+def tokenizer_of(words: Vocabulary) -> Tokenizer:
     if words.scores:
         return Tokenizer.from_pieces(
             words.tokens,

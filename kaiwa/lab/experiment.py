@@ -24,7 +24,21 @@ from kaiwa.lab.tasks import from_file, generated
 from kaiwa.lab.techniques.base import Technique
 from kaiwa.lab.techniques.named import technique
 
-FIELDS = ("name", "model", "url", "api_key_env", "n", "seeds", "margin", "form", "tasks", "arms", "contrasts", "prices")
+FIELDS = (
+    "name",
+    "model",
+    "models",
+    "url",
+    "api_key_env",
+    "n",
+    "seeds",
+    "margin",
+    "form",
+    "tasks",
+    "arms",
+    "contrasts",
+    "prices",
+)
 FILE_FIELDS = (
     *("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos"),
     *("max_tokens", "language", "name", "n"),
@@ -33,11 +47,12 @@ FILE_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """`task` "": of every task."""
+    """`task` "": of every task. `model` "": the experiment's."""
 
     name: str
     technique: Technique
     task: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +105,10 @@ class Experiment:
             return [Contrast(a=arms[0], b=name, task=task.name) for name in arms[1:]]
         return [c for c in self.contrasts if c.task in ("", task.name) and c.a in arms and c.b in arms]
 
+    def models(self) -> list[str]:
+        """Every model that is asked, in the order of the arms."""
+        return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
+
     def with_first(self, n: int) -> Experiment:
         return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
 
@@ -106,7 +125,11 @@ class Experiment:
                 {"name": task.name, "n": len(task.items), "ids": [item.id for item in task.items]}
                 for task in self.tasks
             ],
-            "arms": [{"name": arm.name, "task": arm.task, "technique": repr(arm.technique)} for arm in self.arms],
+            "arms": [
+                {"name": arm.name, "task": arm.task, "technique": repr(arm.technique)}
+                | ({"model": arm.model} if arm.model else {})
+                for arm in self.arms
+            ],
             "contrasts": [dataclasses.asdict(c) for task in self.tasks for c in self.contrasts_of(task)],
         }
 
@@ -147,13 +170,16 @@ def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
             arms += [Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in made.controls().items()]
     if any(row.get("controls") for row in values.get("arms", ())) and not contrasts:
         contrasts = _with_controls(arms)
+    models = tuple(map(str, values.get("models", ())))
+    if len(models) > 1:
+        arms, contrasts = side_by_side(arms, contrasts, models)
     prices = values.get("prices", {})
     return Experiment(
         name=values.get("name", path.stem),
         tasks=tasks,
         arms=tuple(arms),
         contrasts=tuple(contrasts),
-        model=values.get("model", ""),
+        model=values.get("model", models[0] if models else ""),
         url=values.get("url", ""),
         api_key_env=values.get("api_key_env", ""),
         seeds=tuple(values.get("seeds", (0,))),
@@ -161,6 +187,30 @@ def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
         form=values.get("form", ""),
         prices=(float(prices.get("prompt", 0.0)), float(prices.get("answer", 0.0))),
     )
+
+
+def side_by_side(
+    arms: list[Arm], contrasts: list[Contrast], models: tuple[str, ...]
+) -> tuple[list[Arm], list[Contrast]]:
+    """Every arm on every model, as "arm @ model". Compared: within each model what was registered (without any, each
+    arm against the first), and each arm on every further model against the same arm on the first."""
+    if len(set(models)) < len(models):
+        raise UserError(f"models: {', '.join(models)} has one twice")
+    made = [dataclasses.replace(arm, name=f"{arm.name} @ {model}", model=model) for model in models for arm in arms]
+    given = contrasts or [Contrast(a=arms[0].name, b=arm.name, task=arm.task) for arm in arms[1:]]
+    found = [
+        dataclasses.replace(c, a=f"{c.a} @ {model}", b=f"{c.b} @ {model}")
+        for model in models
+        for c in given
+        if "@" not in c.a + c.b
+    ]
+    found += [c for c in given if "@" in c.a + c.b]
+    across = [
+        Contrast(a=f"{arm.name} @ {models[0]}", b=f"{arm.name} @ {model}", task=arm.task)
+        for model in models[1:]
+        for arm in arms
+    ]
+    return made, found + across
 
 
 def _with_controls(arms: list[Arm]) -> list[Contrast]:

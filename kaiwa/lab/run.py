@@ -54,6 +54,15 @@ class Job:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model, what identifies it in the cache, and the form of its prompts ("chat" or "text")."""
+
+    model: ChatModel
+    identity: str = ""
+    form: str = "chat"
+
+
 def run(
     experiment: Experiment,
     model: ChatModel,
@@ -63,20 +72,34 @@ def run(
     form: str = "chat",
 ) -> list[Outcome]:
     """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
-    asker = Asker(model, Cache(cache_file), identity, show)
-    jobs: list[Job] = []
-    for task in experiment.tasks:
-        formed = dataclasses.replace(task, form=experiment.form or form)
-        for arm in experiment.arms_of(task):
-            for seed in experiment.seeds:
-                jobs += [
-                    Job(formed, item, Arm(name=arm.name, technique=reseeded(arm.technique, seed)), seed)
-                    for item in task.items
-                ]
+    return run_models(experiment, lambda name: Opened(model, identity, form), cache_file, show)
+
+
+def run_models(
+    experiment: Experiment,
+    open_model: Callable[[str], Opened],
+    cache_file: Path | None = None,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Outcome]:
+    """`run` where arms name their models: each is opened once, asked all it is to be asked, and let go."""
+    cache = Cache(cache_file)
+    jobs = [
+        Job(task, item, dataclasses.replace(arm, technique=reseeded(arm.technique, seed)), seed)
+        for task in experiment.tasks
+        for arm in experiment.arms_of(task)
+        for seed in experiment.seeds
+        for item in task.items
+    ]
     outcomes: list[Outcome | None] = [None] * len(jobs)
-    programs = [_program(job) for job in jobs]
-    for i, ended in rounds(programs, asker):
-        outcomes[i] = _outcome(jobs[i], ended)
+    for name in experiment.models():
+        opened = open_model(name)
+        form = experiment.form or opened.form
+        places = [i for i, job in enumerate(jobs) if (job.arm.model or experiment.model) == name]
+        mine = [dataclasses.replace(jobs[i], task=dataclasses.replace(jobs[i].task, form=form)) for i in places]
+        asker = Asker(opened.model, cache, opened.identity, show)
+        for i, ended in rounds([_program(job) for job in mine], asker):
+            outcomes[places[i]] = _outcome(mine[i], ended)
+        del opened, asker
     found = [outcome for outcome in outcomes if outcome is not None]
     assert len(found) == len(jobs)
     if all(outcome.error for outcome in found):

@@ -21,7 +21,9 @@ class Ranked:
     labeller: str
 
 
-def read_comparisons(file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None]) -> list[Ranked]:
+def read_comparisons(
+    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2
+) -> list[Ranked]:
     """A JSONL of comparisons. Rows longer than `width` and prompts with ties only are dropped, and counted."""
     kept: list[Ranked] = []
     too_long = tied = 0
@@ -35,11 +37,11 @@ def read_comparisons(file: Path, tokenizer: Tokenizer, width: int, say: Callable
         else:
             kept.append(Ranked(row, item.ranks, item.labeller))
     if too_long:
-        say(f"{file}: {too_long} comparisons longer than {width} tokens are left out; raise reward.width to keep them")
+        say(f"{file}: {too_long} comparisons longer than {width} tokens are left out; raise width to keep them")
     if tied:
         say(f"{file}: {tied} comparisons with nothing but ties say nothing and are left out")
-    if len(kept) < 2:
-        raise UserError(f"{file}: {len(kept)} usable comparisons; at least 2 are needed")
+    if len(kept) < least:
+        raise UserError(f"{file}: {len(kept)} usable comparisons; at least {least} are needed")
     return kept
 
 

@@ -13,6 +13,8 @@ from kaiwa.serve import (
     routes_chat,
     routes_completions,
     routes_embeddings,
+    routes_files,
+    routes_fine_tuning,
     routes_jobs,
     routes_metrics,
     routes_models,
@@ -32,6 +34,8 @@ ROUTES = (
     routes_responses,
     routes_tokens,
     routes_metrics,
+    routes_files,
+    routes_fine_tuning,
     routes_jobs,
 )
 

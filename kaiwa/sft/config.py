@@ -24,6 +24,10 @@ class SFTConfig:
     validation_share: float = 0.05  # of the demonstrations
     evaluate_every: int = 50
     language_model_weight: float = 0.0  # loss on the user's tokens too (0: on the assistant's alone)
+    batch: int = 0  # demonstrations a step (0: `rows` packed rows instead)
+    lora_rank: int = 0  # train a change of this rank beside frozen weights (0: all weights)
+    lora_alpha: float = 16.0
+    soft_prompt: int = 0  # train so many vectors before the conversation, and nothing else
 
     def __post_init__(self) -> None:
         for name in ("epochs", "rows", "width", "evaluate_every"):
@@ -31,5 +35,6 @@ class SFTConfig:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"sft.validation_share is {self.validation_share}; it must be in [0, 1)")
-        if self.pretrain_rows < 0:
-            raise UserError(f"sft.pretrain_rows is {self.pretrain_rows}; it must be at least 0")
+        for name in ("pretrain_rows", "batch", "lora_rank", "soft_prompt"):
+            if getattr(self, name) < 0:
+                raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 0")

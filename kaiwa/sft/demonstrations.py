@@ -25,7 +25,7 @@ class Sequences:
 
 
 def read_demonstrations(
-    file: Path, tokenizer: Tokenizer, width: int, user_weight: float, say: Callable[[str], None]
+    file: Path, tokenizer: Tokenizer, width: int, user_weight: float, say: Callable[[str], None], least: int = 2
 ) -> Sequences:
     """A JSONL of {"messages"}. Demonstrations longer than a row are dropped, and counted in one line."""
     ids: list[list[int]] = []
@@ -41,8 +41,8 @@ def read_demonstrations(
             masks.append([m if m else user_weight for m in mask] if user_weight else mask)  # type: ignore[misc]
     if too_long:
         say(f"{file}: {too_long} demonstrations longer than {width} tokens are left out; raise sft.width to keep them")
-    if len(ids) < 2:
-        raise UserError(f"{file}: {len(ids)} usable demonstrations; at least 2 are needed")
+    if len(ids) < least:
+        raise UserError(f"{file}: {len(ids)} usable demonstrations; at least {least} are needed")
     return Sequences(ids, masks)
 
 

@@ -2,7 +2,8 @@
 
 The loss of a step is the mean over the demonstrations' weighted tokens plus `pretrain_weight` times the mean over the
 pretraining tokens, the two gradients accumulated one after the other (as InstructGPT does in RL; its PPO-init model
-mixes 10 % of pretraining data, appendix C.3).
+mixes 10 % of pretraining data, appendix C.3). Trained are all weights, a low-rank change (`lora_rank`), or a soft
+prompt (`soft_prompt`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import torch
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng
 from kaiwa.engine.probes import Probe, answer_probes
+from kaiwa.engine.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
-from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
@@ -44,21 +45,28 @@ class Epochs:
     seed: int
     pad: int
 
-    def bins(self, epoch: int) -> list[list[int]]:
-        order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
+    def bins(self, order: Sequence[int]) -> list[list[int]]:
         packed = pack([self.data.ids[i] for i in order], self.config.width)
         return [[order[i] for i in row] for row in packed]
 
     def schedule(self) -> list[list[list[int]]]:
         """For each step its rows, each a list of demonstration numbers."""
-        steps = []
+        steps, batch = [], self.config.batch
         for epoch in range(self.config.epochs):
-            bins = self.bins(epoch)
-            steps += [bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)]
+            order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
+            if batch:
+                steps += [self.bins(order[i : i + batch]) for i in range(0, len(order), batch)]
+            else:
+                bins = self.bins(order)
+                steps += [bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)]
         return steps
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
-        return packed_rows(self.data.ids, self.data.masks, bins, self.config.width, self.pad)
+        """Rows of the configured width or, in batches of demonstrations, only as wide as the fullest one."""
+        width = self.config.width
+        if self.config.batch:
+            width = max(sum(len(self.data.ids[i]) for i in row) for row in bins)
+        return packed_rows(self.data.ids, self.data.masks, bins, width, self.pad)
 
 
 def run(
@@ -66,33 +74,50 @@ def run(
     ctx: Context,
     *,
     base: Artifact,
-    tokens: Artifact,
+    tokens: Artifact | None = None,
     demonstrations: Path,
     out: Path,
+    validation_file: Path | None = None,
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Fine-tunes `base` on a JSONL of demonstrations; `tokens` gives the pretraining text that is mixed in."""
+    """Fine-tunes `base` on a JSONL of demonstrations; `tokens` gives the pretraining text that is mixed in.
+
+    `validation_file`: held-out demonstrations of one's own; without it `validation_share` of them are kept out.
+    """
     stage = out.name
-    parents = {"base": base, "tokens": tokens, "demonstrations": fingerprint(demonstrations)}
+    if config.pretrain_rows and tokens is None:
+        raise UserError("sft.pretrain_rows asks for pretraining text: give tokens (--tokens), or set it to 0")
+    parents = {"base": base, "demonstrations": fingerprint(demonstrations)}
+    if tokens is not None:
+        parents["tokens"] = tokens
+    if validation_file is not None:
+        parents["validation"] = fingerprint(validation_file)
     plan = Plan("sft", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
         return done
     with publish(out, plan) as work:
-        tokenizer = Tokenizer.load(base.path)
-        everything = read_demonstrations(demonstrations, tokenizer, config.width, config.language_model_weight, ctx.say)
-        training, validation = split(everything, config.validation_share, ctx.seed)
+        trained = open_trainable(
+            base.path,
+            ctx.seed,
+            lora_rank=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            soft_prompt=config.soft_prompt,
+        )
+        model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
+        training, validation = _demonstrations(config, ctx, demonstrations, validation_file, tokenizer)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
         schedule = epochs.schedule()
-        mixture = Shards(tokens.path).mixture(config.width, ctx.seed + 1) if config.pretrain_rows else None
-        model = load_decoder(base.path).to(ctx.device)
+        mixture = None
+        if tokens is not None and config.pretrain_rows:
+            mixture = Shards(tokens.path).mixture(config.width, ctx.seed + 1)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step, held_out = saved["step"], saved["held_out"]
-            model.load_state_dict(saved["model"])
+            restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             if mixture is not None:
                 mixture.restore(saved["mixture"])
@@ -100,7 +125,7 @@ def run(
         def state() -> dict[str, Any]:
             return {
                 "step": step,
-                "model": model.state_dict(),
+                "model": trained_state(model),
                 "optimizer": optimizer.state_dict(),
                 "mixture": mixture.state() if mixture is not None else [],
                 "held_out": held_out,
@@ -110,14 +135,16 @@ def run(
         while step < len(schedule):
             saver.at_step()
             started = time.monotonic()
-            loss = _backward(model, epochs.rows(schedule[step]), 1.0, ctx.device)
+            read = epochs.rows(schedule[step])
+            loss = _backward(model, read, 1.0, ctx.device, config.rows)
             scalars = {"loss": loss}
             if mixture is not None:
                 rows = mixture.next(config.pretrain_rows)
                 scalars["pretrain_loss"] = _backward(model, rows, config.pretrain_weight, ctx.device)
             lr = config.lr * cosine(step, len(schedule), config.warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
-            speed = (config.rows + config.pretrain_rows) * config.width / (time.monotonic() - started)
+            n_read = read.ids.size + (config.pretrain_rows * config.width if mixture is not None else 0)
+            speed = n_read / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
@@ -126,21 +153,38 @@ def run(
                 metrics.log(step, held_out_loss=held_out)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
-        save_model(work.path, model, special_ids(tokenizer), torch.float32)
-        copy_tokenizer(base.path, work.path)
+        probe = torch.from_numpy(epochs.rows(schedule[0][:1]).ids.astype(np.int64)).to(ctx.device)
+        save_trained(work.path, trained, probe)
         write_chat_card(work.path, chat)
         work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
+        work.metrics["trained_tokens"] = config.epochs * sum(map(len, training.ids))
     return open_artifact(out)
 
 
-def _backward(model: Decoder, rows: Rows, weight: float, device: str) -> float:
-    """Adds the gradient of weight x mean loss of some rows; returns the mean loss."""
-    batch = rows.tensors(device)
-    with autocast(device):
-        total = rows_loss(model, *batch)
-    mean = total / batch[-1].sum()
-    (weight * mean).backward()
-    return float(mean.detach())
+def _demonstrations(
+    config: SFTConfig, ctx: Context, file: Path, validation_file: Path | None, tokenizer: Tokenizer
+) -> tuple[Sequences, Sequences]:
+    """Training and validation demonstrations as tokens."""
+    everything = read_demonstrations(file, tokenizer, config.width, config.language_model_weight, ctx.say)
+    if validation_file is None:
+        return split(everything, config.validation_share, ctx.seed)
+    weight = config.language_model_weight
+    return everything, read_demonstrations(validation_file, tokenizer, config.width, weight, ctx.say, least=1)
+
+
+def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: int = 0) -> float:
+    """Adds the gradient of weight x mean loss of some rows, `at_once` of them (0: all) held in memory at a time."""
+    whole = rows.tensors(device)
+    n, count, mean = len(rows.ids), whole[-1].sum(), 0.0
+    step = at_once or n
+    for start in range(0, n, step):
+        with autocast(device):
+            ids, positions, segments, targets, weights = (t[start : start + step] for t in whole)
+            total = rows_loss(model, ids, positions, segments, targets, weights)
+        part = total / count
+        (weight * part).backward()
+        mean += float(part.detach())
+    return mean
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def compare(
         design = 1.0
     else:
         plain = difference_interval(x, y, level)
-        difference = _cluster_interval(x, y, clusters, level, seed)
+        difference = cluster_interval(x, y, clusters, level, seed)
         p = _cluster_test(d, clusters, seed)
         width = difference.high - difference.low
         design = max(1.0, (width / (plain.high - plain.low)) ** 2) if math.isfinite(width) else 1.0
@@ -113,8 +113,8 @@ def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def _cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: float, seed: int) -> Interval:
-    """Bootstrap over clusters; where no difference differs, the score interval of one pair a cluster."""
+def cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: float, seed: int) -> Interval:
+    """mean(b - a) by bootstrap over clusters; where no difference differs, the score interval of one pair a cluster."""
     if float(np.ptp(b - a)) > 0:
         return bootstrap(b - a, clusters, level, seed=seed)
     first = list({cluster: i for i, cluster in reversed(list(enumerate(clusters)))}.values())
@@ -132,7 +132,7 @@ def lower_bound(a: ArrayLike, b: ArrayLike, alpha: float = 0.05, clusters: Seque
     """The one-sided 1 - alpha lower limit of mean(b - a): "not worse by m" is shown where it lies above -m."""
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if clusters is not None:
-        return _cluster_interval(x, y, clusters, 1 - 2 * alpha, 0).low
+        return cluster_interval(x, y, clusters, 1 - 2 * alpha, 0).low
     return difference_interval(x, y, 1 - 2 * alpha).low
 
 
@@ -169,7 +169,7 @@ def _verdict(
     if len(a) < 2:
         return "unknown"
     if clusters is not None:
-        inner = _cluster_interval(a, b, clusters, 1 - 2 * alpha, seed)
+        inner = cluster_interval(a, b, clusters, 1 - 2 * alpha, seed)
         return "same" if -margin < inner.low and inner.high < margin else "unknown"
     if not tost(b - a, margin, alpha).equivalent:
         return "unknown"

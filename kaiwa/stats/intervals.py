@@ -112,8 +112,9 @@ def bootstrap(
     """The mean of `values` [n] with its percentile bootstrap interval (Efron 1979).
 
     With `clusters` (one id a value, such as the prompt or the villager) whole clusters are drawn, since values of one
-    cluster are no independent evidence; n is then the number of clusters. The limits are widened by √(k/(k-1)) for k
-    units, the bootstrap's known bias for few. NOTHING for no values.
+    cluster are no independent evidence; n is then the number of clusters. For k units the limits are widened by
+    √(k/(k-1)), the bootstrap's known bias, and by t_{k-1}/z, since it takes the spread for known (Hesterberg 2015,
+    section 5). NOTHING for no values.
     """
     x = np.asarray(values, dtype=np.float64)
     sums, sizes = _by_cluster(x, clusters)
@@ -129,7 +130,8 @@ def bootstrap(
     for start in range(0, resamples, step):
         draws = rng.integers(0, k, size=(min(step, resamples - start), k))
         means.append(sums[draws].sum(axis=1) / sizes[draws].sum(axis=1))
-    spread = (np.concatenate(means) - mean) * math.sqrt(k / (k - 1))
+    wider = math.sqrt(k / (k - 1)) * float(special.stdtrit(k - 1, 0.5 + level / 2)) / normal_quantile(level)
+    spread = (np.concatenate(means) - mean) * wider
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, mean + float(low), mean + float(high), k)
 

@@ -11,6 +11,8 @@ from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
+from kaiwa.dpo import run as dpo
+from kaiwa.dpo.config import DPOConfig
 from kaiwa.evaluate import run as evaluate
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.model.config import DecoderConfig
@@ -35,7 +37,17 @@ from kaiwa.world import run as world
 from kaiwa.world.config import WorldConfig
 from kaiwa.world.village import VillageConfig
 
-RECIPE = Recipe(
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Smallest(Recipe):
+    """A recipe, and the stages that no recipe has but that fine-tuning uses."""
+
+    lora: SFTConfig
+    soft: SFTConfig
+    dpo: DPOConfig
+
+
+RECIPE = Smallest(
     name="smallest",
     village=WorldConfig(
         village=VillageConfig(n_taught=6, n_held_out=2),
@@ -54,6 +66,9 @@ RECIPE = Recipe(
         in_order=("village",),
     ),
     sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),
+    lora=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, lora_rank=2),
+    soft=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, soft_prompt=3),
+    dpo=DPOConfig(prompts=4, evaluate_every=2, sft_weight=0.1),
     compare=CollectConfig(k_min=4, k_max=4, max_tokens=8),
     reward=RewardConfig(prompts=4, evaluate_every=2, held_out_labellers=("labeller-5",)),
     rlhf=RLHFConfig(
@@ -64,16 +79,16 @@ RECIPE = Recipe(
     evaluate=EvaluateConfig(prompts=12, max_tokens=8, evaluate_rows=2, width=128, real_source="village"),
 )  # fmt: skip
 
-Run = Callable[[Context, Path, dict[str, Artifact], Recipe], Artifact]
+Run = Callable[[Context, Path, dict[str, Artifact], Smallest], Artifact]
 
 
-def run_corpus(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+def run_corpus(ctx: Context, out: Path, made: dict[str, Artifact], r: Smallest) -> Artifact:
     file = made["village"].path / "documents.jsonl"
     source = Source(name="village", path=f"records:{file}", trusted=True)
     return corpus.run(CorpusConfig(sources=(source,), min_train_bytes=1000), ctx, out=out)
 
 
-def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Smallest) -> Artifact:
     """A model this small says nothing that a labeller could tell apart, so the shorter text in letters wins here."""
     by_village, prompts = village_label(r, made["village"]), made["village"].path / "reward.jsonl"
 
@@ -84,7 +99,7 @@ def run_compare(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -
     return collect.run(with_labellers(r).compare, ctx, policy=made["sft"], prompts=prompts, label=label, out=out)
 
 
-def run_evaluate(ctx: Context, out: Path, made: dict[str, Artifact], r: Recipe) -> Artifact:
+def run_evaluate(ctx: Context, out: Path, made: dict[str, Artifact], r: Smallest) -> Artifact:
     models = {name: made[name] for name in ("base", "sft", "rlhf", "int4")}
     given: dict[str, Any] = {"village": made["village"], "tokens": made["tokenizer"], "reward": made["reward"]}
     return evaluate.run(r.evaluate, ctx, models=models, comparisons=made["comparisons"], out=out, **given)
@@ -101,7 +116,16 @@ STAGES: dict[str, Run] = {
         r.sft, ctx, base=made["base"], tokens=made["tokenizer"], demonstrations=made["village"].path / "sft.jsonl",
         out=out,
     ),
+    "lora": lambda ctx, out, made, r: sft.run(
+        r.lora, ctx, base=made["sft"], demonstrations=made["village"].path / "sft.jsonl", out=out
+    ),
+    "soft": lambda ctx, out, made, r: sft.run(
+        r.soft, ctx, base=made["sft"], demonstrations=made["village"].path / "sft.jsonl", out=out
+    ),
     "comparisons": run_compare,
+    "dpo": lambda ctx, out, made, r: dpo.run(
+        r.dpo, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl", out=out
+    ),
     "reward": lambda ctx, out, made, r: reward.run(
         r.reward, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl",
         demonstrations=made["village"].path / "sft.jsonl", out=out,
@@ -115,9 +139,18 @@ STAGES: dict[str, Run] = {
     ),
     "evaluation": run_evaluate,
 }  # fmt: skip
-RESUMABLE = ("base", "sft", "reward", "rlhf")  # stages with a loop that checkpoints
+RESUMABLE = ("base", "sft", "lora", "soft", "dpo", "reward", "rlhf")  # stages with a loop that checkpoints
 CONFIG_OF = {
     "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
-    "comparisons": "compare", "reward": "reward", "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
+    "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward",
+    "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
 }  # fmt: skip
-DOCS = {"village": "world", "base": "pretrain", "comparisons": "reward", "int4": "quantize", "evaluation": "evaluate"}
+DOCS = {
+    "lora": "sft",
+    "soft": "sft",
+    "village": "world",
+    "base": "pretrain",
+    "comparisons": "reward",
+    "int4": "quantize",
+    "evaluation": "evaluate",
+}

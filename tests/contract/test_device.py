@@ -29,7 +29,13 @@ PROMPTS = [[1, 2, 3], [9], [5, 6, 7, 8, 9, 10, 11], [1, 2, 3], [200, 100], [7] *
 
 @pytest.mark.parametrize(
     ("name", "device"),
-    [*((name, "cuda") for name in ("base", "sft", "comparisons", "reward", "rlhf", "evaluation")), ("rlhf", "mps")],
+    [
+        *(
+            (name, "cuda")
+            for name in ("base", "sft", "lora", "soft", "comparisons", "dpo", "reward", "rlhf", "evaluation")
+        ),
+        ("rlhf", "mps"),
+    ],
 )
 def test_a_stage_runs_where_it_is_told_and_comes_to_the_same(
     chain: dict[str, Artifact], name: str, device: str, tmp_path: Path

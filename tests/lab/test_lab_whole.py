@@ -23,7 +23,7 @@ from tests.lab.fakes import RuleModel
 def test_selftest_passes() -> None:
     checks = selftest(trials=150, seed=1)
     assert {check.name: check.value for check in checks if not check.passed} == {}
-    assert len(checks) == 8
+    assert len(checks) == 9
 
 
 def test_selftest_notices_a_broken_test(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -260,7 +260,7 @@ def test_copy_help_settings_and_keys(visit: Visit) -> None:
     assert visit.fakes.engine.asked[-1].messages[0].content == "Be brief."
 
 
-@pytest.mark.parametrize("path", ["/chat", "/build/tiny", "/build/laptop", "/report/laptop", "/models"])
+@pytest.mark.parametrize("path", ["/chat", "/build/tiny", "/build/laptop", "/report/laptop", "/models", "/leaderboard"])
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_narrow_pages_do_not_scroll_sideways(visit: Visit, path: str, language: str) -> None:
     visit.context.add_cookies([{"name": "kaiwa_language", "value": language, "url": visit.url}])

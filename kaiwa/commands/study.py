@@ -1,0 +1,80 @@
+"""study: experiments across stages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kaiwa.commands.console import make_context, table
+from kaiwa.commands.talk import read_words
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+
+USAGE = """usage: kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
+
+icl   in-context learning by size: k = 0, 1, 2, 4, 8, 16 demonstrations; accuracy, log-loss, slope with its interval.
+      Two small models are trained on the build's tokens, its base is the third, SmolLM2 comes along if it is installed.
+
+--build   a finished build (default: runs/laptop)
+--models  these models instead (names from `kaiwa models`, folders), from small to large; nothing is trained
+--quick   few items and hardly any training: to see how it works, too little to tell anything
+"""
+
+
+def study(words: list[str]) -> None:
+    if not words or any(word in ("-h", "--help") for word in words):
+        print(USAGE, end="")
+        return
+    if words[0] != "icl":
+        raise UserError(f"no study {words[0]!r}{did_you_mean(words[0], ['icl'])}")
+    kinds: dict[str, type] = {"build": str, "models": str, "out": str, "n": int, "steps": int, "seed": int}
+    rest, options = read_words(words[1:], kinds, ("quick",))
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; see kaiwa study --help")
+    from kaiwa.studies.icl import ITEMS, QUICK_ITEMS, QUICK_STEPS, STEPS, train_sizes
+    from kaiwa.studies.icl import study as run
+
+    quick = "quick" in options
+    out = Path(options.get("out") or Path("runs") / "studies" / ("icl-quick" if quick else "icl"))
+    n = options.get("n", QUICK_ITEMS if quick else ITEMS)
+    steps = options.get("steps", QUICK_STEPS if quick else STEPS)
+    if n < 2 or steps < 1:
+        raise UserError(f"--n {n} --steps {steps}: at least 2 items and 1 step are needed")
+    from kaiwa.core import machine
+    from kaiwa.core.artifact import open_artifact
+    from kaiwa.engine.catalog import Entry, find, read_entry, smollm2
+    from kaiwa.engine.load import load
+    from kaiwa.engine.local import LocalChatModel
+    from kaiwa.lab.run import Opened
+
+    found: dict[str, Entry] = {}
+    if "models" in options:
+        for name in options["models"].split(","):
+            found[name] = find(name)
+    else:
+        build = Path(options.get("build", "runs/laptop"))
+        if not (build / "base").is_dir():
+            raise UserError(f"{build}: no finished build; kaiwa build laptop, or give --build or --models")
+        ctx = make_context(seed=options.get("seed", 0), device="", logs=out / "logs")
+        places = train_sizes(ctx, open_artifact(build / "tokenizer", "tokenizer"), out, steps)
+        for name, place in {**places, "own-large": build / "base"}.items():
+            entry = read_entry(place, name)
+            assert entry is not None
+            found[name] = entry
+        if (bundled := smollm2()) is not None:
+            found[bundled.name] = bundled
+
+    def open_model(name: str) -> Opened:
+        entry = found[name]
+        print(f"asking {name}", file=sys.stderr)
+        loaded = load(entry, lambda line: print(line, file=sys.stderr), machine.device())
+        return Opened(LocalChatModel(loaded), f"{name} {entry.created}", "text")
+
+    measured = run({name: e.parameters for name, e in found.items()}, open_model, out, n, options.get("seed", 0))
+    from kaiwa.studies.icl_report import WORDS, cells, write_icl_report
+
+    for task in dict.fromkeys(m.task for m in measured):
+        mine = [m for m in measured if m.task == task]
+        print(f"\n{task}")
+        print(table([list(WORDS["en"]["heads"]), *cells(mine)]))
+    print(f"\nreport: {write_icl_report(measured, out)}")

@@ -1,0 +1,163 @@
+"""tune: one fine-tuning job, from its folder to a model in KAIWA_HOME/models. The server starts it; so may anybody.
+
+Killed at any moment and started again it goes on from its checkpoint; stopped by SIGINT it saves first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kaiwa.commands.console import make_context
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.config import override
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import Stopped, UserError
+from kaiwa.core.home import home
+from kaiwa.core.lock import lock
+from kaiwa.serve.fine_tuning_files import Files
+from kaiwa.serve.fine_tuning_state import JOB, TERMINAL, JobFolder, as_openai
+
+USAGE = """usage: kaiwa tune FOLDER
+
+Trains a fine-tuning job (KAIWA_HOME/fine_tuning/ftjob-…) or goes on where it stopped. Jobs are made by the server:
+POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
+"""
+SHOW_SECONDS = 0.5
+STARTERS = 3
+
+
+def tune(words: list[str]) -> None:
+    """Exit codes: 0 trained, 2 bad data, 130 stopped."""
+    if len(words) != 1 or words[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return
+    folder = JobFolder(Path(words[0]).resolve())
+    if not (folder.path / JOB).is_file():
+        raise UserError(f"{folder.path}: no fine-tuning job here ({JOB} is missing)")
+    with lock(folder.path):
+        _tune(folder)
+
+
+def _tune(folder: JobFolder) -> None:
+    if folder.state()["status"] in TERMINAL:
+        print(f"{folder.id}: {folder.state()['status']} already", file=sys.stderr)
+        return
+    folder.change(status="running")
+    job = folder.job()
+    ctx = make_context(seed=job["seed"], device="", logs=folder.path / "logs")
+    _tell(ctx, folder)
+    try:
+        if folder.wish:
+            raise Stopped
+        made = train(job, folder.path, ctx)
+    except Stopped:
+        folder.change(stopped=True)
+        raise
+    except UserError as error:
+        _failed(folder, str(error), "invalid_training_file")
+        raise
+    except Exception as error:
+        _failed(folder, f"training failed ({type(error).__name__}: {error}); train.log says more", "server_error")
+        raise
+    results = Files(home() / "files")
+    id = f"file-{folder.id[6:]}"
+    results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id)
+    tokens = made.metrics.get("trained_tokens")
+    folder.change(status="succeeded", finished_at=int(time.time()), trained_tokens=tokens, result_files=[id])
+    folder.say(f"finished: {job['name']}")
+
+
+def _tell(ctx: Context, folder: JobFolder) -> None:
+    """Progress goes into state.json, warnings into the events."""
+    bar, say, last = ctx.show, ctx.say, 0.0
+    first: list[tuple[int, float]] = []
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        bar(progress)
+        now = time.monotonic()
+        if not first:
+            first.append((progress.done, now))
+        if now - last < SHOW_SECONDS and progress.done < progress.total:
+            return
+        last = now
+        gone = progress.done - first[0][0]
+        left = (now - first[0][1]) / gone * (progress.total - progress.done) if gone else None
+        folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=left)
+
+    def told(line: str) -> None:
+        say(line)
+        folder.say(line, "warn")
+
+    ctx.show, ctx.say = show, told
+
+
+def _failed(folder: JobFolder, message: str, code: str) -> None:
+    param = "training_file" if code == "invalid_training_file" else None
+    error = {"code": code, "message": message, "param": param}
+    folder.change(status="failed", error=error, finished_at=int(time.time()))
+    folder.say(message, "error")
+
+
+def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
+    """Runs the job's stage. The model is published under its name in KAIWA_HOME/models."""
+    from kaiwa.dpo import run as dpo
+    from kaiwa.dpo.config import DPOConfig
+    from kaiwa.engine.trainable import as_parent, context_length
+    from kaiwa.reward import run as reward
+    from kaiwa.reward.config import RewardConfig
+    from kaiwa.sft import run as sft
+    from kaiwa.sft.config import SFTConfig
+
+    base = as_parent(Path(job["base_path"]))
+    out, data = home() / "models" / job["name"], folder / "train.jsonl"
+    validation = folder / "validation.jsonl"
+    held_out = validation if validation.is_file() else None
+    width = min(int(job["config"]["width"]), context_length(base.path))
+    changes = {**job["config"], "width": width}
+    if job["stage"] == "reward":
+        return reward.run(override(RewardConfig(), changes), ctx, policy=base, comparisons=data, out=out)
+    chat = card(job, base.path, data)
+    if job["stage"] == "dpo":
+        config = override(DPOConfig(), changes)
+        return dpo.run(config, ctx, policy=base, comparisons=data, validation_file=held_out, out=out, chat=chat)
+    tuned = override(SFTConfig(), changes)
+    return sft.run(tuned, ctx, base=base, demonstrations=data, validation_file=held_out, out=out, chat=chat)
+
+
+def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
+    """chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
+    from kaiwa.engine.trainable import card_of
+    from kaiwa.text.records import read_jsonl
+
+    n, method, model = job["examples"], job["method"], job["model"]
+    about = {
+        "en": f"Fine-tuned from {model} on {n} examples ({method}).",
+        "ja": f"{model} を {n} 件の例で追加学習したモデルです({method})。",
+    }
+    starters: list[str] = []
+    for row in read_jsonl(data):
+        prompt = row.get("messages") or row.get("prompt")
+        said = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
+        if said and len(said[-1]) <= 120 and said[-1] not in starters:
+            starters.append(said[-1])
+        if len(starters) == STARTERS:
+            break
+    languages = list(card_of(base).get("languages") or job["languages"])
+    return {"languages": languages, "about": about, "starters": {"en": starters, "ja": starters}}
+
+
+def _csv(folder: JobFolder) -> bytes:
+    """The metrics of every logged step."""
+    rows = [as_openai(row) for row in folder.log_rows()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""Direct preference optimisation: from comparisons to a policy without a reward model and without rollouts."""

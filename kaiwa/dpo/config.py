@@ -1,0 +1,38 @@
+"""What direct preference optimisation needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DPOConfig:
+    beta: float = 0.1  # how dear it is to leave the reference (Rafailov et al.: 0.1)
+    epochs: int = 1
+    prompts: int = 8  # prompts a step; all pairs of a prompt are one batch element
+    lr: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.0
+    max_norm: float = 1.0
+    warmup: int = 10
+    floor: float = 0.1
+    width: int = 512  # most tokens of a packed row (prompt and its completions)
+    validation_share: float = 0.1  # of the prompts
+    sft_weight: float = 0.0  # next-token loss on the best-ranked completions beside it (0: the paper)
+    lora_rank: int = 0  # train a change of this rank beside frozen weights (0: all weights)
+    lora_alpha: float = 16.0
+    evaluate_every: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "prompts", "width", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"dpo.{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.beta > 0:
+            raise UserError(f"dpo.beta is {self.beta}; it must be above 0 (0.1 is usual)")
+        if not 0 <= self.validation_share < 1:
+            raise UserError(f"dpo.validation_share is {self.validation_share}; it must be in [0, 1)")
+        if self.lora_rank < 0:
+            raise UserError(f"dpo.lora_rank is {self.lora_rank}; it must be at least 0")

@@ -1,0 +1,143 @@
+"""DPO: a policy trained on comparisons as if it were the reward model (Rafailov et al., 2023, equation 7).
+
+    loss = - log sigmoid( r(x, chosen) - r(x, rejected) )        r(x, y) = β log π(y | x) / π_ref(y | x)
+
+which is the ranking loss of the reward stage (`reward.loss`) with the policy's own r. π_ref is the policy before the
+first step; what it says of every completion is computed once, so that one model is in memory and not two. Departs from
+the paper where a prompt has more than two completions: all pairs of a ranking count, each prompt the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.chat_card import write_chat_card
+from kaiwa.core.context import Context, Progress
+from kaiwa.dpo.config import DPOConfig
+from kaiwa.dpo.likelihood import completion_logprobs, reference_logprobs
+from kaiwa.engine.trainable import open_trainable, restore, save_trained, trained_state
+from kaiwa.model.decoder import Decoder
+from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
+from kaiwa.reward.loss import pairwise_loss
+from kaiwa.train import checkpoint
+from kaiwa.train.optim import adamw, apply_gradients
+from kaiwa.train.schedule import cosine
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """A prompt's ranked completions, and what the reference says of them ([K])."""
+
+    item: Ranked
+    reference: Tensor
+
+
+def run(
+    config: DPOConfig,
+    ctx: Context,
+    *,
+    policy: Artifact,
+    comparisons: Path,
+    out: Path,
+    validation_file: Path | None = None,
+    chat: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Trains `policy` on a JSONL of comparisons. `validation_file`: held-out ones of one's own."""
+    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    if validation_file is not None:
+        parents["validation"] = fingerprint(validation_file)
+    plan = Plan("dpo", config, parents, ctx.seed)
+    done = finished(out, plan, ctx.say)
+    if done is not None:
+        return done
+    with publish(out, plan) as work:
+        trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
+        model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
+        if validation_file is None:
+            training, validation, _ = split(items, config.validation_share, ctx.seed, ())
+        else:
+            training, validation = items, read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1)
+        judged = _judge(model, training, tokenizer.pad_id, ctx)
+        held_out = _judge(model, validation, tokenizer.pad_id, ctx)
+        steps = [
+            [judged[id(item)] for item in batch] for batch in batches(training, config.prompts, config.epochs, ctx.seed)
+        ]
+        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        metrics = ctx.metrics(out.name)
+        step = 0
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
+            step = saved["step"]
+            restore(model, saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+
+        def state() -> dict[str, Any]:
+            return {"step": step, "model": trained_state(model), "optimizer": optimizer.state_dict()}
+
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
+        measured: dict[str, float] = {}
+        while step < len(steps):
+            saver.at_step()
+            started = time.monotonic()
+            scalars = _backward(model, steps[step], config, tokenizer.pad_id, ctx.device)
+            lr = config.lr * cosine(step, len(steps), config.warmup, config.floor)
+            norm = apply_gradients(optimizer, lr, config.max_norm)
+            speed = sum(len(one.item.row) for one in steps[step]) / (time.monotonic() - started)
+            metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
+            step += 1
+            ctx.show(Progress(out.name, step, len(steps), f"loss {scalars['loss']:.3f}", speed))
+            if held_out and (step % config.evaluate_every == 0 or step == len(steps)):
+                measured = held_out_figures(model, list(held_out.values()), config, tokenizer.pad_id, ctx.device)
+                metrics.log(step, **measured)
+        save_trained(work.path, trained)
+        write_chat_card(work.path, chat)
+        work.metrics.update(prompts=len(training), steps=len(steps), **scalars, **measured)
+        work.metrics["trained_tokens"] = config.epochs * sum(len(item.row) for item in training)
+    return open_artifact(out)
+
+
+def _judge(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context) -> dict[int, Judged]:
+    """Every item by its identity with the reference's log-probabilities; the model must not have been trained yet."""
+    found = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
+    return {id(item): Judged(item, logprobs) for item, logprobs in zip(items, found, strict=True)}
+
+
+def _backward(
+    model: Decoder, batch: Sequence[Judged], config: DPOConfig, pad: int, device: str
+) -> dict[str, float | int]:
+    """Adds the gradient of a step's loss; what to log."""
+    logprobs, lengths = completion_logprobs(model, [one.item.row for one in batch], pad, device)
+    rewards = config.beta * (logprobs - torch.cat([one.reference for one in batch]).to(device))
+    ranks = [one.item.ranks for one in batch]
+    loss, n_pairs, n_right = pairwise_loss(rewards, ranks)
+    total = loss
+    best = torch.tensor([rank == min(group) for group in ranks for rank in group], device=device)
+    if config.sft_weight:
+        total = loss - config.sft_weight * logprobs[best].sum() / lengths[best].sum()
+    total.backward()
+    plain = rewards.detach()
+    return {
+        "loss": float(loss.detach()),
+        "accuracy": n_right / max(1, n_pairs),
+        "reward_best": float(plain[best].mean()),
+        "reward_others": float(plain[~best].mean()),
+    }
+
+
+@torch.no_grad()
+def held_out_figures(
+    model: Decoder, held_out: Sequence[Judged], config: DPOConfig, pad: int, device: str
+) -> dict[str, float]:
+    """Loss and share of held-out pairs that the policy's own reward orders rightly."""
+    now = reference_logprobs(model, [one.item.row for one in held_out], pad, device)
+    rewards = config.beta * (torch.cat(now) - torch.cat([one.reference for one in held_out]))
+    loss, n_pairs, n_right = pairwise_loss(rewards, [one.item.ranks for one in held_out])
+    return {"held_out_loss": float(loss), "held_out_accuracy": n_right / max(1, n_pairs)}

@@ -1,0 +1,97 @@
+"""LoRA: the weights stay, a product of two thin matrices is learned beside each linear layer (Hu et al., 2021, 4.1).
+
+    y = W x + (alpha / r) B A x        A [r,in] ~ N(0, 1/in), B [out,r] = 0: at the start nothing is changed
+
+Every linear layer of the blocks has one (the paper has query and value only). Query, key and value are one product
+here, and so are gate and up: their parts share A. Afterwards the two are added to W, and the model is a plain one
+again; the adapter alone is written in the layout of the PEFT library, each part of a fused product by its own name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kaiwa.core.errors import UserError
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.hf_names import names_of, sizes_of
+from kaiwa.model.int4 import LINEARS
+
+
+class LoraLinear(nn.Module):
+    """x [..., in] -> [..., out]: a frozen linear layer and its low-rank change."""
+
+    def __init__(self, inner: nn.Linear, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.inner, self.scale = inner, alpha / rank
+        start = torch.empty(rank, inner.in_features).normal_(0.0, 1 / math.sqrt(inner.in_features), generator=generator)
+        self.a = nn.Parameter(start)
+        self.b = nn.Parameter(torch.zeros(inner.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + self.scale * F.linear(F.linear(x, self.a), self.b)  # type: ignore[no-any-return]
+
+    def change(self) -> Tensor:
+        """What is added to the weight, [out,in]."""
+        return self.scale * self.b @ self.a
+
+
+def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generator) -> None:
+    """Freezes the decoder and puts a change beside every linear layer of its blocks. UserError for a rank too large."""
+    if not 1 <= rank <= decoder.config.d_model:
+        raise UserError(f"lora rank {rank}: give 1 to {decoder.config.d_model}, the model's width")
+    decoder.requires_grad_(False)
+    for block in decoder.blocks:
+        for part in LINEARS:
+            setattr(block, part, LoraLinear(getattr(block, part), rank, alpha, generator))
+
+
+@torch.no_grad()
+def merge_lora(decoder: Decoder) -> None:
+    """Adds the changes to the weights; the decoder is a plain one afterwards."""
+    for block in decoder.blocks:
+        for part in LINEARS:
+            layer = getattr(block, part)
+            if isinstance(layer, LoraLinear):
+                layer.inner.weight += layer.change()
+                setattr(block, part, layer.inner)
+
+
+def save_adapter(folder: Path, decoder: Decoder, base: str) -> None:
+    """adapter_config.json and adapter_model.safetensors of a decoder before `merge_lora`. `base`: the model's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config, tensors = decoder.config, {}
+    rank, scale, targets = 0, 1.0, set()
+    for number, block in enumerate(decoder.blocks):
+        for part in LINEARS:
+            layer = getattr(block, part)
+            assert isinstance(layer, LoraLinear)
+            rank, scale = len(layer.a), layer.scale
+            name = f"blocks.{number}.{part}.weight"
+            theirs, sizes = names_of(config, name), sizes_of(config, name)
+            pieces = [layer.b] if len(theirs) == 1 else layer.b.split(sizes)
+            for full, b in zip(theirs, pieces, strict=True):
+                stem = f"base_model.model.{full.removesuffix('.weight')}"
+                targets.add(stem.rsplit(".", 1)[1])
+                tensors[f"{stem}.lora_A.weight"] = layer.a.detach().to("cpu", copy=True)
+                tensors[f"{stem}.lora_B.weight"] = b.detach().to("cpu", copy=True).contiguous()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": rank * scale,
+        "lora_dropout": 0.0,
+        "target_modules": sorted(targets),
+        "fan_in_fan_out": config.dialect == "gpt3",
+        "bias": "none",
+        "inference_mode": True,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")

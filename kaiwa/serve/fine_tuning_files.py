@@ -1,0 +1,95 @@
+"""Files that clients uploaded: KAIWA_HOME/files/ID/data, and meta.json beside it, which is written last.
+
+A folder without meta.json is an upload that was cut off: it is no file, and cleared by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.errors import UserError
+
+PURPOSES = ("fine-tune", "fine-tune-results")
+FILE_ID = re.compile(r"file-[A-Za-z0-9]{1,40}")
+MOST_BYTES = 512 << 20
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    id: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+
+    def to_json(self) -> dict[str, Any]:
+        more = {"object": "file", "status": "processed", "status_details": None, "expires_at": None}
+        return asdict(self) | more
+
+
+class Files:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, purpose: str, source: BinaryIO, id: str = "") -> StoredFile:
+        """Stores what `source` holds. UserError for a file too large."""
+        id = id or f"file-{secrets.token_hex(12)}"
+        folder = self.folder / id
+        folder.mkdir(parents=True, exist_ok=True)
+        size = 0
+        try:
+            with open(folder / "data", "wb") as f:
+                while part := source.read(CHUNK):
+                    size += len(part)
+                    if size > MOST_BYTES:
+                        raise UserError(f"the file is larger than {MOST_BYTES:,} bytes; split it")
+                    f.write(part)
+            plain = Path(name.replace("\\", "/")).name[:200].encode("utf-8", "replace").decode() or "file"
+            made = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=plain, purpose=purpose)
+            write_atomic(folder / "meta.json", json.dumps(asdict(made), ensure_ascii=False))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return made
+
+    def all(self) -> list[StoredFile]:
+        """Newest first."""
+        found = [file for file in map(self._read, self._folders()) if file is not None]
+        return sorted(found, key=lambda file: (-file.created_at, file.id))
+
+    def get(self, id: str) -> StoredFile:
+        """UserError when there is no such file."""
+        found = self._read(self.folder / id) if FILE_ID.fullmatch(id) else None
+        if found is None:
+            raise UserError(f"no file {id[:60]!r}; upload one with POST /v1/files")
+        return found
+
+    def path(self, id: str) -> Path:
+        self.get(id)
+        return self.folder / id / "data"
+
+    def delete(self, id: str) -> None:
+        self.get(id)
+        folder = self.folder / id
+        (folder / "meta.json").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _folders(self) -> Iterator[Path]:
+        if self.folder.is_dir():
+            yield from self.folder.iterdir()
+
+    def _read(self, folder: Path) -> StoredFile | None:
+        try:
+            return StoredFile(**json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None

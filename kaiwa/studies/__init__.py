@@ -1,0 +1,1 @@
+"""Experiments across stages: what no single room could ask."""

@@ -1,0 +1,253 @@
+"""Judges, prompt search, lint, several models in one experiment, and the ladder's client."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.analysis import analyse
+from kaiwa.lab.cache import Asker, Cache
+from kaiwa.lab.experiment import Arm, Experiment, from_toml_values, read_experiment
+from kaiwa.lab.judge import Rubric, agreement, kappa, known_cases, pairwise, read_choice, read_yes
+from kaiwa.lab.ladder import climb, rows_of, split_task
+from kaiwa.lab.lint import lint_experiment, lint_prompt, lint_task
+from kaiwa.lab.prompt import Example, Prompt
+from kaiwa.lab.run import Opened, run_models
+from kaiwa.lab.search import search, split, told
+from kaiwa.lab.selftest import Planted, planted_task
+from kaiwa.lab.tasks import generated
+from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+from kaiwa.lab.training import TrainingServer, demonstrations
+from tests.lab.fakes import RuleModel
+
+TASK = generated("sentiment-en", 20)
+
+
+def asker(rule: object) -> Asker:
+    return Asker(RuleModel(rule), Cache(None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [("A", "A"), (" **B**", "B"), ("Answer B.", "B"), ("(a)", "A"), ("tie", "tie"), ("引き分け", "tie"), ("Both", None),
+     ("答え A", "A"), ("An apple", None), ("", None)],
+)  # fmt: skip
+def test_a_judges_letter_is_read(text: str, choice: str | None) -> None:
+    assert read_choice(text) == choice
+
+
+def test_yes_and_no_are_read() -> None:
+    assert [read_yes(t) for t in ("Yes.", "はい", "NO", "いいえ。", "maybe")] == [True, True, False, False, None]
+
+
+def test_a_judge_that_only_likes_the_first_place_decides_nothing() -> None:
+    pairs = [(item, "one", "two") for item in TASK.items]
+    found = pairwise(asker(lambda text, t, s: "A"), TASK, pairs)
+    assert (found.wins.ties, found.survived.mean, found.first.mean) == (20, 0.0, 1.0)
+
+
+def test_a_judge_that_reads_prefers_the_better_in_both_orders() -> None:
+    def rule(text: str, t: float, s: int) -> str:
+        a, b = (text.split(f"Answer {letter}:\n")[1].split("\n")[0] for letter in "AB")
+        return "tie" if len(a) == len(b) else "A" if len(a) > len(b) else "B"
+
+    pairs = [(item, "short", "much longer" if i % 4 else "equal") for i, item in enumerate(TASK.items)]
+    found = pairwise(asker(rule), TASK, pairs, Rubric(text="Longer is better."))
+    assert (found.wins.wins, found.wins.ties, found.wins.losses) == (15, 5, 0)
+    assert found.survived.mean == 1.0
+    assert found.first.mean == 0.5
+
+
+def test_agreement_is_measured_on_answers_of_known_truth() -> None:
+    def honest(text: str, t: float, s: int) -> str:
+        right = text.split("Right answer: ")[1].split("\n")[0]
+        return "yes" if f"grade:\n{right}\n" in text else "no"
+
+    cases = known_cases(TASK)
+    assert sum(right for _, _, right in cases) * 2 == len(cases) == 2 * len(TASK.demos)
+    assert agreement(asker(honest), TASK).kappa.mean == 1.0
+    yes = agreement(asker(lambda *_: "Yes"), TASK)
+    assert (yes.right.mean, yes.kappa.mean) == (0.5, 0.0)
+    assert agreement(asker(lambda *_: "hm"), TASK).unread == len(cases)
+
+
+def test_kappa_by_hand() -> None:
+    a = [True] * 20 + [False] * 30
+    b = [True] * 15 + [False] * 5 + [True] * 10 + [False] * 20
+    observed, chance = 35 / 50, (20 / 50) * (25 / 50) + (30 / 50) * (25 / 50)
+    found = kappa(a, b)
+    assert found.mean == pytest.approx((observed - chance) / (1 - chance))
+    assert found.low < found.mean < found.high
+
+
+def test_several_models_in_one_experiment(tmp_path: Path) -> None:
+    arms = [{"name": "zero", "technique": "zero-shot"}, {"name": "few", "technique": "few-shot", "k": 2}]
+    values = {"models": ["good", "bad"], "tasks": [{"name": "sentiment-en", "n": 12}], "arms": arms}
+    made = from_toml_values(values, tmp_path / "x.toml")
+    assert [arm.name for arm in made.arms] == ["zero @ good", "few @ good", "zero @ bad", "few @ bad"]
+    compared = {(c.a, c.b) for c in made.contrasts}
+    assert compared == {
+        ("zero @ good", "few @ good"), ("zero @ bad", "few @ bad"),
+        ("zero @ good", "zero @ bad"), ("few @ good", "few @ bad"),
+    }  # fmt: skip
+    right = {item.input: item.answer for item in made.tasks[0].items}
+    opened: list[str] = []
+
+    def open_model(name: str) -> Opened:
+        opened.append(name)
+
+        def rule(text: str, t: float, s: int) -> str:
+            answer = next(a for i, a in right.items() if text.rstrip().endswith(f"{i}\nLabel:"))
+            return answer if name == "good" else "nonsense"
+
+        return Opened(RuleModel(rule, name=name))
+
+    analysis = analyse(made, run_models(made, open_model))
+    assert opened == ["good", "bad"]
+    assert {arm.arm: arm.accuracy.mean for arm in analysis.arms} == {
+        "zero @ good": 1.0, "few @ good": 1.0, "zero @ bad": 0.0, "few @ bad": 0.0
+    }  # fmt: skip
+
+
+def test_search_shrinks_its_winner_and_grades_it_on_other_items(tmp_path: Path) -> None:
+    """Twelve equal candidates: the best on dev looks better than it is; the test does not fall for it."""
+    from kaiwa.lab.selftest import PlantedModel
+
+    arms = tuple(Arm(name=f"c{i}", technique=Planted(share=0.5, label=f"c{i}")) for i in range(12))
+    made = Experiment(name="s", tasks=(planted_task(160),), arms=arms)
+    found = search(made, lambda name: Opened(PlantedModel()), tmp_path)
+    dev, test = split(made.tasks[0])
+    assert not {i.id for i in dev.items} & {i.id for i in test.items}
+    assert {i.id for i in split(planted_task(300))[0].items} >= {i.id for i in dev.items}, "sides never change"
+    assert found.dev.optimism > 0.03
+    assert found.dev.shrunk < found.dev.seen
+    if found.winner != "c0":
+        (finding,) = found.test.findings
+        assert finding.found.n == len(test.items)
+        assert finding.found.verdict != "better"
+    assert "winner's curse" in told(found)
+    with pytest.raises(UserError, match="at least 10"):
+        split(planted_task(12))
+
+
+def test_lint_finds_what_is_wrong_and_only_that() -> None:
+    good = Prompt(
+        instruction="Reply with one word: positive or negative.", input="Review: {input}", output_indicator="Label:",
+        delimiters="tags",
+    )  # fmt: skip
+    assert lint_prompt(good) == []
+    cases = {
+        "no-variable": dataclasses.replace(good, input="Review"),
+        "vague": dataclasses.replace(good, instruction="Reply with a short label."),
+        "only-not": dataclasses.replace(good, instruction="Do not explain."),
+        "fluff": dataclasses.replace(good, instruction="Please reply with one word."),
+        "trailing-space": dataclasses.replace(good, output_indicator="Label: "),
+        "language": dataclasses.replace(good, instruction="一語で答えてください。"),
+        "instruction-last": dataclasses.replace(good, order=("context", "examples", "input", "instruction")),
+        "majority-label": dataclasses.replace(good, examples=tuple(Example(str(i), "ab"[i > 4]) for i in range(6))),
+        "one-label": dataclasses.replace(good, examples=(Example("1", "a"), Example("2", "a"))),
+    }
+    for rule, prompt in cases.items():
+        assert rule in {r.rule for r in lint_prompt(prompt)}, rule
+    leaky = dataclasses.replace(TASK, demos=(dataclasses.replace(TASK.items[0], id="demo"),))
+    assert [r.rule for r in lint_task(leaky) if r.level == "error"] == ["leak"]
+    lonely = Experiment(name="x", tasks=(TASK,), arms=(Arm(name="few", technique=FewShot(k=2)),))
+    assert "no-control" in {r.rule for r in lint_experiment(lonely)}
+    both = dataclasses.replace(lonely, arms=(Arm(name="zero", technique=ZeroShot()), *lonely.arms))
+    rules = {r.rule for r in lint_experiment(both)}
+    assert "no-control" not in rules
+    assert "small-n" in rules
+
+
+def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
+    """A server of a few lines: what is uploaded, asked for and answered; a second start trains nothing anew."""
+    task, training = split_task(generated("sentiment-en", 200), 30, 16)
+    assert not {i.input for i in task.items} & {i.input for i in training}
+    seen: list[dict] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path.endswith("/files"):
+            seen.append({"upload": request.read()})
+            return httpx.Response(200, json={"id": "file-1"})
+        if path.endswith("/jobs"):
+            seen.append(json.loads(request.read()))
+            return httpx.Response(200, json={"id": f"ftjob-{seen[-1]['method']['type']}"})
+        name = path.rsplit("-", 1)[1]
+        done = {"status": "succeeded", "fine_tuned_model": f"ft:{name}", "trained_tokens": 640}
+        return httpx.Response(200, json=done | {"created_at": 100, "finished_at": 220})
+
+    right = {item.input: item.answer for item in task.items}
+
+    def open_model(name: str) -> Opened:
+        def rule(text: str, t: float, s: int) -> str:
+            answer = next(a for i, a in right.items() if i in text.rsplit("[user]", 1)[1])
+            return answer if name == "ft:supervised" or len(text) % 2 else "?"
+
+        return Opened(RuleModel(rule, name=name), name)
+
+    server = TrainingServer("http://x/v1", transport=httpx.MockTransport(handler), sleep=lambda s: None)
+    for _ in range(2):
+        analysis, rungs = climb(task, training, "base", server, open_model, tmp_path, k=4, per_hour=3.0)
+    assert [s["method"]["type"] for s in seen if "method" in s] == ["soft_prompt", "supervised"]
+    uploaded = [json.loads(line) for line in seen[0]["upload"].split(b"\r\n\r\n")[2].split(b"\r\n")[0].splitlines()]
+    assert uploaded == demonstrations(task, training)
+    assert [r.name for r in rungs] == ["zero-shot", "few-shot", "soft prompt", "fine-tuned"]
+    assert rungs[3].accuracy == 1.0
+    assert rungs[3].minutes == 2.0
+    assert rungs[3].training_cost == pytest.approx(0.1)
+    assert rungs[1].prompt_tokens > rungs[0].prompt_tokens
+    assert rungs[0].trained_tokens == 0
+    assert len(analysis.findings) == 5
+    assert len(rows_of(rungs)) == 5
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": {"message": "line 3: not JSON"}})
+
+    broken = TrainingServer("http://x/v1", transport=httpx.MockTransport(refuse))
+    with pytest.raises(UserError, match="400: line 3"):
+        broken.upload([], "x")
+
+
+def test_a_model_is_named_twice(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        'models = ["a", "a"]\n[[tasks]]\nname = "sentiment-en"\n[[arms]]\ntechnique = "zero-shot"\n'
+    )
+    with pytest.raises(UserError, match="one twice"):
+        read_experiment(tmp_path / "x.toml")
+
+
+def test_icl_figures_by_hand() -> None:
+    from kaiwa.studies.icl import KS, icl_experiment, measure, slope, steeper, study
+
+    x = np.log2(np.array(KS) + 1.0)
+    assert slope(dict(zip(KS, 0.2 + 0.1 * x, strict=True))) == pytest.approx(0.1)
+    experiment = icl_experiment(["blind", "seeing"], 12)
+    recall = experiment.tasks[1]
+    assert all(len(item.columns["demos"].splitlines()) == 16 for item in recall.items)
+
+    class Seeing(RuleModel):
+        """Finds the asked word in the prompt."""
+
+        def score(self, context: object, continuation: str) -> list[float]:
+            *shown, asked = str(context).splitlines()
+            seen = {line.split(":")[0]: line.split(": ")[1] for line in shown}
+            return [0.0 if seen.get(asked.rstrip(":")) == continuation.strip() else -2.0]
+
+    def open_model(name: str) -> Opened:
+        model = Seeing(lambda *_: "") if name == "seeing" else RuleModel(lambda *_: "")
+        return Opened(model, name, "text")
+
+    outcomes = run_models(experiment, open_model)
+    mine = [o for o in outcomes if o.task == "recall"]
+    blind, seeing = (measure(name, 1, "recall", mine) for name in ("blind", "seeing"))
+    assert seeing.accuracy[16].mean > 0.9 > seeing.accuracy[0].mean
+    assert seeing.slope.low > 0.05
+    assert seeing.loss_slope.high < 0
+    assert steeper(blind, seeing).low > 0
+    assert blind.loss[0].mean == pytest.approx(np.log(4))
+    assert callable(study)
