@@ -31,8 +31,8 @@ from kaiwa.tokenizer import run as tokenizer
 from kaiwa.world import run as world
 
 STAGES = {  # in their order, with the seconds of one `laptop` on two cores: they weigh the time left of a build
-    "village": 3, "corpus": 5, "tokenizer": 4, "base": 385, "sft": 90, "sft_good": 80, "comparisons": 40, "reward": 105,
-    "ppo": 108, "ppo_ptx": 136, "ppo_ptx_int4": 2, "evaluation": 30, "report": 1,
+    "village": 3, "corpus": 5, "tokenizer": 4, "base": 345, "sft": 75, "sft_good": 66, "comparisons": 37, "reward": 160,
+    "ppo": 90, "ppo_ptx": 110, "ppo_ptx_int4": 2, "evaluation": 30, "report": 1,
 }  # fmt: skip
 
 
