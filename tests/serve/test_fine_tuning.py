@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ def test_what_is_wrong_is_named(client: openai.OpenAI) -> None:
 
 STUB = """
 import fcntl, json, os, signal, sys, time
+from collections.abc import Iterator
 from pathlib import Path
 from kaiwa.serve.fine_tuning_state import JobFolder
 folder = JobFolder(Path(sys.argv[-1]))
@@ -147,7 +149,7 @@ folder.change(status="succeeded", finished_at=1)
 
 
 @pytest.fixture
-def tuning(tmp_path: Path) -> FineTuning:
+def tuning(tmp_path: Path) -> Iterator[FineTuning]:
     (tmp_path / "stub.py").write_text(STUB)
     make_model(tmp_path / "toy", "sft")
     entry = read_entry(tmp_path / "toy", "toy")
@@ -157,7 +159,10 @@ def tuning(tmp_path: Path) -> FineTuning:
         f.write(as_file(ANSWERS)[1])
     with open(tmp_path / "data", "rb") as f:
         made.files.add("mine.jsonl", "fine-tune", f, "file-1")
-    return made
+    yield made
+    made.close()
+    for child in made.children.values():
+        child.kill()
 
 
 def wait(done: Any) -> None:
