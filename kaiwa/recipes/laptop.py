@@ -46,16 +46,16 @@ def laptop() -> Recipe:
             microbatch=4,
             lr=2e-3,
             in_order=("village",),
-            evaluate_every=200,
+            evaluate_every=400,
         ),
-        sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0),
+        sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0, evaluate_every=100),
         compare=CollectConfig(k_min=5, k_max=7, temperature=0.7, strays=2),
         reward=RewardConfig(
             epochs=2,
             prompts=4,
             lr=3e-4,
             language_model_weight=1.0,
-            evaluate_every=250,
+            evaluate_every=440,  # twice an epoch
         ),
         rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),
     )
@@ -74,6 +74,6 @@ def laptop_ja() -> Recipe:
         ),
         tokenizer=replace(base.tokenizer, vocab_size=4096),
         pretrain=replace(
-            base.pretrain, steps=8800, rows=2, microbatch=2, lr=1.4e-3, decay_share=0.6, evaluate_every=400
+            base.pretrain, steps=9200, rows=2, microbatch=2, lr=1.4e-3, decay_share=0.6, evaluate_every=800
         ),
     )
