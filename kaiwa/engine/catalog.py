@@ -92,7 +92,9 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     for path in sorted(models.iterdir()) if models.is_dir() else []:
         if path.name.startswith(".") or (path.suffix == ".bin" and path.name.startswith("tok")):
             continue  # a model that is being written; a tokenizer of llama2.c
-        entry = read_entry(path, path.stem if path.suffix in (".gguf", ".bin") else path.name)
+        plain = path.stem if path.suffix in (".gguf", ".bin") else path.name
+        name = str(_read(path / "pulled.json").get("name", plain))
+        entry = read_entry(path, name)
         if entry is not None:
             found.append(entry)
     return found
@@ -146,6 +148,8 @@ def read_entry(path: Path, name: str) -> Entry | None:
     if path.suffix == ".bin" and path.is_file():  # llama2.c: continues text
         return Entry(name=name, path=path, chat=False, kind="llama2.c", created=int(path.stat().st_mtime), bits=32)
     config = _read(path / "config.json")
+    if not config and path.is_dir() and len(files := sorted(path.glob("*.gguf"))) == 1:
+        return read_entry(files[0], name)
     if not any(a in GENERATES for a in config.get("architectures") or []):
         return None
     manifest, card = _read(path / "kaiwa.json"), _read(path / "chat.json")

@@ -44,7 +44,7 @@ class LeanStep:
         frequencies = rotary_frequencies(c, device)
         self.frequencies = torch.cat((frequencies, frequencies))
         half = torch.ones(c.d_head // 2, device=device)
-        self.sign = torch.cat((-half, half))
+        self.sign = torch.cat((-half, half)) * c.rope.attention
         self.eps = torch.tensor(c.norm_eps, device=device)
 
     def __call__(self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache) -> Tensor:
@@ -57,7 +57,7 @@ class LeanStep:
         dtype = self.decoder.embed.weight.dtype
         at = lengths.to(ids.device)
         angles = at[:, None, None].float() * self.frequencies
-        cos, sin = angles.cos(), angles.sin() * self.sign
+        cos, sin = angles.cos() * c.rope.attention, angles.sin() * self.sign
         pairs = cache.buffer[:, :, :n, :, : longest + 1]
         keys, values = pairs[:, 0].unbind(0), pairs[:, 1].unbind(0)
         write, mask = _writer(pairs, lengths, longest)

@@ -26,6 +26,7 @@ from kaiwa.model.gguf_file import GgufFile
 from kaiwa.model.gptq_file import load_int4
 from kaiwa.model.hf_config import read_config, read_json
 from kaiwa.model.int4 import LINEARS, Int4Linear, JoinedLinear
+from kaiwa.model.llama2c_file import Llama2cFile
 from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -76,6 +77,9 @@ def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
     if base.suffix == ".gguf":
         file = GgufFile(base)
         return expand(file.decoder(torch.float32, False)), tokenizer_of(file.vocabulary())
+    if base.suffix == ".bin":
+        old = Llama2cFile(base)
+        return old.decoder(torch.float32, False), tokenizer_of(old.vocabulary())
     if not (base / "config.json").is_file():
         raise UserError(f"{base}: no config.json; give a model's folder or a .gguf file")
     four = read_json(base / "config.json").get("quantization_config") or (base / "quantize_config.json").is_file()
@@ -93,6 +97,8 @@ def expand(decoder: Decoder) -> Decoder:
     for block in decoder.blocks:
         for part in LINEARS:
             setattr(block, part, _dense(getattr(block, part)))
+    if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
+        decoder.unembed = _dense(decoder.unembed)
     return decoder.float()
 
 

@@ -20,19 +20,22 @@ class RopeScaling:
 
     linear: every frequency divided by `factor` (Chen et al., 2023). llama3: only those that turn less than
     `low_factor` times within `original_length`; those that turn more than `high_factor` times stay, the rest lies
-    between (Llama 3.1's release).
+    between (Llama 3.1's release). yarn: the same idea with a ramp over the dimensions instead of the turns, and
+    cosines and sines times `attention` (Peng et al., 2023, sections 3.2 to 3.4; Qwen2.5's long contexts).
     """
 
-    kind: Literal["none", "linear", "llama3"] = "none"
+    kind: Literal["none", "linear", "llama3", "yarn"] = "none"
     factor: float = 1.0
     low_factor: float = 1.0
     high_factor: float = 4.0
     original_length: int = 8192
+    attention: float = 1.0
+    whole: bool = True  # yarn: the ramp begins and ends at whole dimensions
 
     def __post_init__(self) -> None:
         if self.factor <= 0 or self.original_length < 1:
             raise UserError(f"rope factor {self.factor} over {self.original_length} positions; both must be above 0")
-        if self.kind == "llama3" and self.high_factor <= self.low_factor:
+        if self.kind in ("llama3", "yarn") and self.high_factor <= self.low_factor:
             raise UserError(f"rope high_factor {self.high_factor} must be above low_factor {self.low_factor}")
 
 

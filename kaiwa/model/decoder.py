@@ -119,15 +119,28 @@ def rotary_frequencies(config: DecoderConfig, device: torch.device | None = None
         return plain
     if rope.kind == "linear":
         return plain / rope.factor
+    if rope.kind == "yarn":
+        low, high = (yarn_dimension(c, turns) for turns in (rope.high_factor, rope.low_factor))
+        low, high = (math.floor(low), math.ceil(high)) if rope.whole else (low, high)
+        low, high = max(low, 0), min(high, c.d_head - 1)
+        ramp = torch.arange(c.d_head // 2, device=device, dtype=torch.float32) - low
+        keep = 1 - (ramp / (high - low if high != low else 0.001)).clamp(0, 1)
+        return plain * (keep + (1 - keep) / rope.factor)
     turns = rope.original_length * plain / (2 * math.pi)
     keep = ((turns - rope.low_factor) / (rope.high_factor - rope.low_factor)).clamp(0, 1)
     return plain * (keep + (1 - keep) / rope.factor)
 
 
+def yarn_dimension(config: DecoderConfig, turns: float) -> float:
+    """The (pair of) dimension that turns so many times within the original length (YaRN, equation 14 solved for d)."""
+    length = config.rope.original_length
+    return config.d_head * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+
+
 def rotary_angles(positions: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
     """positions [B,T] -> cosines and sines [B,T,1,E/2], fp32 (LLaMA's halves, not pairs)."""
     angles = positions.float()[..., None, None] * rotary_frequencies(config, positions.device)
-    return angles.cos(), angles.sin()
+    return angles.cos() * config.rope.attention, angles.sin() * config.rope.attention
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from kaiwa.model.config import DecoderConfig, RopeScaling
 from kaiwa.model.decoder import Decoder, rotary_frequencies
 from kaiwa.model.folder import check_state
 from kaiwa.model.gguf_read import RawTensor, read_gguf
+from kaiwa.model.hf_config import yarn_scale
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
 from kaiwa.model.int8 import Int8Linear
 
@@ -117,8 +118,19 @@ class GgufFile:
         kind = self.fields.get(f"{self.family}.rope.scaling.type", "none")
         if kind == "linear":
             return RopeScaling(kind="linear", factor=float(self._need("rope.scaling.factor")))
+        if kind == "yarn":
+            factor = float(self._need("rope.scaling.factor"))
+            attention = float(self.fields.get(f"{self.family}.rope.scaling.attn_factor", 1))
+            return RopeScaling(
+                kind="yarn",
+                factor=factor,
+                low_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_slow", 1)),
+                high_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_fast", 32)),
+                original_length=int(self._need("rope.scaling.original_context_length")),
+                attention=attention * yarn_scale(factor, 1.0),
+            )
         if kind != "none":
-            raise UserError(f"{self.path}: rope scaling {str(kind)[:40]!r} is not computed; there is none, linear")
+            raise UserError(f"{self.path}: rope scaling {str(kind)[:40]!r} is not computed; there is linear, yarn")
         if "rope_freqs.weight" not in self.tensors:
             return RopeScaling()
         divisors = self._dense("rope_freqs.weight", torch.float32).flatten()

@@ -10,6 +10,7 @@ which looking back by the window and looking back to the beginning are the same.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _llama(raw: Mapping[str, Any], name: str, file: Path) -> DecoderConfig:
         qkv_bias=biased or family == "Qwen2",
         out_bias=biased and family != "Qwen2",
         qk_norm=family == "Qwen3",
-        rope=_rope(rope, file),
+        rope=_rope(rope, file, _whole(raw, "max_position_embeddings")),
     )
 
 
@@ -98,7 +99,7 @@ def _head_size(raw: Mapping[str, Any], family: str) -> int:
     return 0 if size * _whole(raw, "num_attention_heads") == _whole(raw, "hidden_size") else int(size)
 
 
-def _rope(raw: Mapping[str, Any], file: Path) -> RopeScaling:
+def _rope(raw: Mapping[str, Any], file: Path, length: int) -> RopeScaling:
     kind = raw.get("rope_type", raw.get("type", "default"))
     if kind == "default":
         return RopeScaling()
@@ -112,7 +113,32 @@ def _rope(raw: Mapping[str, Any], file: Path) -> RopeScaling:
             high_factor=float(raw["high_freq_factor"]),
             original_length=int(raw["original_max_position_embeddings"]),
         )
-    raise UserError(f"{file}: rope scaling {kind!r} is not computed; there is default, linear, llama3")
+    if kind == "yarn":
+        return _yarn(raw, length)
+    raise UserError(f"{file}: rope scaling {kind!r} is not computed; there is default, linear, llama3, yarn")
+
+
+def _yarn(raw: Mapping[str, Any], length: int) -> RopeScaling:
+    """`length`: the model's context, which the factor multiplies unless the file names an original length."""
+    factor = float(raw["factor"])
+    attention = raw.get("attention_factor")
+    if attention is None:
+        m, m_all = raw.get("mscale"), raw.get("mscale_all_dim")
+        attention = yarn_scale(factor, m) / yarn_scale(factor, m_all) if m and m_all else yarn_scale(factor, 1.0)
+    return RopeScaling(
+        kind="yarn",
+        factor=factor,
+        low_factor=float(raw.get("beta_slow") or 1),
+        high_factor=float(raw.get("beta_fast") or 32),
+        original_length=int(raw.get("original_max_position_embeddings") or length),
+        attention=float(attention),
+        whole=bool(raw.get("truncate", True)),
+    )
+
+
+def yarn_scale(factor: float, weight: float) -> float:
+    """How much larger cosines and sines become, so that attention stays as sharp over a longer text."""
+    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
 def _gpt2(raw: Mapping[str, Any], file: Path) -> DecoderConfig:
@@ -194,6 +220,17 @@ def hf_config(config: DecoderConfig, scalar: bool) -> dict[str, Any]:
 def hf_rope(rope: RopeScaling) -> dict[str, Any]:
     if rope.kind == "linear":
         return {"rope_type": "linear", "type": "linear", "factor": rope.factor}
+    if rope.kind == "yarn":
+        return {
+            "rope_type": "yarn",
+            "type": "yarn",
+            "factor": rope.factor,
+            "beta_slow": rope.low_factor,
+            "beta_fast": rope.high_factor,
+            "original_max_position_embeddings": rope.original_length,
+            "attention_factor": rope.attention,
+            "truncate": rope.whole,
+        }
     return {
         "rope_type": "llama3",
         "factor": rope.factor,

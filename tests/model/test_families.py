@@ -20,6 +20,10 @@ LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 10000.0,
     "original_max_position_embeddings": 32,
 }  # fmt: skip
+YARN = {
+    "rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 16,
+    "beta_fast": 4.0, "beta_slow": 1.0,
+}  # fmt: skip
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "llama, tied": ("Llama", {"tie_word_embeddings": True}),
@@ -28,6 +32,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, biases": ("Llama", {"attention_bias": True}),
     "mistral": ("Mistral", {"sliding_window": 24, "head_dim": 16}),
     "qwen2": ("Qwen2", {}),
+    "qwen2, yarn": ("Qwen2", {"rope_parameters": YARN}),
+    "llama, yarn": ("Llama", {"rope_parameters": YARN | {"attention_factor": 1.5}, "head_dim": 16}),
     "qwen3": ("Qwen3", {"head_dim": 16}),
     "gpt2": ("GPT2", {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
 }
@@ -82,7 +88,7 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     for change, message in (
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"mlp_bias": True}, "mlp_bias"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope scaling 'yarn'"),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "rope scaling 'longrope'"),
         ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModel": "x.py"}}, "never run"),
         ({"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ({"hidden_size": 10**12}, "from 1 to"),

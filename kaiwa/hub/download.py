@@ -1,0 +1,140 @@
+"""One file over HTTP, resumable and checked.
+
+Bytes go to NAME.part, which survives a kill: the next attempt asks for the rest with a Range header. huggingface_hub
+starts a file anew in each process (its version 2 removes partial files), which at 7 GB a file is no way to resume;
+so the transfer is ours, and the library lists, names and authorizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from kaiwa.core.errors import UserError
+from kaiwa.hub.source import RemoteFile
+
+CHUNK = 1 << 20
+ATTEMPTS = 6  # in a row without one new byte
+PATIENCE = 30.0  # seconds without a byte before a connection counts as lost
+Show = Callable[[int], None]  # bytes of this file that are here
+
+
+class Changed(UserError):
+    """What arrived is not what the listing announced."""
+
+
+def fetch(
+    client: httpx.Client,
+    url: str,
+    file: RemoteFile,
+    target: Path,
+    show: Show,
+    say: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Leaves the checked file at `target`. UserError when it cannot be had or is not what was announced."""
+    if target.is_file() and checked(target, file):
+        show(file.size)
+        return
+    part = target.with_name(target.name + ".part")
+    for again in (False, True):
+        _transfer(client, url, file, part, show, say, pause)
+        if checked(part, file):
+            part.replace(target)
+            return
+        part.unlink()
+        if not again:
+            say(f"{file.name}: its checksum is wrong; fetching it once more from the beginning")
+    raise Changed(f"{file.name}: its checksum is not the one the hub announced, twice; nothing of it was kept")
+
+
+def checked(path: Path, file: RemoteFile) -> bool:
+    """Whether size and checksum are the announced ones."""
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size)
+    with open(path, "rb") as f:
+        while piece := f.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest() == (file.sha256 or file.git_sha1)
+
+
+def _transfer(
+    client: httpx.Client,
+    url: str,
+    file: RemoteFile,
+    part: Path,
+    show: Show,
+    say: Callable[[str], None],
+    pause: Callable[[float], None],
+) -> None:
+    """Appends to `part` until the announced size is reached, reconnecting as often as that brings new bytes."""
+    failures = 0
+    while True:
+        here = part.stat().st_size if part.is_file() else 0
+        if here > file.size:
+            part.unlink()
+            here = 0
+        show(here)
+        if here == file.size:
+            part.touch()  # a file of no bytes
+            return
+        wait, why = 1.0, "the connection ended early"
+        try:
+            wait = _append(client, url, file, part, here, show)
+        except httpx.HTTPError as error:
+            why = f"{type(error).__name__}"
+        now = part.stat().st_size if part.is_file() else 0
+        if now == file.size:
+            continue
+        failures = 0 if now > here else failures + 1
+        if failures >= ATTEMPTS:
+            raise UserError(
+                f"{file.name}: no byte came in {ATTEMPTS} attempts ({why}); {now:,} of {file.size:,} bytes are kept,"
+                " and the same command goes on from there"
+            )
+        say(f"{file.name}: {why} at {now:,} of {file.size:,} bytes; going on from there")
+        pause(min(30.0, max(wait, 0.5 * 2**failures)))
+
+
+def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, here: int, show: Show) -> float:
+    """One connection. Returns the seconds that the server asks to wait. httpx.HTTPError for a lost one."""
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
+    with client.stream("GET", url, headers=headers, timeout=PATIENCE) as answer:
+        if answer.status_code in (408, 429) or answer.status_code >= 500:
+            after = answer.headers.get("retry-after", "")
+            return float(after) if after.isdigit() else 1.0
+        if answer.status_code == 416:  # the file there is shorter than what is here: not the announced one
+            part.unlink(missing_ok=True)
+            return 1.0
+        if answer.status_code not in (200, 206):
+            raise UserError(f"{file.name}: the hub answered {answer.status_code}; {_fix(answer.status_code)}")
+        resumed = answer.status_code == 206
+        start = _start(answer.headers.get("content-range", "")) if resumed else 0
+        if start != here and resumed:
+            raise Changed(f"{file.name}: bytes from {here:,} were asked for, the server sends from {start:,}")
+        with open(part, "ab" if resumed else "wb") as f:
+            done = here if resumed else 0
+            for piece in answer.iter_raw():  # as they come: what a lost connection brought is kept
+                if done + len(piece) > file.size:
+                    raise Changed(f"{file.name}: more bytes come than the {file.size:,} announced; it has changed")
+                f.write(piece)
+                done += len(piece)
+                show(done)
+    return 1.0
+
+
+def _start(content_range: str) -> int:
+    """ "bytes 100-199/200" -> 100; -1 for anything else."""
+    digits = content_range.removeprefix("bytes ").partition("-")[0]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _fix(status: int) -> str:
+    if status in (401, 403):
+        return "a private or gated model needs HF_TOKEN in the environment"
+    return "pull again, so that the listing is asked anew" if status == 404 else "try again later"

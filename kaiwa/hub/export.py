@@ -1,0 +1,135 @@
+"""`kaiwa export MODEL --for transformers|vllm|gguf|ollama`: a model in the form that other programs load.
+
+transformers, vllm   a Hugging Face folder: safetensors, tokenizer.json with the chat template, generation_config.json.
+                     Symmetric 4-bit GPTQ folders go as they are (AutoGPTQ's version 1, which both read); asymmetric
+                     ones are expanded to bf16, and a line says so
+gguf                 one file for llama.cpp and what is built on it
+ollama               the same beside a Modelfile: `ollama create NAME -f Modelfile`
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.errors import UserError
+from kaiwa.hub.gguf_write import NEAREST, Kind, pre_name, split_as, write_gguf
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.folder import save_model
+from kaiwa.model.gptq_file import read_settings
+from kaiwa.model.hf_config import read_json
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import save as save_tokenizer
+
+Target = Literal["transformers", "vllm", "gguf", "ollama"]
+TARGETS: tuple[Target, ...] = ("transformers", "vllm", "gguf", "ollama")
+CHATML = ("<|im_start|>", "<|im_end|>")
+OLLAMA_CHATML = (
+    "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A loaded model. decoder: dense, on the CPU. folder: its Hugging Face folder, None where it was a single file."""
+
+    name: str
+    decoder: Decoder
+    tokenizer: Tokenizer
+    folder: Path | None
+
+
+def export(
+    source: Source, target: Target, out: Path, kind: Kind = "F16", say: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Writes `out` (a new folder) whole or not at all; returns what to load: the folder, or the .gguf file in it."""
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another --out, or remove it")
+    work = out.with_name(f".{out.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        if target in ("transformers", "vllm"):
+            _folder(source, work, say)
+        else:
+            _gguf(source, work, kind, say)
+        if target == "ollama":
+            write_atomic(work / "Modelfile", modelfile(source, kind))
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out if target in ("transformers", "vllm") else out / file_name(source, kind)
+
+
+def file_name(source: Source, kind: Kind) -> str:
+    return f"{source.name.replace('/', '-').replace(':', '-')}-{kind}.gguf"
+
+
+def _folder(source: Source, work: Path, say: Callable[[str], None]) -> None:
+    ids = special_ids(source.tokenizer)
+    if source.folder is not None and _as_it_is(source.folder, say):
+        for file in source.folder.iterdir():
+            if file.suffix in (".safetensors", ".json") and file.name not in ("kaiwa.json", "chat.json"):
+                shutil.copyfile(file, work / file.name)
+    else:
+        save_model(work, source.decoder, ids, torch.bfloat16)
+    if source.folder is not None:
+        copy_tokenizer(source.folder, work)
+    else:
+        save_tokenizer(source.tokenizer, work)
+    ends = {"eos_token_id": sorted({source.tokenizer.eos_id, source.tokenizer.document_end_id})}
+    write_atomic(work / "generation_config.json", json.dumps(ids | ends, indent=1, sort_keys=True) + "\n")
+
+
+def _as_it_is(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether the 4-bit weights may stay: symmetric ones in version 1, which transformers and vLLM load."""
+    if not (read_json(folder / "config.json").get("quantization_config") or _is_file(folder, "quantize_config.json")):
+        return False
+    settings = read_settings(folder)
+    if settings.get("sym") and settings.get("checkpoint_format", settings.get("format", "gptq")) == "gptq":
+        return True
+    say("asymmetric 4-bit weights: expanded to bf16 (quantize with --symmetric to hand on 4 bits)")
+    return False
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    return (folder / name).is_file()
+
+
+def _gguf(source: Source, work: Path, kind: Kind, say: Callable[[str], None]) -> None:
+    if pre_name(source.tokenizer) is None:
+        differ, total = split_as(source.tokenizer, NEAREST, sample_text())
+        say(
+            f"GGUF has no name for the way this tokenizer splits text: written as {NEAREST!r}, with which"
+            f" {differ:,} of {total:,} tokens of an English and Japanese sample come out differently"
+        )
+    write_gguf(work / file_name(source, kind), source.decoder, source.tokenizer, source.name, kind)
+
+
+def sample_text() -> str:
+    """Python's own documentation and a Japanese paragraph: what splits are compared on."""
+    from pydoc_data import topics
+
+    text = "".join(topics.topics[name] for name in sorted(topics.topics)[:4])[:6_000]
+    return text + (
+        "\nむかし、川のそばの村にパン屋がありました。店の主人は毎朝4時に起きて、小麦粉120グラムと水を混ぜます。"
+        "「おはようございます」と子どもたちが言うと、ミルクパンを1つずつくれました。"
+    )
+
+
+def modelfile(source: Source, kind: Kind) -> str:
+    """Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama tells from the file), the end."""
+    lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
+    template = source.tokenizer.chat_template or ""
+    if all(mark in template for mark in CHATML):
+        lines.insert(1, f'TEMPLATE """{OLLAMA_CHATML}"""')
+    lines.append(f"PARAMETER num_ctx {min(source.decoder.config.max_length, 8192)}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,213 @@
+"""A GGUF file of one of our models (llama.cpp's and Ollama's format), by the `gguf` library's writer.
+
+LLaMA's rows of query and key are put in llama.cpp's order (neighbouring pairs turn), Qwen's and GPT-2's stay. Blocks'
+products are written as `kind` says; embedding and unembedding at least at 8 bits, norms and biases in fp32: as
+llama.cpp's own converter has it.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder, rotary_frequencies
+from kaiwa.model.hf_config import yarn_scale
+from kaiwa.model.hf_names import sizes_of
+from kaiwa.tokenizer.tokenizer import PRE_NAMES, Tokenizer, pre_tokenizer
+
+Kind = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
+KINDS: tuple[Kind, ...] = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
+FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "BF16": 32}
+NEAREST = "qwen2"  # for a tokenizer whose split of text has no name in llama.cpp: letters, single digits, marks
+NORMAL, CONTROL, USER, UNUSED = 1, 3, 4, 5  # llama.cpp's kinds of token
+LLAMA = {"out": ("attn_output",), "up": ("ffn_gate", "ffn_up"), "qkv": ("attn_q", "attn_k", "attn_v")}
+GPT2 = {"out": ("attn_output",), "up": ("ffn_up",), "qkv": ("attn_qkv",)}
+REST = {"down": "ffn_down", "norm_attn": "attn_norm", "norm_mlp": "ffn_norm"}
+REST |= {"norm_q": "attn_q_norm", "norm_k": "attn_k_norm"}
+TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm", "unembed": "output"}
+
+
+def family_of(config: DecoderConfig) -> str:
+    if config.dialect == "gpt3":
+        return "gpt2"
+    if config.out_bias:
+        raise UserError("GGUF has no family with biases on the attention's output; export for transformers instead")
+    return "qwen3" if config.qk_norm else "qwen2" if config.qkv_bias else "llama"
+
+
+def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, kind: Kind) -> None:
+    """decoder: dense weights (any 4-bit layers expanded before). UserError for what the format cannot hold.
+
+    A tokenizer whose split has no name there is written as `NEAREST`; `split_as` tells what that changes.
+    """
+    import gguf
+
+    config, family = decoder.config, family_of(decoder.config)
+    writer = gguf.GGUFWriter(path, family)
+    try:
+        _write_shape(writer, config, family, name, kind)
+        _write_tokenizer(writer, tokenizer, config.vocab_size)
+        for theirs, tensor in tensors_of(decoder, family):
+            _put(writer, theirs, tensor, kind)
+        if config.rope.kind == "llama3":
+            plain = rotary_frequencies(DecoderConfig(d_model=config.d_head, n_head=1, rope_theta=config.rope_theta))
+            _put(writer, "rope_freqs.weight", plain / rotary_frequencies(config), "F32")
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+
+
+def _write_shape(writer: Any, c: DecoderConfig, family: str, name: str, kind: str) -> None:
+    writer.add_name(name)
+    writer.add_file_type(FILE_TYPES[kind])
+    writer.add_context_length(c.max_length)
+    writer.add_embedding_length(c.d_model)
+    writer.add_block_count(c.n_layer)
+    writer.add_feed_forward_length(c.d_ff)
+    writer.add_head_count(c.n_head)
+    if family == "gpt2":
+        writer.add_layer_norm_eps(c.norm_eps)
+        return
+    writer.add_head_count_kv(c.kv_heads)
+    writer.add_layer_norm_rms_eps(c.norm_eps)
+    writer.add_rope_freq_base(c.rope_theta)
+    writer.add_rope_dimension_count(c.d_head)
+    if c.head_size:
+        writer.add_key_length(c.d_head)
+        writer.add_value_length(c.d_head)
+    if family == "llama":
+        writer.add_vocab_size(c.vocab_size)
+    if c.rope.kind == "linear":
+        writer.add_rope_scaling_type(_scaling("linear"))
+        writer.add_rope_scaling_factor(c.rope.factor)
+    if c.rope.kind == "yarn":
+        writer.add_rope_scaling_type(_scaling("yarn"))
+        writer.add_rope_scaling_factor(c.rope.factor)
+        writer.add_rope_scaling_orig_ctx_len(c.rope.original_length)
+        scaling = f"{family}.rope.scaling"
+        writer.add_float32(f"{scaling}.attn_factor", c.rope.attention / yarn_scale(c.rope.factor, 1.0))
+        writer.add_float32(f"{scaling}.yarn_beta_fast", c.rope.high_factor)
+        writer.add_float32(f"{scaling}.yarn_beta_slow", c.rope.low_factor)
+
+
+def _scaling(kind: str) -> Any:
+    import gguf
+
+    return gguf.RopeScalingType(kind)
+
+
+def _write_tokenizer(writer: Any, tokenizer: Tokenizer, rows: int) -> None:
+    """Byte-level BPE: tokens in GPT-2's alphabet, merges, kinds of token; rows beyond the vocabulary are padding."""
+    model = json.loads(tokenizer.inner.to_str())["model"]
+    if model.get("byte_fallback"):
+        raise UserError("this model's tokenizer is SentencePiece's; only byte-level BPE is written to GGUF")
+    vocab: dict[str, int] = tokenizer.inner.get_vocab(with_added_tokens=True)
+    added = tokenizer.inner.get_added_tokens_decoder()
+    specials = set(tokenizer.specials.values())
+    tokens, kinds = [f"[PAD{i}]" for i in range(rows)], [UNUSED] * rows
+    for text, id in vocab.items():
+        if id >= rows:
+            raise UserError(f"token {id} has no row among the model's {rows}")
+        tokens[id] = text
+        kinds[id] = CONTROL if id in specials else USER if id in added else NORMAL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre_name(tokenizer) or NEAREST)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
+    writer.add_eos_token_id(tokenizer.eos_id)
+    writer.add_pad_token_id(tokenizer.pad_id)
+    writer.add_bos_token_id(tokenizer.document_end_id if tokenizer.bos_id is None else tokenizer.bos_id)
+    writer.add_add_bos_token(tokenizer.bos_id is not None)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def pre_name(tokenizer: Tokenizer) -> str | None:
+    """llama.cpp's name of the way the tokenizer splits text, found by comparing with those we know; None: no name."""
+    from tokenizers import Tokenizer as Inner
+    from tokenizers import models
+
+    def described(pre: Any) -> Any:
+        probe = Inner(models.BPE())
+        probe.pre_tokenizer = pre
+        return json.dumps(_bare(json.loads(probe.to_str())["pre_tokenizer"]), sort_keys=True)
+
+    ours = described(tokenizer.inner.pre_tokenizer)
+    return next((name for name in PRE_NAMES if described(pre_tokenizer(name)) == ours), None)
+
+
+def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:
+    """(tokens of a sample that come out differently with another split, tokens in all)."""
+    from tokenizers import Tokenizer as Inner
+
+    other = Inner.from_str(tokenizer.inner.to_str())
+    other.pre_tokenizer = pre_tokenizer(pre)
+    other.encode_special_tokens = True
+    ours, theirs = tokenizer.encode(sample), other.encode(sample, add_special_tokens=False).ids
+    same = sum(block.size for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks())
+    return len(ours) - same, len(ours)
+
+
+def _bare(value: Any) -> Any:
+    """A pre-tokenizer's description without what does not change the split (trim_offsets)."""
+    if isinstance(value, dict):
+        return {k: _bare(v) for k, v in value.items() if k != "trim_offsets"}
+    return [_bare(v) for v in value] if isinstance(value, list) else value
+
+
+def tensors_of(decoder: Decoder, family: str) -> list[tuple[str, Tensor]]:
+    """llama.cpp's names and our weights, fused products taken apart."""
+    c, found = decoder.config, []
+    parts = GPT2 if family == "gpt2" else LLAMA
+    for name, tensor in decoder.state_dict().items():
+        head, _, end = name.rpartition(".")
+        if head == "unembed" and c.tie_embeddings:
+            continue
+        if head in TOP:
+            found.append((f"{TOP[head]}.{end}", tensor))
+            continue
+        _, layer, part = head.split(".")
+        names = parts.get(part, (REST.get(part, ""),))
+        pieces = [tensor] if len(names) == 1 else tensor.split(sizes_of(c, name))
+        for theirs, piece in zip(names, pieces, strict=True):
+            turn = family == "llama" and theirs in ("attn_q", "attn_k")
+            found.append((f"blk.{layer}.{theirs}.{end}", paired(piece, c.d_head) if turn else piece))
+    return found
+
+
+def paired(rows: Tensor, d_head: int) -> Tensor:
+    """Rows of a query or key from halves to neighbouring pairs (what `gguf_file` undoes)."""
+    return rows.reshape(-1, 2, d_head // 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
+
+
+def _put(writer: Any, name: str, tensor: Tensor, kind: Kind) -> None:
+    import gguf
+
+    data: np.ndarray[Any, Any] = np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy())
+    chosen = kind_of(name, data.shape, kind)
+    if chosen == "F32":
+        writer.add_tensor(name, data)
+        return
+    quantization = gguf.GGMLQuantizationType[chosen]
+    writer.add_tensor(name, gguf.quants.quantize(data, quantization), raw_dtype=quantization)
+
+
+def kind_of(name: str, shape: tuple[int, ...], kind: Kind) -> Kind:
+    """A tensor's type: vectors in fp32, tables at 8 bits or more, rows that are no whole blocks in F16."""
+    if len(shape) < 2 or name.startswith("position_embd"):
+        return "F32"
+    table = name.startswith(("token_embd", "output."))
+    chosen: Kind = "Q8_0" if table and kind in ("Q4_0", "Q4_1") else kind
+    blocks = chosen not in ("F32", "F16", "BF16")
+    return "F16" if blocks and shape[-1] % 32 else chosen

@@ -1,0 +1,140 @@
+"""`kaiwa pull ORG/NAME[:BRANCH]`: a model from a Hugging Face hub into KAIWA_HOME/models.
+
+Small files come first, and config.json is read before the weights are fetched: a model that kaiwa cannot run costs
+kilobytes, not gigabytes. Everything is written in a hidden folder and renamed when the last checksum is right; killed
+at any moment, the same command goes on where it was. safetensors and GGUF only; no code of the repository is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.errors import UserError
+from kaiwa.hub.download import fetch
+from kaiwa.hub.source import Listing, RemoteFile, ask, choose, parse
+
+ENDPOINT = "https://huggingface.co"
+CARD = "pulled.json"
+SPARE = 64 << 20  # bytes that stay free on the disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """What the caller shows: `line` for one-line news, `bar` for (bytes here, bytes in all, file)."""
+
+    line: Callable[[str], None] = lambda text: None
+    bar: Callable[[int, int, str], None] = lambda done, total, name: None
+
+
+def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", talk: Talk | None = None) -> Path:
+    """The model's folder under `models`. `endpoint`: another hub (default HF_ENDPOINT, else huggingface.co)."""
+    talk = talk or Talk()
+    wanted = parse(name)
+    endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+    token = os.environ.get("HF_TOKEN") or None
+    target = models / wanted.folder
+    listing = ask(wanted, endpoint, token)
+    if pulled_commit(target) == listing.commit and not pattern:
+        talk.line(f"{wanted.label} is here already, at commit {listing.commit[:12]}")
+        return target
+    files = choose(listing, pattern)
+    work = models / f".pulling-{wanted.folder}"
+    work.mkdir(parents=True, exist_ok=True)
+    _check_space(work, files)
+    _fetch_all(listing, files, work, endpoint, token, talk)
+    card = {
+        "name": wanted.label,
+        "endpoint": endpoint,
+        "commit": listing.commit,
+        "files": {f.name.rpartition("/")[2]: f.sha256 or f"git:{f.git_sha1}" for f in files},
+    }
+    write_atomic(work / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")
+    for left in work.iterdir():  # of an earlier commit
+        if left.name != CARD and left.name not in card["files"]:
+            left.unlink()
+    _swap(work, target)
+    return target
+
+
+def pulled_commit(folder: Path) -> str:
+    """The commit that a pulled folder holds, or ""."""
+    try:
+        return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["commit"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _check_space(work: Path, files: list[RemoteFile]) -> None:
+    here = sum(f.stat().st_size for f in work.iterdir() if f.is_file())
+    need, free = sum(f.size for f in files) - here + SPARE, shutil.disk_usage(work).free
+    if need > free:
+        raise UserError(f"{work.parent}: {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free on this disk")
+
+
+def _fetch_all(
+    listing: Listing, files: list[RemoteFile], work: Path, endpoint: str, token: str | None, talk: Talk
+) -> None:
+    from huggingface_hub import hf_hub_url
+
+    total, done = sum(f.size for f in files), 0
+    headers = {"User-Agent": "kaiwa"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    with httpx.Client(follow_redirects=True, headers=headers) as client:  # httpx keeps the token from other hosts
+        for file in files:
+            url = hf_hub_url(listing.wanted.repo, file.name, revision=listing.commit, endpoint=endpoint)
+            before, short = done, file.name.rpartition("/")[2]
+
+            def show(here: int, before: int = before, short: str = short) -> None:
+                talk.bar(before + here, total, short)
+
+            fetch(client, url, file, work / short, show, talk.line)
+            done += file.size
+            if short == "config.json":
+                _check_config(work)
+
+
+def _check_config(work: Path) -> None:
+    """Before the weights: is it an architecture that kaiwa computes?"""
+    from kaiwa.model.hf_config import read_config
+
+    try:
+        read_config(work)
+    except UserError as error:
+        raise UserError(f"{str(error).replace(str(work), 'this model')} (no weights were fetched)") from None
+
+
+def _swap(work: Path, target: Path) -> None:
+    """The new folder in the old one's place; a kill in between leaves one of the two whole."""
+    old = target.with_name(f".old-{target.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    work.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(name: str, models: Path) -> Path:
+    """Deletes a model of KAIWA_HOME/models by its name. UserError for one that lies elsewhere."""
+    for folder in sorted(models.iterdir()) if models.is_dir() else []:
+        if folder.name.startswith("."):
+            continue
+        if name in (folder.name, folder.stem if folder.is_file() else folder.name, _name(folder)):
+            gone = folder.with_name(f".removing-{folder.name}")
+            folder.rename(gone)
+            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+            return folder
+    raise UserError(f"{name!r} is not in {models}; only pulled or copied models are removed (builds lie under runs/)")
+
+
+def _name(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.name

@@ -1,0 +1,35 @@
+"""Models worth pulling, by language: a short list. All are of families that kaiwa reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """gigabytes: to download, and about what it takes in memory (bf16 on a CPU). `gated`: terms to accept first."""
+
+    name: str
+    gigabytes: float
+    languages: tuple[str, ...]
+    en: str
+    ja: str
+
+
+RECOMMENDED = (
+    Recommended(
+        "SakanaAI/TinySwallow-1.5B-Instruct", 3.1, ("ja",), "good Japanese for its size", "大きさのわりに自然な日本語"
+    ),
+    Recommended(
+        "Qwen/Qwen2.5-0.5B-Instruct", 1.0, ("en", "ja"), "small, many languages", "小さく、多くの言語を話します"
+    ),
+    Recommended("Qwen/Qwen2.5-1.5B-Instruct", 3.1, ("en", "ja"), "the same, better", "同じ系列の、より賢いもの"),
+    Recommended("Qwen/Qwen3-0.6B", 1.5, ("en", "ja"), "thinks before it answers", "考えてから答えます"),
+    Recommended("HuggingFaceTB/SmolLM2-360M-Instruct", 0.7, ("en",), "fast on any laptop", "どのノート PC でも速い"),
+    Recommended("HuggingFaceTB/SmolLM2-1.7B-Instruct", 3.4, ("en",), "the best of its family", "同じ系列で最良"),
+)
+
+
+def recommended(language: str) -> list[Recommended]:
+    """Those of the language first."""
+    return sorted(RECOMMENDED, key=lambda r: language not in r.languages)

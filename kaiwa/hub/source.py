@@ -1,0 +1,171 @@
+"""What a repository on a Hugging Face hub holds, and which of its files make a model that kaiwa reads.
+
+The listing is asked once and pinned to its commit: every later byte comes from that commit and is checked against the
+listing's sizes and checksums (SHA-256 for large files, git's SHA-1 for small ones).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from kaiwa.core.errors import UserError
+
+NAME = re.compile(r"(?P<org>[\w.-]{1,96})/(?P<name>[\w.-]{1,96})(?::(?P<branch>[\w./-]{1,96}))?", re.ASCII)
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "quantize_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+)
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # of several GGUF files, the first of these
+MOST_FILES = 10_000
+TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # what versions of huggingface_hub raise errors of
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`ORG/NAME` or `ORG/NAME:BRANCH` (a branch, a tag or a commit)."""
+
+    org: str
+    name: str
+    branch: str
+
+    @property
+    def repo(self) -> str:
+        return f"{self.org}/{self.name}"
+
+    @property
+    def label(self) -> str:
+        """How `kaiwa models` calls it."""
+        return self.repo if self.branch == "main" else f"{self.repo}:{self.branch}"
+
+    @property
+    def folder(self) -> str:
+        return self.label.replace("/", "--").replace(":", "--")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of the pinned commit. Exactly one of the checksums is set: sha256, or git_sha1 of the blob."""
+
+    name: str
+    size: int
+    sha256: str
+    git_sha1: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    wanted: Wanted
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+def parse(text: str) -> Wanted:
+    """UserError for anything that is not ORG/NAME[:BRANCH]."""
+    found = NAME.fullmatch(text.strip())
+    if found is None or {found["org"], found["name"]} & {".", ".."} or ".." in (found["branch"] or ""):
+        raise UserError(f"{text[:80]!r} is no model's name; ORG/NAME or ORG/NAME:BRANCH is expected")
+    return Wanted(found["org"], found["name"], found["branch"] or "main")
+
+
+def ask(wanted: Wanted, endpoint: str, token: str | None) -> Listing:
+    """The hub's listing of a repository. UserError for what is not there, gated, nonsense, or for no network."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        found = HfApi(endpoint=endpoint, token=token or False).model_info(
+            wanted.repo, revision=wanted.branch, files_metadata=True, timeout=30
+        )
+    except GatedRepoError:
+        raise UserError(
+            f"{wanted.repo} is gated: accept its terms on {endpoint}/{wanted.repo}, then set HF_TOKEN"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(f"{wanted.repo} has no branch, tag or commit {wanted.branch!r}") from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{endpoint} has no model {wanted.repo} (a private one needs HF_TOKEN in the environment)"
+        ) from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "?")
+        raise UserError(f"{endpoint} answered {status} when asked for {wanted.repo}; try again later") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{endpoint}: its answer about {wanted.repo} is no listing ({error})") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in TRANSPORTS and not isinstance(error, OSError):
+            raise
+        raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); is there a network?") from None
+    return Listing(wanted, _commit(found.sha, wanted), tuple(_file(s) for s in (found.siblings or [])[:MOST_FILES]))
+
+
+def _commit(sha: object, wanted: Wanted) -> str:
+    if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
+        raise UserError(f"{wanted.repo}: the hub names no commit; nothing can be pinned or checked")
+    return sha
+
+
+def _file(sibling: object) -> RemoteFile:
+    name, size = str(getattr(sibling, "rfilename", "")), getattr(sibling, "size", None)
+    lfs, blob = getattr(sibling, "lfs", None), getattr(sibling, "blob_id", None)
+    sha256 = str(getattr(lfs, "sha256", "") or "") if lfs is not None else ""
+    size = getattr(lfs, "size", size) if sha256 else size
+    length = size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else -1
+    return RemoteFile(name, length, sha256.lower(), "" if sha256 else str(blob or "").lower())
+
+
+def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
+    """The files to fetch, small ones first. `pattern`: which GGUF file (a shell pattern, as *Q4_K_M*).
+
+    A folder of safetensors is taken before GGUF files. UserError says what is there when nothing is readable.
+    """
+    repo = listing.wanted.repo
+    top = {f.name: f for f in listing.files if PurePosixPath(f.name).name == f.name and not f.name.startswith(".")}
+    tensors = [f for f in top.values() if f.name.endswith(".safetensors")]
+    if pattern or not tensors or "config.json" not in top:
+        files = _gguf(repo, listing.files, pattern, sorted(top))
+    else:
+        if "tokenizer.json" not in top:
+            raise UserError(f"{repo}: has no tokenizer.json, and no other kind of tokenizer is read; try a GGUF")
+        files = [top[name] for name in SMALL_FILES if name in top] + sorted(_weights(tensors), key=lambda f: f.name)
+    for file in files:
+        if file.size < 0 or not (file.sha256 or file.git_sha1):
+            raise UserError(f"{repo}: the hub gives no size or checksum for {file.name}; nothing unchecked is fetched")
+    return files
+
+
+def _weights(tensors: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """model.safetensors or its shards; whatever else there is only where neither is (GPTQ's folders name it freely)."""
+    whole = [f for f in tensors if f.name == "model.safetensors"]
+    shards = [f for f in tensors if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", f.name)]
+    return whole or shards or list(tensors)
+
+
+def _gguf(repo: str, files: Sequence[RemoteFile], pattern: str, top: Sequence[str]) -> list[RemoteFile]:
+    there = [f for f in files if f.name.endswith(".gguf")]
+    fitting = [f for f in there if not pattern or fnmatch.fnmatch(PurePosixPath(f.name).name, pattern)]
+    names = ", ".join(f.name for f in there[:12])
+    if not there:
+        pickled = next((name for name in top if name.endswith(PICKLES)), "")
+        why = f"{pickled} is pickled, and pickles can run code: refused" if pickled else "no .safetensors and no .gguf"
+        raise UserError(f"{repo}: {why}; look for a conversion to safetensors or GGUF")
+    if not fitting:
+        raise UserError(f"{repo}: no file fits {pattern!r}; there is {names}")
+    for kind in LIKED if len(fitting) > 1 else ():
+        liked = [f for f in fitting if kind.lower() in f.name.lower()]
+        if liked:
+            fitting = liked
+            break
+    if len(fitting) > 1 or re.search(r"-\d{5}-of-\d{5}\.gguf$", fitting[0].name):
+        raise UserError(f"{repo}: choose one whole file with --file PATTERN; there is {names}")
+    return fitting

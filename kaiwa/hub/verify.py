@@ -1,0 +1,111 @@
+"""Does what was exported load elsewhere and say the same? Checked there where the package is installed, else here.
+
+Logits are compared on one text at the last 32 positions: worst cosine between the exported model's and the original's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kaiwa.core.errors import UserError
+from kaiwa.hub.export import Source
+from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.folder import load_decoder
+from kaiwa.model.gguf_file import GgufFile
+from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.hf_config import read_json
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+SAMPLE = "The old mill stands by the river. Every morning the baker walks there and asks for two sacks of flour."
+POSITIONS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """by: who loaded it; cosine: the worst of the compared positions; same_top: share of equal best tokens."""
+
+    by: str
+    cosine: float
+    same_top: float
+
+    def line(self) -> str:
+        return (
+            f"loaded by {self.by}: logits' cosine at least {self.cosine:.5f}, best token equal at {self.same_top:.0%}"
+        )
+
+
+def verify(source: Source, made: Path) -> list[Verified]:
+    """Every check that this machine can do. UserError when it does not load, or computes other logits."""
+    ids = source.tokenizer.encode(SAMPLE)[: source.decoder.config.max_length]
+    ours = logits(source.decoder, ids)
+    found = [compared("kaiwa", ours, logits(_read(made), ids))]
+    if made.suffix == ".gguf":
+        if importlib.util.find_spec("llama_cpp") is not None:
+            found.append(compared("llama-cpp-python", ours, _llama_cpp(made, ids)))
+    elif importlib.util.find_spec("transformers") is not None and not _four_bit(made):
+        found.append(compared("transformers", ours, _transformers(made, ids)))
+    least = 0.8 if made.suffix == ".gguf" and "-Q4" in made.name else 0.99
+    for one in found:
+        if not one.cosine > least:
+            raise UserError(
+                f"{made}: {one.by} computes other logits (cosine {one.cosine:.3f}); the export is not sound"
+            )
+    return found
+
+
+def compared(by: str, ours: Tensor, theirs: Tensor) -> Verified:
+    """ours, theirs [positions, V]"""
+    n = min(ours.shape[1], theirs.shape[1])
+    a, b = ours[:, :n].float(), theirs[:, :n].float()
+    cosine = F.cosine_similarity(a, b, dim=-1).min()
+    return Verified(by, float(cosine), float((a.argmax(-1) == b.argmax(-1)).float().mean()))
+
+
+@torch.no_grad()
+def logits(decoder: Decoder, ids: list[int]) -> Tensor:
+    """[positions, V] fp32 of the last positions."""
+    positions = torch.arange(len(ids))[None]
+    hidden = decoder(torch.tensor([ids]), positions, attend_rows(None))
+    return decoder.logits(hidden[0, -POSITIONS:]).float()
+
+
+def _four_bit(folder: Path) -> bool:
+    """transformers reads GPTQ through gptqmodel, which needs a GPU or a compiler of its own."""
+    return bool(read_json(folder / "config.json").get("quantization_config"))
+
+
+def _read(made: Path) -> Decoder:
+    if made.suffix == ".gguf":
+        file = GgufFile(made)
+        file.vocabulary()
+        return file.decoder(torch.float32, False)
+    Tokenizer.load(made)
+    return load_int4(made, torch.float32, False) if _four_bit(made) else load_decoder(made)
+
+
+@torch.no_grad()
+def _transformers(folder: Path, ids: list[int]) -> Tensor:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    theirs = AutoTokenizer.from_pretrained(folder)(SAMPLE, add_special_tokens=False)["input_ids"][: len(ids)]
+    if theirs != ids:
+        raise UserError(f"{folder}: transformers reads the sample as other tokens; the tokenizer is not sound")
+    return model(torch.tensor([ids])).logits[0, -POSITIONS:].float()  # type: ignore[no-any-return]
+
+
+def _llama_cpp(file: Path, ids: list[int]) -> Tensor:
+    import llama_cpp
+
+    model = llama_cpp.Llama(str(file), n_ctx=len(ids) + 8, logits_all=True, verbose=False)
+    model.eval(ids)
+    return torch.from_numpy(model.scores[: len(ids)].copy())[-POSITIONS:]

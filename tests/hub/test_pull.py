@@ -1,0 +1,179 @@
+"""Pulling from a hub that drops connections, lies about sizes, changes under way, and asks for money."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine import catalog
+from kaiwa.hub import download
+from kaiwa.hub.pull import CARD, Talk, pull, remove
+from kaiwa.hub.source import parse
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import make_decoder
+from kaiwa.model.folder import load_decoder, save_model
+from tests.hub.stand_in_hub import COMMIT, Hub, running
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(download.fetch, "__defaults__", (lambda seconds: None,))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A tiny LLaMA with its tokenizer, as a repository's files."""
+    folder = tmp_path_factory.mktemp("repo")
+    config = DecoderConfig(vocab_size=300, d_model=64, n_layer=2, n_head=4, d_ff=96, max_length=64)
+    save_model(folder, make_decoder(config, 0), {"eos_token_id": 0}, torch.float32)
+    (folder / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
+    (folder / "README.md").write_text("not needed")
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Path) -> None:
+    with running(Hub(model)) as hub:
+        folder = pull("org/name", tmp_path / "models", endpoint=hub.url)
+        assert {f.name for f in folder.iterdir()} == {"config.json", "tokenizer.json", WEIGHTS, CARD}
+        assert load_decoder(folder).config.d_model == 64
+        assert json.loads((folder / CARD).read_text())["commit"] == COMMIT
+        assert catalog.find("org/name", tmp_path, tmp_path).path == folder
+        n, lines = len(hub.asked), []
+        assert pull("org/name", tmp_path / "models", endpoint=hub.url, talk=Talk(line=lines.append)) == folder
+        assert len(hub.asked) == n + 1
+        assert "is here already" in lines[0]
+    assert remove("org/name", tmp_path / "models") == folder
+    assert not list((tmp_path / "models").iterdir())
+    with pytest.raises(UserError, match="only pulled"):
+        remove("org/name", tmp_path / "models")
+
+
+def test_dropped_connections_go_on_where_they_were(model: dict[str, bytes], tmp_path: Path) -> None:
+    lines: list[str] = []
+    seen: list[int] = []
+    talk = Talk(line=lines.append, bar=lambda done, total, name: seen.append(done))
+    with running(Hub(model, drop={WEIGHTS: [1000, 0, 5000]}, status=[503, 429])) as hub:
+        folder = pull("org/name", tmp_path, endpoint=hub.url, talk=talk)
+        ranges = [r for path, r in hub.asked if path.endswith(WEIGHTS)]
+    assert (folder / WEIGHTS).read_bytes() == model[WEIGHTS]
+    assert ranges == ["", "bytes=1000-", "bytes=1000-", "bytes=6000-"]
+    assert sum("going on from there" in line for line in lines) >= 3
+    assert max(seen) == sum(len(model[n]) for n in ("config.json", "tokenizer.json", WEIGHTS))
+
+
+def test_a_server_without_ranges_is_read_from_the_beginning(model: dict[str, bytes], tmp_path: Path) -> None:
+    with running(Hub(model, drop={WEIGHTS: [1000]}, no_range=True)) as hub:
+        folder = pull("org/name", tmp_path, endpoint=hub.url)
+    assert (folder / WEIGHTS).read_bytes() == model[WEIGHTS]
+
+
+def test_no_byte_in_six_attempts_keeps_what_is_there(model: dict[str, bytes], tmp_path: Path) -> None:
+    with running(Hub(model, drop={WEIGHTS: [1000, *[0] * 6]})) as hub:
+        with pytest.raises(UserError, match=r"1,000 of .* bytes are kept"):
+            pull("org/name", tmp_path, endpoint=hub.url)
+        n = len(hub.asked)
+        folder = pull("org/name", tmp_path, endpoint=hub.url)
+        assert [r for path, r in hub.asked[n:] if path.endswith(WEIGHTS)] == ["bytes=1000-"]
+    assert (folder / WEIGHTS).read_bytes() == model[WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"served": {WEIGHTS: b"x" * 400_000}}, "more bytes come"),
+        ({"lie": {WEIGHTS: 10}}, "more bytes come"),
+        ({"lie": {WEIGHTS: 10**15}}, "GB are needed"),
+        ({"lie": {WEIGHTS: -5}}, "no size or checksum"),
+        ({"gated": True}, "is gated"),
+        ({"commit": "main"}, "names no commit"),
+    ],
+)
+def test_lies_are_found(fault: dict, message: str, model: dict[str, bytes], tmp_path: Path) -> None:
+    with running(Hub(model, **fault)) as hub, pytest.raises(UserError, match=message):
+        pull("org/name", tmp_path, endpoint=hub.url)
+    assert not (tmp_path / "org--name").exists()
+
+
+def test_changed_bytes_of_the_right_length_are_found(model: dict[str, bytes], tmp_path: Path) -> None:
+    other = bytes(len(model[WEIGHTS]))
+    lines: list[str] = []
+    with (
+        running(Hub(model, served={WEIGHTS: other})) as hub,
+        pytest.raises(UserError, match="checksum is not the one"),
+    ):
+        pull("org/name", tmp_path, endpoint=hub.url, talk=Talk(line=lines.append))
+    assert any("once more" in line for line in lines)
+    assert not (tmp_path / "org--name").exists()
+
+
+def test_an_unknown_architecture_costs_no_weights(model: dict[str, bytes], tmp_path: Path) -> None:
+    strange = model | {"config.json": json.dumps({"architectures": ["MambaForCausalLM"]}).encode()}
+    with running(Hub(strange)) as hub, pytest.raises(UserError, match=r"MambaForCausalLM.*no weights were fetched"):
+        pull("org/name", tmp_path, endpoint=hub.url)
+    assert not any(path.endswith(WEIGHTS) for path, _ in hub.asked)
+
+
+def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
+    pickled = {name: model[name] for name in ("config.json", "pytorch_model.bin")}
+    with running(Hub(pickled)) as hub, pytest.raises(UserError, match=r"pytorch_model\.bin is pickled"):
+        pull("org/name", tmp_path, endpoint=hub.url)
+    ggufs = {"a-Q4_K_M.gguf": b"4", "a-Q8_0.gguf": b"88", "sub/a-F16.gguf": b"161"}
+    with running(Hub(ggufs)) as hub:
+        assert (pull("org/name", tmp_path, endpoint=hub.url) / "a-Q4_K_M.gguf").read_bytes() == b"4"
+        assert catalog.entries(tmp_path / "none", tmp_path.parent) is not None
+        folder = pull("org/name:gptq", tmp_path, endpoint=hub.url, pattern="*F16*")
+        assert folder.name == "org--name--gptq"
+        assert (folder / "a-F16.gguf").read_bytes() == b"161"
+        with pytest.raises(UserError, match="no file fits"):
+            pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q2*")
+        with pytest.raises(UserError, match="no branch, tag or commit 'nope'"):
+            pull("org/name:nope", tmp_path, endpoint=hub.url)
+        with pytest.raises(UserError, match="has no model other/name"):
+            pull("other/name", tmp_path, endpoint=hub.url)
+
+
+@pytest.mark.parametrize("name", ["name", "../x", "org/name/x", "org/..", "a b/c", "org/name:../x", ""])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(UserError, match="no model's name"):
+        parse(name)
+
+
+def test_no_network_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be reached"):
+        pull("org/name", tmp_path, endpoint="http://127.0.0.1:9")
+
+
+def test_the_command_killed_goes_on(model: dict[str, bytes], tmp_path: Path) -> None:
+    """kill -9 in the middle of the weights; the next run asks for the rest only."""
+    slow = model | {WEIGHTS: model[WEIGHTS]}
+    environment = os.environ | {"KAIWA_HOME": str(tmp_path)}
+    with running(Hub(slow, drop={WEIGHTS: [2000, *[0] * 3]})) as hub:
+        command = [sys.executable, "-m", "kaiwa", "pull", "org/name", "--endpoint", hub.url]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        part = tmp_path / "models" / ".pulling-org--name" / f"{WEIGHTS}.part"
+        assert process.stderr is not None
+        for line in process.stderr:  # it waits a second or more after each lost connection
+            if b"2,000 of" in line:
+                break
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        assert process.stdout is not None
+        process.stdout.close()
+        assert part.stat().st_size == 2000
+        hub.drop.clear()
+        n = len(hub.asked)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "kaiwa chat org/name" in done.stdout
+        assert [r for path, r in hub.asked[n:] if path.endswith(WEIGHTS)] == ["bytes=2000-"]
