@@ -26,15 +26,24 @@ class Arena:
         """Copies a tensor here. -> its address, which is good as long as the arena lives."""
         data = tensor.detach().contiguous().view(torch.uint8).reshape(-1)
         if not self._regions or self._used + data.numel() > len(self._regions[-1]):
-            self._regions.append(_region(max(REGION, data.numel())))
+            self._regions.append(huge(max(REGION, data.numel())))
             self._used = 0
         target = self._regions[-1][self._used : self._used + data.numel()]
         target[:] = data.numpy()
         self._used += -(-data.numel() // ALIGNED) * ALIGNED
         return int(target.ctypes.data)
 
+    def keep(self, tensor: Tensor) -> Tensor:
+        """The same, as a tensor over the copy; the arena's memory lives as long as it does."""
+        self.place(tensor)
+        size = tensor.numel() * tensor.element_size()
+        start = self._used - -(-size // ALIGNED) * ALIGNED
+        raw = torch.from_numpy(self._regions[-1][start : start + size])
+        return raw.view(tensor.dtype).view(tensor.shape)
 
-def _region(size: int) -> np.ndarray:
+
+def huge(size: int) -> np.ndarray:
+    """Bytes on huge pages, where the system has them."""
     memory = mmap.mmap(-1, size)  # zeros that take no memory before they are written to
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do

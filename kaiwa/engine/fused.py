@@ -37,7 +37,7 @@ class _Shape(ctypes.Structure):
 class _Linear(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("kind", "inputs", "outputs", "group")),
-        *((name, ctypes.c_void_p) for name in ("data", "scales", "bias")),
+        *((name, ctypes.c_void_p) for name in ("data", "scales", "bias", "order")),
     ]
 
 
@@ -63,6 +63,7 @@ class FusedModel:
         c = self.config = decoder.config
         self._library = library
         self._arena = Arena()
+        self._kept: list[Strips] = []  # that lie in memory of their own
         frequencies = torch.arange(c.max_length)[None]
         cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
         embed = self._embed = decoder.embed.weight.detach().contiguous()
@@ -109,7 +110,13 @@ class FusedModel:
         return self._arena.place(tensor)
 
     def _linear(self, s: Strips) -> _Linear:
-        return _Linear(s.kind, s.inputs, s.outputs, s.group, self._at(s.data), self._at(s.scales), self._at(s.bias))
+        tensors = (s.data, s.scales, s.bias, s.order)
+        if s.placed:
+            self._kept.append(s)
+            return _Linear(
+                s.kind, s.inputs, s.outputs, s.group, *(None if t is None else t.data_ptr() for t in tensors)
+            )
+        return _Linear(s.kind, s.inputs, s.outputs, s.group, *(self._at(t) for t in tensors))
 
     def _layer(self, block: Block) -> _Layer:
         norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)

@@ -11,13 +11,13 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_bf16_products, has_int4_kernel
-from kaiwa.engine import fused
+from kaiwa.engine import fused, packed
 from kaiwa.engine.catalog import Entry
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.gguf_file import GgufFile, Vocabulary
 from kaiwa.model.gptq_file import load_int4
-from kaiwa.model.hf_config import read_json
+from kaiwa.model.hf_config import read_config, read_json
 from kaiwa.model.llama2c_file import Llama2cFile
 from kaiwa.text.records import Conversation
 from kaiwa.text.template import render
@@ -70,7 +70,7 @@ def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
     if not config.is_file():
         raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
     if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
-        decoder = load_int4(entry.path, *four_bit(device, say), say=say)
+        decoder = _load_four_bit(entry.path, say, device)
     else:
         decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
         if decoder.config.n_parameters > SMALL and _has_bf16(device):
@@ -80,6 +80,16 @@ def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
     prefix = (tokenizer.document_end_id,) if ours else () if tokenizer.bos_id is None else (tokenizer.bos_id,)
     stop_ids = {tokenizer.eos_id, tokenizer.document_end_id, *_generation_ends(entry.path)}
     return Loaded(entry, decoder.to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
+
+
+def _load_four_bit(folder: Path, say: Callable[[str], None], device: str) -> Decoder:
+    shape = read_config(folder)
+    if packed.applies(folder, shape, device):
+        try:
+            return packed.load_packed(folder, shape, say)
+        except packed.NotPackable as error:
+            say(f"{error}: read the ordinary way, which takes more memory")
+    return load_int4(folder, *four_bit(device, say), say=say)
 
 
 def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None], device: str) -> Loaded:

@@ -17,7 +17,8 @@ FP32, BF16, INT4, INT8 = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Strips:
-    """One linear layer, packed. bias [strips x 16] fp32 or None."""
+    """One linear layer, packed. bias [strips x 16] fp32 or None; order [in] int32: which input each column of a 4-bit
+    weight belongs to. `placed`: the tensors lie where the step may read them, for good."""
 
     kind: int
     inputs: int
@@ -26,11 +27,15 @@ class Strips:
     data: Tensor
     scales: Tensor | None
     bias: Tensor | None
+    order: Tensor | None = None
+    placed: bool = False
 
 
 def can_pack(linear: nn.Module) -> bool:
+    if isinstance(getattr(linear, "strips", None), Strips):
+        return True
     if isinstance(linear, Int4Linear):
-        return linear.order is None and (linear.packs or linear.dense is not None)
+        return linear.packs or linear.dense is not None
     if isinstance(linear, Int8Linear):
         return linear.q.shape[1] % GROUP == 0
     return isinstance(linear, nn.Linear) and linear.weight.dtype in (torch.float32, torch.bfloat16)
@@ -38,13 +43,16 @@ def can_pack(linear: nn.Module) -> bool:
 
 @torch.no_grad()
 def pack(linear: nn.Module) -> Strips:
+    if isinstance(already := getattr(linear, "strips", None), Strips):
+        return already
     if isinstance(linear, Int8Linear):
         scales = _by_strip(linear.scales.float()[:, None]).contiguous()
         return Strips(INT8, linear.q.shape[1], linear.q.shape[0], 0, pack_int8(linear.q), scales, None)
     if isinstance(linear, Int4Linear) and linear.packs:
         data, scales = pack_int4(linear.codes(), linear.scales_and_zeros)
         bias = _bias(linear.bias)
-        return Strips(INT4, linear.in_features, linear.out_features, linear.group, data, scales, bias)
+        order = None if linear.order is None else linear.order.to(torch.int32)
+        return Strips(INT4, linear.in_features, linear.out_features, linear.group, data, scales, bias, order)
     assert isinstance(linear, (Int4Linear, nn.Linear))
     weight = linear.dense if isinstance(linear, Int4Linear) else linear.weight
     assert weight is not None
@@ -84,3 +92,20 @@ def pack_int4(codes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     words = torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32)
     scales = _by_strip(pairs.transpose(0, 1)).permute(0, 2, 3, 1)
     return words.permute(0, 2, 3, 1).contiguous(), scales.contiguous()
+
+
+def unpack(strips: Strips) -> tuple[Tensor, Tensor | None]:
+    """The weight [out, in] and the bias [out] in fp32: `pack`'s way back, for 4-bit and bf16 layers."""
+    s = strips
+    bias = None if s.bias is None else s.bias.reshape(-1)[: s.outputs]
+    if s.kind == BF16:
+        return s.data.transpose(1, 2).reshape(-1, s.inputs)[: s.outputs].float(), bias
+    assert s.kind == INT4
+    assert s.scales is not None
+    shifts = 4 * torch.arange(4, dtype=torch.int32)[:, None] + torch.tensor([0, 16], dtype=torch.int32)
+    codes = (s.data.permute(0, 3, 1, 2)[..., None, None] >> shifts) & 15  # strip, lane, group of 32, word, nibble, odd
+    codes = codes.reshape(-1, s.inputs)[: s.outputs]
+    scale, zero = (t.permute(0, 2, 1).reshape(-1, t.shape[1])[: s.outputs].float() for t in s.scales.unbind(2))
+    blocks = (codes.view(s.outputs, scale.shape[1], -1).float() - 8) * scale[..., None] + zero[..., None]
+    weight = blocks.view(s.outputs, s.inputs)
+    return (weight if s.order is None else weight[:, s.order.long().argsort()]), bias

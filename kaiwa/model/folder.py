@@ -24,6 +24,7 @@ from kaiwa.model.hf_names import from_hf, to_hf
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PIECE = 1 << 22  # weights checked at a time: the check needs memory of its own
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -123,7 +124,7 @@ def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) ->
             raise UserError(f"{name} is {tuple(tensor.shape)}, config.json says {shapes[name]}")
         if not tensor.is_floating_point():
             raise UserError(f"{name} is {tensor.dtype}; floating point numbers are expected")
-        if not bool(tensor.isfinite().all()):
+        if not all(bool(piece.isfinite().all()) for piece in tensor.reshape(-1).split(PIECE)):
             raise UserError(f"{name} has weights that are not numbers (NaN or infinity); the file is damaged")
 
 

@@ -12,11 +12,12 @@ and tell the version by themselves; files with the wrong label are about. Asymme
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -186,6 +187,98 @@ def _check_shape(decoder: Decoder, name: str, parts: list[Codes | Tensor]) -> No
     expected = tuple(decoder.state_dict()[name].shape)
     if (sum(s[0] for s in shapes), *shapes[0][1:]) != expected or len({s[1:] for s in shapes}) > 1:
         raise UserError(f"the parts of {name} are {shapes}, config.json says {expected} together")
+
+
+class GptqFolder:
+    """A GPTQ folder read a layer at a time, for models of which only one copy fits the memory.
+
+    linears: our names of the products, the unembedding last. version: of the zero points (see above).
+    """
+
+    def __init__(self, folder: Path, config: DecoderConfig, say: Callable[[str], None]) -> None:
+        self.folder, self.config = folder, config
+        self._files: dict[str, Path] = {}
+        for file in folders.weight_files(folder):
+            with opened(file) as f:
+                self._files |= dict.fromkeys(f.keys(), file)
+        with torch.device("meta"):
+            decoder = Decoder(config)
+        self._shapes = {name: tuple(t.shape) for name, t in decoder.state_dict().items()}
+        self.linears = [*quantized_names(decoder), "unembed.weight"]
+        zeros = [self._get(name) for name in self._files if name.endswith(".qzeros")]
+        self.version = _version(folder, read_settings(folder), zeros, say)
+        taken = {t.removesuffix("weight") for name in self.linears for t in names_of(config, name)}
+        left = [n for n in self._files if n.endswith(".qweight") and n.removesuffix("qweight") not in taken]
+        if left:
+            raise UserError(
+                f"{folder}: 4-bit tensors of {left[0].removesuffix('.qweight')} have no place in this model"
+            )
+
+    def _get(self, name: str) -> Tensor:
+        if name not in self._files:
+            raise UserError(f"{self.folder}: tensor {name} is missing; the folder is incomplete")
+        with opened(self._files[name]) as f:
+            return f.get_tensor(name)  # type: ignore[no-any-return]
+
+    def parts(self, name: str) -> list[dict[str, Tensor]]:
+        """The parts of a product, one below another, shapes checked: GPTQ's tensors, or {"weight"} of a dense one."""
+        found, rows = [], 0
+        out, inputs = self._shapes[name]
+        for theirs in names_of(self.config, name):
+            module = theirs.removesuffix(".weight")
+            if f"{module}.qweight" not in self._files:
+                tied = theirs == "lm_head.weight" and theirs not in self._files
+                part = {"weight": self._get("model.embed_tokens.weight" if tied else theirs)}
+                shape = tuple(part["weight"].shape)
+            else:
+                part = {
+                    p: self._get(f"{module}.{p}") for p in PARTS if p != "g_idx" or f"{module}.g_idx" in self._files
+                }
+                groups, width = part["scales"].shape
+                shape = (part["qweight"].shape[1], part["qweight"].shape[0] * 8)
+                if shape[0] != width or shape[1] % groups or part["qzeros"].shape != (groups, -(-width // 8)):
+                    shapes = {key: tuple(t.shape) for key, t in part.items()}
+                    raise UserError(f"{self.folder}: the 4-bit tensors of {module} do not fit each other: {shapes}")
+            rows += shape[0]
+            if shape[1] != inputs or rows > out:
+                raise UserError(f"{self.folder}: {theirs} is {shape}, config.json says {(out, inputs)} for {name}")
+            found.append(part)
+        if rows != out:
+            raise UserError(f"{self.folder}: the parts of {name} have {rows} rows, config.json says {out}")
+        return found
+
+    def order(self, part: Mapping[str, Tensor]) -> Tensor | None:
+        """[in]: which input each column belongs to, or None where they lie in order."""
+        return _order(part.get("g_idx"), part["qweight"].shape[0] * 8, len(part["scales"]))
+
+    def bias(self, name: str) -> Tensor | None:
+        """The fused bias; parts whose bias is not there or zero throughout (AutoGPTQ writes those) count as 0."""
+        found = {n: self._get(n) for t in names_of(self.config, name) if (n := _bias_name(t)) in self._files}
+        if not any(bool(t.any()) for t in found.values()):
+            return None
+        return _bias(found, self.config, name)
+
+    def rest(self) -> Iterator[tuple[str, Tensor]]:
+        """What is no product: embeddings and norms, under our names, in bf16."""
+        products = {n.removesuffix("weight") for n in self.linears}
+        for name, shape in self._shapes.items():
+            if name.removesuffix("weight").removesuffix("bias") in products:
+                continue
+            tensor = torch.cat([self._get(theirs) for theirs in names_of(self.config, name)]).bfloat16()
+            folders.check_state({name: tensor}, {name: shape})
+            yield name, tensor
+
+
+def _bias_name(theirs: str) -> str:
+    return theirs.removesuffix("weight") + "bias"
+
+
+def opened(file: Path) -> Any:
+    """safetensors' reader of one file; UserError for a damaged one."""
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{file}: damaged or no safetensors file ({error})") from None
 
 
 def _load_rest(

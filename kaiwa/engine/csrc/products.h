@@ -23,7 +23,8 @@ struct Linear {
     int64_t kind, in, out, group;
     const void* data;
     const void* scales;
-    const float* bias;  // [strips x 16] or null
+    const float* bias;     // [strips x 16] or null
+    const int32_t* order;  // INT4: which input each column of the weight belongs to, or null where they lie in order
 
     int strips() const { return static_cast<int>((out + LANES - 1) / LANES); }
 };
@@ -44,6 +45,14 @@ struct Inputs {
         if (scale.size() < g) scale.resize(g), sum.resize(g), start.resize(g);
     }
     float* row(int r) { return x.data() + static_cast<size_t>(r) * width; }
+
+    // A row's values in the order of the weight's columns.
+    void arrange(int r, const int32_t* order) {
+        static thread_local std::vector<float> copy;
+        float* values = row(r);
+        copy.assign(values, values + width);
+        for (int i = 0; i < width; i++) values[i] = copy[order[i]];
+    }
 
     // From a row's fp32 values to its codes.
     void encode(int r) {
@@ -161,6 +170,24 @@ inline void strip_product(const Linear& w, const Inputs& a, int row, int strip, 
     }
     if (w.bias)
         for (int r = 0; r < R; r++) out[r] = _mm512_add_ps(out[r], load(w.bias + strip * LANES));
+}
+
+// GPTQ's words [in/8, out], eight inputs a word from the lowest nibble on, as the INT4 data of whole strips. order: as in
+// Linear, or null.
+inline void repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
+                        int64_t strips, uint32_t* data) {
+    constexpr int place[8] = {0, 4, 1, 5, 2, 6, 3, 7};  // the nibble that input i of eight goes to
+    for (int64_t s = first_strip; s < first_strip + strips; s++, data += in / 8 * LANES)
+        for (int64_t eight = 0; eight < in / 8; eight++) {
+            Ints made = _mm512_setzero_si512();
+            for (int i = 0; i < 8; i++) {
+                const int64_t input = order ? order[eight * 8 + i] : eight * 8 + i;
+                const Ints word = load_bits(words + input / 8 * out + s * LANES);
+                const Ints nibble = _mm512_and_si512(_mm512_srli_epi32(word, 4 * (input % 8)), _mm512_set1_epi32(15));
+                made = _mm512_or_si512(made, _mm512_slli_epi32(nibble, 4 * place[i]));
+            }
+            _mm512_storeu_si512(data + eight * LANES, made);
+        }
 }
 
 // Calls tile(R, row) for tiles that cover `rows` rows; R is a constant of its type.

@@ -93,6 +93,7 @@ class Model {
         const auto [first, last] = alone ? std::pair(0, m) : crew.share(m, i);
         for (int t = first; t < last; t++) {
             fill(t, a.row(t));
+            if (w.order) a.arrange(t, w.order);
             if (w.kind >= INT4) a.encode(t);
         }
         if (!alone) crew.meet();
@@ -272,6 +273,10 @@ void* kaiwa_model(const Shape* shape, const Layer* layers, const void* embed, co
 void kaiwa_forward(void* model, const Batch* batch) { static_cast<Model*>(model)->forward(*batch); }
 void kaiwa_logits(void* model, int64_t n, const float* states, float* out) {
     static_cast<Model*>(model)->logits(n, states, out);
+}
+void kaiwa_repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
+                       int64_t strips, uint32_t* data) {
+    repack_gptq(words, in, out, order, first_strip, strips, data);
 }
 void kaiwa_free(void* model) { delete static_cast<Model*>(model); }
 }

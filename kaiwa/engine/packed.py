@@ -1,0 +1,285 @@
+"""Large 4-bit models: GPTQ's words put in the C++ step's order once, kept in a file, read at once ever after.
+
+Memory holds the weights once. The first load goes layer by layer through the folder's files, puts each product where
+the step reads it (huge pages) and appends it to a file under KAIWA_HOME/cache/packed; later loads read that file into
+place, all threads together, and touch the folder no more. The file is in the safetensors format, its names are ours:
+blocks.3.qkv.data, .scales, .bias, .order.
+
+What needs the weights outside the step (scores by a full forward pass) expands a layer at a time: right, and slow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.home import home
+from kaiwa.core.machine import cores
+from kaiwa.engine import native
+from kaiwa.engine.arena import Arena, huge
+from kaiwa.engine.strips import BF16, INT4, LANES, Strips, pack, unpack
+from kaiwa.model import folder as folders
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.gptq_file import GptqFolder
+from kaiwa.model.int4 import LARGE, LINEARS, replace_linear
+
+FORMAT = 1  # of the file; another number makes every file anew
+HEADER = 1 << 20  # bytes kept free for the file's header, which is known last
+ALIGNED = 64
+PIECE = 64 << 20  # bytes that a thread reads at a time
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "I32": torch.int32, "U8": torch.uint8}
+PARTS = ("data", "scales", "bias", "order")
+Say = Callable[[str], None]
+
+
+class NotPackable(UserError):
+    """A sound folder whose layers are kept in a way that the step does not read; the ordinary reader can."""
+
+
+class PackedLinear(nn.Module):
+    """x [..., in] -> [..., out]: what is left of a layer whose weights lie packed. Here it expands them, slowly."""
+
+    def __init__(self, strips: Strips) -> None:
+        super().__init__()
+        self.strips = strips
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = unpack(self.strips)
+        return F.linear(x.float(), weight, bias).to(x.dtype)
+
+
+def applies(folder: Path, config: DecoderConfig, device: str) -> bool:
+    """Whether a 4-bit folder is large enough, and of a shape that the C++ step computes, on a machine that has it."""
+    sizes = (config.d_model, config.d_head, config.d_ff)
+    fits = config.dialect == "llama" and not any(size % 32 for size in sizes)
+    return device == "cpu" and fits and config.n_parameters > LARGE and not native.lacking()
+
+
+def load_packed(folder: Path, config: DecoderConfig, say: Say = lambda line: None) -> Decoder:
+    """The decoder of a GPTQ folder, its products as PackedLinear. UserError as for any damaged folder."""
+    file = home() / "cache" / "packed" / f"{fingerprint(folder)}.safetensors"
+    tensors = _read(file, say) if file.is_file() else None
+    if tensors is None:
+        say("first load: the weights are put in the C++ step's order and kept for the next time")
+        tensors = _convert(folder, config, file, say)
+    return _decoder(folder, config, tensors)
+
+
+def fingerprint(folder: Path) -> str:
+    """Which weights: the settings' text, the files' names, sizes and times, and the format of the packed file."""
+    told = [str(FORMAT), str(folder.resolve())]
+    for name in ("config.json", "quantize_config.json", folders.INDEX):
+        told.append((folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else "")
+    for weights in folders.weight_files(folder):
+        about = weights.stat()
+        told.append(f"{weights.name} {about.st_size} {about.st_mtime_ns}")
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+
+
+def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor]) -> Decoder:
+    with torch.device("meta"):
+        decoder = Decoder(config)
+    plain = {n: t for n, t in tensors.items() if not n.endswith(tuple(f".{part}" for part in PARTS[:2])) or "norm" in n}
+    names = [f"blocks.{i}.{part}" for i in range(config.n_layer) for part in LINEARS] + ["unembed"]
+    shapes = {n: tuple(t.shape) for n, t in decoder.state_dict().items()}
+    for name in names:
+        data = tensors[f"{name}.data"]
+        out, inputs = shapes[f"{name}.weight"]
+        kind = INT4 if data.dtype == torch.int32 else BF16
+        scales = tensors.get(f"{name}.scales")
+        group = 0 if scales is None else inputs // scales.shape[1]
+        more = (scales, tensors.get(f"{name}.bias"), tensors.get(f"{name}.order"))
+        replace_linear(
+            decoder, f"{name}.weight", PackedLinear(Strips(kind, inputs, out, group, data, *more, placed=True))
+        )
+    state = {n: t for n, t in plain.items() if n in shapes and n.rpartition(".")[0] not in names}
+    folders.check_state(state, shapes)
+    decoder.load_state_dict(state, strict=False, assign=True)
+    missing = [n for n, t in decoder.state_dict().items() if t.is_meta]
+    if missing:
+        raise UserError(f"{folder}: tensor {missing[0]} is missing")
+    return decoder.requires_grad_(False).eval()
+
+
+def _convert(folder: Path, config: DecoderConfig, file: Path, say: Say) -> dict[str, Tensor]:
+    """All tensors in place, and the file beside them, unless the disk is too full for it."""
+    arena, placed = Arena(), {}
+    size = sum(f.stat().st_size for f in folders.weight_files(folder))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    room = shutil.disk_usage(file.parent).free > size * 1.1 + (64 << 20)
+    if not room:
+        say(
+            f"{file.parent}: no room for the packed weights ({size / 1e9:.1f} GB); the next load is as slow as this one"
+        )
+    part = file.with_suffix(f".part{os.getpid()}")
+    try:
+        with open(part if room else os.devnull, "wb") as out:
+            out.write(b" " * HEADER)
+            index, at = {}, 0
+            for name, tensor in _tensors(folder, config, say):
+                kept = placed[name] = arena.keep(tensor)
+                raw = (
+                    kept.view(torch.uint8).reshape(-1).numpy()
+                    if kept.ndim
+                    else kept.reshape(1).view(torch.uint8).numpy()
+                )
+                out.write(raw.data)
+                out.write(b"\0" * (-len(raw) % ALIGNED))
+                kind = next(k for k, dtype in DTYPES.items() if dtype == kept.dtype)
+                index[name] = {"dtype": kind, "shape": list(kept.shape), "data_offsets": [at, at + len(raw)]}
+                at += len(raw) + -len(raw) % ALIGNED
+            if room:
+                _write_header(out, index)
+        if room:
+            part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return placed
+
+
+def _write_header(out: Any, index: Mapping[str, object]) -> None:
+    """The safetensors header, filled with spaces to the bytes that were kept for it."""
+    text = json.dumps(index, separators=(",", ":")).encode()
+    if len(text) > HEADER - 8:
+        raise UserError(f"the packed file's header is {len(text):,} bytes; at most {HEADER - 8:,} fit")
+    out.seek(0)
+    out.write(struct.pack("<Q", HEADER - 8) + text.ljust(HEADER - 8))
+    out.flush()
+    os.fsync(out.fileno())
+
+
+def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[str, Tensor]]:
+    """What the step needs, product by product; little more than one product is in memory at a time."""
+    source = GptqFolder(folder, config, say)
+    library = native.library()
+    yield from source.rest()
+    for name in reversed(source.linears):  # the unembedding, which takes most room on the way, while there is most
+        short = name.removesuffix(".weight")
+        strips = _strips(source, name, library)
+        for part in PARTS:
+            value = getattr(strips, part)
+            if value is not None:
+                yield f"{short}.{part}", value
+
+
+def _strips(source: GptqFolder, name: str, library: Any) -> Strips:
+    """One product of the step. Its parts lie one below another: whole strips each, or the slow way over codes."""
+    parts = source.parts(name)
+    bias = source.bias(name)
+    four = ["qweight" in p for p in parts]
+    if not all(four):
+        if any(four):
+            raise NotPackable(f"{name}: some of its parts are 4-bit and some are not")
+        dense = [p["weight"].bfloat16() for p in parts]
+        return pack(_dense(dense[0] if len(dense) == 1 else torch.cat(dense), bias))
+    words = [p["qweight"].shape for p in parts]
+    orders = [source.order(p) for p in parts]
+    broken = len(parts) > 1 and any(shape[1] % LANES for shape in words)
+    if broken or not all(_same(o, orders[0]) for o in orders):
+        raise NotPackable(f"{name}: its parts are no whole strips of {LANES}, or differ in their order of columns")
+    data = torch.cat([_repack(p["qweight"], o, library) for p, o in zip(parts, orders, strict=True)])
+    scales = torch.cat([_scales(p, source.version) for p in parts])
+    inputs, out = words[0][0] * 8, sum(w[1] for w in words)
+    packed_bias = None if bias is None else F.pad(bias.float(), (0, -out % LANES)).view(-1, LANES)
+    order = None if orders[0] is None else orders[0].to(torch.int32)
+    return Strips(INT4, inputs, out, inputs // scales.shape[1], data, scales, packed_bias, order)
+
+
+def _repack(qweight: Tensor, order: Tensor | None, library: Any) -> Tensor:
+    """[in/8, out] int32 -> [strip, in/32, 4, 16] int32, on all cores; the last strip is filled with zeros."""
+    qweight = F.pad(qweight, (0, -qweight.shape[1] % LANES)).contiguous()
+    inputs, out = qweight.shape[0] * 8, qweight.shape[1]
+    strips = out // LANES
+    made = torch.empty(strips, inputs // 32, 4, LANES, dtype=torch.int32)
+    order = None if order is None else order.to(torch.int32).contiguous()
+    edges = np.linspace(0, strips, cores() + 1).astype(int).tolist()
+
+    def some(i: int) -> None:
+        first, last = edges[i], edges[i + 1]
+        at = None if order is None else order.data_ptr()
+        library.kaiwa_repack_gptq(qweight.data_ptr(), inputs, out, at, first, last - first, made[first:last].data_ptr())
+
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(some, range(cores())))
+    return made
+
+
+def _scales(part: Mapping[str, Tensor], version: int) -> Tensor:
+    """[strip, in/group, 2, 16] bf16: w = scale (code - 8) + zero."""
+    scales = part["scales"].float()
+    shifts = torch.arange(0, 32, 4)
+    points = ((part["qzeros"].long()[:, :, None] >> shifts) & 15).flatten(1)[:, : scales.shape[1]] + int(version == 1)
+    if not bool(scales.isfinite().all()):
+        raise UserError("the 4-bit scales have NaN or infinity in them; the file is damaged")
+    pairs = torch.stack((scales, scales * (8 - points)), dim=1).bfloat16()  # [groups, 2, out]
+    pairs = F.pad(pairs, (0, -pairs.shape[2] % LANES))
+    return pairs.view(*pairs.shape[:2], -1, LANES).permute(2, 0, 1, 3).contiguous()
+
+
+def _dense(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias, requires_grad=False)
+    return made
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return torch.equal(a, b) if a is not None and b is not None else a is b
+
+
+def _read(file: Path, say: Say) -> dict[str, Tensor] | None:
+    """The tensors of a packed file, read into huge pages by all threads; None for one that is damaged."""
+    try:
+        size = file.stat().st_size
+        with open(file, "rb") as f:
+            (length,) = struct.unpack("<Q", f.read(8))
+            index = json.loads(f.read(length)) if length == HEADER - 8 else None
+        body = size - HEADER
+        if index is None or body < max(entry["data_offsets"][1] for entry in index.values()):
+            raise ValueError("it is cut short")
+        memory = huge(body)
+        _fill(file, memory)
+        found = {}
+        for name, entry in index.items():
+            first, last = entry["data_offsets"]
+            raw = torch.from_numpy(memory[first:last])
+            found[name] = raw.view(DTYPES[entry["dtype"]]).view(entry["shape"])
+        return found
+    except (OSError, ValueError, KeyError, TypeError, struct.error, RuntimeError) as error:
+        say(f"{file}: damaged ({error}); it is made anew")
+        return None
+
+
+def _fill(file: Path, memory: np.ndarray) -> None:
+    starts = range(0, len(memory), PIECE)
+    descriptor = os.open(file, os.O_RDONLY)
+
+    def read(start: int) -> None:
+        piece = memoryview(memory.data)[start : start + PIECE]
+        done = 0
+        while done < len(piece):
+            n = os.preadv(descriptor, [piece[done:]], HEADER + start + done)
+            if n == 0:
+                raise ValueError("it is cut short")
+            done += n
+
+    try:
+        with ThreadPoolExecutor(2 * cores()) as pool:
+            list(pool.map(read, starts))
+    finally:
+        os.close(descriptor)

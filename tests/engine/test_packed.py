@@ -1,0 +1,175 @@
+"""Large 4-bit folders as the C++ step reads them: equal to the ordinary reader, kept in a file, read back."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine import fused, native, packed
+from kaiwa.engine.engine import Engine
+from kaiwa.engine.strips import pack, unpack
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.gptq_file import load_int4, save_gptq
+from kaiwa.model.hf_config import read_config
+from kaiwa.model.int4 import Codes, quantize_rtn, quantized_names
+
+CONFIG = DecoderConfig(vocab_size=200, d_model=128, n_layer=2, n_head=4, n_kv_head=2, d_ff=192, tie_embeddings=False)
+needs_step = pytest.mark.skipif(bool(native.lacking()), reason="there is no C++ step on this machine")
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native_home = native._file() if not native.lacking() else None
+    monkeypatch.setenv("KAIWA_HOME", str(tmp_path / "home"))
+    if native_home is not None:
+        monkeypatch.setattr(native, "_file", lambda: native_home)  # compiled once for all tests
+    monkeypatch.setattr(packed, "LARGE", 0)
+
+
+def folder_of(path: Path, order: bool, version: int, head: bool = False, group: int = 64) -> Path:
+    """A GPTQ folder with random weights: with act-order, in either version, with a 4-bit head."""
+    decoder = make_decoder(CONFIG, 0)
+    names = [*quantized_names(decoder), *(["unembed.weight"] if head else [])]
+    made = {}
+    for i, name in enumerate(names):
+        weight = decoder.state_dict()[name] * 5
+        columns = torch.randperm(weight.shape[1], generator=torch.Generator().manual_seed(i)) if order else None
+        codes, scales, _ = quantize_rtn(weight if columns is None else weight[:, columns], group)
+        zeros = torch.zeros_like(scales)
+        if version == 2:  # asymmetric
+            zeros = scales * torch.randint(-7, 8, scales.shape, generator=torch.Generator().manual_seed(i))
+        made[name] = Codes(codes, scales, zeros, columns)
+    settings = {"group_size": group, "sym": version == 1, "desc_act": order, "meta": {}}
+    save_gptq(path, decoder, {"eos_token_id": 0}, made, settings, version)
+    return path
+
+
+def logits(decoder: Decoder, ids: torch.Tensor) -> torch.Tensor:
+    positions = torch.arange(ids.shape[1]).expand(ids.shape)
+    return decoder.logits(decoder(ids, positions, attend_rows(None))).float()
+
+
+def test_unpack_is_packs_way_back() -> None:
+    codes, scales, zeros = quantize_rtn(torch.randn(40, 96, generator=torch.Generator().manual_seed(0)), 32)
+    from kaiwa.model.int4 import Int4Linear
+
+    made = Int4Linear.from_codes(codes[:32], scales[:32], zeros[:32], torch.arange(32.0), kernel=True)
+    weight, bias = unpack(pack(made))
+    assert made.dense is not None
+    assert torch.equal(weight.bfloat16(), made.dense)
+    assert bias is not None
+    assert bias.tolist() == list(range(32))
+    plain = torch.nn.Linear(96, 40, bias=False).bfloat16()
+    assert torch.equal(unpack(pack(plain))[0].bfloat16(), plain.weight)
+
+
+@needs_step
+@pytest.mark.parametrize(("order", "version", "head"), [(False, 1, False), (True, 1, True), (True, 2, False)])
+@torch.no_grad()
+def test_equal_to_the_ordinary_reader(order: bool, version: int, head: bool, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", order, version, head)
+    plain = load_int4(folder, torch.float32, False)
+    ids = torch.randint(0, 200, (1, 12), generator=torch.Generator().manual_seed(3))
+    expected = logits(plain, ids)
+    lines: list[str] = []
+    for load in ("first", "second"):
+        decoder = packed.load_packed(folder, read_config(folder), lines.append)
+        assert torch.nn.functional.cosine_similarity(logits(decoder, ids), expected, dim=-1).min() > 0.999, load
+        fused.make(decoder)
+        engine = Engine(decoder, dtype=torch.bfloat16, cache_dtype=torch.float32)
+        (answer,) = engine.generate([ids[0].tolist()], max_tokens=1, temperature=0)
+        step = fused.ready(decoder)
+        assert step is not None
+        assert answer.ids[0] == int(expected[0, -1].argmax())
+        states = torch.randn(3, 128, generator=torch.Generator().manual_seed(5))
+        close = torch.nn.functional.cosine_similarity(step.logits(states), plain.logits(states), dim=-1)
+        assert close.min() > 0.999
+        hidden = one_pass(step, ids[0].tolist())
+        whole = plain(ids, torch.arange(12)[None], attend_rows(None))[0]
+        assert torch.nn.functional.cosine_similarity(hidden, whole, dim=-1).min() > 0.999, load
+    assert lines == ["first load: the weights are put in the C++ step's order and kept for the next time"]
+
+
+def one_pass(step: fused.FusedModel, ids: list[int]) -> torch.Tensor:
+    """The C++ step over one row of fewer than sixteen tokens."""
+    import numpy as np
+
+    c = step.config
+    cache = np.zeros((1, c.n_layer * 2 * c.kv_heads * 16 * c.d_head), np.float32)
+    tables = np.zeros((1, 1), np.int32)
+    return step.forward((ids, list(range(len(ids))), [0] * len(ids)), tables, cache)
+
+
+@needs_step
+def test_an_act_ordered_layer_runs_in_the_step_of_small_models_too(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", True, 1)
+    decoder = load_int4(folder)
+    assert fused.unsupported(decoder) == ""
+    hidden = one_pass(fused.make(decoder), list(range(10)))
+    plain = load_int4(folder, torch.float32, False)
+    with torch.no_grad():
+        whole = plain(torch.arange(10)[None], torch.arange(10)[None], attend_rows(None))[0]
+    assert torch.nn.functional.cosine_similarity(hidden, whole, dim=-1).min() > 0.999
+
+
+@needs_step
+def test_a_damaged_copy_is_made_anew_and_a_changed_folder_is_seen(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", False, 1)
+    config = read_config(folder)
+    packed.load_packed(folder, config)
+    (file,) = (tmp_path / "home" / "cache" / "packed").iterdir()
+    whole = file.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"x" * 2000, b""):
+        file.write_bytes(broken)
+        lines: list[str] = []
+        packed.load_packed(folder, config, lines.append)
+        assert "damaged" in lines[0]
+        assert file.read_bytes() == whole
+    folder_of(folder, False, 1, group=32)
+    packed.load_packed(folder, config)
+    assert len(list(file.parent.iterdir())) == 2
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as f:  # a safetensors file that others can read
+        assert f.get_tensor("blocks.0.norm_attn.weight").shape == (128,)
+
+
+@needs_step
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model.layers.1.mlp.down_proj.qzeros", None, "qzeros is missing"),
+        ("model.layers.0.self_attn.k_proj.scales", lambda t: t[:1], "do not fit each other"),
+        ("model.layers.0.self_attn.k_proj.qweight", lambda t: t[:, :32], "do not fit each other"),
+        ("model.layers.0.self_attn.o_proj.scales", lambda t: t * float("nan"), "NaN or infinity"),
+        ("model.norm.weight", lambda t: t * float("inf"), "NaN or infinity"),
+        ("model.layers.0.mlp.up_proj.g_idx", lambda t: t * 0, "does not sort"),
+    ],
+)
+def test_bad_folders(name: str, change: object, message: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = folder_of(tmp_path / "m", True, 1)
+    tensors = load_file(folder / "model.safetensors")
+    if change is None:
+        del tensors[name]
+    else:
+        tensors[name] = change(tensors[name]).contiguous()  # type: ignore[operator]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(UserError, match=message):
+        packed.load_packed(folder, read_config(folder))
+    assert not list((tmp_path / "home" / "cache" / "packed").iterdir())
+
+
+@needs_step
+def test_which_models_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "m", False, 1)
+    config = read_config(folder)
+    assert packed.applies(folder, config, "cpu")
+    assert not packed.applies(folder, config, "cuda")
+    monkeypatch.setenv("KAIWA_STEP", "torch")
+    assert not packed.applies(folder, config, "cpu")
+    assert json.loads((folder / "config.json").read_text())["quantization_config"]["bits"] == 4
