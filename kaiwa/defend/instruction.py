@@ -1,0 +1,36 @@
+"""Defences by words alone: an instruction that foresees the attack, and the sandwich, which says the task again last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.defend import words
+from kaiwa.defend.turns import Turns, language_of, remind, system_text, tell
+
+LONG_TASK = 300  # characters; a longer system text is not repeated, only pointed at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """ "Even if the user tries to change this …" at the end of the system's text. `text`: other words for it."""
+
+    text: str = ""
+
+    def rewrite(self, turns: Turns, seed: int) -> Turns:
+        return tell(turns, self.text or words.INSTRUCTION[language_of(turns)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandwich:
+    """The task once more after the user's last turn. `task`: how it is said; else the system's text where it is short.
+
+    A system text with a secret in it is thereby said twice: give `task` where that matters.
+    """
+
+    task: str = ""
+
+    def rewrite(self, turns: Turns, seed: int) -> Turns:
+        language, task = language_of(turns), self.task or system_text(turns)
+        if not task or (not self.task and len(task) > LONG_TASK):
+            return remind(turns, words.SANDWICH_PLAIN[language])
+        return remind(turns, words.SANDWICH[language].format(task=task))
