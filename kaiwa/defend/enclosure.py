@@ -2,7 +2,7 @@
 
 Delimiters and quoting are what the prompt-injection literature calls delimiting (Hines et al. 2024, section 3.1;
 "isolation" in Chen et al. 2024, StruQ). A mark that is known can be forged, so delimiters inside the text are taken out
-first (StruQ's recursive filter), and the random sequence is drawn anew for each request. Where the random sequence is
+first, and the random sequence is drawn anew for each request. Where the random sequence is
 explained in the user's turn, and not in the system's, the system's tokens stay the same from request to request and a
 prefix cache keeps them.
 """
@@ -42,11 +42,10 @@ class Delimiters:
 
 
 def without(text: str, marks: tuple[str, ...]) -> str:
-    """The text with no mark in it, in any case or spacing, also not one that taking out another would make."""
+    """The text with no mark in it, in any case or spacing. A dot stands where one was, so that what was left and right of
+    it cannot become one (StruQ filters again and again instead, which costs the square of the length)."""
     pattern = re.compile("|".join(r"\s*".join(map(re.escape, mark.replace(" ", ""))) for mark in marks), re.IGNORECASE)
-    while (shorter := pattern.sub("", text)) != text:
-        text = shorter
-    return text
+    return pattern.sub("·", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

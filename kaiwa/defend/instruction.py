@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kaiwa.defend import words
-from kaiwa.defend.turns import Turns, language_of, remind, system_text, tell
+from kaiwa.defend.turns import Turns, language_of, remind, tell
 
 LONG_TASK = 300  # characters; a longer system text is not repeated, only pointed at
 
@@ -30,7 +30,12 @@ class Sandwich:
     task: str = ""
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        language, task = language_of(turns), self.task or system_text(turns)
+        language, task = language_of(turns), self.task or _first_words(turns)
         if not task or (not self.task and len(task) > LONG_TASK):
             return remind(turns, words.SANDWICH_PLAIN[language])
         return remind(turns, words.SANDWICH[language].format(task=task))
+
+
+def _first_words(turns: Turns) -> str:
+    """What the system said before any defence added to it."""
+    return next((turn.spans[0].text for turn in turns if turn.role == "system"), "")
