@@ -88,7 +88,9 @@ class Rewrite(Protocol):
 
 @runtime_checkable
 class Output(Protocol):
-    def output(self, secrets: tuple[str, ...], language: str) -> ReplyFilter | None: ...
+    def output(self, secrets: tuple[str, ...], language: str, said: str = "") -> ReplyFilter | None:
+        """`said`: the assistant's earlier turns."""
+        ...
 
 
 Part = Check | Rewrite | Output
@@ -118,10 +120,12 @@ class StackSession:
     seed: int
     secrets: tuple[str, ...]
     language: str = field(default="en", init=False)
+    said: str = field(default="", init=False)
 
     def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | Block:
         turns = split(conversation, data)
         self.language = language_of(turns)
+        self.said = "\n".join(turn.text for turn in turns if turn.role == "assistant")
         for part in self.parts:
             if isinstance(part, Check) and (block := part.check(turns)) is not None:
                 return block
@@ -131,7 +135,7 @@ class StackSession:
         return join(turns)
 
     def reply(self) -> ReplyFilter | None:
-        made = [part.output(self.secrets, self.language) for part in self.parts if isinstance(part, Output)]
+        made = [part.output(self.secrets, self.language, self.said) for part in self.parts if isinstance(part, Output)]
         filters = [one for one in made if one is not None]
         return Chain(filters) if filters else None
 
