@@ -8,7 +8,8 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry
-from kaiwa.serve.engine_client import EngineBusy, EngineLost
+from kaiwa.serve import defending
+from kaiwa.serve.engine_client import EngineBusy, EngineLost, EngineRefused
 from kaiwa.serve.services import Services as ServerServices
 from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
 
@@ -73,7 +74,7 @@ class PageEngine:
             raise UserError(f"{ask.model} is not here any more; choose another model")
         if entry.name not in self.server.engine.state.models:
             yield Piece(waiting="loading")
-        stream = self.server.engine.generate(_message(entry, ask))
+        stream = defending.generate(self.server, _message(entry, ask))
         try:
             async for _, message in stream:
                 if message["kind"] == "error":
@@ -82,20 +83,21 @@ class PageEngine:
                     yield Piece()
                 elif message["kind"] == "tokens":
                     yield Piece(text=message["text"], n_tokens=message["n"], finish_reason=message.get("finish") or "")
-        except (EngineBusy, EngineLost) as error:
+        except (EngineBusy, EngineLost, EngineRefused) as error:
             raise UserError(str(error)) from None
         finally:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
 
     def status(self) -> EngineStatus:
-        engine = self.server.engine.state
+        engine, shield = self.server.engine.state, self.server.shield
+        defence = shield.defence.name if shield is not None else ""
         if engine.state in ("restarting", "starting"):
-            return EngineStatus(state="restarting")
+            return EngineStatus(state="restarting", defence=defence)
         if engine.state == "stopped":
-            return EngineStatus(state="gone")
+            return EngineStatus(state="gone", defence=defence)
         state = "loading" if engine.loading else ("working" if engine.requests else "still")
         why = ", ".join(engine.loading) if engine.loading else "\n".join(engine.said)
-        return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why)
+        return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why, defence=defence)
 
 
 def _message(entry: Entry, ask: Ask) -> dict[str, Any]:

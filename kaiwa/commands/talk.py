@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 UP_USAGE = """usage: kaiwa up [--build RECIPE] [--model MODEL] [--port N] [--no-browser]
-                [--listen] [--api-key KEY] [--admin-key KEY]
+                [--listen] [--api-key KEY] [--admin-key KEY] [--defence FILE]
 
 Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --build       build a recipe beside it: tiny, laptop, laptop-ja, or a Python file; goes on where it stopped
@@ -18,6 +19,7 @@ Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --listen      let other machines in your network come too; needs --api-key
 --api-key     a key that every request must carry (or KAIWA_API_KEY in the environment, which `ps` does not show)
 --admin-key   one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
+--defence     a TOML file: what every answer goes through (docs/defend.md)
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
@@ -36,7 +38,7 @@ def up(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(UP_USAGE, end="")
         return
-    kinds = {"build": str, "model": str, "port": int, "api-key": str, "admin-key": str}
+    kinds = {"build": str, "model": str, "port": int, "api-key": str, "admin-key": str, "defence": str}
     rest, options = read_words(words, kinds, ("no-browser", "listen"))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
@@ -48,7 +50,8 @@ def up(words: list[str]) -> None:
         api_key=options.get("api-key", os.environ.get("KAIWA_API_KEY", "")),
         admin_key=options.get("admin-key", os.environ.get("KAIWA_ADMIN_KEY", "")),
     )
-    run(options.get("build"), options.get("model"), options.get("port", 7860), "no-browser" not in options, access)
+    browser, file = "no-browser" not in options, Path(options["defence"]) if "defence" in options else None
+    run(options.get("build"), options.get("model"), options.get("port", 7860), browser, access, file)
 
 
 def chat(words: list[str]) -> None:

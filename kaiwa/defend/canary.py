@@ -99,12 +99,14 @@ class View:
 
 
 class Numbered(View):
-    """Reads without the numbers of a list: up to three digits before a full stop, bracket or colon are left out."""
+    """Reads without the numbers of a list: up to three digits before a full stop, bracket or colon are left out, unless
+    a number of the list stands right before them ("16) 6." spells a six)."""
 
     def __init__(self, automaton: Automaton) -> None:
         super().__init__(automaton)
         self.number: list[tuple[str, int]] = []
-        self.apart = True  # the last character was no letter or digit
+        self.apart = True  # a number of a list may begin here
+        self.numbered = False  # nothing has been spelt since the last number
 
     def push(self, character: str, folded: str, place: int) -> bool:
         if folded.isdigit() and (self.number or self.apart) and len(self.number) < 3:
@@ -113,14 +115,17 @@ class Numbered(View):
             return False
         if self.number and character in AFTER_NUMBER:
             self.number.clear()
-            self.apart = True
+            self.numbered = True
             return False
-        self.apart = not folded
-        return self.finish() or super().push(character, folded, place)
+        complete = self.finish()
+        self.numbered = self.numbered and not folded
+        self.apart = not folded and not self.numbered
+        return complete or super().push(character, folded, place)
 
     def finish(self) -> bool:
         """The number was none of a list."""
         held, self.number = self.number, []
+        self.numbered = self.numbered and not held
         return any([View.push(self, "", folded, place) for folded, place in held])
 
     def open_since(self, end: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.engine.catalog import SMOLLM2, Entry, entries
+from kaiwa.serve.defending import Shield
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.metrics import Metrics
@@ -23,6 +24,7 @@ class Settings:
     api_key: str = ""
     admin_key: str = ""  # empty: the API key is the admin's as well
     open: bool = False  # reachable from the network, so that Host may be any address of this machine
+    defence: Path | None = None  # a file; kaiwa/defend/parse.py has its shape
     names: tuple[str, ...] = ()  # names besides localhost that Host may have
 
 
@@ -32,6 +34,7 @@ class Services:
     engine: EngineClient
     jobs: Jobs
     metrics: Metrics = field(default_factory=Metrics)
+    shield: Shield | None = None  # the defence that every answer goes through
 
     def models(self) -> list[Entry]:
         """What /v1/models lists (reads folders: call it in a thread)."""

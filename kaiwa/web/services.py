@@ -42,6 +42,7 @@ class EngineStatus:
     state: str = "still"
     tokens_per_second: float = 0.0
     why: str = ""
+    defence: str = ""  # the name of the one that answers go through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
