@@ -95,8 +95,11 @@ class DefenceFile:
             raise UserError(f"{self.path}: secrets are given but no canary_filter; add +canary_filter to defence")
         if filters and not self.secrets:
             raise UserError(f"{self.path}: canary_filter has nothing to look for; give secrets = [\"…\"]")
-        for part in filters:
-            part.output(self.secrets, "en")  # says now if a secret is too short
+        try:
+            for part in filters:
+                part.output(self.secrets, "en")  # says now if a secret is too short
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
         return stack
 
 
@@ -165,4 +168,7 @@ def _part(name: str, options: Mapping[str, Any], model: ChatModel | None, where:
     for option in options:
         if option not in known:
             raise UserError(f"{where}: {name} has no option {option!r}{did_you_mean(option, known)}")
-    return override(start, options, f"{name}.")
+    try:
+        return override(start, options, f"{name}.")
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

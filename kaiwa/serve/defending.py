@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kaiwa.defend")
 LONG = 20_000  # characters; longer requests are looked at in a thread, so that nobody else waits
-TOLD = (EngineBusy, EngineLost, EngineRefused, UserError, APIError, ConnectionError)  # errors that answer by themselves
+TOLD = (EngineBusy, EngineLost, EngineRefused, UserError, APIError)  # errors that answer by themselves
 Told = AsyncGenerator[tuple[int, dict[str, Any]], None]
 
 
