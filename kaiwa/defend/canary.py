@@ -31,7 +31,10 @@ AFTER_NUMBER = frozenset(".):：．、）]")  # "1. s", "2) e": the number is no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryFilter:
-    """`encodings`: also rot13, hex, base64 and codes. `partial`: also any so many neighbouring letters (0: none)."""
+    """A reply stops before a secret is out.
+
+    `encodings`: also rot13, hex, base64 and codes. `partial`: also any so many neighbouring letters (0: none).
+    """
 
     encodings: bool = True
     partial: int = 0

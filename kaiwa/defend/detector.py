@@ -21,7 +21,10 @@ MOST = 32  # windows of one text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """`threshold` in nats; `window` in characters; `language` of the question: en, ja or auto (the system's)."""
+    """The model is asked whether untrusted text attacks it.
+
+    `threshold` in nats; `window` in characters; `language` of the question: en, ja or auto (the system's).
+    """
 
     model: ChatModel
     threshold: float = 0.0

@@ -23,7 +23,10 @@ START = "\n"  # what the text follows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:
-    """`threshold` in nats a token; `window` in tokens."""
+    """Untrusted text that the model finds very unlikely is refused.
+
+    `threshold` in nats a token; `window` in tokens.
+    """
 
     model: ChatModel
     threshold: float | None = None

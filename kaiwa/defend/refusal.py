@@ -34,7 +34,10 @@ JAPANESE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalRewriter:
-    """`reply`: the sentence; else the house's, in the conversation's language."""
+    """A reply that refuses becomes one fixed sentence.
+
+    `reply`: the sentence; else the house's, in the conversation's language.
+    """
 
     reply: str = ""
 

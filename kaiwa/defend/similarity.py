@@ -32,7 +32,10 @@ FEWEST = 4  # grams of a sentence that can be compared
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similarity:
-    """`threshold`: from 0 to 1. `file`: further sentences, one a line (# begins a remark)."""
+    """Untrusted text that is like a known attack is refused.
+
+    `threshold`: from 0 to 1. `file`: further sentences, one a line (# begins a remark).
+    """
 
     threshold: float = 0.75
     file: str = ""

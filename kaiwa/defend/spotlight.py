@@ -25,7 +25,10 @@ POOL = "^~¦|¬"  # of these a random mark is drawn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datamarking:
-    """`mark`: what joins words; "random" draws one a request. `every`: characters of Japanese without a mark at most."""
+    """A mark between the words of untrusted text.
+
+    `mark`: "random" draws one a request. `every`: at most so many characters of Japanese without a mark.
+    """
 
     mark: str = "^"
     every: int = 4

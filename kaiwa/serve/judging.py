@@ -51,35 +51,23 @@ class EngineJudge:
             work.cancel()
 
     async def _score(self, rates: Sequence[Rate]) -> list[Rated]:
-        asked = []
+        """Context and continuation are encoded apart, as LocalChatModel does: a threshold that was set there holds
+        here."""
+        about = {"model": self.entry.name, "path": str(self.entry.path), "created": self.entry.created}
+        parts: dict[tuple[str, bool], list[int]] = {}
         for rate in rates:
             assert isinstance(rate.context, str), "judges ask in plain text"
-            asked.append(
-                {
-                    "model": self.entry.name,
-                    "path": str(self.entry.path),
-                    "created": self.entry.created,
-                    "prompt": rate.context + rate.continuation,
-                    "max_tokens": 0,
-                    "echo": True,
-                    "detailed": True,
-                }
-            )
+            parts |= {(rate.context, True): [], (rate.continuation, False): []}
+        asked = [{"op": "tokenize", **about, "prompt": text, "special": special} for text, special in parts]
+        for part, told in zip(parts, await self.engine.ask(*asked), strict=True):
+            parts[part] = told["tokens"]
+        pairs = [(parts[str(rate.context), True], parts[rate.continuation, False]) for rate in rates]
+        echo = {"max_tokens": 0, "echo": True, "detailed": True}
         found: dict[int, Rated] = {}
-        async for index, message in self.engine.generate(*asked):
+        async for index, message in self.engine.generate(*({**about, **echo, "prompt_ids": a + b} for a, b in pairs)):
             if message["kind"] == "error":
                 raise EngineRefused(message)
             if message["kind"] == "start":
-                context = rates[index].context
-                assert isinstance(context, str)
-                found[index] = Rated(logprobs=tuple(after(message["prompt"], len(context.encode()))))
+                scored = message["prompt"][-len(pairs[index][1]) :]
+                found[index] = Rated(logprobs=tuple(token["logprob"] for token in scored))
         return [found[index] for index in range(len(rates))]
-
-
-def after(tokens: Sequence[dict[str, Any]], n_bytes: int) -> Iterator[float]:
-    """Log-probabilities of the tokens that end beyond the first n_bytes; one across the border counts."""
-    end = 0
-    for token in tokens:
-        end += len(token["bytes"])
-        if end > n_bytes and token["logprob"] is not None:
-            yield token["logprob"]

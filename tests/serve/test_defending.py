@@ -71,11 +71,20 @@ class Engine:
                 await asyncio.sleep(0)
 
     async def ask(self, *questions: dict[str, Any]) -> list[Any]:
-        return [{"prompt": "".join(map(chr, question["tokens"]))} for question in questions]
+        def answer(question: dict[str, Any]) -> dict[str, Any]:
+            if question["op"] == "tokenize":
+                return {"tokens": [*map(ord, question["prompt"])]}
+            return {"prompt": "".join(map(chr, question["tokens"]))}
+
+        if self.lost:
+            raise EngineLost("the engine process ended under this request; it is being started again")
+        return [answer(question) for question in questions]
 
 
 def _text(request: dict[str, Any]) -> str:
-    return str(request["prompt"]) if "prompt" in request else json.dumps(request.get("messages", ""))
+    if "prompt_ids" in request:
+        return "".join(map(chr, request["prompt_ids"]))
+    return str(request.get("prompt", ""))
 
 
 class Bench:
@@ -282,7 +291,7 @@ def test_a_judge_of_the_engine(bench: Bench, tmp_path: Path) -> None:
     shield = make_shield(read_file(file), bench.engine, bench.entry)  # type: ignore[arg-type]
     with TestClient(make_app(replace(bench.services, shield=shield)), base_url="http://localhost:80") as client:
         assert chat(client).json()["choices"][0]["finish_reason"] == "stop"  # " yes" has 4 tokens of -1, " no" 3
-        asked = [request["prompt"] for request in bench.engine.asked if "prompt" in request]
+        asked = [_text(request) for request in bench.engine.asked if "prompt_ids" in request]
         assert len(asked) == 2 and asked[0].endswith("Answer: yes") and asked[1].endswith("Answer: no")
     file.write_text('defence = "detector"\n[detector]\nthreshold = -1.5\n')
     shield = make_shield(read_file(file), bench.engine, bench.entry)  # type: ignore[arg-type]
