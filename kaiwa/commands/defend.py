@@ -133,7 +133,7 @@ def calibrate(words: list[str]) -> None:
     made = calibrated(stack, texts, options.get("false-block", 0.05))
     for part_name, part in zip(named, made.parts, strict=True):
         if isinstance(part, Scored):
-            print(f"[{part_name}]\nthreshold = {part.threshold:.6g}")  # type: ignore[attr-defined]
+            print(f"[{part_name}]\nthreshold = {part.threshold!r}")
 
 
 def benign_texts(path: Path) -> list[str]:

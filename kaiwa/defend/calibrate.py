@@ -13,14 +13,19 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.defence import Stack
+from kaiwa.defend.defence import Part, Stack
 from kaiwa.defend.similarity import Similarity
 from kaiwa.defend.turns import JAPANESE
+
+LEAST = 0.05  # of similarity, where no benign text has any: a single gram is no attack
 
 
 @runtime_checkable
 class Scored(Protocol):
-    """A part that refuses what is more suspicious than its threshold."""
+    """A part that refuses what is more suspicious than its threshold (None: not set yet)."""
+
+    @property
+    def threshold(self) -> float | None: ...
 
     def suspicion(self, text: str, language: str = "en") -> float: ...
 
@@ -42,15 +47,13 @@ def calibrated(defence: Stack, benign: Sequence[str], false_block: float = 0.05)
     judges = [part for part in defence.parts if isinstance(part, Scored)]
     share = false_block / max(1, len(judges))
 
-    def made(part: object) -> object:
+    def made(part: Part) -> Part:
         if not isinstance(part, Scored):
             return part
         value = threshold([part.suspicion(text, _language(text)) for text in benign], share)
-        if isinstance(part, Similarity):  # refuses from its threshold on, and 0 would refuse everything
-            value = min(1.0, max(math.nextafter(value, 2.0), 0.05))
-        return replace(part, threshold=value)  # type: ignore[type-var]
+        return replace(part, threshold=max(value, LEAST) if isinstance(part, Similarity) else value)  # type: ignore[type-var]
 
-    return replace(defence, parts=tuple(made(part) for part in defence.parts))  # type: ignore[arg-type]
+    return replace(defence, parts=tuple(made(part) for part in defence.parts))
 
 
 def _language(text: str) -> str:

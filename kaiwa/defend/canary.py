@@ -14,8 +14,10 @@ read first, so that a secret given away letter by letter, a turn each, stops at 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NoReturn
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
@@ -50,7 +52,8 @@ class CanaryFilter:
             return None
         block = Block(reason="a secret was on its way out", reply=self.reply or words.WITHHELD[language])
         whole, letters = automata(secrets, self.encodings, self.partial)
-        views = [View(whole), Numbered(whole)] + ([View(letters, digits=False)] if letters is not None else [])
+        views = [View(whole, everything), View(whole, unnumbered)]
+        views += [View(letters, letters_only)] if letters is not None else []
         return CanaryReply(views, block, said[-PAST:])
 
 
@@ -62,7 +65,9 @@ def automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[A
     for secret in secrets:
         plain = fold(secret)
         if sum(1 if c.isascii() else 2 for c in plain) < SHORTEST:
-            raise UserError(f"canary_filter: a secret of {len(plain)} letters and digits; at least {SHORTEST} are needed")
+            raise UserError(
+                f"canary_filter: a secret of {len(plain)} letters and digits; at least {SHORTEST} are needed"
+            )
         whole |= forms(secret, encodings)
         if partial and partial < len(plain):
             for text in (plain, plain[::-1]):
@@ -72,94 +77,154 @@ def automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[A
     return Automaton(whole), Automaton(letters) if letters else None
 
 
+@dataclass(slots=True)
+class Numbering:
+    """Where the reader of a numbered list stands. `held`: digits that may be a number, with their places; `apart`: a
+    number may begin here; `after`: nothing has been spelt since the last number."""
+
+    held: tuple[tuple[str, int], ...] = ()
+    apart: bool = True
+    after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the reply from place `start` on: its folded characters, and the place that each comes from."""
+
+    text: str
+    start: int
+    folds: list[str]
+    chars: str
+    places: list[int]
+    digits: bool
+
+    @classmethod
+    def of(cls, text: str, start: int) -> Piece:
+        folds = [fold_character(character) for character in text]
+        chars = "".join(folds)
+        places = list(range(start, start + len(text)))
+        if len(chars) != len(text) or "" in folds:
+            places = [start + i for i, folded in enumerate(folds) for _ in folded]
+        return cls(text, start, folds, chars, places, any(map(str.isdigit, chars)))
+
+
+Read = tuple[str, list[int], Numbering]  # characters with their places, and where the reader stands then
+Reader = Callable[[Piece, Numbering], Read]
+
+
+def everything(piece: Piece, now: Numbering) -> Read:
+    return piece.chars, piece.places, now
+
+
+def letters_only(piece: Piece, now: Numbering) -> Read:
+    if not piece.digits:
+        return piece.chars, piece.places, now
+    kept = [(c, place) for c, place in zip(piece.chars, piece.places, strict=True) if not c.isdigit()]
+    return "".join(c for c, _ in kept), [place for _, place in kept], now
+
+
+def unnumbered(piece: Piece, now: Numbering) -> Read:
+    """Without the numbers of a list: up to three digits before a full stop, bracket or colon, unless a number of the
+    list stands right before them ("16) 6." spells a six). A piece without text is the end: the number was none."""
+    held, apart, after = list(now.held), now.apart, now.after
+    if piece.text and not held and not piece.digits:
+        after = after and not piece.chars
+        return piece.chars, piece.places, Numbering((), not piece.folds[-1] and not after, after)
+    kept: list[tuple[str, int]] = []
+    for i, (character, folded) in enumerate(zip(piece.text or " ", piece.folds or [""], strict=True)):
+        if folded.isdigit() and (held or apart) and len(held) < 3:
+            held.append((folded, piece.start + i))
+            apart = False
+        elif held and character in AFTER_NUMBER:
+            held, after = [], True
+        else:
+            after = after and not folded and not held
+            apart = not folded and not after
+            kept += held
+            held = []
+            if folded:
+                kept.append((folded, piece.start + i))
+    chars = "".join(folded for folded, _ in kept)
+    return chars, [place for folded, place in kept for _ in folded], Numbering(tuple(held), apart, after)
+
+
 class View:
-    """One way to read the text: where it stands in the automaton, and since which character of the text."""
+    """One way to read the text: where it stands in the automaton, and where its last letters stand in the text."""
 
-    def __init__(self, automaton: Automaton, *, digits: bool = True) -> None:
-        self.automaton, self.digits = automaton, digits
-        self.state = 0
-        self.places: deque[int] = deque()  # of the characters that may begin a secret
+    def __init__(self, automaton: Automaton, read: Reader) -> None:
+        self.automaton, self.read = automaton, read
+        self.state, self.now = 0, Numbering()
+        self.places: deque[int] = deque(maxlen=automaton.longest)
+        self.next: tuple[int, list[int], Numbering] = (0, [], self.now)
 
-    def push(self, character: str, folded: str, place: int) -> bool:
-        """Whether a secret is complete with this character."""
-        for c in folded:
-            if c.isdigit() and not self.digits:
-                continue
-            self.state = self.automaton.step(self.state, c)
-            if self.automaton.ends[self.state]:
-                return True
-            self.places.append(place)
-            while len(self.places) > self.automaton.depth[self.state]:
-                self.places.popleft()
-        return False
+    def completes(self, piece: Piece) -> bool:
+        """Whether a secret is complete within the piece. Nothing changes before `commit`."""
+        chars, places, now = self.read(piece, self.now)
+        self.next = (self.automaton.run(self.state, chars), places, now)
+        return self.next[0] < 0
 
-    def finish(self) -> bool:
-        return False
+    def commit(self) -> None:
+        self.state, places, self.now = self.next
+        self.places.extend(places)
 
     def open_since(self, end: int) -> int:
         """The place from which on nothing may be shown yet."""
-        return self.places[0] if self.places else end
-
-
-class Numbered(View):
-    """Reads without the numbers of a list: up to three digits before a full stop, bracket or colon are left out, unless
-    a number of the list stands right before them ("16) 6." spells a six)."""
-
-    def __init__(self, automaton: Automaton) -> None:
-        super().__init__(automaton)
-        self.number: list[tuple[str, int]] = []
-        self.apart = True  # a number of a list may begin here
-        self.numbered = False  # nothing has been spelt since the last number
-
-    def push(self, character: str, folded: str, place: int) -> bool:
-        if folded.isdigit() and (self.number or self.apart) and len(self.number) < 3:
-            self.number.append((folded, place))
-            self.apart = False
-            return False
-        if self.number and character in AFTER_NUMBER:
-            self.number.clear()
-            self.numbered = True
-            return False
-        complete = self.finish()
-        self.numbered = self.numbered and not folded
-        self.apart = not folded and not self.numbered
-        return complete or super().push(character, folded, place)
-
-    def finish(self) -> bool:
-        """The number was none of a list."""
-        held, self.number = self.number, []
-        self.numbered = self.numbered and not held
-        return any([View.push(self, "", folded, place) for folded, place in held])
-
-    def open_since(self, end: int) -> int:
-        return super().open_since(self.number[0][1] if self.number else end)
+        depth = self.automaton.depth[self.state]
+        if depth:
+            return self.places[-depth]
+        return self.now.held[0][1] if self.now.held else end
 
 
 class CanaryReply:
+    """`text` is held from place `open` to place `end`."""
+
     def __init__(self, views: list[View], block: Block, said: str = "") -> None:
         self._views, self._block = views, block
-        self._held, self._end, self._open = "", 0, 0  # held: the text from place `open` to place `end`
-        for character in f"{said}\n" if said else "":
-            folded = fold_character(character)
-            for view in views:
-                if view.push(character, folded, -1):  # it is out already; the next time is a new one
-                    view.state = 0
-                    view.places.clear()
+        self._held, self._end, self._open = "", 0, 0
+        for view in views:
+            _prime(view, f"{said}\n" if said else "")
 
     def feed(self, text: str) -> str:
-        begun = self._open
-        held, self._held = self._held + text, ""
-        for character in text:
-            folded = fold_character(character)
-            if any([view.push(character, folded, self._end) for view in self._views]):
-                raise Blocked(self._block, held[: self._open - begun])
-            self._end += 1
-            self._open = max(self._open, min(view.open_since(self._end) for view in self._views))
-        self._held = held[self._open - begun :]
-        return held[: self._open - begun]
+        if not text:
+            return ""
+        piece = Piece.of(text, self._end)
+        if any(view.completes(piece) for view in self._views):
+            self._stop(text)
+        for view in self._views:
+            view.commit()
+        self._end += len(text)
+        ready = max(0, min(view.open_since(self._end) for view in self._views) - self._open)
+        self._open += ready
+        held = self._held + text
+        self._held = held[ready:]
+        return held[:ready]
+
+    def _stop(self, text: str) -> NoReturn:
+        """A secret ends in the text: what comes before it is let out character by character, as if it had come so."""
+        clean = ""
+        if len(text) > 1:
+            try:
+                for character in text:
+                    clean += self.feed(character)
+            except Blocked as stop:
+                clean += stop.clean
+        raise Blocked(self._block, clean)
 
     def finish(self) -> str:
-        if any([view.finish() for view in self._views]):
+        end = Piece.of("", self._end)
+        if any(view.completes(end) for view in self._views):
             raise Blocked(self._block)
         held, self._held = self._held, ""
         return held
+
+
+def _prime(view: View, text: str) -> None:
+    """The view reads what is out already. A secret in it cannot be stopped any more: it begins anew behind it."""
+    if view.completes(Piece.of(text, -len(text))):
+        if len(text) == 1:
+            view.next = (0, [], Numbering())
+        else:
+            for character in text:
+                _prime(view, character)
+            return
+    view.commit()

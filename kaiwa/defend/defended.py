@@ -152,9 +152,7 @@ class DefendedModel:
         spent = 1000 * (time.perf_counter() - began)
         if isinstance(made, Block):
             stopped = Completion(text=made.reply, finish_reason=FILTERED)
-            outcome = Outcome(
-                completion=stopped, prompt=one.ask.prompt, block=made, stage="request", request_ms=spent
-            )
+            outcome = Outcome(completion=stopped, prompt=one.ask.prompt, block=made, stage="request", request_ms=spent)
             return session, outcome
         return session, Outcome(completion=Completion(text=""), prompt=made, request_ms=spent)
 

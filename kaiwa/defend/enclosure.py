@@ -42,8 +42,8 @@ class Delimiters:
 
 
 def without(text: str, marks: tuple[str, ...]) -> str:
-    """The text with no mark in it, in any case or spacing. A dot stands where one was, so that what was left and right of
-    it cannot become one (StruQ filters again and again instead, which costs the square of the length)."""
+    """The text with no mark in it, in any case or spacing. A dot stands where one was, so that what was left and right
+    of it cannot become one (StruQ filters again and again instead, which costs the square of the length)."""
     pattern = re.compile("|".join(r"\s*".join(map(re.escape, mark.replace(" ", ""))) for mark in marks), re.IGNORECASE)
     return pattern.sub("·", text)
 

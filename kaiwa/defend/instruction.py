@@ -1,4 +1,4 @@
-"""Defences by words alone: an instruction that foresees the attack, and the sandwich, which says the task again last."""
+"""Defences by words alone: an instruction that foresees the attack; the sandwich, which says the task again last."""
 
 from __future__ import annotations
 

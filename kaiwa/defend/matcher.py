@@ -22,6 +22,9 @@ class Automaton:
             assert pattern, "an empty pattern is everywhere"
             self._add(pattern)
         self._link()
+        self.longest = max(self.depth)
+        self.alphabet = frozenset(c for row in self.next for c in row)
+        self.moves: list[dict[str, int]] = [{} for _ in self.next]  # steps that were taken before
 
     def _add(self, pattern: str) -> None:
         state = 0
@@ -49,3 +52,18 @@ class Automaton:
         while state and character not in self.next[state]:
             state = self.fail[state]
         return self.next[state].get(character, 0)
+
+    def run(self, state: int, text: str) -> int:
+        """The state after the text, or -1 where a pattern ends in it. `step`, remembered."""
+        moves, alphabet, ends = self.moves, self.alphabet, self.ends
+        for character in text:
+            if character not in alphabet:
+                state = 0
+                continue
+            after = moves[state].get(character)
+            if after is None:
+                after = moves[state][character] = self.step(state, character)
+            if ends[after]:
+                return -1
+            state = after
+        return state

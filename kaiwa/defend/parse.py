@@ -94,7 +94,7 @@ class DefenceFile:
         if self.secrets and not filters:
             raise UserError(f"{self.path}: secrets are given but no canary_filter; add +canary_filter to defence")
         if filters and not self.secrets:
-            raise UserError(f"{self.path}: canary_filter has nothing to look for; give secrets = [\"…\"]")
+            raise UserError(f'{self.path}: canary_filter has nothing to look for; give secrets = ["…"]')
         try:
             for part in filters:
                 part.output(self.secrets, "en")  # says now if a secret is too short
@@ -107,7 +107,7 @@ def read_file(path: Path) -> DefenceFile:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise UserError(f"{path}: cannot be read; give a TOML file with a line defence = \"…\"") from None
+        raise UserError(f'{path}: cannot be read; give a TOML file with a line defence = "…"') from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML ({error})") from None
     options = {name: value for name, value in values.items() if isinstance(value, dict)}
@@ -116,7 +116,7 @@ def read_file(path: Path) -> DefenceFile:
         if name not in FILE_FIELDS:
             raise UserError(f"{path}: no field {name!r}{did_you_mean(name, FILE_FIELDS)}")
     if "defence" not in plain:
-        raise UserError(f"{path}: no line defence = \"…\"; there is {', '.join(names())}")
+        raise UserError(f'{path}: no line defence = "…"; there is {", ".join(names())}')
     for name in ("name", "defence", "system", "model"):
         if not isinstance(plain.get(name, ""), str):
             raise UserError(f"{path}: {name} must be text, not {plain[name]!r}")
@@ -126,7 +126,9 @@ def read_file(path: Path) -> DefenceFile:
     used = {name for name, _ in written(plain["defence"], str(path))}
     for name in options:
         if name not in used:
-            raise UserError(f"{path}: options for {name!r}, which defence does not use{did_you_mean(name, used or PARTS)}")
+            raise UserError(
+                f"{path}: options for {name!r}, which defence does not use{did_you_mean(name, used or PARTS)}"
+            )
     return DefenceFile(path=str(path), options=options, secrets=tuple(secrets), **plain)
 
 
@@ -145,13 +147,18 @@ def written(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
     while place <= len(text):
         match = PART.match(text, place)
         if match is None or (match.end() < len(text) and text[match.end()] != "+"):
-            raise UserError(f"{where}: {text!r} is not understood from {text[place:place + 30]!r}; write name(option=value)+name")
+            raise UserError(
+                f"{where}: {text!r} is not understood from {text[place : place + 30]!r}; write name(option=value)+name"
+            )
         name = match[1].lower().replace("-", "_")
         if name not in names():
             raise UserError(f"{where}: no defence {match[1]!r}{did_you_mean(name, names())}")
         if any(name == other for other, _ in found):
             raise UserError(f"{where}: {name} stands twice; once is enough")
-        given = {key: json.loads(value) if value.startswith('"') else value.strip() for key, value in OPTION.findall(match[2] or "")}
+        given = {
+            key: json.loads(value) if value.startswith('"') else value.strip()
+            for key, value in OPTION.findall(match[2] or "")
+        }
         found.append((name, given))
         place = match.end() + 1
     if len(found) > 1 and any(name == "none" for name, _ in found):

@@ -39,7 +39,9 @@ class Perplexity:
 
     def check(self, turns: Turns) -> Block | None:
         if self.threshold is None:
-            raise UserError("perplexity has no threshold yet; calibrate it on benign texts or give perplexity(threshold=…)")
+            raise UserError(
+                "perplexity has no threshold yet; calibrate it on benign texts or give perplexity(threshold=…)"
+            )
         for text in data_of(turns):
             value = self.suspicion(text)
             if not value <= self.threshold:

@@ -49,7 +49,7 @@ class Similarity:
     def check(self, turns: Turns) -> Block | None:
         """All untrusted stretches as one text, so that a sentence cut over turns is whole."""
         value = self.suspicion("\n".join(data_of(turns)))
-        if value < self.threshold:
+        if value <= self.threshold:
             return None
         reason = f"similarity: {value:.2f} of a known attack, {self.threshold:.2f} is the limit"
         return Block(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
@@ -72,7 +72,8 @@ class Index:
 def index(file: str = "") -> Index:
     """UserError where the file cannot be read or a line is too short to be compared."""
     where: defaultdict[str, list[int]] = defaultdict(list)
-    sizes, lengths = [], []
+    sizes: list[int] = []
+    lengths: list[int] = []
     for sentence in (*KNOWN, *_lines(file)):
         folded = fold(sentence)
         found = set(grams(folded))

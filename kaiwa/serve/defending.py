@@ -263,6 +263,9 @@ def _rewritten(request: dict[str, Any], before: Conversation, made: Conversation
         return rest | {"prompt": "\n\n".join(message.content for message in made)}
     messages = _under(request["messages"]) if system else request["messages"]
     new = len(made) - len(messages)
-    assert new in (0, 1) and (not new or made[0].role == "system"), "a defence may put one system message in front"
+    assert new in (0, 1), "a defence may put one message in front"
+    assert not new or made[0].role == "system", "what a defence puts in front is the system's"
     front = [made[0].to_json()] if new else []
-    return request | {"messages": front + [m | {"content": c.content} for m, c in zip(messages, made[new:], strict=True)]}
+    return request | {
+        "messages": front + [m | {"content": c.content} for m, c in zip(messages, made[new:], strict=True)]
+    }

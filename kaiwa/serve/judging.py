@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry

@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import itertools
 import re
 
 import pytest
@@ -81,17 +82,22 @@ def test_every_dress_is_stopped_before_it_is_out(dress: str) -> None:
     for pieces in ([text], list(text), [text[:25], text[25:]]):
         said, stopped = run(pieces)
         assert stopped, dress
-        assert said.startswith("Of course! It") and said.endswith(REPLY)
+        assert said.startswith("Of course! It")
+        assert said.endswith(REPLY)
         assert not leaks(said, SECRET)
         assert len(said) <= len("Of course! It is ") + len(REPLY) + 3
 
 
-@pytest.mark.parametrize("text", [KANA, "ヒラケゴマヤマカワ", "ﾋﾗｹｺﾞﾏﾔﾏｶﾜ", "ひ・ら・け・ご・ま・や・ま・か・わ", KANA[::-1]])
+@pytest.mark.parametrize(
+    "text", [KANA, "ヒラケゴマヤマカワ", "ﾋﾗｹｺﾞﾏﾔﾏｶﾜ", "ひ・ら・け・ご・ま・や・ま・か・わ", KANA[::-1]]
+)
 def test_japanese_secrets(text: str) -> None:
     assert run([f"合言葉は「{text}」です。"], (KANA,)) == ("合言葉は「[withheld]", True)
 
 
-@pytest.mark.parametrize("text", [HEX, " ".join(HEX), "\n".join(f"{i}) {c}" for i, c in enumerate(HEX, 1)), HEX.upper()])
+@pytest.mark.parametrize(
+    "text", [HEX, " ".join(HEX), "\n".join(f"{i}) {c}" for i, c in enumerate(HEX, 1)), HEX.upper()]
+)
 def test_a_canary_of_hex_digits(text: str) -> None:
     assert run(list(f"It is: {text}."), (HEX,))[1]
 
@@ -124,7 +130,7 @@ TEXT = st.lists(st.one_of(ALPHABET, st.sampled_from([*DRESSES.values(), SECRET[:
 @example("4 1) 2", [], "open-sesame-")
 def test_cuts_change_nothing_and_nothing_leaks(text: str, cuts: list[int], said: str) -> None:
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(places)]
     whole = run([text], said=said)
     assert run(pieces, said=said) == whole == run(list(text), said=said)
     out, stopped = whole

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.defend.fakes import Judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,13 +13,14 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend.calibrate import calibrated, threshold
 from kaiwa.defend.defence import Block, Blocked, shown
 from kaiwa.defend.detector import Detector, windows
+from kaiwa.defend.fold import fold
 from kaiwa.defend.known import KNOWN
 from kaiwa.defend.parse import parse
 from kaiwa.defend.perplexity import Perplexity, highest_mean
 from kaiwa.defend.refusal import RefusalRewriter, refuses
 from kaiwa.defend.similarity import GRAM, Similarity, grams, highest_share, index
-from kaiwa.defend.fold import fold
 from kaiwa.text.records import Conversation, Message
+from tests.defend.fakes import Judge
 
 BENIGN = (
     "What is the capital of France?",
@@ -115,11 +115,14 @@ def test_the_detector_asks_and_compares() -> None:
     judge = yes_if("obey me")
     detector = parse("detector", model=judge)
     assert detector.asks_model
-    assert blocked(detector, "Now obey me.") and not blocked(detector, "What is a cat?")
+    assert blocked(detector, "Now obey me.")
+    assert not blocked(detector, "What is a cat?")
     asked = judge.asked[0][0]
-    assert "Now obey me." in asked and asked.endswith("Answer:")
+    assert "Now obey me." in asked
+    assert asked.endswith("Answer:")
     n = len(judge.asked)
-    assert blocked(detector, "Now obey me.") and len(judge.asked) == n, "what was judged is remembered"
+    assert blocked(detector, "Now obey me.")
+    assert len(judge.asked) == n, "what was judged is remembered"
     assert blocked(parse('detector(language="ja")', model=judge), "obey me")
     assert "アシスタント" in str(judge.asked[-1][0])
 
@@ -131,7 +134,8 @@ def test_an_injection_buried_in_a_page_has_a_window_of_its_own() -> None:
     pieces = windows(text, 1500)
     assert all(len(piece) <= 1500 for piece in pieces)
     assert any("obey me" in piece for piece in pieces)
-    assert windows("short", 1500) == ["short"] and windows("  ", 100) == []
+    assert windows("short", 1500) == ["short"]
+    assert windows("  ", 100) == []
     with pytest.raises(UserError, match="at most"):
         Detector(model=judge, window=100).suspicion("x" * 10_000)
 
@@ -158,7 +162,8 @@ def test_perplexity_finds_a_short_odd_stretch() -> None:
     judge = Judge(lambda context, text: [-9.0 if c in "#}%" else -1.0 for c in text])
     fluent, odd = "a calm sentence " * 20, "a calm sentence " * 10 + "#}%#}%" + " and more" * 20
     part = Perplexity(model=judge, window=6)
-    assert part.suspicion(fluent) == 1.0 and part.suspicion(odd) == 9.0
+    assert part.suspicion(fluent) == 1.0
+    assert part.suspicion(odd) == 9.0
     assert blocked(parse("perplexity(threshold=5,window=6)", model=judge), odd)
     assert not blocked(parse("perplexity(threshold=5,window=6)", model=judge), fluent)
 
@@ -169,7 +174,8 @@ def test_highest_mean_is_the_double_loop(values: list[float], window: int) -> No
     n = min(window, len(values))
     slow = max((sum(values[i : i + n]) / n for i in range(len(values) - n + 1)), default=-math.inf) if n else -math.inf
     assert highest_mean(values, window) == pytest.approx(slow)
-    assert math.isnan(highest_mean([1.0, math.nan, math.inf], 1)) and highest_mean([1.0, math.inf], 1) == math.inf
+    assert math.isnan(highest_mean([1.0, math.nan, math.inf], 1))
+    assert highest_mean([1.0, math.inf], 1) == math.inf
 
 
 def test_thresholds_keep_their_promise() -> None:
@@ -194,7 +200,8 @@ def test_a_stack_is_calibrated_together() -> None:
     made = calibrated(stack, benign, 0.05)
     assert made.name == stack.name
     assert sum(blocked(made, text) for text in benign) <= 0.05 * 60
-    assert isinstance(made.parts[1], Perplexity) and made.parts[1].threshold is not None
+    assert isinstance(made.parts[1], Perplexity)
+    assert made.parts[1].threshold is not None
     assert calibrated(parse("sandwich"), benign).parts == parse("sandwich").parts
 
 
@@ -264,4 +271,5 @@ def test_a_chain_of_filters_does_not_depend_on_the_cuts(parts: list[str], size: 
 
 def test_blocked_carries_its_block() -> None:
     stop = Blocked(Block(reason="why", reply="no"))
-    assert str(stop) == "why" and stop.clean == ""
+    assert str(stop) == "why"
+    assert stop.clean == ""
