@@ -15,6 +15,8 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
+    from kaiwa.defend.defence import Stack
+    from kaiwa.defend.parse import DefenceFile
     from kaiwa.text.chat_model import ChatModel
 
 USAGE = """usage: kaiwa defend COMMAND [options]
@@ -82,32 +84,29 @@ def show(words: list[str]) -> None:
     if not name:
         return
     from kaiwa.defend.defence import Block, shown
-    from kaiwa.defend.parse import parse, read_file
     from kaiwa.text.records import Message
 
-    secrets: tuple[str, ...] = (options["secret"],) if "secret" in options else ()
-    system = options.get("system", "")
-    if _is_file(name):
-        file = read_file(Path(name))
-        defence = file.make(_judge(options, file.model) if file.judges else None)
-        secrets, system = file.secrets or secrets, file.system or system
-    else:
-        defence = parse(name, model=_judge(options) if _judges(name) else None)
-    session = defence.session(seed=0, secrets=secrets)
+    described = _described(name, options)
+    secrets = described.secrets or ((options["secret"],) if "secret" in options else ())
+    system = described.system or options.get("system", "")
+    session = _stack(described, options).session(seed=0, secrets=secrets)
     said = (Message("user", options.get("text", "Hello, who are you?")),)
+    asked = (Message("system", system), *said) if system else said
     began = time.perf_counter()
-    made = session.request((Message("system", system), *said) if system else said)
+    made = session.request(asked)
     spent = 1000 * (time.perf_counter() - began)
     if isinstance(made, Block):
         print(f"refused ({made.reason}): {made.reply}")
-    else:
-        print("\n".join(f"{message.role}: {message.content}" for message in made))
-    if "reply" in options and not isinstance(made, Block):
+        print(f"{spent:.2f} ms", file=sys.stderr)
+        return
+    print("\n".join(f"{message.role}: {message.content}" for message in made))
+    if "reply" in options:
         began = time.perf_counter()
         told = list(shown(session.reply(), options["reply"]))
         spent += 1000 * (time.perf_counter() - began)
         print(f"reply: {''.join(text for text, _ in told)}")
-    print(f"{spent:.2f} ms", file=sys.stderr)
+    added = sum(len(message.content) for message in made) - sum(len(message.content) for message in asked)
+    print(f"{added} characters added, {spent:.2f} ms", file=sys.stderr)
 
 
 def calibrate(words: list[str]) -> None:
@@ -118,16 +117,11 @@ def calibrate(words: list[str]) -> None:
     if "benign" not in options:
         raise UserError("--benign TEXTS is needed: texts like those that people will send")
     from kaiwa.defend.calibrate import Scored, calibrated
-    from kaiwa.defend.parse import parse, read_file, written
+    from kaiwa.defend.parse import written
 
     texts = benign_texts(Path(options["benign"]))
-    if _is_file(name):
-        file = read_file(Path(name))
-        stack = file.make(_judge(options, file.model) if file.judges else None)
-        named = [part for part, _ in written(file.defence, name)]
-    else:
-        stack = parse(name, model=_judge(options) if _judges(name) else None)
-        named = [part for part, _ in written(name, "defence")]
+    described = _described(name, options)
+    stack, named = _stack(described, options), [part for part, _ in written(described.defence, name)]
     if not any(isinstance(part, Scored) for part in stack.parts):
         raise UserError(f"{name}: no part has a threshold; detector, perplexity and similarity have")
     made = calibrated(stack, texts, options.get("false-block", 0.05))
@@ -210,14 +204,21 @@ def _read(words: list[str], kinds: dict[str, type], usage: str) -> tuple[str, di
     return rest[0], options
 
 
-def _is_file(name: str) -> bool:
-    return name.endswith(".toml") or Path(name).is_file()
+def _described(name: str, options: dict[str, Any]) -> DefenceFile:
+    """A file, or a name as if it stood in one."""
+    from kaiwa.defend.parse import DefenceFile, read_file
+
+    if name.endswith(".toml") or Path(name).is_file():
+        return read_file(Path(name))
+    return DefenceFile(path="defence", defence=name, options={})
 
 
-def _judges(name: str) -> bool:
-    from kaiwa.defend.parse import JUDGES, written
+def _stack(described: DefenceFile, options: dict[str, Any]) -> Stack:
+    """Whether secrets and filters go together is for the server to ask, not here."""
+    from kaiwa.defend.parse import make
 
-    return any(part in JUDGES for part, _ in written(name, "defence"))
+    judge = _judge(options, described.model) if described.judges else None
+    return make(described.defence, described.options, judge, described.path)
 
 
 def _judge(options: dict[str, Any], default: str = "") -> ChatModel:

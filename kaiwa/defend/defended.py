@@ -8,13 +8,16 @@ call and shared prefixes are computed once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import FILTERED, Block, Defence, Session, shown
 from kaiwa.text.chat_model import USUAL, Ask, ChatModel, Rate, Rated, Sampling, generate_many, score_many
 from kaiwa.text.records import Completion, Conversation, Message
+
+
+Count = Callable[[Conversation | str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,31 +46,36 @@ class Outcome:
 
 @dataclass(slots=True)
 class Costs:
-    """Sums over the requests so far. `characters`: added to prompts."""
+    """Sums over the requests so far. `characters` and `tokens`: added to prompts (tokens where they are counted)."""
 
     requests: int = 0
     blocked_requests: int = 0
     blocked_replies: int = 0
     characters: int = 0
+    tokens: int = 0
     request_ms: float = 0.0
     reply_ms: float = 0.0
 
-    def add(self, outcome: Outcome, characters: int) -> None:
+    def add(self, outcome: Outcome, sent: Conversation | str, count: Count | None) -> None:
         self.requests += 1
         self.blocked_requests += outcome.stage == "request"
         self.blocked_replies += outcome.stage == "reply"
-        self.characters += characters
+        if outcome.stage != "request":
+            self.characters += _characters(outcome.prompt) - _characters(sent)
+            self.tokens += count(outcome.prompt) - count(sent) if count is not None else 0
         self.request_ms += outcome.request_ms
         self.reply_ms += outcome.reply_ms
 
 
 @dataclass(slots=True)
 class DefendedModel:
-    """A ManyModel. What a defence stopped is a Completion with finish_reason "content_filter"."""
+    """A ManyModel. What a defence stopped is a Completion with finish_reason "content_filter". `count`: tokens of a
+    prompt, for `costs`."""
 
     model: ChatModel
     defence: Defence
     secrets: tuple[str, ...] = ()
+    count: Count | None = None
     costs: Costs = field(default_factory=Costs)
 
     @property
@@ -126,7 +134,7 @@ class DefendedModel:
                 yield i, error
                 continue
             if outcome.block is not None:
-                self.costs.add(outcome, 0)
+                self.costs.add(outcome, one.ask.prompt, self.count)
                 yield i, outcome
                 continue
             passed.append((i, session, outcome))
@@ -141,7 +149,7 @@ class DefendedModel:
             except (UserError, ConnectionError) as error:
                 yield i, error
                 continue
-            self.costs.add(outcome, _characters(outcome.prompt) - _characters(asks[i].ask.prompt))
+            self.costs.add(outcome, asks[i].ask.prompt, self.count)
             yield i, outcome
 
     def _requested(self, one: DefendedAsk) -> tuple[Session, Outcome]:
@@ -182,6 +190,8 @@ def _characters(prompt: Conversation | str) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
 
 
-def defended(model: ChatModel, defence: Defence, *, secrets: tuple[str, ...] = ()) -> DefendedModel:
+def defended(
+    model: ChatModel, defence: Defence, *, secrets: tuple[str, ...] = (), count: Count | None = None
+) -> DefendedModel:
     """The model as people meet it behind this defence."""
-    return DefendedModel(model, defence, secrets)
+    return DefendedModel(model, defence, secrets, count)

@@ -316,6 +316,10 @@ def test_a_judge_of_the_engine(bench: Bench, tmp_path: Path) -> None:
 def test_health_and_settings_say_it(bench: Bench, tmp_path: Path) -> None:
     with bench.under("delimiters+canary_filter") as client:
         assert client.get("/health").json()["defence"] == "delimiters+canary_filter"
+        chat(client)
+        told = client.get("/metrics").text
+        assert 'kaiwa_defence_stopped_total{stage="reply"} 1' in told
+        assert "kaiwa_defence_answers_total 1" in told
     with TestClient(make_app(bench.services), base_url="http://localhost:80") as client:
         assert client.get("/health").json()["defence"] == "none"
     file = tmp_path / "d.toml"
