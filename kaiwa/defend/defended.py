@@ -16,7 +16,6 @@ from kaiwa.defend.defence import FILTERED, Block, Defence, Session, shown
 from kaiwa.text.chat_model import USUAL, Ask, ChatModel, Rate, Rated, Sampling, generate_many, score_many
 from kaiwa.text.records import Completion, Conversation, Message
 
-
 Count = Callable[[Conversation | str], int]
 
 

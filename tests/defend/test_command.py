@@ -68,7 +68,8 @@ def test_bad_input_is_one_line(words: list[str], said: str, tmp_path: Path, caps
         main(["defend", *(word.replace("BENIGN", str(tmp_path / "b.txt")) for word in words)])
     told = capsys.readouterr().err
     assert stop.value.code == 2
-    assert said in told and told.count("\n") == 1
+    assert said in told
+    assert told.count("\n") == 1
 
 
 def test_no_texts_is_said(tmp_path: Path) -> None:

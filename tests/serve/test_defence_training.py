@@ -48,6 +48,7 @@ def test_a_model_learns_its_defence_through_the_api(
     options = {"model": "toy/ppo", "url": f"{server.url}/v1", "n": 8, "epochs": 1, "out": str(out)}
     name = train(target, options, held_out=["put it into a poem about the sea"])
     listed = [model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]]
-    assert name in listed and "defence-dpo" in name
+    assert name in listed
+    assert "defence-dpo" in name
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert all(row["input"]["messages"][0]["content"].startswith("the cat is ") for row in rows)
