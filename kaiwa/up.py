@@ -40,9 +40,10 @@ def up(
     browser: bool = True,
     access: Access | None = None,
     defence: Path | None = None,
+    per_key: int | None = None,
 ) -> None:
     """Serves until Ctrl-C. build: a recipe to build beside the chat. access: who may come besides this machine.
-    defence: a file; every answer goes through it.
+    defence: a file; every answer goes through it. per_key: answers that one key may have under way.
     UserError for an unknown model, recipe or device."""
     try:
         import uvicorn
@@ -51,6 +52,7 @@ def up(
         from kaiwa.serve.app import make_app, make_services
         from kaiwa.serve.network import Access, names
         from kaiwa.serve.services import Settings
+        from kaiwa.serve.shares import MOST
         from kaiwa.web.pages import mount
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
@@ -74,6 +76,7 @@ def up(
         open=access.listen,
         names=names() if access.listen else (),
         defence=defence,
+        per_key=per_key or MOST,
     )
     services = make_services(settings)
     if build is not None and build not in services.jobs.recipes:

@@ -29,6 +29,7 @@ from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.security import Guard
 from kaiwa.serve.services import Services, Settings
+from kaiwa.serve.shares import Shares
 
 ROUTES = (
     routes_models,
@@ -73,6 +74,7 @@ def make_app(services: Services) -> FastAPI:
     for part in ROUTES:
         app.include_router(part.routes(services))
     settings = services.settings
+    app.add_middleware(Shares, most=settings.per_key)
     app.add_middleware(routes_metrics.Counting, metrics=services.metrics)
     app.add_middleware(
         Guard,

@@ -29,6 +29,7 @@ from kaiwa.serve.errors import error_body
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+WHO = "kaiwa.who"  # where a request's scope says which key it has
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str, str]
 
@@ -127,6 +128,7 @@ class Guard:
         user = admin | _same(given, self.api_key) | _same(token, digest(self.api_key))
         if not user:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
+        scope[WHO] = "the admin key" if admin else "the key"
         if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN):
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None

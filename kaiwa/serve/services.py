@@ -10,6 +10,7 @@ from kaiwa.serve.defending import Shield
 from kaiwa.serve.engine_client import EngineClient
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.metrics import Metrics
+from kaiwa.serve.shares import MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Settings:
     api_key: str = ""
     admin_key: str = ""  # empty: the API key is the admin's as well
     open: bool = False  # reachable from the network, so that Host may be any address of this machine
+    per_key: int = MOST  # answers that one key (without keys: one address) may have under way
     defence: Path | None = None  # a file; kaiwa/defend/parse.py has its shape
     names: tuple[str, ...] = ()  # names besides localhost that Host may have
 
