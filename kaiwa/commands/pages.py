@@ -10,8 +10,10 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry
 from kaiwa.serve import defending
 from kaiwa.serve.engine_client import EngineBusy, EngineLost, EngineRefused
+from kaiwa.serve.fine_tuning_jobs import FineTuning
+from kaiwa.serve.fine_tuning_state import JobFolder
 from kaiwa.serve.services import Services as ServerServices
-from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
+from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services, TuningJob
 
 CATALOG_SECONDS = 1.0  # how long a look at the folders is good for
 
@@ -22,6 +24,7 @@ def page_services(server: ServerServices) -> Services:
         engine=PageEngine(server, models),
         catalog=models,
         jobs=PageJobs(server),
+        tuning=PageTuning(server.tuning) if server.tuning is not None else None,
         home=server.settings.home,
         runs=server.settings.runs,
     )
@@ -129,3 +132,32 @@ class PageJobs:
 
     def stop_build(self, run: str) -> None:
         self.server.jobs.stop(run)
+
+
+class PageTuning:
+    """Fine-tuning jobs as the page shows them."""
+
+    def __init__(self, tuning: FineTuning) -> None:
+        self.tuning = tuning
+
+    def jobs(self, events: int) -> Sequence[TuningJob]:
+        return [self._shown(folder, events) for folder in self.tuning.all()]
+
+    def cancel(self, id: str) -> None:
+        self.tuning.stop(id, "cancel")
+
+    def _shown(self, folder: JobFolder, events: int) -> TuningJob:
+        told = folder.to_json()
+        finish = told["estimated_finish"]
+        return TuningJob(
+            id=told["id"],
+            status=told["status"],
+            model=told["model"],
+            method=told["method"]["type"],
+            suffix=told["user_provided_suffix"] or "",
+            trained=told["fine_tuned_model"] or "",
+            tokens=told["trained_tokens"] or 0,
+            seconds_left=None if finish is None else max(0.0, finish - time.time()),
+            error=(told["error"] or {}).get("message", ""),
+            events=[event["message"] for event in folder.events()[:events]],
+        )

@@ -26,6 +26,7 @@ from kaiwa.serve import (
 )
 from kaiwa.serve.defending import make_shield
 from kaiwa.serve.engine_client import EngineClient
+from kaiwa.serve.fine_tuning_jobs import FineTuning
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.security import Guard
 from kaiwa.serve.services import Services, Settings
@@ -49,6 +50,7 @@ def make_services(settings: Settings) -> Services:
     """UserError for a defence that cannot run as its file says."""
     engine = EngineClient()
     services = Services(settings=settings, engine=engine, jobs=Jobs(settings.runs))
+    services = replace(services, tuning=FineTuning(settings.home, services.models))
     if settings.defence is None:
         return services
     file = read_file(settings.defence)

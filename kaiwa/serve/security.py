@@ -35,7 +35,14 @@ Refusal = tuple[int, str, str]
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
-ADMIN = ("/api/", "/build/", "/v1/files", "/v1/fine_tuning", "/v1/models")  # where whatever is not SAFE is the admin's
+ADMIN = (
+    "/api/",
+    "/build/",
+    "/training/",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/models",
+)  # where whatever is not SAFE is the admin's
 MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in

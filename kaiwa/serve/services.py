@@ -8,6 +8,7 @@ from pathlib import Path
 from kaiwa.engine.catalog import SMOLLM2, Entry, entries
 from kaiwa.serve.defending import Shield
 from kaiwa.serve.engine_client import EngineClient
+from kaiwa.serve.fine_tuning_jobs import FineTuning
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.metrics import Metrics
 from kaiwa.serve.shares import MOST
@@ -37,6 +38,7 @@ class Services:
     jobs: Jobs
     metrics: Metrics = field(default_factory=Metrics)
     shield: Shield | None = None  # the defence that every answer goes through
+    tuning: FineTuning | None = None  # None: the routes make their own
 
     def models(self) -> list[Entry]:
         """What /v1/models lists (reads folders: call it in a thread)."""
