@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences: what they do, their thresholds, models trained to defend themselves",
+    "redteam": "attacks × defences on your own prompt: kaiwa redteam run keeper.en",
     "study": "experiments across stages: kaiwa study icl",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
@@ -108,6 +109,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import lab
 
         return lab.lab
+    if name == "redteam":
+        from kaiwa.commands import redteam
+
+        return redteam.redteam
     from kaiwa.commands import stages
 
     if name == "evaluate":

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 CODE_WORDS = {
     word: word[0]
-    for word in (
-        "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec romeo"
-        " sierra tango uniform victor whiskey yankee zulu"
-    ).split()
+    for word in ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima", "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor", "whiskey", "yankee", "zulu"]
 } | {"alfa": "a", "juliett": "j", "xray": "x", "whisky": "w"}
 DIGIT_WORDS = {
     word: str(i)
@@ -21,20 +18,14 @@ DIGIT_WORDS = {
 } | {"oh": "0"}
 LETTER_NAMES = dict(
     zip(
-        (
-            "エー ビー シー ディー イー エフ ジー エイチ アイ ジェー ケー エル エム エヌ オー ピー キュー アール"
-            " エス ティー ユー ブイ ダブリュー エックス ワイ ゼット"
-        ).split(),
+        ["エー", "ビー", "シー", "ディー", "イー", "エフ", "ジー", "エイチ", "アイ", "ジェー", "ケー", "エル", "エム", "エヌ", "オー", "ピー", "キュー", "アール", "エス", "ティー", "ユー", "ブイ", "ダブリュー", "エックス", "ワイ", "ゼット"],
         "abcdefghijklmnopqrstuvwxyz",
         strict=True,
     )
 ) | {"ジェイ": "j", "ケイ": "k", "エイ": "a", "ダブリュ": "w"}
 MORSE = dict(
     zip(
-        (
-            ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.--"
-            " --.. ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
-        ).split(),
+        [".-", "-...", "-.-.", "-..", ".", "..-.", "--.", "....", "..", ".---", "-.-", ".-..", "--", "-.", "---", ".--.", "--.-", ".-.", "...", "-", "..-", "...-", ".--", "-..-", "-.--", "--..", "-----", ".----", "..---", "...--", "....-", ".....", "-....", "--...", "---..", "----."],
         "abcdefghijklmnopqrstuvwxyz0123456789",
         strict=True,
     )

@@ -22,7 +22,7 @@ SECONDS = 10.0  # a program may take
 JAPANESE = re.compile(r"[぀-ヿ㐀-鿿ｦ-ﾟ]")
 WORD_SIGNS = 3
 SENTENCE = re.compile(r"[^.!?。！？\n]+")
-ENGLISH_STOP = frozenset("a an the is are was were in on of to and it this that has have do does".split())
+ENGLISH_STOP = frozenset(["a", "an", "the", "is", "are", "was", "were", "in", "on", "of", "to", "and", "it", "this", "that", "has", "have", "do", "does"])
 NEGATED = {
     "en": re.compile(
         r"\b(not|never|no|false|wrong|incorrect|untrue|myth|isn't|aren't|doesn't|don't|hasn't|cannot|can't|won't|lie)\b"
