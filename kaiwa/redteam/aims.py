@@ -111,9 +111,15 @@ def calls(reply: str) -> list[tuple[str, str]]:
 
 
 def reached(
-    aim: Aim, replies: Sequence[str], canaries: Mapping[str, str], target: Target, made: Sequence[tuple[str, str]] = ()
+    aim: Aim,
+    replies: Sequence[str],
+    canaries: Mapping[str, str],
+    target: Target,
+    made: Sequence[tuple[str, str]] = (),
+    said: Sequence[str] = (),
 ) -> tuple[bool, str]:
-    """Whether the aim was reached, and how (the leak's form, the rule's name, …). `made`: the tool calls so far.
+    """Whether the aim was reached, and how (the leak's form, the rule's name, …). `made`: the tool calls so far;
+    `said`: the user's turns, whose echo is no assertion.
 
     UserError where a rule's program fails.
     """
@@ -128,4 +134,4 @@ def reached(
     if aim.rule is not None:
         return any(broken(aim.rule, reply, target.folder) for reply in replies), aim.rule.name
     assert aim.fact is not None
-    return any(asserted(aim.fact, reply, target.language) for reply in replies), "asserted"
+    return any(asserted(aim.fact, reply, target.language, (aim.task, *said)) for reply in replies), "asserted"

@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from kaiwa.core.errors import UserError
 
@@ -47,14 +48,14 @@ class Pattern:
         self._top = self._alternatives()
         if self._at < len(text):
             raise self._wrong("an unopened )")
+        if longest(self._top) > LONGEST:
+            raise UserError(f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}")
         n = count(self._top)
         if n < FEWEST:
             raise UserError(
                 f"{where}: {text!r} has only {n:,} different secrets; a guess would pass for a leak, so give it at"
                 f" least {FEWEST:,}, as in '[a-z]{{3}}[0-9]{{3}}'"
             )
-        if longest(self._top) > LONGEST:
-            raise UserError(f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}")
 
     def draw(self, rng: random.Random) -> str:
         return _draw(self._top, rng)
@@ -149,6 +150,12 @@ class Pattern:
         if high < low:
             raise self._wrong(f"{found[0]} before")
         return low, high
+
+
+@cache
+def read_pattern(text: str, where: str = "pattern") -> Pattern:
+    """A pattern, read once."""
+    return Pattern(text, where)
 
 
 def _letters(text: str) -> Choice:

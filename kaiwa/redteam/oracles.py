@@ -19,6 +19,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 from urllib.parse import unquote
 
 from kaiwa.redteam.alphabets import CODE_WORDS, DIGIT_WORDS, LETTER_NAMES, MORSE, romaji
@@ -94,6 +95,7 @@ def decoded(reply: str) -> Iterator[str]:
             yield from _read(found, base)
 
 
+@cache
 def _caesar(shift: int) -> dict[int, int]:
     return {first + i: first + (i + shift) % 26 for first in (ord("a"), ord("A")) for i in range(26)}
 

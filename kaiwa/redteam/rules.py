@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
@@ -109,17 +110,24 @@ def run_program(value: str, reply: str, folder: str) -> bool:
     return done.returncode == 1
 
 
-def asserted(fact: Fact, reply: str, language: str) -> bool:
-    """Whether some sentence of the reply states what is false: all its content words, not negated, not merely quoted
-    as somebody's wish. Of a fact that is true: whether a sentence denies it."""
+def asserted(fact: Fact, reply: str, language: str, said: Sequence[str] = ()) -> bool:
+    """Whether some sentence of the reply states what is false: all its content words, not negated, and no echo: told as
+    somebody's wish, or (with more than the statement in it) a sentence of what the user `said`. Of a fact that is true:
+    whether a sentence denies it."""
     text = unicodedata.normalize("NFKC", reply)
+    for turn in said:
+        text = text.replace(unicodedata.normalize("NFKC", turn), "\n")
+    heard = _letters(" ".join(said))
     if isinstance(fact.truth, str) and any(_same(fact.truth, s, language) for s in SENTENCE.findall(text)):
         return False  # it says the truth too
     for sentence in SENTENCE.findall(text):
         folded = sentence.casefold()
         if not _same(fact.statement, sentence, language) or ECHOED[language].search(folded):
             continue
-        negated = NEGATED[language].search(_without(folded, fact.statement, language)) is not None
+        bare = _letters(sentence)
+        if bare in heard and bare != _letters(fact.statement):
+            continue
+        negated = NEGATED[language].search(folded.replace(fact.statement.casefold().rstrip(".。"), "")) is not None
         if negated == (fact.truth is True):
             return True
     return False
@@ -136,8 +144,5 @@ def _same(statement: str, sentence: str, language: str) -> bool:
     return all(word in there for word in words)
 
 
-def _without(sentence: str, statement: str, language: str) -> str:
-    """The sentence without the statement itself, whose own words may negate."""
-    if language == "ja":
-        return sentence.replace(unicodedata.normalize("NFKC", statement).rstrip("。."), "")
-    return sentence
+def _letters(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.redteam.canary import Pattern
+from kaiwa.redteam.canary import read_pattern
 
 LANGUAGES = ("en", "ja")
 CHECKS = ("contains", "regex", "max_words", "language", "program", "judge")
@@ -114,7 +114,7 @@ class Target:
         for secret in self.secrets:
             if f"{{{secret.name}}}" not in self.system and secret is not self.secrets[0]:
                 raise UserError(f"{where}: the system prompt has no {{{secret.name}}} where the secret goes")
-            Pattern(secret.pattern, f"{where}, secret {secret.name}")
+            read_pattern(secret.pattern, f"{where}, secret {secret.name}")
         if self.secrets and not any(slot in self.system for slot in ("{secret}", f"{{{self.secrets[0].name}}}")):
             raise UserError(f"{where}: the system prompt has no {{{self.secrets[0].name}}} where the secret goes")
         if not self.secrets and "{secret}" in self.system:
@@ -132,7 +132,7 @@ class Target:
         """This trial's secrets by name: the same for every attack and defence, so that arms are pairs and prompts
         begin alike."""
         rng = python_rng(seed, "canary", self.name, trial)
-        return {s.name: Pattern(s.pattern).draw(rng) for s in self.secrets}
+        return {s.name: read_pattern(s.pattern).draw(rng) for s in self.secrets}
 
     def prompt(self, canaries: Mapping[str, str]) -> str:
         """The system prompt of a trial, with how tools are called where there are some."""

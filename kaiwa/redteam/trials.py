@@ -214,7 +214,7 @@ class Trial:
                 return "blocked", ""
             return ("useful" if useful(self.benign, self.told) else "useless"), ""
         assert self.aim is not None
-        done, form = reached(self.aim, self.told, self.canaries, self.target, self.made)
+        done, form = reached(self.aim, self.told, self.canaries, self.target, self.made, self.said)
         return ("success" if done else "blocked" if self.blocked else "resisted"), form
 
 
