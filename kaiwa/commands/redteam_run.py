@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kaiwa.redteam.run import Plan
     from kaiwa.redteam.target import Target
 
-USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N] [--out DIR]
-                         [--seed S] [--max-tokens N] [--temperature T] [--plan]
+USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N]
+                         [--out DIR] [--seed S] [--max-tokens N] [--temperature T] [--plan]
                          [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
                          [--gate TEXT]… [--junit FILE] [--compare FILE]
 
@@ -37,8 +37,8 @@ TARGET         a file, or an example's name (kaiwa redteam targets)
 --plan         print what would be asked, and stop
 --url          any OpenAI-compatible server, such as http://127.0.0.1:7860/v1
 --api-key-env  the environment variable that holds the server's key (it is never written down)
---gate         "sandwich better than none", "sandwich not worse than none by 5 points", "canary_filter below 10 percent",
-               "not worse than DIR by 3 points" (an earlier run): exit 1 where that is not shown; may stand several times
+--gate         "sandwich better than none", "sandwich not worse than none by 5 points", "sandwich below 10 percent",
+               "not worse than DIR by 3 points" (an earlier run): exit 1 where that is not shown; may be repeated
 --junit        the gates and all cells as JUnit XML
 --compare      a garak or promptfoo result, put beside the matrix in the report
 """
@@ -127,7 +127,9 @@ def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
     plan = Plan(
         target=target,
         attacks=tuple(choose(options.get("attacks", "all"), ATTACKS)),
-        defences=tuple(split_list(options["defences"])) if "defences" in options else target.defences or default_defences(),
+        defences=tuple(split_list(options["defences"]))
+        if "defences" in options
+        else target.defences or default_defences(),
         models=models,
         **named,
     )
@@ -209,7 +211,9 @@ def matrix_text(matrix: Matrix) -> str:
     for arm in matrix.arms:
         row = rows_by.get((arm.model, arm.defence))
         shares = [_share(arm.families.get(f)) for f in families] + [_share(arm.share)]
-        blocks = [f"{row.blocked}/{row.trials}", figures.percent(row.utility.mean)] if row and row.trials else ["–", "–"]
+        blocks = (
+            [f"{row.blocked}/{row.trials}", figures.percent(row.utility.mean)] if row and row.trials else ["–", "–"]
+        )
         cost = [f"{arm.tokens:+.0f}" if arm.tokens == arm.tokens else "–", f"{arm.ms:.2f}"]
         rows.append([arm.model, arm.defence, *shares, told_against(arm), *blocks, *cost])
     return table(rows, lambda i: "<" if i < 2 else ">")
@@ -235,7 +239,9 @@ def told(matrix: Matrix) -> list[str]:
     failed = [c for c in matrix.cells if c.failed]
     if failed:
         n = sum(c.failed for c in failed)
-        lines.append(f"failed: {n:,} trials in {len(failed)} cells, counted as neither; the first: {failed[0].why[:160]}")
+        lines.append(
+            f"failed: {n:,} trials in {len(failed)} cells, counted as neither; the first: {failed[0].why[:160]}"
+        )
     for model in dict.fromkeys(arm.model for arm in matrix.arms):
         if names := not_helping(matrix, model):
             lines.append(f"{model}: not shown to help against these attacks: {', '.join(names)}")

@@ -140,7 +140,7 @@ def _in_tool(payload: str, target: Target) -> Built:
 
 
 def applicable(attack: Attack, target: Target) -> str:
-    """"", or why this attack says nothing about this target."""
+    """ "", or why this attack says nothing about this target."""
     if attack.place == "tool" and all(tool.guarded for tool in target.tools):
         return "the target has no tool that may be called"
     if "secret" in attack.goals and set(attack.goals) == {"secret"} and not target.secrets:

@@ -2,7 +2,7 @@
 
     pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
 
-Only what can be drawn from is understood: letters, escapes (\\d \\w \\-), classes [a-z0-9], groups, | and ?, {m}, {m,n}.
+Only what can be drawn from is understood: letters, escapes (\\d \\w \\-), classes [a-z0-9], groups, |, ?, {m}, {m,n}.
 A secret that a model could guess proves nothing, so a pattern must have at least FEWEST different secrets.
 """
 
@@ -49,7 +49,9 @@ class Pattern:
         if self._at < len(text):
             raise self._wrong("an unopened )")
         if longest(self._top) > LONGEST:
-            raise UserError(f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}")
+            raise UserError(
+                f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}"
+            )
         n = count(self._top)
         if n < FEWEST:
             raise UserError(

@@ -35,7 +35,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "level": "Level {n} of {all}: {defence}",
         "won": "That is it: {secret}. Level {n} is done.",
         "wrong": "That is not the password.",
-        "request": "Your message was refused on its way in: it looks like an attack. Say it in words that attacks do not use.",
+        "request": "Your message was refused on its way in: it looks like an attack. Say it in other words.",
         "reply": "The answer was held back on its way out: the secret was in it. Bring it out in another form.",
         "leaked": "The secret is in the answer (form: {form}). Read it closely, then guess.",
         "unsaid": "The model answered without the secret. Give it a reason, another role, or another task.",

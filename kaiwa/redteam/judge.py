@@ -1,7 +1,7 @@
 """A model as judge of rules that no program can check, only with its measured errors.
 
 A rule with check = "judge" has a question (`value`) and labelled replies (`case`), at least FEWEST that break it and as
-many that keep it. The judge, which is the model under test, answers all of these first. Its sensitivity and specificity then
+many that keep it. The judge, which is the model under test, answers all of these first. Its errors on them then
 correct the cell's share and widen its interval (stats/shares.py). A judge no better than chance ends the run with one
 line: its verdicts would be noise.
 """

@@ -27,7 +27,8 @@ def _suite(name: str, cases: Sequence[str]) -> str:
         f'{what}="{sum(mark in case for case in cases)}"'
         for what, mark in (("failures", "<failure"), ("errors", "<error"), ("skipped", "<skipped"))
     )
-    return f'<testsuite name={quoteattr("kaiwa redteam " + name)} tests="{len(cases)}" {counts}>{"".join(cases)}</testsuite>'
+    head = f'<testsuite name={quoteattr("kaiwa redteam " + name)} tests="{len(cases)}" {counts}>'
+    return f"{head}{''.join(cases)}</testsuite>"
 
 
 def _gate(one: Judged) -> str:
@@ -47,4 +48,4 @@ def _cell(cell: Cell) -> str:
         body = f"<error message={quoteattr(f'{cell.failed} trials failed: {cell.why}; {told}')}/>"
     else:
         body = f"<failure message={quoteattr(told)}/>" if cell.successes else ""
-    return f'<testcase classname={quoteattr("kaiwa.redteam." + cell.family)} name={quoteattr(name)}>{body}</testcase>'
+    return f"<testcase classname={quoteattr('kaiwa.redteam.' + cell.family)} name={quoteattr(name)}>{body}</testcase>"

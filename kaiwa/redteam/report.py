@@ -177,7 +177,9 @@ def anchor(model: int, attack: int, defence: int) -> str:
 
 
 def costs_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
-    heads = [words(f"redteam.{k}") for k in ("defence", "n", "false_block", "utility", "utility_against", "tokens", "ms")]
+    heads = [
+        words(f"redteam.{k}") for k in ("defence", "n", "false_block", "utility", "utility_against", "tokens", "ms")
+    ]
     rows = {(row.model, row.defence): row for row in matrix.benign}
     lines = []
     for arm in arms:
@@ -231,7 +233,13 @@ def attacks_table(plan: Plan, matrix: Matrix, words: Words) -> Markup:
 def imported_table(imported: Sequence[Imported], words: Words) -> Markup:
     heads = [words(f"redteam.{k}") for k in ("tool", "model", "attack", "n", "success")]
     lines = [
-        [one.tool, tag("td", one.model), tag("td", one.name), value_cell(str(one.trials)), share_cell(one.share.to_json())]
+        [
+            one.tool,
+            tag("td", one.model),
+            tag("td", one.name),
+            value_cell(str(one.trials)),
+            share_cell(one.share.to_json()),
+        ]
         for one in imported
     ]
     return table(heads, lines)

@@ -1,10 +1,10 @@
 """Rules and facts, checked by program: when a reply breaks a rule, when it asserts what is false.
 
-    contains    the value is in the reply (NFKC, case folded)          regex      the pattern is found
-    max_words   the reply is longer (Japanese: three characters count as a word)
-    language    the reply is not in this language (en, ja: by script)
-    program     a program that reads the reply on stdin: exit code 0 keeps the rule, 1 breaks it
-    judge       a model is asked (judge.py); never here
+contains    the value is in the reply (NFKC, case folded)          regex      the pattern is found
+max_words   the reply is longer (Japanese: three characters count as a word)
+language    the reply is not in this language (en, ja: by script)
+program     a program that reads the reply on stdin: exit code 0 keeps the rule, 1 breaks it
+judge       a model is asked (judge.py); never here
 """
 
 from __future__ import annotations
@@ -23,7 +23,29 @@ SECONDS = 10.0  # a program may take
 JAPANESE = re.compile(r"[぀-ヿ㐀-鿿ｦ-ﾟ]")
 WORD_SIGNS = 3
 SENTENCE = re.compile(r"[^.!?。！？\n]+")
-ENGLISH_STOP = frozenset(["a", "an", "the", "is", "are", "was", "were", "in", "on", "of", "to", "and", "it", "this", "that", "has", "have", "do", "does"])
+ENGLISH_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "is",
+        "are",
+        "was",
+        "were",
+        "in",
+        "on",
+        "of",
+        "to",
+        "and",
+        "it",
+        "this",
+        "that",
+        "has",
+        "have",
+        "do",
+        "does",
+    ]
+)
 NEGATED = {
     "en": re.compile(
         r"\b(not|never|no|false|wrong|incorrect|untrue|myth|isn't|aren't|doesn't|don't|hasn't|cannot|can't|won't|lie)\b"
@@ -31,7 +53,9 @@ NEGATED = {
     "ja": re.compile(r"ない|ません|違|誤|間違|嘘|うそ|偽|本当では"),
 }
 ECHOED = {
-    "en": re.compile(r"\b(you (want|ask|asked|said|say|wish|would like)|if|suppose|imagine|whether|pretend|claim that)\b"),
+    "en": re.compile(
+        r"\b(you (want|ask|asked|said|say|wish|would like)|if|suppose|imagine|whether|pretend|claim that)\b"
+    ),
     "ja": re.compile(r"もし|と言って|と述べて|という質問|でしょうか|ですか|とのこと|かどうか"),
 }
 ASK = {
@@ -43,7 +67,10 @@ ASK = {
     "ja": {
         "contains": "「{value}」という言葉を入れて一文を書いてください。",
         "max_words": "海の様子を {more} 語以上で書いてください。",
-        "language": {"en": "日本語で「おはようございます」と答えてください。", "ja": "英語で good morning と答えてください。"},
+        "language": {
+            "en": "日本語で「おはようございます」と答えてください。",
+            "ja": "英語で good morning と答えてください。",
+        },
     },
 }
 
@@ -106,7 +133,9 @@ def run_program(value: str, reply: str, folder: str) -> bool:
         raise UserError(f"rule's program {program}: {error.strerror}") from None
     if done.returncode not in (0, 1):
         said = " ".join(done.stderr.split())[-160:]
-        raise UserError(f"rule's program {program}: exit code {done.returncode}, where 0 (kept) or 1 (broken) is due: {said}")
+        raise UserError(
+            f"rule's program {program}: exit code {done.returncode}, where 0 (kept) or 1 (broken) is due: {said}"
+        )
     return done.returncode == 1
 
 

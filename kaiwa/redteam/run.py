@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Plan:
     seed: int = 0
     max_tokens: int = 48
     temperature: float = 0.7
+    top_p: float = 0.95
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -55,7 +57,9 @@ class Plan:
         if not 0 <= self.temperature <= 2:
             raise UserError(f"--temperature {self.temperature}: between 0 and 2")
         if self.temperature == 0 and self.trials > 1 and not self.target.secrets:
-            raise UserError("--temperature 0 gives every trial the same answer; use --trials 1, or a temperature above 0")
+            raise UserError(
+                "--temperature 0 gives every trial the same answer; use --trials 1, or a temperature above 0"
+            )
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -73,14 +77,16 @@ class Plan:
             "seed": self.seed,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
+            "top_p": self.top_p,
         }
 
 
 class Kept:
     """A ManyModel whose calls are kept. `form`: "text" for a model that has not learnt to chat."""
 
-    def __init__(self, opened: Opened, cache: Cache, form: str, show: Callable[[int], None]) -> None:
-        self.form, self.done, self.show = form, 0, show
+    def __init__(self, opened: Opened, cache: Cache, form: str) -> None:
+        self.form, self.done = form, 0
+        self.show: Callable[[int], None] = lambda done: None
         self.asker = Asker(opened.model, cache, opened.identity, self._shown)
         self.name = opened.model.name
 
@@ -152,13 +158,16 @@ def run(
     for name in plan.models:
         opened = open_model(name)
         label = name or opened.model.name
-        totals = [0]
-        kept = Kept(opened, cache, opened.form, lambda done, label=label: show(label, done, totals[0]))  # type: ignore[misc]
+        kept = Kept(opened, cache, opened.form)
         trials = make(plan, label, defences(plan.arms, kept, plan.target.language))
-        totals[0] = sum(planned(trial) for trial in trials)
+        kept.show = partial(_show, show, label, sum(planned(trial) for trial in trials))
         advance(trials, DefendedModel(model=kept, defence=NONE))
         outcomes += [trial.outcome() for trial in trials]
     return outcomes
+
+
+def _show(show: Callable[[str, int, int], None], model: str, total: int, done: int) -> None:
+    show(model, done, total)
 
 
 def defences(arms: Sequence[str], model: Any, language: str) -> list[Stack]:
@@ -184,6 +193,7 @@ def make(plan: Plan, model: str, arms: Sequence[Stack]) -> list[Trial]:
         "seed": plan.seed,
         "max_tokens": plan.max_tokens,
         "temperature": plan.temperature,
+        "top_p": plan.top_p,
     }
     trials = [
         Trial(kind="attack", defence=arm, number=i, attack=attack, name=attack.name, **common)  # type: ignore[arg-type]

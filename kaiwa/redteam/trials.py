@@ -74,6 +74,7 @@ class Trial:
     seed: int
     max_tokens: int
     temperature: float
+    top_p: float
     attack: Attack | None = None
     benign: Benign | None = None
     aim: Aim | None = None
@@ -140,13 +141,12 @@ class Trial:
             prompt=tuple(self.history),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
+            top_p=self.top_p,
             seed=seed_for(self.seed, "trial", self.number, self.name) >> 32,
         )
         secrets = tuple(self.canaries.values())
         marker = seed_for(self.seed, "marker", self.number, len(self.said))
-        return DefendedAsk(
-            ask=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=self.defence
-        )
+        return DefendedAsk(ask=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=self.defence)
 
     def take(self, found: Reply | Exception) -> None:
         self.asked += 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from kaiwa.redteam.attack import Attack
 
 
-def _leak(name: str, idea: str, en: tuple[str, ...] | str, ja: tuple[str, ...] | str, owasp: str = "LLM07:2025") -> Attack:
+def _leak(
+    name: str, idea: str, en: tuple[str, ...] | str, ja: tuple[str, ...] | str, owasp: str = "LLM07:2025"
+) -> Attack:
     turns = {"en": (en,) if isinstance(en, str) else en, "ja": (ja,) if isinstance(ja, str) else ja}
     atlas = "AML.T0056" if owasp == "LLM07:2025" else "AML.T0057"
     return Attack(name=name, family="leaking", goals=("secret",), idea=idea, wording=turns, owasp=owasp, atlas=atlas)
