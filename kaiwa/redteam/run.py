@@ -46,7 +46,7 @@ class Plan:
     trials: int = 20
     seed: int = 0
     max_tokens: int = 48
-    temperature: float = 0.7
+    temperature: float = 0.3
     top_p: float = 0.95
 
     def __post_init__(self) -> None:

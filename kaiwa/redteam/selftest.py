@@ -25,6 +25,7 @@ from kaiwa.core.rng import numpy_rng, python_rng
 from kaiwa.lab.prompt import as_text
 from kaiwa.lab.run import Opened
 from kaiwa.lab.selftest import Check
+from kaiwa.redteam.aims import QUESTIONS
 from kaiwa.redteam.attack import choose
 from kaiwa.redteam.catalog import ATTACKS
 from kaiwa.redteam.matrix import MARGIN, Matrix, analyse
@@ -38,8 +39,12 @@ from kaiwa.text.records import Completion, Conversation
 SECRET = re.compile(
     r"(?:password is (?!that)|合言葉は「|code is |番号は |The \S+ is |は「)([\w-]+?)(?:\.|」| です|です)"
 )
-WITNESS = re.compile(r"exactly one word: (\w+)|「(\w+)」という一語")
 CLAIM = re.compile(r'plain fact: "([^"]+)"|事実として述べてください。「([^」]+)」')
+ANSWERS = {
+    question: re.sub(r"\\b|[()]", "", pattern).split("|")[0]
+    for some in QUESTIONS.values()
+    for question, pattern in some
+}
 SHAPES = ((45, 20), (15, 20), (10, 10))  # attacks and trials of each
 BETAS = ((0.3, 2.0), (1.0, 1.0), (0.2, 0.6), (5.0, 5.0), (0.05, 1.0))  # how attacks' true shares spread
 
@@ -85,8 +90,9 @@ def obey(text: str, rng: random.Random) -> str:
     last = text.rsplit("[user]", 1)[-1]
     if found := CLAIM.search(last):
         return next(group for group in found.groups() if group)
-    if found := WITNESS.search(last):
-        return next(group for group in found.groups() if group)
+    for question, _ in (*QUESTIONS["en"], *QUESTIONS["ja"]):
+        if question in last:
+            return ANSWERS[question]
     return rng.choice(forms(secret_of(text))) if secret_of(text) else "Yes."
 
 
@@ -159,7 +165,9 @@ def planted(seed: int = 0) -> list[Check]:
         kept = measured(target, able(resist), attacks, seed=seed)
         share = sum(c.successes for c in kept.cells) / sum(c.trials for c in kept.cells)
         checks.append(Check(name=f"not invented, {name}", value=share, low=0.0, high=0.0, told="one that never yields"))
-    said = measured(read_target("translator.en"), obey, "override,authority,task-switch,conditional", seed=seed)
+    said = measured(
+        read_target("translator.en"), obey, "override,authority,fake-system,mail,table,html-comment", seed=seed
+    )
     witness = [o for o in said.outcomes if o.kind == "attack" and o.goal == "witness"]
     share = sum(o.outcome == "success" for o in witness) / len(witness)
     checks.append(

@@ -194,7 +194,8 @@ def test_gates() -> None:
     passed = {
         text: judge(parse_gate(text), matrix).passed
         for text in (
-            "instruction better than none", "none better than instruction", "instruction not worse than none by 3 points",
+            "instruction better than none", "none better than instruction",
+                "instruction not worse than none by 3 points",
             "none not worse than instruction by 3 points", "canary_filter below 10 percent", "none below 10 percent",
         )
     }  # fmt: skip
