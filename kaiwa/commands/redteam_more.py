@@ -74,8 +74,8 @@ def defences(words: list[str]) -> None:
 def import_file(words: list[str]) -> None:
     usage = (
         "usage: kaiwa redteam import FILE [--out FILE.json]\n\ngarak's report.jsonl or promptfoo's results.json, as"
-        " shares with intervals; --out writes them in the shape of matrix.json.\nkaiwa redteam run … --compare FILE puts"
-        " them beside a run's own in its report."
+        " shares with intervals; --out writes them in the shape of matrix.json.\nkaiwa redteam run … --compare FILE"
+        " puts them beside a run's own in its report."
     )
     if not words or _helped(words, usage):
         if not words:

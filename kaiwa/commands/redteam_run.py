@@ -242,6 +242,10 @@ def told(matrix: Matrix) -> list[str]:
         lines.append(
             f"failed: {n:,} trials in {len(failed)} cells, counted as neither; the first: {failed[0].why[:160]}"
         )
+    for arm in matrix.arms:
+        if "canary_filter" in arm.defence:
+            other = ", ".join(f"{form} {n}" for form, n in arm.leaks.items() if form != "whole") or "no other form"
+            lines.append(f"{arm.model}, {arm.defence}: {arm.leaks.get('whole', 0)} verbatim leaks; {other}")
     for model in dict.fromkeys(arm.model for arm in matrix.arms):
         if names := not_helping(matrix, model):
             lines.append(f"{model}: not shown to help against these attacks: {', '.join(names)}")

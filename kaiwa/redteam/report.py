@@ -21,6 +21,7 @@ from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.stats.intervals import Interval
 from kaiwa.text.records import write_jsonl
 
 if TYPE_CHECKING:
@@ -148,7 +149,9 @@ def arms_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
                 *shares,
                 share_cell(arm.share.to_json()),
                 tag("td", tag("b", told_against(arm, words.language))),
-                value_cell(f"{points(-d.mean)} [{points(-d.high)}, {points(-d.low)}]" if d is not None else "–"),
+                value_cell(
+                    f"{points(0 - d.mean)} [{points(0 - d.high)}, {points(0 - d.low)}]" if d is not None else "–"
+                ),
             ]
         )
     return table(heads, lines)
@@ -159,17 +162,31 @@ def heat(matrix: Matrix, model: str, number: int, words: Words) -> Markup:
     attacks = list(dict.fromkeys(attack for attack, _ in mine))
     defences = list(dict.fromkeys(defence for _, defence in mine))
 
+    costs = {row.defence: row for row in matrix.benign if row.model == model}
+    refused, useless = words("redteam.cost.refused"), words("redteam.cost.useless")
+
     def cell(attack: str, defence: str) -> dict[str, Any] | None:
+        if attack in (refused, useless):
+            row = costs.get(defence)
+            return None if row is None else (row.false_block if attack == refused else opposite(row.utility)).to_json()
         found = mine[attack, defence]
         return found.share.to_json() if found.status in ("ok", "incomplete") else None
 
     def untested(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return figures.NONE
         return words(f"redteam.status.{mine[attack, defence].status}")
 
     def link(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return ""
         return f"#{anchor(number, attacks.index(attack), defences.index(defence))}"
 
-    return heat_map(words("redteam.heat"), attacks, defences, cell, untested, link)
+    return heat_map(words("redteam.heat"), [*attacks, refused, useless], defences, cell, untested, link)
+
+
+def opposite(share: Interval) -> Interval:
+    return Interval(1 - share.mean, 1 - share.high, 1 - share.low, share.n)
 
 
 def anchor(model: int, attack: int, defence: int) -> str:
@@ -221,7 +238,7 @@ def attacks_table(plan: Plan, matrix: Matrix, words: Words) -> Markup:
         lines.append(
             [
                 attack.name,
-                tag("td", attack.idea),
+                tag("td", words.first(f"redteam.idea.{attack.name.split('+')[0]}") or attack.idea),
                 tag("td", f"{attack.owasp} · {attack.atlas}"),
                 share_cell(cell.control.to_json()),
                 tag("td", status),

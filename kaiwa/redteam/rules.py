@@ -81,7 +81,7 @@ def default_ask(rule: Rule, language: str) -> str:
     if rule.check == "language":
         asked = words["language"]
         assert isinstance(asked, dict)
-        return asked[str(rule.value)]
+        return str(asked[str(rule.value)])
     template = words[rule.check]
     assert isinstance(template, str)
     more = rule.value + 10 if isinstance(rule.value, int) else ""

@@ -123,7 +123,9 @@ class Target:
             _check_rule(rule, where)
         for benign in self.benign:
             _compiles(benign.expect, f"{where}, benign {benign.user!r}")
-        names = [n.name for n in (*self.secrets, *self.rules, *self.documents, *self.tools)]
+        groups: tuple[tuple[Secret | Rule | Untrusted | Tool, ...], ...]
+        groups = (self.secrets, self.rules, self.documents, self.tools)
+        names = [one.name for group in groups for one in group]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"{where}: two things are called {twice!r}; rename one")
@@ -230,7 +232,9 @@ def from_toml(text: str, where: str = "target", folder: str = "") -> Target:
     defences = values.get("defences", [])
     if not isinstance(defences, list) or not all(isinstance(one, str) for one in defences):
         raise UserError(f'{where}: defences must be a list of names, as in ["none", "sandwich"]')
-    rows = {field: _rows(values.get(table, []), table, kind, where) for table, (field, kind) in TABLES.items()}
+    rows: dict[str, Any] = {
+        field: _rows(values.get(table, []), table, kind, where) for table, (field, kind) in TABLES.items()
+    }
     return Target(
         name=_name(values["name"], f"{where}: name"),
         system=values["system"],

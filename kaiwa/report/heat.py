@@ -23,10 +23,11 @@ def heat_map(
     link: Callable[[str, str], str] | None = None,
 ) -> Markup:
     """`cell` gives a share for a row and a column, or None where it cannot be tested (hatched, with `untested` as its
-    words). `link`: where a cell leads to."""
+    words). `link`: where a cell leads to, or ""."""
 
     def linked(text: str, row: str, column: str) -> Markup | str:
-        return tag("a", text, href=link(row, column)) if link is not None else text
+        where = link(row, column) if link is not None else ""
+        return tag("a", text, href=where) if where else text
 
     def shaded(row: str, column: str) -> Markup:
         interval = cell(row, column)

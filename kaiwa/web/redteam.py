@@ -21,6 +21,7 @@ from kaiwa.report.heat import heat_map
 from kaiwa.report.html import join, tag
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import Words
+from kaiwa.stats.intervals import wilson
 from kaiwa.web.services import Ask
 from kaiwa.web.view import HEADERS, View
 from kaiwa.web.words import words_of
@@ -158,7 +159,12 @@ def matrix_pieces(run: Saved, model: str, language: str) -> Mapping[str, Markup]
     mine = {(str(c["attack"]), str(c["defence"])): c for c in run.cells if c["model"] == model}
     attacks, defences = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
 
+    benign = {row["defence"]: row for row in run.benign if row["model"] == model}
+    refused, useless = labels("redteam.cost.refused"), labels("redteam.cost.useless")
+
     def cell(attack: str, defence: str) -> dict[str, Any] | None:
+        if attack in (refused, useless):
+            return cost(benign.get(defence), attack == refused)
         found = mine[attack, defence]
         if found["status"] not in ("ok", "incomplete"):
             return None
@@ -170,13 +176,16 @@ def matrix_pieces(run: Saved, model: str, language: str) -> Mapping[str, Markup]
         }
 
     def link(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return ""
         return f"/redteam/{run.name}/cell?{urlencode({'model': model, 'attack': attack, 'defence': defence})}"
 
     def why(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return figures.NONE
         return labels(f"redteam.status.{mine[attack, defence]['status']}")
 
     heads = [labels(f"redteam.{k}") for k in ("defence", "all", "against", "false_block", "utility", "tokens", "ms")]
-    benign = {row["defence"]: row for row in run.benign if row["model"] == model}
     lines = []
     for arm in run.arms(model):
         row = benign.get(arm["defence"], {"blocked": 0, "trials": 0, "utility": None})
@@ -194,9 +203,18 @@ def matrix_pieces(run: Saved, model: str, language: str) -> Mapping[str, Markup]
             ]
         )
     return {
-        "heat": heat_map(labels("redteam.heat"), attacks, defences, cell, why, link),
+        "heat": heat_map(labels("redteam.heat"), [*attacks, refused, useless], defences, cell, why, link),
         "defences": table(heads, lines),
     }
+
+
+def cost(row: Mapping[str, Any] | None, refused: bool) -> dict[str, Any] | None:
+    """A benign row's refused or useless share, as a cell."""
+    if row is None or not row["trials"]:
+        return None
+    n = int(row["trials"])
+    hits = row["blocked"] if refused else n * (1 - (row["utility"] or 0.0))
+    return dict(wilson(min(n, hits), n).to_json())
 
 
 def routes(team: RedTeam) -> APIRouter:

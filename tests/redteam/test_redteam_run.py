@@ -32,6 +32,7 @@ from kaiwa.redteam.run import Plan, run, split_list
 from kaiwa.redteam.selftest import PlantedModel, able, obey, planted, resist, secret_of, simulated
 from kaiwa.redteam.target import Target, from_toml, read_target
 from kaiwa.redteam.trials import Outcome
+from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
 from kaiwa.text.client import HTTPChatModel
 
@@ -78,6 +79,13 @@ def test_the_shapes_are_the_frozen_ones(tmp_path: Path) -> None:
     assert "不" not in html[:200]
     lines = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
     assert {line["kind"] for line in lines} == {"attack", "control", "benign"}
+
+
+def test_the_words_are_there_in_both_languages() -> None:
+    english, japanese = dictionary("kaiwa.redteam", "en"), dictionary("kaiwa.redteam", "ja")
+    ideas = {key for key in japanese if key.startswith("redteam.idea.")}
+    assert english.keys() == japanese.keys() - ideas
+    assert ideas == {f"redteam.idea.{attack.name}" for attack in ATTACKS}
 
 
 def test_arms_are_pairs_and_canaries_differ_by_trial() -> None:
