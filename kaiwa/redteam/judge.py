@@ -67,7 +67,7 @@ def decide(
     for name in plan.models:
         opened = open_model(name)
         asker = Asker(opened.model, Cache(cache_file), opened.identity)
-        label = name or opened.model.name
+        label = opened.model.name
         for task, rule in rules.items():
             measured = measure(asker, rule, plan.target.language)
             places = [i for i, o in enumerate(decided) if o.model == label and o.goal == "rule" and o.task == task]

@@ -28,7 +28,7 @@ from kaiwa.redteam.attack import Attack
 from kaiwa.redteam.target import Target
 from kaiwa.redteam.trials import CONTROL, Outcome, Trial, planned
 from kaiwa.redteam.twins import CALIBRATION, benign
-from kaiwa.text.chat_model import Ask, Rate, Rated
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
 from kaiwa.text.records import Completion, Conversation
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
@@ -115,8 +115,19 @@ class Kept:
                 each = reply.logprob / max(1, reply.n_scored)
                 yield i, Rated(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused)
 
-    def generate(self, prompt: Conversation | str, sampling: Any = None) -> Completion:
-        raise NotImplementedError("the bench asks many at once")
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        ask = Ask(
+            prompt=prompt,
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            stop=sampling.stop,
+        )
+        ((_, found),) = self.generate_many([ask])
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         ((_, found),) = self.score_many([Rate(context=context, continuation=continuation)])
@@ -157,7 +168,9 @@ def run(
     outcomes: list[Outcome] = []
     for name in plan.models:
         opened = open_model(name)
-        label = name or opened.model.name
+        label = opened.model.name
+        if any(outcome.model == label for outcome in outcomes):
+            raise UserError(f"two models are called {label!r}; their results could not be told apart")
         kept = Kept(opened, cache, opened.form)
         trials = make(plan, label, defences(plan.arms, kept, plan.target.language))
         kept.show = partial(_show, show, label, sum(planned(trial) for trial in trials))
