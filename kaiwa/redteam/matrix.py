@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kaiwa.lab.analysis import settled
+from kaiwa.lab.analysis import confirmed
 from kaiwa.redteam.trials import CONTROL, FAILURES, JUDGED, Outcome
 from kaiwa.stats.comparison import Comparison, compare
 from kaiwa.stats.intervals import NOTHING, Interval, wilson
@@ -214,7 +214,7 @@ def _arms(
             name,
             [o for o in by.get(name, []) if o.outcome in JUDGED],
             whole[name],
-            settled(found[name], adjusted[name]) if name in found else None,
+            confirmed(found[name], adjusted[name]) if name in found else None,
             adjusted.get(name, math.nan),
             useful.get(name),
             whole.get(NONE, []),
