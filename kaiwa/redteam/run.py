@@ -18,7 +18,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend.calibrate import calibrated
-from kaiwa.defend.defence import NONE, Stack
+from kaiwa.defend.defence import NONE, Defence, Session
 from kaiwa.defend.defended import DefendedModel
 from kaiwa.defend.parse import names, parse
 from kaiwa.lab.cache import Asker, Cache, key
@@ -183,22 +183,36 @@ def _show(show: Callable[[str, int, int], None], model: str, total: int, done: i
     show(model, done, total)
 
 
-def defences(arms: Sequence[str], model: Any, language: str) -> list[Stack]:
-    """The arms as written, thresholds set on harmless texts where the writing gives none."""
-    made = []
+def defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
+    """The arms as written, thresholds set on harmless texts where the writing gives none. UserError for what is not
+    understood; one that this model cannot serve (a judge on a server that does not score) fails as its own arm."""
+    made: list[Defence] = []
     for text in arms:
         stack = parse(text, model=model)
-        if "threshold" not in text:
-            stack = calibrated(stack, CALIBRATION[language], FALSE_BLOCK)
-        made.append(stack)
+        try:
+            made.append(stack if "threshold" in text else calibrated(stack, CALIBRATION[language], FALSE_BLOCK))
+        except (UserError, ConnectionError) as error:
+            made.append(Unusable(name=stack.name, why=f"{stack.name} cannot be used here: {error}"))
     return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A defence that could not be made ready: every request under it is a failure that says why."""
+
+    name: str
+    why: str
+    asks_model: bool = False
+
+    def session(self, seed: int = 0, secrets: tuple[str, ...] = ()) -> Session:
+        raise UserError(self.why)
 
 
 def default_defences() -> tuple[str, ...]:
     return names()
 
 
-def make(plan: Plan, model: str, arms: Sequence[Stack]) -> list[Trial]:
+def make(plan: Plan, model: str, arms: Sequence[Defence]) -> list[Trial]:
     """Every trial, begun. Ordered by defence, then trial, then attack: those that begin alike stand together."""
     common = {
         "model": model,

@@ -18,7 +18,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
-from kaiwa.defend.defence import Defence
+from kaiwa.defend.defence import FILTERED, Defence
 from kaiwa.defend.defended import DefendedAsk
 from kaiwa.defend.defended import Outcome as Reply
 from kaiwa.redteam import oracles
@@ -162,6 +162,8 @@ class Trial:
         if found.block is not None:
             self.blocked = self.blocked or f"{found.stage}: {found.block.reason}"
             text = text.removesuffix(found.block.reply)
+        elif found.completion.finish_reason == FILTERED:
+            self.blocked = self.blocked or "endpoint: stopped by a filter of its own"
         self.told.append(text)
         self._use_tools(text)
 

@@ -154,10 +154,27 @@ def test_endpoints_that_fail_are_no_pass(answer: object, kind: str) -> None:
     assert "<error" in junit(matrix)
 
 
-def test_a_defence_that_cannot_work_is_a_failure_of_its_own(tmp_path: Path) -> None:
-    matrix = measured(plan("plain", "perplexity(threshold=nan)", trials=2), PlantedModel("m", obey))
-    arm = next(o for o in matrix.outcomes if o.defence.startswith("perplexity") and o.kind == "attack")
-    assert arm.outcome in ("error", "blocked")
+def served(text: str, reason: str) -> HTTPChatModel:
+    body = {"choices": [{"message": {"content": text}, "finish_reason": reason}], "usage": {}}
+    return HTTPChatModel(
+        "http://x/v1", "m", transport=httpx.MockTransport(lambda request: httpx.Response(200, json=body)), retries=0
+    )
+
+
+def test_a_defence_that_cannot_be_used_is_a_failure_of_its_own() -> None:
+    matrix = measured(plan("plain", "perplexity,sandwich", trials=2), served("I tell nothing.", "stop"))
+    kinds = {(o.defence, o.outcome) for o in matrix.outcomes if o.kind == "attack"}
+    assert kinds == {("none", "resisted"), ("sandwich", "resisted"), ("perplexity", "error")}
+    cell = next(c for c in matrix.cells if c.defence == "perplexity")
+    assert cell.status == "failed"
+    assert "cannot be used here" in cell.why
+    assert not any(arm.against and arm.against.verdict == "better" for arm in matrix.arms)
+
+
+def test_an_endpoints_own_filter_is_seen() -> None:
+    matrix = measured(plan("plain", trials=2), served("", "content_filter"))
+    assert {o.outcome for o in matrix.outcomes} == {"blocked"}
+    assert "filter of its own" in matrix.outcomes[0].why
 
 
 def test_calls_are_kept_and_more_trials_pay_for_themselves_only(tmp_path: Path) -> None:
