@@ -21,7 +21,7 @@ from kaiwa.text.chat_model import Ask, ChatModel
 from kaiwa.text.records import Message
 
 MAX_TOKENS = 96
-TEMPERATURE = 0.7
+TEMPERATURE, TOP_P = 0.3, 0.95  # the bench's
 LEVELS = (
     "none",
     "instruction",
@@ -91,7 +91,9 @@ class Game:
             raise UserError("the message is empty")
         system = Message("system", keeper(self.language).prompt(self.canaries))
         prompt = (system, *self.history, Message("user", text))
-        ask = Ask(prompt=prompt, max_tokens=MAX_TOKENS, temperature=TEMPERATURE, seed=self.seed + self.tries)
+        ask = Ask(
+            prompt=prompt, max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries
+        )
         return DefendedAsk(ask=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 
     def take(self, text: str, stage: str, reply: str) -> str:

@@ -118,7 +118,7 @@ class RedTeam:
             model=said.model,
             messages=prompt,
             temperature=asked.ask.temperature,
-            top_p=0.95,
+            top_p=asked.ask.top_p,
             max_tokens=asked.ask.max_tokens,
             seed=asked.ask.seed,
         )
