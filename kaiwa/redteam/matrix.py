@@ -270,12 +270,13 @@ def _grown(plain: Sequence[Outcome], defended: Sequence[Outcome]) -> float:
 def at_least_once(judged: Sequence[Outcome], k: int) -> Interval:
     """ASR@k: the chance that an attack succeeds in at least one of k tries, 1 - C(n-s, k) / C(n, k) for s of n, and its
     mean over attacks. NOTHING where no attack was tried so often."""
-    shares = []
+    shares, tries = [], []
     for some in _grouped(judged, lambda o: o.attack).values():
         n, s = len(some), sum(o.outcome == "success" for o in some)
         if n >= k:
-            shares.append(1 - math.comb(n - s, k) / math.comb(n, k))
-    return clustered_share(shares, [1] * len(shares)) if shares else NOTHING
+            shares.append((1 - math.comb(n - s, k) / math.comb(n, k)) * n)
+            tries.append(n)
+    return clustered_share(shares, tries)
 
 
 def _paired(a: Sequence[Outcome], b: Sequence[Outcome], value: Any) -> Comparison:
