@@ -175,12 +175,14 @@ def run(
         trials = make(plan, label, defences(plan.arms, kept, plan.target.language))
         kept.show = partial(_show, show, label, sum(planned(trial) for trial in trials))
         advance(trials, DefendedModel(model=kept, defence=NONE))
+        show(label, kept.done, kept.done)
         outcomes += [trial.outcome() for trial in trials]
     return outcomes
 
 
 def _show(show: Callable[[str, int, int], None], model: str, total: int, done: int) -> None:
-    show(model, done, total)
+    """A tool's answer adds a request that was not planned: the end is only where the run says so."""
+    show(model, done, max(total, done + 1))
 
 
 def defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
