@@ -18,7 +18,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine import native
 from kaiwa.engine.arena import Arena
-from kaiwa.engine.strips import LANES, Strips, can_pack, pack
+from kaiwa.engine.strips import LANES, Strips, can_pack, pack, packed_bytes
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
 
 SMALL = 1_000_000  # weights: below it nothing is worth waiting for
@@ -145,6 +145,15 @@ _coming: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakKeyD
 
 def ready(decoder: Decoder) -> FusedModel | None:
     return _ready.get(decoder)
+
+
+def memory(decoder: Decoder) -> int:
+    """Bytes that the C++ step takes beside the decoder's own tensors: its copies, made or under way, and layers whose
+    weights lie there only."""
+    if decoder not in _ready and decoder not in _coming:
+        return 0
+    linears = [getattr(block, name) for block in decoder.blocks for name in LINEARS]
+    return sum(packed_bytes(linear) for linear in [*linears, decoder.unembed])
 
 
 def wait(decoder: Decoder) -> FusedModel | None:

@@ -48,9 +48,10 @@ class Loaded:
         return [*self.prefix, *self.tokenizer.encode(text)]
 
     def memory(self) -> int:
-        """Bytes of all weights and buffers, shared ones once."""
+        """Bytes of all weights and buffers, shared ones once, and of what the C++ step keeps beside them."""
         tensors = [*self.decoder.parameters(), *self.decoder.buffers()]
-        return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+        own = sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+        return own + fused.memory(self.decoder)
 
 
 def load(entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu") -> Loaded:

@@ -27,6 +27,11 @@ LLAMA_LIKE = (
     "Qwen2ForSequenceClassification",
     "Qwen3ForSequenceClassification",
 )
+MOST = dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 31) | {
+    "vocab_size": 1 << 24,
+    **dict.fromkeys(("num_hidden_layers", "n_layer"), 1 << 10),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "head_dim"), 1 << 14),
+}
 GPT2_LIKE = ("GPT2LMHeadModel", "GPT2ForSequenceClassification")
 
 
@@ -73,13 +78,15 @@ def _llama(raw: Mapping[str, Any], name: str, file: Path) -> DecoderConfig:
     if window and (family == "Mistral" or raw.get("use_sliding_window")):
         length = min(length, int(window))
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if not isinstance(rope, Mapping):
+        raise UserError(f"rope scaling is {str(rope)[:40]!r}; an object is expected")
     return DecoderConfig(
         dialect="llama",
         vocab_size=_whole(raw, "vocab_size"),
         d_model=_whole(raw, "hidden_size"),
         n_layer=_whole(raw, "num_hidden_layers"),
         n_head=_whole(raw, "num_attention_heads"),
-        n_kv_head=int(raw.get("num_key_value_heads") or 0),
+        n_kv_head=_size(raw["num_key_value_heads"], "num_key_value_heads") if raw.get("num_key_value_heads") else 0,
         d_ff=_whole(raw, "intermediate_size"),
         max_length=length,
         rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10000.0))),
@@ -95,8 +102,8 @@ def _llama(raw: Mapping[str, Any], name: str, file: Path) -> DecoderConfig:
 
 def _head_size(raw: Mapping[str, Any], family: str) -> int:
     """0 where heads add up to d_model. Qwen3's default is 128, whatever d_model is."""
-    size = raw.get("head_dim") or (128 if family == "Qwen3" else 0)
-    return 0 if size * _whole(raw, "num_attention_heads") == _whole(raw, "hidden_size") else int(size)
+    size = _size(raw["head_dim"], "head_dim") if raw.get("head_dim") else 128 if family == "Qwen3" else 0
+    return 0 if size * _whole(raw, "num_attention_heads") == _whole(raw, "hidden_size") else size
 
 
 def _rope(raw: Mapping[str, Any], file: Path, length: int) -> RopeScaling:
@@ -151,7 +158,7 @@ def _gpt2(raw: Mapping[str, Any], file: Path) -> DecoderConfig:
         d_model=_whole(raw, "n_embd"),
         n_layer=_whole(raw, "n_layer"),
         n_head=_whole(raw, "n_head"),
-        d_ff=int(raw.get("n_inner") or 4 * _whole(raw, "n_embd")),
+        d_ff=_size(raw["n_inner"], "n_inner") if raw.get("n_inner") else 4 * _whole(raw, "n_embd"),
         max_length=_whole(raw, "n_positions"),
         norm_eps=float(raw["layer_norm_epsilon"]),
         tie_embeddings=bool(raw.get("tie_word_embeddings", True)),
@@ -159,9 +166,14 @@ def _gpt2(raw: Mapping[str, Any], file: Path) -> DecoderConfig:
 
 
 def _whole(raw: Mapping[str, Any], field: str) -> int:
-    value = raw[field]
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 31:
-        raise UserError(f"field {field!r} is {str(value)[:40]!r}; a whole number from 1 to 2^31 is expected")
+    return _size(raw[field], field)
+
+
+def _size(value: Any, field: str) -> int:
+    """A whole number within bounds that no model exceeds: a hostile file may not ask for a billion layers."""
+    most = MOST.get(field, 1 << 20)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise UserError(f"field {field!r} is {str(value)[:40]!r}; a whole number from 1 to {most:,} is expected")
     return value
 
 

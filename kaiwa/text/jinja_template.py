@@ -66,7 +66,13 @@ def _compile(template: str) -> Any:
     environment.globals["strftime_now"] = time.strftime
     try:
         return environment.from_string(_counted(environment.parse(template)))
-    except (jinja2.TemplateError, RecursionError) as error:
+    except (
+        jinja2.TemplateError,
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # break without a loop
         raise UserError(f"the chat template is no valid Jinja ({error})") from None
 
 

@@ -173,3 +173,18 @@ def test_which_models_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("KAIWA_STEP", "torch")
     assert not packed.applies(folder, config, "cpu")
     assert json.loads((folder / "config.json").read_text())["quantization_config"]["bits"] == 4
+
+
+@needs_step
+def test_memory_counts_what_the_step_keeps(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", True, 1)
+    decoder = packed.load_packed(folder, read_config(folder))
+    assert fused.memory(decoder) == 0
+    step = fused.make(decoder)
+    kept = [t for s in step._kept for t in (s.data, s.scales, s.bias, s.order) if t is not None]
+    assert fused.memory(decoder) == sum(t.numel() * t.element_size() for t in kept)
+    small = make_decoder(CONFIG, 0)
+    fused.make(small)
+    assert fused.memory(small) == sum(
+        small.get_parameter(n).numel() * 4 for n in [*quantized_names(small), "unembed.weight"]
+    )
