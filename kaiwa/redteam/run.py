@@ -20,7 +20,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend.calibrate import calibrated
 from kaiwa.defend.defence import NONE, Defence, Session
 from kaiwa.defend.defended import DefendedModel
-from kaiwa.defend.parse import names, parse
+from kaiwa.defend.parse import names, parse, written
 from kaiwa.lab.cache import Asker, Cache, key
 from kaiwa.lab.program import Reply, Wish
 from kaiwa.lab.run import Opened
@@ -50,6 +50,8 @@ class Plan:
     top_p: float = 0.95
 
     def __post_init__(self) -> None:
+        for text in self.defences:
+            written(text, f"defence {text!r}")  # a slip is told before a model is loaded
         if self.trials < 1:
             raise UserError(f"--trials {self.trials}: at least 1")
         if not self.max_tokens >= 1:

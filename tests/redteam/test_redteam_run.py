@@ -234,6 +234,7 @@ def test_selftest_holds() -> None:
 
 def test_bad_plans(tmp_path: Path) -> None:
     for options, said in (
+        ({"defences": ("sandwhich",)}, "did you mean 'sandwich'"),
         ({"trials": 0}, "at least 1"), ({"max_tokens": 0}, "at least 1"), ({"temperature": 3.0}, "between 0 and 2"),
         ({"temperature": 0.0, "target": read_target("facts.en")}, "same answer"),
     ):  # fmt: skip
