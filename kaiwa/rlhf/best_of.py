@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,18 @@ import torch
 
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
-from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.trainable import open_base
 from kaiwa.model.folder import load_scalar
 from kaiwa.model.heads import ScalarModel
+from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.models import same_tokens
 from kaiwa.rlhf.prompts import read_prompts
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, write_jsonl
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BestOfConfig:
-    n: int = 16
-    max_tokens: int = 32
-    temperature: float = 1.0
-    block: int = 32  # prompts answered between two checkpoints
-    microbatch: int = 32  # replies scored in a forward pass
-
-    def __post_init__(self) -> None:
-        for name in ("n", "max_tokens", "block", "microbatch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"best_of.{name} is {getattr(self, name)}; it must be at least 1")
 
 
 def kl_bound(n: int) -> float:

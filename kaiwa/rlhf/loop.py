@@ -6,7 +6,7 @@ the KL penalty stands. Everything else, PPO-ptx's pretraining gradient included,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,23 +264,35 @@ class Loop:
         c = self.config
         assert self.mixture is not None
         data = self.mixture.next(c.ptx_rows).tensors(self.ctx.device)
-        n_tokens = data[-1].sum()
-        with autocast(self.ctx.device):
-            total = rows_loss(self.policy, *data)
-            loss = total / (n_tokens if c.ptx_unit == "mean" else c.ptx_rows)
         if c.ptx_ratio and not self.ptx:
-            self.ptx = self.balance(loss, ppo_norm)
-        (self.ptx * loss).backward()
-        return {"ptx_loss": float(total.detach() / n_tokens)}
+            self.ptx = self.balance(data, ppo_norm)
+        count, mean = data[-1].sum(), 0.0
+        for loss in self.pretraining_losses(data):
+            (self.ptx * loss).backward()
+            mean += float(loss.detach())
+        return {"ptx_loss": mean if c.ptx_unit == "mean" else mean * c.ptx_rows / float(count)}
 
-    def balance(self, loss: Tensor, ppo_norm: float) -> float:
+    def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        """Microbatch by microbatch; they add up to the mean over all tokens (or over rows, of the tokens' sums)."""
+        c = self.config
+        count = data[-1].sum() if c.ptx_unit == "mean" else c.ptx_rows
+        for at in range(0, c.ptx_rows, c.microbatch):
+            with autocast(self.ctx.device):
+                loss = rows_loss(self.policy, *(t[at : at + c.microbatch] for t in data)) / count
+            yield loss
+
+    def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
         """γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's."""
         trained = [p for p in self.policy.parameters() if p.requires_grad]
-        found = torch.autograd.grad(loss, trained, retain_graph=True)
-        norm = float(torch.stack([g.float().pow(2).sum() for g in found]).sum().sqrt())
-        coefficient = self.config.ptx_ratio * ppo_norm / norm
-        self.ctx.say(f"γ is {coefficient:.3g}: at the first step PPO's gradient is {ppo_norm:.3g}, the text's {norm:.3g}")
-        return coefficient
+        sums = [torch.zeros_like(p) for p in trained]
+        for loss in self.pretraining_losses(data):
+            for total, part in zip(sums, torch.autograd.grad(loss, trained, allow_unused=True), strict=True):
+                if part is not None:
+                    total += part
+        norm = float(torch.stack([g.float().pow(2).sum() for g in sums]).sum().sqrt())
+        found = self.config.ptx_ratio * ppo_norm / norm
+        self.ctx.say(f"γ is {found:.3g}: at the first step PPO's gradient is {ppo_norm:.3g}, the text's {norm:.3g}")
+        return found
 
     def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
         """Before the first step KL is 0 and every ratio 1; anything else is a bug here, not bad luck.

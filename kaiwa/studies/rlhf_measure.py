@@ -19,7 +19,8 @@ from kaiwa.evaluate.answers import Answer, kl_to, prompt_ids
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder, load_scalar
 from kaiwa.model.heads import ScalarModel
-from kaiwa.rlhf.best_of import BestOfConfig, best_of_n, kl_bound
+from kaiwa.rlhf.best_of import best_of_n, kl_bound
+from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, demonstration, read_jsonl
 from kaiwa.text.template import render

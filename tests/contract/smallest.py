@@ -28,7 +28,7 @@ from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf import best_of
 from kaiwa.rlhf import run as rlhf
-from kaiwa.rlhf.best_of import BestOfConfig
+from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
