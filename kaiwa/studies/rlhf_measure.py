@@ -33,8 +33,6 @@ from kaiwa.world.language import ATTRIBUTES, LANGUAGES
 from kaiwa.world.prompts import Prompt, prompt_from_json
 from kaiwa.world.village import Village, VillageConfig, build_village
 
-LISTS = ("utility", "proxy", "kl", "tokens", "ended", "helpful", "truthful", "harmless", "cloze", "bits")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -172,7 +170,7 @@ class Meter:
         )
         value = {k: [round(x, 6) for x in v] if isinstance(v, list) else v for k, v in asdict(found).items()}
         write_atomic(self.folder / f"{name}.json", json.dumps(value))
-        return found
+        return Measured(**value)  # as it will be read another time
 
 
 def ask(
