@@ -69,13 +69,13 @@ def read_comparisons(
     if broken.n:
         raise UserError(f"{file}: {broken} cannot be read: {why}")
     if outside.n:
-        say(f"{file}: {outside} do not fit the model's {context} tokens and are left out; shorten their prompts")
+        say(f"{file}: {outside} left out: the model's context of {context} tokens does not hold prompt and completion")
     if long.n:
-        say(f"{file}: {long} longer than {width} tokens are left out; raise width to keep them")
+        say(f"{file}: {long} left out: longer than {width} tokens; raise width to keep such")
     if tied.n:
-        say(f"{file}: {tied} with fewer than two distinct ranks say nothing and are left out")
+        say(f"{file}: {tied} left out: fewer than two distinct ranks, which says nothing")
     if empty.n:
-        say(f"{file}: {empty} have an empty completion, read as a reply that ends at once")
+        say(f"{file}: {empty} kept with an empty completion: a reply that ends at once")
     if len(kept) < least:
         raise UserError(f"{file}: {len(kept)} usable comparisons; at least {least} are needed")
     return kept
