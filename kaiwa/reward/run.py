@@ -91,7 +91,7 @@ def run(
             batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
             with autocast(ctx.device):
-                scores, hidden = _forward(model, packed)
+                scores, hidden = score_packed(model, packed)
                 loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
                 total = loss
                 if config.language_model_weight:
@@ -154,7 +154,7 @@ def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: st
     return [[next(flat) for _ in item.ranks] for item in items]
 
 
-def _forward(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
+def score_packed(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
     """Scores [M] at the completions' ends, and the hidden states [B,T,d] they are read from."""
     hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
     last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
@@ -176,7 +176,7 @@ def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: 
         part = order[at : at + batch]
         packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            found = _forward(model, packed)[0]
+            found = score_packed(model, packed)[0]
         scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
     return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 
