@@ -3,9 +3,10 @@
     python -m venv /tmp/trl && /tmp/trl/bin/pip install trl==1.12.0      (in an environment of its own)
     python bench/rlhf.py --trl /tmp/trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--out FILE]
 
-A GPT-2 of 1.9 million weights (4 layers, 192 wide, 512 tokens); the same weights, ids, order, fp32, threads and learning
-rates for both; every task in a process of its own, ours and theirs by turns. Reward model: K = 9 ranked completions of
-25 tokens after 48 of prompt. PPO: 64 episodes, prompts of 8 to 32 tokens, 32 tokens of response, 4 minibatches, 1 epoch.
+A GPT-2 of 1.9 million weights (4 layers, 192 wide, 512 tokens); the same weights, ids, order, fp32, threads and
+learning rates for both; every task in a process of its own,
+ours and theirs by turns. Reward model: K = 9 ranked completions of
+25 tokens after 48 of prompt. PPO: 64 episodes, prompts of 8 to 32 tokens, 32 of response, 4 minibatches, 1 epoch.
 RLOO: 64 episodes, groups of 4. Printed and written: medians over rounds of the median step, ratios, peak memory (the
 process's, and above what it held with its models loaded), accuracy after one epoch on comparisons kept aside.
 TRL shuffles pairs over prompts; ours takes a prompt's 36 pairs in one step, as InstructGPT did. The number of optimizer
@@ -64,7 +65,11 @@ def write_job(folder: Path, threads: int, prompts: int, updates: int) -> None:
         completions = [rng.choices(words, k=COMPLETION) for _ in range(K)]
         noisy = [-sum(t % 2 == 0 for t in c) + rng.gauss(0, 1) for c in completions]
         order = sorted(noisy)
-        return {"prompt": rng.choices(words, k=PROMPT), "completions": completions, "ranks": [order.index(x) for x in noisy]}
+        return {
+            "prompt": rng.choices(words, k=PROMPT),
+            "completions": completions,
+            "ranks": [order.index(x) for x in noisy],
+        }
 
     job = {
         "threads": threads, "updates": updates, "batch": 64, "minibatches": 4, "response": 32, "group": 4,
@@ -99,7 +104,11 @@ def main() -> None:
     options = parser.parse_args()
     from kaiwa.core.machine import describe
 
-    value: dict[str, Any] = {"machine": describe(), "options": {k: str(v) for k, v in vars(options).items()}, "tasks": {}}
+    value: dict[str, Any] = {
+        "machine": describe(),
+        "options": {k: str(v) for k, v in vars(options).items()},
+        "tasks": {},
+    }
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
         write_job(job, options.threads, options.prompts, options.updates)
@@ -108,8 +117,12 @@ def main() -> None:
             for _ in range(options.rounds):
                 for who, what in TASKS[name]:
                     python = options.trl if who == "trl" else sys.executable
-                    rows.setdefault(f"{who} {what}", []).append(measure(python, who, what, job, options.threads))
-            table = {side: {k: statistics.median(r[k] for r in found) for k in found[0]} for side, found in rows.items()}
+                    row = measure(python, who, what, job, options.threads)
+                    print(f"{who} {what}: {row['seconds']:.3f} s, cpu {row['cpu']:.3f} s", file=sys.stderr, flush=True)
+                    rows.setdefault(f"{who} {what}", []).append(row)
+            table = {
+                side: {k: statistics.median(r[k] for r in found) for k in found[0]} for side, found in rows.items()
+            }
             theirs = table[f"trl {TASKS[name][-1][1]}"]
             value["tasks"][name] = {"median": table, "rounds": rows}
             for side, row in table.items():
@@ -117,8 +130,14 @@ def main() -> None:
                 ratio = ""
                 if side.startswith("kaiwa"):
                     ratio = f"{theirs['seconds'] / row['seconds']:.1f} x (cpu {theirs['cpu'] / row['cpu']:.1f} x)"
-                extra = ", ".join(f"{k} {row[k]:.3g}" for k in ("accuracy", "optimizer_steps", "tokens", "kl") if k in row)
-                print(f"{side:<20} {row['seconds']:.4f} s, cpu {row['cpu']:.4f} s  {ratio:<17}  peak {row['mb']:.0f} MB (+{above})  {extra}", flush=True)
+                extra = ", ".join(
+                    f"{k} {row[k]:.3g}" for k in ("accuracy", "optimizer_steps", "tokens", "kl") if k in row
+                )
+                print(
+                    f"{side:<20} {row['seconds']:.4f} s, cpu {row['cpu']:.4f} s  {ratio:<17}  peak {row['mb']:.0f} MB "
+                    f"(+{above})  {extra}",
+                    flush=True,
+                )
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(value, indent=1))

@@ -3,12 +3,13 @@
     python bench/rlhf_peer.py (kaiwa | trl) (reward | reward-each | reward-pairs | ppo | rloo) JOB
 
 Started in a process of its own each time, so that its peak memory is its own; TRL's with the interpreter that has it.
-reward: one packed row a prompt (kaiwa), TRL's pairs (trl). reward-each: a row a completion. reward-pairs: kaiwa in TRL's
-way, two rows a pair. Seconds are of one step: a prompt with all its pairs, or an update.
+reward: one packed row a prompt (kaiwa), TRL's pairs (trl). reward-each: a row a completion. reward-pairs: kaiwa in
+TRL's way, two rows a pair. Seconds are of one step: a prompt with all its pairs, or an update.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -41,7 +42,7 @@ def now() -> tuple[float, float]:
 
 def told(marks: list[tuple[float, float]], before: float, **more: float) -> dict[str, float]:
     """marks: before the first step and after each. The first two steps warm up."""
-    wall, cpu = ([b[k] - a[k] for a, b in zip(marks[2:], marks[3:], strict=False)] for k in (0, 1))
+    wall, cpu = ([b[k] - a[k] for a, b in itertools.pairwise(marks[2:])] for k in (0, 1))
     found = {"seconds": statistics.median(wall), "cpu": statistics.median(cpu), "steps": len(marks) - 1}
     return {**found, "mb_before": before, "mb": peak(), **more}
 
@@ -106,8 +107,8 @@ def clock() -> Any:
 
 def common(job: dict[str, Any], out: str) -> dict[str, Any]:
     return {
-        "output_dir": str(job["folder"] / out), "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no",
-        "disable_tqdm": True, "gradient_checkpointing": False, "seed": 0,
+        "output_dir": str(job["folder"] / out), "use_cpu": True, "bf16": False, "report_to": "none",
+        "save_strategy": "no", "disable_tqdm": True, "gradient_checkpointing": False, "seed": 0,
     }  # fmt: skip
 
 
@@ -138,13 +139,19 @@ def trl_reward(job: dict[str, Any]) -> dict[str, float]:
         max_length=None, logging_steps=10_000, **common(job, "trl-reward"),
     )  # fmt: skip
     timer, data = clock(), Dataset.from_list(rows)
-    RewardTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer(job), callbacks=[timer]).train()
+    RewardTrainer(
+        model=model, args=args, train_dataset=data, processing_class=tokenizer(job), callbacks=[timer]
+    ).train()
     right = n = 0
     model.eval()
     for item in job["test"]:
         with torch.no_grad():
             scores = [
-                float(model(torch.tensor([item["prompt"] + c]), attention_mask=torch.ones(1, len(item["prompt"] + c))).logits)
+                float(
+                    model(
+                        torch.tensor([item["prompt"] + c]), attention_mask=torch.ones(1, len(item["prompt"] + c))
+                    ).logits
+                )
                 for c in item["completions"]
             ]
         for i, a in enumerate(item["ranks"]):
@@ -164,8 +171,8 @@ def kaiwa_rl(job: dict[str, Any], method: str) -> dict[str, float]:
     config = RLHFConfig(
         method=method, group=job["group"] if method == "rloo" else 1, updates=job["updates"], batch=job["batch"],  # type: ignore[arg-type]
         minibatches=job["minibatches"] if method == "ppo" else 1, microbatch=job["batch"] // job["minibatches"],
-        max_tokens=job["response"], kl_coefficient=0.02, value_clip=0.2, lam=0.95, clip=0.2, end_rule="subtract", lr=1e-5,
-        value_lr=1e-5, warmup=0,
+        max_tokens=job["response"], kl_coefficient=0.02, value_clip=0.2, lam=0.95, clip=0.2, end_rule="subtract",
+        lr=1e-5, value_lr=1e-5, warmup=0,
     )  # fmt: skip
     folders = [Artifact(job["folder"] / name, {"kind": name, "hash": ""}) for name in ("policy", "reward")]
     models = open_models(config, Context(), *folders)
@@ -174,7 +181,9 @@ def kaiwa_rl(job: dict[str, Any], method: str) -> dict[str, float]:
     for _ in range(job["updates"]):
         last = loop.step()
         marks.append(now())
-    return told(marks, before, optimizer_steps=loop.optimizer_steps, tokens=last["length"], score=last["score"], kl=last["kl"])
+    return told(
+        marks, before, optimizer_steps=loop.optimizer_steps, tokens=last["length"], score=last["score"], kl=last["kl"]
+    )
 
 
 def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
@@ -188,9 +197,9 @@ def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
     before = peak()
     args = PPOConfig(
         per_device_train_batch_size=job["batch"], gradient_accumulation_steps=1, num_mini_batches=job["minibatches"],
-        num_ppo_epochs=1, total_episodes=job["batch"] * job["updates"], response_length=job["response"], temperature=1.0,
-        kl_coef=0.02, kl_estimator="k1", whiten_rewards=False, cliprange=0.2, vf_coef=0.1, cliprange_value=0.2, gamma=1.0,
-        lam=0.95, stop_token="eos", missing_eos_penalty=1.0, learning_rate=1e-5,
+        num_ppo_epochs=1, total_episodes=job["batch"] * job["updates"], response_length=job["response"],
+        temperature=1.0, kl_coef=0.02, kl_estimator="k1", whiten_rewards=False, cliprange=0.2, vf_coef=0.1, cliprange_value=0.2,
+        gamma=1.0, lam=0.95, stop_token="eos", missing_eos_penalty=1.0, learning_rate=1e-5,
         local_rollout_forward_batch_size=job["batch"], num_sample_generations=0, **common(job, "trl-ppo"),
     )  # fmt: skip
     data = Dataset.from_list([{"input_ids": p} for p in job["prompts"] * job["updates"]])
@@ -204,7 +213,13 @@ def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
     inner.step = lambda *a, **k: (steps.append(1), step(*a, **k))[1]
     trainer.train()
     log = trainer.state.log_history[-1]
-    return told(timer.marks, before, optimizer_steps=len(steps), score=log.get("objective/scores", 0.0), kl=log.get("objective/kl", 0.0))
+    return told(
+        timer.marks,
+        before,
+        optimizer_steps=len(steps),
+        score=log.get("objective/scores", 0.0),
+        kl=log.get("objective/kl", 0.0),
+    )
 
 
 def trl_rloo(job: dict[str, Any]) -> dict[str, float]:
@@ -230,7 +245,9 @@ def trl_rloo(job: dict[str, Any]) -> dict[str, float]:
     )  # fmt: skip
     trainer.train()
     log = [row for row in trainer.state.log_history if "completions/mean_length" in row][-1]
-    return told(timer.marks, before, tokens=log["completions/mean_length"], score=log.get("reward", 0.0), kl=log.get("kl", 0.0))
+    return told(
+        timer.marks, before, tokens=log["completions/mean_length"], score=log.get("reward", 0.0), kl=log.get("kl", 0.0)
+    )
 
 
 def main() -> None:
@@ -244,8 +261,10 @@ def main() -> None:
         ("kaiwa", "ppo"): lambda: kaiwa_rl(job, "ppo"), ("kaiwa", "rloo"): lambda: kaiwa_rl(job, "rloo"),
         ("trl", "reward"): lambda: trl_reward(job), ("trl", "ppo"): lambda: trl_ppo(job),
         ("trl", "rloo"): lambda: trl_rloo(job),
-        **{("kaiwa", how): (lambda how=how: kaiwa_reward(job, how)) for how in ("reward", "reward-each", "reward-pairs")},
-    }  # type: ignore[misc]  # fmt: skip
+        ("kaiwa", "reward"): lambda: kaiwa_reward(job, "reward"),
+        ("kaiwa", "reward-each"): lambda: kaiwa_reward(job, "reward-each"),
+        ("kaiwa", "reward-pairs"): lambda: kaiwa_reward(job, "reward-pairs"),
+    }  # fmt: skip
     out = table[who, what]()
     times = os.times()
     print("RESULT " + json.dumps(out | {"cpu_seconds": times.user + times.system, "load": os.getloadavg()[0]}))

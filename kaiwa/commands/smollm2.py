@@ -9,11 +9,12 @@ from kaiwa.commands.console import make_context
 from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
 
-USAGE = """usage: kaiwa build smollm2 --preferences FILE[,FILE…] [--base MODEL] [--out DIR] [--threads N] [--FIELD VALUE …]
+USAGE = """usage: kaiwa build smollm2 --preferences FILE[,FILE…] [--base MODEL] [--out DIR] [--FIELD VALUE …]
 
-SmolLM2-135M-Instruct (or --base: a model's folder, a .gguf file) by low-rank changes: SFT on the better answers, a reward
-model, a second one as the judge, PPO-ptx. Preferences: JSON or JSONL (also .gz) of {"prompt","chosen","rejected"},
-{"instruction","input","chosen","rejected"}, or whole dialogues. Fields as --rlhf.updates 10, --most 400.
+SmolLM2-135M-Instruct (or --base: a model's folder, a .gguf file) by low-rank changes: SFT on the better answers, a
+reward model, a second one as the judge, PPO-ptx. Preferences: JSON, JSONL, .gz of {"prompt","chosen","rejected"},
+{"instruction","input","chosen","rejected"}, or whole dialogues. Fields as --rlhf.updates 10,
+--most 400.
 """
 
 

@@ -100,8 +100,9 @@ class DPO(Computing):
 
 @dataclass(kw_only=True)
 class RLHF(Computing):
-    """PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME); prompts: a JSONL of {"messages"}.
+    """PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME).
 
+    --prompts: a JSONL of {"messages"}.
     --tokens: pretraining text, for ptx. --plan: print what it will hold in memory, and run nothing.
     """
 
@@ -172,9 +173,8 @@ def run_sft(c: SFT, ctx: Context) -> Artifact:
 
 
 def run_reward(c: Reward, ctx: Context) -> Artifact:
-    from kaiwa.reward.run import run
-
     from kaiwa.engine.trainable import as_parent
+    from kaiwa.reward.run import run
 
     policy = as_parent(c.policy)
     zero = c.demonstrations

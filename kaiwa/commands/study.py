@@ -15,7 +15,7 @@ USAGE = """usage: kaiwa study rlhf [--recipe tiny|laptop] [--seeds N] [--out DIR
 
 rlhf  InstructGPT's claims, each replicated or not: base, few-shot, a base of 8 times the size, SFT, PPO with three
       penalties, PPO-ptx with two weights, DPO, RLOO, best of N; over-optimisation; the reward model's learning curve.
-      laptop: 3 seeds, about an hour on two cores; tiny --seeds 1: minutes, to see how it works. Goes on where it stopped.
+      laptop: 3 seeds, about an hour on two cores; tiny --seeds 1: minutes, to see it work. Goes on where it stopped.
 
 icl   in-context learning by size: k = 0, 1, 2, 4, 8, 16 demonstrations; accuracy, log-loss, slope with its interval.
       Two small models are trained on the build's tokens, its base is the third, SmolLM2 comes along if it is installed.

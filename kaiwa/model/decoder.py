@@ -112,7 +112,7 @@ class Decoder(nn.Module):
 
 @contextlib.contextmanager
 def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
-    """Within it a share of what each block adds is dropped (GPT-2's residual dropout), by torch's generator seeded so."""
+    """Within it a share of what each block adds is dropped (GPT-2's residual dropout); torch is seeded so."""
     if share:
         torch.manual_seed(seed)
     for block in model.blocks:

@@ -1,7 +1,7 @@
-"""`instructgpt`: every number that the paper states, by size (Ouyang et al., 2022, appendix C), as the stages take them.
+"""`instructgpt`: every number that the paper states, by size (Ouyang et al., 2022, appendix C), as stages take them.
 
-Not a build for a laptop: a preset of the stages' commands (`kaiwa rlhf --preset instructgpt-1.3b …`), to be read, and to
-be scaled down from. What the paper does not state is an option of ours; docs/rlhf.md lists both.
+Not a build for a laptop: a preset of the stages' commands (`kaiwa rlhf --preset instructgpt-1.3b …`), to be read, and
+to be scaled down from. What the paper does not state is an option of ours; docs/rlhf.md lists both.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ PTX_EXAMPLES = 8  # an episode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstructGPT:
-    """sft: the baseline that is evaluated (16 epochs, one of them chosen by reward score). ppo_init: what RL starts from
-    and what its KL is measured to. The reward and value models have 6B weights whatever the policy's size."""
+    """sft: the baseline that is evaluated (16 epochs, one of them chosen by reward score). ppo_init: what RL starts
+    from and what its KL is measured to. The reward and value models have 6B weights whatever the policy's size."""
 
     policy: DecoderConfig
     judge: DecoderConfig
@@ -68,7 +68,8 @@ def instructgpt(size: str = "1.3b") -> InstructGPT:
         judge=NUMBERS["6b"].model,
         sft=SFTConfig(epochs=16, lr=n.sft_lr, dropout=0.2, pretrain_rows=0, every_epoch=True, **common),
         ppo_init=SFTConfig(
-            epochs=2, lr=n.ppo_init_lr, dropout=0.2, pretrain_rows=max(1, n.sft_batch // 9), pretrain_weight=1 / 9, **common
+            epochs=2, lr=n.ppo_init_lr, dropout=0.2, pretrain_rows=max(1, n.sft_batch // 9), pretrain_weight=1 / 9,
+            **common,
         ),
         collect=CollectConfig(k_min=4, k_max=9, max_tokens=1024, temperature=1.0, strays=0),
         reward=RewardConfig(
@@ -77,8 +78,8 @@ def instructgpt(size: str = "1.3b") -> InstructGPT:
         ),
         rlhf=RLHFConfig(
             updates=EPISODES // BATCH, batch=BATCH, minibatches=MINIBATCHES, epochs=1, microbatch=8,
-            max_tokens=1024, temperature=1.0, kl_coefficient=0.02, kl_estimator="k1", kl_target=0.0, gamma=1.0, clip=0.2,
-            lr=n.policy_lr, value_lr=n.value_lr, warmup=10, ema=0.992,
+            max_tokens=1024, temperature=1.0, kl_coefficient=0.02, kl_estimator="k1", kl_target=0.0, gamma=1.0,
+            clip=0.2, lr=n.policy_lr, value_lr=n.value_lr, warmup=10, ema=0.992,
             ptx_coefficient=27.8, ptx_rows=PTX_EXAMPLES * BATCH // MINIBATCHES, ptx_width=CONTEXT,
         ),
     )  # fmt: skip

@@ -77,9 +77,8 @@ def _turns(value: Any) -> list[dict[str, str]]:
 def _rows(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; give preferences as JSON or JSONL")
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8")
-    with opened as f:
-        text = f.read()
+    data = file.read_bytes()
+    text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
     try:
         if text.lstrip().startswith("["):
             return list(json.loads(text))

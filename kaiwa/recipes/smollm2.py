@@ -1,8 +1,9 @@
-"""`smollm2`: a real model and real preferences. SmolLM2-135M-Instruct is fine-tuned on the better answers, learns a reward
-model from the comparisons, and is trained by PPO-ptx against it, all by low-rank changes of its 4-bit weights expanded.
+"""`smollm2`: a real model and real preferences. SmolLM2-135M-Instruct is fine-tuned on the better answers, learns a
+reward model from the comparisons, and is trained by PPO-ptx against it, all by low-rank changes of its 4-bit weights
+expanded.
 
-Nobody here knows which answer is better, so a second reward model, trained on other comparisons, is the judge of the win
-rates. Both reward models' accuracy on comparisons kept aside says how far to believe that.
+Nobody here knows which answer is better, so a second reward model, trained on other comparisons, is the judge of the
+win rates. Both reward models' accuracy on comparisons kept aside says how far to believe that.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.stats.intervals import Interval, wilson
 from kaiwa.stats.paired import win_rate
+from kaiwa.text.documents import read_documents
 from kaiwa.text.records import conversation, read_jsonl, write_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.config import TokenizerConfig
-from kaiwa.text.documents import read_documents
 from kaiwa.tokenizer.shards import write_shards
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.tokenizer.train import save
@@ -90,7 +91,9 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
         model = reward.run(config.reward, ctx, **judged, comparisons=parts["reward"], out=out / "reward")
         given: dict[str, Any] = {"policy": tuned, "reward": model, "tokens": tokens, "prompts": parts["prompts"]}
         best = rlhf.run(config.rlhf, ctx, **given, out=out / "ppo_ptx")
-        report = evaluate(config, ctx, {"sft": tuned.path, "base": base, "ppo_ptx": best.path}, model, judge, parts["test"])
+        report = evaluate(
+            config, ctx, {"sft": tuned.path, "base": base, "ppo_ptx": best.path}, model, judge, parts["test"]
+        )
         made = {"sft": tuned, "judge": judge, "reward": model, "ppo_ptx": best}
         report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in made.items()}
         write_atomic(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
@@ -102,7 +105,8 @@ def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, 
     fits = [
         row
         for row in rows
-        if sum(len(m["content"]) for m in row["prompt"]) + max(len(row["chosen"]), len(row["rejected"])) <= config.characters
+        if sum(len(m["content"]) for m in row["prompt"]) + max(len(row["chosen"]), len(row["rejected"]))
+        <= config.characters
     ]
     by_prompt: dict[str, list[dict[str, Any]]] = {}
     for row in fits:
@@ -112,8 +116,8 @@ def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, 
     flat = [row for group in groups for row in group][: config.most]
     if len(flat) < config.test + 20:
         raise UserError(
-            f"{len(flat)} preferences of at most {config.characters} characters; {config.test + 20} are needed: give more, "
-            "or change smollm2.test or characters"
+            f"{len(flat)} preferences of at most {config.characters} characters; {config.test + 20} are needed: "
+            "give more, or change smollm2.test or characters"
         )
     test, rest = flat[: config.test], flat[config.test :]
     seen = {json.dumps(row["prompt"]) for row in test}
@@ -196,7 +200,10 @@ def summary(report: Mapping[str, Any]) -> str:
     lines = [f"{name} model's accuracy on comparisons kept aside: {share(a)}" for name, a in report["accuracy"].items()]
     for m in report["models"]:
         if m["name"] != "sft":
-            lines.append(f"{m['name']} against sft: by the judge {share(m['wins_by_judge'])}, by its own reward model {share(m['wins_by_reward'])}")
+            lines.append(
+                f"{m['name']} against sft: by the judge {share(m['wins_by_judge'])}, "
+                f"by its own reward model {share(m['wins_by_reward'])}"
+            )
         lines.append(f"{m['name']}: {m['tokens']:.1f} tokens a reply, {m['ended']:.0%} end")
     lines.append("seconds: " + ", ".join(f"{k} {v:.0f}" for k, v in report["seconds"].items()))
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,11 @@ def reward_figures(card: Mapping[str, Any], words: Words) -> Markup:
     """All parts of a card; "" for an empty one."""
     if not card:
         return Markup("")
-    drawn = [calibration(card["calibration"], words), histogram(card["histogram"], words), *epochs(card["epochs"], words)]
+    drawn = [
+        calibration(card["calibration"], words),
+        histogram(card["histogram"], words),
+        *epochs(card["epochs"], words),
+    ]
     length = card["length"]
     told = {k: figures.sign(length[k]) for k in ("all", "within_prompt", "labellers")}
     note = tag("p", words("card.length", **told), class_="small")
@@ -45,11 +50,13 @@ def calibration(bins: Sequence[Mapping[str, float]], words: Words) -> Markup:
 def histogram(value: Mapping[str, Sequence[float]], words: Words) -> Markup:
     """Two outlines, each as a share of its completions."""
     edges = value["edges"]
-    middles = [(a + b) / 2 for a, b in zip(edges, edges[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
     series = []
     for name in ("best", "others"):
         total = sum(value[name]) or 1
-        series.append(Series(words(f"card.{name}"), [(x, n / total) for x, n in zip(middles, value[name], strict=True)]))
+        series.append(
+            Series(words(f"card.{name}"), [(x, n / total) for x, n in zip(middles, value[name], strict=True)])
+        )
     return plot(words("card.histogram"), series, words("card.histogram.about"), words("card.score"))
 
 

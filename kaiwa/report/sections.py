@@ -196,7 +196,11 @@ def _short(metric: str, family: tuple[str, ...]) -> str:
 def warnings(rows: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     """What watching a run found: {"step", "warning", "warning_value"}, one line each."""
     lines = [
-        tag("li", tag("small", f"{words('curve.step')} {row['step'] + 1}: "), words(f"watch.{row['warning']}", value=f"{row.get('warning_value') or 0:.2g}"))
+        tag(
+            "li",
+            tag("small", f"{words('curve.step')} {row['step'] + 1}: "),
+            words(f"watch.{row['warning']}", value=f"{row.get('warning_value') or 0:.2g}"),
+        )
         for row in rows
     ]
     return tag("ul", *lines, class_="warn", aria_label=words("watch.title")) if lines else Markup("")

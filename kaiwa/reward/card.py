@@ -1,10 +1,10 @@
 """Is my reward model trained? What its scores of held-out comparisons say, as plain numbers.
 
-    accuracy      share of decided pairs ordered rightly, by labeller, beside the ceiling that a labeller's noise allows
-    calibration   P(better) = sigmoid(score difference) against how often it was so, in bins of equally many pairs
-    histogram     scores of the best-ranked completions and of the others
-    length        correlation of score and length, also within a prompt, beside that of the labellers' own ranks
-    epochs        accuracy on training and held-out prompts after each epoch: where they part, it over-fits
+accuracy      share of decided pairs ordered rightly, by labeller, beside the ceiling that a labeller's noise allows
+calibration   P(better) = sigmoid(score difference) against how often it was so, in bins of equally many pairs
+histogram     scores of the best-ranked completions and of the others
+length        correlation of score and length, also within a prompt, beside that of the labellers' own ranks
+epochs        accuracy on training and held-out prompts after each epoch: where they part, it over-fits
 """
 
 from __future__ import annotations

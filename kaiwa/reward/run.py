@@ -39,6 +39,7 @@ from kaiwa.train.schedule import cosine
 
 Gold = Callable[[Comparison], Sequence[float]]
 
+
 def run(
     config: RewardConfig,
     ctx: Context,

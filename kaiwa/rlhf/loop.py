@@ -168,7 +168,8 @@ class Loop:
         if c.method == "rloo":
             totals = scores - self.beta * (kl_tokens(old, reference, c.kl_estimator) * mask).sum(dim=1)
             return Targets(old, reference, left_one_out(totals, c.group)[:, None] * mask, None, None)
-        assert (value := self.value) is not None
+        value = self.value
+        assert value is not None
         values = measure(batch, c.microbatch, lambda part: response_values(value, part, device))
         rewards = token_rewards(scores, old, reference, mask, self.beta, c.kl_estimator)
         if c.whiten_rewards:
@@ -203,7 +204,7 @@ class Loop:
         return row
 
     def optimise(self, batch: Episodes, targets: Targets) -> dict[str, float]:
-        """The minibatch steps of one update; the mean of their metrics, and how far the first one's ratios are off 1."""
+        """The minibatch steps of one update; the mean of their metrics, and how far the first's ratios are off 1."""
         c = self.config
         rate = min(1.0, 0.1 + 0.9 * warmup(self.update, c.warmup)) if self.update < c.warmup else 1.0
         size = c.batch // c.minibatches
@@ -313,5 +314,7 @@ class Loop:
         assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
         gap = float(((sampled - graph).abs() * batch.mask.to(device)).max())
         whose = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
-        self.ctx.say(f"{c.method.upper()} starts at KL 0 (off by {off:.1g}); old log-probabilities: {whose} (gap {gap:.1g})")
+        self.ctx.say(
+            f"{c.method.upper()} starts at KL 0 (off by {off:.1g}); old log-probabilities: {whose} (gap {gap:.1g})"
+        )
         return gap <= 1e-3

@@ -68,7 +68,7 @@ def scalar_parameters(config: DecoderConfig) -> int:
 
 
 def activations(config: DecoderConfig, rows: int, width: int, scored: int) -> int:
-    """Bytes kept for the backward pass: about 10 vectors of d_model and 4 of d_ff a token and layer, and logits twice."""
+    """Bytes kept for the backward pass: some 10 vectors of d_model and 4 of d_ff a token and layer, logits twice."""
     layer = 10 * config.d_model + 4 * config.d_ff
     return rows * (width * config.n_layer * layer + 2 * scored * config.vocab_size) * 4
 

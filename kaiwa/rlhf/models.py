@@ -1,11 +1,11 @@
 """The models of reinforcement learning, and what they share.
 
-    policy      all weights trained, or a low-rank change of them (lora_rank)
-    reference   a frozen copy; with a low-rank change the policy's own weights with the change switched off
-    reward      frozen; none where a Python function scores
-    value       starts from the reward model (InstructGPT, C.4), else from the policy with a head of zeros; with
-                shared_trunk only its head is its own (and a low-rank change of the reward model's trunk)
-    average     of the policy's trained weights (ema)
+policy      all weights trained, or a low-rank change of them (lora_rank)
+reference   a frozen copy; with a low-rank change the policy's own weights with the change switched off
+reward      frozen; none where a Python function scores
+value       starts from the reward model (InstructGPT, C.4), else from the policy with a head of zeros; with
+            shared_trunk only its head is its own (and a low-rank change of the reward model's trunk)
+average     of the policy's trained weights (ema)
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ def run(
     if config.score:
         parents["score"] = fingerprint(file_of(config.score))
     if reward is None and score is None and not config.score:
-        raise UserError("nothing says what is good: give a reward model (--reward) or a function (--score FILE.py:NAME)")
+        raise UserError(
+            "nothing says what is good: give a reward model (--reward) or a function (--score FILE.py:NAME)"
+        )
     if tokens is None and config.has_pretraining:
         raise UserError("ptx mixes pretraining text in: give tokens (--tokens), or set ptx_coefficient to 0")
     plan = Plan("rlhf", config, {name: parent for name, parent in parents.items() if parent is not None}, ctx.seed)

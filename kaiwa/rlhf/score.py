@@ -1,9 +1,9 @@
 """Any Python function in place of the reward model.
 
-    def brevity(prompts, replies):            # prompts: a list of messages each; replies: texts
-        return [-len(text) for text in replies]
+def brevity(prompts, replies):            # prompts: a list of messages each; replies: texts
+    return [-len(text) for text in replies]
 
-    kaiwa rlhf … --score rewards.py:brevity
+kaiwa rlhf … --score rewards.py:brevity
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def as_score(
             values = [float(value) for value in given]
         except Exception as error:
             raise UserError(
-                f"{spec}: raised {type(error).__name__}: {error} (given {len(replies)} replies, the first {replies[0]!r:.60}); "
+                f"{spec}: raised {type(error).__name__}: {error} (given {len(replies)} replies, "
+                f"the first {replies[0]!r:.60}); "
                 "nothing was published, and the same command goes on from the last checkpoint"
             ) from error
         return checked(values, replies, spec)

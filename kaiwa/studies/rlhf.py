@@ -1,5 +1,5 @@
-"""The experiment behind InstructGPT's tables, at a size that a laptop trains: every arm from the same parents, on the same
-prompts, judged by the same gold judge, and each of the paper's claims "replicated", "not replicated" or "cannot tell".
+"""The experiment behind InstructGPT's tables, at a size that a laptop trains: every arm from the same parents, on the
+same prompts, judged by the same gold judge; each claim of the paper is "replicated", "not replicated" or "cannot tell".
 
     base, base_few_shot       the pretrained model, plain and with the prefix that the reward model likes best
     large, large_few_shot     one with eight times the parameters, on the same text
@@ -8,7 +8,7 @@ prompts, judged by the same gold judge, and each of the paper's claims "replicat
     ppo_ptx_small, _tuned     PPO-ptx (β small): γ small, and γ from the ratio of the gradients
     dpo, rloo, best_of_n      the same comparisons and the same reward model, otherwise
 
-Figures are pooled over seeds; intervals are bootstrapped over the people that the prompts are about, in each seed apart.
+Figures are pooled over seeds; intervals are bootstrapped over the people that prompts are about, each seed apart.
 Writes study.json and study.html; stopped or killed, the same command goes on.
 """
 
@@ -42,7 +42,7 @@ SAME = Interval(0.5, 0.5, 0.5, 0)  # SFT against itself
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """One seed: arms by name; on the way of the length-loving run: updates -> measured; the reward models' accuracies."""
+    """One seed. arms: by name; hacked: on the way of the run against the reward model that likes length, by update."""
 
     arms: Mapping[str, Measured]
     hacked: Mapping[int, Measured]
@@ -100,7 +100,9 @@ def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
 def measure_seed(size: Size, ctx: Context, shared: Shared, chain: Chain, test: Test) -> SeedResult:
     meter = Meter(test, chain.sft, chain.reward, chain.folder / "measured", ctx.device, size.recipe.seed)
     prefixes = candidates(shared.village, size.prefixes, size.shots, size.recipe.seed)
-    asked = [prompt_from_json(row) for row in list(read_jsonl(shared.village.path / "rlhf.jsonl"))[: size.prefix_prompts]]
+    asked = [
+        prompt_from_json(row) for row in list(read_jsonl(shared.village.path / "rlhf.jsonl"))[: size.prefix_prompts]
+    ]
     arms: dict[str, Measured] = {}
     for name, model in (("base", shared.base), ("large", shared.large)):
         ctx.check_stop()
@@ -157,7 +159,11 @@ AXES = ("helpful", "truthful", "harmless", "ended")
 
 
 def write_study(
-    results: Results, claims: Sequence[Mapping[str, Any]], curves: Mapping[str, Any], out: Path, about: Mapping[str, Any]
+    results: Results,
+    claims: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Any],
+    out: Path,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """study.json: arms, claims, the charts' points, and what was run."""
     value: dict[str, Any] = {"arms": arm_rows(results), "claims": list(claims), "curves": curves, "about": about}
@@ -200,5 +206,3 @@ def curves_of(results: Results) -> dict[str, Any]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-

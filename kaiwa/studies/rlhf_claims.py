@@ -51,8 +51,8 @@ def verdict(evidence: list[Evidence]) -> str:
     return NOT if NOT in found else CANNOT_TELL
 
 
-def wins(arm: str, against: str) -> Callable[[Results], list[Evidence]]:
-    return lambda r: [Evidence(f"win rate of {arm} over {against}", r.wins(arm, against), 0.5)]
+def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list[Evidence]]:
+    return lambda r: [Evidence(f"win rate of {arm} over {against}", r.wins(arm, against), least)]
 
 
 def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
@@ -85,7 +85,10 @@ def over_optimised(r: Results) -> list[Evidence]:
         return bootstrap(values, r.clusters())
 
     told = f"from update {middle} to {last}"
-    return [Evidence(f"rise of the proxy {told}", change("proxy", 1)), Evidence(f"fall of gold utility {told}", change("utility", -1))]
+    return [
+        Evidence(f"rise of the proxy {told}", change("proxy", 1)),
+        Evidence(f"fall of gold utility {told}", change("utility", -1)),
+    ]
 
 
 CLAIMS = (
@@ -105,7 +108,7 @@ CLAIMS = (
           "InstructGPT, appendix E.6", tax("ppo_beta_large", "ppo_ptx_tuned")),
     Claim("ptx_keeps_wins", "PPO-ptx is preferred about as often as PPO: not 10 points less",
           "InstructGPT, section 4.1",
-          lambda r: [Evidence("win rate of ppo_ptx_tuned over ppo_beta_small", r.wins("ppo_ptx_tuned", "ppo_beta_small"), 0.4)]),
+          wins("ppo_ptx_tuned", "ppo_beta_small", 0.4)),
     Claim("reward_overfits", "The reward model over-fits after one epoch", "InstructGPT, appendix C.2", over_fits),
     Claim("more_comparisons", "More comparisons make a better reward model", "Stiennon et al. (2020)",
           more_comparisons),

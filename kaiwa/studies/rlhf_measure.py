@@ -1,4 +1,4 @@
-"""One arm's policy on the held-out prompts: gold utility, proxy score, KL, rates, tax. Written once, read afterwards."""
+"""One arm's policy on the held-out prompts: gold utility, proxy score, KL, rates, tax. Written once."""
 
 from __future__ import annotations
 
@@ -186,9 +186,7 @@ def ask(
     )
 
 
-def shown(
-    tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int
-) -> Sequence[int]:
+def shown(tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int) -> Sequence[int]:
     ids: Sequence[int] = ()
     for start in range(0, len(prefix) + 1, 2):
         ids = render(tokenizer, (*prefix[start:], *messages), add_generation_prompt=True).ids

@@ -78,9 +78,7 @@ def build_chain(size: Size, ctx: Context, shared: Shared, out: Path, seed: int) 
     demos = village.path / "sft.jsonl"
     tune: dict[str, Any] = {"base": shared.base, "tokens": tokens}
     first = sft.run(r.sft, ctx, **tune, demonstrations=demos, out=folder / "sft")
-    good = sft.run(
-        r.sft, ctx, **tune, demonstrations=village.path / "sft_good.jsonl", out=folder / "sft_good"
-    )
+    good = sft.run(r.sft, ctx, **tune, demonstrations=village.path / "sft_good.jsonl", out=folder / "sft_good")
     asked: dict[str, Any] = {"prompts": village.path / "reward.jsonl", "label": village_label(r, village)}
     ranked = collect.run(r.compare, ctx, policy=first, **asked, out=folder / "comparisons")
     files = cut(ranked.path / "comparisons.jsonl", folder / "cut", size.fractions)

@@ -164,11 +164,23 @@ STAGES: dict[str, Run] = {
     ),
     "evaluation": run_evaluate,
 }  # fmt: skip
-RESUMABLE = ("base", "sft", "lora", "soft", "dpo", "reward", "rlhf", "rloo", "grpo", "adapter")  # stages with a loop that checkpoints
+RESUMABLE = (
+    "base",
+    "sft",
+    "lora",
+    "soft",
+    "dpo",
+    "reward",
+    "rlhf",
+    "rloo",
+    "grpo",
+    "adapter",
+)  # stages with a loop that checkpoints
 CONFIG_OF = {
     "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
     "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward",
-    "rlhf": "rlhf", "rloo": "rloo", "grpo": "grpo", "adapter": "adapter", "best_of": "best_of", "int4": "quantize", "evaluation": "evaluate",
+    "rlhf": "rlhf", "rloo": "rloo", "grpo": "grpo", "adapter": "adapter", "best_of": "best_of",
+    "int4": "quantize", "evaluation": "evaluate",
 }  # fmt: skip
 DOCS = {
     "lora": "sft",

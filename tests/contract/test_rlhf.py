@@ -59,7 +59,9 @@ def test_the_reward_model_may_have_another_size_but_not_other_tokens(chain: Chai
         train(chain, RECIPE.adapter, tmp_path / "again", reward=open_artifact(other))
 
 
-def test_reference_is_the_adapter_switched_off_and_reward_the_shared_trunk_without_the_values_change(chain: Chain) -> None:
+def test_reference_is_the_adapter_switched_off_and_reward_the_shared_trunk_without_the_values_change(
+    chain: Chain,
+) -> None:
     models = open_models(RECIPE.adapter, Context(seed=1), chain["sft"], chain["reward"])
     plain, judge = load_decoder(chain["sft"].path), load_scalar(chain["reward"].path)
     assert models.value is not None
@@ -93,7 +95,9 @@ def test_the_adapter_loads_in_peft(chain: Chain) -> None:
     base = transformers.AutoModelForCausalLM.from_pretrained(chain["sft"].path)
     whole = transformers.AutoModelForCausalLM.from_pretrained(chain["adapter"].path)
     ids = torch.arange(10)[None] + 20
-    torch.testing.assert_close(peft.PeftModel.from_pretrained(base, folder)(ids).logits, whole(ids).logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        peft.PeftModel.from_pretrained(base, folder)(ids).logits, whole(ids).logits, atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["rlhf", "rloo", "grpo", "adapter"])
@@ -169,7 +173,7 @@ def test_prompts_that_leave_no_room_are_counted_and_left_out(chain: Chain, tmp_p
     train(chain, replace(RECIPE.adapter, updates=1), tmp_path / "a", Context(seed=1, say=said.append), prompts=file)
     assert any("2 of 4 prompts are longer than 122 tokens, the first is record 2" in line for line in said)
     file.write_text(json.dumps(long) + "\n")
-    with pytest.raises(UserError, match="1 of 1 prompts are longer .* none is left"):
+    with pytest.raises(UserError, match=r"1 of 1 prompts are longer .* none is left"):
         train(chain, replace(RECIPE.adapter, updates=1), tmp_path / "b", prompts=file)
 
 
@@ -187,7 +191,14 @@ def test_every_epoch_of_sft_is_published_and_the_reward_model_chooses(
     demos = chain["village"].path / "sft.jsonl"
     config = replace(RECIPE.sft, epochs=2, every_epoch=True, dropout=0.2)
     made = [
-        sft.run(config, Context(seed=1), base=chain["base"], tokens=chain["tokenizer"], demonstrations=demos, out=tmp_path / name)
+        sft.run(
+            config,
+            Context(seed=1),
+            base=chain["base"],
+            tokens=chain["tokenizer"],
+            demonstrations=demos,
+            out=tmp_path / name,
+        )
         for name in ("a", "b")
     ]
     assert made[0].hash == made[1].hash  # dropout too is a function of the seed
@@ -196,7 +207,13 @@ def test_every_epoch_of_sft_is_published_and_the_reward_model_chooses(
     assert all(torch.equal(last[k], v) for k, v in epochs["2"].items())
     assert not all(torch.equal(last[k], v) for k, v in epochs["1"].items())
     given: dict[str, Any] = {"reward": chain["reward"], "prompts": chain["village"].path / "rlhf.jsonl"}
-    found = run_select({"1": made[0].path / "epochs/1", "2": made[0].path / "epochs/2"}, Context(seed=1), most=12, max_tokens=8, **given)
+    found = run_select(
+        {"1": made[0].path / "epochs/1", "2": made[0].path / "epochs/2"},
+        Context(seed=1),
+        most=12,
+        max_tokens=8,
+        **given,
+    )
     assert found[0].score.mean >= found[1].score.mean
     words = [str(made[0].path), "--reward", str(chain["reward"].path), "--prompts", str(given["prompts"]), "--n", "4"]
     select(words)

@@ -54,7 +54,14 @@ def test_files_lists_lines_and_compressed_ones(tmp_path: Path) -> None:
 
 
 def rows(n: int) -> list[dict[str, object]]:
-    return [{"prompt": [{"role": "user", "content": f"the cat {i % 60}?"}], "chosen": f"the dog {i}", "rejected": f"cat {i}"} for i in range(n)]
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"the cat {i % 60}?"}],
+            "chosen": f"the dog {i}",
+            "rejected": f"cat {i}",
+        }
+        for i in range(n)
+    ]
 
 
 def test_no_prompt_of_the_test_is_trained_on(tmp_path: Path) -> None:
@@ -79,8 +86,8 @@ def test_the_whole_on_the_smallest_model(tmp_path: Path) -> None:
         most=60, test=12, answered=6, max_tokens=6,
         sft=replace(SFTConfig(pretrain_rows=0, lora_rank=2), epochs=1, batch=16, width=128),
         reward=RewardConfig(prompts=8, lora_rank=2),
-        rlhf=RLHFConfig(updates=2, batch=8, max_tokens=6, lora_rank=2, shared_trunk=True, ptx_coefficient=0.5, ptx_rows=1,
-                        ptx_width=64),
+        rlhf=RLHFConfig(updates=2, batch=8, max_tokens=6, lora_rank=2, shared_trunk=True, ptx_coefficient=0.5,
+                        ptx_rows=1, ptx_width=64),
     )  # fmt: skip
     report = build(small, Context(), [file], tmp_path / "out", base)
     assert [m["name"] for m in report["models"]] == ["sft", "base", "ppo_ptx"]

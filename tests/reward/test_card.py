@@ -20,7 +20,9 @@ ITEMS = [
     Ranked(PromptRow([1], [[5, 6], [7]]), (1, 0), "bob", 4),
 ]
 SCORES = [[2.0, 1.0, 1.5], [0.5, -0.5]]
-EPOCHS = [{f"epoch_{k}_{w}": 0.5 + i for k in ("training", "validation") for w in ("loss", "accuracy")} for i in range(2)]
+EPOCHS = [
+    {f"epoch_{k}_{w}": 0.5 + i for k in ("training", "validation") for w in ("loss", "accuracy")} for i in range(2)
+]
 
 
 def test_accuracy_by_labeller_beside_the_ceiling() -> None:

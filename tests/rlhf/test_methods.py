@@ -1,6 +1,7 @@
 """RLOO, GRPO and PPO's options: hand-worked numbers and slow loops."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,11 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
+from kaiwa.rlhf import config
 from kaiwa.rlhf.advantage import adapted, end_scores, group_standard, kl_tokens, left_one_out, token_rewards, whiten
 from kaiwa.rlhf.best_of import choose, kl_bound
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loss import kl_loss, policy_loss, weigh
 from kaiwa.rlhf.prompts import deal
+
+
+def test_the_core_can_be_read_in_one_sitting() -> None:
+    folder = Path(config.__file__).parent
+    core = ("config", "rollout", "advantage", "loss", "loop", "run")
+    assert sum(len((folder / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in core) < 900
 
 
 def test_left_one_out_by_hand() -> None:
@@ -120,7 +128,8 @@ def test_the_best_of_n_and_its_kl() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [({"method": "rloo"}, "compares 2 or more"), ({"batch": 8, "group": 3}, "not a multiple of group"),
-     ({"kl_target": 6.0, "kl_coefficient": 0.0}, "start it above 0"), ({"ptx_ratio": 1.0, "ptx_coefficient": 1.0}, "one of them"),
+     ({"kl_target": 6.0, "kl_coefficient": 0.0}, "start it above 0"),
+     ({"ptx_ratio": 1.0, "ptx_coefficient": 1.0}, "one of them"),
      ({"kl_coefficient": -1.0}, "at least 0"), ({"minibatches": 3}, "not a multiple of minibatches")],
 )  # fmt: skip
 def test_impossible_settings_are_refused(bad: dict[str, float], said: str) -> None:

@@ -1,4 +1,4 @@
-"""The RLHF study: verdicts by hand, ranking by length, and the whole on the smallest chain, stopped and gone on with."""
+"""The RLHF study: verdicts by hand, ranking by length, and the whole on the smallest chain, stopped and resumed."""
 
 import json
 from collections.abc import Sequence
@@ -14,13 +14,14 @@ from kaiwa.core.errors import Stopped, UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.recipes.labels import village_label
 from kaiwa.recipes.recipe import Recipe
+from kaiwa.report.words import Words
 from kaiwa.reward.collect import Label
 from kaiwa.stats.intervals import Interval
 from kaiwa.studies import rlhf_parents
 from kaiwa.studies.rlhf import curves_of, study, write_study
 from kaiwa.studies.rlhf_claims import CLAIMS, Evidence, judge_claims, verdict
 from kaiwa.studies.rlhf_parents import by_length, cut
-from kaiwa.studies.rlhf_report import CLAIMS_JA, write_page
+from kaiwa.studies.rlhf_report import write_page
 from kaiwa.studies.rlhf_sizes import SIZES, Size, size
 from kaiwa.text.records import Comparison
 from tests.contract.smallest import RECIPE
@@ -29,7 +30,9 @@ from tests.contract.smallest import RECIPE
 def smallest() -> Size:
     recipe = replace(
         RECIPE,
-        corpus=replace(size("tiny").recipe.corpus, sources=size("tiny").recipe.corpus.sources[:1], min_train_bytes=1000),
+        corpus=replace(
+            size("tiny").recipe.corpus, sources=size("tiny").recipe.corpus.sources[:1], min_train_bytes=1000
+        ),
         rlhf=replace(RECIPE.rlhf, updates=2, ptx_coefficient=0.0, ema=0.0),
         village=replace(RECIPE.village, reward_prompts=24, test_prompts=12),
         reward=replace(RECIPE.reward, held_out_labellers=()),
@@ -37,8 +40,8 @@ def smallest() -> Size:
     )
     large = replace(recipe.pretrain, model=DecoderConfig(d_model=64, n_layer=3, n_head=2, d_ff=128), steps=2)
     return Size(
-        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, kept=(1,), fractions=(0.5, 1.0), reward_epochs=2,
-        shots=1, prefixes=2, prefix_prompts=4, clozes=6,
+        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, kept=(1,), fractions=(0.5, 1.0),
+        reward_epochs=2, shots=1, prefixes=2, prefix_prompts=4, clozes=6,
     )  # fmt: skip
 
 
@@ -98,7 +101,9 @@ def test_verdicts_by_hand() -> None:
     assert verdict([above, above]) == "replicated"
     assert verdict([above, around]) == "cannot tell"
     assert verdict([above, below, around]) == "not replicated"
-    assert set(CLAIMS_JA) == {claim.name for claim in CLAIMS}
+    for claim in CLAIMS:
+        assert Words("en")(f"claim.{claim.name}") == claim.text
+        assert Words("ja").has(f"claim.{claim.name}")
 
 
 def test_a_labeller_who_likes_length() -> None:
@@ -125,5 +130,3 @@ def test_the_large_base_has_eight_times_the_weights(name: str) -> None:
     assert 8 <= found.parameters(found.large) / found.parameters(found.recipe.pretrain) < 9
     with pytest.raises(UserError, match="did you mean 'laptop'"):
         size("laptp")
-
-
