@@ -198,8 +198,8 @@ def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
     args = PPOConfig(
         per_device_train_batch_size=job["batch"], gradient_accumulation_steps=1, num_mini_batches=job["minibatches"],
         num_ppo_epochs=1, total_episodes=job["batch"] * job["updates"], response_length=job["response"],
-        temperature=1.0, kl_coef=0.02, kl_estimator="k1", whiten_rewards=False, cliprange=0.2, vf_coef=0.1, cliprange_value=0.2,
-        gamma=1.0, lam=0.95, stop_token="eos", missing_eos_penalty=1.0, learning_rate=1e-5,
+        temperature=1.0, kl_coef=0.02, kl_estimator="k1", whiten_rewards=False, cliprange=0.2, vf_coef=0.1,
+        cliprange_value=0.2, gamma=1.0, lam=0.95, stop_token="eos", missing_eos_penalty=1.0, learning_rate=1e-5,
         local_rollout_forward_batch_size=job["batch"], num_sample_generations=0, **common(job, "trl-ppo"),
     )  # fmt: skip
     data = Dataset.from_list([{"input_ids": p} for p in job["prompts"] * job["updates"]])

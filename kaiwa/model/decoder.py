@@ -115,12 +115,13 @@ def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
     """Within it a share of what each block adds is dropped (GPT-2's residual dropout); torch is seeded so."""
     if share:
         torch.manual_seed(seed)
-    for block in model.blocks:
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    for block in blocks:
         block.dropout = share
     try:
         yield
     finally:
-        for block in model.blocks:
+        for block in blocks:
             block.dropout = 0.0
 
 

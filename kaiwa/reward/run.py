@@ -116,9 +116,9 @@ def run(
         if demonstrations is not None:
             set_zero(model, demonstrations, tokenizer, ctx.device)
         kept = [*validation, *outside]
-        scores = _by_prompt(model, kept, tokenizer.pad_id, ctx.device)
+        found = _by_prompt(model, kept, tokenizer.pad_id, ctx.device)
         known = gold_of(comparisons, {item.number for item in kept}, gold) if gold is not None else None
-        work.metrics["card"] = card(kept, scores, config.held_out_labellers, epochs, known)
+        work.metrics["card"] = card(kept, found, config.held_out_labellers, epochs, known)
         merge_lora(model.decoder)
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)

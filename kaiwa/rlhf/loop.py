@@ -279,7 +279,8 @@ class Loop:
         count = data[-1].sum() if c.ptx_unit == "mean" else c.ptx_rows
         for at in range(0, c.ptx_rows, c.microbatch):
             with autocast(self.ctx.device):
-                loss = rows_loss(self.policy, *(t[at : at + c.microbatch] for t in data)) / count
+                ids, positions, segments, targets, weights = (t[at : at + c.microbatch] for t in data)
+                loss = rows_loss(self.policy, ids, positions, segments, targets, weights) / count
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:

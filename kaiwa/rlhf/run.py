@@ -61,6 +61,8 @@ def run(
         )
     if tokens is None and config.has_pretraining:
         raise UserError("ptx mixes pretraining text in: give tokens (--tokens), or set ptx_coefficient to 0")
+    if kept and config.lora_rank:
+        raise UserError("kept updates need all weights trained: a low-rank change is added once; leave lora_rank at 0")
     plan = Plan("rlhf", config, {name: parent for name, parent in parents.items() if parent is not None}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -90,7 +92,7 @@ def run(
                 samples = answer_probes(loop.policy, loop.tokenizer, probes, loop.update)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update)
             if loop.update in kept:
-                keep(loop, work.path / "updates" / str(loop.update))
+                save_trained(work.path / "updates" / str(loop.update), loop.models.published)
         save_trained(work.path, loop.models.published)
         write_chat_card(work.path, chat)
         work.metrics.update(last)
@@ -122,10 +124,3 @@ def make_loop(
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])
     return Loop(config, ctx, models, [ids for ids, _ in asked], mixture, score, usual)
-
-
-def keep(loop: Loop, folder: Path) -> None:
-    """The policy as it is now (or its average), as a model folder; not for a low-rank change, which is added once."""
-    if loop.config.lora_rank:
-        raise UserError("kept updates need all weights trained; leave lora_rank at 0")
-    save_trained(folder, loop.models.published)

@@ -168,7 +168,9 @@ class Meter:
             cloze=[float(x) for x in cloze_right(model, self.tokenizer, self.test.clozes)] if model is not None else [],
             bits=row_bits(model, self.tokenizer, self.test.real, self.device) if model is not None else [],
         )
-        value = {k: [round(x, 6) for x in v] if isinstance(v, list) else v for k, v in asdict(found).items()}
+        value: dict[str, Any] = {
+            k: [round(x, 6) for x in v] if isinstance(v, list) else v for k, v in asdict(found).items()
+        }
         write_atomic(self.folder / f"{name}.json", json.dumps(value))
         return Measured(**value)  # as it will be read another time
 
