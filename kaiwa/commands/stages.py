@@ -191,12 +191,13 @@ def run_dpo(c: DPO, ctx: Context) -> Artifact:
 def run_rlhf(c: RLHF, ctx: Context) -> Artifact | None:
     from kaiwa.engine.trainable import as_parent
     from kaiwa.rlhf.memory import memory_table
-    from kaiwa.rlhf.run import run
+    from kaiwa.rlhf.run import fitting, run
 
     policy = as_parent(c.policy)
     reward = open_artifact(c.reward, "reward") if c.reward is not None else None
     if c.plan:
-        print(memory_table(c.config, policy.path, c.reward))
+        asked = fitting(c.config, ctx, policy.path, c.reward, c.prompts)
+        print(memory_table(c.config, policy.path, c.reward, max(len(ids) for ids, _ in asked)))
         return None
     tokens = open_artifact(c.tokens, "tokenizer") if c.tokens is not None else None
     return run(c.config, ctx, policy=policy, reward=reward, tokens=tokens, prompts=c.prompts, out=c.out)

@@ -27,7 +27,10 @@ class Part:
     bytes: int
 
 
-def memory_parts(config: RLHFConfig, policy: DecoderConfig, reward: DecoderConfig | None) -> list[Part]:
+def memory_parts(
+    config: RLHFConfig, policy: DecoderConfig, reward: DecoderConfig | None, longest: int = 0
+) -> list[Part]:
+    """longest: tokens of the longest prompt (0: unknown, so that an episode may fill the context)."""
     c, p = config, policy.n_parameters
     change = low_rank_parameters(policy, c.lora_rank)
     if c.lora_rank:
@@ -46,7 +49,7 @@ def memory_parts(config: RLHFConfig, policy: DecoderConfig, reward: DecoderConfi
             parts.append(Part("value", "weights, gradients, AdamW", scalar_parameters(trunk) * TRAINED))
     if c.ema:
         parts.append(Part("average", "of the policy", (p + change) * WEIGHT))
-    length = policy.max_length
+    length = min(policy.max_length, longest + c.max_tokens) if longest else policy.max_length
     cache = min(ROWS, c.batch) * length * 2 * policy.n_layer * policy.kv_heads * policy.d_head * WEIGHT
     parts.append(Part("cache", f"{min(ROWS, c.batch)} rollouts of up to {length} tokens", cache))
     step = activations(policy, c.microbatch, length, c.max_tokens)
@@ -73,9 +76,9 @@ def activations(config: DecoderConfig, rows: int, width: int, scored: int) -> in
     return rows * (width * config.n_layer * layer + 2 * scored * config.vocab_size) * 4
 
 
-def memory_table(config: RLHFConfig, policy: Path, reward: Path | None) -> str:
+def memory_table(config: RLHFConfig, policy: Path, reward: Path | None, longest: int = 0) -> str:
     """The table as text, one part a line."""
-    return as_text(memory_parts(config, shape(policy), shape(reward) if reward is not None else None))
+    return as_text(memory_parts(config, shape(policy), shape(reward) if reward is not None else None, longest))
 
 
 def as_text(parts: list[Part]) -> str:

@@ -18,15 +18,16 @@ from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.engine.probes import Probe, answer_probes
-from kaiwa.engine.trainable import save_trained
+from kaiwa.engine.trainable import read_tokenizer, save_trained
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loop import Loop
-from kaiwa.rlhf.memory import memory_table
+from kaiwa.rlhf.memory import memory_table, shape
 from kaiwa.rlhf.models import open_models
 from kaiwa.rlhf.prompts import read_prompts
 from kaiwa.rlhf.rollout import Score
 from kaiwa.rlhf.score import as_score, file_of
 from kaiwa.rlhf.watch import Watch, told
+from kaiwa.text.records import Conversation
 from kaiwa.train import checkpoint
 from kaiwa.train.shards import Shards
 
@@ -68,7 +69,6 @@ def run(
     if done is not None:
         return done
     with publish(out, plan) as work:
-        ctx.say(memory_table(config, policy.path, reward.path if reward is not None else None))
         loop = make_loop(config, ctx, policy=policy, reward=reward, tokens=tokens, prompts=prompts, score=score)
         watch = Watch()
         metrics = ctx.metrics(stage)
@@ -109,12 +109,11 @@ def make_loop(
     prompts: Path,
     score: Score | None = None,
 ) -> Loop:
-    """Everything loaded, before the first update."""
+    """Everything loaded, before the first update; what it will hold in memory is told before anything is."""
+    judge = reward.path if reward is not None else None
+    asked = fitting(config, ctx, policy.path, judge, prompts)
+    ctx.say(memory_table(config, policy.path, judge, max(len(ids) for ids, _ in asked)))
     models = open_models(config, ctx, policy, reward)
-    room = models.policy.config.max_length
-    if models.reward is not None:
-        room = min(room, models.reward.decoder.config.max_length)
-    asked = read_prompts(prompts, models.trained.tokenizer, room - config.max_tokens, ctx.say)
     if config.score:
         score = as_score(config.score, dict(asked))
     mixture = None
@@ -124,3 +123,11 @@ def make_loop(
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])
     return Loop(config, ctx, models, [ids for ids, _ in asked], mixture, score, usual)
+
+
+def fitting(
+    config: RLHFConfig, ctx: Context, policy: Path, reward: Path | None, prompts: Path
+) -> list[tuple[tuple[int, ...], Conversation]]:
+    """The prompts that leave room for a reply in the policy's context, and in the reward model's."""
+    room = min(shape(path).max_length for path in (policy, reward) if path is not None)
+    return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)

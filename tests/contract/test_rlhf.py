@@ -22,7 +22,7 @@ from kaiwa.recipes.instructgpt import NUMBERS, instructgpt, preset
 from kaiwa.reward import run as reward
 from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.config import RLHFConfig
-from kaiwa.rlhf.memory import memory_parts, memory_table, shape
+from kaiwa.rlhf.memory import memory_parts, shape
 from kaiwa.rlhf.models import open_models
 from kaiwa.sft import run as sft
 from kaiwa.text.records import read_jsonl
@@ -140,10 +140,14 @@ def test_memory_is_told_before_and_weights_are_counted_exactly(
             assert parts["value"] == 16 * own
     said: list[str] = []
     train(chain, replace(RECIPE.rlhf, updates=1), tmp_path / "told", Context(seed=1, say=said.append))
-    assert said[0] == memory_table(RECIPE.rlhf, chain["sft"].path, chain["reward"].path)
+    told = [i for i, line in enumerate(said) if line.startswith("memory, at most")]
+    assert len(told) == 1
+    assert told[0] < next(i for i, line in enumerate(said) if "starts at KL 0" in line)
+    longest, whole_context = (sum(p.bytes for p in memory_parts(RECIPE.rlhf, *sizes, n)) for n in (60, 0))
+    assert longest < whole_context
     options = {"policy": "sft", "reward": "reward"}
     words = [w for name, key in options.items() for w in (f"--{name}", str(chain[key].path))]
-    words += ["--prompts", "none.jsonl", "--out", str(tmp_path / "planned"), "--plan"]
+    words += ["--prompts", str(chain["village"].path / "rlhf.jsonl"), "--out", str(tmp_path / "planned"), "--plan"]
     command("rlhf")(words)
     assert "in all" in capsys.readouterr().out
     assert not (tmp_path / "planned").exists()
@@ -236,8 +240,16 @@ def test_the_papers_numbers(size: str) -> None:
 
 
 def test_presets_on_the_command_line(chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--policy", str(chain["sft"].path), "--prompts", "p.jsonl", "--out", str(tmp_path / "x"), "--plan"]
-    command("rlhf")([*words, "--preset", "instructgpt-1.3b", "--method", "rloo", "--group", "4"])
+    words = [
+        "--policy",
+        str(chain["sft"].path),
+        "--prompts",
+        str(chain["village"].path / "rlhf.jsonl"),
+        "--out",
+        str(tmp_path / "x"),
+        "--plan",
+    ]
+    command("rlhf")([*words, "--preset", "instructgpt-1.3b", "--method", "rloo", "--group", "4", "--max-tokens", "8"])
     assert "of 8 episodes" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean 'instructgpt-6b'"):
         command("rlhf")([*words, "--preset", "instructgpt-6"])
