@@ -20,6 +20,8 @@ COMMANDS = {
     "report": "the report of a finished build: kaiwa report runs/laptop",
     "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
+    "defend": "defences: what they do, their thresholds, models trained to defend themselves",
+    "redteam": "attacks × defences on your own prompt: kaiwa redteam run keeper.en",
     "study": "experiments across stages: kaiwa study rlhf, kaiwa study icl",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
@@ -93,6 +95,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import doctor
 
         return doctor.doctor
+    if name == "defend":
+        from kaiwa.commands import defend
+
+        return defend.defend
     if name == "study":
         from kaiwa.commands import study
 
@@ -109,6 +115,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import lab
 
         return lab.lab
+    if name == "redteam":
+        from kaiwa.commands import redteam
+
+        return redteam.redteam
     from kaiwa.commands import stages
 
     if name == "evaluate":

@@ -17,6 +17,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
@@ -38,8 +39,11 @@ def up(
     port: int = 7860,
     browser: bool = True,
     access: Access | None = None,
+    defence: Path | None = None,
+    per_key: int | None = None,
 ) -> None:
     """Serves until Ctrl-C. build: a recipe to build beside the chat. access: who may come besides this machine.
+    defence: a file; every answer goes through it. per_key: answers that one key may have under way.
     UserError for an unknown model, recipe or device."""
     try:
         import uvicorn
@@ -48,6 +52,7 @@ def up(
         from kaiwa.serve.app import make_app, make_services
         from kaiwa.serve.network import Access, names
         from kaiwa.serve.services import Settings
+        from kaiwa.serve.shares import MOST
         from kaiwa.web.pages import mount
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
@@ -70,6 +75,8 @@ def up(
         admin_key=access.admin_key,
         open=access.listen,
         names=names() if access.listen else (),
+        defence=defence,
+        per_key=per_key or MOST,
     )
     services = make_services(settings)
     if build is not None and build not in services.jobs.recipes:
@@ -88,6 +95,8 @@ def up(
         here = f"{address}/?key={access.admin_key}" if access.admin_key else address
         print(f"kaiwa is at {here}   (Ctrl-C stops it)", flush=True)
         print(f"OpenAI clients: base_url {address}/v1, model {settings.model}", flush=True)
+        if services.shield is not None:
+            print(f"every answer goes through the defence {services.shield.defence.name}", flush=True)
         if access.listen:
             _invite(access, found)
         if browser:

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"core", "text", "stats", "report", "feedback", "defend", "lab", "redteam", "world"},
 }
 TOP = {"recipes", "recipe", "rounds", "cli", "studies", "commands", "__main__", "up"}  # floor 6: everything
-NO_TORCH = {"text", "stats", "report", "world", "tokenizer", "feedback", "web", "lab", "redteam"}
+NO_TORCH = {"defend", "text", "stats", "report", "world", "tokenizer", "feedback", "web", "lab", "redteam"}
 
 
 def imports(path: Path) -> list[tuple[int, str]]:

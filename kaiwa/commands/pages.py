@@ -8,9 +8,12 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry
-from kaiwa.serve.engine_client import EngineBusy, EngineLost
+from kaiwa.serve import defending
+from kaiwa.serve.engine_client import EngineBusy, EngineLost, EngineRefused
+from kaiwa.serve.fine_tuning_jobs import FineTuning
+from kaiwa.serve.fine_tuning_state import JobFolder
 from kaiwa.serve.services import Services as ServerServices
-from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
+from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services, TuningJob
 
 CATALOG_SECONDS = 1.0  # how long a look at the folders is good for
 
@@ -21,6 +24,7 @@ def page_services(server: ServerServices) -> Services:
         engine=PageEngine(server, models),
         catalog=models,
         jobs=PageJobs(server),
+        tuning=PageTuning(server.tuning) if server.tuning is not None else None,
         home=server.settings.home,
         runs=server.settings.runs,
     )
@@ -73,7 +77,7 @@ class PageEngine:
             raise UserError(f"{ask.model} is not here any more; choose another model")
         if entry.name not in self.server.engine.state.models:
             yield Piece(waiting="loading")
-        stream = self.server.engine.generate(_message(entry, ask))
+        stream = defending.generate(self.server, _message(entry, ask))
         try:
             async for _, message in stream:
                 if message["kind"] == "error":
@@ -82,20 +86,21 @@ class PageEngine:
                     yield Piece()
                 elif message["kind"] == "tokens":
                     yield Piece(text=message["text"], n_tokens=message["n"], finish_reason=message.get("finish") or "")
-        except (EngineBusy, EngineLost) as error:
+        except (EngineBusy, EngineLost, EngineRefused) as error:
             raise UserError(str(error)) from None
         finally:
-            await stream.aclose()  # type: ignore[attr-defined]
+            await stream.aclose()
 
     def status(self) -> EngineStatus:
-        engine = self.server.engine.state
+        engine, shield = self.server.engine.state, self.server.shield
+        defence = shield.defence.name if shield is not None else ""
         if engine.state in ("restarting", "starting"):
-            return EngineStatus(state="restarting")
+            return EngineStatus(state="restarting", defence=defence)
         if engine.state == "stopped":
-            return EngineStatus(state="gone")
+            return EngineStatus(state="gone", defence=defence)
         state = "loading" if engine.loading else ("working" if engine.requests else "still")
         why = ", ".join(engine.loading) if engine.loading else "\n".join(engine.said)
-        return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why)
+        return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why, defence=defence)
 
 
 def _message(entry: Entry, ask: Ask) -> dict[str, Any]:
@@ -127,3 +132,32 @@ class PageJobs:
 
     def stop_build(self, run: str) -> None:
         self.server.jobs.stop(run)
+
+
+class PageTuning:
+    """Fine-tuning jobs as the page shows them."""
+
+    def __init__(self, tuning: FineTuning) -> None:
+        self.tuning = tuning
+
+    def jobs(self, events: int) -> Sequence[TuningJob]:
+        return [self._shown(folder, events) for folder in self.tuning.all()]
+
+    def cancel(self, id: str) -> None:
+        self.tuning.stop(id, "cancel")
+
+    def _shown(self, folder: JobFolder, events: int) -> TuningJob:
+        told = folder.to_json()
+        finish = told["estimated_finish"]
+        return TuningJob(
+            id=told["id"],
+            status=told["status"],
+            model=told["model"],
+            method=told["method"]["type"],
+            suffix=told["user_provided_suffix"] or "",
+            trained=told["fine_tuned_model"] or "",
+            tokens=told["trained_tokens"] or 0,
+            seconds_left=None if finish is None else max(0.0, finish - time.time()),
+            error=(told["error"] or {}).get("message", ""),
+            events=[event["message"] for event in folder.events()[:events]],
+        )

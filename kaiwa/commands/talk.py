@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 UP_USAGE = """usage: kaiwa up [--build RECIPE] [--model MODEL] [--port N] [--no-browser]
-                [--listen] [--api-key KEY] [--admin-key KEY]
+                [--listen] [--api-key KEY] [--admin-key KEY] [--per-key N]
+                [--defence FILE]
 
 Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --build       build a recipe beside it: tiny, laptop, laptop-ja, or a Python file; goes on where it stopped
@@ -18,6 +20,8 @@ Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --listen      let other machines in your network come too; needs --api-key
 --api-key     a key that every request must carry (or KAIWA_API_KEY in the environment, which `ps` does not show)
 --admin-key   one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
+--per-key     answers that one key may have under way at once (default 96; without keys: one address)
+--defence     a TOML file: what every answer goes through (docs/defend.md)
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
@@ -36,11 +40,12 @@ def up(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(UP_USAGE, end="")
         return
-    kinds = {"build": str, "model": str, "port": int, "api-key": str, "admin-key": str}
+    kinds = {"build": str, "model": str, "port": int, "api-key": str, "admin-key": str, "defence": str, "per-key": int}
     rest, options = read_words(words, kinds, ("no-browser", "listen"))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
     from kaiwa.serve.network import Access
+    from kaiwa.serve.shares import MOST
     from kaiwa.up import up as run
 
     access = Access(
@@ -48,7 +53,10 @@ def up(words: list[str]) -> None:
         api_key=options.get("api-key", os.environ.get("KAIWA_API_KEY", "")),
         admin_key=options.get("admin-key", os.environ.get("KAIWA_ADMIN_KEY", "")),
     )
-    run(options.get("build"), options.get("model"), options.get("port", 7860), "no-browser" not in options, access)
+    browser, file = "no-browser" not in options, Path(options["defence"]) if "defence" in options else None
+    if (per_key := options.get("per-key", MOST)) < 1:
+        raise UserError(f"--per-key {per_key}: at least 1")
+    run(options.get("build"), options.get("model"), options.get("port", 7860), browser, access, file, per_key)
 
 
 def chat(words: list[str]) -> None:

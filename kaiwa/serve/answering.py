@@ -12,6 +12,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import Entry, listed
+from kaiwa.serve import defending
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.metrics import Timer
 from kaiwa.serve.protocol import Body, Sampled
@@ -127,7 +128,7 @@ async def follow(services: Services, requests: list[dict[str, Any]]) -> Follow:
     """(index, message, the choice so far) as they come."""
     choices = [Choice() for _ in requests]
     timers = [Timer(services.metrics) for _ in requests]
-    async with contextlib.aclosing(services.engine.generate(*requests)) as stream:
+    async with contextlib.aclosing(defending.generate(services, *requests)) as stream:
         try:
             async for index, message in stream:
                 choices[index].take(message)

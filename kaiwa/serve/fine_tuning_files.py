@@ -37,6 +37,12 @@ class StoredFile:
         return asdict(self) | more
 
 
+def label(name: str) -> str:
+    """A client's name for a file as one that can be shown: its last part, without what is not printed; never a path."""
+    last = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
+    return last[:200] if last.strip(". ") else "file"
+
+
 class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,8 +60,7 @@ class Files:
                     if size > MOST_BYTES:
                         raise UserError(f"the file is larger than {MOST_BYTES:,} bytes; split it")
                     f.write(part)
-            plain = Path(name.replace("\\", "/")).name[:200].encode("utf-8", "replace").decode() or "file"
-            made = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=plain, purpose=purpose)
+            made = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=label(name), purpose=purpose)
             write_atomic(folder / "meta.json", json.dumps(asdict(made), ensure_ascii=False))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -77,8 +77,9 @@ class Timer:
             self.last = now
 
 
-def exposition(metrics: Metrics, state: Any, queued: int) -> str:
-    """All metrics as text. `state`: the engine client's EngineState; `queued`: requests under way in the server."""
+def exposition(metrics: Metrics, state: Any, queued: int, shield: Any = None) -> str:
+    """All metrics as text. `state`: the engine client's EngineState; `queued`: requests under way in the server;
+    `shield`: its defence, where there is one."""
     lines: list[str] = []
 
     def add(name: str, kind: str, help: str, samples: Sequence[str]) -> None:
@@ -113,6 +114,12 @@ def exposition(metrics: Metrics, state: Any, queued: int) -> str:
     one("kaiwa_tokens_per_second", "gauge", "Of all answers together, now.", state.tokens_per_second)
     one("kaiwa_engine_ready", "gauge", "1 while the engine process runs.", int(state.state == "ready"))
     one("kaiwa_engine_restarts_total", "counter", "Times the engine process had to be started again.", state.restarts)
+    if shield is not None:
+        one("kaiwa_defence_answers_total", "counter", "Answers that went through the defence.", shield.requests)
+        stopped = [("request", shield.blocked_requests), ("reply", shield.blocked_replies), ("fault", shield.failures)]
+        samples = [f'kaiwa_defence_stopped_total{{stage="{stage}"}} {count}' for stage, count in stopped]
+        add("kaiwa_defence_stopped_total", "counter", "Answers that the defence stopped, by where.", samples)
+        one("kaiwa_defence_seconds_total", "counter", "The defence's own time.", round(shield.seconds, 6))
     memory = [f'kaiwa_model_bytes{{model="{_label(name)}"}} {size}' for name, size in sorted(state.models.items())]
     add("kaiwa_model_bytes", "gauge", "Weights in memory, by model.", memory)
     one("kaiwa_weight_bytes_read_total", "counter", "Weights read by steps that gave tokens.", state.bytes_read)

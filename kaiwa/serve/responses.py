@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from kaiwa.defend.defence import FILTERED
 from kaiwa.serve.answering import Choice, Head, usage
 from kaiwa.serve.freeform import plain_json
 from kaiwa.serve.protocol import MAX_MESSAGES, Body, ChatRequest, Name
@@ -190,7 +191,8 @@ def response_object(
     head: Head, body: ResponsesRequest, status: str, output: list[dict[str, Any]], choice: Choice | None
 ) -> dict[str, Any]:
     """The Response, at any moment of its life. status: in_progress, completed, incomplete, failed."""
-    cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
+    filtered = choice is not None and choice.finish == FILTERED
+    cut = {"reason": FILTERED if filtered else "max_output_tokens"} if status == "incomplete" else None
     form = body.text.format if body.text is not None else None
     return {
         "id": head.id,

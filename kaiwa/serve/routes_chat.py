@@ -28,6 +28,8 @@ def routes(services: Services) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         entry = await answering.resolve(services, body.model)
+        if services.shield is not None:
+            services.shield.permit(logprobs=bool(body.logprobs))
         asked = engine_messages(body, entry)
         head = Head.make("chatcmpl", entry.name)
         if body.stream:

@@ -43,6 +43,8 @@ def routes(services: Services) -> APIRouter:
             raise APIError(400, f"best_of is {best_of}, less than n ({n}); raise it", "invalid_value", "best_of")
         if best_of > n and body.stream:
             raise APIError(400, "best_of and stream do not go together; leave one out", "invalid_value", "best_of")
+        if services.shield is not None:
+            services.shield.permit(logprobs=detailed, echo=echo)
         details = {"detailed": detailed or echo or best_of > n, "logprobs": body.logprobs or 0, "echo": echo}
         if body.response_format is not None:
             details |= grammar_of(body.response_format)

@@ -24,7 +24,7 @@ from kaiwa.serve.services import Services
 
 
 def routes(services: Services, tuning: FineTuning | None = None) -> APIRouter:
-    jobs = tuning or FineTuning(services.settings.home, services.models)
+    jobs = tuning or services.tuning or FineTuning(services.settings.home, services.models)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

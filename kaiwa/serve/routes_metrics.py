@@ -19,7 +19,8 @@ def routes(services: Services) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         engine = services.engine
-        return Response(exposition(services.metrics, engine.state, engine.under_way), media_type=CONTENT_TYPE)
+        told = exposition(services.metrics, engine.state, engine.under_way, services.shield)
+        return Response(told, media_type=CONTENT_TYPE)
 
     return router
 

@@ -32,7 +32,9 @@ def routes(services: Services) -> APIRouter:
 
     @router.get("/health")
     async def health() -> dict[str, Any]:
-        return {"status": "ok", "version": __version__, "engine": services.engine.state.state}
+        shield = services.shield
+        about = {"engine": services.engine.state.state, "defence": shield.defence.name if shield else "none"}
+        return {"status": "ok", "version": __version__, **about}
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
+from kaiwa.defend.defence import FILTERED
 from kaiwa.serve import answering
 from kaiwa.serve.answering import Choice, Follow, Head
 from kaiwa.serve.errors import APIError, from_exception
@@ -58,7 +59,7 @@ def _as_chat(body: ResponsesRequest) -> ChatRequest:
 
 
 def _status(choice: Choice) -> str:
-    return "incomplete" if choice.finish == "length" else "completed"
+    return "incomplete" if choice.finish in ("length", FILTERED) else "completed"
 
 
 def _whole(head: Head, body: ResponsesRequest, chat: ChatRequest, choice: Choice) -> dict[str, Any]:

@@ -29,12 +29,20 @@ from kaiwa.serve.errors import error_body
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+WHO = "kaiwa.who"  # where a request's scope says which key it has
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str, str]
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
-ADMIN = ("/api/", "/build/", "/v1/files", "/v1/fine_tuning", "/v1/models")  # where whatever is not SAFE is the admin's
+ADMIN = (
+    "/api/",
+    "/build/",
+    "/training/",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/models",
+)  # where whatever is not SAFE is the admin's
 MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
@@ -127,6 +135,7 @@ class Guard:
         user = admin | _same(given, self.api_key) | _same(token, digest(self.api_key))
         if not user:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
+        scope[WHO] = "the admin key" if admin else "the key"
         if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN):
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.engine.catalog import SMOLLM2, Entry, entries
+from kaiwa.serve.defending import Shield
 from kaiwa.serve.engine_client import EngineClient
+from kaiwa.serve.fine_tuning_jobs import FineTuning
 from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.metrics import Metrics
+from kaiwa.serve.shares import MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,8 @@ class Settings:
     api_key: str = ""
     admin_key: str = ""  # empty: the API key is the admin's as well
     open: bool = False  # reachable from the network, so that Host may be any address of this machine
+    per_key: int = MOST  # answers that one key (without keys: one address) may have under way
+    defence: Path | None = None  # a file; kaiwa/defend/parse.py has its shape
     names: tuple[str, ...] = ()  # names besides localhost that Host may have
 
 
@@ -32,6 +37,8 @@ class Services:
     engine: EngineClient
     jobs: Jobs
     metrics: Metrics = field(default_factory=Metrics)
+    shield: Shield | None = None  # the defence that every answer goes through
+    tuning: FineTuning | None = None  # None: the routes make their own
 
     def models(self) -> list[Entry]:
         """What /v1/models lists (reads folders: call it in a thread)."""

@@ -42,6 +42,7 @@ class EngineStatus:
     state: str = "still"
     tokens_per_second: float = 0.0
     why: str = ""
+    defence: str = ""  # the name of the one that answers go through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +95,42 @@ class Jobs(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TuningJob:
+    """A fine-tuning job. status: OpenAI's ("queued", "running", "paused", "succeeded", "failed", "cancelled").
+
+    `trained`: the finished model's name; `events`: messages, newest first.
+    """
+
+    id: str
+    status: str
+    model: str
+    method: str
+    suffix: str = ""
+    trained: str = ""
+    tokens: int = 0
+    seconds_left: float | None = None
+    error: str = ""
+    events: Sequence[str] = ()
+
+
+class Tuning(Protocol):
+    def jobs(self, events: int) -> Sequence[TuningJob]:
+        """Newest first, each with so many events."""
+        ...
+
+    def cancel(self, id: str) -> None:
+        """UserError for a job that is over, or is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """home: where conversations live (KAIWA_HOME). runs: the folder of build folders."""
+    """home: where conversations live (KAIWA_HOME). runs: the folder of build folders. tuning: None where no model can
+    be trained."""
 
     engine: Answerer
     catalog: Catalog
     jobs: Jobs
     home: Path
     runs: Path
+    tuning: Tuning | None = None

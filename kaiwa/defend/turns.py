@@ -1,0 +1,100 @@
+"""A conversation with its untrusted stretches marked, so that defences can be stacked in any order.
+
+A span is data (untrusted) or not. What counts as data: the literal substrings that the caller names (documents, mail,
+tool results), or, where it names none, everything that users say. Text that a defence adds is a span that is no data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from kaiwa.core.errors import UserError
+from kaiwa.text.records import Conversation, Message
+
+JAPANESE = re.compile(r"[぀-ヿㇰ-ㇿｦ-ﾝ]")  # kana: no other language has it
+HAN = re.compile(r"[一-鿿]")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    text: str
+    data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    role: str
+    spans: tuple[Span, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(span.text for span in self.spans)
+
+
+Turns = tuple[Turn, ...]
+
+
+def split(conversation: Conversation, data: Sequence[str] = ()) -> Turns:
+    """The turns of a conversation. UserError when a substring named as data is in no user's message."""
+    wanted = sorted({text for text in data if text}, key=len, reverse=True)
+    for text in wanted:
+        if not any(text in message.content for message in conversation if message.role == "user"):
+            raise UserError(f"data {text[:40]!r} stands in no user's message; give it as it stands there")
+    return tuple(Turn(message.role, _spans(message, wanted)) for message in conversation)
+
+
+def _spans(message: Message, wanted: Sequence[str]) -> tuple[Span, ...]:
+    if message.role != "user" or not message.content:
+        return (Span(message.content),)
+    if not wanted:
+        return (Span(message.content, data=True),)
+    pieces = re.split(f"({'|'.join(map(re.escape, wanted))})", message.content)
+    return tuple(Span(piece, data=i % 2 == 1) for i, piece in enumerate(pieces) if piece)
+
+
+def join(turns: Turns) -> Conversation:
+    return tuple(Message(turn.role, turn.text) for turn in turns)
+
+
+def data_of(turns: Turns) -> list[str]:
+    """The untrusted stretches, in order."""
+    return [span.text for turn in turns for span in turn.spans if span.data]
+
+
+def map_data(turns: Turns, change: Callable[[str], Sequence[Span]]) -> Turns:
+    """Every untrusted span replaced by what `change` makes of it."""
+
+    def made(turn: Turn) -> Turn:
+        spans = [new for span in turn.spans for new in (change(span.text) if span.data else (span,))]
+        return replace(turn, spans=tuple(spans))
+
+    return tuple(made(turn) for turn in turns)
+
+
+def tell(turns: Turns, text: str) -> Turns:
+    """`text` at the end of what the system says; a system turn is made where there is none."""
+    for i, turn in enumerate(turns):
+        if turn.role == "system":
+            return (*turns[:i], replace(turn, spans=(*turn.spans, Span(f"\n\n{text}"))), *turns[i + 1 :])
+    return (Turn("system", (Span(text),)), *turns)
+
+
+def remind(turns: Turns, text: str) -> Turns:
+    """`text` at the end of the last user's turn; unchanged where no user speaks."""
+    for i in range(len(turns) - 1, -1, -1):
+        if turns[i].role == "user":
+            turn = turns[i]
+            return (*turns[:i], replace(turn, spans=(*turn.spans, Span(f"\n\n{text}"))), *turns[i + 1 :])
+    return turns
+
+
+def system_text(turns: Turns) -> str:
+    return "\n\n".join(turn.text for turn in turns if turn.role == "system")
+
+
+def language_of(turns: Turns) -> str:
+    """ "ja" or "en", by what the system says, or by everything where it says nothing."""
+    text = system_text(turns) or "".join(turn.text for turn in turns)
+    return "ja" if JAPANESE.search(text) or (HAN.search(text) and not re.search("[A-Za-z]{3}", text)) else "en"

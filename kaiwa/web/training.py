@@ -1,0 +1,44 @@
+"""Training: the fine-tuning jobs of this server, what each has said, and a way to cancel one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from kaiwa.web.services import TuningJob
+from kaiwa.web.view import View
+
+EVENTS = 12  # newest of each job that the page shows
+OVER = ("succeeded", "failed", "cancelled")
+
+
+def routes(view: View) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    def jobs() -> Sequence[TuningJob]:
+        tuning = view.services.tuning
+        return tuning.jobs(EVENTS) if tuning is not None else ()
+
+    async def page(request: Request) -> HTMLResponse:
+        found = await asyncio.to_thread(jobs)
+        return view.page(request, "training.html", jobs=found, over=OVER)
+
+    async def part(request: Request) -> HTMLResponse:
+        """The list alone, which the page asks for again while a job runs."""
+        found = await asyncio.to_thread(jobs)
+        return view.part(request, "training_jobs.html", jobs=found, over=OVER)
+
+    async def cancel(id: str) -> RedirectResponse:
+        """A plain form, so that it works without a script. UserError for a job that is over, or is none."""
+        tuning = view.services.tuning
+        if tuning is not None:
+            await asyncio.to_thread(tuning.cancel, id)
+        return RedirectResponse("/training", status_code=303)
+
+    router.add_api_route("/training", page, methods=["GET"], response_model=None)
+    router.add_api_route("/training/jobs", part, methods=["GET"], response_model=None)
+    router.add_api_route("/training/{id}/cancel", cancel, methods=["POST"], response_model=None)
+    return router

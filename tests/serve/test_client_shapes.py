@@ -1,0 +1,202 @@
+"""What clients send, as they send it, and names that uploads bring: over the routes alone, without an engine."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from fastapi.testclient import TestClient
+from stub_engine import Engine
+
+from kaiwa.engine.catalog import Entry
+from kaiwa.serve.app import make_app
+from kaiwa.serve.jobs import Jobs
+from kaiwa.serve.services import Services, Settings
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+# Requests as the clients' own code builds them (fields and nulls as they are; texts are ours).
+OPEN_WEBUI_CHAT = {
+    "stream": True,
+    "model": "toy",
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}],
+    "stream_options": {"include_usage": True},
+    "params": {},
+    "features": {"web_search": False, "image_generation": False},
+    "metadata": {"chat_id": "a", "message_id": "b"},
+    "session_id": "c",
+    "user": {"name": "Someone", "id": "1", "email": "a@example.org", "role": "user"},
+}
+OPEN_WEBUI_TITLE = {
+    "model": "toy",
+    "messages": [{"role": "user", "content": "### Task:\nGenerate a concise title."}],
+    "stream": False,
+    "max_completion_tokens": 1000,
+    "metadata": {"task": "title_generation", "task_body": {"model": "toy"}},
+}
+LANGCHAIN_CHAT = {
+    "messages": [{"content": [{"type": "text", "text": "Hello"}], "role": "user", "name": "someone"}],
+    "model": "toy",
+    "n": 1,
+    "stream": False,
+    "temperature": 0.7,
+    "max_completion_tokens": None,
+    "stop": None,
+    "logprobs": None,
+    "parallel_tool_calls": True,
+    "tools": [WEATHER],
+    "tool_choice": "auto",
+}
+CALLED = {"name": "get_weather", "arguments": '{"city": "Kyoto"}'}
+LANGCHAIN_AGENT = {
+    "messages": [
+        {"role": "user", "content": "Weather in Kyoto?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"type": "function", "id": "call_1", "function": CALLED}],
+        },
+        {"role": "tool", "content": "sunny", "tool_call_id": "call_1"},
+    ],
+    "model": "toy",
+    "stream": True,
+    "tools": [WEATHER],
+}  # fmt: skip
+LANGCHAIN_EMBEDDING = {"input": [[104, 105]], "model": "toy", "encoding_format": "base64"}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
+    settings = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
+    services = Services(settings=settings, engine=Engine(), jobs=Jobs(tmp_path))  # type: ignore[arg-type]
+    with TestClient(make_app(services), base_url="http://localhost:80") as found:
+        yield found
+
+
+@pytest.mark.parametrize("body", [OPEN_WEBUI_CHAT, OPEN_WEBUI_TITLE, LANGCHAIN_CHAT, LANGCHAIN_AGENT])
+def test_chats_as_clients_send_them(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    if not body["stream"]:
+        assert answer.json()["choices"][0]["message"]["content"] == "A calm answer."
+        return
+    chunks = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"]) == "A calm answer."
+    assert answer.text.endswith("data: [DONE]\n\n")
+    assert (chunks[-1]["choices"] == []) == ("stream_options" in body), "usage comes last where it was asked for"
+
+
+def test_fields_of_theirs_that_do_nothing_are_named(client: TestClient) -> None:
+    ignored = client.post("/v1/chat/completions", json=OPEN_WEBUI_CHAT).headers["x-kaiwa-ignored"]
+    assert ignored == "features, params, session_id"
+
+
+def test_the_model_list_has_what_clients_look_for(client: TestClient) -> None:
+    found = client.get("/v1/models").json()
+    assert found["object"] == "list"
+    assert all({"id", "object", "created", "owned_by"} <= set(model) for model in found["data"])
+
+
+HOSTILE = {
+    "../../etc/passwd": "passwd",
+    "..\\..\\windows\\system.ini": "system.ini",
+    "/abs/olute.jsonl": "olute.jsonl",
+    "..": "file",
+    ".": "file",
+    "a/..": "file",
+    "a\x00b.jsonl": "ab.jsonl",
+    "x\r\nSet-Cookie: a=b": "xSet-Cookie: a=b",
+    "\x1b[31mred": "[31mred",
+    '<script>alert(1)</script>"': 'script>"',
+    "名前\u202ejsonl.exe": "名前jsonl.exe",
+    "n" * 5000: "n" * 200,
+    ".meta.json": ".meta.json",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
+def test_names_of_uploads_are_only_labels(client: TestClient, tmp_path: Path, name: str) -> None:
+    """No name chooses a path, splits a header, or reaches a terminal as anything but text."""
+    from kaiwa.serve.fine_tuning_files import Files
+
+    before = set(tmp_path.rglob("*"))
+    with open(tmp_path / "rows.jsonl", "w+b") as source:
+        source.write(b'{"a": 1}\n')
+        source.seek(0)
+        made = Files(tmp_path / "files").add(name, "fine-tune", source)
+    assert made.filename == HOSTILE[name]
+    new = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} - {
+        str(p.relative_to(tmp_path)) for p in before
+    }
+    assert new == {"rows.jsonl", "files", f"files/{made.id}", f"files/{made.id}/data", f"files/{made.id}/meta.json"}
+    answer = client.get(f"/v1/files/{made.id}/content")
+    assert answer.content == b'{"a": 1}\n'
+    assert answer.headers["content-disposition"].startswith("attachment; filename")
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_hostile_name_over_http(client: TestClient, tmp_path: Path) -> None:
+    sent = {"file": ("../../up.jsonl", b'{"a": 1}\n')}
+    made = client.post("/v1/files", files=sent, data={"purpose": "fine-tune"})
+    assert made.status_code == 200, made.text
+    assert made.json()["filename"] == "up.jsonl"
+    assert not (tmp_path.parent / "up.jsonl").exists()
+
+
+def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
+    """Streams count until they end; other keys, and what is no answer, go on."""
+    import asyncio
+
+    from kaiwa.serve.security import WHO
+    from kaiwa.serve.shares import Shares
+
+    gate = asyncio.Event()
+    entered: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.append(scope["path"])
+        await gate.wait()
+        if scope["path"] == "/v1/responses":
+            raise ConnectionError
+
+    async def ask(shares: Shares, who: str, path: str = "/v1/chat/completions", method: str = "POST") -> list[Any]:
+        told: list[Any] = []
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), WHO: who}
+        with contextlib.suppress(ConnectionError):
+            await shares(scope, None, send)  # type: ignore[arg-type]
+        return told
+
+    async def run() -> None:
+        shares = Shares(app, most=2)
+        held = [asyncio.create_task(ask(shares, "a", path)) for path in ("/v1/chat/completions", "/v1/responses")]
+        await asyncio.sleep(0)
+        refused = await ask(shares, "a")
+        assert refused[0]["status"] == 429
+        assert (b"retry-after", b"2") in refused[0]["headers"]
+        assert json.loads(refused[1]["body"])["error"]["code"] == "too_many_requests"
+        others = [("b", "/v1/chat/completions", "POST"), ("a", "/v1/models", "GET"), ("", "/v1/completions", "POST")]
+        held += [asyncio.create_task(ask(shares, *one)) for one in others]
+        await asyncio.sleep(0)
+        assert len(entered) == 5
+        assert shares.under_way == {"a": 2, "b": 1, "10.0.0.1": 1}
+        gate.set()
+        assert await asyncio.gather(*held) == [[]] * 5
+        assert shares.under_way == {}, "also what failed has ended"
+
+    asyncio.run(run())
