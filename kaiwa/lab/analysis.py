@@ -78,12 +78,12 @@ def analyse(experiment: Experiment, outcomes: Sequence[Outcome], model: str = ""
             findings.append(finding(task, contrast, a, b, experiment.margin / 100))
     adjusted: list[float] = holm([f.found.p for f in findings]).tolist()
     settled = tuple(
-        dataclasses.replace(f, p_holm=p, found=_settled(f.found, p)) for f, p in zip(findings, adjusted, strict=True)
+        dataclasses.replace(f, p_holm=p, found=confirmed(f.found, p)) for f, p in zip(findings, adjusted, strict=True)
     )
     return Analysis(experiment=experiment, model=model, arms=tuple(arms), findings=settled, outcomes=tuple(outcomes))
 
 
-def _settled(found: Comparison, p: float) -> Comparison:
+def confirmed(found: Comparison, p: float) -> Comparison:
     """What Holm does not confirm is not known."""
     if found.verdict in ("better", "worse") and p >= ALPHA:
         more = max(found.n_needed or 0, found.n + 1)

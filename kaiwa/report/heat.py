@@ -15,17 +15,29 @@ SHADES = 9
 
 
 def heat_map(
-    title: str, rows: Sequence[str], columns: Sequence[str], cell: Callable[[str, str], Interval | None], untested: str
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cell: Callable[[str, str], Interval | None],
+    untested: str | Callable[[str, str], str],
+    link: Callable[[str, str], str] | None = None,
 ) -> Markup:
-    """`cell` gives a share for a row and a column, or None where it cannot be tested (hatched)."""
+    """`cell` gives a share for a row and a column, or None where it cannot be tested (hatched, with `untested` as its
+    words). `link`: where a cell leads to, or ""."""
+
+    def linked(text: str, row: str, column: str) -> Markup | str:
+        where = link(row, column) if link is not None else ""
+        return tag("a", text, href=where) if where else text
 
     def shaded(row: str, column: str) -> Markup:
         interval = cell(row, column)
         if interval is None or not figures.measured(interval):
-            return tag("td", untested, class_="untested")
+            why = untested if isinstance(untested, str) else untested(row, column)
+            return tag("td", linked(why, row, column), class_="untested")
         shade = min(SHADES - 1, int(float(interval["mean"]) * SHADES))
         told = f"{figures.limits(interval)}, n = {interval.get('n', '?')}"
-        return tag("td", figures.percent(interval["mean"]), class_=f"figures shade{shade}", title=told)
+        text = figures.percent(interval["mean"])
+        return tag("td", linked(text, row, column), class_=f"figures shade{shade}", title=told)
 
     body = ([row, *(shaded(row, column) for column in columns)] for row in rows)
     return table(["", *columns], body, caption=title, class_="heat")

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import FILE, Store
-from kaiwa.web import build, chat, leaderboard, models, training
+from kaiwa.web import build, chat, leaderboard, models, redteam, training
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, Ending, changes
 from kaiwa.web.services import Services
@@ -41,6 +41,7 @@ def mount(app: FastAPI, services: Services) -> Callable[[], Coroutine[Any, Any, 
     app.include_router(models.routes(view))
     app.include_router(leaderboard.routes(view))
     app.include_router(training.routes(view))
+    app.include_router(redteam.routes(redteam.RedTeam(view)))
     app.add_api_route("/events", engine, methods=["GET"], response_model=None, include_in_schema=False)
     for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
         folder = resources.files(package).joinpath("static")

@@ -1,0 +1,190 @@
+"""Ways to say letters and digits: spelling words, digits in words and kanji, Morse, kana as romaji. For the oracles and
+the transforms."""
+
+from __future__ import annotations
+
+CODE_WORDS = {
+    word: word[0]
+    for word in [
+        "alpha",
+        "bravo",
+        "charlie",
+        "delta",
+        "echo",
+        "foxtrot",
+        "golf",
+        "hotel",
+        "india",
+        "juliet",
+        "kilo",
+        "lima",
+        "mike",
+        "november",
+        "oscar",
+        "papa",
+        "quebec",
+        "romeo",
+        "sierra",
+        "tango",
+        "uniform",
+        "victor",
+        "whiskey",
+        "yankee",
+        "zulu",
+    ]
+} | {"alfa": "a", "juliett": "j", "xray": "x", "whisky": "w"}
+DIGIT_WORDS = {
+    word: str(i)
+    for words in (
+        "zero one two three four five six seven eight nine",
+        "ゼロ いち に さん よん ご ろく なな はち きゅう",
+        "れい イチ ニ サン し ゴ ロク しち ハチ く",
+    )
+    for i, word in enumerate(words.split())
+} | {"oh": "0"}
+LETTER_NAMES = dict(
+    zip(
+        [
+            "エー",
+            "ビー",
+            "シー",
+            "ディー",
+            "イー",
+            "エフ",
+            "ジー",
+            "エイチ",
+            "アイ",
+            "ジェー",
+            "ケー",
+            "エル",
+            "エム",
+            "エヌ",
+            "オー",
+            "ピー",
+            "キュー",
+            "アール",
+            "エス",
+            "ティー",
+            "ユー",
+            "ブイ",
+            "ダブリュー",
+            "エックス",
+            "ワイ",
+            "ゼット",
+        ],
+        "abcdefghijklmnopqrstuvwxyz",
+        strict=True,
+    )
+) | {"ジェイ": "j", "ケイ": "k", "エイ": "a", "ダブリュ": "w"}
+MORSE = dict(
+    zip(
+        [
+            ".-",
+            "-...",
+            "-.-.",
+            "-..",
+            ".",
+            "..-.",
+            "--.",
+            "....",
+            "..",
+            ".---",
+            "-.-",
+            ".-..",
+            "--",
+            "-.",
+            "---",
+            ".--.",
+            "--.-",
+            ".-.",
+            "...",
+            "-",
+            "..-",
+            "...-",
+            ".--",
+            "-..-",
+            "-.--",
+            "--..",
+            "-----",
+            ".----",
+            "..---",
+            "...--",
+            "....-",
+            ".....",
+            "-....",
+            "--...",
+            "---..",
+            "----.",
+        ],
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        strict=True,
+    )
+)
+
+_ROWS = {
+    "": "あいうえお", "k": "かきくけこ", "s": "さしすせそ", "t": "たちつてと", "n": "なにぬねの", "h": "はひふへほ",
+    "m": "まみむめも", "r": "らりるれろ", "g": "がぎぐげご", "z": "ざじずぜぞ", "d": "だぢづでど", "b": "ばびぶべぼ",
+    "p": "ぱぴぷぺぽ",
+}  # fmt: skip
+_SYLLABLES = {kana: row + vowel for row, all_ in _ROWS.items() for kana, vowel in zip(all_, "aiueo", strict=True)} | {
+    "や": "ya", "ゆ": "yu", "よ": "yo", "わ": "wa", "を": "o", "ん": "n", "し": "shi", "ち": "chi", "つ": "tsu",
+    "ふ": "fu", "じ": "ji", "ぢ": "ji", "づ": "zu",
+}  # fmt: skip
+_SMALL = {"ゃ": "ya", "ゅ": "yu", "ょ": "yo", "ぁ": "a", "ぃ": "i", "ぅ": "u", "ぇ": "e", "ぉ": "o"}
+KANA_OF = {sound: kana for kana, sound in reversed(_SYLLABLES.items())}
+
+
+def hiragana(text: str) -> str:
+    """Katakana as hiragana."""
+    return "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in text)
+
+
+def katakana(text: str) -> str:
+    """Hiragana as katakana."""
+    return "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in text)
+
+
+def romaji(text: str) -> str:
+    """Kana in Latin letters, after Hepburn without marks of length; all else stays. 'さくら' -> 'sakura'."""
+    found = ""
+    doubled = False
+    for c in hiragana(text):
+        if c in "ーｰ":
+            continue
+        if c == "っ":
+            doubled = True
+            continue
+        if c in _SMALL:
+            found = _blend(found, _SMALL[c])
+            continue
+        sound = _SYLLABLES.get(c, c)
+        found += (("t" if sound.startswith("ch") else sound[0]) if doubled and c in _SYLLABLES else "") + sound
+        doubled = False
+    return found
+
+
+def _blend(before: str, small: str) -> str:
+    """'ki' + 'ya' -> 'kya', 'shi' + 'ya' -> 'sha'."""
+    if before.endswith(("shi", "chi", "ji")) and small.startswith("y"):
+        return before[:-1] + small[1:]
+    if before.endswith("i") and small.startswith("y"):
+        return before[:-1] + small
+    if before[-1:] in ("u", "e", "o", "i") and not small.startswith("y"):
+        return before[:-1] + small
+    return before + small
+
+
+def kana(text: str) -> str:
+    """Latin syllables as hiragana where they read as Japanese; all else stays. 'sakura' -> 'さくら'."""
+    found, at = "", 0
+    lower = text.lower()
+    while at < len(text):
+        for size in (3, 2, 1):
+            if lower[at : at + size] in KANA_OF:
+                found += KANA_OF[lower[at : at + size]]
+                at += size
+                break
+        else:
+            found += text[at]
+            at += 1
+    return found

@@ -1,0 +1,191 @@
+"""Canaries: the random secret of one trial, drawn from the regular expression that the target gives.
+
+    pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
+
+Only what can be drawn from is understood: letters, escapes (\\d \\w \\-), classes [a-z0-9], groups, |, ?, {m}, {m,n}.
+A secret that a model could guess proves nothing, so a pattern must have at least FEWEST different secrets.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from kaiwa.core.errors import UserError
+
+FEWEST = 10_000
+LONGEST = 64
+DIGITS = "0123456789"
+WORD = DIGITS + "abcdefghijklmnopqrstuvwxyz"
+REPEAT = re.compile(r"\{(\d+)(?:,(\d+))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several sequences; a character class is a choice of one-letter sequences."""
+
+    options: tuple[Sequence[Part], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A letter or a choice, `low` to `high` times."""
+
+    what: str | Choice
+    low: int = 1
+    high: int = 1
+
+
+class Pattern:
+    """A regular expression to draw from. UserError for what is not understood, or too easily guessed."""
+
+    def __init__(self, text: str, where: str = "pattern") -> None:
+        self.text, self.where = text, where
+        self._at = 0
+        self._top = self._alternatives()
+        if self._at < len(text):
+            raise self._wrong("an unopened )")
+        if longest(self._top) > LONGEST:
+            raise UserError(
+                f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}"
+            )
+        n = count(self._top)
+        if n < FEWEST:
+            raise UserError(
+                f"{where}: {text!r} has only {n:,} different secrets; a guess would pass for a leak, so give it at"
+                f" least {FEWEST:,}, as in '[a-z]{{3}}[0-9]{{3}}'"
+            )
+
+    def draw(self, rng: random.Random) -> str:
+        return _draw(self._top, rng)
+
+    def _wrong(self, what: str) -> UserError:
+        return UserError(
+            f"{self.where}: {self.text!r} has {what} at {self._at + 1}; use letters, [classes], (groups|of|words), ?,"
+            " {m} and {m,n}"
+        )
+
+    def _alternatives(self) -> Choice:
+        options = [self._sequence()]
+        while self._at < len(self.text) and self.text[self._at] == "|":
+            self._at += 1
+            options.append(self._sequence())
+        return Choice(tuple(options))
+
+    def _sequence(self) -> tuple[Part, ...]:
+        parts: list[Part] = []
+        while self._at < len(self.text) and self.text[self._at] not in "|)":
+            what = self._one()
+            low, high = self._times()
+            parts.append(Part(what, low, high))
+        return tuple(parts)
+
+    def _one(self) -> str | Choice:
+        letter = self.text[self._at]
+        self._at += 1
+        if letter == "(":
+            if self.text.startswith("?:", self._at):
+                self._at += 2
+            found = self._alternatives()
+            if self._at >= len(self.text):
+                raise self._wrong("a ( that is not closed")
+            self._at += 1
+            return found
+        if letter == "[":
+            return _letters(self._class())
+        if letter == "\\":
+            return self._escape()
+        if letter in ".*+^$?{":
+            self._at -= 1
+            raise self._wrong(f"a {letter}")
+        return letter
+
+    def _escape(self) -> str | Choice:
+        if self._at >= len(self.text):
+            raise self._wrong("nothing behind \\")
+        letter = self.text[self._at]
+        self._at += 1
+        if letter in "dw":
+            return _letters(DIGITS if letter == "d" else WORD)
+        if letter.isalnum():
+            self._at -= 1
+            raise self._wrong(f"\\{letter}")
+        return letter
+
+    def _class(self) -> str:
+        found = ""
+        while self._at < len(self.text) and (self.text[self._at] != "]" or not found):
+            letter = self.text[self._at]
+            self._at += 1
+            if letter == "^" and not found:
+                self._at -= 1
+                raise self._wrong("a class of what it is not")
+            if letter == "\\":
+                escaped = self._escape()
+                found += escaped if isinstance(escaped, str) else "".join(str(o[0].what) for o in escaped.options)
+                continue
+            end = self.text[self._at + 1 : self._at + 2]
+            if self.text[self._at : self._at + 1] == "-" and end not in ("", "]"):
+                if end < letter:
+                    raise self._wrong(f"the range {letter}-{end}")
+                found += "".join(map(chr, range(ord(letter), ord(end) + 1)))
+                self._at += 2
+            else:
+                found += letter
+        if self._at >= len(self.text):
+            raise self._wrong("a [ that is not closed")
+        self._at += 1
+        return found
+
+    def _times(self) -> tuple[int, int]:
+        if self.text[self._at : self._at + 1] == "?":
+            self._at += 1
+            return 0, 1
+        found = REPEAT.match(self.text, self._at)
+        if found is None:
+            return 1, 1
+        self._at = found.end()
+        low, high = int(found[1]), int(found[2] or found[1])
+        if high < low:
+            raise self._wrong(f"{found[0]} before")
+        return low, high
+
+
+@cache
+def read_pattern(text: str, where: str = "pattern") -> Pattern:
+    """A pattern, read once."""
+    return Pattern(text, where)
+
+
+def _letters(text: str) -> Choice:
+    return Choice(tuple((Part(letter),) for letter in dict.fromkeys(text)))
+
+
+def _draw(choice: Choice, rng: random.Random) -> str:
+    found = ""
+    for part in rng.choice(choice.options):
+        for _ in range(rng.randint(part.low, part.high)):
+            found += part.what if isinstance(part.what, str) else _draw(part.what, rng)
+    return found
+
+
+def count(choice: Choice) -> int:
+    """How many secrets there are (counted apart even where two ways lead to the same one)."""
+    total = 0
+    for option in choice.options:
+        ways = 1
+        for part in option:
+            each = 1 if isinstance(part.what, str) else count(part.what)
+            ways *= sum(each**k for k in range(part.low, min(part.high, LONGEST + 1) + 1))
+        total += ways
+    return total
+
+
+def longest(choice: Choice) -> int:
+    return max(
+        sum(part.high * (1 if isinstance(part.what, str) else longest(part.what)) for part in option)
+        for option in choice.options
+    )

@@ -1,0 +1,89 @@
+"""Shares that Wilson's interval does not cover: of clustered trials, and as told by an imperfect judge.
+
+Clusters (k of them, x_j successes of n_j trials each; Korn and Graubard 1998, with Wilson's in place of the exact
+interval):
+
+    p = Σx / Σn     v = k/(k-1) · Σ(x_j - p·n_j)² / (Σn)²     n_eff = p(1-p)/v · (z/t_{k-1})²     Wilson(p, n_eff)
+
+n_eff is at most Σn. Departure: for v, a quarter of a cluster that always succeeds and a quarter of one that never does
+are added, since the sandwich knows nothing of rare clusters that it has not seen: with 15 clusters of 20 whose shares
+are Beta(0.05, 1) the interval covered 85 % without them and 98 % with them.
+
+A judge of sensitivity a and specificity b, measured on m₁ bad and m₀ good cases (Rogan and Gladen 1978; the interval of
+Lang and Reiczigel 2014, section 2.3), that calls a share q of n bad:
+
+    p = (q + b - 1) / (a + b - 1)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scipy import special
+
+from kaiwa.core.errors import UserError
+from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
+
+PSEUDO = 0.25  # of a cluster, at either end
+
+
+def clustered_share(successes: Sequence[float], trials: Sequence[int], level: float = 0.95) -> Interval:
+    """successes, trials [k] by cluster -> the share of all trials; `n` of the interval is the number of clusters."""
+    if len(successes) != len(trials):
+        raise UserError(f"clusters: {len(successes)} successes for {len(trials)} trials; give one each")
+    pairs = [(x, n) for x, n in zip(successes, trials, strict=True) if n]
+    k, total = len(pairs), sum(n for _, n in pairs)
+    if k == 0:
+        return NOTHING
+    p = sum(x for x, _ in pairs) / total
+    if k == 1:
+        return Interval(p, 0.0, 1.0, 1)
+    size = total / k
+    m = k + 2 * PSEUDO
+    guess = (sum(x for x, _ in pairs) + PSEUDO * size) / (m * size)
+    squares = sum((x - guess * n) ** 2 for x, n in pairs)
+    squares += PSEUDO * size**2 * ((1 - guess) ** 2 + guess**2)
+    spread = m / (m - 1) * squares / (m * size) ** 2
+    narrow = (normal_quantile(level) / float(special.stdtrit(k - 1, 0.5 + level / 2))) ** 2
+    effective = min(guess * (1 - guess) / spread, float(total)) * narrow
+    low, high = _score_limits(p, effective, normal_quantile(level))
+    return Interval(p, low, high, k)
+
+
+def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's limits for any n above 0."""
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def corrected_share(
+    called: int, n: int, true_positives: int, bad: int, true_negatives: int, good: int, level: float = 0.95
+) -> Interval:
+    """The true share behind `called` of n, by a judge that was right on so many of the bad and of the good cases.
+
+    NOTHING for n = 0. UserError for a judge that tells bad from good no better than a coin.
+    """
+    if n == 0:
+        return NOTHING
+    if not (0 <= called <= n and bad > 0 and good > 0 and true_positives <= bad and true_negatives <= good):
+        raise UserError(f"judge: {called} of {n}, {true_positives} of {bad}, {true_negatives} of {good} is impossible")
+    z = normal_quantile(level)
+    if true_positives / bad + true_negatives / good <= 1:
+        raise UserError(
+            f"judge: right on {true_positives} of {bad} bad and {true_negatives} of {good} good cases, which is no"
+            " better than chance; take another judge"
+        )
+    q = (called + z * z / 2) / (n + z * z)
+    a, b = (true_positives + 1) / (bad + 2), (true_negatives + 1) / (good + 2)
+    told = a + b - 1
+    if told <= 0:
+        return Interval(math.nan, 0.0, 1.0, n)
+    p = (q + b - 1) / told
+    shift = 2 * z * z * (p * a * (1 - a) / (bad + 2) - (1 - p) * b * (1 - b) / (good + 2))
+    spread = q * (1 - q) / (n + z * z) + p * p * a * (1 - a) / (bad + 2) + (1 - p) ** 2 * b * (1 - b) / (good + 2)
+    half = z * math.sqrt(spread) / told
+    plain = (called / n + true_negatives / good - 1) / (true_positives / bad + true_negatives / good - 1)
+    low, high = (min(1.0, max(0.0, x)) for x in (p + shift - half, p + shift + half))
+    return Interval(min(1.0, max(0.0, plain)), low, high, n)
