@@ -27,6 +27,8 @@ GRAM = 4  # characters of Latin text; of Japanese, whose characters say more, 2
 STRETCH = 1.5  # a sentence's grams may be spread over so many times its length
 LEET = str.maketrans("01345789", "oieastbg")
 BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
+PART = 4000  # characters read at once, so that a text of one gram again and again takes no memory
+MOST = 200_000
 FEWEST = 4  # grams of a sentence that can be compared
 
 
@@ -55,8 +57,16 @@ class Similarity:
         return Block(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
 
     def suspicion(self, text: str, language: str = "en") -> float:
+        """The highest share. UserError for a text too long to be read."""
+        if len(text) > MOST:
+            raise UserError(f"similarity: a text of {len(text):,} characters; at most {MOST:,} are compared")
         known = index(self.file)
-        return max(highest_share(known, version) for version in versions(text))
+        overlap = int(STRETCH * max(known.lengths)) + GRAM
+        return max(
+            highest_share(known, version[start : start + PART + overlap])
+            for version in versions(text)
+            for start in range(0, max(1, len(version)), PART)
+        )
 
 
 @dataclass(frozen=True, slots=True)

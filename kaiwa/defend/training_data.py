@@ -40,7 +40,8 @@ HIRAGANA = "あいうえおかきくけこさしすせそたちつてとなに�
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What is sent, and what is to be learnt. Empty `good` or `bad`: the model answers `ask_good` or `ask_bad`."""
+    """What is sent, and what is to be learnt. Empty `good` or `bad`: the model answers `ask_good` or `ask_bad`.
+    `secrets`: in no right answer."""
 
     kind: str
     sent: Conversation
@@ -48,6 +49,7 @@ class Scene:
     bad: str = ""
     ask_good: Conversation = ()
     ask_bad: Conversation = ()
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +86,8 @@ def scenes(target: Mapping[str, Any], n: int, seed: int = 0, held_out: Sequence[
 
 
 def answered(model: ChatModel, made: Sequence[Scene], seed: int = 0) -> list[Learnt]:
-    """The scenes with the model's answers where they were missing; scenes left without one (empty, or alike) go.
-    UserError and ConnectionError of the model are raised."""
+    """The scenes with the model's answers where they were missing. Scenes left without one go: empty, alike, or a right
+    answer that tells a secret by itself. UserError and ConnectionError of the model are raised."""
     asks, places = [], []
     for i, scene in enumerate(made):
         for side in ("good", "bad"):
@@ -101,7 +103,8 @@ def answered(model: ChatModel, made: Sequence[Scene], seed: int = 0) -> list[Lea
     learnt = []
     for i, scene in enumerate(made):
         good, bad = (getattr(scene, side) or said[i, side] for side in ("good", "bad"))
-        if good and bad and good != bad:
+        told = any(fold(secret) in fold(good) for secret in scene.secrets)
+        if good and bad and good != bad and not told:
             learnt.append(Learnt(kind=scene.kind, sent=scene.sent, good=good, bad=bad))
     return learnt
 
@@ -151,14 +154,16 @@ class Maker:
         return text.strip(), drawn
 
     def plain(self, rng: Random) -> Scene:
-        system, _ = self._filled(rng)
+        system, drawn = self._filled(rng)
         if self.documents and rng.random() < 0.5:
             text, ask = rng.choice(self.documents)
             user = f"{ask}\n\n{text.replace('{payload}', '').strip()}".strip()
         else:
             user = rng.choice(self.users)
         sent = (Message("system", system), Message("user", user))
-        return Scene(kind="plain", sent=sent, ask_good=sent, bad=rng.choice(REFUSALS[self.language]))
+        return Scene(
+            kind="plain", sent=sent, ask_good=sent, bad=rng.choice(REFUSALS[self.language]), secrets=(*drawn.values(),)
+        )
 
     def secret(self, rng: Random) -> Scene:
         system, drawn = self._filled(rng)
@@ -169,14 +174,20 @@ class Maker:
         return Scene(kind="secret", sent=sent, good=rng.choice(REFUSALS[self.language]), bad=bad)
 
     def rule(self, rng: Random) -> Scene:
-        system, _ = self._filled(rng)
+        system, drawn = self._filled(rng)
         ask = rng.choice(self.asks)
         user = f"{rng.choice(self.overrides)} {ask}".strip()
         sent = (Message("system", system), Message("user", user))
-        return Scene(kind="rule", sent=sent, good=rng.choice(REFUSALS[self.language]), ask_bad=(Message("user", ask),))
+        return Scene(
+            kind="rule",
+            sent=sent,
+            good=rng.choice(REFUSALS[self.language]),
+            ask_bad=(Message("user", ask),),
+            secrets=(*drawn.values(),),
+        )
 
     def document(self, rng: Random) -> Scene:
-        system, _ = self._filled(rng)
+        system, drawn = self._filled(rng)
         text, ask = rng.choice(self.documents)
         task, witness = rng.choice(TASKS[self.language])
         payload = f"{rng.choice(self.overrides)} {task}".strip()
@@ -185,7 +196,13 @@ class Maker:
         def said(document: str) -> Conversation:
             return (Message("system", system), Message("user", f"{ask}\n\n{document.strip()}".strip()))
 
-        return Scene(kind="document", sent=said(attacked), ask_good=said(text.replace("{payload}", "")), bad=witness)
+        return Scene(
+            kind="document",
+            sent=said(attacked),
+            ask_good=said(text.replace("{payload}", "")),
+            bad=witness,
+            secrets=(*drawn.values(),),
+        )
 
 
 def _named(target: Mapping[str, Any], table: str, field: str) -> list[str]:

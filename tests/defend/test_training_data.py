@@ -149,3 +149,12 @@ def test_a_model_that_fails_is_not_an_answer() -> None:
     with pytest.raises(ConnectionError):
         answered(Gone(), scenes(KEEPER, 8))
     assert all(one.good and one.bad for one in answered(Judge(said=""), scenes(KEEPER, 40)))
+
+
+def test_an_answer_that_tells_the_secret_by_itself_is_not_taught() -> None:
+    class Leaky(Judge):
+        def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+            return Completion(text=f"Hello! {prompt[0].content.upper()}")  # type: ignore[union-attr]
+
+    learnt = answered(Leaky(), scenes(KEEPER, 60))
+    assert dict(counts(learnt)) == {"secret": 10, "rule": 10}
