@@ -22,14 +22,16 @@ COMMANDS = {
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences: what they do, their thresholds, models trained to defend themselves",
     "redteam": "attacks × defences on your own prompt: kaiwa redteam run keeper.en",
-    "study": "experiments across stages: kaiwa study icl",
+    "study": "experiments across stages: kaiwa study rlhf, kaiwa study icl",
     "corpus": "stage 1: clean, deduplicate, split",
     "tokenizer": "stage 3: learn the tokens, encode the corpus",
     "pretrain": "stage 4: a GPT from text",
     "sft": "stage 5: fine-tune on demonstrations",
     "reward": "stage 6: a reward model from rankings",
     "dpo": "the same without a reward model: straight from comparisons",
-    "rlhf": "stage 7: PPO-ptx against the reward model",
+    "rlhf": "stage 7: PPO-ptx (or RLOO, GRPO) against the reward model",
+    "best-of": "the best of N replies by the reward model, as demonstrations",
+    "select": "the checkpoint whose replies a reward model likes best",
     "quantize": "stage 8: four bits a weight",
     "tune": "train a fine-tuning job's folder (the server starts it)",
     "evaluate": "models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
@@ -101,6 +103,10 @@ def command(name: str) -> Callable[[list[str]], None]:
         from kaiwa.commands import study
 
         return study.study
+    if name == "select":
+        from kaiwa.commands import select
+
+        return select.select
     if name == "tune":
         from kaiwa.commands import tune
 

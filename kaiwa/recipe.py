@@ -20,7 +20,7 @@ from kaiwa.evaluate import run as evaluate
 from kaiwa.pretrain import run as pretrain
 from kaiwa.quantize import run as quantize
 from kaiwa.recipes.cards import chat_card
-from kaiwa.recipes.labels import village_label, with_labellers
+from kaiwa.recipes.labels import village_gold, village_label, with_labellers
 from kaiwa.recipes.recipe import Recipe
 from kaiwa.recipes.report import write_report
 from kaiwa.reward import collect
@@ -68,7 +68,8 @@ def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
         asked: dict[str, Any] = {"prompts": village.path / "reward.jsonl", "label": village_label(recipe, village)}
         ranked = stage("comparisons", collect.run, recipe.compare, policy=first, **asked)
         ranks = ranked.path / "comparisons.jsonl"
-        judge = stage("reward", reward.run, recipe.reward, policy=first, comparisons=ranks, demonstrations=demos)
+        given: dict[str, Any] = {"comparisons": ranks, "demonstrations": demos, "gold": village_gold(village)}
+        judge = stage("reward", reward.run, recipe.reward, policy=first, **given)
         loop: dict[str, Any] = {"policy": first, "reward": judge, "tokens": tokens, "probes": probes}
         loop["prompts"] = village.path / "rlhf.jsonl"
         plain = replace(recipe.rlhf, ptx_coefficient=0.0)

@@ -13,7 +13,7 @@ from kaiwa.core.errors import UserError
 
 BUILD_USAGE = """usage: kaiwa build RECIPE [--out DIR] [--seed N] [--threads N] [--device D] [--STAGE.FIELD VALUE ...]
 
-RECIPE   tiny, laptop, laptop-ja, or a Python file with a recipe() function
+RECIPE   tiny, laptop, laptop-ja, or a Python file with a recipe() function; smollm2 has options of its own
 --out    the build's folder (default: runs/RECIPE); the same command goes on where it stopped
 --device cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
 STAGE    village corpus tokenizer pretrain sft compare reward rlhf quantize evaluate
@@ -24,6 +24,11 @@ STAGE    village corpus tokenizer pretrain sft compare reward rlhf quantize eval
 def build(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(BUILD_USAGE, end="")
+        return
+    if words[0] == "smollm2":
+        from kaiwa.commands.smollm2 import smollm2
+
+        smollm2(words[1:])
         return
     options = read_options(words[1:])
     out = Path(options.pop("out", "") or Path("runs") / Path(words[0]).stem)

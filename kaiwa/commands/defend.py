@@ -41,15 +41,17 @@ Prints the thresholds at which at most a SHARE (default 0.05) of texts like thes
 --benign   a text file, one text a line, or JSONL with "text" or "messages"
 --model    who judges (default: the file's, or smollm2-135m-instruct)
 """
-TRAIN_USAGE = """usage: kaiwa defend train TARGET.toml [--model MODEL] [--method dpo|supervised] [--n N] [--seed S]
+TRAIN_USAGE = """usage: kaiwa defend train TARGET [--model MODEL] [--method dpo|supervised] [--n N] [--seed S]
                          [--held-out FILE] [--out FILE.jsonl] [--epochs N] [--url URL] [--api-key-env NAME]
 
-Makes examples from a red-team target (its system prompt, secrets, rules, documents) and trains on them by the
-fine-tuning API: of the server at --url (such as http://127.0.0.1:7860/v1), or of one that runs as long as this command.
+Makes examples from a red-team target (its system prompt, secrets, rules, documents; a file, or an example by name such
+as keeper.en) and trains on them by the fine-tuning API: of the server at --url (such as http://127.0.0.1:7860/v1), or
+of one that runs as long as this command.
 The trained model stands in `kaiwa models` beside the untrained one.
 --method    dpo (default): preferences, as SecAlign; supervised: demonstrations, as StruQ
 --n         examples (default 300), half of them without an attack
---held-out  attacks that will be measured, one a line; wordings alike are not trained on
+--held-out  more attacks that will be measured, one a line: wordings like them, or like the red team's, are not
+            trained on
 --out       keeps the examples
 """
 
@@ -171,11 +173,7 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
     method, n, seed = options.get("method", "dpo"), options.get("n", 300), options.get("seed", 0)
     if method not in METHODS or n < 4:
         raise UserError(f"--method {method} --n {n}: {' or '.join(METHODS)}, and at least 4 examples")
-    try:
-        values = tomllib.loads(target.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{target}: no target ({error}); docs/redteam.md has its shape") from None
-    made = scenes(values, n, seed, held_out)
+    made = scenes(_target(target), n, seed, [*held_out, *_attacks()])
     base, key = options.get("model", SMOLLM2), os.environ.get(options.get("api-key-env", ""), "")
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731
     with serving(options.get("url", "")) as url:
@@ -192,6 +190,25 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
         done = server.wait(job, say)
     say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
     return done.model
+
+
+def _target(path: Path) -> dict[str, Any]:
+    """A target's values: of a file, or of an example by name."""
+    from kaiwa.redteam.target import example, examples, from_toml
+
+    try:
+        text = example(str(path)) if str(path) in examples() else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no target ({error}); kaiwa redteam targets lists examples") from None
+    from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
+    return tomllib.loads(text)
+
+
+def _attacks() -> list[str]:
+    """What the red team asks, in both languages: none of it may be trained on."""
+    from kaiwa.redteam.catalog import ATTACKS
+
+    return [text for attack in ATTACKS for turns in attack.wording.values() for text in turns]
 
 
 def _read(words: list[str], kinds: dict[str, type], usage: str) -> tuple[str, dict[str, Any]]:

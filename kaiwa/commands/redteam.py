@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kaiwa.commands import redteam_more, redteam_run
+from kaiwa.commands import defend, redteam_more, redteam_run
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
@@ -16,6 +16,8 @@ USAGE = """usage: kaiwa redteam COMMAND [options]
   defences    the defences
   play        the password game in the terminal
   import      results of garak or promptfoo, beside one's own: kaiwa redteam import FILE
+  train-defence
+              a model trained on a target, to stand beside the untrained one (kaiwa defend train)
   selftest    the bench on models whose weaknesses are known
 """
 
@@ -31,6 +33,7 @@ def redteam(words: list[str]) -> None:
         "defences": redteam_more.defences,
         "play": redteam_more.play,
         "import": redteam_more.import_file,
+        "train-defence": defend.train_words,
         "selftest": redteam_more.selftest,
     }
     if words[0] not in commands:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,14 @@ import tyro
 from kaiwa.commands.console import make_context
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
+from kaiwa.core.errors import UserError
 from kaiwa.corpus.config import CorpusConfig
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.reward.config import RewardConfig
+from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -98,13 +100,28 @@ class DPO(Computing):
 
 @dataclass(kw_only=True)
 class RLHF(Computing):
-    """PPO-ptx against a reward model; prompts are a JSONL of {"messages"}."""
+    """PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME).
+
+    --prompts: a JSONL of {"messages"}.
+    --tokens: pretraining text, for ptx. --plan: print what it will hold in memory, and run nothing.
+    """
+
+    policy: Path
+    prompts: Path
+    reward: Path | None = None
+    tokens: Path | None = None
+    plan: bool = False
+    config: Annotated[RLHFConfig, Flat] = field(default_factory=RLHFConfig)
+
+
+@dataclass(kw_only=True)
+class BestOf(Computing):
+    """The best of N replies to each prompt by a reward model, as demonstrations: {"messages"}."""
 
     policy: Path
     reward: Path
-    tokens: Path
     prompts: Path
-    config: Annotated[RLHFConfig, Flat] = field(default_factory=RLHFConfig)
+    config: Annotated[BestOfConfig, Flat] = field(default_factory=BestOfConfig)
 
 
 @dataclass(kw_only=True)
@@ -156,9 +173,10 @@ def run_sft(c: SFT, ctx: Context) -> Artifact:
 
 
 def run_reward(c: Reward, ctx: Context) -> Artifact:
+    from kaiwa.engine.trainable import as_parent
     from kaiwa.reward.run import run
 
-    policy = open_artifact(c.policy)
+    policy = as_parent(c.policy)
     zero = c.demonstrations
     return run(c.config, ctx, policy=policy, comparisons=c.comparisons, demonstrations=zero, out=c.out)
 
@@ -170,12 +188,27 @@ def run_dpo(c: DPO, ctx: Context) -> Artifact:
     return run(c.config, ctx, policy=as_parent(c.policy), comparisons=c.comparisons, out=c.out)
 
 
-def run_rlhf(c: RLHF, ctx: Context) -> Artifact:
-    from kaiwa.rlhf.run import run
+def run_rlhf(c: RLHF, ctx: Context) -> Artifact | None:
+    from kaiwa.engine.trainable import as_parent
+    from kaiwa.rlhf.memory import memory_table
+    from kaiwa.rlhf.run import fitting, run
 
-    policy, reward = open_artifact(c.policy), open_artifact(c.reward, "reward")
-    tokens = open_artifact(c.tokens, "tokenizer")
+    policy = as_parent(c.policy)
+    reward = open_artifact(c.reward, "reward") if c.reward is not None else None
+    if c.plan:
+        asked = fitting(c.config, ctx, policy.path, c.reward, c.prompts)
+        print(memory_table(c.config, policy.path, c.reward, max(len(ids) for ids, _ in asked)))
+        return None
+    tokens = open_artifact(c.tokens, "tokenizer") if c.tokens is not None else None
     return run(c.config, ctx, policy=policy, reward=reward, tokens=tokens, prompts=c.prompts, out=c.out)
+
+
+def run_best_of(c: BestOf, ctx: Context) -> Artifact:
+    from kaiwa.engine.trainable import as_parent
+    from kaiwa.rlhf.best_of import run
+
+    given: dict[str, Any] = {"policy": as_parent(c.policy), "reward": open_artifact(c.reward, "reward")}
+    return run(c.config, ctx, **given, prompts=c.prompts, out=c.out)
 
 
 def run_quantize(c: Quantize, ctx: Context) -> Artifact:
@@ -196,7 +229,7 @@ def run_evaluate(c: Evaluate, ctx: Context) -> Artifact:
     return run(c.config, ctx, models=models, village=village, tokens=tokens, out=c.out)
 
 
-RUNS: Mapping[str, tuple[type[Common], Callable[[Any, Context], Artifact]]] = {
+RUNS: Mapping[str, tuple[type[Common], Callable[[Any, Context], Artifact | None]]] = {
     "corpus": (Corpus, run_corpus),
     "tokenizer": (Tokenizer, run_tokenizer),
     "pretrain": (Pretrain, run_pretrain),
@@ -204,6 +237,7 @@ RUNS: Mapping[str, tuple[type[Common], Callable[[Any, Context], Artifact]]] = {
     "reward": (Reward, run_reward),
     "dpo": (DPO, run_dpo),
     "rlhf": (RLHF, run_rlhf),
+    "best-of": (BestOf, run_best_of),
     "quantize": (Quantize, run_quantize),
     "evaluate": (Evaluate, run_evaluate),
 }
@@ -214,10 +248,30 @@ def command(name: str) -> Callable[[list[str]], None]:
     options, run = RUNS[name]
 
     def call(words: list[str]) -> None:
-        chosen = tyro.cli(options, prog=f"kaiwa {name}", args=words)
+        kind, words = with_preset(name, options, words)
+        chosen = tyro.cli(kind, prog=f"kaiwa {name}", args=words)
         logs = chosen.out.parent / "logs"
         device = chosen.device if isinstance(chosen, Computing) else None
         made = run(chosen, make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=logs))
+        if made is None:
+            return
         print(f"{made.path}: {made.kind}, {made.manifest['seconds']} s, hash {made.hash[:16]}")
 
     return call
+
+
+def with_preset(name: str, options: type[Common], words: list[str]) -> tuple[type[Common], list[str]]:
+    """`--preset NAME` taken out of the words: the options with the preset's configuration as their defaults."""
+    if "--preset" not in words:
+        return options, words
+    at = words.index("--preset")
+    if at + 1 == len(words):
+        raise UserError("--preset needs a name, as instructgpt-1.3b")
+    from kaiwa.recipes.instructgpt import preset
+
+    config = preset(words[at + 1], name)
+    of = Annotated[type(config), Flat]  # type: ignore[valid-type]
+    fields = [("config", of, field(default_factory=lambda: config))]
+    made = make_dataclass(options.__name__, fields, bases=(options,), kw_only=True)
+    made.__doc__ = options.__doc__
+    return made, words[:at] + words[at + 2 :]

@@ -10,7 +10,12 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
-USAGE = """usage: kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
+USAGE = """usage: kaiwa study rlhf [--recipe tiny|laptop] [--seeds N] [--out DIR] [--threads N] [--device D]
+       kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
+
+rlhf  InstructGPT's claims, each replicated or not: base, few-shot, a base of 8 times the size, SFT, PPO with three
+      penalties, PPO-ptx with two weights, DPO, RLOO, best of N; over-optimisation; the reward model's learning curve.
+      laptop: 3 seeds, about an hour on two cores; tiny --seeds 1: minutes, to see it work. Goes on where it stopped.
 
 icl   in-context learning by size: k = 0, 1, 2, 4, 8, 16 demonstrations; accuracy, log-loss, slope with its interval.
       Two small models are trained on the build's tokens, its base is the third, SmolLM2 comes along if it is installed.
@@ -25,8 +30,11 @@ def study(words: list[str]) -> None:
     if not words or any(word in ("-h", "--help") for word in words):
         print(USAGE, end="")
         return
+    if words[0] == "rlhf":
+        rlhf(words[1:])
+        return
     if words[0] != "icl":
-        raise UserError(f"no study {words[0]!r}{did_you_mean(words[0], ['icl'])}")
+        raise UserError(f"no study {words[0]!r}{did_you_mean(words[0], ['icl', 'rlhf'])}")
     kinds: dict[str, type] = {"build": str, "models": str, "out": str, "n": int, "steps": int, "seed": int}
     rest, options = read_words(words[1:], kinds, ("quick",))
     if rest:
@@ -78,3 +86,34 @@ def study(words: list[str]) -> None:
         print(f"\n{task}")
         print(table([list(WORDS["en"]["heads"]), *cells(mine)]))
     print(f"\nreport: {write_icl_report(measured, out)}")
+
+
+def rlhf(words: list[str]) -> None:
+    kinds: dict[str, type] = {"recipe": str, "seeds": int, "out": str, "threads": int, "device": str}
+    rest, options = read_words(words, kinds, ())
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; see kaiwa study --help")
+    name, seeds = options.get("recipe", "laptop"), options.get("seeds", 3)
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: at least 1 is needed (3 for an answer)")
+    out = Path(options.get("out") or Path("runs") / "studies" / f"rlhf-{name}")
+    ctx = make_context(threads=options.get("threads", 0), device=options.get("device", ""))
+    from kaiwa.studies.rlhf import curves_of, study, write_study
+    from kaiwa.studies.rlhf_claims import judge_claims
+    from kaiwa.studies.rlhf_report import interval, write_page
+    from kaiwa.studies.rlhf_sizes import size
+
+    chosen = size(name)
+    results = study(chosen, ctx, out, seeds)
+    about = {"recipe": name, "seeds": seeds, "n": len(results.people)}
+    about |= {"small": chosen.parameters(chosen.recipe.pretrain), "large": chosen.parameters(chosen.large)}
+    value = write_study(results, judge_claims(results), curves_of(results), out, about)
+    lines = [["arm", "wins vs sft", "proxy", "KL", "bits/byte", "cloze", "tokens"]]
+    for arm in value["arms"]:
+        numbers = [arm[k] for k in ("proxy_reward", "kl", "bits_per_byte_delta", "cloze_delta", "length")]
+        lines.append([arm["name"], interval(arm["gold_win_rate"]), *(f"{x:.3f}" for x in numbers)])
+    print(table(lines), end="\n\n")
+    for claim in value["claims"]:
+        told = "; ".join(f"{f['what']} {interval(f)}" for f in claim["figures"])
+        print(f"{claim['verdict']:<15} {claim['claim']} ({claim['source']}): {told}")
+    print(f"\nreport: {write_page(value, out)}")

@@ -45,17 +45,21 @@ def read_probes(file: Path) -> list[Probe]:
     return probes
 
 
-@torch.no_grad()
 def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]) -> float:
     """Share of cloze probes whose greedy continuation has the answer in its first line; NaN without any."""
-    clozes = [p for p in probes if p.kind == "cloze"]
+    right = cloze_right(model, tokenizer, [p for p in probes if p.kind == "cloze"])
+    return sum(right) / len(right) if right else float("nan")
+
+
+@torch.no_grad()
+def cloze_right(model: Decoder, tokenizer: Tokenizer, clozes: Sequence[Probe]) -> list[bool]:
+    """For each cloze probe whether the greedy continuation's first line has the answer."""
     if not clozes:
-        return float("nan")
+        return []
     prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
     answers = Engine(model, tokenizer).generate(prompts, max_tokens=20, temperature=0.0, seed=0, stop_ids=())
     lines = [answer.text.strip().partition("\n")[0].lower() for answer in answers]
-    right = [p.answer.lower() in line for line, p in zip(lines, clozes, strict=True)]
-    return sum(right) / len(right)
+    return [p.answer.lower() in line for line, p in zip(lines, clozes, strict=True)]
 
 
 @torch.no_grad()

@@ -87,6 +87,11 @@ def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
     return decoder, Tokenizer.load(base)
 
 
+def read_tokenizer(base: Path) -> Tokenizer:
+    """The tokenizer alone, of a folder or a .gguf file."""
+    return tokenizer_of(GgufFile(base).vocabulary()) if base.suffix == ".gguf" else Tokenizer.load(base)
+
+
 def context_length(base: Path) -> int:
     """Tokens that a model reads at once."""
     return (GgufFile(base).config if base.suffix == ".gguf" else read_config(base)).max_length

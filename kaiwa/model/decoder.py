@@ -9,8 +9,9 @@ within the row, the engine within its cache. GPT-3's alternating banded attentio
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class Block(nn.Module):
         self.norm_mlp = make_norm(c)
         self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
         self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
+        self.dropout = 0.0  # of what is added to the residual stream (see `residual_dropout`)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
         c = self.config
@@ -66,14 +68,17 @@ class Block(nn.Module):
             q, k = self.norm_q(q), self.norm_k(k)
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
-        x = x + self.out(attend(self.layer, q, k, v).reshape(B, T, -1))
+        x = x + self._drop(self.out(attend(self.layer, q, k, v).reshape(B, T, -1)))
         h = self.up(self.norm_mlp(x))
         if c.dialect == "llama":
             gate, up = h.chunk(2, dim=-1)
             h = F.silu(gate) * up
         else:
             h = F.gelu(h, approximate="tanh")
-        return x + self.down(h)  # type: ignore[no-any-return]
+        return x + self._drop(self.down(h))
+
+    def _drop(self, added: Tensor) -> Tensor:
+        return F.dropout(added, self.dropout) if self.dropout else added
 
 
 class Decoder(nn.Module):
@@ -103,6 +108,21 @@ class Decoder(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V]"""
         return self.unembed(hidden)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
+    """Within it a share of what each block adds is dropped (GPT-2's residual dropout); torch is seeded so."""
+    if share:
+        torch.manual_seed(seed)
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    for block in blocks:
+        block.dropout = share
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.dropout = 0.0
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:

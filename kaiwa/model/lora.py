@@ -9,8 +9,10 @@ again; the adapter alone is written in the layout of the PEFT library, each part
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -95,3 +97,17 @@ def save_adapter(folder: Path, decoder: Decoder, base: str) -> None:
         "inference_mode": True,
     }
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def adapter_off(model: nn.Module) -> Iterator[None]:
+    """Within it every low-rank change in `model` is left out: the model is what it was before `add_lora`."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    scales = [layer.scale for layer in layers]
+    for layer in layers:
+        layer.scale = 0.0
+    try:
+        yield
+    finally:
+        for layer, scale in zip(layers, scales, strict=True):
+            layer.scale = scale

@@ -13,8 +13,10 @@ from kaiwa.core.rng import python_rng
 from kaiwa.recipes.recipe import Recipe
 from kaiwa.reward.collect import Label
 from kaiwa.reward.collect_config import Labellers
+from kaiwa.reward.run import Gold
 from kaiwa.text.records import Comparison
-from kaiwa.world.labeller import Labeller, label_comparison, labellers
+from kaiwa.world.judge import judge
+from kaiwa.world.labeller import GOLD, Labeller, label_comparison, labellers
 from kaiwa.world.prompts import prompt_from_json
 from kaiwa.world.village import VillageConfig, build_village
 
@@ -36,6 +38,18 @@ def with_labellers(recipe: Recipe) -> Recipe:
     held_out = recipe.reward.held_out_labellers or tuple(p.name for p in people(recipe) if p.held_out)
     compare, reward = replace(recipe.compare, labellers=these), replace(recipe.reward, held_out_labellers=held_out)
     return replace(recipe, compare=compare, reward=reward)
+
+
+def village_gold(artifact: Artifact) -> Gold:
+    """What the judge without noise or leaning finds of a village comparison's completions."""
+    village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
+
+    def gold(record: Comparison) -> list[float]:
+        prompt = prompt_from_json(record.meta["prompt"])
+        ended = record.meta.get("ended") or [True] * len(record.completions)
+        return [GOLD.utility(judge(village, prompt, t, e)) for t, e in zip(record.completions, ended, strict=True)]
+
+    return gold
 
 
 def village_label(recipe: Recipe, artifact: Artifact) -> Label:

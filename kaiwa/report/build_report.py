@@ -18,6 +18,7 @@ from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.read import MODELS, Build, read_build
 from kaiwa.report.receipt import receipt
+from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.timelapse import frames, time_lapse
 from kaiwa.report.words import LANGUAGES, Words
 
@@ -54,7 +55,9 @@ def body(build: Build, language: str) -> Markup:
     parts.append(prompts(build, words, link))
     parts.append(people(build, words, language))
     if build.details.get("reward"):
-        parts.append(section("reward", sections.reward_card(build.details["reward"], words), words))
+        found = next((s["metrics"].get("card") for s in build.stages if s["name"] == "reward"), None)
+        drawn_card = [sections.reward_card(build.details["reward"], words), reward_figures(found or {}, words)]
+        parts.append(section("reward", join(drawn_card), words))
     if build.stages:
         parts.append(section("stages", sections.stage_table(build.stages, words), words))
     drawn = [

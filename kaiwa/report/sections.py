@@ -19,7 +19,7 @@ FAMILIES: tuple[tuple[str, ...], ...] = (  # metrics drawn in one plot; a traili
     ("score", "reward"), ("kl", "kl_k3"), ("ended",), ("length",), ("entropy",), ("ptx_loss", "pretrain_loss"),
     ("explained_variance",), ("clipped",), ("tokens_per_second",),
 )  # fmt: skip
-HIDDEN = {"step", "time"}
+HIDDEN = {"step", "time", "warning_value"}
 TOLD = {  # the few figures of a stage that say what it did
     "village": ("documents", "sft", "test"), "corpus": ("documents",), "tokenizer": ("vocab_size", "tokens"),
     "base": ("parameters", "tokens", "loss", "cloze_accuracy"), "sft": ("demonstrations", "loss", "held_out_loss"),
@@ -138,7 +138,8 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
     figures_once = [
         (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _drawn(key, row[key])
     ]
-    rows = [row for row in rows if "source" not in row]
+    warned = [row for row in rows if "warning" in row]
+    rows = [row for row in rows if "source" not in row and "warning" not in row]
     metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if _drawn(key, value)))
     figures_ = []
     taken: set[str] = set()
@@ -151,7 +152,7 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
             title, told = explain(chosen[0], words)
             figures_.append(plot(title, [s for s in series if len(s.points) > 1], told, words("curve.step")))
         figures_once += [(m, "", s.points[0][1]) for m, s in zip(chosen, series, strict=True) if len(s.points) == 1]
-    drawn = tag("div", *(figures_[:most] if most else figures_), class_="curves")
+    drawn = join([warnings(warned, words), tag("div", *(figures_[:most] if most else figures_), class_="curves")])
     return join([drawn, _once(figures_once, words)]) if figures_once else drawn
 
 
@@ -190,3 +191,16 @@ def _short(metric: str, family: tuple[str, ...]) -> str:
         if pattern.endswith("*") and metric.startswith(pattern[:-1]):
             return metric.removeprefix(pattern[:-1])
     return metric
+
+
+def warnings(rows: Sequence[Mapping[str, Any]], words: Words) -> Markup:
+    """What watching a run found: {"step", "warning", "warning_value"}, one line each."""
+    lines = [
+        tag(
+            "li",
+            tag("small", f"{words('curve.step')} {row['step'] + 1}: "),
+            words(f"watch.{row['warning']}", value=f"{row.get('warning_value') or 0:.2g}"),
+        )
+        for row in rows
+    ]
+    return tag("ul", *lines, class_="warn", aria_label=words("watch.title")) if lines else Markup("")

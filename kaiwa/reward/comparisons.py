@@ -16,30 +16,66 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
+    """number: which record of its file it was (1 is the first)."""
+
     row: PromptRow
     ranks: tuple[int, ...]
     labeller: str
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Found:
+    """Records of one kind: how many, and the first."""
+
+    n: int = 0
+    first: int = 0
+
+    def add(self, number: int) -> None:
+        self.n += 1
+        self.first = self.first or number
+
+    def __str__(self) -> str:
+        return f"{self.n} comparison{'s' * (self.n != 1)} (the first is record {self.first})"
 
 
 def read_comparisons(
-    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2
+    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2, context: int = 0
 ) -> list[Ranked]:
-    """A JSONL of comparisons. Rows longer than `width` and prompts with ties only are dropped, and counted."""
+    """A JSONL of comparisons. Left out, each kind counted in one line: rows longer than `width`, prompts that leave a
+    completion no room in `context` (0: whatever it is), rankings with nothing but ties. UserError for records that are
+    no comparisons, with their number and the first of them."""
     kept: list[Ranked] = []
-    too_long = tied = 0
-    for raw in read_jsonl(file):
-        item = comparison(raw)
+    long, outside, tied, empty, broken = Found(), Found(), Found(), Found(), Found()
+    why = ""
+    for number, raw in enumerate(read_jsonl(file), 1):
+        try:
+            item = comparison(raw)
+        except UserError as error:
+            broken.add(number)
+            why = why or str(error)
+            continue
         row = tokenise(item, tokenizer)
-        if len(row) > width:
-            too_long += 1
+        if not all(item.completions):
+            empty.add(number)
+        if context and len(row.prompt) + max(map(len, row.completions)) > context:
+            outside.add(number)
+        elif len(row) > width:
+            long.add(number)
         elif len(set(item.ranks)) < 2:
-            tied += 1
+            tied.add(number)
         else:
-            kept.append(Ranked(row, item.ranks, item.labeller))
-    if too_long:
-        say(f"{file}: {too_long} comparisons longer than {width} tokens are left out; raise width to keep them")
-    if tied:
-        say(f"{file}: {tied} comparisons with nothing but ties say nothing and are left out")
+            kept.append(Ranked(row, item.ranks, item.labeller, number))
+    if broken.n:
+        raise UserError(f"{file}: {broken} cannot be read: {why}")
+    if outside.n:
+        say(f"{file}: {outside} left out: the model's context of {context} tokens does not hold prompt and completion")
+    if long.n:
+        say(f"{file}: {long} left out: longer than {width} tokens; raise width to keep such")
+    if tied.n:
+        say(f"{file}: {tied} left out: fewer than two distinct ranks, which says nothing")
+    if empty.n:
+        say(f"{file}: {empty} kept with an empty completion: a reply that ends at once")
     if len(kept) < least:
         raise UserError(f"{file}: {len(kept)} usable comparisons; at least {least} are needed")
     return kept

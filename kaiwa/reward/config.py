@@ -22,6 +22,8 @@ class RewardConfig:
     validation_share: float = 0.1  # of the prompts
     language_model_weight: float = 0.0  # next-token loss on the best-ranked completions beside it (0: the paper)
     held_out_labellers: tuple[str, ...] = ()  # never trained on, measured apart
+    lora_rank: int = 0  # train a change of this rank beside frozen weights, and the head (0: all weights)
+    lora_alpha: float = 16.0
     evaluate_every: int = 50
 
     def __post_init__(self) -> None:
@@ -30,3 +32,5 @@ class RewardConfig:
                 raise UserError(f"reward.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"reward.validation_share is {self.validation_share}; it must be in [0, 1)")
+        if self.lora_rank < 0:
+            raise UserError(f"reward.lora_rank is {self.lora_rank}; it must be at least 0")

@@ -7,7 +7,7 @@ After training a bias is stored that gives demonstrations a mean score of 0 (app
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,25 @@ from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_arti
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
+from kaiwa.engine.trainable import open_trainable, restore, trained_state
 from kaiwa.model.decoder import attend_rows
-from kaiwa.model.folder import load_decoder, save_model
+from kaiwa.model.folder import save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
+from kaiwa.model.lora import merge_lora
+from kaiwa.reward.card import card
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts
-from kaiwa.text.records import demonstration, read_jsonl
+from kaiwa.text.records import Comparison, comparison, demonstration, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients, autocast
 from kaiwa.train.schedule import cosine
+
+Gold = Callable[[Comparison], Sequence[float]]
 
 
 def run(
@@ -43,8 +48,11 @@ def run(
     comparisons: Path,
     out: Path,
     demonstrations: Path | None = None,
+    gold: Gold | None = None,
 ) -> Artifact:
-    """Trains a reward model from `policy`; `demonstrations` (JSONL of {"messages"}) set the zero of its scores."""
+    """Trains a reward model from `policy` (of any size); `demonstrations` (JSONL of {"messages"}) set the zero of its
+    scores. `gold`: noise-free utilities of a comparison's completions, where somebody knows them: the card's ceiling.
+    """
     parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
     if demonstrations is not None:
         parents["demonstrations"] = fingerprint(demonstrations)
@@ -53,12 +61,13 @@ def run(
     if done is not None:
         return done
     with publish(out, plan) as work:
-        tokenizer = Tokenizer.load(policy.path)
-        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
+        trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
+        tokenizer, context = trained.tokenizer, trained.decoder.config.max_length
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, context=context)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
         if not training:
             raise UserError(f"{comparisons}: all are held out; reward.held_out_labellers leaves none to train on")
-        model = ScalarModel(load_decoder(policy.path))
+        model = ScalarModel(trained.decoder)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         model = model.to(ctx.device)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
@@ -66,13 +75,15 @@ def run(
         n_steps = len(steps)
         metrics = ctx.metrics(out.name)
         step = 0
+        epochs: list[dict[str, float]] = []
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
-            step = saved["step"]
-            model.load_state_dict(saved["model"])
+            step, epochs = saved["step"], saved["epochs"]
+            restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
 
         def state() -> dict[str, Any]:
-            return {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            now = {"step": step, "epochs": epochs}
+            return now | {"model": trained_state(model), "optimizer": optimizer.state_dict()}
 
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         while step < n_steps:
@@ -81,7 +92,7 @@ def run(
             batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
             with autocast(ctx.device):
-                scores, hidden = _forward(model, packed)
+                scores, hidden = score_packed(model, packed)
                 loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
                 total = loss
                 if config.language_model_weight:
@@ -97,10 +108,18 @@ def run(
             ctx.show(Progress(out.name, step, n_steps, f"loss {scalars['loss']:.3f}", speed))
             if validation and (step % config.evaluate_every == 0 or step == n_steps):
                 metrics.log(step, held_out_accuracy=accuracy(model, validation, tokenizer.pad_id, ctx.device)[0])
+            if validation and step % (n_steps // config.epochs) == 0:
+                epochs.append(after_epoch(model, training, validation, tokenizer.pad_id, ctx.device))
+                metrics.log(step, epoch=len(epochs), **epochs[-1])
         inside, n_inside = accuracy(model, validation, tokenizer.pad_id, ctx.device)
         others, n_others = accuracy(model, outside, tokenizer.pad_id, ctx.device)
         if demonstrations is not None:
             set_zero(model, demonstrations, tokenizer, ctx.device)
+        kept = [*validation, *outside]
+        found = _by_prompt(model, kept, tokenizer.pad_id, ctx.device)
+        known = gold_of(comparisons, {item.number for item in kept}, gold) if gold is not None else None
+        work.metrics["card"] = card(kept, found, config.held_out_labellers, epochs, known)
+        merge_lora(model.decoder)
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
         work.metrics.update(
@@ -114,7 +133,29 @@ def run(
     return open_artifact(out)
 
 
-def _forward(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
+def after_epoch(
+    model: ScalarModel, training: Sequence[Ranked], validation: Sequence[Ranked], pad: int, device: str
+) -> dict[str, float]:
+    """Loss and accuracy on held-out prompts and on as many of the training prompts: where they part, it over-fits."""
+    row: dict[str, float] = {}
+    for name, items in (("training", training[: len(validation)]), ("validation", validation)):
+        scores = score_rows(model, [item.row for item in items], pad, device)
+        loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in items])
+        row |= {f"epoch_{name}_loss": float(loss), f"epoch_{name}_accuracy": n_right / max(1, n_pairs)}
+    return row
+
+
+def gold_of(file: Path, numbers: set[int], gold: Gold) -> dict[int, Sequence[float]]:
+    """The utilities of some of a file's records, by number."""
+    return {n: gold(comparison(raw)) for n, raw in enumerate(read_jsonl(file), 1) if n in numbers}
+
+
+def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> list[list[float]]:
+    flat = iter(score_rows(model, [item.row for item in items], pad, device).tolist())
+    return [[next(flat) for _ in item.ranks] for item in items]
+
+
+def score_packed(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
     """Scores [M] at the completions' ends, and the hidden states [B,T,d] they are read from."""
     hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
     last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
@@ -136,7 +177,7 @@ def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: 
         part = order[at : at + batch]
         packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            found = _forward(model, packed)[0]
+            found = score_packed(model, packed)[0]
         scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
     return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 

@@ -1,7 +1,8 @@
 """Rewards and advantages: small pure functions over [B,T] tensors with a mask of the response's tokens.
 
 Sources: InstructGPT section 3.5 and appendix C.4; Schulman et al. (2016) for GAE; Ziegler et al. (2019) for placing
-the score at the end and the KL penalty on each token.
+the score at the end, the KL penalty on each token and the controller of β; Ahmadian et al. (2024) for RLOO; Shao et
+al. (2024) for GRPO.
 """
 
 from __future__ import annotations
@@ -9,19 +10,58 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def end_scores(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
-    """A reply that did not end gets min(score, 0) - penalty: never better than one that did, yet still a signal."""
-    return torch.where(ended, scores, scores.clamp(max=0.0) - penalty)
+from kaiwa.rlhf.config import EndRule, Estimator
 
 
-def token_rewards(scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """-β (log π - log π_SFT) on each token (the k1 estimator), the score on the last. scores [B], the rest [B,T]."""
-    rewards = -beta * (logprobs - reference) * mask
+def end_scores(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule = "worse") -> Tensor:
+    """What a reply that did not end gets, for its score s and the penalty p. scores, ended [B].
+
+    worse     min(s, 0) - p   never better than one that did end, yet still a signal (here)
+    replace   -p              the score is not looked at (Huang et al., 2024)
+    subtract  s - p           TRL's `missing_eos_penalty`
+    keep      s
+    """
+    if rule == "keep":
+        return scores
+    if rule == "replace":
+        unfinished = torch.full_like(scores, -penalty)
+    elif rule == "subtract":
+        unfinished = scores - penalty
+    else:
+        unfinished = scores.clamp(max=0.0) - penalty
+    return torch.where(ended, scores, unfinished)
+
+
+def kl_tokens(logprobs: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
+    """Schulman's estimates of KL(π, π_SFT) at each sampled token. k1: log π/π_SFT; k2: half its square; k3: below."""
+    if estimator == "k1":
+        return logprobs - reference
+    if estimator == "k2":
+        return 0.5 * (logprobs - reference).square()
+    return kl_k3(logprobs, reference)
+
+
+def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Schulman's k3 estimate of KL(π, π_SFT) a token: r - 1 - log r with r = π_SFT/π; never negative."""
+    log_ratio = reference - logprobs
+    return log_ratio.exp() - 1 - log_ratio
+
+
+def token_rewards(
+    scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, estimator: Estimator = "k1"
+) -> Tensor:
+    """-β times the KL estimate on each token, the score on the last. scores [B], the rest [B,T]."""
+    rewards = -beta * kl_tokens(logprobs, reference, estimator) * mask
     last = mask.sum(dim=1).long() - 1
     rows = torch.arange(len(scores), device=scores.device)
     rewards[rows, last] = rewards[rows, last] + scores
     return rewards
+
+
+def adapted(beta: float, kl: float, target: float, horizon: float, n: int) -> float:
+    """β after n episodes with a mean KL of `kl` nats: β (1 + clip(kl / target - 1, ±0.2) n / horizon) (Ziegler 2.2)."""
+    error = min(0.2, max(-0.2, kl / target - 1))
+    return beta * (1 + error * n / horizon)
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -36,18 +76,30 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     return advantages, (advantages + values) * mask
 
 
-def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean 0 and (biased) standard deviation 1 over the masked entries."""
+def left_one_out(totals: Tensor, group: int) -> Tensor:
+    """RLOO: each response's total less the mean of its group's others. totals [B], a group side by side -> [B]."""
+    by_prompt = totals.view(-1, group)
+    others = (by_prompt.sum(dim=1, keepdim=True) - by_prompt) / (group - 1)
+    return (by_prompt - others).flatten()
+
+
+def group_standard(scores: Tensor, group: int) -> Tensor:
+    """GRPO: each response's score less its group's mean, over the group's (unbiased) standard deviation -> [B].
+
+    A group of equal scores says nothing: all its advantages are 0.
+    """
+    by_prompt = scores.view(-1, group)
+    centred = by_prompt - by_prompt.mean(dim=1, keepdim=True)
+    return (centred / (by_prompt.std(dim=1, keepdim=True) + 1e-4)).flatten()
+
+
+def whiten(x: Tensor, mask: Tensor, keep_mean: bool = False) -> Tensor:
+    """Mean 0 (or as it was) and (biased) standard deviation 1 over the masked entries."""
     n = mask.sum()
     mean = (x * mask).sum() / n
     variance = ((x - mean).square() * mask).sum() / n
-    return (x - mean) * torch.rsqrt(variance + 1e-8) * mask
-
-
-def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(π, π_SFT) a token: r - 1 - log r with r = π_SFT/π; never negative."""
-    log_ratio = reference - logprobs
-    return log_ratio.exp() - 1 - log_ratio
+    white = (x - mean) * torch.rsqrt(variance + 1e-8) * mask
+    return white + mean * mask if keep_mean else white
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:

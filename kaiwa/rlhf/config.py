@@ -1,14 +1,21 @@
-"""What PPO needs to know. The paper's β = 0.02 and γ = 27.8 do not transfer to small models: see docs/rlhf.md."""
+"""What reinforcement learning needs to know. The paper's β = 0.02 and γ = 27.8 do not transfer: see docs/rlhf.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kaiwa.core.errors import UserError
+
+Method = Literal["ppo", "rloo", "grpo"]
+EndRule = Literal["worse", "replace", "subtract", "keep"]
+Estimator = Literal["k1", "k2", "k3"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RLHFConfig:
+    method: Method = "ppo"  # rloo, grpo: no value model, `group` responses a prompt are each other's baseline
+    group: int = 1  # responses a prompt in a batch (rloo, grpo: 2 or more)
     updates: int = 80
     batch: int = 64  # episodes an update
     minibatches: int = 2  # optimizer steps an epoch
@@ -16,32 +23,64 @@ class RLHFConfig:
     microbatch: int = 16  # episodes a forward pass; the gradient does not depend on it
     max_tokens: int = 32
     temperature: float = 1.0
-    kl_coefficient: float = 0.1  # β: per-token KL to the SFT model in the reward
+    kl_coefficient: float = 0.1  # β: per-token KL to the SFT model, in the reward (grpo: in the loss)
+    kl_estimator: Estimator = "k1"  # of the KL that is penalised (InstructGPT: k1)
+    kl_target: float = 0.0  # nats a response that β is steered to (Ziegler et al.: 6); 0: β is fixed (InstructGPT)
+    kl_horizon: int = 10_000  # episodes over which an error of 20 % moves β by 20 %
     gamma: float = 1.0  # discount
     lam: float = 0.95  # GAE (not stated in the paper; its lineage uses 0.95)
     clip: float = 0.2
     value_clip: float = 0.5
-    whiten: bool = True  # advantages to mean 0, standard deviation 1
-    missing_end_penalty: float = 1.0  # a reply that does not end gets min(score, 0) - this
+    whiten: bool = True  # PPO's advantages to mean 0, standard deviation 1
+    whiten_rewards: bool = False  # token rewards to standard deviation 1, their mean kept (Ziegler et al.: True)
+    end_rule: EndRule = "worse"  # the score of a reply that does not end: see rlhf/advantage.py
+    missing_end_penalty: float = 1.0  # the number in that rule
     lr: float = 1e-4
     value_lr: float = 2e-4
+    adam_eps: float = 1e-8
     warmup: int = 10  # updates; the rate starts at 0.1 + 0.9 / warmup of itself: 0.19
     max_norm: float = 1.0
-    ptx_coefficient: float = 0.0  # γ of equation 2: times the mean next-token loss of pretraining rows
+    ptx_coefficient: float = 0.0  # γ of equation 2: times the next-token loss of pretraining rows
+    ptx_ratio: float = 0.0  # above 0: γ is set once, at the first step, to make its gradient so many times PPO's
+    ptx_unit: Literal["mean", "sum"] = "mean"  # of that loss over the rows' tokens; sum: over tokens, a row's mean
     ptx_rows: int = 4  # pretraining rows a minibatch
     ptx_width: int = 256
     ema: float = 0.0  # decay of the published average of the weights (InstructGPT: 0.992); 0: the last weights
+    lora_rank: int = 0  # train a change of this rank; the reference is the same weights without it (0: all weights)
+    lora_alpha: float = 16.0
+    shared_trunk: bool = False  # the value model is a head (and a change, with lora_rank) on the reward model's trunk
+    score: str = ""  # FILE.py:FUNCTION in place of the reward model's score: (prompts, replies) -> numbers
     evaluate_every: int = 10
 
+    @property
+    def has_value(self) -> bool:
+        return self.method == "ppo"
+
+    @property
+    def has_pretraining(self) -> bool:
+        return self.ptx_coefficient > 0 or self.ptx_ratio > 0
+
     def __post_init__(self) -> None:
-        for name in ("updates", "batch", "minibatches", "epochs", "microbatch", "max_tokens", "evaluate_every"):
+        for name in ("group", "updates", "batch", "minibatches", "epochs", "microbatch", "max_tokens", "evaluate_every",
+                     "kl_horizon"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be at least 1")
         if self.batch % self.minibatches:
             raise UserError(f"rlhf.batch {self.batch} is not a multiple of minibatches {self.minibatches}")
+        if self.batch % self.group:
+            raise UserError(f"rlhf.batch {self.batch} is not a multiple of group {self.group}, the responses a prompt")
+        if self.method != "ppo" and self.group < 2:
+            raise UserError(f"rlhf.group is {self.group}; {self.method} compares 2 or more responses a prompt (4 to 8)")
         if not 0 <= self.lam <= 1 or not 0 <= self.gamma <= 1:
             raise UserError(f"rlhf.gamma {self.gamma} and lam {self.lam} must be in [0, 1]")
         if not 0 <= self.ema < 1:
             raise UserError(f"rlhf.ema is {self.ema}; it must be in [0, 1)")
         if self.temperature <= 0:
             raise UserError(f"rlhf.temperature is {self.temperature}; rollouts need a temperature above 0")
+        for name in ("kl_coefficient", "kl_target", "ptx_coefficient", "ptx_ratio", "lora_rank"):
+            if getattr(self, name) < 0:
+                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be at least 0")
+        if self.kl_target and not self.kl_coefficient:
+            raise UserError("rlhf.kl_target steers kl_coefficient, which is 0; start it above 0 (0.1)")
+        if self.ptx_ratio and self.ptx_coefficient:
+            raise UserError("rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; give one of them")

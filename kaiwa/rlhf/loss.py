@@ -1,7 +1,8 @@
 """The clipped losses of PPO (Schulman et al., 2017, equation 7; value clipping as in Ziegler et al., 2019).
 
-Both are sums over tokens divided by a count that the caller gives, so that the gradient does not depend on how a
-minibatch is cut into microbatches.
+All are sums over tokens divided by a count that the caller gives, so that the gradient does not depend on how a
+minibatch is cut into microbatches. PPO gives the tokens of the minibatch; RLOO its responses (a response's gradient is
+the sum over its tokens); GRPO its responses too, with weights of 1 / length in place of the mask.
 """
 
 from __future__ import annotations
@@ -9,22 +10,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kaiwa.rlhf.advantage import kl_k3
+from kaiwa.rlhf.config import Method
+
 
 def policy_loss(
-    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float, n_tokens: float
+    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float, count: float
 ) -> tuple[Tensor, Tensor]:
-    """The loss and the number of tokens whose ratio was clipped. All [B,T]."""
+    """The loss and the number of tokens whose ratio was clipped. All [B,T]; mask: 0 or a token's weight."""
     ratio = torch.exp(logprobs - old)
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
-    loss = (torch.maximum(plain, clipped) * mask).sum() / n_tokens
-    return loss, ((clipped > plain) * mask).sum()
+    loss = (torch.maximum(plain, clipped) * mask).sum() / count
+    return loss, ((clipped > plain) & (mask > 0)).sum()
 
 
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, n_tokens: float) -> Tensor:
+def kl_loss(logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, count: float) -> Tensor:
+    """β times the k3 estimate of the KL, as GRPO has it in its loss (Shao et al., 2024, equation 4). All [B,T]."""
+    return beta * (kl_k3(logprobs, reference) * mask).sum() / count
+
+
+def weigh(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tuple[Tensor, float]:
+    """A minibatch's token weights [B,T] and what their sum is divided by. n_tokens, n_responses: of the minibatch."""
+    if method == "ppo":
+        return mask, n_tokens
+    if method == "rloo":
+        return mask, float(n_responses)
+    return mask / mask.sum(dim=1, keepdim=True), float(n_responses)
+
+
+def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, count: float) -> Tensor:
     """Half the larger of the plain and the clipped squared error (clip 0: plain)."""
     error = (values - returns).square()
     if clip > 0:
         near = old + (values - old).clamp(-clip, clip)
         error = torch.maximum(error, (near - returns).square())
-    return 0.5 * (error * mask).sum() / n_tokens
+    return 0.5 * (error * mask).sum() / count

@@ -27,6 +27,8 @@ class SFTConfig:
     batch: int = 0  # demonstrations a step (0: `rows` packed rows instead)
     lora_rank: int = 0  # train a change of this rank beside frozen weights (0: all weights)
     lora_alpha: float = 16.0
+    dropout: float = 0.0  # of what each block adds to the residual stream (InstructGPT: 0.2)
+    every_epoch: bool = False  # publish the model after each epoch too, under epochs/N, to choose from (kaiwa select)
     soft_prompt: int = 0  # train so many vectors before the conversation, and nothing else
 
     def __post_init__(self) -> None:
@@ -35,6 +37,10 @@ class SFTConfig:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"sft.validation_share is {self.validation_share}; it must be in [0, 1)")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"sft.dropout is {self.dropout}; it must be in [0, 1)")
+        if self.every_epoch and (self.lora_rank or self.soft_prompt):
+            raise UserError("sft.every_epoch publishes whole models; leave lora_rank and soft_prompt at 0")
         for name in ("pretrain_rows", "batch", "lora_rank", "soft_prompt"):
             if getattr(self, name) < 0:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 0")

@@ -9,6 +9,7 @@ prompt (`soft_prompt`).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,10 @@ from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_arti
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
-from kaiwa.core.rng import numpy_rng
+from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.probes import Probe, answer_probes
 from kaiwa.engine.trainable import open_trainable, restore, save_trained, trained_state
-from kaiwa.model.decoder import Decoder
+from kaiwa.model.decoder import Decoder, residual_dropout
 from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -49,17 +50,17 @@ class Epochs:
         packed = pack([self.data.ids[i] for i in order], self.config.width)
         return [[order[i] for i in row] for row in packed]
 
-    def schedule(self) -> list[list[list[int]]]:
-        """For each step its rows, each a list of demonstration numbers."""
-        steps, batch = [], self.config.batch
+    def by_epoch(self) -> list[list[list[list[int]]]]:
+        """For each epoch its steps, for each step its rows, each a list of demonstration numbers."""
+        found, batch = [], self.config.batch
         for epoch in range(self.config.epochs):
             order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
             if batch:
-                steps += [self.bins(order[i : i + batch]) for i in range(0, len(order), batch)]
+                found.append([self.bins(order[i : i + batch]) for i in range(0, len(order), batch)])
             else:
                 bins = self.bins(order)
-                steps += [bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)]
-        return steps
+                found.append([bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)])
+        return found
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
         """Rows of the configured width or, in batches of demonstrations, only as wide as the fullest one."""
@@ -108,7 +109,9 @@ def run(
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         training, validation = _demonstrations(config, ctx, demonstrations, validation_file, tokenizer)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
-        schedule = epochs.schedule()
+        by_epoch = epochs.by_epoch()
+        schedule = [step for steps in by_epoch for step in steps]
+        ends = list(itertools.accumulate(map(len, by_epoch)))
         mixture = None
         if tokens is not None and config.pretrain_rows:
             mixture = Shards(tokens.path).mixture(config.width, ctx.seed + 1)
@@ -136,7 +139,8 @@ def run(
             saver.at_step()
             started = time.monotonic()
             read = epochs.rows(schedule[step])
-            loss = _backward(model, read, 1.0, ctx.device, config.rows)
+            with residual_dropout(model, config.dropout, seed_for(ctx.seed, "dropout", step)):
+                loss = _backward(model, read, 1.0, ctx.device, config.rows)
             scalars = {"loss": loss}
             if mixture is not None:
                 rows = mixture.next(config.pretrain_rows)
@@ -153,6 +157,8 @@ def run(
                 metrics.log(step, held_out_loss=held_out)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
+            if config.every_epoch and step in ends:
+                save_trained(work.path / "epochs" / str(ends.index(step) + 1), trained)
         probe = torch.from_numpy(epochs.rows(schedule[0][:1]).ids.astype(np.int64)).to(ctx.device)
         save_trained(work.path, trained, probe)
         write_chat_card(work.path, chat)

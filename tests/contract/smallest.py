@@ -26,7 +26,9 @@ from kaiwa.reward import collect
 from kaiwa.reward import run as reward
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
+from kaiwa.rlhf import best_of
 from kaiwa.rlhf import run as rlhf
+from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
@@ -45,6 +47,10 @@ class Smallest(Recipe):
     lora: SFTConfig
     soft: SFTConfig
     dpo: DPOConfig
+    rloo: RLHFConfig
+    grpo: RLHFConfig
+    adapter: RLHFConfig
+    best_of: BestOfConfig
 
 
 RECIPE = Smallest(
@@ -75,6 +81,17 @@ RECIPE = Smallest(
         updates=4, batch=8, minibatches=2, microbatch=4, max_tokens=8, ptx_coefficient=1.0, ptx_rows=1, ptx_width=128,
         ema=0.9, evaluate_every=2, warmup=2,
     ),
+    rloo=RLHFConfig(
+        method="rloo", group=4, updates=3, batch=8, minibatches=1, max_tokens=6, kl_target=0.5, evaluate_every=5,
+    ),
+    grpo=RLHFConfig(
+        method="grpo", group=2, updates=3, batch=8, epochs=2, max_tokens=6, ptx_ratio=0.5, ptx_rows=1, ptx_width=64,
+        evaluate_every=5,
+    ),
+    adapter=RLHFConfig(
+        updates=3, batch=8, minibatches=2, max_tokens=6, lora_rank=2, shared_trunk=True, ema=0.9, evaluate_every=5,
+    ),
+    best_of=BestOfConfig(n=2, max_tokens=4, block=5),
     quantize=QuantizeConfig(evaluate_rows=2, width=128),
     evaluate=EvaluateConfig(prompts=12, max_tokens=8, evaluate_rows=2, width=128, real_source="village"),
 )  # fmt: skip
@@ -105,6 +122,11 @@ def run_evaluate(ctx: Context, out: Path, made: dict[str, Artifact], r: Smallest
     return evaluate.run(r.evaluate, ctx, models=models, comparisons=made["comparisons"], out=out, **given)
 
 
+def reinforce(ctx: Context, out: Path, made: dict[str, Artifact], config: RLHFConfig) -> Artifact:
+    given: dict[str, Any] = {"policy": made["sft"], "reward": made["reward"], "tokens": made["tokenizer"]}
+    return rlhf.run(config, ctx, prompts=made["village"].path / "rlhf.jsonl", out=out, **given)
+
+
 STAGES: dict[str, Run] = {
     "village": lambda ctx, out, made, r: world.run(r.village, ctx, out=out),
     "corpus": run_corpus,
@@ -130,26 +152,45 @@ STAGES: dict[str, Run] = {
         r.reward, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl",
         demonstrations=made["village"].path / "sft.jsonl", out=out,
     ),
-    "rlhf": lambda ctx, out, made, r: rlhf.run(
-        r.rlhf, ctx, policy=made["sft"], reward=made["reward"], tokens=made["tokenizer"],
-        prompts=made["village"].path / "rlhf.jsonl", out=out,
+    "rlhf": lambda ctx, out, made, r: reinforce(ctx, out, made, r.rlhf),
+    "rloo": lambda ctx, out, made, r: reinforce(ctx, out, made, r.rloo),
+    "grpo": lambda ctx, out, made, r: reinforce(ctx, out, made, r.grpo),
+    "adapter": lambda ctx, out, made, r: reinforce(ctx, out, made, r.adapter),
+    "best_of": lambda ctx, out, made, r: best_of.run(
+        r.best_of, ctx, policy=made["sft"], reward=made["reward"], prompts=made["village"].path / "rlhf.jsonl", out=out
     ),
     "int4": lambda ctx, out, made, r: quantize.run(
         r.quantize, ctx, model=made["rlhf"], tokens=made["tokenizer"], out=out
     ),
     "evaluation": run_evaluate,
 }  # fmt: skip
-RESUMABLE = ("base", "sft", "lora", "soft", "dpo", "reward", "rlhf")  # stages with a loop that checkpoints
+RESUMABLE = (
+    "base",
+    "sft",
+    "lora",
+    "soft",
+    "dpo",
+    "reward",
+    "rlhf",
+    "rloo",
+    "grpo",
+    "adapter",
+)  # stages with a loop that checkpoints
 CONFIG_OF = {
     "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
     "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward",
-    "rlhf": "rlhf", "int4": "quantize", "evaluation": "evaluate",
+    "rlhf": "rlhf", "rloo": "rloo", "grpo": "grpo", "adapter": "adapter", "best_of": "best_of",
+    "int4": "quantize", "evaluation": "evaluate",
 }  # fmt: skip
 DOCS = {
     "lora": "sft",
     "soft": "sft",
     "village": "world",
     "base": "pretrain",
+    "rloo": "rlhf",
+    "grpo": "rlhf",
+    "adapter": "rlhf",
+    "best_of": "rlhf",
     "comparisons": "reward",
     "int4": "quantize",
     "evaluation": "evaluate",

@@ -141,7 +141,7 @@ def test_every_logged_metric_is_explained(chain: dict[str, Artifact], name: str)
     assert missing == set()
 
 
-@pytest.mark.parametrize("name", ["base", "sft", "rlhf", "reward", "lora", "soft", "dpo"])
+@pytest.mark.parametrize("name", ["base", "sft", "rlhf", "reward", "lora", "soft", "dpo", "rloo", "adapter"])
 def test_model_artifacts_are_hugging_face_folders(chain: dict[str, Artifact], name: str) -> None:
     transformers = pytest.importorskip("transformers")
     kind = "AutoModelForSequenceClassification" if name == "reward" else "AutoModelForCausalLM"

@@ -48,11 +48,15 @@ def test_serves_a_folder_and_stops_cleanly(tmp_path: Path) -> None:
     make_model(tmp_path / "outside", "sft")
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
-        process, address, said = start(tmp_path, "--port", str(port), "--model", "outside")
+        file = tmp_path / "defence.toml"
+        file.write_text('defence = "instruction+canary_filter"\nsecrets = ["open-sesame"]\n')
+        words = ["--model", "outside", "--defence", str(file), "--per-key", "3"]
+        process, address, said = start(tmp_path, "--port", str(port), *words)
         assert any(f"port {port} is in use" in line for line in said)
         assert not address.endswith(f":{port}")
     try:
-        assert httpx.get(f"{address}/health").status_code == 200
+        assert httpx.get(f"{address}/health").json()["defence"] == "instruction+canary_filter"
+        assert "under the defence instruction+canary_filter" in httpx.get(f"{address}/chat").text
         assert "outside" in [m["id"] for m in httpx.get(f"{address}/v1/models").json()["data"]]
         body = {"model": "outside", "messages": [{"role": "user", "content": "the"}], "max_tokens": 3}
         assert httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).status_code == 200

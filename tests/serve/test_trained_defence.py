@@ -52,3 +52,6 @@ def test_a_model_learns_its_defence_through_the_api(
     assert "defence-dpo" in name
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert all(row["input"]["messages"][0]["content"].startswith("the cat is ") for row in rows)
+    for file in httpx.get(f"{server.url}/v1/files").json()["data"]:
+        if file["filename"] == "defence-keeper.jsonl":
+            httpx.delete(f"{server.url}/v1/files/{file['id']}").raise_for_status()

@@ -1,0 +1,209 @@
+"""`smollm2`: a real model and real preferences. SmolLM2-135M-Instruct is fine-tuned on the better answers, learns a
+reward model from the comparisons, and is trained by PPO-ptx against it, all by low-rank changes of its 4-bit weights
+expanded.
+
+Nobody here knows which answer is better, so a second reward model, trained on other comparisons, is the judge of the
+win rates. Both reward models' accuracy on comparisons kept aside says how far to believe that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish, write_atomic
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.errors import UserError
+from kaiwa.core.lock import lock
+from kaiwa.core.rng import python_rng
+from kaiwa.corpus import run as corpus
+from kaiwa.corpus.config import CorpusConfig, Source
+from kaiwa.engine.catalog import SMOLLM2, SMOLLM2_INSTALL, smollm2
+from kaiwa.engine.engine import Engine
+from kaiwa.engine.trainable import as_parent, open_base
+from kaiwa.model.folder import load_scalar
+from kaiwa.recipes.preferences import read_preferences
+from kaiwa.reward import run as reward
+from kaiwa.reward.comparisons import read_comparisons
+from kaiwa.reward.config import RewardConfig
+from kaiwa.reward.packing import PromptRow
+from kaiwa.reward.run import score_rows
+from kaiwa.rlhf import run as rlhf
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.sft import run as sft
+from kaiwa.sft.config import SFTConfig
+from kaiwa.stats.intervals import Interval, wilson
+from kaiwa.stats.paired import win_rate
+from kaiwa.text.documents import read_documents
+from kaiwa.text.records import conversation, read_jsonl, write_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.tokenizer.shards import write_shards
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import save
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmolLM2:
+    """most: preferences used. test: of them kept aside; the rest is halved between the reward model and the judge."""
+
+    seed: int = 0
+    most: int = 900
+    test: int = 150
+    characters: int = 700  # of prompt and answer together; longer ones are left out
+    answered: int = 100  # prompts of the win rate
+    max_tokens: int = 48
+    sft: SFTConfig = field(
+        default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, pretrain_rows=0, lora_rank=8)
+    )
+    reward: RewardConfig = field(
+        default_factory=lambda: RewardConfig(prompts=8, lr=2e-4, width=768, weight_decay=0.0, lora_rank=8)
+    )
+    rlhf: RLHFConfig = field(
+        default_factory=lambda: RLHFConfig(
+            updates=30, batch=32, minibatches=2, microbatch=8, max_tokens=48, temperature=0.8, kl_coefficient=0.05,
+            lr=2e-4, value_lr=2e-4, warmup=3, ptx_coefficient=0.5, ptx_rows=2, ptx_width=128, lora_rank=8,
+            shared_trunk=True,
+        )
+    )  # fmt: skip
+
+
+def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base: Path | None = None) -> dict[str, Any]:
+    """Builds what is not there yet, and writes report.json. `base`: another model than SmolLM2."""
+    if base is None:
+        entry = smollm2()
+        if entry is None:
+            raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
+        base = entry.path
+    with lock(out):
+        ctx.seed, ctx.logs = config.seed, out / "logs"
+        start = as_parent(base)
+        parts = cut(config, [row for file in files for row in read_preferences(file)], out / "data")
+        tokens = encoded(ctx, base, out)
+        tuned = sft.run(config.sft, ctx, base=start, demonstrations=parts["demonstrations"], out=out / "sft")
+        judged: dict[str, Any] = {"policy": tuned, "demonstrations": parts["demonstrations"]}
+        judge = reward.run(config.reward, ctx, **judged, comparisons=parts["judge"], out=out / "judge")
+        model = reward.run(config.reward, ctx, **judged, comparisons=parts["reward"], out=out / "reward")
+        given: dict[str, Any] = {"policy": tuned, "reward": model, "tokens": tokens, "prompts": parts["prompts"]}
+        best = rlhf.run(config.rlhf, ctx, **given, out=out / "ppo_ptx")
+        report = evaluate(
+            config, ctx, {"sft": tuned.path, "base": base, "ppo_ptx": best.path}, model, judge, parts["test"]
+        )
+        made = {"sft": tuned, "judge": judge, "reward": model, "ppo_ptx": best}
+        report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in made.items()}
+        write_atomic(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+        return report
+
+
+def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
+    """test, reward and judge (comparisons, no prompt in two of them), demonstrations and prompts (reward's)."""
+    fits = [
+        row
+        for row in rows
+        if sum(len(m["content"]) for m in row["prompt"]) + max(len(row["chosen"]), len(row["rejected"]))
+        <= config.characters
+    ]
+    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    for row in fits:
+        by_prompt.setdefault(json.dumps(row["prompt"]), []).append(row)
+    groups = list(by_prompt.values())
+    python_rng(config.seed, "preferences").shuffle(groups)
+    flat = [row for group in groups for row in group][: config.most]
+    if len(flat) < config.test + 20:
+        raise UserError(
+            f"{len(flat)} preferences of at most {config.characters} characters; {config.test + 20} are needed: "
+            "give more, or change smollm2.test or characters"
+        )
+    test, rest = flat[: config.test], flat[config.test :]
+    seen = {json.dumps(row["prompt"]) for row in test}
+    rest = [row for row in rest if json.dumps(row["prompt"]) not in seen]
+    half = len(rest) // 2
+    parts: dict[str, list[dict[str, Any]]] = {"test": test, "reward": rest[:half], "judge": rest[half:]}
+    parts["demonstrations"] = [
+        {"messages": [*row["prompt"], {"role": "assistant", "content": row["chosen"]}]} for row in rest[:half]
+    ]
+    parts["prompts"] = [{"messages": row["prompt"]} for row in rest[:half]]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{name}.jsonl" for name in parts}
+    for name, part in parts.items():
+        write_jsonl(files[name], part)
+    return files
+
+
+def encoded(ctx: Context, base: Path, out: Path) -> Artifact:
+    """Python's documentation in the base's own tokens: the pretraining text of ptx."""
+    source = Source(name="docs", path="builtin:docs", language="en", max_bytes=600_000)
+    text = corpus.run(CorpusConfig(sources=(source,)), ctx, out=out / "corpus")
+    plan = Plan("tokenizer", TokenizerConfig(), {"corpus": text, "base": as_parent(base)}, ctx.seed)
+    done = finished(out / "tokens", plan, ctx.say)
+    if done is not None:
+        return done
+    with publish(out / "tokens", plan) as work:
+        tokenizer = open_base(base)[1]
+        save(tokenizer, work.path)
+        splits = {name: list(read_documents(text, name)) for name in ("train", "validation")}
+        counts = write_shards(work.path, tokenizer, splits, {"docs": 1.0}, 0.0, ctx.seed)
+        work.metrics["tokens"] = dict(counts)
+    return open_artifact(out / "tokens", "tokenizer")
+
+
+@torch.no_grad()
+def evaluate(
+    config: SmolLM2, ctx: Context, models: Mapping[str, Path], model: Artifact, judge: Artifact, test: Path
+) -> dict[str, Any]:
+    """Accuracy of both reward models on the test's comparisons; every model's replies to its prompts, judged."""
+    tokenizer = Tokenizer.load(model.path)
+    loaded = {"reward": load_scalar(model.path).to(ctx.device), "judge": load_scalar(judge.path).to(ctx.device)}
+    items = read_comparisons(test, tokenizer, 10_000, ctx.say)
+    report: dict[str, Any] = {"accuracy": {}, "models": []}
+    for name, scorer in loaded.items():
+        scores = score_rows(scorer, [item.row for item in items], tokenizer.pad_id, ctx.device, batch=8).view(-1, 2)
+        right = int((scores[:, 0] > scores[:, 1]).sum())  # the chosen one stands first
+        report["accuracy"][name] = wilson(right, len(items)).to_json()
+    prompts = [conversation(row["prompt"]) for row in list(read_jsonl(test))[: config.answered]]
+    ids = [render(tokenizer, messages, add_generation_prompt=True).ids for messages in prompts]
+    baseline: dict[str, list[float]] = {}
+    for at, (name, folder) in enumerate(models.items()):
+        ctx.show(Progress("evaluation", at, len(models), name))
+        decoder = open_base(folder)[0].to(ctx.device)
+        replies = Engine(decoder, tokenizer).generate(
+            ids, max_tokens=config.max_tokens, temperature=0.8, seed=config.seed, stop_ids=(tokenizer.eos_id,), rows=32
+        )
+        rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
+        by = {k: score_rows(s, rows, tokenizer.pad_id, ctx.device, batch=8).tolist() for k, s in loaded.items()}
+        baseline = baseline or by
+        wins = {k: win_rate(by[k], baseline[k]).decided.to_json() for k in by}
+        report["models"].append(
+            {
+                "name": name,
+                "wins_by_judge": wins["judge"],
+                "wins_by_reward": wins["reward"],
+                "tokens": sum(len(r.ids) for r in replies) / len(replies),
+                "ended": sum(r.finish_reason == "stop" for r in replies) / len(replies),
+                "samples": [r.text for r in replies[:5]],
+            }
+        )
+    return report
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """What came out, a line a thing."""
+
+    def share(value: Mapping[str, Any]) -> str:
+        return "–" if value["mean"] is None else str(Interval(**value))
+
+    lines = [f"{name} model's accuracy on comparisons kept aside: {share(a)}" for name, a in report["accuracy"].items()]
+    for m in report["models"]:
+        if m["name"] != "sft":
+            lines.append(
+                f"{m['name']} against sft: by the judge {share(m['wins_by_judge'])}, "
+                f"by its own reward model {share(m['wins_by_reward'])}"
+            )
+        lines.append(f"{m['name']}: {m['tokens']:.1f} tokens a reply, {m['ended']:.0%} end")
+    lines.append("seconds: " + ", ".join(f"{k} {v:.0f}" for k, v in report["seconds"].items()))
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Best of N: N replies to each prompt, the one that the reward model likes best (Stiennon et al., 2020, section 4).
+
+No training, and the yardstick for all that trains: its KL from the policy is at most log N - (N - 1) / N nats, whatever
+the reward model says. Published as demonstrations ({"messages"}), it is also what rejection sampling trains on (`sft`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.context import Context, Progress
+from kaiwa.core.rng import seed_for
+from kaiwa.engine.engine import Engine
+from kaiwa.engine.trainable import open_base
+from kaiwa.model.folder import load_scalar
+from kaiwa.model.heads import ScalarModel
+from kaiwa.rlhf.best_of_config import BestOfConfig
+from kaiwa.rlhf.models import same_tokens
+from kaiwa.rlhf.prompts import read_prompts
+from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
+from kaiwa.text.records import Completion, Message, write_jsonl
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train import checkpoint
+
+
+def kl_bound(n: int) -> float:
+    """log N - (N - 1) / N nats, which the KL of the best of N does not exceed."""
+    return math.log(n) - (n - 1) / n
+
+
+def choose(scores: torch.Tensor, n: int) -> list[int]:
+    """Of every n scores side by side the index of the highest (the first of equals). scores [P n] -> P indices."""
+    best = scores.view(-1, n).argmax(dim=1)
+    return (best + torch.arange(len(best)) * n).tolist()
+
+
+@torch.no_grad()
+def best_of_n(
+    engine: Engine,
+    judge: ScalarModel,
+    prompts: Sequence[Sequence[int]],
+    config: BestOfConfig,
+    *,
+    seed: int,
+    eos: int,
+    device: str,
+) -> tuple[list[Completion], list[float], float]:
+    """The best reply to each prompt, its score, and the mean score of all n."""
+    asked = [prompt for prompt in prompts for _ in range(config.n)]
+    told = engine.generate(
+        asked, max_tokens=config.max_tokens, temperature=config.temperature, seed=seed, stop_ids=(eos,)
+    )
+    batch = episodes(asked, told, eos)
+    scores = measure(batch, config.microbatch, lambda part: reward_model_scores(judge, part, device)).cpu()
+    ended = torch.where(batch.ended, scores, scores.clamp(max=0.0) - 1.0)  # as PPO's end rule has it
+    chosen = choose(ended, config.n)
+    return [told[i] for i in chosen], [float(scores[i]) for i in chosen], float(scores.mean())
+
+
+def run(
+    config: BestOfConfig, ctx: Context, *, policy: Artifact, reward: Artifact, prompts: Path, out: Path
+) -> Artifact:
+    """Publishes demonstrations.jsonl: each prompt of a JSONL of {"messages"} with its best reply."""
+    parents = {"policy": policy, "reward": reward, "prompts": fingerprint(prompts)}
+    plan = Plan("best-of", config, parents, ctx.seed)
+    done = finished(out, plan, ctx.say)
+    if done is not None:
+        return done
+    with publish(out, plan) as work:
+        decoder, tokenizer = open_base(policy.path)
+        same_tokens(tokenizer, Tokenizer.load(reward.path), policy, reward)
+        engine, judge = Engine(decoder.to(ctx.device), tokenizer), load_scalar(reward.path).to(ctx.device)
+        asked = read_prompts(prompts, tokenizer, decoder.config.max_length - config.max_tokens, ctx.say)
+        metrics = ctx.metrics(out.name)
+        records: list[dict[str, Any]] = []
+        if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
+            records = saved["records"]
+        saver = checkpoint.Saver(work.checkpoint, ctx, metrics, lambda: {"records": records})
+        while len(records) < len(asked):
+            saver.at_step()
+            at = len(records)
+            part = asked[at : at + config.block]
+            seed = seed_for(ctx.seed, "best-of", at)
+            ids = [prompt for prompt, _ in part]
+            best, scores, mean = best_of_n(
+                engine, judge, ids, config, seed=seed, eos=tokenizer.eos_id, device=ctx.device
+            )
+            for (_, messages), reply, score in zip(part, best, scores, strict=True):
+                turns = [m.to_json() for m in (*messages, Message("assistant", reply.text))]
+                records.append({"messages": turns, "meta": {"score": score, "ended": reply.finish_reason == "stop"}})
+            told = {"score": sum(scores) / len(scores), "score_of_all": mean}
+            metrics.log(at, **told)
+            ctx.show(Progress(out.name, len(records), len(asked), f"score {told['score']:.2f} of {mean:.2f}"))
+        write_jsonl(work.path / "demonstrations.jsonl", records)
+        work.metrics.update(prompts=len(records), kl_at_most=kl_bound(config.n))
+        work.metrics["score"] = sum(r["meta"]["score"] for r in records) / len(records)
+    return open_artifact(out)

@@ -1,0 +1,321 @@
+"""The state of reinforcement learning, and one update of it: roll out, score, estimate advantages, take clipped steps.
+
+PPO, RLOO and GRPO differ in three lines: what the advantage of a token is, what a token weighs in the loss, and where
+the KL penalty stands. Everything else, PPO-ptx's pretraining gradient included, is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.context import Context
+from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.engine.engine import Engine
+from kaiwa.model.decoder import Decoder
+from kaiwa.rlhf.advantage import (
+    adapted,
+    end_scores,
+    explained_variance,
+    gae,
+    group_standard,
+    kl_k3,
+    kl_tokens,
+    left_one_out,
+    token_rewards,
+    whiten,
+)
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.loss import kl_loss, policy_loss, value_loss, weigh
+from kaiwa.rlhf.models import Models
+from kaiwa.rlhf.prompts import deal
+from kaiwa.rlhf.rollout import (
+    Episodes,
+    Score,
+    by_length,
+    measure,
+    response_logprobs,
+    response_values,
+    reward_model_scores,
+    sample,
+    sampled_logprobs,
+)
+from kaiwa.rlhf.score import checked
+from kaiwa.train.likelihood import rows_loss
+from kaiwa.train.optim import adamw, apply_gradients, autocast, gradient_norm
+from kaiwa.train.rows import Mixture
+from kaiwa.train.schedule import warmup
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the minibatch steps aim at, all [B,T]; values and returns are None without a value model."""
+
+    old: Tensor
+    reference: Tensor
+    advantages: Tensor
+    values: Tensor | None
+    returns: Tensor | None
+
+
+class Loop:
+    def __init__(
+        self,
+        config: RLHFConfig,
+        ctx: Context,
+        models: Models,
+        prompts: Sequence[Sequence[int]],
+        mixture: Mixture | None,
+        score: Score | None,
+        usual_scores: tuple[float, float] | None = None,
+    ) -> None:
+        """score: replaces the reward model. usual_scores: the range that it knows from its training's held-out data."""
+        self.config, self.ctx, self.models = config, ctx, models
+        self.prompts, self.mixture, self.score, self.usual_scores = prompts, mixture, score, usual_scores
+        self.policy, self.value = models.policy, models.value
+        self.tokenizer = models.trained.tokenizer
+        self.optimizer = adamw([self.policy], config.lr, (0.9, 0.95), 0.0, config.adam_eps)
+        self.value_optimizer = None
+        if self.value is not None:
+            self.value_optimizer = adamw([self.value], config.value_lr, (0.9, 0.95), 0.0, config.adam_eps)
+        self.engine = Engine(self.policy, self.tokenizer)
+        self.update = self.optimizer_steps = 0
+        self.beta, self.ptx = config.kl_coefficient, config.ptx_coefficient
+        self.from_engine = False  # whether old log-probabilities are the engine's (decided at the start)
+
+    def state(self) -> dict[str, Any]:
+        return self.models.state() | {
+            "update": self.update,
+            "optimizer_steps": self.optimizer_steps,
+            "from_engine": self.from_engine,
+            "beta": self.beta,
+            "ptx": self.ptx,
+            "optimizer": self.optimizer.state_dict(),
+            "value_optimizer": self.value_optimizer.state_dict() if self.value_optimizer is not None else {},
+            "mixture": self.mixture.state() if self.mixture is not None else [],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self.update, self.optimizer_steps, self.from_engine = (
+            saved[name] for name in ("update", "optimizer_steps", "from_engine")
+        )
+        self.beta, self.ptx = saved["beta"], saved["ptx"]
+        self.models.restore(saved)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.value_optimizer is not None:
+            self.value_optimizer.load_state_dict(saved["value_optimizer"])
+        if self.mixture is not None:
+            self.mixture.restore(saved["mixture"])
+
+    def next_prompts(self) -> list[Sequence[int]]:
+        """The batch of this update, each prompt `group` times side by side."""
+        n = self.config.batch // self.config.group
+        dealt = deal(len(self.prompts), self.ctx.seed, self.update * n, n)
+        return [self.prompts[i] for i in dealt for _ in range(self.config.group)]
+
+    def step(self) -> dict[str, float]:
+        """One update; returns its metrics."""
+        c, device = self.config, self.ctx.device
+        seed = seed_for(self.ctx.seed, "rollout", self.update)
+        batch = sample(self.engine, self.next_prompts(), c.max_tokens, c.temperature, seed, self.tokenizer.eos_id)
+        with torch.no_grad():
+            old, reference = self.likelihoods(batch)
+            scores = self.scores(batch)
+            rewarded = end_scores(scores, batch.ended.to(device), c.missing_end_penalty, c.end_rule)
+            targets = self.targets(batch, old, reference, rewarded)
+        parts = self.optimise(batch, targets)
+        parts |= self.told(batch, targets, scores, rewarded)
+        if c.kl_target:
+            parts["beta"] = self.beta
+            self.beta = adapted(self.beta, parts["kl"], c.kl_target, c.kl_horizon, c.batch)
+        if c.ptx_ratio:
+            parts["ptx_coefficient"] = self.ptx
+        self.update += 1
+        return parts
+
+    def likelihoods(self, batch: Episodes) -> tuple[Tensor, Tensor]:
+        """Old and reference log-probabilities of the responses' tokens, each [B,T]."""
+        c, device, size = self.config, self.ctx.device, self.config.microbatch
+        old = sampled_logprobs(batch, device)
+        if self.update == 0:
+            self.from_engine = self.check_start(batch, old)
+        if not self.from_engine:
+            old = measure(batch, size, lambda part: response_logprobs(self.policy, part, c.temperature, device))
+        with self.models.reference() as model:
+            reference = measure(batch, size, lambda part: response_logprobs(model, part, c.temperature, device))
+        return old, reference
+
+    def scores(self, batch: Episodes) -> Tensor:
+        """The score of every response [B]: the function's where one was given, else the reward model's."""
+        device = self.ctx.device
+        if self.score is not None:
+            given = self.score(batch.prompts, batch.responses)
+            return checked(given, [r.text for r in batch.responses], "score").to(device)
+        with self.models.judge() as judge:
+            return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
+
+    def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
+        """Advantages by the method. RLOO and GRPO give all tokens of a response the same."""
+        c, device = self.config, self.ctx.device
+        mask = batch.mask.to(device)
+        if c.method == "grpo":
+            advantages = group_standard(scores, c.group)[:, None] * mask
+            return Targets(old, reference, advantages, None, None)
+        if c.method == "rloo":
+            totals = scores - self.beta * (kl_tokens(old, reference, c.kl_estimator) * mask).sum(dim=1)
+            return Targets(old, reference, left_one_out(totals, c.group)[:, None] * mask, None, None)
+        value = self.value
+        assert value is not None
+        values = measure(batch, c.microbatch, lambda part: response_values(value, part, device))
+        rewards = token_rewards(scores, old, reference, mask, self.beta, c.kl_estimator)
+        if c.whiten_rewards:
+            rewards = whiten(rewards, mask, keep_mean=True)
+        advantages, returns = gae(rewards, values, mask, c.gamma, c.lam)
+        if c.whiten:
+            advantages = whiten(advantages, mask)
+        return Targets(old, reference, advantages, values, returns)
+
+    def told(self, batch: Episodes, targets: Targets, scores: Tensor, rewarded: Tensor) -> dict[str, float]:
+        """What the rollouts were like."""
+        mask = batch.mask.to(self.ctx.device)
+        old, reference = targets.old, targets.reference
+        penalty = (kl_tokens(old, reference, self.config.kl_estimator) * mask).sum(dim=1)
+        row = {
+            "score": float(scores.mean()),
+            "reward": float((rewarded - self.beta * penalty).mean()),
+            "kl": float(((old - reference) * mask).sum(dim=1).mean()),
+            "kl_k3": float((kl_k3(old, reference) * mask).sum(dim=1).mean()),
+            "entropy": float(-(old * mask).sum() / mask.sum()),
+            "ended": float(batch.ended.float().mean()),
+            "length": float(mask.sum(dim=1).mean()),
+            "response_tokens": float(mask.sum()),
+            "optimizer_steps": float(self.optimizer_steps),
+            "distinct": len({r.ids for r in batch.responses}) / len(batch.responses),
+        }
+        if targets.values is not None and targets.returns is not None:
+            row["explained_variance"] = explained_variance(targets.values, targets.returns, mask)
+        if self.usual_scores is not None and self.score is None:
+            low, high = self.usual_scores
+            row["score_outside"] = float(((scores < low) | (scores > high)).float().mean())
+        return row
+
+    def optimise(self, batch: Episodes, targets: Targets) -> dict[str, float]:
+        """The minibatch steps of one update; the mean of their metrics, and how far the first's ratios are off 1."""
+        c = self.config
+        rate = min(1.0, 0.1 + 0.9 * warmup(self.update, c.warmup)) if self.update < c.warmup else 1.0
+        size = c.batch // c.minibatches
+        collected: dict[str, list[float]] = {}
+        for epoch in range(c.epochs):
+            order = numpy_rng(self.ctx.seed, "minibatches", self.update, epoch).permutation(c.batch)
+            for at in range(0, c.batch, size):
+                row = self.gradients(batch, targets, torch.from_numpy(order[at : at + size].copy()))
+                if self.mixture is not None:
+                    row |= self.pretraining_gradient(row["ppo_grad_norm"])
+                row["grad_norm"] = apply_gradients(self.optimizer, c.lr * rate, c.max_norm)
+                if self.value_optimizer is not None:
+                    apply_gradients(self.value_optimizer, c.value_lr * rate, c.max_norm)
+                self.models.follow(c.ema)
+                self.optimizer_steps += 1
+                for name, value in row.items():
+                    collected.setdefault(name, []).append(value)
+        first = {"ratio_off": collected.pop("ratio_off")[0]}
+        return {name: sum(found) / len(found) for name, found in collected.items()} | first
+
+    def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
+        """Adds the gradients of one minibatch's losses, microbatch by microbatch."""
+        c, device, t = self.config, self.ctx.device, targets
+        n_tokens = float(batch.mask[chosen].sum())
+        clipped = loss_p = loss_v = gap = off = 0.0
+        for piece in by_length(batch, chosen, c.microbatch):
+            rows = batch.rows(piece)
+            n = rows.mask.shape[1]
+            mask = rows.mask.to(device)
+            weights, count = weigh(mask, c.method, n_tokens, len(chosen))
+            logprobs = response_logprobs(self.policy, rows, c.temperature, device)
+            old = t.old[piece, :n]
+            part_p, part_c = policy_loss(logprobs, old, t.advantages[piece, :n], weights, c.clip, count)
+            if c.method == "grpo":
+                part_p = part_p + kl_loss(logprobs, t.reference[piece, :n], weights, self.beta, count)
+            part_p.backward()
+            if self.value is not None and t.values is not None and t.returns is not None:
+                now = response_values(self.value, rows, device)
+                part_v = value_loss(now, t.values[piece, :n], t.returns[piece, :n], mask, c.value_clip, n_tokens)
+                part_v.backward()
+                loss_v += float(part_v.detach())
+            loss_p += float(part_p.detach())
+            clipped += float(part_c)
+            change = (logprobs.detach() - old) * mask
+            gap += float(change.square().sum())
+            off = max(off, float(change.abs().max()))
+        row = {
+            "policy_loss": loss_p,
+            "clipped": clipped / n_tokens,
+            "approx_kl": 0.5 * gap / n_tokens,
+            "ratio_off": off,
+            "ppo_grad_norm": gradient_norm(self.policy.parameters()),
+        }
+        return row | ({"value_loss": loss_v} if self.value is not None else {})
+
+    def pretraining_gradient(self, ppo_norm: float) -> dict[str, float]:
+        """Adds γ times the gradient of the next-token loss of some pretraining rows, after PPO's (appendix C.4)."""
+        c = self.config
+        assert self.mixture is not None
+        data = self.mixture.next(c.ptx_rows).tensors(self.ctx.device)
+        if c.ptx_ratio and not self.ptx:
+            self.ptx = self.balance(data, ppo_norm)
+        count, mean = data[-1].sum(), 0.0
+        for loss in self.pretraining_losses(data):
+            (self.ptx * loss).backward()
+            mean += float(loss.detach())
+        return {"ptx_loss": mean if c.ptx_unit == "mean" else mean * c.ptx_rows / float(count)}
+
+    def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        """Microbatch by microbatch; they add up to the mean over all tokens (or over rows, of the tokens' sums)."""
+        c = self.config
+        count = data[-1].sum() if c.ptx_unit == "mean" else c.ptx_rows
+        for at in range(0, c.ptx_rows, c.microbatch):
+            with autocast(self.ctx.device):
+                ids, positions, segments, targets, weights = (t[at : at + c.microbatch] for t in data)
+                loss = rows_loss(self.policy, ids, positions, segments, targets, weights) / count
+            yield loss
+
+    def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
+        """γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's."""
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        sums = [torch.zeros_like(p) for p in trained]
+        for loss in self.pretraining_losses(data):
+            for total, part in zip(sums, torch.autograd.grad(loss, trained, allow_unused=True), strict=True):
+                if part is not None:
+                    total += part
+        norm = float(torch.stack([g.float().pow(2).sum() for g in sums]).sum().sqrt())
+        found = self.config.ptx_ratio * ppo_norm / norm
+        self.ctx.say(f"γ is {found:.3g}: at the first step PPO's gradient is {ppo_norm:.3g}, the text's {norm:.3g}")
+        return found
+
+    def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
+        """Before the first step KL is 0 and every ratio 1; anything else is a bug here, not bad luck.
+
+        Returns whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they may serve
+        as the old ones.
+        """
+        c, device = self.config, self.ctx.device
+
+        def of(model: Decoder) -> Tensor:
+            return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
+
+        graph = of(self.policy)
+        with self.models.reference() as frozen:
+            reference = of(frozen)
+        off = float((graph - reference).abs().max())
+        limit = 2e-2 if self.policy.embed.weight.dtype is torch.bfloat16 else 1e-3
+        assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
+        gap = float(((sampled - graph).abs() * batch.mask.to(device)).max())
+        whose = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
+        self.ctx.say(
+            f"{c.method.upper()} starts at KL 0 (off by {off:.1g}); old log-probabilities: {whose} (gap {gap:.1g})"
+        )
+        return gap <= 1e-3

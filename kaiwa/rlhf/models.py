@@ -1,0 +1,129 @@
+"""The models of reinforcement learning, and what they share.
+
+policy      all weights trained, or a low-rank change of them (lora_rank)
+reference   a frozen copy; with a low-rank change the policy's own weights with the change switched off
+reward      frozen; none where a Python function scores
+value       starts from the reward model (InstructGPT, C.4), else from the policy with a head of zeros; with
+            shared_trunk only its head is its own (and a low-rank change of the reward model's trunk)
+average     of the policy's trained weights (ema)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.context import Context
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import seed_for
+from kaiwa.engine.trainable import Trainable, open_base, open_trainable, restore, trained_state
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.folder import load_scalar
+from kaiwa.model.heads import ScalarModel
+from kaiwa.model.lora import adapter_off, add_lora
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(slots=True)
+class Models:
+    trained: Trainable
+    frozen: Decoder | None  # the reference; None: the policy without its low-rank change
+    reward: ScalarModel | None
+    value: ScalarModel | None
+    average: Decoder | None
+
+    @property
+    def policy(self) -> Decoder:
+        return self.trained.decoder
+
+    @property
+    def published(self) -> Trainable:
+        if self.average is None:
+            return self.trained
+        return Trainable(self.trained.base, self.average, self.trained.tokenizer)
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[Decoder]:
+        """The SFT model, for as long as it is asked."""
+        if self.frozen is not None:
+            yield self.frozen
+        else:
+            with adapter_off(self.policy):
+                yield self.policy
+
+    @contextlib.contextmanager
+    def judge(self) -> Iterator[ScalarModel]:
+        """The reward model as it was trained, for as long as it is asked."""
+        assert self.reward is not None
+        with adapter_off(self.reward):
+            yield self.reward
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """The average takes a step towards the policy."""
+        if self.average is not None:
+            for mean, new in zip(self.average.parameters(), self.policy.parameters(), strict=True):
+                if new.requires_grad:
+                    mean.lerp_(new.detach(), 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training changes."""
+        names = trained_state(self.policy)
+        mean = {n: p for n, p in self.average.named_parameters() if n in names} if self.average is not None else {}
+        return {"policy": names, "value": trained_state(self.value) if self.value is not None else {}, "average": mean}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        restore(self.policy, saved["policy"])
+        if self.value is not None:
+            restore(self.value, saved["value"])
+        if self.average is not None:
+            restore(self.average, saved["average"])
+
+
+def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Artifact | None) -> Models:
+    """Loads what the configuration needs. UserError where the reward model has another tokenizer than the policy."""
+    trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
+    trained.decoder.to(ctx.device)
+    frozen = None if config.lora_rank else open_base(policy.path)[0].to(ctx.device).requires_grad_(False)
+    judge = None
+    if reward is not None:
+        same_tokens(trained.tokenizer, Tokenizer.load(reward.path), policy, reward)
+        judge = load_scalar(reward.path).to(ctx.device).requires_grad_(False)
+    value = None
+    if config.has_value:
+        value = _value(config, ctx, policy, judge, reward).to(ctx.device)
+    average = copy.deepcopy(trained.decoder).requires_grad_(False) if config.ema else None
+    return Models(trained, frozen, judge, value, average)
+
+
+def _value(
+    config: RLHFConfig, ctx: Context, policy: Artifact, judge: ScalarModel | None, reward: Artifact | None
+) -> ScalarModel:
+    if judge is None or reward is None:
+        made = ScalarModel(open_base(policy.path)[0])
+        torch.nn.init.zeros_(made.score.weight)
+        return made
+    if not config.shared_trunk:
+        return load_scalar(reward.path)
+    if config.lora_rank:
+        generator = torch.Generator().manual_seed(seed_for(ctx.seed, "value-lora"))
+        add_lora(judge.decoder, config.lora_rank, config.lora_alpha, generator)
+    made = ScalarModel(judge.decoder)
+    made.load_state_dict({"score.weight": judge.score.weight, "bias": judge.bias}, strict=False)
+    return made
+
+
+def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Artifact, reward: Artifact) -> None:
+    """The sizes may differ (InstructGPT: one reward model of 6B for all), the tokens may not."""
+    if ours.inner.get_vocab() != theirs.inner.get_vocab():
+        raise UserError(
+            f"{reward.path}: other tokens than {policy.path}'s ({theirs.vocab_size} against {ours.vocab_size}); "
+            "train the reward model from a model with the policy's tokenizer (of any size)"
+        )

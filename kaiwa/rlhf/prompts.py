@@ -1,0 +1,51 @@
+"""The prompts of rollouts: read, rendered, and dealt out in an order that is a function of seed and update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import numpy_rng
+from kaiwa.text.records import Conversation, conversation, read_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.tokenizer import Tokenizer
+
+
+def read_prompts(
+    file: Path, tokenizer: Tokenizer, most: int, say: Callable[[str], None]
+) -> list[tuple[tuple[int, ...], Conversation]]:
+    """(ids, messages) of every prompt that fits, in the file's order. UserError for a file without any."""
+    kept: list[tuple[tuple[int, ...], Conversation]] = []
+    long: list[int] = []
+    number = 0
+    for number, row in enumerate(read_jsonl(file), 1):
+        try:
+            messages = conversation(row["messages"] if "messages" in row else row.get("prompt"))
+        except UserError as error:
+            raise UserError(f"{file}, record {number}: {error}") from None
+        ids = tuple(render(tokenizer, messages, add_generation_prompt=True).ids)
+        if len(ids) > most:
+            long.append(number)
+        else:
+            kept.append((ids, messages))
+    if long:
+        told = f"{file}: {len(long)} of {number} prompts are longer than {most} tokens, the first is record {long[0]}"
+        if not kept:
+            raise UserError(f"{told}; none is left: give shorter prompts, or a smaller max_tokens")
+        say(f"{told}; they are left out (the context must hold the reply too)")
+    if not kept:
+        raise UserError(f'{file}: no prompt in it; give a JSONL file of {{"messages"}}')
+    return kept
+
+
+def deal(n: int, seed: int, start: int, count: int) -> list[int]:
+    """Which of n prompts are the `start`-th to the (start + count)-th dealt: all of them in a new order each pass."""
+    chosen = []
+    orders: dict[int, list[int]] = {}
+    for i in range(start, start + count):
+        epoch, at = divmod(i, n)
+        if epoch not in orders:
+            orders = {epoch: numpy_rng(seed, "rlhf-prompts", epoch).permutation(n).tolist()}
+        chosen.append(orders[epoch][at])
+    return chosen

@@ -1,0 +1,88 @@
+"""Any Python function in place of the reward model.
+
+def brevity(prompts, replies):            # prompts: a list of messages each; replies: texts
+    return [-len(text) for text in replies]
+
+kaiwa rlhf … --score rewards.py:brevity
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.text.records import Completion, Conversation
+
+Function = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
+
+
+def file_of(spec: str) -> Path:
+    """The file of FILE.py:FUNCTION. UserError for another shape, or a file that is not there."""
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        raise UserError(f"score {spec!r}: give FILE.py:FUNCTION, as rewards.py:brevity")
+    if not Path(file).is_file():
+        raise UserError(f"{file}: no such file; --score takes FILE.py:FUNCTION")
+    return Path(file)
+
+
+def load_function(spec: str) -> Function:
+    file, name = file_of(spec), spec.rpartition(":")[2]
+    found = importlib.util.spec_from_file_location("kaiwa_score", file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UserError(f"{file}: has no function {name!r}{did_you_mean(name, known)}")
+    return function  # type: ignore[no-any-return]
+
+
+def as_score(
+    spec: str, asked: Mapping[tuple[int, ...], Conversation]
+) -> Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]:
+    """The function as the loop calls it. asked: prompt ids -> its messages."""
+    function = load_function(spec)
+
+    def score(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> Tensor:
+        messages = [[m.to_json() for m in asked[tuple(ids)]] for ids in prompts]
+        replies = [response.text for response in responses]
+        try:
+            given: Any = function(messages, replies)
+            values = [float(value) for value in given]
+        except Exception as error:
+            raise UserError(
+                f"{spec}: raised {type(error).__name__}: {error} (given {len(replies)} replies, "
+                f"the first {replies[0]!r:.60}); "
+                "nothing was published, and the same command goes on from the last checkpoint"
+            ) from error
+        return checked(values, replies, spec)
+
+    return score
+
+
+def checked(values: Sequence[float] | Tensor, replies: Sequence[str], who: str) -> Tensor:
+    """The scores as a tensor [B]. UserError for another number of them than of replies, or one that is no number."""
+    numbers = values.tolist() if isinstance(values, Tensor) else list(values)
+    if len(numbers) != len(replies):
+        raise UserError(f"{who}: gave {len(numbers)} scores for {len(replies)} replies; give one each, in order")
+    wrong = [i for i, value in enumerate(numbers) if not math.isfinite(value)]
+    if wrong:
+        raise UserError(
+            f"{who}: {len(wrong)} of {len(numbers)} scores are no numbers, the first {numbers[wrong[0]]} for reply "
+            f"{wrong[0]} ({replies[wrong[0]]!r:.60}); return a finite number for every reply"
+        )
+    return torch.tensor(numbers, dtype=torch.float32)

@@ -1,0 +1,124 @@
+"""Watching a run: what goes wrong in RLHF shows in its metrics first. One line each: what, why, what to try.
+
+A detector is a function of the rows logged so far; it gives the figure that worries it, or None. Each is told once a
+run. The lines themselves are in the words of the reports (`watch.NAME`), so that the terminal and the Build page say
+the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kaiwa.report.words import Words
+
+Rows = Sequence[Mapping[str, float]]
+FEW, MANY = 5, 20  # updates that make a mean, and a trend
+LOOKED_AT = ("kl", "ratio_off", "ended", "length", "score", "explained_variance", "score_outside", "distinct")
+
+
+def mean(rows: Rows, name: str) -> float | None:
+    """Of a metric over some rows; None unless all have it."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return sum(values) / len(values) if rows and len(values) == len(rows) else None
+
+
+def negative_kl(rows: Rows) -> float | None:
+    """A KL is never negative: sampled replies must come from the distribution that is trained."""
+    found = mean(rows[-FEW:], "kl")
+    return found if len(rows) >= FEW and found is not None and found < -0.05 else None
+
+
+def ratio_off_one(rows: Rows) -> float | None:
+    """Before the first step of an update every ratio is 1."""
+    off = rows[-1].get("ratio_off")
+    return off if off is not None and off > 0.02 else None
+
+
+def ended_falling(rows: Rows) -> float | None:
+    first, last = mean(rows[:FEW], "ended"), mean(rows[-FEW:], "ended")
+    if len(rows) < 2 * FEW or first is None or last is None:
+        return None
+    return last if last < first - 0.1 else None
+
+
+def length_with_score(rows: Rows) -> float | None:
+    """Over the last updates the length rises by a fifth and goes with the score (correlation above 0.7)."""
+    recent = rows[-MANY:]
+    if len(recent) < MANY:
+        return None
+    lengths, scores = [row["length"] for row in recent], [row["score"] for row in recent]
+    before, after = sum(lengths[:FEW]) / FEW, sum(lengths[-FEW:]) / FEW
+    return after / before - 1 if after > 1.2 * before and correlation(lengths, scores) > 0.7 else None
+
+
+def value_hinders(rows: Rows) -> float | None:
+    found = mean(rows[-FEW:], "explained_variance")
+    return found if len(rows) >= MANY and found is not None and found < 0 else None
+
+
+def out_of_range(rows: Rows) -> float | None:
+    """More than a fifth of the scores lie outside those of the reward model's held-out data (its middle 98 %)."""
+    found = mean(rows[-FEW:], "score_outside")
+    return found if len(rows) >= FEW and found is not None and found > 0.2 else None
+
+
+def collapsed(rows: Rows) -> float | None:
+    first, last = mean(rows[:FEW], "distinct"), mean(rows[-FEW:], "distinct")
+    if len(rows) < 2 * FEW or first is None or last is None:
+        return None
+    return last if last < min(0.3, first / 2) else None
+
+
+DETECTORS: Mapping[str, Callable[[Rows], float | None]] = {
+    "negative_kl": negative_kl,
+    "ratio_off_one": ratio_off_one,
+    "ended_falling": ended_falling,
+    "length_with_score": length_with_score,
+    "value_hinders": value_hinders,
+    "out_of_range": out_of_range,
+    "collapsed": collapsed,
+}
+
+
+class Watch:
+    """The rows that matter so far, and what was told already."""
+
+    def __init__(self) -> None:
+        self.first: list[dict[str, float]] = []
+        self.recent: list[dict[str, float]] = []
+        self.told: list[str] = []
+
+    def look(self, row: Mapping[str, float]) -> list[tuple[str, float]]:
+        """What is new after one more update: (detector, figure)."""
+        kept = {name: float(row[name]) for name in LOOKED_AT if name in row}
+        if len(self.first) < FEW:
+            self.first.append(kept)
+        else:
+            self.recent = [*self.recent, kept][-MANY:]
+        rows = self.first + self.recent
+        found = []
+        for name, detector in DETECTORS.items():
+            if name not in self.told and (value := detector(rows)) is not None:
+                self.told.append(name)
+                found.append((name, value))
+        return found
+
+    def state(self) -> dict[str, Any]:
+        return {"first": self.first, "recent": self.recent, "told": self.told}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.first, self.recent, self.told = (list(saved[name]) for name in ("first", "recent", "told"))
+
+
+def told(name: str, value: float, language: str = "en") -> str:
+    """The line: what, why, what to try."""
+    return Words(language)(f"watch.{name}", value=f"{value:.2g}")
+
+
+def correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pearson's; 0 where one of them does not move."""
+    mx, my = sum(x) / len(x), sum(y) / len(y)
+    sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
+    sxx, syy = sum((a - mx) ** 2 for a in x), sum((b - my) ** 2 for b in y)
+    return sxy / (sxx * syy) ** 0.5 if sxx > 0 and syy > 0 else 0.0

@@ -1,0 +1,208 @@
+"""The experiment behind InstructGPT's tables, at a size that a laptop trains: every arm from the same parents, on the
+same prompts, judged by the same gold judge; each claim of the paper is "replicated", "not replicated" or "cannot tell".
+
+    base, base_few_shot       the pretrained model, plain and with the prefix that the reward model likes best
+    large, large_few_shot     one with eight times the parameters, on the same text
+    sft, sft_good             tuned on demonstrations of mixed quality, and on good ones only
+    ppo_beta_0, _small, _large    PPO with three weights of the KL penalty
+    ppo_ptx_small, _tuned     PPO-ptx (β small): γ small, and γ from the ratio of the gradients
+    dpo, rloo, best_of_n      the same comparisons and the same reward model, otherwise
+
+Figures are pooled over seeds; intervals are bootstrapped over the people that prompts are about, each seed apart.
+Writes study.json and study.html; stopped or killed, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import Artifact, finite, write_atomic
+from kaiwa.core.context import Context
+from kaiwa.core.lock import lock
+from kaiwa.evaluate.rates import clusters
+from kaiwa.model.folder import load_scalar
+from kaiwa.reward.comparisons import read_comparisons
+from kaiwa.reward.loss import pairs
+from kaiwa.reward.run import score_rows
+from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
+from kaiwa.stats.paired import win_rate
+from kaiwa.studies.rlhf_measure import Measured, Meter, Test, candidates, choose_prefix, make_test
+from kaiwa.studies.rlhf_parents import Chain, Shared, build_chain, build_shared
+from kaiwa.studies.rlhf_sizes import Size
+from kaiwa.text.records import read_jsonl
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.world.prompts import prompt_from_json
+
+SAME = Interval(0.5, 0.5, 0.5, 0)  # SFT against itself
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """One seed. arms: by name; hacked: on the way of the run against the reward model that likes length, by update."""
+
+    arms: Mapping[str, Measured]
+    hacked: Mapping[int, Measured]
+    accuracy: Mapping[float, Sequence[float]]  # share of the comparisons -> accuracy of each test prompt
+    comparisons: Mapping[float, int]
+    epochs: Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    seeds: Sequence[SeedResult]
+    people: Sequence[str]  # whom each test prompt is about
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.seeds[0].arms)
+
+    def clusters(self) -> list[tuple[int, str]]:
+        return [(s, person) for s in range(len(self.seeds)) for person in self.people]
+
+    def pooled(self, arm: str, what: str) -> list[float]:
+        return [x for seed in self.seeds for x in getattr(seed.arms[arm], what)]
+
+    def mean(self, arm: str, what: str) -> Interval:
+        """Of one figure a prompt, over all seeds."""
+        return bootstrap(self.pooled(arm, what), self.clusters())
+
+    def wins(self, arm: str, against: str) -> Interval:
+        """The share of decided pairs that the gold judge gives to `arm`."""
+        if arm == against:
+            return SAME
+        return win_rate(self.pooled(arm, "utility"), self.pooled(against, "utility"), self.clusters()).decided
+
+    def difference(self, what: str, arm: str, less: str) -> Interval:
+        """Of cloze questions or rows of text, paired item by item."""
+        a, b = self.pooled(arm, what), self.pooled(less, what)
+        return bootstrap([x - y for x, y in zip(a, b, strict=True)])
+
+
+def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
+    """Builds what is not there, measures, and writes study.json; the page is rlhf_report's."""
+    with lock(out):
+        shared = build_shared(size, ctx, out)
+        e = size.recipe.evaluate
+        test = make_test(
+            shared.village, shared.tokens, e.prompts, size.clozes, e.max_tokens, e.evaluate_rows, size.recipe.seed
+        )
+        seeds = []
+        for seed in range(n_seeds):
+            chain = build_chain(size, ctx, shared, out, seed)
+            seeds.append(measure_seed(size, ctx, shared, chain, test))
+        return Results(seeds, clusters(test.prompts))
+
+
+def measure_seed(size: Size, ctx: Context, shared: Shared, chain: Chain, test: Test) -> SeedResult:
+    meter = Meter(test, chain.sft, chain.reward, chain.folder / "measured", ctx.device, size.recipe.seed)
+    prefixes = candidates(shared.village, size.prefixes, size.shots, size.recipe.seed)
+    asked = [
+        prompt_from_json(row) for row in list(read_jsonl(shared.village.path / "rlhf.jsonl"))[: size.prefix_prompts]
+    ]
+    arms: dict[str, Measured] = {}
+    for name, model in (("base", shared.base), ("large", shared.large)):
+        ctx.check_stop()
+        arms[name] = meter.policy(name, model.path, model.hash)
+        best = choose_prefix(meter, name, model, prefixes, asked)
+        few = f"{name}_few_shot"
+        arms[few] = meter.policy(few, model.path, f"{model.hash} prefix {best}", prefix=prefixes[best])
+    for name, model in {"sft": chain.sft, "sft_good": chain.sft_good, **chain.policies}.items():
+        ctx.check_stop()
+        arms[name] = meter.policy(name, model.path, model.hash)
+    arms["best_of_n"] = meter.best_of("best_of_n", size.best_of)
+    hacked = {}
+    biased = load_scalar(chain.biased.path).to(ctx.device)
+    steps = {n: chain.hacked.path / "updates" / str(n) for n in size.kept} | {size.hack_updates: chain.hacked.path}
+    for n, path in {0: chain.sft.path, **steps}.items():
+        of = f"{chain.hacked.hash} {n}"
+        hacked[n] = meter.policy(f"ppo_length-{n}", path, of, short=True, judge_by=biased)
+    accuracy = {f: test_accuracy(model, chain.test, ctx) for f, model in chain.rewards.items()}
+    n_trained = {f: int(model.metrics["prompts"]) for f, model in chain.rewards.items()}
+    return SeedResult(arms, hacked, accuracy, n_trained, chain.long_reward.metrics["card"]["epochs"])
+
+
+def test_accuracy(reward: Artifact, file: Path, ctx: Context) -> list[float]:
+    """For each test comparison the share of its decided pairs that the reward model orders rightly."""
+    tokenizer = Tokenizer.load(reward.path)
+    items = read_comparisons(file, tokenizer, 10_000, ctx.say)
+    model = load_scalar(reward.path).to(ctx.device)
+    flat = iter(score_rows(model, [item.row for item in items], tokenizer.pad_id, ctx.device).tolist())
+    found = []
+    for item in items:
+        scores = [next(flat) for _ in item.ranks]
+        decided = pairs(item.ranks)
+        found.append(sum(scores[i] > scores[j] for i, j in decided) / len(decided))
+    return found
+
+
+def arm_rows(results: Results) -> list[dict[str, Any]]:
+    """One row an arm, as in study.json."""
+    rows = []
+    for name in results.names:
+        row: dict[str, Any] = {"name": name, "seeds": len(results.seeds)}
+        row["gold_win_rate"] = results.wins(name, "sft").to_json()
+        row["proxy_reward"] = results.mean(name, "proxy").mean
+        row["kl"] = results.mean(name, "kl").mean
+        row["bits_per_byte_delta"] = results.difference("bits", name, "base").mean
+        row["cloze_delta"] = results.difference("cloze", name, "base").mean
+        shares = {k: bootstrap_share(results.pooled(name, k), results.clusters()).to_json() for k in AXES}
+        row |= {"length": results.mean(name, "tokens").mean, **shares}
+        rows.append(row)
+    return rows
+
+
+AXES = ("helpful", "truthful", "harmless", "ended")
+
+
+def write_study(
+    results: Results,
+    claims: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Any],
+    out: Path,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """study.json: arms, claims, the charts' points, and what was run."""
+    value: dict[str, Any] = {"arms": arm_rows(results), "claims": list(claims), "curves": curves, "about": about}
+    value = finite(value)
+    write_atomic(out / "study.json", json.dumps(value, indent=1, ensure_ascii=False))
+    return value
+
+
+def curves_of(results: Results) -> dict[str, Any]:
+    """over_optimisation: along the run against the reward model that likes length; reward_by_comparisons; by_epoch."""
+    along = []
+    for n in results.seeds[0].hacked:
+        measured = [seed.hacked[n] for seed in results.seeds]
+        start = [seed.hacked[0] for seed in results.seeds]
+        gold = [x for m in measured for x in m.utility]
+        kl = _mean([x for m in measured for x in m.kl])
+        along.append(
+            {
+                "update": n,
+                "root_kl": max(0.0, kl) ** 0.5,
+                "proxy": _mean([x for m in measured for x in m.proxy]) - _mean([x for m in start for x in m.proxy]),
+                "gold": _mean(gold) - _mean([x for m in start for x in m.utility]),
+                "length": _mean([x for m in measured for x in m.tokens]),
+            }
+        )
+    by_size = [
+        {
+            "comparisons": _mean([float(seed.comparisons[f]) for seed in results.seeds]),
+            "accuracy": bootstrap([x for seed in results.seeds for x in seed.accuracy[f]]).to_json(),
+        }
+        for f in results.seeds[0].accuracy
+    ]
+    keys = list(results.seeds[0].epochs[0])
+    by_epoch = [
+        {"epoch": i + 1, **{k: _mean([seed.epochs[i][k] for seed in results.seeds]) for k in keys}}
+        for i in range(len(results.seeds[0].epochs))
+    ]
+    return {"over_optimisation": along, "reward_by_comparisons": by_size, "reward_by_epoch": by_epoch}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

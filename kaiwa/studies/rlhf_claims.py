@@ -1,0 +1,134 @@
+"""InstructGPT's claims as comparisons of arms, each with its verdict.
+
+A claim is a difference with an interval and the side that it must lie on: wholly on that side, it is replicated; wholly
+on the other, not replicated; otherwise one cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.studies.rlhf import Results
+
+REPLICATED, NOT, CANNOT_TELL = "replicated", "not replicated", "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The figure `what`, which the claim says lies above `neutral`."""
+
+    what: str
+    interval: Interval
+    neutral: float = 0.0
+
+    def verdict(self) -> str:
+        if self.interval.low > self.neutral:
+            return REPLICATED
+        return NOT if self.interval.high < self.neutral else CANNOT_TELL
+
+    def to_json(self) -> dict[str, Any]:
+        return {"what": self.what, "neutral": self.neutral, **self.interval.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`name` finds its words in the page's dictionary."""
+
+    name: str
+    text: str
+    source: str
+    evidence: Callable[[Results], list[Evidence]]
+
+
+def verdict(evidence: list[Evidence]) -> str:
+    """Of several figures all must agree."""
+    found = {one.verdict() for one in evidence}
+    if found == {REPLICATED}:
+        return REPLICATED
+    return NOT if NOT in found else CANNOT_TELL
+
+
+def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list[Evidence]]:
+    return lambda r: [Evidence(f"win rate of {arm} over {against}", r.wins(arm, against), least)]
+
+
+def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
+    return lambda r: [Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less))]
+
+
+def over_fits(r: Results) -> list[Evidence]:
+    """Held-out loss after the last epoch less that after the first, one difference a seed."""
+    rises = [seed.epochs[-1]["epoch_validation_loss"] - seed.epochs[0]["epoch_validation_loss"] for seed in r.seeds]
+    return [Evidence("held-out loss, last epoch less first", bootstrap(rises))]
+
+
+def more_comparisons(r: Results) -> list[Evidence]:
+    few, all_ = min(r.seeds[0].accuracy), max(r.seeds[0].accuracy)
+    gains = [a - b for seed in r.seeds for a, b in zip(seed.accuracy[all_], seed.accuracy[few], strict=True)]
+    return [Evidence(f"accuracy with all comparisons less with {few:g} of them", bootstrap(gains))]
+
+
+def over_optimised(r: Results) -> list[Evidence]:
+    """From the middle measurement of the run to its last the proxy rises and the gold utility falls."""
+    steps = sorted(r.seeds[0].hacked)
+    middle, last = steps[len(steps) // 2], steps[-1]
+
+    def change(what: str, sign: float) -> Interval:
+        values = [
+            sign * (b - a)
+            for seed in r.seeds
+            for a, b in zip(getattr(seed.hacked[middle], what), getattr(seed.hacked[last], what), strict=True)
+        ]
+        return bootstrap(values, r.clusters())
+
+    told = f"from update {middle} to {last}"
+    return [
+        Evidence(f"rise of the proxy {told}", change("proxy", 1)),
+        Evidence(f"fall of gold utility {told}", change("utility", -1)),
+    ]
+
+
+CLAIMS = (
+    Claim("small_beats_large", "A small aligned model is preferred to a base many times its size",
+          "InstructGPT, section 1 and figure 1", wins("ppo_ptx_tuned", "large")),
+    Claim("small_beats_prompted", "… also when the large one is shown examples", "InstructGPT, figure 1",
+          wins("ppo_ptx_tuned", "large_few_shot")),
+    Claim("prompting_helps", "A well-chosen few-shot prefix makes the base better", "InstructGPT, figure 1",
+          wins("base_few_shot", "base")),
+    Claim("rl_beats_sft", "PPO-ptx is preferred to its SFT start", "InstructGPT, section 4.1",
+          wins("ppo_ptx_tuned", "sft")),
+    Claim("ppo_tax", "PPO without pretraining gradients costs capability", "InstructGPT, section 4.2 and table 14",
+          tax("ppo_beta_small", "sft")),
+    Claim("ptx_repairs", "Pretraining gradients repair the cost", "InstructGPT, section 4.2",
+          tax("ppo_beta_small", "ppo_ptx_tuned")),
+    Claim("beta_does_not", "A larger KL penalty does not: its cost stays above PPO-ptx's",
+          "InstructGPT, appendix E.6", tax("ppo_beta_large", "ppo_ptx_tuned")),
+    Claim("ptx_keeps_wins", "PPO-ptx is preferred about as often as PPO: not 10 points less",
+          "InstructGPT, section 4.1",
+          wins("ppo_ptx_tuned", "ppo_beta_small", 0.4)),
+    Claim("reward_overfits", "The reward model over-fits after one epoch", "InstructGPT, appendix C.2", over_fits),
+    Claim("more_comparisons", "More comparisons make a better reward model", "Stiennon et al. (2020)",
+          more_comparisons),
+    Claim("over_optimised", "Against a flawed reward model the proxy rises while people are less pleased",
+          "Stiennon et al. (2020); Gao et al. (2022)", over_optimised),
+)  # fmt: skip
+
+
+def judge_claims(results: Results) -> list[dict[str, Any]]:
+    """In study.json's shape, with the claim's name beside."""
+    rows = []
+    for claim in CLAIMS:
+        evidence = claim.evidence(results)
+        rows.append(
+            {
+                "claim": claim.text,
+                "source": claim.source,
+                "verdict": verdict(evidence),
+                "figures": [one.to_json() for one in evidence],
+                "name": claim.name,
+            }
+        )
+    return rows

@@ -1,0 +1,110 @@
+"""The reward model's card by hand, and what is said of comparisons that are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.report.reward_card import reward_figures
+from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.reward.card import calibration, card, length_correlation
+from kaiwa.reward.comparisons import Ranked, read_comparisons
+from kaiwa.reward.packing import PromptRow
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import train
+
+ITEMS = [
+    Ranked(PromptRow([1], [[5], [6, 7], [8, 9, 10]]), (0, 1, 2), "ann", 1),
+    Ranked(PromptRow([1], [[5, 6], [7]]), (1, 0), "bob", 4),
+]
+SCORES = [[2.0, 1.0, 1.5], [0.5, -0.5]]
+EPOCHS = [
+    {f"epoch_{k}_{w}": 0.5 + i for k in ("training", "validation") for w in ("loss", "accuracy")} for i in range(2)
+]
+
+
+def test_accuracy_by_labeller_beside_the_ceiling() -> None:
+    gold = {1: [1.0, 1.0, 0.0], 4: [0.0, 1.0]}
+    ann, bob = card(ITEMS, SCORES, ["bob"], EPOCHS, gold)["labellers"]
+    assert (ann["accuracy"], ann["pairs"], ann["held_out"]) == (pytest.approx(2 / 3), 3, False)
+    assert ann["ceiling"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert (bob["accuracy"], bob["ceiling"], bob["held_out"]) == (0.0, 1.0, True)
+    assert card(ITEMS, SCORES, [], EPOCHS)["labellers"][0]["ceiling"] is None
+    assert card([], [], [], []) == {}
+
+
+def test_calibration_by_hand() -> None:
+    bins = calibration(ITEMS, SCORES)
+    assert sum(b["n"] for b in bins) == 4
+    assert [b["observed"] for b in bins] == [0.0, 1.0, 0.0, 1.0] or sum(b["observed"] for b in bins) == 2.0
+    assert all(0.5 <= b["predicted"] < 1 for b in bins)
+    assert bins[0]["predicted"] == pytest.approx(0.6225, abs=1e-4)  # sigmoid of 0.5
+
+
+def test_length_goes_with_what_it_goes_with() -> None:
+    found = length_correlation(ITEMS, [[1.0, 2.0, 3.0], [2.0, 1.0]])
+    assert found["all"] == pytest.approx(1.0)
+    assert found["within_prompt"] == pytest.approx(1.0)
+    assert found["labellers"] == pytest.approx(-1.0)
+    assert length_correlation(ITEMS, [[1.0] * 3, [1.0] * 2])["all"] is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_drawn(language: str) -> None:
+    drawn = reward_figures(card(ITEMS, SCORES, ["bob"], EPOCHS), Words(language))
+    assert drawn.count("<figure") == 4
+    assert "bob" in drawn
+    assert reward_figures({}, Words(language)) == ""
+
+
+GOOD = {"prompt": "Say hello.", "completions": ["Hello.", "Hi there.", "No."], "ranks": [0, 1, 2], "labeller": "ann"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train(["the cat and the dog 0123\n"] * 30, TokenizerConfig(vocab_size=270))
+
+
+def write(file: Path, *changes: dict[str, object]) -> Path:
+    file.write_text("".join(json.dumps(GOOD | change) + "\n" for change in changes))
+    return file
+
+
+def test_each_kind_left_out_is_counted_with_its_first(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tied, long, far = {"ranks": [1, 1, 1]}, {"completions": ["x" * 90, "y" * 90, "z"]}, {"prompt": "far " * 60}
+    empty = {"completions": ["", "Hi.", "No."]}
+    file, said = write(tmp_path / "c.jsonl", {}, tied, long, {}, far, tied, empty), list[str]()
+    kept = read_comparisons(file, tokenizer, 200, said.append, context=240)
+    assert [item.number for item in kept] == [1, 4, 7]
+    told = "\n".join(said)
+    for line in (
+        "2 comparisons (the first is record 2) left out: fewer than two distinct ranks",
+        "1 comparison (the first is record 3) left out: longer than 200 tokens",
+        "1 comparison (the first is record 5) left out: the model's context of 240 tokens",
+        "1 comparison (the first is record 7) kept with an empty completion",
+    ):
+        assert line in told
+    assert len(said) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ranks": [0, 1, 2, 3]}, "3 completions but 4 ranks"),
+        ({"completions": ["alone"], "ranks": [0]}, "needs at least 2 completions"),
+        ({"completions": [], "ranks": []}, "needs at least 2 completions"),
+    ],
+)
+def test_what_is_no_comparison_is_named_and_counted(
+    tokenizer: Tokenizer, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    file = write(tmp_path / "c.jsonl", {}, change, {}, change)
+    with pytest.raises(UserError, match=r"2 comparisons \(the first is record 2\) cannot be read: .*" + said):
+        read_comparisons(file, tokenizer, 200, print)
+
+
+def test_nothing_but_ties_is_not_enough(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="0 usable comparisons"):
+        read_comparisons(write(tmp_path / "c.jsonl", {"ranks": [0, 0, 0]}), tokenizer, 200, lambda line: None)
