@@ -71,7 +71,7 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
         shapes.append(tag("text", number(y), x=LEFT - 6, y=f"{py(y) + 4:.1f}", class_="last"))
     for x, anchor in ((x0, "first"), (x1, "last")):
         shapes.append(
-            tag("text", f"{x:,.0f}" if x.is_integer() else number(x, 2), x=f"{px(x):.1f}", y=HEIGHT - 6, class_=anchor)
+            tag("text", f"{x:,.0f}" if x == int(x) else number(x, 2), x=f"{px(x):.1f}", y=HEIGHT - 6, class_=anchor)
         )
     if x_label:
         shapes.append(tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, class_="middle"))
