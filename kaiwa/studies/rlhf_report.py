@@ -42,7 +42,14 @@ def body(study: Mapping[str, Any], words: Words) -> Markup:
             arms_table(study["arms"], words),
         )
     )
-    parts.append(tag("section", tag("h2", words("study.charts")), tag("div", *charts(study, words), class_="curves")))
+    parts.append(
+        tag(
+            "section",
+            tag("h2", words("study.charts")),
+            tag("div", *charts(study, words), class_="curves"),
+            tax(study["arms"], words),
+        )
+    )
     return tag("div", *parts, class_="pieces")
 
 
@@ -84,6 +91,15 @@ def arms_table(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     return table(heads, rows)
 
 
+def tax(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
+    """Bits per byte against the base, PPO-ptx in another colour."""
+    known = {arm["name"]: arm["bits_per_byte_delta"] for arm in arms}
+    rows = [Row(name, {"mean": known[name]}, int("ptx" in name)) for name in TAXED if name in known]
+    most = max((abs(known[row.label] or 0.0) for row in rows), default=0.0) * 1.1 or 1.0
+    drawn = forest(words("study.tax"), rows, words, neutral=0.0, low=-most, high=most, show=_sign)
+    return join([drawn, tag("p", words("study.tax.about"), class_="small")])
+
+
 def _sign(value: float | None) -> str:
     return figures.sign(value, 3)
 
@@ -93,15 +109,6 @@ def charts(study: Mapping[str, Any], words: Words) -> list[Markup]:
     along = sorted(curves["over_optimisation"], key=lambda p: float(p["root_kl"]))
     lines = [Series(words(f"study.{k}.line"), [(p["root_kl"], p[k]) for p in along]) for k in ("proxy", "gold")]
     made = [plot(words("study.over"), lines, words("study.over.about"), "√KL")]
-    arms = {arm["name"]: arm for arm in study["arms"]}
-    taxed = [
-        Row(name, {"mean": arms[name]["bits_per_byte_delta"]}, int("ptx" in name)) for name in TAXED if name in arms
-    ]
-    most = max([abs(row.interval["mean"]) for row in taxed if row.interval and row.interval["mean"]], default=1.0) * 1.1
-    made.append(
-        tag("figure", tag("figcaption", words("study.tax")), forest("", taxed, words, neutral=0.0, low=-most, high=most,
-            show=_sign), tag("p", words("study.tax.about"), class_="small"), class_="curve")
-    )  # fmt: skip
     points = [(p["comparisons"], p["accuracy"]["mean"]) for p in curves["reward_by_comparisons"]]
     made.append(plot(words("study.size"), [Series(words("study.validation"), points)], words("study.size.about")))
     for name in ("accuracy", "loss"):
