@@ -58,7 +58,7 @@ def client(server: Running) -> openai.OpenAI:
 def test_the_openai_client_trains_and_talks_to_what_came_of_it(server: Running, client: openai.OpenAI) -> None:
     file = client.files.create(file=as_file(ANSWERS), purpose="fine-tune")
     assert client.files.content(file.id).content == as_file(ANSWERS)[1]
-    assert [f.id for f in client.files.list(purpose="fine-tune")] == [file.id]
+    assert file.id in [f.id for f in client.files.list(purpose="fine-tune")]
     hyper: Any = {"n_epochs": 12, "batch_size": 4, "learning_rate_multiplier": 20}
     job = client.fine_tuning.jobs.create(
         model="toy/ppo", training_file=file.id, validation_file=file.id, suffix="dogs", seed=3, metadata={"a": "b"},
