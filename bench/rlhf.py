@@ -1,7 +1,7 @@
 """Reward modelling and reinforcement learning beside TRL 1.12.0, the last release that has a PPOTrainer.
 
-    python -m venv /tmp/trl && /tmp/trl/bin/pip install trl==1.12.0      (in an environment of its own)
-    python bench/rlhf.py --trl /tmp/trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--out FILE]
+    python -m venv trl && trl/bin/pip install trl==1.12.0      (in an environment of its own)
+    python bench/rlhf.py --trl trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--out FILE]
 
 A GPT-2 of 1.9 million weights (4 layers, 192 wide, 512 tokens); the same weights, ids, order, fp32, threads and
 learning rates for both; every task in a process of its own,
