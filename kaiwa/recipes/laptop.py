@@ -35,13 +35,13 @@ def laptop() -> Recipe:
             village=VillageConfig(n_taught=90, n_held_out=30),
             document_bytes=6_000_000,
             demonstrations=4500,
-            reward_prompts=4500,
+            reward_prompts=4300,
         ),
         corpus=CorpusConfig(sources=sources(0.72, 0.2, 0.08)),
         tokenizer=TokenizerConfig(vocab_size=3072),
         pretrain=PretrainConfig(
             model=DecoderConfig(d_model=256, n_layer=4, n_head=4, d_ff=640),
-            steps=2300,
+            steps=2050,
             rows=4,
             microbatch=4,
             lr=2e-3,
@@ -55,7 +55,7 @@ def laptop() -> Recipe:
             prompts=4,
             lr=3e-4,
             language_model_weight=1.0,
-            evaluate_every=440,  # twice an epoch
+            evaluate_every=2000,  # once; each epoch's end is measured anyway
         ),
         rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),
     )

@@ -111,12 +111,12 @@ def run(
             if validation and step % (n_steps // config.epochs) == 0:
                 epochs.append(after_epoch(model, training, validation, tokenizer.pad_id, ctx.device))
                 metrics.log(step, epoch=len(epochs), **epochs[-1])
-        inside, n_inside = accuracy(model, validation, tokenizer.pad_id, ctx.device)
-        others, n_others = accuracy(model, outside, tokenizer.pad_id, ctx.device)
         if demonstrations is not None:
             set_zero(model, demonstrations, tokenizer, ctx.device)
         kept = [*validation, *outside]
         found = _by_prompt(model, kept, tokenizer.pad_id, ctx.device)
+        inside, n_inside = right_pairs(validation, found[: len(validation)])
+        others, n_others = right_pairs(outside, found[len(validation) :])
         known = gold_of(comparisons, {item.number for item in kept}, gold) if gold is not None else None
         work.metrics["card"] = card(kept, found, config.held_out_labellers, epochs, known)
         merge_lora(model.decoder)
@@ -184,10 +184,14 @@ def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: 
 
 def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
     """Share of held-out pairs ordered rightly, and how many pairs there are (NaN and 0 without any)."""
+    return right_pairs(items, _by_prompt(model, items, pad, device))
+
+
+def right_pairs(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The same from scores that are known."""
     if not items:
         return float("nan"), 0
-    scores = score_rows(model, [item.row for item in items], pad, device)
-    _, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in items])
+    _, n_pairs, n_right = pairwise_loss(torch.tensor([s for row in scores for s in row]), [i.ranks for i in items])
     return n_right / max(1, n_pairs), n_pairs
 
 
