@@ -30,14 +30,14 @@ from kaiwa.core.home import home
 from kaiwa.core.machine import cores
 from kaiwa.engine import native
 from kaiwa.engine.arena import Arena, huge
-from kaiwa.engine.strips import BF16, INT4, LANES, Strips, pack, unpack
+from kaiwa.engine.strips import BF16, GROUP, INT4, LANES, Strips, pack, unpack
 from kaiwa.model import folder as folders
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.gptq_file import GptqFolder
 from kaiwa.model.int4 import LARGE, LINEARS, replace_linear
 
-FORMAT = 1  # of the file; another number makes every file anew
+FORMAT = 2  # of the file; another number makes every file anew
 HEADER = 1 << 20  # bytes kept free for the file's header, which is known last
 ALIGNED = 64
 PIECE = 64 << 20  # bytes that a thread reads at a time
@@ -126,17 +126,16 @@ def _convert(folder: Path, config: DecoderConfig, file: Path, say: Say) -> dict[
             f"{file.parent}: no room for the packed weights ({size / 1e9:.1f} GB); the next load is as slow as this one"
         )
     part = file.with_suffix(f".part{os.getpid()}")
+    for left in file.parent.glob("*.part*"):  # of a load that was killed
+        if not _alive(left.suffix.removeprefix(".part")):
+            left.unlink(missing_ok=True)
     try:
         with open(part if room else os.devnull, "wb") as out:
             out.write(b" " * HEADER)
             index, at = {}, 0
             for name, tensor in _tensors(folder, config, say):
                 kept = placed[name] = arena.keep(tensor)
-                raw = (
-                    kept.view(torch.uint8).reshape(-1).numpy()
-                    if kept.ndim
-                    else kept.reshape(1).view(torch.uint8).numpy()
-                )
+                raw = kept.reshape(-1).view(torch.uint8).numpy()
                 out.write(raw.data)
                 out.write(b"\0" * (-len(raw) % ALIGNED))
                 kind = next(k for k, dtype in DTYPES.items() if dtype == kept.dtype)
@@ -149,6 +148,16 @@ def _convert(folder: Path, config: DecoderConfig, file: Path, say: Say) -> dict[
     finally:
         part.unlink(missing_ok=True)
     return placed
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _write_header(out: Any, index: Mapping[str, object]) -> None:
@@ -187,6 +196,8 @@ def _strips(source: GptqFolder, name: str, library: Any) -> Strips:
         dense = [p["weight"].bfloat16() for p in parts]
         return pack(_dense(dense[0] if len(dense) == 1 else torch.cat(dense), bias))
     words = [p["qweight"].shape for p in parts]
+    if any(p["qweight"].shape[0] * 8 // len(p["scales"]) % GROUP for p in parts):
+        raise NotPackable(f"{name}: its groups are no multiples of {GROUP} inputs")
     orders = [source.order(p) for p in parts]
     broken = len(parts) > 1 and any(shape[1] % LANES for shape in words)
     if broken or not all(_same(o, orders[0]) for o in orders):

@@ -14,7 +14,7 @@ import torch
 
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
-from kaiwa.engine import fused, native
+from kaiwa.engine import fused, native, packed
 from kaiwa.engine.catalog import Entry
 from kaiwa.engine.load import SMALL
 from kaiwa.engine.strips import LANES
@@ -78,7 +78,8 @@ def plan(entry: Entry, device: str = "", max_memory: float | None = None) -> Pla
     """max_memory: gigabytes the weights may take. UserError where they do not fit, with what would."""
     where = machine.device(device)
     config, four_bit = _shape(entry)
-    parts = parts_of(config, four_bit, where)
+    placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
+    parts = parts_of(config, four_bit, where, placed)
     width = 4 if config.n_parameters <= SMALL or where == "mps" else 2
     cache = config.n_layer * 2 * config.kv_heads * config.d_head * width
     made = Plan(entry.name, where, parts, cache, free_bytes(where), bandwidth(where))
@@ -92,8 +93,8 @@ def plan(entry: Entry, device: str = "", max_memory: float | None = None) -> Pla
     return made
 
 
-def parts_of(c: DecoderConfig, four_bit: bool, device: str) -> tuple[Part, ...]:
-    """How `load` holds the weights there."""
+def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:
+    """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
     q, kv, d = c.n_head * c.d_head, c.kv_heads * c.d_head, c.d_model
     mlp = (3 if c.dialect == "llama" else 2) * d * c.d_ff
     linears, table = c.n_layer * (d * (q + 2 * kv) + q * d + mlp), c.vocab_size * d
@@ -103,9 +104,12 @@ def parts_of(c: DecoderConfig, four_bit: bool, device: str) -> tuple[Part, ...]:
     if four_bit and device == "cpu" and machine.has_int4_kernel():
         read = 0.5 + SCALES
         held = read + (0.0 if c.n_parameters > LARGE else width)
-    copied = _packs(c, device)
+    copied = _packs(c, device) and not placed
     parts = [Part("blocks, 4-bit" if read < 2 else "blocks", linears, held, 0.0 if copied else read)]
-    parts.append(Part("embedding", table, width, 0.0 if copied or not c.tie_embeddings else width))
+    own = placed or not c.tie_embeddings  # the step's unembedding is a copy even of a tied one
+    parts.append(Part("embedding", table, width, 0.0 if copied or own else width))
+    if placed and c.tie_embeddings:
+        parts.append(Part("unembedding, a copy", table, width, width))
     if not c.tie_embeddings:
         parts.append(Part("unembedding", table, width, 0.0 if copied else width))
     if copied:

@@ -31,6 +31,7 @@ from kaiwa.tokenizer.train import save as save_tokenizer
 
 Target = Literal["transformers", "vllm", "gguf", "ollama"]
 TARGETS: tuple[Target, ...] = ("transformers", "vllm", "gguf", "ollama")
+PRIVATE = ("kaiwa.json", "chat.json", "pulled.json")  # what is said for this machine only
 CHATML = ("<|im_start|>", "<|im_end|>")
 OLLAMA_CHATML = (
     "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
@@ -77,8 +78,10 @@ def _folder(source: Source, work: Path, say: Callable[[str], None]) -> None:
     ids = special_ids(source.tokenizer)
     if source.folder is not None and _as_it_is(source.folder, say):
         for file in source.folder.iterdir():
-            if file.suffix in (".safetensors", ".json") and file.name not in ("kaiwa.json", "chat.json"):
+            if file.suffix in (".safetensors", ".json") and file.name not in PRIVATE:
                 shutil.copyfile(file, work / file.name)
+        card = read_json(work / "config.json") | {"quantization_config": read_settings(source.folder)}
+        write_atomic(work / "config.json", json.dumps(card, indent=1, sort_keys=True) + "\n")
     else:
         save_model(work, source.decoder, ids, torch.bfloat16)
     if source.folder is not None:

@@ -18,6 +18,7 @@ import httpx
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
+from kaiwa.core.lock import lock
 from kaiwa.hub.download import fetch
 from kaiwa.hub.source import Listing, RemoteFile, ask, choose, parse
 
@@ -46,6 +47,16 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", talk
         talk.line(f"{wanted.label} is here already, at commit {listing.commit[:12]}")
         return target
     files = choose(listing, pattern)
+    with lock(models / ".locks" / wanted.folder):
+        _bring(listing, files, models, endpoint, token, talk)
+    return target
+
+
+def _bring(
+    listing: Listing, files: list[RemoteFile], models: Path, endpoint: str, token: str | None, talk: Talk
+) -> None:
+    """Fetches the files into a hidden folder and puts it in the model's place. One process at a time."""
+    wanted, target = listing.wanted, models / listing.wanted.folder
     work = models / f".pulling-{wanted.folder}"
     work.mkdir(parents=True, exist_ok=True)
     _check_space(work, files)
@@ -60,8 +71,10 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", talk
     for left in work.iterdir():  # of an earlier commit
         if left.name != CARD and left.name not in card["files"]:
             left.unlink()
+    for old in target.glob("*.gguf"):
+        if old.name not in card["files"]:
+            talk.line(f"{old.name} goes: a model is one file, and this is {wanted.label} now")
     _swap(work, target)
-    return target
 
 
 def pulled_commit(folder: Path) -> str:
@@ -111,7 +124,7 @@ def _check_config(work: Path) -> None:
 
 
 def _swap(work: Path, target: Path) -> None:
-    """The new folder in the old one's place; a kill in between leaves one of the two whole."""
+    """The new folder in the old one's place. Killed in between, the next pull finishes it without fetching."""
     old = target.with_name(f".old-{target.name}")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -127,10 +140,19 @@ def remove(name: str, models: Path) -> Path:
             continue
         if name in (folder.name, folder.stem if folder.is_file() else folder.name, _name(folder)):
             gone = folder.with_name(f".removing-{folder.name}")
+            _delete(gone)  # of a removal that was killed
             folder.rename(gone)
-            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+            _delete(gone)
             return folder
     raise UserError(f"{name!r} is not in {models}; only pulled or copied models are removed (builds lie under runs/)")
+
+
+def _delete(path: Path) -> None:
+    """A file, a folder with all that is in it, or a link (what it points to stays)."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _name(folder: Path) -> str:

@@ -78,7 +78,7 @@ def logits(decoder: Decoder, ids: list[int]) -> Tensor:
 
 def _four_bit(folder: Path) -> bool:
     """transformers reads GPTQ through gptqmodel, which needs a GPU or a compiler of its own."""
-    return bool(read_json(folder / "config.json").get("quantization_config"))
+    return bool(read_json(folder / "config.json").get("quantization_config"))  # written by every export of 4 bits
 
 
 def _read(made: Path) -> Decoder:

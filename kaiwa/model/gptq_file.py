@@ -227,13 +227,14 @@ class GptqFolder:
         for theirs in names_of(self.config, name):
             module = theirs.removesuffix(".weight")
             if f"{module}.qweight" not in self._files:
-                tied = theirs == "lm_head.weight" and theirs not in self._files
+                tied = self.config.tie_embeddings and theirs == "lm_head.weight" and theirs not in self._files
                 part = {"weight": self._get("model.embed_tokens.weight" if tied else theirs)}
                 shape = tuple(part["weight"].shape)
             else:
                 part = {
                     p: self._get(f"{module}.{p}") for p in PARTS if p != "g_idx" or f"{module}.g_idx" in self._files
                 }
+                self._check_kinds(module, part)
                 groups, width = part["scales"].shape
                 shape = (part["qweight"].shape[1], part["qweight"].shape[0] * 8)
                 if shape[0] != width or shape[1] % groups or part["qzeros"].shape != (groups, -(-width // 8)):
@@ -246,6 +247,15 @@ class GptqFolder:
         if rows != out:
             raise UserError(f"{self.folder}: the parts of {name} have {rows} rows, config.json says {out}")
         return found
+
+    def _check_kinds(self, module: str, part: Mapping[str, Tensor]) -> None:
+        """Words must be words: what follows reads their memory by address."""
+        for name, tensor in part.items():
+            whole = name != "scales"
+            right = tensor.dtype == torch.int32 if whole else tensor.is_floating_point()
+            if not right or tensor.ndim != (1 if name == "g_idx" else 2) or not tensor.numel():
+                shape = tuple(tensor.shape)
+                raise UserError(f"{self.folder}: {module}.{name} is {tensor.dtype} {shape}, which is no part of GPTQ")
 
     def order(self, part: Mapping[str, Tensor]) -> Tensor | None:
         """[in]: which input each column belongs to, or None where they lie in order."""

@@ -76,7 +76,8 @@ def run(
         decoder, tokenizer = open_base(policy.path)
         same_tokens(tokenizer, Tokenizer.load(reward.path), policy, reward)
         engine, judge = Engine(decoder.to(ctx.device), tokenizer), load_scalar(reward.path).to(ctx.device)
-        asked = read_prompts(prompts, tokenizer, decoder.config.max_length - config.max_tokens, ctx.say)
+        context = min(decoder.config.max_length, judge.decoder.config.max_length)
+        asked = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say)
         metrics = ctx.metrics(out.name)
         records: list[dict[str, Any]] = []
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:

@@ -9,6 +9,7 @@ kaiwa rlhf … --score rewards.py:brevity
 from __future__ import annotations
 
 import importlib.util
+import sys
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def load_function(spec: str) -> Function:
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
+    sys.modules["kaiwa_score"] = module  # where dataclasses look for their module
     try:
         found.loader.exec_module(module)
     except Exception as error:

@@ -145,6 +145,10 @@ def test_a_damaged_copy_is_made_anew_and_a_changed_folder_is_seen(tmp_path: Path
         ("model.layers.0.self_attn.k_proj.scales", lambda t: t[:1], "do not fit each other"),
         ("model.layers.0.self_attn.k_proj.qweight", lambda t: t[:, :32], "do not fit each other"),
         ("model.layers.0.self_attn.o_proj.scales", lambda t: t * float("nan"), "NaN or infinity"),
+        ("model.layers.0.self_attn.k_proj.qweight", lambda t: t.to(torch.uint8), "no part of GPTQ"),
+        ("model.layers.0.self_attn.k_proj.scales", lambda t: t[:0], "no part of GPTQ"),
+        ("model.layers.0.self_attn.k_proj.g_idx", lambda t: t[None], "no part of GPTQ"),
+        ("lm_head.weight", None, "lm_head.weight is missing"),
         ("model.norm.weight", lambda t: t * float("inf"), "NaN or infinity"),
         ("model.layers.0.mlp.up_proj.g_idx", lambda t: t * 0, "does not sort"),
     ],
@@ -162,6 +166,24 @@ def test_bad_folders(name: str, change: object, message: str, tmp_path: Path) ->
     with pytest.raises(UserError, match=message):
         packed.load_packed(folder, read_config(folder))
     assert not list((tmp_path / "home" / "cache" / "packed").iterdir())
+
+
+@needs_step
+def test_groups_that_the_step_has_not_are_left_to_the_ordinary_reader(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", False, 1, group=16)
+    with pytest.raises(packed.NotPackable, match="no multiples of 32"):
+        packed.load_packed(folder, read_config(folder))
+    assert load_int4(folder).config.d_model == 128
+
+
+@needs_step
+def test_what_a_killed_load_left_is_cleared(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", False, 1)
+    left = tmp_path / "home" / "cache" / "packed" / "x.part999999999"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    packed.load_packed(folder, read_config(folder))
+    assert [f.suffix for f in left.parent.iterdir()] == [".safetensors"]
 
 
 @needs_step

@@ -121,10 +121,16 @@ def test_four_bits_stay_where_others_read_them(tmp_path: Path) -> None:
     assert entry is not None
     dense, words = open_base(entry.path)
     source = Source(name="q", decoder=dense, tokenizer=words, folder=tmp_path / "q")
+    (tmp_path / "q" / "pulled.json").write_text('{"endpoint": "https://hub.example"}')
+    config = json.loads((tmp_path / "q" / "config.json").read_text())
+    del config["quantization_config"]  # as old folders have it: in quantize_config.json alone
+    (tmp_path / "q" / "config.json").write_text(json.dumps(config))
     folder = export(source, "vllm", tmp_path / "v")
+    assert not (folder / "pulled.json").exists()
+    assert json.loads((folder / "config.json").read_text())["quantization_config"]["bits"] == 4
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "q" / "model.safetensors").read_bytes()
     assert verify(source, folder)[0].cosine > 0.9999
-    config = json.loads((tmp_path / "q" / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] |= {"sym": False, "checkpoint_format": "gptq_v2"}
     (tmp_path / "q" / "config.json").write_text(json.dumps(config))
     lines: list[str] = []
@@ -176,6 +182,8 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     parts = {part.name: part for part in parts_of(large, True, "cuda")}
     assert sum(part.weights for part in parts.values()) == large.n_parameters
     assert parts["blocks"].held == 2.0
+    once = parts_of(large, True, "cpu", placed=True)
+    assert sum(part.weights for part in once) == large.n_parameters
 
 
 def test_the_commands(tmp_path: Path) -> None:

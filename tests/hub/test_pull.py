@@ -53,9 +53,32 @@ def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Pa
         assert len(hub.asked) == n + 1
         assert "is here already" in lines[0]
     assert remove("org/name", tmp_path / "models") == folder
-    assert not list((tmp_path / "models").iterdir())
+    assert [f.name for f in (tmp_path / "models").iterdir()] == [".locks"]
     with pytest.raises(UserError, match="only pulled"):
         remove("org/name", tmp_path / "models")
+
+
+def test_removal_takes_links_and_what_a_killed_one_left(tmp_path: Path) -> None:
+    models, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    for folder in (elsewhere, models / ".removing-link", models / "plain", models / ".removing-plain"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    (models / "link").symlink_to(elsewhere)
+    remove("link", models)
+    remove("plain", models)
+    assert (elsewhere / "config.json").is_file()
+    assert not list(models.iterdir())
+
+
+def test_one_pull_of_a_model_at_a_time(model: dict[str, bytes], tmp_path: Path) -> None:
+    import fcntl
+
+    folder = tmp_path / ".locks" / "org--name"
+    folder.mkdir(parents=True)
+    with running(Hub(model)) as hub, open(folder / ".lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is working here"):
+            pull("org/name", tmp_path, endpoint=hub.url)
 
 
 def test_dropped_connections_go_on_where_they_were(model: dict[str, bytes], tmp_path: Path) -> None:
@@ -131,6 +154,10 @@ def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
     with running(Hub(ggufs)) as hub:
         assert (pull("org/name", tmp_path, endpoint=hub.url) / "a-Q4_K_M.gguf").read_bytes() == b"4"
         assert catalog.entries(tmp_path / "none", tmp_path.parent) is not None
+        lines: list[str] = []
+        again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", talk=Talk(line=lines.append))
+        assert [f.name for f in again.glob("*.gguf")] == ["a-Q8_0.gguf"]
+        assert "a-Q4_K_M.gguf goes" in lines[0]
         folder = pull("org/name:gptq", tmp_path, endpoint=hub.url, pattern="*F16*")
         assert folder.name == "org--name--gptq"
         assert (folder / "a-F16.gguf").read_bytes() == b"161"
