@@ -9,8 +9,8 @@ kaiwa rlhf … --score rewards.py:brevity
 from __future__ import annotations
 
 import importlib.util
-import sys
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
