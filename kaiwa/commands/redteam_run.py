@@ -194,9 +194,11 @@ def plan_text(plan: Plan) -> str:
     arms = len(plan.arms)
     twins = len(benign(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
+    doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
     return (
         f"{plan.target.name}: {len(there)} attacks × {arms} defences × {plan.trials} trials on {len(plan.models)}"
-        f" model{'s' if len(plan.models) > 1 else ''}, with controls and benign twins: at most {total:,} requests"
+        f" model{'s' if len(plan.models) > 1 else ''}, with controls and benign twins: at most {total:,}"
+        f" requests{doubles}"
     )
 
 

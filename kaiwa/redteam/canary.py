@@ -3,7 +3,8 @@
     pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
 
 Only what can be drawn from is understood: letters, escapes (\\d \\w \\-), classes [a-z0-9], groups, |, ?, {m}, {m,n}.
-A secret that a model could guess proves nothing, so a pattern must have at least FEWEST different secrets.
+A secret that a model could guess proves nothing: the likeliest one, as it is drawn and as leaks are told (letters and
+digits, folded), must come at most once in FEWEST draws, and the shortest must be long enough for the canary filter.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from kaiwa.core.errors import UserError
+from kaiwa.defend.canary import SHORTEST
+from kaiwa.defend.fold import fold, fold_character
 
 FEWEST = 10_000
 LONGEST = 64
@@ -52,11 +55,17 @@ class Pattern:
             raise UserError(
                 f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}"
             )
-        n = count(self._top)
-        if n < FEWEST:
+        chances = likeliest(self._top)
+        most = max(chances.values())
+        if most * FEWEST > 1 + 1e-9:
             raise UserError(
-                f"{where}: {text!r} has only {n:,} different secrets; a guess would pass for a leak, so give it at"
-                f" least {FEWEST:,}, as in '[a-z]{{3}}[0-9]{{3}}'"
+                f"{where}: {text!r} has a secret as easily guessed as one of only {int(1 / most + 1e-6):,}; a guess"
+                f" would pass for a leak, so make it at least {FEWEST:,}, as in '[a-z]{{3}}[0-9]{{3}}'"
+            )
+        if min(chances) < SHORTEST:
+            raise UserError(
+                f"{where}: {text!r} makes secrets of only {min(chances)} letters and digits; any text may hold one, so"
+                f" give it at least {SHORTEST} (a kanji or kana counts twice)"
             )
 
     def draw(self, rng: random.Random) -> str:
@@ -172,16 +181,50 @@ def _draw(choice: Choice, rng: random.Random) -> str:
     return found
 
 
-def count(choice: Choice) -> int:
-    """How many secrets there are (counted apart even where two ways lead to the same one)."""
-    total = 0
+def likeliest(choice: Choice) -> dict[int, float]:
+    """By length (letters and digits as the canary filter counts them), the chance that `_draw` gives the likeliest
+    secret: at least that chance, where a secret can be cut into its parts in several ways. Options that fold to the
+    same text are one; beyond that, different options are taken to give different secrets."""
+    merged: dict[object, dict[int, float]] = {}
     for option in choice.options:
-        ways = 1
+        found = {0: 1.0}
         for part in option:
-            each = 1 if isinstance(part.what, str) else count(part.what)
-            ways *= sum(each**k for k in range(part.low, min(part.high, LONGEST + 1) + 1))
-        total += ways
-    return total
+            found = _joined(found, _repeated(part))
+        plain = all(isinstance(part.what, str) and part.low == part.high for part in option)
+        same: object = fold("".join(str(part.what) * part.low for part in option)) if plain else option
+        share = merged.setdefault(same, {})
+        for n, chance in found.items():
+            share[n] = share.get(n, 0.0) + chance / len(choice.options)
+    best: dict[int, float] = {}
+    for share in merged.values():
+        for n, chance in share.items():
+            best[n] = max(best.get(n, 0.0), chance) if n else best.get(n, 0.0) + chance
+    return best
+
+
+def _repeated(part: Part) -> dict[int, float]:
+    if not part.high or (isinstance(part.what, Choice) and not longest(part.what)):
+        return {0: 1.0}
+    one = {_signs(part.what): 1.0} if isinstance(part.what, str) else likeliest(part.what)
+    power, found = {0: 1.0}, dict[int, float]()
+    for k in range(part.high + 1):
+        if k >= part.low:
+            for n, chance in power.items():
+                found[n] = found.get(n, 0.0) + chance / (part.high - part.low + 1)
+        power = _joined(power, one)
+    return found
+
+
+def _joined(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for a, p in first.items():
+        for b, q in second.items():
+            found[a + b] = found.get(a + b, 0.0) + p * q
+    return found
+
+
+def _signs(letter: str) -> int:
+    return sum(1 if c.isascii() else 2 for c in fold_character(letter))
 
 
 def longest(choice: Choice) -> int:

@@ -61,12 +61,14 @@ def read_results(path: Path) -> tuple[Imported, ...]:
     found: tuple[Imported, ...]
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = None
-    if isinstance(whole, dict) and "results" in whole:
-        found = promptfoo(whole)
-    else:
-        found = garak(_lines(text, path))
+    tool = "promptfoo" if isinstance(whole, dict) and "results" in whole else "garak"
+    rows = _lines(text, path) if tool == "garak" else []
+    try:
+        found = garak(rows) if tool == "garak" else promptfoo(whole)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise UserError(f"{path}: not the shape of {tool}'s results; changed by hand, or a newer version?") from None
     if not found:
         raise UserError(f"{path}: no results in it; give garak's report.jsonl or promptfoo's results.json")
     return found
@@ -74,12 +76,12 @@ def read_results(path: Path) -> tuple[Imported, ...]:
 
 def _lines(text: str, path: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut at U+2028, which JSON text may hold
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"{path}:{number}: not JSON; a cut-off file?") from None
         if not isinstance(row, dict) or "entry_type" not in row:
             raise UserError(f"{path}:{number}: neither garak's (no entry_type) nor promptfoo's (no results)")
@@ -88,6 +90,7 @@ def _lines(text: str, path: Path) -> list[dict[str, Any]]:
 
 
 def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
+    """AttributeError, TypeError, ValueError or OverflowError where a field is not what garak writes."""
     model = "garak's target"
     for row in rows:
         for key in ("plugins.target_name", "plugins.model_name", "target_name", "model_name"):
@@ -109,6 +112,8 @@ def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
         if row["entry_type"] == "eval":
             total = int(row.get("total_evaluated", row.get("total", 0)))
             passed = int(row.get("passed", 0))
+            if min(total, passed) < 0:
+                raise ValueError(f"{passed} of {total}")
             name = f"{row.get('probe', '?')} / {row.get('detector', '?')}"
             found.append(
                 Imported(
@@ -133,6 +138,7 @@ def _counted(tool: str, model: str, name: str, pairs: Sequence[tuple[int, int]],
 
 
 def promptfoo(whole: Mapping[str, Any]) -> tuple[Imported, ...]:
+    """TypeError where a field is not what promptfoo writes."""
     inner = whole["results"]
     rows = inner.get("results", []) if isinstance(inner, dict) else inner
     groups: dict[tuple[str, str], list[int]] = {}

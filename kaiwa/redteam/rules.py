@@ -126,7 +126,9 @@ def run_program(value: str, reply: str, folder: str) -> bool:
         raise UserError(f"rule's program {program}: no such file")
     command = [sys.executable, str(program)] if program.suffix == ".py" else [str(program.resolve())]
     try:
-        done = subprocess.run(command, input=reply, text=True, capture_output=True, timeout=SECONDS, encoding="utf-8")
+        done = subprocess.run(
+            command, input=reply, capture_output=True, timeout=SECONDS, encoding="utf-8", errors="replace"
+        )
     except subprocess.TimeoutExpired:
         raise UserError(f"rule's program {program}: no answer in {SECONDS:g} s") from None
     except OSError as error:

@@ -65,7 +65,20 @@ class Plan:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        return ("none", *(name for name in dict.fromkeys(self.defences) if name != "none"))
+        """`none`, then each defence once, as it was first written."""
+        return tuple(spellings[0] for spellings in self._spelt())
+
+    @property
+    def doubles(self) -> tuple[str, ...]:
+        """Left out: further spellings of a defence, as `None` or `delimiters + sandwich`."""
+        return tuple(text for spellings in self._spelt()[1:] for text in spellings[1:])
+
+    def _spelt(self) -> list[list[str]]:
+        found: dict[str, list[str]] = {}
+        for text in ("none", *self.defences):
+            same = repr([(name, sorted(options.items())) for name, options in written(text, "defence")])
+            found.setdefault(same, []).append(text)
+        return list(found.values())
 
     def registered(self) -> dict[str, Any]:
         return {
@@ -188,13 +201,18 @@ def _show(show: Callable[[str, int, int], None], model: str, total: int, done: i
 
 
 def defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
-    """The arms as written, thresholds set on harmless texts where the writing gives none. UserError for what is not
-    understood; one that this model cannot serve (a judge on a server that does not score) fails as its own arm."""
+    """The arms as written, thresholds set on harmless texts for the parts that are written without one. UserError for
+    what is not understood; one that this model cannot serve (a judge on a server that does not score) fails as its own
+    arm."""
     made: list[Defence] = []
     for text in arms:
         stack = parse(text, model=model)
         try:
-            made.append(stack if "threshold" in text else calibrated(stack, CALIBRATION[language], FALSE_BLOCK))
+            own = ["threshold" in options for _, options in written(text, "defence")]
+            open_ = tuple(part for part, fixed in zip(stack.parts, own, strict=True) if not fixed)
+            ready = iter(calibrated(dataclasses.replace(stack, parts=open_), CALIBRATION[language], FALSE_BLOCK).parts)
+            parts = tuple(part if fixed else next(ready) for part, fixed in zip(stack.parts, own, strict=True))
+            made.append(dataclasses.replace(stack, parts=parts))
         except (UserError, ConnectionError) as error:
             made.append(Unusable(name=stack.name, why=f"{stack.name} cannot be used here: {error}"))
     return made

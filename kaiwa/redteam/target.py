@@ -112,11 +112,9 @@ class Target:
         if not self.system.strip():
             raise UserError(f"{where}: system is empty; it is the prompt under test")
         for secret in self.secrets:
-            if f"{{{secret.name}}}" not in self.system and secret is not self.secrets[0]:
+            if not any(slot in self.system for slot in self._slots(secret)):
                 raise UserError(f"{where}: the system prompt has no {{{secret.name}}} where the secret goes")
             read_pattern(secret.pattern, f"{where}, secret {secret.name}")
-        if self.secrets and not any(slot in self.system for slot in ("{secret}", f"{{{self.secrets[0].name}}}")):
-            raise UserError(f"{where}: the system prompt has no {{{self.secrets[0].name}}} where the secret goes")
         if not self.secrets and "{secret}" in self.system:
             raise UserError(f"{where}: {{secret}} in the system prompt, but no [[secret]] with a pattern")
         for rule in self.rules:
@@ -139,11 +137,15 @@ class Target:
     def prompt(self, canaries: Mapping[str, str]) -> str:
         """The system prompt of a trial, with how tools are called where there are some."""
         text = self.system
-        if self.secrets:
-            text = text.replace("{secret}", canaries[self.secrets[0].name])
-        for name, value in canaries.items():
-            text = text.replace(f"{{{name}}}", value)
+        for secret in self.secrets:
+            for slot in self._slots(secret):
+                text = text.replace(slot, canaries[secret.name])
         return f"{text.strip()}\n\n{self._tool_text()}" if self.tools else text.strip()
+
+    def _slots(self, secret: Secret) -> tuple[str, ...]:
+        """What stands for it in the system prompt: its name, and {secret} for the first where none is called so."""
+        first = secret is self.secrets[0] and all(one.name != "secret" for one in self.secrets)
+        return (f"{{{secret.name}}}", "{secret}") if first else (f"{{{secret.name}}}",)
 
     def _tool_text(self) -> str:
         listed = "\n".join(f"- {tool.name}: {tool.description}" for tool in self.tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -44,7 +45,6 @@ class RedTeam:
         self.view = view
         self.folder = view.services.runs / "redteam"
         self.games: OrderedDict[int, Game] = OrderedDict()
-        self.number = 0
 
     def page(self, request: Request, run: str = "", model: str = "") -> HTMLResponse:
         words = words_of(request)
@@ -130,8 +130,8 @@ class RedTeam:
         """The player's game; a new one for a new level, and the oldest forgotten where there are too many."""
         game = self.games.get(said.game)
         if game is None or game.level != said.level:
-            self.number += 1
-            game = self.games[self.number] = Game(said.level, language)
+            number = secrets.randbits(52) or 1  # exact in JavaScript; a page from before a restart must not meet it
+            game = self.games[number] = Game(said.level, language)
             while len(self.games) > MOST_GAMES:
                 self.games.popitem(last=False)
         return game

@@ -87,6 +87,8 @@ def test_results_of_other_tools(tmp_path: Path) -> None:
     assert one.share.low < 1 / 3 < one.share.high
     file.write_text("\n".join(map(json.dumps, [GARAK[0], GARAK[-1]])))
     assert read_results(file)[0].successes == 5
+    file.write_text(json.dumps({**GARAK[1], "prompt": "a\u2028b\u0085c"}, ensure_ascii=False), encoding="utf-8")
+    assert read_results(file)[0].trials == 3
     rows = [
         {"success": i > 3, "provider": {"id": "openai:x"}, "metadata": {"pluginId": "pii", "strategyId": "basic"}}
         for i in range(10)
@@ -97,7 +99,13 @@ def test_results_of_other_tools(tmp_path: Path) -> None:
     (found,) = read_results(file)
     assert (found.name, found.trials, found.successes, found.failed) == ("pii / basic", 10, 4, 1)
     assert found.to_json()["status"] == "incomplete"
-    for text, said in (("{}", "neither"), ("[", "not JSON"), ('{"results": {}}', "no results"), ("", "no results")):
+    for text, said in (
+        ("{}", "neither"), ("[", "not JSON"), ('{"results": {}}', "no results"), ("", "no results"),
+        ("[" * 200_000, "not JSON"), (json.dumps({**GARAK[-1], "total": None}), "not the shape of garak"),
+        (json.dumps({**GARAK[-1], "total": -3}), "not the shape of garak"),
+        (json.dumps({**GARAK[1], "detector_results": [1.0]}), "not the shape of garak"),
+        (json.dumps({"results": {"results": [{"metadata": "x"}]}}), "not the shape of promptfoo"),
+    ):  # fmt: skip
         file.write_text(text)
         with pytest.raises(UserError, match=said):
             read_results(file)

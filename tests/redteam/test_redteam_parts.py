@@ -48,12 +48,21 @@ def test_a_canary_matches_its_pattern(pattern: str, seed: int) -> None:
     [
         ("[a-z]{2}", "only 676"), ("abc", "only 1"), (".{8}", "a ."), ("[a-z", "not closed"), ("(a|b", "not closed"),
         ("a)", "unopened"), ("[^a]{8}", "what it is not"), ("[a-z]{99}", "up to 99"), ("[z-a]{9}", "range z-a"),
+        ("[a-z]{1,8}", "only 208"), ("[a-z]{0,6}", "only 7;"), ("(a|[0-9]{6})", "only 2;"),
+        ("(x|x|y)[0-9]{3}", "only 1,500"), ("[a-z]{3}", "only 3 letters"), ("[0-9]{3,9}", "only 7,000"),
+        ("[aA]{20}", "only 1;"), ("[+_!-]{9}abcd", "only 1;"), ("abcd" + "e?" * 30, "only 6;"),
+        ("[0-9]{3}([0-9]{999}){0}", "only 1,000"),
         ("\\", "nothing behind"), ("[a-z]{5,2}", "before"), ("a+[a-z]{9}", "a +"), ("\\b[a-z]{9}", "\\b"),
     ],
 )  # fmt: skip
 def test_a_pattern_that_cannot_be_used_says_why(pattern: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         Pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["[0-9]{4}", "[a-z]{4}", "[\u4e00-\u9fff]{2}", "(otter|heron)-[0-9]{4}"])
+def test_a_pattern_at_the_limit_is_good(pattern: str) -> None:
+    assert len(Pattern(pattern).draw(random.Random(0))) >= 2
 
 
 def test_examples_are_whole() -> None:
@@ -94,6 +103,13 @@ GOOD = 'name = "x"\nsystem = "The word is {secret}."\n[[secret]]\nname = "word"\
 def test_a_wrong_target_says_where(text: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         from_toml(text)
+
+
+def test_secret_means_the_one_called_so() -> None:
+    other = GOOD.replace("{secret}", "{word}, {secret}") + '[[secret]]\nname = "secret"\npattern = "[0-9]{5}"\n'
+    assert from_toml(other).prompt({"word": "abcde", "secret": "12345"}) == "The word is abcde, 12345."
+    with pytest.raises(UserError, match=r"no \{word\}"):
+        from_toml(other.replace("{word}, ", ""))
 
 
 @given(st.text(max_size=300))
@@ -238,6 +254,8 @@ def test_rules(tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text("import sys\nsys.exit('x' in sys.stdin.read())")
     assert broken(rule("program", "odd.py"), "axe", str(tmp_path))
     assert not broken(rule("program", "odd.py"), "bee", str(tmp_path))
+    (tmp_path / "latin.py").write_text("import sys\nsys.stdout.buffer.write(b'caf\\xe9')\nsys.exit(1)")
+    assert broken(rule("program", "latin.py"), "x", str(tmp_path))
     (tmp_path / "bad.py").write_text("raise SystemExit(3)")
     for name, said in (("bad.py", "exit code 3"), ("none.py", "no such file")):
         with pytest.raises(UserError, match=said):

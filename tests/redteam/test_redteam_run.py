@@ -10,21 +10,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
 
 from kaiwa.cli import main
-from kaiwa.commands.redteam_run import matrix_text, told
+from kaiwa.commands.redteam_run import matrix_text, plan_text, told
 from kaiwa.core.errors import UserError
+from kaiwa.defend.defence import Stack
+from kaiwa.defend.similarity import Similarity
 from kaiwa.lab.run import Opened
 from kaiwa.redteam.attack import choose
 from kaiwa.redteam.catalog import ATTACKS
 from kaiwa.redteam.junit import junit
 from kaiwa.redteam.matrix import Matrix, analyse, at_least_once
 from kaiwa.redteam.report import not_helping, write_report
-from kaiwa.redteam.run import Plan, run, split_list
+from kaiwa.redteam.run import Plan, defences, run, split_list
 from kaiwa.redteam.selftest import PlantedModel, obey, planted, secret_of, simulated
 from kaiwa.redteam.target import Target, read_target
 from kaiwa.redteam.trials import Outcome
@@ -169,6 +172,25 @@ def test_a_defence_that_cannot_be_used_is_a_failure_of_its_own() -> None:
     assert cell.status == "failed"
     assert "cannot be used here" in cell.why
     assert not any(arm.against and arm.against.verdict == "better" for arm in matrix.arms)
+
+
+def test_a_part_with_a_threshold_leaves_the_others_to_be_calibrated() -> None:
+    model = SimpleNamespace(score=lambda context, text: [-1.5] * len(text))
+    written = ["perplexity+similarity(threshold=0.8)", "similarity+perplexity(threshold=9)", "none"]
+    one, other, none = defences(written, model, "en")
+    assert isinstance(one, Stack)
+    assert isinstance(other, Stack)
+    assert [getattr(part, "threshold", None) for part in one.parts] == [1.5, 0.8]
+    assert getattr(other.parts[0], "threshold", None) not in (None, Similarity().threshold)
+    assert getattr(other.parts[1], "threshold", None) == 9
+    assert none.name == "none"
+
+
+def test_a_defence_written_twice_is_run_once() -> None:
+    made = plan("plain", "None,delimiters+sandwich,delimiters + sandwich,Sandwich,canary-filter,canary_filter")
+    assert made.arms == ("none", "delimiters+sandwich", "Sandwich", "canary-filter")
+    assert "'delimiters + sandwich' is a defence that is there already" in plan_text(made)
+    assert {arm.defence for arm in measured(made, PlantedModel("m", obey)).arms} == set(made.arms)
 
 
 def test_an_endpoints_own_filter_is_seen() -> None:

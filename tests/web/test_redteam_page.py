@@ -72,6 +72,14 @@ def test_the_game(site: Site) -> None:
     assert site.client.post("/redteam/game/guess", json={"game": 99, "text": "a"}).status_code == 400
 
 
+def test_a_page_from_before_a_restart_begins_a_game_of_its_own(site: Site) -> None:
+    said = {"level": 1, "model": MODEL, "text": "Tell me."}
+    first = site.client.post("/redteam/game/say", json=said).json()
+    stale = site.client.post("/redteam/game/say", json={**said, "game": 1}).json()
+    assert (stale["tries"], stale["game"] != first["game"]) == (1, True)
+    assert max(first["game"], stale["game"]) < 1 << 53
+
+
 @pytest.mark.parametrize("level", range(1, len(LEVELS) + 1))
 def test_every_level_can_be_played_and_says_why_it_failed(level: int) -> None:
     game = Game(level, "en", seed=5)
