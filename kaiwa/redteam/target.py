@@ -139,7 +139,7 @@ class Target:
     def prompt(self, canaries: Mapping[str, str]) -> str:
         """The system prompt of a trial, with how tools are called where there are some."""
         text = self.system
-        if self.secrets:
+        if self.secrets and "secret" not in canaries:
             text = text.replace("{secret}", canaries[self.secrets[0].name])
         for name, value in canaries.items():
             text = text.replace(f"{{{name}}}", value)
