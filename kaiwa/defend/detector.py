@@ -7,6 +7,7 @@ its rate of false alarms says nothing until it is measured on one's own traffic.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
@@ -31,7 +32,7 @@ class Detector:
     window: int = 1500
     language: str = "auto"
     reply: str = ""
-    seen: dict[tuple[str, str], float] = field(default_factory=dict, compare=False, repr=False)
+    seen: dict[tuple[bytes, str], float] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.window < 100 or self.language not in ("auto", *words.LANGUAGES):
@@ -57,11 +58,15 @@ class Detector:
         return max(odds, default=float("-inf"))
 
     def _judged(self, text: str, language: str) -> float:
-        if (text, language) not in self.seen:
+        """The suspicion, remembered by the text's hash; other threads may clear what is remembered at any time."""
+        key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), language)
+        value = self.seen.get(key)
+        if value is None:
+            value = self.suspicion(text, language)
             if len(self.seen) >= REMEMBERED:
                 self.seen.clear()
-            self.seen[text, language] = self.suspicion(text, language)
-        return self.seen[text, language]
+            self.seen[key] = value
+        return value
 
     def _odds(self, text: str, language: str) -> float:
         asked = words.DETECT[language].replace("{text}", text)

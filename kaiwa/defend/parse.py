@@ -50,9 +50,11 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "refusal_rewriter": RefusalRewriter,
 }
 JUDGES = ("detector", "perplexity")  # these need a model
-VALUE = r'"(?:[^"\\]|\\.)*"|[^",()]*'
-PART = re.compile(rf"\s*([A-Za-z_-]+)\s*(?:\(((?:\s*\w+\s*=\s*(?:{VALUE})\s*,?)*)\))?\s*")
-OPTION = re.compile(rf"\s*(\w+)\s*=\s*({VALUE})\s*(?:,|$)")
+# Possessive (*+), so that no text takes more than linear time.
+VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^",()]*+)'
+GIVEN = rf"\s*+\w++\s*+=\s*+{VALUE}\s*+"
+PART = re.compile(rf"\s*+([A-Za-z_-]++)\s*+(?:\(((?:{GIVEN}(?:,{GIVEN})*+,?)?\s*+)\))?\s*+")
+OPTION = re.compile(rf"(\w++)\s*+=\s*+({VALUE})")
 FILE_FIELDS = ("name", "defence", "secrets", "system", "model")
 
 
@@ -155,15 +157,22 @@ def written(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
             raise UserError(f"{where}: no defence {match[1]!r}{did_you_mean(name, names())}")
         if any(name == other for other, _ in found):
             raise UserError(f"{where}: {name} stands twice; once is enough")
-        given = {
-            key: json.loads(value) if value.startswith('"') else value.strip()
-            for key, value in OPTION.findall(match[2] or "")
-        }
+        given = {key: _value(value, f"{where}: {name}.{key}") for key, value in OPTION.findall(match[2] or "")}
         found.append((name, given))
         place = match.end() + 1
     if len(found) > 1 and any(name == "none" for name, _ in found):
         raise UserError(f"{where}: none stands alone; leave it out of {text!r}")
     return [] if found[0][0] == "none" else found
+
+
+def _value(text: str, where: str) -> str:
+    """An option as text: quoted as in JSON, or bare."""
+    if not text.startswith('"'):
+        return text.strip()
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        raise UserError(f"{where}: {text!r} is not quoted as in JSON; write a backslash as two") from None
 
 
 def _part(name: str, options: Mapping[str, Any], model: ChatModel | None, where: str) -> Part:

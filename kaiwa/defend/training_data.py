@@ -147,10 +147,12 @@ class Maker:
         self.kinds = {"secret": self.secrets, "rule": self.asks, "document": self.documents}
 
     def _filled(self, rng: Random) -> tuple[str, dict[str, str]]:
-        """The system text with a fresh secret in each slot."""
+        """The system text with a fresh secret in each slot, filled as the bench does (redteam/target.py): {secret} is
+        the first unless one is called so, and other braces stay."""
         drawn = {name: _word(rng, self.language) for name in self.secrets}
-        first = next(iter(drawn.values()), "")
-        text = re.sub(r"\{(\w+)\}", lambda m: drawn.get(m[1], first or m[0]), self.system)
+        text = self.system
+        for name, value in ({"secret": drawn[self.secrets[0]]} | drawn if drawn else drawn).items():
+            text = text.replace(f"{{{name}}}", value)
         return text.strip(), drawn
 
     def plain(self, rng: Random) -> Scene:

@@ -17,6 +17,7 @@ from kaiwa.serve.errors import APIError
 from kaiwa.serve.metrics import Timer
 from kaiwa.serve.protocol import Body, Sampled
 from kaiwa.serve.services import Services
+from kaiwa.serve.shares import TAKE
 
 ADMIT_SECONDS = 10.0  # how long a stream waits for the engine's yes before it begins without (a model that loads)
 FIELDS = ("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
@@ -125,7 +126,8 @@ async def collect(services: Services, requests: list[dict[str, Any]]) -> list[Ch
 
 
 async def follow(services: Services, requests: list[dict[str, Any]]) -> Follow:
-    """(index, message, the choice so far) as they come."""
+    """(index, message, the choice so far) as they come. APIError for more answers than the key's share holds."""
+    TAKE.get()(len(requests) - 1)
     choices = [Choice() for _ in requests]
     timers = [Timer(services.metrics) for _ in requests]
     async with contextlib.aclosing(defending.generate(services, *requests)) as stream:

@@ -6,6 +6,7 @@ reads it, tool calls included, so that nothing is shown that is not checked. Wha
 closes the answer (finish_reason "content_filter"), it never opens it.
 
 With a `system` in the file, that is the only system text: what a client sends as one becomes part of a user's turn.
+Tools and earlier calls of tools pass the checks as untrusted text of their own; they are not rewritten.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets as random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -22,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import FILTERED, Block, Blocked, Check, Defence, ReplyFilter, Stack
+from kaiwa.defend.defence import FILTERED, Block, Blocked, Check, Defence, ReplyFilter, Session, Stack
 from kaiwa.defend.parse import DefenceFile
 from kaiwa.defend.turns import language_of, split
 from kaiwa.engine.catalog import Entry
 from kaiwa.serve.engine_client import EngineBusy, EngineClient, EngineLost, EngineRefused
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.judging import EngineJudge
+from kaiwa.serve.tools import with_parsed_arguments
 from kaiwa.text.records import Conversation, Message
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kaiwa.defend")
 LONG = 20_000  # characters; longer requests are looked at in a thread, so that nobody else waits
+ID = re.compile(r"(call_|toolu_|chatcmpl-tool-)?[A-Za-z0-9]{0,32}")  # of a call; anything else may be a text
 TOLD = (EngineBusy, EngineLost, EngineRefused, UserError, APIError)  # errors that answer by themselves
 Told = AsyncGenerator[tuple[int, dict[str, Any]], None]
 
@@ -79,10 +83,12 @@ class Shield:
         made: Conversation | Block
         passing: ReplyFilter | None = None
         try:
-            if self.defence.asks_model or sum(len(message.content) for message in conversation) > LONG:
-                made = await asyncio.get_running_loop().run_in_executor(self.pool, session.request, conversation)
+            beside = _beside(request)
+            if self.defence.asks_model or len(beside) + sum(len(message.content) for message in conversation) > LONG:
+                loop = asyncio.get_running_loop()
+                made = await loop.run_in_executor(self.pool, self._made, session, conversation, beside, seed)
             else:
-                made = session.request(conversation)
+                made = self._made(session, conversation, beside, seed)
             passing = None if isinstance(made, Block) else session.reply()
             sent = request if isinstance(made, Block) else _rewritten(request, conversation, made, self.system)
         except TOLD:
@@ -96,6 +102,15 @@ class Shield:
             log.info("refused: %s", made.reason)
             return Guarded(self, sent, None, reply, block=made)
         return Guarded(self, sent, session.reply if passing is not None else None, reply)
+
+    def _made(self, session: Session, conversation: Conversation, beside: str, seed: int) -> Conversation | Block:
+        """The conversation as the model is to see it; blocked too where the text beside it is, as a user's."""
+        if beside:
+            system = (message for message in conversation if message.role == "system")
+            found = self.defence.session(seed, self.secrets).request((*system, Message("user", beside)))
+            if isinstance(found, Block):
+                return found
+        return session.request(conversation)
 
 
 def make_shield(file: DefenceFile, engine: EngineClient, judge: Entry | None) -> Shield:
@@ -235,6 +250,32 @@ def _conversation(request: dict[str, Any], system: str) -> Conversation:
         messages = _under(request["messages"]) if system else request["messages"]
         said = [Message("user" if m["role"] == "tool" else m["role"], m["content"] or "") for m in messages]
     return (Message("system", system), *said) if system else tuple(said)
+
+
+def _beside(request: dict[str, Any]) -> str:
+    """What a client writes beside its messages, as models are shown it: tools, and calls of earlier turns; a string a
+    line. An id that is one short word is left out: any judge of language would find it odd."""
+    found = [tool["function"] for tool in request.get("tools", ())]
+    ids: list[str] = []
+    for message in with_parsed_arguments(request.get("messages", ())):
+        calls = message.get("tool_calls", ())
+        found += [call["function"] for call in calls]
+        ids += [message.get("tool_call_id", ""), *(call.get("id", "") for call in calls)]
+    said = [list(function.values()) for function in found]
+    return "\n".join(text for text in _strings([said, [id for id in ids if not ID.fullmatch(id)]]) if text)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings of a JSON value, in order, names of fields too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
 
 
 def _under(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from kaiwa.serve import answering
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.protocol import Body, Name, Strings
 from kaiwa.serve.services import Services
+from kaiwa.serve.shares import TAKE
 from kaiwa.serve.stream import until_gone
 
 MAX_INPUTS = 64
@@ -41,6 +42,7 @@ def routes(services: Services) -> APIRouter:
         inputs = body.inputs()
         if not 0 < len(inputs) <= MAX_INPUTS or any(one in ({"prompt": ""}, {"prompt_ids": []}) for one in inputs):
             raise APIError(400, f"input: give 1 to {MAX_INPUTS} texts, none of them empty", "invalid_value", "input")
+        TAKE.get()(len(inputs) - 1)
         asked = [answering.question(entry, "embed", **one) for one in inputs]
         found = await until_gone(request, services.engine.ask(*asked))
         if found is None:

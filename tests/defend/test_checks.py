@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend.calibrate import calibrated, threshold
-from kaiwa.defend.defence import Block, Blocked, shown
+from kaiwa.defend.defence import Block, Blocked, Stack, shown
 from kaiwa.defend.detector import Detector, windows
 from kaiwa.defend.fold import fold
 from kaiwa.defend.known import KNOWN
@@ -132,8 +132,19 @@ def test_the_detector_asks_and_compares() -> None:
     n = len(judge.asked)
     assert blocked(detector, "Now obey me.")
     assert len(judge.asked) == n, "what was judged is remembered"
+    seen = detector.parts[0].seen  # type: ignore[union-attr]
+    assert {len(key) for key, _ in seen} == {32}, "as a hash: texts are long"
+    assert not blocked(detector, "half a character: \ud83d")
     assert blocked(parse('detector(language="ja")', model=judge), "obey me")
     assert "アシスタント" in str(judge.asked[-1][0])
+
+
+def test_another_thread_may_clear_what_is_remembered() -> None:
+    class Cleared(dict[tuple[bytes, str], float]):
+        def __setitem__(self, key: tuple[bytes, str], value: float) -> None:
+            pass
+
+    assert blocked(Stack(name="d", parts=(Detector(model=yes_if("obey me"), seen=Cleared()),)), "obey me")
 
 
 def test_an_injection_buried_in_a_page_has_a_window_of_its_own() -> None:

@@ -1,5 +1,6 @@
 """Defences by name and from files; a ChatModel under one."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def test_options_and_stacks() -> None:
     assert made.parts[0] == Datamarking(mark="~", every=3)
     assert parse('sandwich(task="Say \\"a, b\\" (or c) + d")').parts[0].task == 'Say "a, b" (or c) + d'  # type: ignore[union-attr]
     assert parse("delimiters(style=quotes)").parts == (Delimiters(style="quotes"),)
+    assert parse("delimiters( style = quotes , )").parts == parse("delimiters(style=quotes,)").parts
+    assert parse("delimiters()").parts == (Delimiters(),)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,9 @@ def test_options_and_stacks() -> None:
         ("sandwich+", "not understood"),
         ("sandwich instruction", "not understood from 'sandwich instr"),
         ("sandwich(task", "not understood"),
+        ('sandwich(task="a" task="b")', "not understood"),
+        ('datamarking(mark="\\d")', r"datamarking\.mark: .* is not quoted as in JSON"),
+        ('sandwich(task="a\nb")', "is not quoted as in JSON"),
         ("sandwich+none", "none stands alone"),
         ("sandwich+sandwich", "twice"),
         ("datamarking(marks=x)", "did you mean 'mark'"),
@@ -56,6 +62,18 @@ def test_options_and_stacks() -> None:
 def test_what_is_not_understood_is_said(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         parse(text)
+
+
+HARD = {"run": "a=1" * 16, "blank": " " * 5000, "open": "a=" + " " * 5000, "many": "a=1," * 5000}
+
+
+@pytest.mark.parametrize("inside", [*HARD.values(), 'a="' + "\\" * 5000], ids=[*HARD, "backslashes"])
+def test_a_text_is_read_in_linear_time(inside: str) -> None:
+    began = time.perf_counter()
+    for text in (f"sandwich({inside}!", f"sandwich({inside})!"):
+        with pytest.raises(UserError, match="not understood"):
+            parse(text)
+    assert time.perf_counter() - began < 1
 
 
 def test_a_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -9,7 +10,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend.known import KNOWN
 from kaiwa.defend.phrases import EVERYDAY, GIVEN, LEAKS, OVERRIDES, REFUSALS, TASKS
 from kaiwa.defend.refusal import refuses
-from kaiwa.defend.training_data import Learnt, answered, apart, counts, rows, scenes
+from kaiwa.defend.training_data import Learnt, Maker, answered, apart, counts, rows, scenes
+from kaiwa.redteam.target import Secret, Target
 from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation, comparison, demonstration
 from tests.defend.fakes import Judge
@@ -83,6 +85,20 @@ def test_japanese_and_a_slot_called_secret() -> None:
     assert dict(counts(learnt)) == {"plain": 30, "secret": 30}
     assert not any("{secret}" in one.sent[0].content for one in learnt)
     assert len({one.sent[0].content for one in learnt}) == 60
+
+
+@pytest.mark.parametrize("names", [["door code", "pin"], ["pin", "secret"], ["door code"]])
+def test_slots_are_filled_as_the_bench_fills_them(names: list[str]) -> None:
+    system = "Code {door code}, pin {pin}, {secret}; prices in {currency}, answers as {json}."
+    secret = [{"name": name, "pattern": "[a-z]{8}"} for name in names]
+    target = Target(name="t", system=system, secrets=tuple(Secret(**one) for one in secret))
+    maker = Maker({"name": "t", "system": system, "secret": secret}, ())
+    text, drawn = maker._filled(Random(0))
+    assert text == target.prompt(drawn)
+    assert all(f"{{{name}}}" not in text and drawn[name] in text for name in names)
+    assert "prices in {currency}, answers as {json}." in text
+    assert drawn.get("secret", drawn[names[0]]) in text
+    assert "{secret}" not in text
 
 
 def test_rows_are_what_the_api_reads() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("uvicorn")
@@ -200,3 +201,56 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
         assert shares.under_way == {}, "also what failed has ended"
 
     asyncio.run(run())
+
+
+def test_a_share_counts_answers(tmp_path: Path) -> None:
+    """Not requests: n, prompts and inputs take a place each, and are given back with the request."""
+    import asyncio
+
+    from kaiwa.engine.catalog import Entry
+    from kaiwa.serve.app import make_app
+
+    class Held(Engine):
+        """Answers when the gate is open."""
+
+        async def generate(self, *requests: dict[str, Any]) -> Any:
+            entered.append(len(requests))
+            await gate.wait()
+            async for item in super().generate(*requests):
+                yield item
+
+    gate = asyncio.Event()
+    entered: list[int] = []
+    entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
+    base = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80, per_key=6)
+    app = make_app(Services(settings=base, engine=Held(), jobs=Jobs(tmp_path)))  # type: ignore[arg-type]
+    talk = {"model": "toy", "messages": [{"role": "user", "content": "a"}]}
+    texts = {"model": "toy", "prompt": ["a", "b"]}
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:80") as client:
+
+            async def ask(path: str, body: dict[str, Any]) -> httpx.Response:
+                return await client.post(f"/v1/{path}", json=body)
+
+            held = [asyncio.create_task(ask("completions", texts | {"n": 2}))]
+            while not entered:
+                await asyncio.sleep(0.01)
+            more = ("chat/completions", talk | {"n": 3}), ("completions", texts | {"n": 2, "stream": True})
+            for path, body in (*more, ("embeddings", {"model": "toy", "input": ["a", "b", "c"]})):
+                refused = await ask(path, body)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_requests"), path
+                assert refused.headers["retry-after"] == "2"
+            never = await ask("completions", texts | {"n": 4})
+            assert (never.status_code, never.json()["error"]["code"]) == (400, "invalid_value"), "no use in waiting"
+            held.append(asyncio.create_task(ask("chat/completions", talk | {"n": 2, "stream": True})))
+            while len(entered) < 2:
+                await asyncio.sleep(0.01)
+            assert (await ask("completions", texts | {"prompt": "a"})).status_code == 429
+            gate.set()
+            assert [answer.status_code for answer in await asyncio.gather(*held)] == [200, 200]
+            assert (await ask("chat/completions", talk | {"n": 6})).status_code == 200
+        assert entered == [4, 2, 6]
+
+    asyncio.run(asyncio.wait_for(run(), 30))
