@@ -87,18 +87,11 @@ def up(
     server = _server_class()(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     thread.start()
-    address = f"http://127.0.0.1:{found}"
     try:
         _wait_until_started(server, thread)
         if chosen is not None:
             asyncio.run_coroutine_threadsafe(services.engine.load(chosen), server.loop).result(10)
-        here = f"{address}/?key={access.admin_key}" if access.admin_key else address
-        print(f"kaiwa is at {here}   (Ctrl-C stops it)", flush=True)
-        print(f"OpenAI clients: base_url {address}/v1, model {settings.model}", flush=True)
-        if services.shield is not None:
-            print(f"every answer goes through the defence {services.shield.defence.name}", flush=True)
-        if access.listen:
-            _invite(access, found)
+        here = _greet(services, access, found)
         if browser:
             threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
         if build is not None:
@@ -116,6 +109,19 @@ def up(
         with contextlib.suppress(KeyboardInterrupt):
             thread.join(20)
         listener.close()
+
+
+def _greet(services: Services, access: Access, port: int) -> str:
+    """Says where kaiwa is and what runs. -> the page's address, with the admin key where there is one."""
+    address = f"http://127.0.0.1:{port}"
+    here = f"{address}/?key={access.admin_key}" if access.admin_key else address
+    print(f"kaiwa is at {here}   (Ctrl-C stops it)", flush=True)
+    print(f"OpenAI clients: base_url {address}/v1, model {services.settings.model}", flush=True)
+    if services.shield is not None:
+        print(f"every answer goes through the defence {services.shield.defence.name}", flush=True)
+    if access.listen:
+        _invite(access, port)
+    return here
 
 
 def _choose(model: str | None) -> tuple[Entry | None, Entry | None]:

@@ -6,12 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from kaiwa.core import machine
 from kaiwa.core.context import Context, Progress
+
+if TYPE_CHECKING:
+    from kaiwa.lab.selftest import Check
 
 
 def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:
@@ -91,3 +95,14 @@ def table(rows: list[list[str]], align: Callable[[int], str] = lambda column: "<
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(f"{cell:{align(i)}{widths[i]}}" for i, cell in enumerate(row)).rstrip() for row in rows]
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
+
+
+def report_checks(checks: Sequence[Check]) -> None:
+    """A harness's checks of itself as a table. Exit code 1 where one fails."""
+    rows = [["check", "measured", "expected", "", "what"]]
+    for check in checks:
+        mark = "ok" if check.passed else "FAILED"
+        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.told])
+    print(table(rows))
+    if not all(check.passed for check in checks):
+        sys.exit(1)

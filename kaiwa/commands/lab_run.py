@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaiwa.commands.console import clock, table
+from kaiwa.commands.console import clock, report_checks, table
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
@@ -121,13 +121,7 @@ def selftest(words: list[str]) -> None:
     from kaiwa.lab.selftest import selftest as run
 
     checks = run(trials, options.get("seed", 0))
-    rows = [["check", "measured", "expected", "", "what"]]
-    for check in checks:
-        mark = "ok" if check.passed else "FAILED"
-        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.told])
-    print(table(rows))
-    if not all(check.passed for check in checks):
-        sys.exit(1)
+    report_checks(checks)
 
 
 def tasks(words: list[str]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-from kaiwa.commands.console import table
+from kaiwa.commands.console import report_checks, table
 from kaiwa.commands.lab_run import MODEL_OPTIONS
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
@@ -109,13 +108,7 @@ def selftest(words: list[str]) -> None:
     from kaiwa.redteam.selftest import selftest as run
 
     checks = run(trials, options.get("seed", 0))
-    rows = [["check", "measured", "expected", "", "what"]]
-    for check in checks:
-        mark = "ok" if check.passed else "FAILED"
-        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.told])
-    print(table(rows))
-    if not all(check.passed for check in checks):
-        sys.exit(1)
+    report_checks(checks)
 
 
 PLAY_USAGE = """usage: kaiwa redteam play [LEVEL] [--language en|ja] [--model MODEL] [--url URL]

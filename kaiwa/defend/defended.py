@@ -13,7 +13,18 @@ from dataclasses import dataclass, field, replace
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import FILTERED, Block, Defence, Session, shown
-from kaiwa.text.chat_model import USUAL, Ask, ChatModel, Rate, Rated, Sampling, generate_many, score_many
+from kaiwa.text.chat_model import (
+    USUAL,
+    Ask,
+    ChatModel,
+    Rate,
+    Rated,
+    Sampling,
+    generate_alone,
+    generate_many,
+    score_alone,
+    score_many,
+)
 from kaiwa.text.records import Completion, Conversation, Message
 
 Count = Callable[[Conversation | str], int]
@@ -82,25 +93,11 @@ class DefendedModel:
         return self.model.name if self.defence.name == "none" else f"{self.model.name} under {self.defence.name}"
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        ask = Ask(
-            prompt=prompt,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            stop=sampling.stop,
-        )
-        ((_, found),) = self.generate_many([ask])
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return generate_alone(self, prompt, sampling)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         """Under the prompt that the defence makes. UserError where it refuses the context."""
-        ((_, found),) = self.score_many([Rate(context=context, continuation=continuation)])
-        if isinstance(found, Exception):
-            raise found
-        return list(found.logprobs)
+        return score_alone(self, context, continuation)
 
     def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
         for i, found in self.generate_defended([DefendedAsk(ask=ask, secrets=self.secrets) for ask in asks]):

@@ -28,7 +28,7 @@ from kaiwa.redteam.attack import Attack
 from kaiwa.redteam.target import Target
 from kaiwa.redteam.trials import CONTROL, Outcome, Trial, planned
 from kaiwa.redteam.twins import CALIBRATION, benign
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_alone, score_alone
 from kaiwa.text.records import Completion, Conversation
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
@@ -131,24 +131,10 @@ class Kept:
                 yield i, Rated(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused)
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        ask = Ask(
-            prompt=prompt,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            stop=sampling.stop,
-        )
-        ((_, found),) = self.generate_many([ask])
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return generate_alone(self, prompt, sampling)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        ((_, found),) = self.score_many([Rate(context=context, continuation=continuation)])
-        if isinstance(found, Exception):
-            raise found
-        return list(found.logprobs)
+        return score_alone(self, context, continuation)
 
     def kept(self, wish: Wish) -> bool:
         return key(self.asker.identity, wish) in self.asker.cache.replies

@@ -106,6 +106,30 @@ def generate_many(model: ChatModel, asks: Sequence[Ask]) -> Iterator[tuple[int, 
             yield i, error
 
 
+def generate_alone(model: ManyModel, prompt: Conversation | str, sampling: Sampling) -> Completion:
+    """`generate` of a model that does its work in `generate_many`. Raises what it found wrong."""
+    ask = Ask(
+        prompt=prompt,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop=sampling.stop,
+    )
+    ((_, found),) = model.generate_many([ask])
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def score_alone(model: ManyModel, context: Conversation | str, continuation: str) -> list[float]:
+    """`score` of a model that does its work in `score_many`. Raises what it found wrong."""
+    ((_, found),) = model.score_many([Rate(context=context, continuation=continuation)])
+    if isinstance(found, Exception):
+        raise found
+    return list(found.logprobs)
+
+
 def generate_one(model: ChatModel, ask: Ask) -> Completion:
     return model.generate(ask.prompt, ask.sampling)
 
