@@ -15,6 +15,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, sample
+from kaiwa.engine.step_rows import StepRows
 from kaiwa.model.decoder import Decoder, attend_rows
 
 PREFILL_TOKENS = 1024  # in one padded batch: what it makes stays in the processor's caches
@@ -36,7 +37,7 @@ class Generated:
 
 @torch.inference_mode()
 def generate(
-    batch: Rows,
+    batch: Rows | StepRows,
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
@@ -64,7 +65,7 @@ def generate(
     waiting = sorted(range(N), key=lambda i: (len(prompts[i]), prompts[i], i))
     stop = torch.tensor(list(stop_ids), dtype=torch.int64)
     batch.clear()
-    batch.cache.reserve(min(rows, N), min(limit, len(prompts[waiting[-1]]) + max_tokens))
+    batch.reserve(min(rows, N), min(limit, len(prompts[waiting[-1]]) + max_tokens))
     who = torch.zeros(0, dtype=torch.int64)  # which prompt each row answers
     last = torch.zeros(0, dtype=torch.int64)  # each row's newest token
     while waiting or batch.n:
@@ -83,7 +84,7 @@ def generate(
     return out
 
 
-def _take(batch: Rows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
+def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
     """Samples the next token of rows that answer prompts `who` [m], writes it down, returns it [m]."""
     at = out.lengths[who]
     ids, logprobs = sample(batch.logits(hidden), rules.rows(who), at)
@@ -94,7 +95,7 @@ def _take(batch: Rows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated
 
 
 def _drop_finished(
-    batch: Rows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
+    batch: Rows | StepRows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
     stopped = (last[:, None] == stop).any(dim=1)
     full = (out.lengths[who] >= max_tokens) | (batch.lengths >= batch.decoder.config.max_length)
@@ -121,7 +122,7 @@ def _prefill_groups(order: list[int], prompts: Sequence[Sequence[int]]) -> Itera
         yield group
 
 
-def _prefill(batch: Rows, prompts: list[Sequence[int]]) -> Tensor:
+def _prefill(batch: Rows | StepRows, prompts: list[Sequence[int]]) -> Tensor:
     """Appends rows for prompts whose copies stand next to each other -> hidden states of the last tokens [m,D]."""
     distinct: list[Sequence[int]] = []
     source = []

@@ -17,6 +17,7 @@ from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.engine.serving import Serving
+from kaiwa.engine.step_rows import StepRows, possible
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear
 from kaiwa.text.records import Completion
@@ -49,8 +50,10 @@ class Engine:
         self.dtype = own if dtype is None else dtype
         self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
-        self._rows = Rows(self.decoder, cache_dtype or self.dtype)
         cache = cache_dtype or self.dtype
+        self._rows = (
+            StepRows(self.decoder, cache == torch.float32) if possible(self.decoder) else Rows(self.decoder, cache)
+        )
         self._serving = Serving(self.decoder, tokenizer, cache, max_rows, self.max_length, reuse, draft)
 
     def load(self, decoder: Decoder) -> None:

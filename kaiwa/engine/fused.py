@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine import native
@@ -23,6 +23,9 @@ from kaiwa.model.decoder import Block, Decoder, rotary_angles
 
 SMALL = 1_000_000  # weights: below it nothing is worth waiting for
 LINEARS = ("qkv", "out", "up", "down")
+
+Numbers = Sequence[int] | np.ndarray
+Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token
 
 
 class _Shape(ctypes.Structure):
@@ -84,8 +87,8 @@ class FusedModel:
         )
         self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
 
-    def forward(self, batch: tuple[list[int], list[int], list[int]], tables: np.ndarray, cache: np.ndarray) -> Tensor:
-        """batch: ids, positions and row of each token; tables [rows, width] int32: the block of each row's positions;
+    def forward(self, batch: Batch, tables: np.ndarray, cache: np.ndarray) -> Tensor:
+        """tables [rows, width] int32: the block of each row's positions;
         cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`). -> states [tokens, D] fp32"""
         ids, positions, rows = batch
         states = torch.empty(len(ids), self.config.d_model)
@@ -124,6 +127,11 @@ class FusedModel:
         return _Layer(*weights, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
 
 
+def linears(decoder: Decoder) -> list[nn.Module]:
+    """Every product of the forward pass, the last one included."""
+    return [*(getattr(block, name) for block in decoder.blocks for name in LINEARS), decoder.unembed]
+
+
 def unsupported(decoder: Decoder) -> str:
     """Why this decoder cannot be run by the C++ step; empty where it can."""
     c = decoder.config
@@ -133,8 +141,7 @@ def unsupported(decoder: Decoder) -> str:
         return "the C++ step computes on the CPU, in fp32 or bf16"
     if any(size % LANES for size in (c.d_model, c.d_head, c.d_ff)):
         return f"the C++ step needs sizes that {LANES} divides"
-    linears = [getattr(block, name) for block in decoder.blocks for name in LINEARS]
-    if not all(can_pack(linear) for linear in [*linears, decoder.unembed]):
+    if not all(can_pack(linear) for linear in linears(decoder)):
         return "this model's layers are kept in a way that the C++ step does not read"
     return ""
 
@@ -152,8 +159,7 @@ def memory(decoder: Decoder) -> int:
     weights lie there only."""
     if decoder not in _ready and decoder not in _coming:
         return 0
-    linears = [getattr(block, name) for block in decoder.blocks for name in LINEARS]
-    return sum(packed_bytes(linear) for linear in [*linears, decoder.unembed])
+    return sum(packed_bytes(linear) for linear in linears(decoder))
 
 
 def wait(decoder: Decoder) -> FusedModel | None:

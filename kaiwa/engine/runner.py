@@ -36,6 +36,10 @@ class Rows:
         """No rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
         self.lengths = self.lengths[:0]
 
+    def reserve(self, rows: int, length: int) -> None:
+        """Room for `rows` rows of `length` positions."""
+        self.cache.reserve(rows, length)
+
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""

@@ -1,0 +1,77 @@
+"""Bulk generation by the C++ step against the same by torch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from kaiwa.engine import bulk, fused, native
+from kaiwa.engine.engine import Engine
+from kaiwa.engine.runner import Rows
+from kaiwa.engine.sampling import Rules, row_seeds
+from kaiwa.engine.step_rows import StepRows, possible
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.decoder import Decoder, make_decoder
+
+pytestmark = pytest.mark.skipif(bool(native.lacking()), reason=native.lacking() or "there")
+SHAPE = DecoderConfig(vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=160)
+# Some are asked several times, some are long, and the answers end at different lengths.
+PROMPTS = [[(5 * i + j * j) % 264 for j in range(1 + 17 * i % 90)] for i in (0, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7, 8)]
+
+
+def decoder() -> Decoder:
+    made = make_decoder(SHAPE, 0).requires_grad_(False).eval()
+    for parameter in made.parameters():
+        parameter.mul_(4.0) if parameter.ndim > 1 else None
+    return made
+
+
+def generated(batch: Rows | StepRows, temperature: float, rows: int, top_p: float = 1.0) -> bulk.Generated:
+    n = len(PROMPTS)
+    rules = Rules.make([temperature] * n, [0] * n, [top_p] * n, row_seeds(3, n))
+    stops = list(range(0, 264, 9))
+    return bulk.generate(batch, PROMPTS, max_tokens=40, rules=rules, stop_ids=stops, rows=rows)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (1.0, 1.0), (1.0, 0.8)])
+@pytest.mark.parametrize("rows", [3, 256])
+def test_it_equals_torch(temperature: float, top_p: float, rows: int) -> None:
+    made = decoder()
+    slow = generated(Rows(made, torch.float32), temperature, 256, top_p)
+    fast = generated(StepRows(made, wide=True), temperature, rows, top_p)
+    assert torch.equal(slow.ids, fast.ids)
+    assert torch.equal(slow.lengths, fast.lengths)
+    assert torch.equal(slow.stopped, fast.stopped)
+    assert torch.allclose(slow.logprobs, fast.logprobs, atol=1e-3)
+    assert len(set(fast.lengths.tolist())) > (1 if temperature == 0 else 2)
+
+
+def test_rows_and_calls_change_no_bit() -> None:
+    made, batch = decoder(), StepRows(decoder(), wide=True)
+    first, second = generated(batch, 1.0, 4), generated(batch, 1.0, 12)
+    assert torch.equal(first.logprobs, second.logprobs)
+    assert torch.equal(first.logprobs, generated(StepRows(made, wide=True), 1.0, 7).logprobs)
+
+
+def test_weights_changed_in_place_are_taken_over() -> None:
+    made = decoder()
+    batch = StepRows(made, wide=True)
+    before = generated(batch, 0.0, 12)
+    for name, parameter in made.named_parameters():
+        noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+        parameter.add_(noise * 0.1)
+    after = generated(batch, 0.0, 12)
+    assert not torch.equal(before.ids, after.ids)
+    assert torch.equal(after.ids, generated(Rows(made, torch.float32), 0.0, 12).ids)
+
+
+def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not possible(decoder())  # too small to be worth it
+    monkeypatch.setattr(fused, "SMALL", 1000)
+    assert possible(decoder())
+    assert isinstance(Engine(decoder())._rows, StepRows)
+    assert not possible(make_decoder(dataclasses.replace(SHAPE, dialect="gpt3", n_kv_head=0), 0))
+    monkeypatch.setenv("KAIWA_STEP", "torch")
+    assert isinstance(Engine(decoder())._rows, Rows)
