@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.runner import Rows
-from kaiwa.engine.sampling import Rules, sample
+from kaiwa.engine.sampling import Rules
 from kaiwa.engine.step_rows import StepRows
 from kaiwa.model.decoder import Decoder, attend_rows
 
@@ -87,7 +87,7 @@ def generate(
 def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
     """Samples the next token of rows that answer prompts `who` [m], writes it down, returns it [m]."""
     at = out.lengths[who]
-    ids, logprobs = sample(batch.logits(hidden), rules.rows(who), at)
+    ids, logprobs = batch.sample(hidden, rules.rows(who), at)
     out.ids[who, at] = ids
     out.logprobs[who, at] = logprobs
     out.lengths[who] = at + 1

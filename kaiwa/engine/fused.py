@@ -107,6 +107,16 @@ class FusedModel:
         self._library.kaiwa_logits(self._model, len(states), states.data_ptr(), out.data_ptr())
         return out
 
+    def sample(self, states: Tensor, temperature: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, D] fp32, temperature [n] fp32 (0: greedy), u [n] fp64 in [0, 1) -> ids [n], log-probabilities [n]: as
+        `sampling.sample` does it without filters."""
+        n = len(states)
+        states, temperature, u = states.contiguous(), temperature.contiguous(), u.contiguous()
+        ids, logprobs = torch.empty(n, dtype=torch.int64), torch.empty(n)
+        told = (t.data_ptr() for t in (states, temperature, u, ids, logprobs))
+        self._library.kaiwa_sample(self._model, n, *told)
+        return ids, logprobs
+
     def _at(self, tensor: Tensor | None) -> int | None:
         if tensor is None:
             return None

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from kaiwa.engine.cache import Cache
 from kaiwa.engine.lean import LeanStep
+from kaiwa.engine.sampling import Rules, sample
 from kaiwa.model.decoder import Attend, Decoder
 
 
@@ -114,6 +115,10 @@ class Rows:
         """[..., D] -> [..., V], fp32"""
         with torch.inference_mode():
             return self.decoder.logits(hidden).float()
+
+    def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
+        return sample(self.logits(hidden), rules, positions)
 
 
 def _heads_first(*tensors: Tensor) -> list[Tensor]:

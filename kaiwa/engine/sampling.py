@@ -69,6 +69,7 @@ class Rules:
     seeds: Tensor
     greedy: bool = False  # every row is greedy
     plain: bool = False  # every row samples at temperature 1 without a filter
+    filtered: bool = True  # some row has top-k, top-p or min-p
     min_p: Tensor | None = None
 
     @classmethod
@@ -80,20 +81,22 @@ class Rules:
         seeds: Tensor,
         min_p: Sequence[float] = (),
     ) -> Rules:
+        filtered = any(top_k) or any(p < 1 for p in top_p) or any(min_p)
         return cls(
             torch.tensor(temperature, dtype=torch.float32),
             torch.tensor(top_k, dtype=torch.int64),
             torch.tensor(top_p, dtype=torch.float32),
             seeds,
             greedy=all(t == 0 for t in temperature),
-            plain=all(t == 1 for t in temperature) and not any(top_k) and all(p == 1 for p in top_p) and not any(min_p),
+            plain=all(t == 1 for t in temperature) and not filtered,
+            filtered=filtered,
             min_p=torch.tensor(min_p, dtype=torch.float32) if any(min_p) else None,
         )
 
     def rows(self, index: Tensor | slice) -> Rules:
         min_p = None if self.min_p is None else self.min_p[index]
         parts = (self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index])
-        return Rules(*parts, self.greedy, self.plain, min_p)
+        return Rules(*parts, self.greedy, self.plain, self.filtered, min_p)
 
 
 def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.engine import fused, native
+from kaiwa.engine.sampling import Rules, sample, uniforms
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
 
@@ -83,10 +84,12 @@ class StepRows:
         self.lengths = self.lengths[source]
         return source
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[n, D] -> [n, V], fp32"""
+    def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
         assert self._model is not None
-        return self._model.logits(hidden)
+        if rules.filtered:
+            return sample(self._model.logits(hidden), rules, positions)
+        return self._model.sample(hidden, rules.temperature, uniforms(rules.seeds, positions))
 
     def _forward(self, ids: Tensor, positions: Tensor, rows: Tensor) -> Tensor:
         assert self._model is not None

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "attention.h"
+#include "pick.h"
 #include "products.h"
 #include "threads.h"
 
@@ -57,16 +58,22 @@ class Model {
         m = static_cast<int>(n);
         crew.n = head_pace.choose(m, crew.size);
         reserve_inputs();
+        crew.run([=, this](int i) { unembed_rows(i, states, out); });
+        head_pace.note();
+    }
+
+    // states [n, width], temperature [n] (0: the likeliest), u [n] in [0, 1) -> ids and log-probabilities [n].
+    void sample(int64_t n, const float* states, const float* temperature, const double* u, int64_t* ids, float* logprobs) {
+        m = static_cast<int>(n);
+        crew.n = head_pace.choose(m, crew.size);
+        reserve_inputs();
+        grow(scores, n * s.vocabulary);
         crew.run([=, this](int i) {
-            Inputs& a = prepare(i, unembed, [&](int t, float* row) {
-                std::memcpy(row, states + t * s.width, s.width * sizeof(float));
-            });
-            const int64_t V = s.vocabulary;
-            multiply(i, unembed, a, [&](int t, int strip, Floats y) {
-                const int64_t left = V - strip * LANES;
-                const __mmask16 mask = left >= LANES ? 0xFFFF : static_cast<__mmask16>((1 << left) - 1);
-                _mm512_mask_storeu_ps(out + t * V + strip * LANES, mask, y);
-            });
+            unembed_rows(i, states, scores.data());
+            crew.meet();
+            const auto [first, last] = crew.share(m, i);
+            for (int t = first; t < last; t++)
+                pick(&scores[t * s.vocabulary], s.vocabulary, temperature[t], u[t], ids + t, logprobs + t);
         });
         head_pace.note();
     }
@@ -98,6 +105,18 @@ class Model {
         }
         if (!alone) crew.meet();
         return a;
+    }
+
+    void unembed_rows(int i, const float* states, float* out) {
+        Inputs& a = prepare(i, unembed, [&](int t, float* row) {
+            std::memcpy(row, states + t * s.width, s.width * sizeof(float));
+        });
+        const int64_t V = s.vocabulary;
+        multiply(i, unembed, a, [&](int t, int strip, Floats y) {
+            const int64_t left = V - strip * LANES;
+            const __mmask16 mask = left >= LANES ? 0xFFFF : static_cast<__mmask16>((1 << left) - 1);
+            _mm512_mask_storeu_ps(out + t * V + strip * LANES, mask, y);
+        });
     }
 
     // This member's strips of y = W x: store(row, strip, y) for each.
@@ -261,6 +280,7 @@ class Model {
     Pace pace, head_pace;
     std::vector<Inputs> inputs;               // a member's own, or the first for all
     std::vector<float> x, mixed, gated, parts; // residual; q, k, v; silu(gate) x up; attention by chunk
+    std::vector<float> scores;                 // logits that are sampled from here
     Batch b{};
     int m = 0, longest = 0, chunks = 0;
 };
@@ -273,6 +293,10 @@ void* kaiwa_model(const Shape* shape, const Layer* layers, const void* embed, co
 void kaiwa_forward(void* model, const Batch* batch) { static_cast<Model*>(model)->forward(*batch); }
 void kaiwa_logits(void* model, int64_t n, const float* states, float* out) {
     static_cast<Model*>(model)->logits(n, states, out);
+}
+void kaiwa_sample(void* model, int64_t n, const float* states, const float* temperature, const double* u, int64_t* ids,
+                  float* logprobs) {
+    static_cast<Model*>(model)->sample(n, states, temperature, u, ids, logprobs);
 }
 void kaiwa_repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
                        int64_t strips, uint32_t* data) {
