@@ -20,15 +20,20 @@ ALIGNED = 64
 class Arena:
     def __init__(self) -> None:
         self._regions: list[np.ndarray] = []
-        self._used = 0
+        self._region, self._used = -1, 0  # which one is being filled, and how far
+
+    def rewind(self) -> None:
+        """From the beginning again: the same tensors in the same order come to lie at the same addresses."""
+        self._region, self._used = min(0, len(self._regions) - 1), 0
 
     def place(self, tensor: Tensor) -> int:
         """Copies a tensor here. -> its address, which is good as long as the arena lives."""
         data = tensor.detach().contiguous().view(torch.uint8).reshape(-1)
-        if not self._regions or self._used + data.numel() > len(self._regions[-1]):
-            self._regions.append(huge(max(REGION, data.numel())))
-            self._used = 0
-        target = self._regions[-1][self._used : self._used + data.numel()]
+        if self._region < 0 or self._used + data.numel() > len(self._regions[self._region]):
+            self._region, self._used = self._region + 1, 0
+            if self._region == len(self._regions):
+                self._regions.append(huge(max(REGION, data.numel())))
+        target = self._regions[self._region][self._used : self._used + data.numel()]
         target[:] = data.numpy()
         self._used += -(-data.numel() // ALIGNED) * ALIGNED
         return int(target.ctypes.data)
@@ -38,7 +43,7 @@ class Arena:
         self.place(tensor)
         size = tensor.numel() * tensor.element_size()
         start = self._used - -(-size // ALIGNED) * ALIGNED
-        raw = torch.from_numpy(self._regions[-1][start : start + size])
+        raw = torch.from_numpy(self._regions[self._region][start : start + size])
         return raw.view(tensor.dtype).view(tensor.shape)
 
 

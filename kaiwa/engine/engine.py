@@ -17,7 +17,7 @@ from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.engine.serving import Serving
-from kaiwa.engine.step_rows import StepRows, possible
+from kaiwa.engine.step_rows import StepRows, rows_for
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear
 from kaiwa.text.records import Completion
@@ -50,11 +50,9 @@ class Engine:
         self.dtype = own if dtype is None else dtype
         self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
-        cache = cache_dtype or self.dtype
-        self._rows = (
-            StepRows(self.decoder, cache == torch.float32) if possible(self.decoder) else Rows(self.decoder, cache)
-        )
-        self._serving = Serving(self.decoder, tokenizer, cache, max_rows, self.max_length, reuse, draft)
+        self._cache_dtype = cache_dtype or self.dtype
+        self._rows: Rows | StepRows | None = None  # of bulk calls
+        self._serving = Serving(self.decoder, tokenizer, self._cache_dtype, max_rows, self.max_length, reuse, draft)
 
     def load(self, decoder: Decoder) -> None:
         """Takes over another decoder's weights (of the same shape), or its own after they were changed in place. Not
@@ -89,6 +87,8 @@ class Engine:
             raise UserError(f"max_tokens is {max_tokens}; it must be at least 1")
         if self.decoder is not self.source:
             _take_weights(self.decoder, self.source)
+        if self._rows is None:
+            self._rows = rows_for(self.decoder, self._cache_dtype)
         N = len(prompts)
         rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
         whole = [tuple(prompt) for prompt in prompts]

@@ -74,18 +74,27 @@ class FusedModel:
             *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
             *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
         )
-        layers = (_Layer * c.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
-        head = self._linear(pack(decoder.unembed))
+        layers, head, norm = self._place(decoder)
         self._model = library.kaiwa_model(
             ctypes.addressof(shape),
             ctypes.addressof(layers),
             embed.data_ptr(),  # the decoder's own
-            self._at(decoder.norm.weight.detach().float()),  # type: ignore[union-attr,operator]
+            norm,
             self._at(cos),
             self._at(sin),
             ctypes.addressof(head),
         )
         self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
+
+    def renew(self, decoder: Decoder) -> None:
+        """Takes over the weights of the decoder it was made of, which were changed in place."""
+        self._arena.rewind()
+        self._place(decoder)
+
+    def _place(self, decoder: Decoder) -> tuple[ctypes.Array[_Layer], _Linear, int | None]:
+        layers = (_Layer * self.config.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
+        head = self._linear(pack(decoder.unembed))
+        return layers, head, self._at(decoder.norm.weight.detach().float())  # type: ignore[union-attr,operator]
 
     def forward(self, batch: Batch, tables: np.ndarray, cache: np.ndarray) -> Tensor:
         """tables [rows, width] int32: the block of each row's positions;

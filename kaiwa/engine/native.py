@@ -89,5 +89,5 @@ def _compile(file: Path) -> None:
         ended = subprocess.run(command, capture_output=True, text=True)
         if ended.returncode:
             why = (ended.stderr.strip().splitlines() or ["no message"])[0]
-            raise UserError(f"{compiler} cannot compile the C++ step: {why[:300]}")
+            raise UserError(f"{compiler} cannot compile the C++ step (KAIWA_STEP=torch does without): {why[:300]}")
         os.replace(made, file)

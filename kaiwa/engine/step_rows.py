@@ -1,7 +1,7 @@
 """Rows of bulk generation by the C++ step: what `runner.Rows` does with torch, for a decoder that is being trained too.
 
-The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for a tenth of a second or
-more), so that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache;
+The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for tenths of a second), so
+that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache;
 compacting rows moves lines of the table of blocks, not keys and values.
 """
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.engine import fused, native
+from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, sample, uniforms
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
@@ -25,6 +26,13 @@ def possible(decoder: Decoder) -> bool:
     return all(isinstance(linear, torch.nn.Linear) for linear in fused.linears(decoder))
 
 
+def rows_for(decoder: Decoder, cache_dtype: torch.dtype) -> Rows | StepRows:
+    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet."""
+    if possible(decoder):
+        return StepRows(decoder, wide=cache_dtype == torch.float32)
+    return Rows(decoder, cache_dtype)
+
+
 class StepRows:
     """`n` alive rows. lengths [n]: positions each row holds."""
 
@@ -32,7 +40,7 @@ class StepRows:
         """wide: the cache is fp32, else bf16."""
         self.decoder = decoder
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        self._model: fused.FusedModel | None = None
+        self._model = fused.FusedModel(decoder, native.library())
         c = decoder.config
         self._items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
         self._type: type[np.generic] = np.float32 if wide else np.uint16
@@ -46,7 +54,7 @@ class StepRows:
     def clear(self) -> None:
         """No rows, and the decoder's weights as they are now; the cache's memory stays."""
         self.lengths = self.lengths[:0]
-        self._model = fused.FusedModel(self.decoder, native.library())
+        self._model.renew(self.decoder)
 
     def reserve(self, rows: int, length: int) -> None:
         """Room for `rows` rows of `length` positions. Only while there are none."""
@@ -86,11 +94,9 @@ class StepRows:
 
     def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
-        assert self._model is not None
         if rules.filtered:
             return sample(self._model.logits(hidden), rules, positions)
         return self._model.sample(hidden, rules.temperature, uniforms(rules.seeds, positions))
 
     def _forward(self, ids: Tensor, positions: Tensor, rows: Tensor) -> Tensor:
-        assert self._model is not None
         return self._model.forward((ids.numpy(), positions.numpy(), rows.numpy()), self._tables, self._cache)

@@ -11,7 +11,7 @@ from kaiwa.engine import bulk, fused, native
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
-from kaiwa.engine.step_rows import StepRows, possible
+from kaiwa.engine.step_rows import StepRows, possible, rows_for
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 
@@ -71,7 +71,11 @@ def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not possible(decoder())  # too small to be worth it
     monkeypatch.setattr(fused, "SMALL", 1000)
     assert possible(decoder())
-    assert isinstance(Engine(decoder())._rows, StepRows)
+    assert isinstance(rows_for(decoder(), torch.float32), StepRows)
+    got = Engine(decoder()).generate([PROMPTS[3]] * 2, max_tokens=9, temperature=0)
     assert not possible(make_decoder(dataclasses.replace(SHAPE, dialect="gpt3", n_kv_head=0), 0))
     monkeypatch.setenv("KAIWA_STEP", "torch")
-    assert isinstance(Engine(decoder())._rows, Rows)
+    assert isinstance(rows_for(decoder(), torch.float32), Rows)
+    assert [c.ids for c in got] == [
+        c.ids for c in Engine(decoder()).generate([PROMPTS[3]] * 2, max_tokens=9, temperature=0)
+    ]
