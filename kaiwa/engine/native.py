@@ -53,7 +53,7 @@ def library() -> ctypes.CDLL:
     loaded.kaiwa_model.argtypes = [pointer] * 7
     loaded.kaiwa_forward.restype, loaded.kaiwa_forward.argtypes = None, [pointer, pointer]
     loaded.kaiwa_logits.restype, loaded.kaiwa_logits.argtypes = None, [pointer, count, pointer, pointer]
-    loaded.kaiwa_sample.restype, loaded.kaiwa_sample.argtypes = None, [pointer, count] + [pointer] * 5
+    loaded.kaiwa_sample.restype, loaded.kaiwa_sample.argtypes = None, [pointer, count, *[pointer] * 5]
     loaded.kaiwa_repack_gptq.restype = None
     loaded.kaiwa_repack_gptq.argtypes = [pointer, count, count, pointer, count, count, pointer]
     loaded.kaiwa_free.restype, loaded.kaiwa_free.argtypes = None, [pointer]

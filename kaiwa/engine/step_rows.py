@@ -1,8 +1,8 @@
-"""Rows of bulk generation by the C++ step: what `runner.Rows` does with torch, for a decoder that is being trained too.
+"""Rows of bulk generation by the C++ step: what `runner.Rows` does with torch, for decoders in training too.
 
-The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for tenths of a second), so
-that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache;
-compacting rows moves lines of the table of blocks, not keys and values.
+The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for tenths of a second),
+so that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache; compacting
+rows moves lines of the table of blocks, not keys and values.
 """
 
 from __future__ import annotations
