@@ -18,6 +18,7 @@ USAGE = """usage: kaiwa redteam COMMAND [options]
   import      results of garak or promptfoo, beside one's own: kaiwa redteam import FILE
   train-defence
               a model trained on a target, to stand beside the untrained one (kaiwa defend train)
+  lessons     dialogues that teach a small model to use its system prompt
   selftest    the bench on models whose weaknesses are known
 """
 
@@ -34,6 +35,7 @@ def redteam(words: list[str]) -> None:
         "play": redteam_more.play,
         "import": redteam_more.import_file,
         "train-defence": defend.train_words,
+        "lessons": redteam_more.lessons,
         "selftest": redteam_more.selftest,
     }
     if words[0] not in commands:

@@ -70,6 +70,33 @@ def defences(words: list[str]) -> None:
     print("stacked with +, options in brackets: delimiters+canary_filter(partial=6); see docs/defend.md")
 
 
+def lessons(words: list[str]) -> None:
+    usage = (
+        "usage: kaiwa redteam lessons --out FILE.jsonl [--language en|ja] [--n N] [--seed S] [--mix FILE.jsonl]\n\n"
+        "Dialogues that teach a small model to use its system prompt, as demonstrations:\n"
+        "kaiwa sft --base MODEL --demonstrations FILE.jsonl\n"
+        "--n     how many (default 24000)\n"
+        "--mix   the model's own demonstrations, so that it keeps what it knows"
+    )
+    kinds: dict[str, type] = {"out": str, "language": str, "n": int, "seed": int, "mix": str}
+    if _helped(words, usage):
+        return
+    names, options = read_words(words, kinds, ())
+    language, n = options.get("language", "en"), options.get("n", 24000)
+    if names or "out" not in options:
+        raise UserError(usage)
+    from kaiwa.core.artifact import write_atomic
+    from kaiwa.redteam.lessons import WORDINGS, lessons
+    from kaiwa.text.records import read_jsonl
+
+    if language not in WORDINGS or n < 1:
+        raise UserError(f"--language {language} --n {n}: give one of {', '.join(WORDINGS)}, and at least 1")
+    mix = [row for row in read_jsonl(Path(options["mix"])) if "messages" in row] if "mix" in options else []
+    rows = (json.dumps(row, ensure_ascii=False) for row in lessons(n, options.get("seed", 0), language, mix))
+    write_atomic(Path(options["out"]), "\n".join(rows) + "\n")
+    print(f"{n} dialogues: {options['out']}")
+
+
 def import_file(words: list[str]) -> None:
     usage = (
         "usage: kaiwa redteam import FILE [--out FILE.json]\n\ngarak's report.jsonl or promptfoo's results.json, as"

@@ -1,0 +1,50 @@
+"""Dialogues that teach a small model to use its system prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaiwa.commands.redteam import redteam
+from kaiwa.core.errors import UserError
+from kaiwa.redteam.catalog import ATTACKS
+from kaiwa.redteam.lessons import WORDINGS, lessons
+
+MIX = [{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}]
+
+
+@pytest.mark.parametrize("language", WORDINGS)
+def test_answers_lie_in_the_prompt(language: str) -> None:
+    kept, told, mixed = 0, 0, 0
+    for row in lessons(600, 1, language, MIX):
+        *before, last = row["messages"]
+        assert [m["role"] for m in row["messages"]][-2:] == ["user", "assistant"]
+        text = " ".join(m["content"] for m in before)
+        kept += last["content"] == WORDINGS[language].kept
+        mixed += last["content"] == "Hello."
+        told += last["content"] in text  # whole prompts and sentences; an asked thing is said in the plainest words
+    assert kept > 40
+    assert told > 300
+    assert 50 < mixed < 130
+    assert list(lessons(5, 3, language)) == list(lessons(5, 3, language)) != list(lessons(5, 4, language))
+
+
+@pytest.mark.parametrize("language", WORDINGS)
+def test_no_attack_is_trained_on(language: str) -> None:
+    asked = {row["messages"][-2]["content"].casefold() for row in lessons(3000, 2, language)}
+    for attack in ATTACKS:
+        assert not asked & {turn.casefold() for turn in attack.wording[language]}, attack.name
+
+
+def test_the_command_writes_demonstrations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, mix = tmp_path / "lessons.jsonl", tmp_path / "mix.jsonl"
+    mix.write_text(json.dumps(MIX[0]) + "\n")
+    redteam(["lessons", "--out", str(out), "--n", "20", "--mix", str(mix), "--language", "ja"])
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 20
+    assert "20 dialogues" in capsys.readouterr().out
+    with pytest.raises(UserError, match="at least 1"):
+        redteam(["lessons", "--out", str(out), "--n", "0"])
+    with pytest.raises(UserError, match="en, ja"):
+        redteam(["lessons", "--out", str(out), "--language", "fr"])
