@@ -52,8 +52,8 @@ apple river stone cloud light house bread water winter summer garden bridge cand
 basket kettle mirror needle pebble rocket saucer timber tunnel violet window yellow zebra
 """
 JAPANESE_NOUNS = """
-やま かわ ほし つき はな とり さかな いえ みち はし もり うみ そら くも ゆき かぜ いし みず ぱん りんご みかん ぶどう きつね
-たぬき うさぎ すずめ かえる さくら もみじ すみれ ひまわり かもめ つばめ 紙 鏡 箱 窓 橋 林 港 塔 星 花 雪 虹
+やま かわ ほし つき はな とり さかな いえ みち はし もり うみ そら くも ゆき かぜ いし みず ぱん りんご みかん
+ぶどう きつね たぬき うさぎ すずめ かえる さくら もみじ すみれ ひまわり かもめ つばめ 紙 鏡 箱 窓 橋 林 港 塔 星 花 雪 虹
 """
 THINGS = "code key name number city dish colour password secret word road animal drink book song"
 
