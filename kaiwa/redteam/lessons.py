@@ -53,7 +53,7 @@ basket kettle mirror needle pebble rocket saucer timber tunnel violet window yel
 """
 JAPANESE_NOUNS = """
 やま かわ ほし つき はな とり さかな いえ みち はし もり うみ そら くも ゆき かぜ いし みず ぱん りんご みかん
-ぶどう きつね たぬき うさぎ すずめ かえる さくら もみじ すみれ ひまわり かもめ つばめ 紙 鏡 箱 窓 橋 林 港 塔 星 花 雪 虹
+ぶどう きつね うさぎ すずめ かえる さくら もみじ すみれ ひまわり かもめ つばめ 紙 鏡 箱 窓 橋 林 港 塔 星 花 雪 虹
 """
 THINGS = "code key name number city dish colour password secret word road animal drink book song"
 
