@@ -1,11 +1,11 @@
 """Reward modelling and reinforcement learning beside TRL 1.12.0, the last release that has a PPOTrainer.
 
     python -m venv trl && trl/bin/pip install trl==1.12.0      (in an environment of its own)
-    python bench/rlhf.py --trl trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--out FILE]
+    python bench/rlhf.py --trl trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--dialect gpt3]
+                         [--out FILE]
 
-A GPT-2 of 1.9 million weights (4 layers, 192 wide, 512 tokens); the same weights, ids, order, fp32, threads and
-learning rates for both; every task in a process of its own,
-ours and theirs by turns. Reward model: K = 9 ranked completions of
+1.9 million weights (4 layers, 192 wide, 512 tokens), by default a LLaMA, with --dialect gpt3 a GPT-2; the same weights,
+ids, order, fp32, threads and learning rates for both; every task in a process of its own, ours and theirs by turns. Reward model: K = 9 ranked completions of
 25 tokens after 48 of prompt. PPO: 64 episodes, prompts of 8 to 32 tokens, 32 of response, 4 minibatches, 1 epoch.
 RLOO: 64 episodes, groups of 4. Printed and written: medians over rounds of the median step, ratios, peak memory (the
 process's, and above what it held with its models loaded), accuracy after one epoch on comparisons kept aside.
@@ -34,11 +34,11 @@ TASKS = {
 V, K, PROMPT, COMPLETION = 512, 9, 48, 25
 
 
-def write_job(folder: Path, threads: int, prompts: int, updates: int) -> None:
+def write_job(folder: Path, threads: int, prompts: int, updates: int, dialect: str) -> None:
     """Weights, tokenizer, comparisons and prompts."""
     import torch
 
-    from kaiwa.model.config import gpt3
+    from kaiwa.model.config import DecoderConfig, gpt3
     from kaiwa.model.decoder import make_decoder
     from kaiwa.model.folder import save_model
     from kaiwa.model.heads import ScalarModel, initialise_score
@@ -49,7 +49,11 @@ def write_job(folder: Path, threads: int, prompts: int, updates: int) -> None:
     rng = random.Random(0)
     texts = ["".join(rng.choices("abcdefghijklmnop ", k=60)) for _ in range(400)]
     tokenizer = train(texts, TokenizerConfig(vocab_size=V))
-    config = gpt3(4, 192, 3, vocab_size=tokenizer.vocab_size, max_length=256)
+    if dialect == "gpt3":
+        config = gpt3(4, 192, 3, vocab_size=tokenizer.vocab_size, max_length=256)
+    else:
+        shape = {"d_model": 192, "n_layer": 4, "n_head": 3, "d_ff": 512}
+        config = DecoderConfig(vocab_size=tokenizer.vocab_size, max_length=256, **shape)
     reward = ScalarModel(make_decoder(config, 1))
     initialise_score(reward, torch.Generator().manual_seed(2))
     for name, model in (("policy", make_decoder(config, 0)), ("reward", reward)):
@@ -100,6 +104,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=48, help="of the reward model's epoch")
     parser.add_argument("--updates", type=int, default=7)
     parser.add_argument("--only", default="reward,ppo,rloo")
+    parser.add_argument("--dialect", choices=("llama", "gpt3"), default="llama")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     from kaiwa.core.machine import describe
@@ -111,7 +116,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
-        write_job(job, options.threads, options.prompts, options.updates)
+        write_job(job, options.threads, options.prompts, options.updates, options.dialect)
         for name in options.only.split(","):
             rows: dict[str, list[dict[str, float]]] = {}
             for _ in range(options.rounds):

@@ -121,10 +121,10 @@ def tokenizer(job: dict[str, Any]) -> Any:
 def trl_reward(job: dict[str, Any]) -> dict[str, float]:
     import torch
     from datasets import Dataset
-    from transformers import GPT2ForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
 
-    model, before = GPT2ForSequenceClassification.from_pretrained(job["folder"] / "reward", num_labels=1), peak()
+    model, before = AutoModelForSequenceClassification.from_pretrained(job["folder"] / "reward", num_labels=1), peak()
     model.config.pad_token_id = job["pad"]
     rows = []
     for item in job["training"]:
@@ -188,12 +188,16 @@ def kaiwa_rl(job: dict[str, Any], method: str) -> dict[str, float]:
 
 def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, GPT2ForSequenceClassification
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
     folder = job["folder"]
     policy, ref = (AutoModelForCausalLM.from_pretrained(folder / "policy") for _ in range(2))
-    reward, value = (GPT2ForSequenceClassification.from_pretrained(folder / "reward", num_labels=1) for _ in range(2))
+    reward, value = (
+        AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1) for _ in range(2)
+    )
+    for scorer in (reward, value):
+        scorer.config.pad_token_id = job["pad"]
     before = peak()
     args = PPOConfig(
         per_device_train_batch_size=job["batch"], gradient_accumulation_steps=1, num_mini_batches=job["minibatches"],
@@ -224,12 +228,12 @@ def trl_ppo(job: dict[str, Any]) -> dict[str, float]:
 
 def trl_rloo(job: dict[str, Any]) -> dict[str, float]:
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, GPT2ForSequenceClassification
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from trl import RLOOConfig, RLOOTrainer
 
     folder, words = job["folder"], tokenizer(job)
     policy = AutoModelForCausalLM.from_pretrained(folder / "policy")
-    reward = GPT2ForSequenceClassification.from_pretrained(folder / "reward", num_labels=1)
+    reward = AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1)
     reward.config.pad_token_id = job["pad"]
     before = peak()
     args = RLOOConfig(
