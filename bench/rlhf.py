@@ -5,10 +5,11 @@
                          [--out FILE]
 
 1.9 million weights (4 layers, 192 wide, 512 tokens), by default a LLaMA, with --dialect gpt3 a GPT-2; the same weights,
-ids, order, fp32, threads and learning rates for both; every task in a process of its own, ours and theirs by turns. Reward model: K = 9 ranked completions of
-25 tokens after 48 of prompt. PPO: 64 episodes, prompts of 8 to 32 tokens, 32 of response, 4 minibatches, 1 epoch.
-RLOO: 64 episodes, groups of 4. Printed and written: medians over rounds of the median step, ratios, peak memory (the
-process's, and above what it held with its models loaded), accuracy after one epoch on comparisons kept aside.
+ids, order, fp32, threads and learning rates for both; every task in a process of its own, ours and theirs by turns.
+Reward model: K = 9 ranked completions of 25 tokens after 48 of prompt. PPO: 64 episodes, prompts of 8 to 32 tokens, 32
+of response, 4 minibatches, 1 epoch. RLOO: 64 episodes, groups of 4. Printed and written: medians over rounds of the
+median step, ratios, peak memory (the process's, and above what it held with its models loaded), accuracy after one
+epoch on comparisons kept aside.
 TRL shuffles pairs over prompts; ours takes a prompt's 36 pairs in one step, as InstructGPT did. The number of optimizer
 steps is the same.
 """
