@@ -33,6 +33,7 @@ TASKS = {
     "rloo": (("kaiwa", "rloo"), ("trl", "rloo")),
 }
 V, K, PROMPT, COMPLETION = 512, 9, 48, 25
+RATES = (3e-4, 1e-3, 3e-3)  # learning rates of the reward model: each side is judged at its best
 
 
 def write_job(folder: Path, threads: int, prompts: int, updates: int, dialect: str) -> None:
@@ -79,7 +80,7 @@ def write_job(folder: Path, threads: int, prompts: int, updates: int, dialect: s
     job = {
         "threads": threads, "updates": updates, "batch": 64, "minibatches": 4, "response": 32, "group": 4,
         "pad": tokenizer.pad_id, "prompts": [rng.choices(words, k=rng.randint(8, 32)) for _ in range(64)],
-        "training": [ranked() for _ in range(prompts)], "test": [ranked() for _ in range(40)],
+        "training": [ranked() for _ in range(prompts)], "test": [ranked() for _ in range(40)], "lr": RATES[0],
     }  # fmt: skip
     (folder / "job.json").write_text(json.dumps(job))
 
@@ -95,6 +96,22 @@ def measure(interpreter: str, who: str, what: str, job: Path, threads: int) -> d
             found: dict[str, float] = json.loads(line.removeprefix("RESULT "))
             return found
     sys.exit(f"{who} {what} failed:\n{ran.stderr[-3000:]}")
+
+
+def best_accuracies(trl: str, job: Path, threads: int) -> dict[str, dict[str, float]]:
+    """Accuracy after one epoch by learning rate, for both."""
+    found: dict[str, dict[str, float]] = {}
+    told = json.loads((job / "job.json").read_text())
+    for rate in RATES:
+        (job / "job.json").write_text(json.dumps(told | {"lr": rate}))
+        for who, what in (("kaiwa", "reward"), ("trl", "reward")):
+            row = measure(trl if who == "trl" else sys.executable, who, what, job, threads)
+            found.setdefault(who, {})[f"{rate:g}"] = row["accuracy"]
+    (job / "job.json").write_text(json.dumps(told))
+    for who, by_rate in found.items():
+        best = max(by_rate, key=by_rate.__getitem__)
+        print(f"{who} reward after one epoch, best of rates {by_rate}: {by_rate[best]:.3f} at {best}", flush=True)
+    return found
 
 
 def main() -> None:
@@ -120,6 +137,8 @@ def main() -> None:
         write_job(job, options.threads, options.prompts, options.updates, options.dialect)
         for name in options.only.split(","):
             rows: dict[str, list[dict[str, float]]] = {}
+            if name == "reward":
+                value["best_accuracy"] = best_accuracies(options.trl, job, options.threads)
             for _ in range(options.rounds):
                 for who, what in TASKS[name]:
                     python = options.trl if who == "trl" else sys.executable

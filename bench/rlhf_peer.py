@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
-LR = 3e-4
 
 
 def peak() -> float:
@@ -59,7 +58,7 @@ def kaiwa_reward(job: dict[str, Any], how: str) -> dict[str, float]:
     from kaiwa.train.schedule import cosine
 
     model, before = load_scalar(job["folder"] / "reward"), peak()
-    optimizer = adamw([model], LR, (0.9, 0.999), 0.0)
+    optimizer = adamw([model], job["lr"], (0.9, 0.999), 0.0)
     training = job["training"]
     pad, marks = job["pad"], [now()]
 
@@ -81,7 +80,7 @@ def kaiwa_reward(job: dict[str, Any], how: str) -> dict[str, float]:
             scores = score([whole[i] for i, _ in found] + [whole[j] for _, j in found])
             loss = -torch.nn.functional.logsigmoid(scores[: len(found)] - scores[len(found) :]).mean()
         loss.backward()
-        apply_gradients(optimizer, LR * cosine(step, len(training), 0, 0.0), 1.0)
+        apply_gradients(optimizer, job["lr"] * cosine(step, len(training), 0, 0.0), 1.0)
         marks.append(now())
     held = [PromptRow(item["prompt"], item["completions"]) for item in job["test"]]
     _, n, right = pairwise_loss(score_rows(model, held, pad, "cpu"), [item["ranks"] for item in job["test"]])
@@ -135,7 +134,7 @@ def trl_reward(job: dict[str, Any]) -> dict[str, float]:
                 rows.append({"chosen_ids": better, "rejected_ids": worse})
     k = len(job["training"][0]["ranks"])
     args = RewardConfig(
-        per_device_train_batch_size=k * (k - 1) // 2, num_train_epochs=1, learning_rate=LR, lr_scheduler_type="cosine",
+        per_device_train_batch_size=k * (k - 1) // 2, num_train_epochs=1, learning_rate=job["lr"], lr_scheduler_type="cosine",
         max_length=None, logging_steps=10_000, **common(job, "trl-reward"),
     )  # fmt: skip
     timer, data = clock(), Dataset.from_list(rows)
