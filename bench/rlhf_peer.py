@@ -123,7 +123,8 @@ def trl_reward(job: dict[str, Any]) -> dict[str, float]:
     from transformers import AutoModelForSequenceClassification
     from trl import RewardConfig, RewardTrainer
 
-    model, before = AutoModelForSequenceClassification.from_pretrained(job["folder"] / "reward", num_labels=1), peak()
+    model = AutoModelForSequenceClassification.from_pretrained(job["folder"] / "reward", num_labels=1)
+    before = peak()
     model.config.pad_token_id = job["pad"]
     rows = []
     for item in job["training"]:
@@ -134,8 +135,8 @@ def trl_reward(job: dict[str, Any]) -> dict[str, float]:
                 rows.append({"chosen_ids": better, "rejected_ids": worse})
     k = len(job["training"][0]["ranks"])
     args = RewardConfig(
-        per_device_train_batch_size=k * (k - 1) // 2, num_train_epochs=1, learning_rate=job["lr"], lr_scheduler_type="cosine",
-        max_length=None, logging_steps=10_000, **common(job, "trl-reward"),
+        per_device_train_batch_size=k * (k - 1) // 2, num_train_epochs=1, learning_rate=job["lr"],
+        lr_scheduler_type="cosine", max_length=None, logging_steps=10_000, **common(job, "trl-reward"),
     )  # fmt: skip
     timer, data = clock(), Dataset.from_list(rows)
     RewardTrainer(
