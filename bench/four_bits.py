@@ -140,9 +140,9 @@ def by_gptqmodel(
     save_model(folder / "model", decoder, special_ids(tokenizer), torch.float32)
     save_tokenizer(tokenizer, folder / "model")
     (folder / "ids.json").write_text(json.dumps(rows.ids[:, :-1].tolist()))
-    peer = Path(__file__).with_name("four_bits_peer.py")
-    command = [python, str(peer), str(folder / "model"), str(folder / "ids.json"), str(folder / "out")]
-    subprocess.run([*command, str(group), str(symmetric)], check=True, stdout=subprocess.DEVNULL)
+    peer, interpreter = Path(__file__).resolve().with_name("four_bits_peer.py"), str(Path(python).absolute())
+    command = [interpreter, str(peer), "model", "ids.json", "out", str(group), str(symmetric)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)  # it writes logs where it stands
     return expand(load_int4(folder / "out", torch.float32, False))
 
 

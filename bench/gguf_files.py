@@ -2,10 +2,11 @@
 
     python bench/gguf_files.py PEER MODEL… [--types F32,Q8_0,Q4_0] [--tokens 32] [--out FILE.json]
 
-PEER: an interpreter that has llama-cpp-python. MODEL: a name from `kaiwa models`, a folder or a file. Each is exported as
-each type; both engines get the same prompts as token ids and answer greedily. llama.cpp rounds activations to 8 bits
-before products with 4- and 8-bit weights, kaiwa to 16, so that two near-equal candidates may come out the other way
-round: then everything after differs, which is why the first difference is told with how near the two were.
+PEER: an interpreter that has llama-cpp-python. MODEL: a name from `kaiwa models`, a folder or a file. Each is exported
+as each type; both engines get the same prompts as token ids and answer greedily, kaiwa by whole passes in fp32.
+llama.cpp rounds activations to 8 bits before products with 4- and 8-bit weights, so that two near-equal candidates may
+come out the other way round: then everything after differs, which is why the first difference is told with how near
+the two were.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.text.records import Message
 from kaiwa.text.template import render
 
-TEXTS = [SAMPLE, "Who bakes bread, and what does it cost in 1905?  Two  spaces.\n\nA new line.", "村のパン屋はどこですか。"]
+TEXTS = [
+    SAMPLE,
+    "Who bakes bread, and what does it cost in 1905?  Two  spaces.\n\nA new line.",
+    "村のパン屋はどこですか。",
+]
 CHATS = [
     [Message("user", "Who bakes bread in the village?")],
     [

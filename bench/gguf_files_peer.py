@@ -1,7 +1,9 @@
-"""llama.cpp's side of gguf_files.py, run by an interpreter that has llama-cpp-python: FILE.gguf TASKS.json OUT.json THREADS.
+"""llama.cpp's side of gguf_files.py, run by an interpreter that has llama-cpp-python.
 
-TASKS: {"prompts": [[ids]], "n", "texts": [text], "messages": [messages]}. Out: the greedy continuations, the texts' ids, and
-what the file's own chat template makes of the messages.
+    gguf_files_peer.py FILE.gguf TASKS.json OUT.json THREADS
+
+TASKS: {"prompts": [[ids]], "n", "texts": [text], "messages": [messages]}. Out: the greedy continuations, the texts' ids,
+and what the file's own chat template makes of the messages.
 """
 
 import json

@@ -262,7 +262,12 @@ def test_qwen2_tokenizer_and_template_are_transformers(tmp_path: Path) -> None:
     )
     theirs.save_pretrained(tmp_path / "qwen")
     ours = Tokenizer.load(tmp_path / "qwen")
-    for text in [*texts(20, 1), "I'LL pay 1905.50, he's HERE!\n\n  x\t", "村のパン屋は12番地です。", " été naïve \r\n…"]:
+    for text in [
+        *texts(20, 1),
+        "I'LL pay 1905.50, he's HERE!\n\n  x\t",
+        "村のパン屋は12番地です。",
+        " été naïve \r\n…",
+    ]:
         assert ours.encode(text) == theirs(text)["input_ids"], text
         assert ours.decode(ours.encode(text)) == text
     talk = [{"role": "user", "content": "Who bakes 12 loaves?"}]
