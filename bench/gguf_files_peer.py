@@ -2,8 +2,8 @@
 
     gguf_files_peer.py FILE.gguf TASKS.json OUT.json THREADS
 
-TASKS: {"prompts": [[ids]], "n", "texts": [text], "messages": [messages]}. Out: the greedy continuations, the texts' ids,
-and what the file's own chat template makes of the messages.
+TASKS: {"prompts": [[ids]], "n", "texts": [text], "messages": [messages]}. Out: the greedy continuations, the ids of
+the texts, and what the file's own chat template makes of the messages.
 """
 
 import json
