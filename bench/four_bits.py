@@ -1,11 +1,12 @@
 """What 4 bits cost: GPTQ against rounding to nearest and llama.cpp's Q4_0 and Q4_1, on one model and the same text.
 
     python bench/four_bits.py [MODEL] [--text FILE] [--rows 24] [--calibration 64] [--gptqmodel PYTHON]
-                               [--out FILE.json]
+                               [--work FOLDER] [--out FILE.json]
 
 MODEL: a name from `kaiwa models`, a folder or a .gguf file (default: smollm2-135m-instruct). Blocks' products are
 quantized, everything else stays as it is. KL(original || quantized) a token on held-out rows, with 95 % intervals over
-rows, differences to Q4_1 paired by row. Calibration rows are from another part of the text.
+rows, differences to Q4_1 paired by row. Calibration rows are from another part of the text, the same for every method.
+Each row of the table is kept under --work as soon as it is there; the same command goes on where it was.
 
 A model that comes in 4-bit blocks lies on its own grid, and rounding it again to that grid costs nothing. Such a model
 is first written anew without changing what it computes: each input of a product is scaled by a random factor between
@@ -18,11 +19,13 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +50,7 @@ from kaiwa.tokenizer.train import save as save_tokenizer
 from kaiwa.train.rows import Rows
 
 WIDTH = 256
+ARMS = ((32, True), (128, True), (32, False))  # group, symmetric
 
 
 @torch.no_grad()
@@ -79,12 +83,15 @@ def rows_of(ids: list[int], n: int) -> Rows:
     return Rows(taken, np.zeros(shape, np.int64), positions, np.ones(shape, np.float32))
 
 
-def by_row(original: Decoder, other: Decoder, rows: Rows) -> tuple[list[float], list[float], float]:
+def all_logits(decoder: Decoder, rows: Rows) -> list[Tensor]:
+    """Log-probabilities, four rows at a time."""
+    return [logits_of(decoder, rows, start)[0] for start in range(0, len(rows.ids), 4)]
+
+
+def by_row(original: list[Tensor], other: list[Tensor], rows: Rows) -> tuple[list[float], list[float], float]:
     """KL and agreement of every row, and the other's perplexity."""
     kl, same, nats = [], [], []
-    for start in range(0, len(rows.ids), 4):
-        p, _ = logits_of(original, rows, start)
-        q, _ = logits_of(other, rows, start)
+    for start, p, q in zip(range(0, len(rows.ids), 4), original, other, strict=True):
         kl += (p.exp() * (p - q)).sum(-1).mean(1).tolist()
         same += (p.argmax(-1) == q.argmax(-1)).float().mean(1).tolist()
         targets = torch.from_numpy(rows.ids[start : start + 4, 1:].astype(np.int64))
@@ -129,13 +136,56 @@ def by_gptqmodel(
     python: str, decoder: Decoder, tokenizer: Tokenizer, rows: Rows, folder: Path, group: int, symmetric: bool
 ) -> Decoder:
     """The same model and the same calibration rows, quantized by GPTQModel and read back by our reader."""
+    shutil.rmtree(folder, ignore_errors=True)
     save_model(folder / "model", decoder, special_ids(tokenizer), torch.float32)
     save_tokenizer(tokenizer, folder / "model")
     (folder / "ids.json").write_text(json.dumps(rows.ids[:, :-1].tolist()))
-    peer = Path(__file__).with_name("four_bits_peer.py")
-    command = [python, str(peer), str(folder / "model"), str(folder / "ids.json"), str(folder / "out")]
-    subprocess.run([*command, str(group), str(symmetric)], check=True, stdout=subprocess.DEVNULL)
+    peer, interpreter = Path(__file__).resolve().with_name("four_bits_peer.py"), str(Path(python).absolute())
+    command = [interpreter, str(peer), "model", "ids.json", "out", str(group), str(symmetric)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)  # it writes logs where it stands
     return expand(load_int4(folder / "out", torch.float32, False))
+
+
+def by_ours(decoder: Decoder, calibration: Rows, group: int, symmetric: bool) -> Decoder:
+    made = copy.deepcopy(decoder)
+    config = QuantizeConfig(method="gptq", group=group, symmetric=symmetric, calibration_rows=len(calibration.ids))
+    with tempfile.TemporaryDirectory() as folder:
+        done = quantize_layers(made, calibration, config, Context(), "gptq", Path(folder))
+    assert abs(bits_per_weight(done) - (4 + 20 / group)) < 1e-3
+    return made
+
+
+class Table:
+    """Rows of the report, each kept in a file as soon as it is there."""
+
+    def __init__(self, decoder: Decoder, held_out: Rows, work: Path) -> None:
+        self.original, self.held_out, self.work = all_logits(decoder, held_out), held_out, work
+        self.results: dict[str, dict[str, Any]] = {}
+        work.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, bits: float, make: Callable[[], Decoder]) -> None:
+        file = self.work / f"{name}.json"
+        if not file.is_file():
+            began = time.perf_counter()
+            made = make()
+            seconds = time.perf_counter() - began
+            kl, same, perplexity = by_row(self.original, all_logits(made, self.held_out), self.held_out)
+            row = {"bits": bits, "kl": kl, "same": same, "perplexity": perplexity, "seconds": seconds}
+            file.write_text(json.dumps(row))
+        row = json.loads(file.read_text())
+        if not self.results:
+            self._base: list[float] = row["kl"]
+        mean, agree = bootstrap(row["kl"]), bootstrap(row["same"])
+        difference = bootstrap([a - b for a, b in zip(row["kl"], self._base, strict=True)])
+        self.results[name] = {
+            "bits": bits, "kl": mean.to_json(), "kl_minus_q4_1": difference.to_json(), "agree": agree.to_json(),
+            "perplexity": row["perplexity"], "seconds": row["seconds"],
+        }  # fmt: skip
+        print(
+            f"| {name} | {bits:.3f} | {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}] | {difference.mean:+.4f}"
+            f" [{difference.low:+.4f}, {difference.high:+.4f}] | {agree.mean:.1%} | {row['perplexity']:.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -145,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--calibration", type=int, default=64)
     parser.add_argument("--gptqmodel", help="an interpreter that has GPTQModel")
+    parser.add_argument("--work", type=Path, help="where finished rows are kept")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     entry = find(asked.model)
@@ -165,58 +216,45 @@ def main() -> None:
     held_out = rows_of(ids, asked.rows)
     calibration = rows_of(ids[-asked.calibration * (WIDTH + 1) :], asked.calibration)
 
-    arms: dict[str, tuple[float, Callable[[], Decoder]]] = {
-        "Q4_1 (llama.cpp)": (5.0, lambda: rounded(decoder, llama_cpp("Q4_1"))),
-        "Q4_0 (llama.cpp)": (4.5, lambda: rounded(decoder, llama_cpp("Q4_0"))),
-        "round to nearest, symmetric, 32": (4.625, lambda: rounded(decoder, nearest(32))),
-        "round to nearest, asymmetric, 32": (4.625, lambda: rounded(decoder, nearest_asymmetric(32))),
-    }
-    results: dict[str, dict[str, object]] = {}
-    base: list[float] = []
-
-    def note(name: str, bits: float, made: Decoder, seconds: float) -> None:
-        kl, same, perplexity = by_row(decoder, made, held_out)
-        base[:] = base or kl
-        mean, difference, agree = (
-            bootstrap(kl),
-            bootstrap([a - b for a, b in zip(kl, base, strict=True)]),
-            bootstrap(same),
-        )
-        results[name] = {
-            "bits": bits, "kl": mean.to_json(), "kl_minus_q4_1": difference.to_json(), "agree": agree.to_json(),
-            "perplexity": perplexity, "seconds": seconds,
-        }  # fmt: skip
-        print(
-            f"| {name} | {bits:.3f} | {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}] | {difference.mean:+.4f}"
-            f" [{difference.low:+.4f}, {difference.high:+.4f}] | {agree.mean:.1%} | {perplexity:.2f} |",
-            flush=True,
-        )
-
-    original = by_row(decoder, decoder, held_out)[2]
-    print(f"{entry.name}, {asked.rows} rows of {WIDTH}, {asked.calibration} of calibration; {describe()}")
-    print("| method | bits | KL a token | minus Q4_1 | same best token | perplexity |\n|---|---|---|---|---|---|")
-    print(f"| original | | | | | {original:.2f} |")
-    for name, (bits, make) in arms.items():
-        began = time.perf_counter()
-        note(name, bits, make(), time.perf_counter() - began)
-    for group, symmetric in ((32, False), (32, True), (64, False), (128, True)):
-        began, made = time.perf_counter(), copy.deepcopy(decoder)
-        config = QuantizeConfig(method="gptq", group=group, symmetric=symmetric, calibration_rows=asked.calibration)
-
-        with tempfile.TemporaryDirectory() as folder:
-            done = quantize_layers(made, calibration, config, Context(), "gptq", Path(folder))
-        name = f"GPTQ, {'' if symmetric else 'a'}symmetric, {group}"
-        note(name, bits_per_weight(done), made, time.perf_counter() - began)
-    for group, symmetric in ((32, True), (128, True)) if asked.gptqmodel else ():
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            made = by_gptqmodel(asked.gptqmodel, decoder, tokenizer, calibration, Path(folder), group, symmetric)
-            bits = 4 + 20 / group + 32 / 576
-            note(f"GPTQModel, symmetric, {group}", bits, made, time.perf_counter() - began)
+    with tempfile.TemporaryDirectory() as fresh:
+        table = Table(decoder, held_out, asked.work or Path(fresh))
+        original = by_row(table.original, table.original, held_out)[2]
+        print(f"{entry.name}, {asked.rows} rows of {WIDTH}, {asked.calibration} of calibration; {describe()}")
+        print("| method | bits | KL a token | minus Q4_1 | same best token | perplexity |\n|---|---|---|---|---|---|")
+        print(f"| original | | | | | {original:.2f} |", flush=True)
+        table.add("Q4_1 (llama.cpp)", 5.0, lambda: rounded(decoder, llama_cpp("Q4_1")))
+        table.add("Q4_0 (llama.cpp)", 4.5, lambda: rounded(decoder, llama_cpp("Q4_0")))
+        table.add("round to nearest, symmetric, 32", 4.625, lambda: rounded(decoder, nearest(32)))
+        table.add("round to nearest, asymmetric, 32", 4.625, lambda: rounded(decoder, nearest_asymmetric(32)))
+        for group, symmetric in ARMS:
+            name, bits = f"{'' if symmetric else 'a'}symmetric, {group}", 4 + 20 / group
+            table.add(f"GPTQ, {name}", bits, lambda g=group, s=symmetric: by_ours(decoder, calibration, g, s))
+            if asked.gptqmodel:
+                folder = table.work / f"gptqmodel-{name.replace(', ', '-')}"
+                table.add(
+                    f"GPTQModel, {name}",
+                    bits,
+                    lambda g=group, s=symmetric, f=folder: by_gptqmodel(
+                        asked.gptqmodel, decoder, tokenizer, calibration, f, g, s
+                    ),
+                )
+        results = table.results
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(
-            json.dumps({"model": entry.name, "hardware": describe(), "arms": results}, indent=1) + "\n"
+            json.dumps(
+                {
+                    "model": entry.name,
+                    "hardware": describe(),
+                    "rows": asked.rows,
+                    "calibration": asked.calibration,
+                    "text": asked.text.name if asked.text else "Python's documentation",
+                    "original": original,
+                    "arms": results,
+                },
+                indent=1,
+            )
+            + "\n"
         )
 
 

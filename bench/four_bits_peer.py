@@ -1,8 +1,11 @@
 """GPTQModel quantizes a folder (run by four_bits.py in the interpreter that has it): FOLDER IDS.json OUT GROUP SYM."""
 
 import json
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # with two cores it takes one worker and then asks for two
 
 from gptqmodel import GPTQModel, QuantizeConfig
 

@@ -1,9 +1,11 @@
 """A 13B LLaMA in GPTQ 4-bit, group 128, on this machine: load, load again, tokens a second, memory.
 
-    python bench/large.py FOLDER [--layers 40] [--tokens 24] [--out bench/results/large.json]
+    python bench/large.py FOLDER [--layers 40] [--tokens 24] [--forget] [--out bench/results/large.json]
 
 FOLDER is made with random weights if it is not there (7.3 GB, the shape of LLaMA-13B). Every load is a fresh process;
-its peak memory is the most it ever held. The memory's limit is measured in the same run.
+its peak memory is the most it ever held. The memory's limit is measured in the same run. The C++ step is compiled
+before. "first": there is no packed copy yet; "second": it was just written; "cold": the system has forgotten the
+copy's pages, so that they come from the disk. --forget does so to the folder's own files before the first load.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ while not engine.idle:
         times.append(time.perf_counter())
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"import_s": imported - began, "load_s": ready - imported, "first_token_s": times[0] - ready,
-    "tokens_per_s": (len(times) - 1) / (times[-1] - times[0]), "peak_bytes": peak, "step": step is not None}))
+    "tokens_per_s": (len(times) - 1) / (times[-1] - times[0]),
+    "median_s": sorted(b - a for a, b in zip(times, times[1:]))[len(times) // 2 - 1], "peak_bytes": peak,
+    "step": step is not None}))
 """
 
 
@@ -98,17 +102,29 @@ def make(folder: Path, layers: int) -> None:
     save_tokenizer(train(["some words for a tokenizer"] * 3, TokenizerConfig(vocab_size=265)), folder)
 
 
+def forget(folder: Path) -> None:
+    """Has the system drop a folder's files from memory."""
+    for file in folder.glob("*.safetensors"):
+        with open(file, "rb") as f:
+            os.fsync(f.fileno())
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--forget", action="store_true")
+    parser.add_argument("--make", action="store_true", help="only make the folder")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     if not asked.folder.exists():
         began = time.perf_counter()
         make(asked.folder, asked.layers)
         print(f"{asked.folder} made in {time.perf_counter() - began:.0f} s")
+    if asked.make:
+        return
     from kaiwa.engine.plan import bandwidth
 
     weights = sum(f.stat().st_size for f in asked.folder.glob("*.safetensors"))
@@ -117,7 +133,13 @@ def main() -> None:
     cache = asked.folder / ".home"
     shutil.rmtree(cache / "cache" / "packed", ignore_errors=True)
     environment = os.environ | {"KAIWA_HOME": str(cache), "OMP_NUM_THREADS": str(cores())}
-    for name in ("first", "second", "third"):
+    build = [sys.executable, "-c", "from kaiwa.engine import native; native.library()"]
+    subprocess.run(build, env=environment, check=True)
+    if asked.forget:
+        forget(asked.folder)
+    for name in ("first", "second", "cold"):
+        if name == "cold":
+            forget(cache / "cache" / "packed")
         command = [sys.executable, "-c", LOADER, str(asked.folder), str(asked.tokens)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         told = report[name] = json.loads(done.stdout.splitlines()[-1])
@@ -126,7 +148,8 @@ def main() -> None:
         print(
             f"{name}: load {told['load_s']:.1f} s (imports {told['import_s']:.1f}), peak {peak / 1e9:.2f} GB ="
             f" {peak / weights:.2f} x weights, {speed:.2f} tokens/s = {speed / limit:.0%} of {limit:.2f}"
-            f" (measured bandwidth {report['bandwidth'] / 1e9:.1f} GB/s)"
+            f" (measured bandwidth {report['bandwidth'] / 1e9:.1f} GB/s), first token after"
+            f" {told['first_token_s']:.2f} s, tokens' median {1 / told['median_s']:.2f} tokens/s"
         )
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)

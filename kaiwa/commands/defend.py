@@ -246,9 +246,8 @@ def _judge(options: dict[str, Any], default: str = "") -> ChatModel:
         from kaiwa.text.client import HTTPChatModel
 
         return HTTPChatModel(options["url"], name, api_key=os.environ.get(options.get("api-key-env", ""), ""))
-    from kaiwa.core import machine
     from kaiwa.engine.catalog import find
-    from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
 
-    return LocalChatModel(load(find(name), lambda line: print(line, file=sys.stderr), machine.device()))
+    return LocalChatModel(load_here(find(name), lambda line: print(line, file=sys.stderr)))

@@ -199,11 +199,10 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
     from kaiwa.engine.catalog import SMOLLM2, find
 
     entry = find(experiment.model or SMOLLM2)
-    from kaiwa.core import machine
-    from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
 
-    local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
+    local = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
     return Opened(local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text")
 
 

@@ -29,10 +29,9 @@ def evaluate(words: list[str]) -> None:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
         os.environ.setdefault(name, value)
-    from kaiwa.core import machine
     from kaiwa.engine.catalog import find
-    from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
     from kaiwa.lab.leaderboard import evaluation, keep, newest, rank, result, rows, task_hash
     from kaiwa.lab.run import run
     from kaiwa.lab.task_files import read_tasks
@@ -47,7 +46,7 @@ def evaluate(words: list[str]) -> None:
     results = []
     for entry in entries:
         print(f"{entry.name}: {sum(len(t.items) for t in found):,} items", file=sys.stderr)
-        local = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
+        local = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
         form = "chat" if entry.chat else "text"
         outcomes = run(
             evaluation(found, entry.name), local, calls / "calls.jsonl", f"{entry.name} {entry.created}", form=form

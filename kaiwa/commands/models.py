@@ -11,9 +11,10 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 MODELS_USAGE = """usage: kaiwa models              what one can talk to, and what is worth pulling
-       kaiwa models rm NAME      delete a pulled model
-       kaiwa models plan MODEL [--max-memory GB] [--device DEVICE]
+       kaiwa models rm NAME      delete a pulled model, and what was kept to load it faster
+       kaiwa models plan MODEL [--max-memory SIZE] [--device DEVICE]
                                  which weights go where, bytes, expected tokens/s; loads nothing
+                                 SIZE: 8GB, or gpu=6GiB,cpu=16GiB (planned even where no card is)
 """
 PULL_USAGE = """usage: kaiwa pull ORG/NAME[:BRANCH] [--file PATTERN] [--endpoint URL]
 
@@ -36,9 +37,11 @@ def models(words: list[str]) -> None:
         _list()
     elif words[0] == "rm" and len(words) == 2:
         from kaiwa.core.home import home
+        from kaiwa.engine.packed_cache import forget
         from kaiwa.hub.pull import remove
 
-        print(f"removed {remove(words[1], home() / 'models')}")
+        folder, freed = remove(words[1], home() / "models", forget)
+        print(f"removed {folder}: {freed / 1e6:,.1f} MB free again")
     elif words[0] == "plan":
         _plan(words[1:])
     else:
@@ -75,13 +78,15 @@ def _list() -> None:
 
 
 def _plan(words: list[str]) -> None:
-    rest, options = read_words(words, {"max-memory": float, "device": str}, ())
+    rest, options = read_words(words, {"max-memory": str, "device": str}, ())
     if len(rest) != 1:
         raise UserError("which model? kaiwa models plan MODEL")
     from kaiwa.engine.catalog import find
-    from kaiwa.engine.plan import plan
+    from kaiwa.engine.plan import ALL, plan
+    from kaiwa.engine.split import parse_limits
 
-    print(plan(find(rest[0]), options.get("device", ""), options.get("max-memory")).told())
+    limits = parse_limits(options["max-memory"]) if "max-memory" in options else ALL
+    print(plan(find(rest[0]), options.get("device", ""), limits).told())
 
 
 def pull(words: list[str]) -> None:

@@ -48,11 +48,10 @@ def study(words: list[str]) -> None:
     steps = options.get("steps", QUICK_STEPS if quick else STEPS)
     if n < 2 or steps < 1:
         raise UserError(f"--n {n} --steps {steps}: at least 2 items and 1 step are needed")
-    from kaiwa.core import machine
     from kaiwa.core.artifact import open_artifact
     from kaiwa.engine.catalog import Entry, find, read_entry, smollm2
-    from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
     from kaiwa.lab.run import Opened
 
     found: dict[str, Entry] = {}
@@ -75,7 +74,7 @@ def study(words: list[str]) -> None:
     def open_model(name: str) -> Opened:
         entry = found[name]
         print(f"asking {name}", file=sys.stderr)
-        loaded = load(entry, lambda line: print(line, file=sys.stderr), machine.device())
+        loaded = load_here(entry, lambda line: print(line, file=sys.stderr))
         return Opened(LocalChatModel(loaded), f"{name} {entry.created}", "text")
 
     measured = run({name: e.parameters for name, e in found.items()}, open_model, out, n, options.get("seed", 0))

@@ -23,15 +23,16 @@ Opens the web app at http://127.0.0.1:7860 (and OpenAI's protocol under /v1).
 --per-key     answers that one key may have under way at once (default 96; without keys: one address)
 --defence     a TOML file: what every answer goes through (docs/defend.md)
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
+KAIWA_MAX_MEMORY  what a model's weights may take: 8GB, or gpu=6GiB,cpu=16GiB (default: what is free)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
-                  [--plan] [--max-memory GB]
+                  [--plan] [--max-memory SIZE]
 
 MODEL         a name from `kaiwa models` (default: smollm2-135m-instruct), a model's folder, or a .gguf file
 -p TEXT       one answer to stdout; without it a conversation
 --temperature 0 always takes the likeliest token (default 0.7)
 --plan        print which weights go where, bytes and expected tokens/s, and load nothing
---max-memory  refuse to load a model whose weights take more
+--max-memory  what the weights may take: 8GB, or gpu=6GiB,cpu=16GiB for a model split between a card and the CPU
 KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 """
 
@@ -64,7 +65,7 @@ def chat(words: list[str]) -> None:
         print(CHAT_USAGE, end="")
         return
     kinds = {"p": str, "prompt": str, "system": str, "max-tokens": int, "temperature": float, "seed": int}
-    rest, options = read_words(words, kinds | {"max-memory": float}, ("plan",))
+    rest, options = read_words(words, kinds | {"max-memory": str}, ("plan",))
     if len(rest) > 1:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
@@ -73,14 +74,13 @@ def chat(words: list[str]) -> None:
     from kaiwa.engine.terminal import chat as run
 
     model = rest[0] if rest else SMOLLM2
-    if "plan" in options or "max-memory" in options:
+    if "plan" in options:
         from kaiwa.engine.catalog import find
-        from kaiwa.engine.plan import plan
+        from kaiwa.engine.plan import ALL, plan
+        from kaiwa.engine.split import parse_limits
 
-        planned = plan(find(model), max_memory=options.get("max-memory"))
-        if "plan" in options:
-            print(planned.told())
-            return
+        print(plan(find(model), limits=parse_limits(options["max-memory"]) if "max-memory" in options else ALL).told())
+        return
     run(
         model,
         options.get("p", options.get("prompt")),
@@ -88,6 +88,7 @@ def chat(words: list[str]) -> None:
         options.get("max-tokens", 512),
         options.get("temperature", 0.7),
         options.get("seed"),
+        options.get("max-memory", ""),
     )
 
 

@@ -13,6 +13,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_bf16_products, has_int4_kernel
 from kaiwa.engine import fused, packed
 from kaiwa.engine.catalog import Entry
+from kaiwa.engine.split import place
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.gguf_file import GgufFile, Vocabulary
@@ -54,15 +55,25 @@ class Loaded:
         return own + fused.memory(self.decoder)
 
 
-def load(entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu") -> Loaded:
+def load(
+    entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu", n_there: int | None = None
+) -> Loaded:
     """Reads weights and tokenizer. `say` is told in one line where a slower path is taken, and in one what computes the
-    answers."""
+    answers. n_there: how many blocks go to the device, the others staying on the CPU (split.py); None: all."""
+    if n_there is not None:
+        loaded = _read(entry, say, "cpu", whole=False)
+        if loaded.decoder.config.n_parameters > SMALL and _has_bf16(device):
+            loaded.decoder.to(torch.bfloat16)  # one type on both sides: the card's
+        place(loaded.decoder, device, n_there)
+        say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
+        return loaded
     loaded = _read(entry, say, device)
     fused.prepare(loaded.decoder, say)
     return loaded
 
 
-def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
+def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> Loaded:
+    """whole: one device computes all of it; otherwise 4-bit layers must be computable one by one."""
     if entry.path.suffix == ".gguf":
         return _load_file(entry, GgufFile(entry.path), say, device)
     if entry.path.suffix == ".bin":
@@ -71,7 +82,7 @@ def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
     if not config.is_file():
         raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
     if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
-        decoder = _load_four_bit(entry.path, say, device)
+        decoder = _load_four_bit(entry.path, say, device, whole)
     else:
         decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
         if decoder.config.n_parameters > SMALL and _has_bf16(device):
@@ -83,9 +94,9 @@ def _read(entry: Entry, say: Callable[[str], None], device: str) -> Loaded:
     return Loaded(entry, decoder.to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
 
 
-def _load_four_bit(folder: Path, say: Callable[[str], None], device: str) -> Decoder:
+def _load_four_bit(folder: Path, say: Callable[[str], None], device: str, whole: bool) -> Decoder:
     shape = read_config(folder)
-    if packed.applies(folder, shape, device):
+    if whole and packed.applies(folder, shape, device):
         try:
             return packed.load_packed(folder, shape, say)
         except packed.NotPackable as error:

@@ -1,9 +1,7 @@
-"""Large 4-bit models: GPTQ's words put in the C++ step's order once, kept in a file, read at once ever after.
+"""Large 4-bit models: GPTQ's words put in the C++ step's order once, kept in a file, mapped into memory ever after.
 
-Memory holds the weights once. The first load goes layer by layer through the folder's files, puts each product where
-the step reads it (huge pages) and appends it to a file under KAIWA_HOME/cache/packed; later loads read that file into
-place, all threads together, and touch the folder no more. The file is in the safetensors format, its names are ours:
-blocks.3.qkv.data, .scales, .bias, .order.
+The first load goes layer by layer through the folder's files and writes each product as the step reads it to a file
+under KAIWA_HOME/cache/packed (`packed_file.py`); every load maps that file, and later ones touch the folder no more.
 
 What needs the weights outside the step (scores by a full forward pass) expands a layer at a time: right, and slow.
 """
@@ -11,10 +9,6 @@ What needs the weights outside the step (scores by a full forward pass) expands 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,10 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
-from kaiwa.core.home import home
 from kaiwa.core.machine import cores
-from kaiwa.engine import native
-from kaiwa.engine.arena import Arena, huge
+from kaiwa.engine import native, packed_cache, packed_file
 from kaiwa.engine.strips import BF16, GROUP, INT4, LANES, Strips, pack, unpack
 from kaiwa.model import folder as folders
 from kaiwa.model.config import DecoderConfig
@@ -37,11 +29,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.gptq_file import GptqFolder
 from kaiwa.model.int4 import LARGE, LINEARS, replace_linear
 
-FORMAT = 2  # of the file; another number makes every file anew
-HEADER = 1 << 20  # bytes kept free for the file's header, which is known last
-ALIGNED = 64
-PIECE = 64 << 20  # bytes that a thread reads at a time
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "I32": torch.int32, "U8": torch.uint8}
+FORMAT = 3  # of the file; another number makes every file anew
 PARTS = ("data", "scales", "bias", "order")
 Say = Callable[[str], None]
 
@@ -71,11 +59,12 @@ def applies(folder: Path, config: DecoderConfig, device: str) -> bool:
 
 def load_packed(folder: Path, config: DecoderConfig, say: Say = lambda line: None) -> Decoder:
     """The decoder of a GPTQ folder, its products as PackedLinear. UserError as for any damaged folder."""
-    file = home() / "cache" / "packed" / f"{fingerprint(folder)}.safetensors"
-    tensors = _read(file, say) if file.is_file() else None
+    file = packed_cache.place() / f"{fingerprint(folder)}.safetensors"
+    tensors = packed_file.fetch(file, say)
     if tensors is None:
         say("first load: the weights are put in the C++ step's order and kept for the next time")
-        tensors = _convert(folder, config, file, say)
+        size = sum(weights.stat().st_size for weights in folders.weight_files(folder))
+        tensors = packed_file.store(file, folder, size, _tensors(folder, config, say), say)
     return _decoder(folder, config, tensors)
 
 
@@ -107,68 +96,14 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor])
             decoder, f"{name}.weight", PackedLinear(Strips(kind, inputs, out, group, data, *more, placed=True))
         )
     state = {n: t for n, t in plain.items() if n in shapes and n.rpartition(".")[0] not in names}
-    folders.check_state(state, shapes)
+    wrong = [name for name, tensor in state.items() if tuple(tensor.shape) != shapes[name]]
+    if wrong:  # numbers were looked at when the file was written: to do so now would read it from the disk
+        raise UserError(f"{folder}: {wrong[0]} is {tuple(state[wrong[0]].shape)}, config.json says {shapes[wrong[0]]}")
     decoder.load_state_dict(state, strict=False, assign=True)
     missing = [n for n, t in decoder.state_dict().items() if t.is_meta]
     if missing:
         raise UserError(f"{folder}: tensor {missing[0]} is missing")
     return decoder.requires_grad_(False).eval()
-
-
-def _convert(folder: Path, config: DecoderConfig, file: Path, say: Say) -> dict[str, Tensor]:
-    """All tensors in place, and the file beside them, unless the disk is too full for it."""
-    arena, placed = Arena(), {}
-    size = sum(f.stat().st_size for f in folders.weight_files(folder))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    room = shutil.disk_usage(file.parent).free > size * 1.1 + (64 << 20)
-    if not room:
-        say(
-            f"{file.parent}: no room for the packed weights ({size / 1e9:.1f} GB); the next load is as slow as this one"
-        )
-    part = file.with_suffix(f".part{os.getpid()}")
-    for left in file.parent.glob("*.part*"):  # of a load that was killed
-        if not _alive(left.suffix.removeprefix(".part")):
-            left.unlink(missing_ok=True)
-    try:
-        with open(part if room else os.devnull, "wb") as out:
-            out.write(b" " * HEADER)
-            index, at = {}, 0
-            for name, tensor in _tensors(folder, config, say):
-                kept = placed[name] = arena.keep(tensor)
-                raw = kept.reshape(-1).view(torch.uint8).numpy()
-                out.write(raw.data)
-                out.write(b"\0" * (-len(raw) % ALIGNED))
-                kind = next(k for k, dtype in DTYPES.items() if dtype == kept.dtype)
-                index[name] = {"dtype": kind, "shape": list(kept.shape), "data_offsets": [at, at + len(raw)]}
-                at += len(raw) + -len(raw) % ALIGNED
-            if room:
-                _write_header(out, index)
-        if room:
-            part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    return placed
-
-
-def _alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _write_header(out: Any, index: Mapping[str, object]) -> None:
-    """The safetensors header, filled with spaces to the bytes that were kept for it."""
-    text = json.dumps(index, separators=(",", ":")).encode()
-    if len(text) > HEADER - 8:
-        raise UserError(f"the packed file's header is {len(text):,} bytes; at most {HEADER - 8:,} fit")
-    out.seek(0)
-    out.write(struct.pack("<Q", HEADER - 8) + text.ljust(HEADER - 8))
-    out.flush()
-    os.fsync(out.fileno())
 
 
 def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[str, Tensor]]:
@@ -251,46 +186,3 @@ def _dense(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return torch.equal(a, b) if a is not None and b is not None else a is b
-
-
-def _read(file: Path, say: Say) -> dict[str, Tensor] | None:
-    """The tensors of a packed file, read into huge pages by all threads; None for one that is damaged."""
-    try:
-        size = file.stat().st_size
-        with open(file, "rb") as f:
-            (length,) = struct.unpack("<Q", f.read(8))
-            index = json.loads(f.read(length)) if length == HEADER - 8 else None
-        body = size - HEADER
-        if index is None or body < max(entry["data_offsets"][1] for entry in index.values()):
-            raise ValueError("it is cut short")
-        memory = huge(body)
-        _fill(file, memory)
-        found = {}
-        for name, entry in index.items():
-            first, last = entry["data_offsets"]
-            raw = torch.from_numpy(memory[first:last])
-            found[name] = raw.view(DTYPES[entry["dtype"]]).view(entry["shape"])
-        return found
-    except (OSError, ValueError, KeyError, TypeError, struct.error, RuntimeError) as error:
-        say(f"{file}: damaged ({error}); it is made anew")
-        return None
-
-
-def _fill(file: Path, memory: np.ndarray) -> None:
-    starts = range(0, len(memory), PIECE)
-    descriptor = os.open(file, os.O_RDONLY)
-
-    def read(start: int) -> None:
-        piece = memoryview(memory.data)[start : start + PIECE]
-        done = 0
-        while done < len(piece):
-            n = os.preadv(descriptor, [piece[done:]], HEADER + start + done)
-            if n == 0:
-                raise ValueError("it is cut short")
-            done += n
-
-    try:
-        with ThreadPoolExecutor(2 * cores()) as pool:
-            list(pool.map(read, starts))
-    finally:
-        os.close(descriptor)

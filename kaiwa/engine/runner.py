@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from kaiwa.engine.cache import Cache
 from kaiwa.engine.lean import LeanStep
 from kaiwa.engine.sampling import Rules, sample
+from kaiwa.engine.split import is_split
 from kaiwa.model.decoder import Attend, Decoder
 
 
@@ -27,7 +28,7 @@ class Rows:
         self.decoder, self.device = decoder, decoder.embed.weight.device
         self.cache = Cache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" else None
+        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" and not is_split(decoder) else None
 
     @property
     def n(self) -> int:

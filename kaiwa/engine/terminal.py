@@ -33,6 +33,7 @@ def chat(
     max_tokens: int = 512,
     temperature: float = 0.7,
     seed: int | None = None,
+    max_memory: str = "",
 ) -> None:
     """prompt: answer it on stdout and return; None: a conversation. seed None: another answer each time."""
     if max_tokens < 1:
@@ -42,11 +43,10 @@ def chat(
         raise UserError("-p is empty; give the message in quotes")
     entry = find(model)
 
-    from kaiwa.core import machine
-    from kaiwa.engine.load import load
     from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
 
-    made = LocalChatModel(load(entry, lambda line: print(line, file=sys.stderr), machine.device()))
+    made = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr), max_memory))
     talk = Talk(made, entry.chat, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
     if prompt is not None:
         talk.ask(prompt)

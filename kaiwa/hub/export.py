@@ -25,6 +25,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import save_model
 from kaiwa.model.gptq_file import read_settings
 from kaiwa.model.hf_config import read_json
+from kaiwa.text.template import pieces, user
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.tokenizer.train import save as save_tokenizer
@@ -128,11 +129,21 @@ def sample_text() -> str:
     )
 
 
+def standing_system(tokenizer: Tokenizer) -> str:
+    """The system message that a ChatML template puts first where a conversation has none; empty where it puts none."""
+    text = "".join(piece.text for piece in pieces(tokenizer, user("Hello")))
+    head, opened, _ = text.partition("<|im_start|>user\n")
+    start, _, rest = head.rpartition("<|im_start|>system\n")
+    return rest.partition("<|im_end|>")[0] if opened and head and not start else ""
+
+
 def modelfile(source: Source, kind: Kind) -> str:
     """Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama tells from the file), the end."""
     lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
     template = source.tokenizer.chat_template or ""
     if all(mark in template for mark in CHATML):
         lines.insert(1, f'TEMPLATE """{OLLAMA_CHATML}"""')
+        if system := standing_system(source.tokenizer):
+            lines.insert(2, f'SYSTEM """{system}"""')
     lines.append(f"PARAMETER num_ctx {min(source.decoder.config.max_length, 8192)}")
     return "\n".join(lines) + "\n"

@@ -133,17 +133,19 @@ def _swap(work: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def remove(name: str, models: Path) -> Path:
-    """Deletes a model of KAIWA_HOME/models by its name. UserError for one that lies elsewhere."""
+def remove(name: str, models: Path, forget: Callable[[Path], int] = lambda folder: 0) -> tuple[Path, int]:
+    """Deletes a model of KAIWA_HOME/models by its name. -> where it was, bytes freed. UserError for one that lies
+    elsewhere. `forget` deletes what else was kept of the folder and says how many bytes."""
     for folder in sorted(models.iterdir()) if models.is_dir() else []:
         if folder.name.startswith("."):
             continue
         if name in (folder.name, folder.stem if folder.is_file() else folder.name, _name(folder)):
+            freed = _size(folder) + forget(folder)
             gone = folder.with_name(f".removing-{folder.name}")
             _delete(gone)  # of a removal that was killed
             folder.rename(gone)
             _delete(gone)
-            return folder
+            return folder, freed
     raise UserError(f"{name!r} is not in {models}; only pulled or copied models are removed (builds lie under runs/)")
 
 
@@ -153,6 +155,12 @@ def _delete(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file or of a folder's files; a link's target is not counted, since it stays."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return 0 if path.is_symlink() else sum(f.lstat().st_size for f in files if f.is_file())
 
 
 def _name(folder: Path) -> str:

@@ -288,14 +288,14 @@ def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
 
     from kaiwa.core import machine
     from kaiwa.engine.engine import Engine
-    from kaiwa.engine.load import load
+    from kaiwa.engine.plan import load_here
 
     torch.set_num_threads(machine.cores())  # torch comes with the first model: an idle engine is small
 
     entry = read_entry(path, name)
     if entry is None:
         raise UserError(f"{path}: no model that generates text here any more")
-    loaded = load(entry, say, machine.device())
+    loaded = load_here(entry, say)
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 
 

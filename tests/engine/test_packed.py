@@ -1,13 +1,14 @@
 """Large 4-bit folders as the C++ step reads them: equal to the ordinary reader, kept in a file, read back."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import fused, native, packed
+from kaiwa.engine import fused, native, packed, packed_cache, packed_file
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.strips import pack, unpack
 from kaiwa.model.config import DecoderConfig
@@ -130,10 +131,11 @@ def test_a_damaged_copy_is_made_anew_and_a_changed_folder_is_seen(tmp_path: Path
         assert file.read_bytes() == whole
     folder_of(folder, False, 1, group=32)
     packed.load_packed(folder, config)
-    assert len(list(file.parent.iterdir())) == 2
+    (newer,) = file.parent.iterdir()  # the earlier one is of no use
+    assert newer != file
     from safetensors import safe_open
 
-    with safe_open(file, framework="pt") as f:  # a safetensors file that others can read
+    with safe_open(newer, framework="pt") as f:  # a safetensors file that others can read
         assert f.get_tensor("blocks.0.norm_attn.weight").shape == (128,)
 
 
@@ -177,13 +179,65 @@ def test_groups_that_the_step_has_not_are_left_to_the_ordinary_reader(tmp_path: 
 
 
 @needs_step
+def test_a_removed_model_takes_its_packed_copies_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kaiwa.commands.models import models
+
+    folder = folder_of(tmp_path / "home" / "models" / "large", False, 1)
+    other = folder_of(tmp_path / "other", False, 1)
+    for one in (folder, other):
+        packed.load_packed(one, read_config(one))
+    cache = tmp_path / "home" / "cache" / "packed"
+    (cache / "unreadable.safetensors").write_bytes(b"x" * 100)
+    kept = next(file for file in cache.iterdir() if packed_cache.owner(file) == str(other))
+    before = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
+    models(["rm", "large"])
+    after = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
+    assert list(cache.iterdir()) == [kept]
+    assert capsys.readouterr().out == f"removed {folder}: {(before - after) / 1e6:,.1f} MB free again\n"
+
+
+@needs_step
+def test_without_room_on_the_disk_the_weights_are_in_memory_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lines = folder_of(tmp_path / "m", False, 1), list[str]()
+    mapped = packed.load_packed(folder, read_config(folder))
+    (file,) = (tmp_path / "home" / "cache" / "packed").iterdir()
+    file.unlink()
+    monkeypatch.setattr(packed_file, "MARGIN", 1 << 60)
+    held = packed.load_packed(folder, read_config(folder), lines.append)
+    assert "no room" in lines[1]
+    assert not list(file.parent.iterdir())
+    ids = torch.arange(9)[None]
+    assert torch.equal(logits(held, ids), logits(mapped, ids))
+
+
+@needs_step
 def test_what_a_killed_load_left_is_cleared(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", False, 1)
-    left = tmp_path / "home" / "cache" / "packed" / "x.part999999999"
+    left = tmp_path / "home" / "cache" / "packed" / "x.part999999999-1"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
     packed.load_packed(folder, read_config(folder))
     assert [f.suffix for f in left.parent.iterdir()] == [".safetensors"]
+
+
+@needs_step
+def test_a_large_file_gets_its_name_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, written = folder_of(tmp_path / "m", False, 1), threading.Event()
+    sync = packed_file.os.fsync
+    monkeypatch.setattr(packed_file, "PATIENCE", 0)
+    monkeypatch.setattr(packed_file.os, "fsync", lambda descriptor: written.wait(10) and sync(descriptor))
+    first = packed.load_packed(folder, read_config(folder))
+    cache = tmp_path / "home" / "cache" / "packed"
+    assert [".part" in f.suffix for f in cache.iterdir()] == [True]
+    written.set()
+    for thread in threading.enumerate():
+        if thread.name == "publish":
+            thread.join()
+    assert [f.suffix for f in cache.iterdir()] == [".safetensors"]
+    ids = torch.arange(9)[None]
+    assert torch.equal(logits(first, ids), logits(packed.load_packed(folder, read_config(folder)), ids))
 
 
 @needs_step

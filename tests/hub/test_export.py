@@ -14,8 +14,9 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.load import load
 from kaiwa.engine.plan import parts_of, plan
+from kaiwa.engine.split import parse_limits
 from kaiwa.engine.trainable import open_base
-from kaiwa.hub.export import Source, export
+from kaiwa.hub.export import Source, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
 from kaiwa.hub.verify import Verified, verify
 from kaiwa.model.config import DecoderConfig, RopeScaling
@@ -23,6 +24,7 @@ from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.folder import save_model
 from kaiwa.model.gguf_file import GgufFile
 from kaiwa.model.gptq_file import save_int4
+from kaiwa.text.template import CHATML
 from kaiwa.tokenizer.config import SPLIT, TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -147,6 +149,10 @@ def test_ollama_gets_a_modelfile_and_nothing_is_overwritten(tmp_path: Path) -> N
     assert text.startswith("FROM ./m-Q8_0.gguf\n")
     assert '<|im_start|>assistant\n"""' in text
     assert 'PARAMETER stop "<|im_end|>"' in text
+    assert "SYSTEM" not in text
+    standing = "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + CHATML
+    tokenizer.chat_template = standing
+    assert 'SYSTEM """Be kind."""\n' in modelfile(source, "F16")
     with pytest.raises(UserError, match="exists already"):
         export(source, "gguf", tmp_path / "o")
     biased = replace(decoder.config, qkv_bias=True, out_bias=True)
@@ -173,11 +179,12 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     assert entry is not None
     planned = plan(entry, "cpu")
     assert planned.bytes == sum(p.numel() * 4 for p in decoder.parameters())
+    assert planned.n_there is None
     assert planned.cache == 2 * 2 * 64 * 4 // 2
     assert planned.tokens_per_second > 0
     assert "tokens/s for one stream" in planned.told()
     with pytest.raises(UserError, match="--max-memory allows"):
-        plan(entry, "cpu", 1e-4)
+        plan(entry, "cpu", parse_limits("0.1MB"))
     large = DecoderConfig(d_model=5120, n_layer=40, n_head=40, d_ff=13824, vocab_size=32000, tie_embeddings=False)
     parts = {part.name: part for part in parts_of(large, True, "cuda")}
     assert sum(part.weights for part in parts.values()) == large.n_parameters

@@ -52,7 +52,9 @@ def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Pa
         assert pull("org/name", tmp_path / "models", endpoint=hub.url, talk=Talk(line=lines.append)) == folder
         assert len(hub.asked) == n + 1
         assert "is here already" in lines[0]
-    assert remove("org/name", tmp_path / "models") == folder
+    size, forgotten = sum(file.stat().st_size for file in folder.iterdir()), []
+    assert remove("org/name", tmp_path / "models", lambda f: forgotten.append(f) or 7) == (folder, size + 7)
+    assert forgotten == [folder]
     assert [f.name for f in (tmp_path / "models").iterdir()] == [".locks"]
     with pytest.raises(UserError, match="only pulled"):
         remove("org/name", tmp_path / "models")
@@ -64,8 +66,8 @@ def test_removal_takes_links_and_what_a_killed_one_left(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
     (models / "link").symlink_to(elsewhere)
-    remove("link", models)
-    remove("plain", models)
+    assert remove("link", models) == (models / "link", 0)
+    assert remove("plain", models) == (models / "plain", 2)
     assert (elsewhere / "config.json").is_file()
     assert not list(models.iterdir())
 

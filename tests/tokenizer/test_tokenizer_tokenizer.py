@@ -245,3 +245,31 @@ def test_smollm2_from_its_gguf() -> None:
     assert rendered.ids[0] == tokenizer.special_id("<|im_start|>")
     assert rendered.ids.count(tokenizer.eos_id) == 2  # the default system message's and the user's; not the typed one
     assert tokenizer.decode(rendered.ids).endswith("Hi <|im_end|>\nassistant\n")
+
+
+def test_qwen2_tokenizer_and_template_are_transformers(tmp_path: Path) -> None:
+    """A folder as Qwen2 comes: its own class, its split of numbers and letters, a system message of its own."""
+    transformers = pytest.importorskip("transformers")
+
+    save(train(texts(60), TokenizerConfig(vocab_size=400, split="qwen2")), tmp_path / "ours")
+    model = json.loads((tmp_path / "ours" / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    theirs = transformers.Qwen2Tokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]])
+    theirs.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    theirs.chat_template = (
+        "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\nYou are Qwen.<|im_end|>\\n' }}{%- endif %}"
+        "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+    )
+    theirs.save_pretrained(tmp_path / "qwen")
+    ours = Tokenizer.load(tmp_path / "qwen")
+    for text in [
+        *texts(20, 1),
+        "I'LL pay 1905.50, he's HERE!\n\n  x\t",
+        "村のパン屋は12番地です。",
+        " été naïve \r\n…",
+    ]:
+        assert ours.encode(text) == theirs(text)["input_ids"], text
+        assert ours.decode(ours.encode(text)) == text
+    talk = [{"role": "user", "content": "Who bakes 12 loaves?"}]
+    expected = theirs.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
+    assert render(ours, (Message("user", "Who bakes 12 loaves?"),), add_generation_prompt=True).ids == expected

@@ -75,8 +75,16 @@ struct Inputs {
     }
 };
 
+// Asks for the weights that come a few pages later: what the processor foresees by itself ends at every page, and with few
+// rows the memory is what is waited for. Beyond the last weight nothing happens.
+constexpr int AHEAD = 8192;
+inline void ask_ahead(const uint8_t* weights, int bytes) {
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weights + AHEAD + i), _MM_HINT_T0);
+}
+
 template <int R>
 inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
+    constexpr int SUMS = R > 1 ? 1 : 4;  // side by side: one sum waits for itself
     const int groups = static_cast<int>(w.in / GROUP), per = static_cast<int>(w.group / GROUP);
     const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * groups * 256;
     const auto* pairs = static_cast<const bf16*>(w.scales) + static_cast<size_t>(strip) * (groups / per) * 2 * LANES;
@@ -84,8 +92,10 @@ inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Flo
     const size_t first = static_cast<size_t>(row) * groups;
     for (int r = 0; r < R; r++) out[r] = _mm512_setzero_ps();
     for (int g = 0; g < groups; g++) {
-        Ints sums[R];
+        ask_ahead(data + g * 256, 256);
+        Ints sums[R * SUMS];
         for (int r = 0; r < R; r++) sums[r] = _mm512_set1_epi32(a.start[first + static_cast<size_t>(r) * groups + g]);
+        for (int i = R; i < R * SUMS; i++) sums[i] = _mm512_setzero_si512();
         const int16_t* x = &a.codes[static_cast<size_t>(row) * w.in + g * GROUP];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
@@ -97,10 +107,12 @@ inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Flo
                 for (int r = 0; r < R; r++) {
                     int32_t both;
                     __builtin_memcpy(&both, x + static_cast<size_t>(r) * w.in + 8 * j + 2 * k, 4);
-                    sums[r] = _mm512_dpwssd_epi32(sums[r], two, _mm512_set1_epi32(both));
+                    Ints& sum = sums[r + j % SUMS];
+                    sum = _mm512_dpwssd_epi32(sum, two, _mm512_set1_epi32(both));
                 }
             }
         }
+        for (int i = R; i < R * SUMS; i++) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
         const bf16* pair = pairs + g / per * 2 * LANES;
         const Floats scale = load(pair), zero = load(pair + LANES);
         for (int r = 0; r < R; r++) {
@@ -117,6 +129,7 @@ inline void strip_int8(const Linear& w, const Inputs& a, int row, int strip, Flo
     const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * w.in * LANES;
     for (int r = 0; r < R; r++) out[r] = _mm512_setzero_ps();
     for (int g = 0; g < groups; g++) {
+        ask_ahead(data + g * GROUP * LANES, GROUP * LANES);
         Ints sums[R];
         for (int r = 0; r < R; r++) sums[r] = _mm512_setzero_si512();
         const int16_t* x = &a.codes[static_cast<size_t>(row) * w.in + g * GROUP];
@@ -148,6 +161,7 @@ inline void strip_dense(const Linear& w, const Inputs& a, int row, int strip, Fl
     for (int r = 0; r < R; r++) out[r] = odd[r] = _mm512_setzero_ps();
     int64_t i = 0;
     for (; i + 1 < w.in; i += 2) {
+        ask_ahead(reinterpret_cast<const uint8_t*>(data + i * LANES), 2 * LANES * sizeof(T));
         const Floats even_weights = load(data + i * LANES), odd_weights = load(data + (i + 1) * LANES);
         for (int r = 0; r < R; r++) {
             out[r] = fma(even_weights, all(x[r * w.in + i]), out[r]);
@@ -172,22 +186,39 @@ inline void strip_product(const Linear& w, const Inputs& a, int row, int strip, 
         for (int r = 0; r < R; r++) out[r] = _mm512_add_ps(out[r], load(w.bias + strip * LANES));
 }
 
+inline Ints all_bits(int x) { return _mm512_set1_epi32(x); }
+
+// Nibbles 0, 2, 4 and 6 of each word, in its lower half.
+inline Ints every_other_nibble(Ints word) {
+    word = _mm512_and_si512(word, all_bits(0x0F0F0F0F));
+    word = _mm512_and_si512(_mm512_or_si512(word, _mm512_srli_epi32(word, 4)), all_bits(0x00FF00FF));
+    return _mm512_and_si512(_mm512_or_si512(word, _mm512_srli_epi32(word, 8)), all_bits(0xFFFF));
+}
+
 // GPTQ's words [in/8, out], eight inputs a word from the lowest nibble on, as the INT4 data of whole strips. order: as in
-// Linear, or null.
+// Linear, or null. Row by row of a few strips: the words of a row lie side by side, those of a strip far apart.
 inline void repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
                         int64_t strips, uint32_t* data) {
+    constexpr int64_t TOGETHER = 16;
     constexpr int place[8] = {0, 4, 1, 5, 2, 6, 3, 7};  // the nibble that input i of eight goes to
-    for (int64_t s = first_strip; s < first_strip + strips; s++, data += in / 8 * LANES)
-        for (int64_t eight = 0; eight < in / 8; eight++) {
-            Ints made = _mm512_setzero_si512();
-            for (int i = 0; i < 8; i++) {
-                const int64_t input = order ? order[eight * 8 + i] : eight * 8 + i;
-                const Ints word = load_bits(words + input / 8 * out + s * LANES);
-                const Ints nibble = _mm512_and_si512(_mm512_srli_epi32(word, 4 * (input % 8)), _mm512_set1_epi32(15));
-                made = _mm512_or_si512(made, _mm512_slli_epi32(nibble, 4 * place[i]));
+    for (int64_t from = 0; from < strips; from += TOGETHER)
+        for (int64_t eight = 0; eight < in / 8; eight++)
+            for (int64_t s = from; s < std::min(from + TOGETHER, strips); s++) {
+                const uint32_t* column = words + (first_strip + s) * LANES;
+                Ints made = _mm512_setzero_si512();
+                if (order)
+                    for (int i = 0; i < 8; i++) {
+                        const int64_t input = order[eight * 8 + i];
+                        const Ints word = _mm512_srli_epi32(load_bits(column + input / 8 * out), 4 * (input % 8));
+                        made = _mm512_or_si512(made, _mm512_slli_epi32(_mm512_and_si512(word, all_bits(15)), 4 * place[i]));
+                    }
+                else {
+                    const Ints word = load_bits(column + eight * out);
+                    made = _mm512_or_si512(every_other_nibble(word),
+                                           _mm512_slli_epi32(every_other_nibble(_mm512_srli_epi32(word, 4)), 16));
+                }
+                _mm512_storeu_si512(data + (s * (in / 8) + eight) * LANES, made);
             }
-            _mm512_storeu_si512(data + eight * LANES, made);
-        }
 }
 
 // Calls tile(R, row) for tiles that cover `rows` rows; R is a constant of its type.
