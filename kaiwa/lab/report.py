@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from kaiwa.lab.analysis import Analysis, Finding, rows
 from kaiwa.lab.experiment import DISCORDANT, plan
+from kaiwa.lab.judge_report import judge_cells, judge_heads, judge_rows
 from kaiwa.lab.run import Outcome
 from kaiwa.lab.verdicts import points, verdict
 from kaiwa.report import figures, forest
@@ -43,9 +44,10 @@ def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None
 
 
 def write_logs(analysis: Analysis, folder: Path) -> None:
-    """One log a task and arm, as `kaiwa lab compare` reads them."""
+    """One log a task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
     folder.mkdir(exist_ok=True)
-    for arm in analysis.arms:
+    pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
+    for arm in (arm for arm in analysis.arms if arm.task not in pairs):
         mine = [o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)]
         seeds: dict[str, list[Outcome]] = {}
         for outcome in mine:
@@ -69,6 +71,9 @@ def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
     if limits:
         parts.append(tag("section", tag("h2", words("lab.limits")), tag("p", limits)))
     parts.append(_section(words, "arms", arms_table(analysis, words)))
+    if analysis.checks:
+        judges = table(judge_heads(words), [judge_rows(check, words) for check in analysis.checks.values()])
+        parts.append(_section(words, "judge", judges))
     parts.append(_section(words, "items", join(decided(analysis, f, words) for f in analysis.findings)))
     parts.append(_section(words, "costs", costs_table(analysis, words)))
     parts.append(_section(words, "plan", plan_table(analysis, words)))
@@ -242,7 +247,11 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
         ]
         for a in analysis.arms
     ]
-    return "\n".join([*lines, *_grid(heads, cells)]) + "\n"
+    lines += _grid(heads, cells)
+    if analysis.checks:
+        lines += ["", f"## {words('lab.judge')}", "", words("lab.judge.about"), ""]
+        lines += _grid(judge_heads(words), [judge_cells(check, words) for check in analysis.checks.values()])
+    return "\n".join(lines) + "\n"
 
 
 def _grid(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:

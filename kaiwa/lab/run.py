@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ from kaiwa.text.chat_model import Ask, ChatModel, Rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong."""
+    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong. `score`:
+    NaN (null in files) until a judge has spoken, and for pairwise graders, where it belongs to contrasts."""
 
     task: str
     arm: str
@@ -43,7 +45,7 @@ class Outcome:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"score": self.score if math.isfinite(self.score) else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ def _outcome(job: Job, ended: Ended) -> Outcome:
         return Outcome(**base, error=f"item {job.item.id}: {ended.error}")
     said = ended.said
     answer = said.answer if said.extracted else extract(job.task.kind, said.text, job.item.choices)
+    if job.task.grader.judge is not None:
+        score = math.nan if answer is not None or job.task.grader.name == "pairwise" else 0.0
+        valid = answer is not None
+        return Outcome(**base, answer=answer, valid=valid, score=score, text=said.text, notes=said.notes)
     try:
         found = grade(job.task, job.item, answer)
     except UserError as error:

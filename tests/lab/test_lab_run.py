@@ -15,7 +15,8 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.analysis import analyse, by_item
 from kaiwa.lab.cache import Asker, Cache
-from kaiwa.lab.experiment import Arm, Contrast, Experiment, read_experiment, register
+from kaiwa.lab.experiment import Arm, Contrast, Experiment, register
+from kaiwa.lab.experiment_file import read_experiment
 from kaiwa.lab.program import Wish, rounds
 from kaiwa.lab.prompt import Prompt
 from kaiwa.lab.report import write_report
@@ -331,7 +332,7 @@ def test_experiment_files(tmp_path: Path) -> None:
     assert "few: flipped labels" in [arm.name for arm in made.arms]
     assert Contrast(a="few: flipped labels", b="few") in made.contrasts
     (tmp_path / "e.py").write_text(
-        "from pathlib import Path\nfrom kaiwa.lab.experiment import read_experiment\n"
+        "from pathlib import Path\nfrom kaiwa.lab.experiment_file import read_experiment\n"
         "def experiment():\n    return read_experiment(Path(__file__).with_name('e.toml'))\n"
     )
     assert read_experiment(tmp_path / "e.py") == made
