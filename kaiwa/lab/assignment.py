@@ -71,9 +71,9 @@ def lessons_of(language: str, scale: float, seed: int = 0) -> list[Lesson]:
         elements(generated(f"sentiment-{language}", n(60), seed)),
         labels(_named(generated(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
         form(generated(f"extraction-{language}", n(40), seed)),
-        knowledge(generated(f"facts-{language}", n(60), seed), language),
+        knowledge(generated(f"facts-{language}", n(60), seed)),
         thought(generated(f"word-sums-{language}", n(36), seed)),
-        tools(_named(generated(f"facts-{language}", n(24), seed + 1), "look-up", language), language),
+        tools(_named(generated(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
         *practices(language, n(40), seed),
     ]
 
@@ -134,7 +134,10 @@ def form(task: Task) -> Lesson:
     return Lesson(task, arms, (("zero-shot", "2-shot", "show the format by example"),))
 
 
-def knowledge(task: Task, language: str) -> Lesson:
+def knowledge(task: Task) -> Lesson:
+    """Choices are rated and not listed: a small model takes the first of a list, whatever it was told before."""
+    asked = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
+    task = task.with_prompt(asked)
     arms: dict[str, Technique] = {
         "no knowledge": ZeroShot(by="likelihood"),
         "own knowledge": GeneratedKnowledge(n=2, max_tokens=24),
@@ -184,8 +187,9 @@ def thought(task: Task) -> Lesson:
     )
 
 
-def tools(task: Task, language: str) -> Lesson:
-    texts = fact_texts(language)
+def tools(task: Task, language: str, seed: int) -> Lesson:
+    """`seed`: of the task, whose villagers the texts must be about."""
+    texts = fact_texts(language, seed)
     arms: dict[str, Technique] = {
         "no tools": ZeroShot(),
         "ReAct": ReAct(texts=texts, steps=3, max_tokens=40, form="text"),

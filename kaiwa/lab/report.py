@@ -93,9 +93,9 @@ def method(analysis: Analysis, words: Words) -> str:
 
 
 def told(finding: Finding) -> str:
-    """ "+12.0 [3.1, 20.9]" """
+    """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
     d = finding.found.difference
-    return f"{points(d.mean)} [{points(d.low)}, {points(d.high)}]"
+    return f"{points(d.mean)} [{points(max(-1.0, d.low))}, {points(min(1.0, d.high))}]"
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:

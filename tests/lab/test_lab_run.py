@@ -78,13 +78,15 @@ def test_chain_of_thought_and_its_controls() -> None:
     arm = FewShot(inner=ChainOfThought(), k=2)
     outputs = {
         style: FewShot(inner=ChainOfThought(style=style), k=2).examples(SUMS)[0].output
-        for style in ("reasoning", "dots", "equation", "after")
+        for style in ("reasoning", "answer", "dots", "equation", "after")
     }
     assert re.match(r"At first .* The answer is \d+\.$", outputs["reasoning"])
     assert re.match(r"(\. )+The answer is", outputs["dots"])
     assert re.match(r"\d+ . \d+.* = \d+\. The answer", outputs["equation"])
     assert outputs["after"].startswith("The answer is")
-    assert set(arm.inner.controls()) == {"equation", "dots", "after"}
+    assert re.fullmatch(r"The answer is \d+\.", outputs["answer"])
+    assert set(arm.controls()) == {"no demonstrations", "answer", "equation", "dots", "after"}
+    assert arm.controls()["dots"] == FewShot(inner=ChainOfThought(style="dots"), k=2)
     model = RuleModel(lambda text, t, s: "I add. The answer is 7.")
     assert {o.answer for o in answers(arm, SUMS, model)} == {"7"}  # type: ignore[attr-defined]
 
