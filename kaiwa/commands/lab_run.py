@@ -260,7 +260,9 @@ def finish(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) 
     print(table(rows, lambda i: ">" if i == 3 else "<"))
     if analysis.checks:
         words = Words("en", "kaiwa.lab")
-        print("\n" + table([judge_heads(words), *(judge_cells(check, words) for check in analysis.checks.values())]))
+        for check in analysis.checks.values():
+            cells = zip(judge_heads(words), judge_cells(check, words), strict=True)
+            print("\n" + table([["who graded", ""], *([head, cell] for head, cell in cells)]))
     prompt, reused = sum(a.n_prompt for a in analysis.arms), sum(a.n_reused for a in analysis.arms)
     failed = sum(a.failed for a in analysis.arms)
     answer = sum(a.n_tokens for a in analysis.arms)

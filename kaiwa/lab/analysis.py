@@ -14,13 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import special
+
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiment import Contrast, Experiment
 from kaiwa.lab.judged import JudgeCheck
 from kaiwa.lab.run import Outcome
 from kaiwa.lab.task import Task
-from kaiwa.stats.comparison import Comparison, compare
-from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, wilson
+from kaiwa.stats.comparison import POWER, Comparison, compare
+from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, normal_quantile, wilson
 from kaiwa.stats.judged import compare_judged
 from kaiwa.stats.multiple import holm
 from kaiwa.stats.shares import corrected_share
@@ -105,11 +107,16 @@ def analyse(
 
 
 def confirmed(found: Comparison, p: float) -> Comparison:
-    """What Holm does not confirm is not known."""
-    if found.verdict in ("better", "worse") and p >= ALPHA:
-        more = max(found.n_needed or 0, found.n + 1)
-        return dataclasses.replace(found, verdict="unknown", n_needed=more)
-    return found
+    """What Holm does not confirm is not known; the n that would tell is then that of the level it was held to.
+
+    Pairs needed grow with (z_level + z_power)²; p / found.p is how many tests the level was shared by.
+    """
+    if found.verdict not in ("better", "worse") or p < ALPHA:
+        return found
+    power = float(special.ndtri(POWER))
+    shared = normal_quantile(1 - ALPHA * found.p / p) + power
+    more = math.ceil((found.n_needed or found.n) * (shared / (normal_quantile(1 - ALPHA) + power)) ** 2)
+    return dataclasses.replace(found, verdict="unknown", n_needed=max(more, found.n + 1))
 
 
 def by_item(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -29,11 +29,13 @@ LIMITS = {
     "en": "Reasoning in words does not show below about half a billion weights: in the papers' own tables models of"
     " 350 to 420 million weights get worse with a chain of thought. Where this report says “cannot tell” or “worse” for"
     " chain of thought, self-consistency, least-to-most or self-ask, that is a finding about this model, not about the"
-    " technique. Format, labels, given knowledge and tools are what a small model can show.",
+    " technique. Format, labels, given knowledge and tools are what a small model can show. “kaiwa study cot” trains a"
+    " model to work sums out, and shows what a chain of thought does there.",
     "ja": "言葉による推論の効果は、およそ 5 億パラメータより小さいモデルには現れません。論文の表でも 3.5〜4.2 億の"
     "モデルは思考の連鎖で悪くなっています。思考の連鎖、自己整合性、最小から最大へ、自問自答が「判定できない」「悪い」に"
     "なっても、それはこのモデルについての結果であり、手法についての結果ではありません。小さなモデルで確かめられるのは"
-    "形式、ラベル、与えられた知識、道具の効果です。",
+    "形式、ラベル、与えられた知識、道具の効果です。「kaiwa study cot」は計算を途中まで書くモデルを訓練し、そこでの"
+    "思考の連鎖の効果を示します。",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from kaiwa.lab.analysis import Analysis, Finding, rows
+from kaiwa.lab.claims import claim
 from kaiwa.lab.experiment import DISCORDANT, plan
 from kaiwa.lab.judge_report import judge_cells, judge_heads, judge_rows
 from kaiwa.lab.run import Outcome
@@ -21,6 +22,7 @@ from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.stats.intervals import Interval
 from kaiwa.text.records import write_jsonl
 
 SHOWN = 4  # decided items a contrast in the report
@@ -105,7 +107,7 @@ def findings_table(analysis: Analysis, words: Words) -> Markup:
             f.contrast.b,
             tag("td", f.contrast.a),
             tag("td", f.task),
-            tag("td", f.contrast.claim),
+            tag("td", claim(f.contrast.claim, words.language)),
             value_cell(str(f.found.n)),
             value_cell(told(f)),
             value_cell(f"{f.found.lost} / {f.found.won}"),
@@ -122,8 +124,9 @@ def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
     ends = [0.1]
     for f in analysis.findings:
         d = f.found.difference
-        ends += [abs(x) for x in (d.low, d.high) if math.isfinite(x)]
-        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=d.to_json()))
+        possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
+        ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
+        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
     if not drawn:
         return None
     end = min(1.0, max(ends))
@@ -224,7 +227,7 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
         heads,
         [
             [
-                *(f.contrast.b, f.contrast.a, f.task, f.contrast.claim, f.found.n, told(f)),
+                *(f.contrast.b, f.contrast.a, f.task, claim(f.contrast.claim, language), f.found.n, told(f)),
                 *(f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm), verdict(f.found, language)),
             ]
             for f in analysis.findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from kaiwa.lab.prompt import as_text
 from kaiwa.lab.task import Item, Task
 from kaiwa.lab.techniques.base import How
 from kaiwa.lab.techniques.named import reseeded
+from kaiwa.lab.techniques.votes import majority_at
 from kaiwa.text.chat_model import Ask, ChatModel, Rate
+
+MAJORITIES = (1, 3, 5, 10, 20, 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,14 @@ def _outcome(job: Job, ended: Ended) -> Outcome:
         found = grade(job.task, job.item, answer)
     except UserError as error:
         return Outcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
-    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=said.notes)
+    notes = {**said.notes, **_majorities(job, said.notes.get("votes", ()))}
+    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=notes)
+
+
+def _majorities(job: Job, votes: Sequence[str | None]) -> dict[str, float]:
+    """maj@k for a few k below the number of votes: what fewer samples would have reached, without asking again."""
+    right = {vote: grade(job.task, job.item, vote).score for vote in set(votes)}
+    return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 
 
 def _paid(ended: Ended) -> dict[str, Any]:

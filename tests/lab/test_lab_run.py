@@ -113,6 +113,11 @@ def test_votes() -> None:
     assert len(votes) == 9
     assert len(set(votes)) > 1
     assert outcome.answer == majority(votes)  # type: ignore[attr-defined]
+    right = SUMS.items[0].answer
+    sure = answers(SelfConsistency(n=6), SUMS.first(1), RuleModel(lambda text, t, s: right if s % 2 else "0"))[0]
+    share = sure.notes["votes"].count(right) / 6  # type: ignore[attr-defined]
+    assert sure.notes["maj@1"] == pytest.approx(share, abs=0.12)  # type: ignore[attr-defined]
+    assert {name for name in sure.notes if "@" in name} == {"maj@1", "maj@3", "maj@5"}  # type: ignore[attr-defined]
     assert majority([None, "a", None, "b", "b"]) == "b"
     assert majority([None]) is None
     right = lambda vote: float(vote == "a")  # noqa: E731
