@@ -1,4 +1,4 @@
-"""The claims of the assignment and of the studies in Japanese; a claim of one's own stays as it was written."""
+"""The assignment's and the studies' titles and claims in both languages; one's own stay as they were written."""
 
 from __future__ import annotations
 
@@ -42,3 +42,20 @@ JAPANESE = {
 def claim(text: str, language: str) -> str:
     """The claim in the report's language."""
     return JAPANESE.get(text, text) if language == "ja" else text
+
+
+TITLES = {
+    "assignment": {
+        "en": "Do prompt engineering and confirm its effect",
+        "ja": "プロンプトエンジニアリングを行い、効果を確かめる",
+    },
+    "chain of thought": {
+        "en": "Chain of thought on a model taught to work sums out",
+        "ja": "計算の途中を書くよう教えたモデルと思考の連鎖",
+    },
+}
+
+
+def title(name: str, language: str) -> str:
+    """An experiment's heading: its name, or for the built-in ones a sentence."""
+    return TITLES.get(name, {}).get(language, name)

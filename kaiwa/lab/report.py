@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
 from kaiwa.lab.analysis import Analysis, Finding, rows
-from kaiwa.lab.claims import claim
+from kaiwa.lab.claims import claim, title
 from kaiwa.lab.experiment import DISCORDANT, plan
 from kaiwa.lab.judge_report import judge_cells, judge_heads, judge_rows
 from kaiwa.lab.run import Outcome
@@ -68,7 +69,8 @@ def write_logs(analysis: Analysis, folder: Path) -> None:
 
 def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
     words = Words(language, "kaiwa.lab")
-    parts: list[Child] = [tag("h1", analysis.experiment.name), tag("p", method(analysis, words), class_="lead")]
+    heading = tag("h1", title(analysis.experiment.name, language))
+    parts: list[Child] = [heading, tag("p", method(analysis, words), class_="lead"), tag("p", summary(analysis, words))]
     parts.append(_section(words, "findings", findings_table(analysis, words), forest_plot(analysis, words)))
     if limits:
         parts.append(tag("section", tag("h2", words("lab.limits")), tag("p", limits)))
@@ -94,6 +96,15 @@ def method(analysis: Analysis, words: Words) -> str:
     return words("lab.method.text", n=n, model=analysis.model, m=m, margin=margin)
 
 
+def summary(analysis: Analysis, words: Words) -> str:
+    """How many of the comparisons ended in which verdict."""
+    counts = Counter(f.found.verdict for f in analysis.findings)
+    untold = counts["unknown"] + counts["unjudged"]
+    return words(
+        "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=untold
+    )
+
+
 def told(finding: Finding) -> str:
     """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
     d = finding.found.difference
@@ -101,21 +112,17 @@ def told(finding: Finding) -> str:
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:
-    heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
-    lines = [
-        [
-            f.contrast.b,
-            tag("td", f.contrast.a),
-            tag("td", f.task),
-            tag("td", claim(f.contrast.claim, words.language)),
-            value_cell(str(f.found.n)),
-            value_cell(told(f)),
-            value_cell(f"{f.found.lost} / {f.found.won}"),
-            value_cell(figures.number(f.p_holm)),
-            tag("td", tag("b", verdict(f.found, words.language))),
-        ]
-        for f in analysis.findings
-    ]
+    """Claim and verdict first: on a phone they are all that fits."""
+    heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
+    lines = []
+    for f in analysis.findings:
+        compared = f"{f.contrast.b} − {f.contrast.a}"
+        told_claim = claim(f.contrast.claim, words.language)
+        what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
+        cells = [told(f), str(f.found.n), f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm)]
+        lines.append(
+            [what, tag("td", tag("b", verdict(f.found, words.language))), *map(value_cell, cells), tag("td", f.task)]
+        )
     return table(heads, lines)
 
 
@@ -221,7 +228,14 @@ def _said(outcome: Outcome) -> Markup:
 
 def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
     words = Words(language, "kaiwa.lab")
-    lines = [f"# {analysis.experiment.name}", "", method(analysis, words), "", f"## {words('lab.findings')}", ""]
+    lines = [
+        f"# {title(analysis.experiment.name, language)}",
+        "",
+        method(analysis, words),
+        "",
+        summary(analysis, words),
+    ]
+    lines += ["", f"## {words('lab.findings')}", ""]
     heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
     lines += _grid(
         heads,
