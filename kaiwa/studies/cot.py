@@ -46,7 +46,7 @@ class CoTConfig:
 
     n: int = 200
     documents: int = 40_000
-    steps: int = 1500
+    steps: int = 1200
     d_model: int = 128
     n_layer: int = 4
 

@@ -22,6 +22,7 @@ from kaiwa.lab.search import search, split, told
 from kaiwa.lab.selftest import Planted, planted_task
 from kaiwa.lab.tasks import generated
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+from kaiwa.lab.techniques.thought import ChainOfThought
 from kaiwa.lab.training import TrainingServer, demonstrations
 from tests.lab.fakes import RuleModel
 
@@ -169,6 +170,9 @@ def test_lint_finds_what_is_wrong_and_only_that() -> None:
     assert "no-control" in {r.rule for r in lint_experiment(lonely)}
     both = dataclasses.replace(lonely, arms=(Arm(name="zero", technique=ZeroShot()), *lonely.arms))
     rules = {r.rule for r in lint_experiment(both)}
+    thought = FewShot(inner=ChainOfThought(), k=2)
+    whole = (Arm(name="cot", technique=thought), *(Arm(name=n, technique=t) for n, t in thought.controls().items()))
+    assert "no-control" not in {r.rule for r in lint_experiment(dataclasses.replace(lonely, arms=whole))}
     assert "no-control" not in rules
     assert "small-n" in rules
 
