@@ -1,9 +1,10 @@
-"""What shared prefixes save in an experiment: 4 arms x 100 items, with sharing and without, on one local model.
+"""What shared prefixes save in an experiment: 4 arms x 100 items on one local model, as the lab asks them, and as 400
+independent calls to an engine that keeps nothing.
 
     python bench/shared_prefixes.py MODEL [--items 100]
 
 Prints the prompt tokens computed with sharing as a share of those of independent calls (the aim: at most 40 %), and how
-many greedy answers are the same, text by text. fp32 models give all; 4-bit ones round differently by batch.
+many greedy answers are the same, answer by answer.
 """
 
 from __future__ import annotations
@@ -11,17 +12,38 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import dataclass
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from kaiwa.engine import fused
 from kaiwa.engine.catalog import find
+from kaiwa.engine.engine import Engine
 from kaiwa.engine.load import load
 from kaiwa.engine.local import LocalChatModel
-from kaiwa.engine.shared import SharedPrefixes
 from kaiwa.lab.experiment import Arm, Experiment
 from kaiwa.lab.run import run
 from kaiwa.lab.tasks import generated
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+from kaiwa.text.chat_model import USUAL, Sampling
+from kaiwa.text.records import Completion, Conversation
+
+
+@dataclass
+class Alone:
+    """A model that is asked one thing at a time; its engine computes every prompt from its first token."""
+
+    local: LocalChatModel
+
+    @property
+    def name(self) -> str:
+        return self.local.name
+
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        return self.local.generate(prompt, sampling)
+
+    def score(self, context: Conversation | str, continuation: str) -> list[float]:
+        return self.local.score(context, continuation)
 
 
 def main() -> None:
@@ -38,18 +60,23 @@ def main() -> None:
     experiment = Experiment(name="bench", tasks=(generated("sentiment-en", given.items),), arms=arms)
     entry = find(given.model)
     local = LocalChatModel(load(entry))
-    found = {}
-    for share in (True, False):
-        local._many = SharedPrefixes(local.loaded.decoder, local.loaded.tokenizer, share=share)
-        began = time.monotonic()
-        outcomes = run(experiment, local, form="chat" if entry.chat else "text")
-        found[share] = (outcomes, sum(o.n_prompt - o.n_reused for o in outcomes), time.monotonic() - began)
-    ours, alone = found[True], found[False]
-    same = sum(a.text == b.text for a, b in zip(ours[0], alone[0], strict=True))
-    failed = sum(bool(o.error) for o in ours[0])
-    print(f"{entry.name}: {len(ours[0])} answers, {failed} failed")
-    print(f"prompt tokens computed: {ours[1]:,} of {alone[1]:,} = {ours[1] / alone[1]:.1%}")
-    print(f"greedy answers the same: {same} of {len(ours[0])}; {ours[2]:.1f} s against {alone[2]:.1f} s")
+    without = fused.wait(local.loaded.decoder)
+    step = "the C++ step" if without is not None else "torch"
+    form = "chat" if entry.chat else "text"
+    began = time.monotonic()
+    ours = run(experiment, local, form=form)
+    seconds = time.monotonic() - began
+    local.engine = Engine(local.loaded.decoder, local.loaded.tokenizer, reuse=False)
+    began = time.monotonic()
+    alone = run(experiment, Alone(local), form=form)
+    apart = time.monotonic() - began
+    all_tokens = sum(o.n_prompt for o in ours)
+    computed = all_tokens - sum(o.n_reused for o in ours)
+    same = sum(a.text == b.text for a, b in zip(ours, alone, strict=True))
+    failed = sum(bool(o.error) for o in (*ours, *alone))
+    print(f"{entry.name} by {step}: {len(ours)} answers, {failed} failed")
+    print(f"prompt tokens computed: {computed:,} of {all_tokens:,} = {computed / all_tokens:.1%}")
+    print(f"greedy answers the same: {same} of {len(ours)}; {seconds:.1f} s against {apart:.1f} s")
 
 
 if __name__ == "__main__":

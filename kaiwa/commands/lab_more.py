@@ -14,6 +14,7 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.lab.experiment import Experiment
+    from kaiwa.lab.judge import Agreement
     from kaiwa.lab.run import Opened
     from kaiwa.lab.task import Task
 
@@ -63,7 +64,7 @@ def judge(words: list[str]) -> None:
     if len(rest) != 2 or "judge" not in options:
         raise UserError("an experiment, its outcomes.jsonl and --judge MODEL are needed; see kaiwa lab judge --help")
     from kaiwa.lab.cache import Asker, Cache
-    from kaiwa.lab.judge import Rubric, agreement
+    from kaiwa.lab.judge import Rubric, agreement, known_cases
     from kaiwa.text.records import read_jsonl
 
     experiment = _experiment(rest[:1], {k: v for k, v in options.items() if k != "model"})
@@ -75,15 +76,33 @@ def judge(words: list[str]) -> None:
     folder = Path(options.get("out") or Path(rest[1]).parent)
     asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.get("rubric", ""))
-    print(agreement(asker, task, rubric).told())
-    if "a" in options or "b" in options:
-        _pairwise(asker, task, outcomes, options, rubric)
+    pairs = "a" in options or "b" in options
+    agreed = agreement(asker, task, known_cases(task, pairs), rubric)
+    print(_agreement_text(agreed))
+    if pairs:
+        _pairwise(asker, task, outcomes, options, agreed, rubric)
     else:
-        _graded(asker, task, outcomes, rubric)
+        _graded(asker, task, outcomes, agreed, rubric)
 
 
-def _pairwise(asker: Any, task: Task, outcomes: list[dict[str, Any]], options: dict[str, Any], rubric: Any) -> None:
+def _agreement_text(agreed: Agreement) -> str:
+    from kaiwa.report.words import Words
+
+    words = Words("en", "kaiwa.lab")
+    sensitivity, specificity = agreed.rates()
+    told = [words(f"lab.judge.fault.{fault}") for fault in agreed.faults()]
+    return (
+        f"the judge on {agreed.n} cases of known truth: sensitivity {sensitivity}, specificity {specificity}, kappa"
+        f" {agreed.kappa}, {agreed.verdicts.unread} unreadable; faults: {'; '.join(told) or 'none found'}"
+    )
+
+
+def _pairwise(
+    asker: Any, task: Task, outcomes: list[dict[str, Any]], options: dict[str, Any], agreed: Agreement, rubric: Any
+) -> None:
     from kaiwa.lab.judge import pairwise
+    from kaiwa.lab.verdicts import points, verdict
+    from kaiwa.stats.judged import compare_judged
 
     said: dict[str, dict[str, str]] = {}
     for row in outcomes:
@@ -96,30 +115,36 @@ def _pairwise(asker: Any, task: Task, outcomes: list[dict[str, Any]], options: d
     a, b = (said[name] for name in names)
     pairs = [(item, a[item.id], b[item.id]) for item in task.items if item.id in a and item.id in b]
     found = pairwise(asker, task, pairs, rubric)
-    w = found.wins
-    print(f"{names[1]} against {names[0]}: {w.wins} won, {w.ties} tied, {w.losses} lost of {len(pairs)}")
-    print(f"wins among the decided: {w.decided}")
-    print(
-        f"verdicts that survive the swap: {found.survived}; for what stood first: {found.first}; unread {found.unread}"
-    )
+    read = [score for score in found.scores if score is not None]
+    lost, won = ([float(s == side) for s in read] for side in (0.0, 1.0))
+    compared = compare_judged(lost, won, agreed.sensitivity, agreed.specificity)
+    d = compared.difference
+    ties = len(read) - compared.won - compared.lost
+    print(f"{names[1]} against {names[0]}: {compared.won} won, {ties} tied, {compared.lost} lost of {len(pairs)}")
+    print(f"won - lost, freed of the judge's errors: {points(d.mean)} points [{points(d.low)}, {points(d.high)}]")
+    print(f"verdict: {verdict(compared)}")
+    print(f"survive the swap: {found.survived}; for what stood first: {found.first}; unread {found.unread}")
 
 
-def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], rubric: Any) -> None:
+def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: Agreement, rubric: Any) -> None:
     from kaiwa.commands.console import table
-    from kaiwa.lab.judge import grade_all, kappa
-    from kaiwa.stats.intervals import wilson
+    from kaiwa.lab.judge import graded, kappa
+    from kaiwa.stats.intervals import NOTHING
+    from kaiwa.stats.shares import corrected_share
 
     items = {item.id: item for item in task.items}
-    rows = [["arm", "n", "judge says right", "95 %", "grader", "kappa with the grader"]]
+    rows = [["arm", "read", "judge says right", "freed of its errors", "grader", "kappa with the grader"]]
+    a, b = agreed.sensitivity, agreed.specificity
     for arm in dict.fromkeys(row["arm"] for row in outcomes):
         mine = [row for row in outcomes if row["arm"] == arm and not row.get("error") and row["id"] in items]
-        said = grade_all(asker, task, [(items[row["id"]], row["text"]) for row in mine], rubric)
-        share = wilson(sum(s is True for s in said), len(said))
-        graded = [row["score"] >= 1 for row in mine]
-        k = kappa([s is True for s in said], graded)
-        figures = [f"{share.mean:.0%}", f"{share.low:.0%} to {share.high:.0%}"]
-        figures += [f"{sum(graded) / max(1, len(graded)):.0%}", f"{k.mean:.2f} [{k.low:.2f}, {k.high:.2f}]"]
-        rows.append([arm, str(len(mine)), *figures])
+        said = graded(asker, task, [(items[row["id"]], row["text"]) for row in mine], rubric).scores
+        read = [(s, row["score"] or 0) for s, row in zip(said, mine, strict=True) if s is not None]
+        called, n = sum(s for s, _ in read), len(read)
+        share = corrected_share(called, n, a.right, a.n, b.right, b.n) if agreed.told.low > 0 else NOTHING
+        k = kappa([s > 0.5 for s, _ in read], [score >= 1 for _, score in read])
+        figures = [f"{called / max(1, n):.0%}", str(share) if share.n else "–"]
+        figures += [f"{sum(score >= 1 for _, score in read) / max(1, n):.0%}", str(k)]
+        rows.append([arm, f"{n} of {len(mine)}", *figures])
     print(table(rows))
 
 
@@ -130,7 +155,7 @@ def lint(words: list[str]) -> None:
         return
     import tomllib
 
-    from kaiwa.lab.experiment import read_experiment
+    from kaiwa.lab.experiment_file import read_experiment
     from kaiwa.lab.lint import lint_experiment, lint_prompt
     from kaiwa.lab.prompt_file import read_prompt
 
@@ -153,7 +178,7 @@ def lint(words: list[str]) -> None:
 
 
 def _experiment(rest: list[str], options: dict[str, Any]) -> Experiment:
-    from kaiwa.lab.experiment import read_experiment
+    from kaiwa.lab.experiment_file import read_experiment
 
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kaiwa.lab.analysis import Analysis
     from kaiwa.lab.experiment import Experiment
     from kaiwa.lab.run import Opened
+    from kaiwa.lab.task import Judge
 
 RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
                      [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
@@ -54,7 +55,7 @@ def run_file(words: list[str]) -> None:
     rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int}, ())
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}; kaiwa lab run FILE.toml")
-    from kaiwa.lab.experiment import read_experiment
+    from kaiwa.lab.experiment_file import read_experiment
 
     experiment = read_experiment(Path(rest[0]))
     changes = {
@@ -76,7 +77,7 @@ def plan_file(words: list[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
         print("usage: kaiwa lab plan FILE.toml|FILE.py")
         return
-    from kaiwa.lab.experiment import read_experiment
+    from kaiwa.lab.experiment_file import read_experiment
 
     print(plan_text(read_experiment(Path(words[0]))))
 
@@ -138,6 +139,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
     from kaiwa.lab.analysis import analyse
     from kaiwa.lab.experiment import register
+    from kaiwa.lab.judged import judged
     from kaiwa.lab.run import run, run_models
 
     register(experiment, out)
@@ -156,7 +158,15 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
         first.append(opened.model.name)
         return opened
 
+    def open_judge(judge: Judge) -> Opened:
+        key = judge.api_key_env or experiment.api_key_env
+        return open_model(
+            dataclasses.replace(experiment, model=judge.model, url=judge.url or experiment.url, api_key_env=key),
+            options,
+        )
+
     outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
+    outcomes, checks = judged(experiment, outcomes, open_judge, out / "judge.jsonl")
     if planted:
         from kaiwa.lab.selftest import PlantedModel, planted_experiment
 
@@ -169,7 +179,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
         )
         outcomes += run(extra, PlantedModel())
     print(f"{clock(time.monotonic() - began)} for {len(outcomes)} answers", file=sys.stderr)
-    return analyse(experiment, outcomes, ", ".join(first))
+    return analyse(experiment, outcomes, ", ".join(first), checks)
 
 
 def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
@@ -239,12 +249,19 @@ def pilot_text(analysis: Analysis) -> str:
 
 
 def finish(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
+    from kaiwa.lab.judge_report import judge_cells, judge_heads
     from kaiwa.lab.report import told, write_report
     from kaiwa.lab.verdicts import verdict
+    from kaiwa.report.words import Words
 
     rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]
     rows += [[f.task, f.contrast.b, f.contrast.a, str(f.found.n), told(f), verdict(f.found)] for f in analysis.findings]
     print(table(rows, lambda i: ">" if i == 3 else "<"))
+    if analysis.checks:
+        words = Words("en", "kaiwa.lab")
+        for check in analysis.checks.values():
+            cells = zip(judge_heads(words), judge_cells(check, words), strict=True)
+            print("\n" + table([["who graded", ""], *([head, cell] for head, cell in cells)]))
     prompt, reused = sum(a.n_prompt for a in analysis.arms), sum(a.n_reused for a in analysis.arms)
     failed = sum(a.failed for a in analysis.arms)
     answer = sum(a.n_tokens for a in analysis.arms)

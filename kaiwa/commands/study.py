@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaiwa.commands.console import make_context, table
 from kaiwa.commands.talk import read_words
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
+if TYPE_CHECKING:
+    from kaiwa.engine.catalog import Entry
+    from kaiwa.lab.run import Opened
+
 USAGE = """usage: kaiwa study rlhf [--recipe tiny|laptop] [--seeds N] [--out DIR] [--threads N] [--device D]
        kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
+       kaiwa study cot [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
 
 rlhf  InstructGPT's claims, each replicated or not: base, few-shot, a base of 8 times the size, SFT, PPO with three
       penalties, PPO-ptx with two weights, DPO, RLOO, best of N; over-optimisation; the reward model's learning curve.
@@ -19,6 +25,9 @@ rlhf  InstructGPT's claims, each replicated or not: base, few-shot, a base of 8 
 
 icl   in-context learning by size: k = 0, 1, 2, 4, 8, 16 demonstrations; accuracy, log-loss, slope with its interval.
       Two small models are trained on the build's tokens, its base is the third, SmolLM2 comes along if it is installed.
+
+cot   chain of thought at laptop size: a small model is trained on worked-out sums, and then asked with the working
+      first, with the answer alone, and with the controls: equation only, dots, the working after the answer.
 
 --build   a finished build (default: runs/laptop)
 --models  these models instead (names from `kaiwa models`, folders), from small to large; nothing is trained
@@ -30,13 +39,52 @@ def study(words: list[str]) -> None:
     if not words or any(word in ("-h", "--help") for word in words):
         print(USAGE, end="")
         return
-    if words[0] == "rlhf":
-        rlhf(words[1:])
-        return
-    if words[0] != "icl":
-        raise UserError(f"no study {words[0]!r}{did_you_mean(words[0], ['icl', 'rlhf'])}")
+    studies = {"rlhf": rlhf, "icl": icl, "cot": cot}
+    if words[0] not in studies:
+        raise UserError(f"no study {words[0]!r}{did_you_mean(words[0], studies)}")
+    studies[words[0]](words[1:])
+
+
+def cot(words: list[str]) -> None:
+    rest, options = read_words(words, {"out": str, "n": int, "steps": int, "seed": int}, ("quick",))
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; see kaiwa study --help")
+    import dataclasses
+
+    from kaiwa.commands.lab_run import finish, plan_text
+    from kaiwa.engine.catalog import read_entry
+    from kaiwa.studies.cot import QUICK, CoTConfig, experiment
+    from kaiwa.studies.cot import study as run
+
+    quick = "quick" in options
+    config = dataclasses.replace(
+        QUICK if quick else CoTConfig(), **{name: options[name] for name in ("n", "steps") if name in options}
+    )
+    out = Path(options.get("out") or Path("runs") / "studies" / ("cot-quick" if quick else "cot"))
+    ctx = make_context(seed=options.get("seed", 0), device="", logs=out / "logs")
+    print(plan_text(experiment(config, ctx.seed)))
+
+    def open_model(place: Path) -> Opened:
+        entry = read_entry(place, "worked-out sums")
+        assert entry is not None
+        return _opened(entry)
+
+    finish(run(config, ctx, out, open_model), out)
+
+
+def _opened(entry: Entry) -> Opened:
+    """A model on this machine, asked in plain text."""
+    from kaiwa.engine.local import LocalChatModel
+    from kaiwa.engine.plan import load_here
+    from kaiwa.lab.run import Opened
+
+    loaded = load_here(entry, lambda line: print(line, file=sys.stderr))
+    return Opened(LocalChatModel(loaded), f"{entry.name} {entry.created}", "text")
+
+
+def icl(words: list[str]) -> None:
     kinds: dict[str, type] = {"build": str, "models": str, "out": str, "n": int, "steps": int, "seed": int}
-    rest, options = read_words(words[1:], kinds, ("quick",))
+    rest, options = read_words(words, kinds, ("quick",))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa study --help")
     from kaiwa.studies.icl import ITEMS, QUICK_ITEMS, QUICK_STEPS, STEPS, train_sizes
@@ -49,10 +97,7 @@ def study(words: list[str]) -> None:
     if n < 2 or steps < 1:
         raise UserError(f"--n {n} --steps {steps}: at least 2 items and 1 step are needed")
     from kaiwa.core.artifact import open_artifact
-    from kaiwa.engine.catalog import Entry, find, read_entry, smollm2
-    from kaiwa.engine.local import LocalChatModel
-    from kaiwa.engine.plan import load_here
-    from kaiwa.lab.run import Opened
+    from kaiwa.engine.catalog import find, read_entry, smollm2
 
     found: dict[str, Entry] = {}
     if "models" in options:
@@ -74,8 +119,7 @@ def study(words: list[str]) -> None:
     def open_model(name: str) -> Opened:
         entry = found[name]
         print(f"asking {name}", file=sys.stderr)
-        loaded = load_here(entry, lambda line: print(line, file=sys.stderr))
-        return Opened(LocalChatModel(loaded), f"{name} {entry.created}", "text")
+        return _opened(entry)
 
     measured = run({name: e.parameters for name, e in found.items()}, open_model, out, n, options.get("seed", 0))
     from kaiwa.studies.icl_report import WORDS, cells, write_icl_report

@@ -29,11 +29,13 @@ LIMITS = {
     "en": "Reasoning in words does not show below about half a billion weights: in the papers' own tables models of"
     " 350 to 420 million weights get worse with a chain of thought. Where this report says “cannot tell” or “worse” for"
     " chain of thought, self-consistency, least-to-most or self-ask, that is a finding about this model, not about the"
-    " technique. Format, labels, given knowledge and tools are what a small model can show.",
+    " technique. Format, labels, given knowledge and tools are what a small model can show. “kaiwa study cot” trains a"
+    " model to work sums out, and shows what a chain of thought does there.",
     "ja": "言葉による推論の効果は、およそ 5 億パラメータより小さいモデルには現れません。論文の表でも 3.5〜4.2 億の"
     "モデルは思考の連鎖で悪くなっています。思考の連鎖、自己整合性、最小から最大へ、自問自答が「判定できない」「悪い」に"
     "なっても、それはこのモデルについての結果であり、手法についての結果ではありません。小さなモデルで確かめられるのは"
-    "形式、ラベル、与えられた知識、道具の効果です。",
+    "形式、ラベル、与えられた知識、道具の効果です。「kaiwa study cot」は計算を途中まで書くモデルを訓練し、そこでの"
+    "思考の連鎖の効果を示します。",
 }
 
 
@@ -71,9 +73,9 @@ def lessons_of(language: str, scale: float, seed: int = 0) -> list[Lesson]:
         elements(generated(f"sentiment-{language}", n(60), seed)),
         labels(_named(generated(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
         form(generated(f"extraction-{language}", n(40), seed)),
-        knowledge(generated(f"facts-{language}", n(60), seed), language),
+        knowledge(generated(f"facts-{language}", n(60), seed)),
         thought(generated(f"word-sums-{language}", n(36), seed)),
-        tools(_named(generated(f"facts-{language}", n(24), seed + 1), "look-up", language), language),
+        tools(_named(generated(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
         *practices(language, n(40), seed),
     ]
 
@@ -134,7 +136,10 @@ def form(task: Task) -> Lesson:
     return Lesson(task, arms, (("zero-shot", "2-shot", "show the format by example"),))
 
 
-def knowledge(task: Task, language: str) -> Lesson:
+def knowledge(task: Task) -> Lesson:
+    """Choices are rated and not listed: a small model takes the first of a list, whatever it was told before."""
+    asked = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
+    task = task.with_prompt(asked)
     arms: dict[str, Technique] = {
         "no knowledge": ZeroShot(by="likelihood"),
         "own knowledge": GeneratedKnowledge(n=2, max_tokens=24),
@@ -184,8 +189,9 @@ def thought(task: Task) -> Lesson:
     )
 
 
-def tools(task: Task, language: str) -> Lesson:
-    texts = fact_texts(language)
+def tools(task: Task, language: str, seed: int) -> Lesson:
+    """`seed`: of the task, whose villagers the texts must be about."""
+    texts = fact_texts(language, seed)
     arms: dict[str, Technique] = {
         "no tools": ZeroShot(),
         "ReAct": ReAct(texts=texts, steps=3, max_tokens=40, form="text"),

@@ -26,6 +26,7 @@ KANJI = re.compile(r"[〇零一二三四五六七八九十百千万億]+")
 DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")} | {"零": 0}
 UNITS = {"十": 10, "百": 100, "千": 1000}
 GROUPS = {"万": 10_000, "億": 100_000_000}
+EMPTY_FENCE = re.compile(r"```[\w+-]*\s*(?=```)")
 FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -106,7 +107,8 @@ def choice(text: str, choices: Sequence[str], first: bool = False) -> str | None
         found += [(m.start(), -len(wanted), name) for m in re.finditer(bound, low)]
     whole = [f for f in found if not any(o[0] <= f[0] and f[0] - f[1] <= o[0] - o[1] and o[1] < f[1] for o in found)]
     if not whole:
-        return None
+        letter = re.match(r"\s*([A-Z])(?![A-Za-z])", text)  # "B." for "(B)"
+        return f"({letter[1]})" if letter and f"({letter[1]})" in choices else None
     return (min(whole) if first else max(whole, key=lambda f: f[0]))[2]
 
 
@@ -124,7 +126,7 @@ def first_json(text: str) -> str | None:
 
 def code(text: str) -> str | None:
     """What stands in the first fence that holds something, else the whole text."""
-    for fenced in FENCE.finditer(text):
+    for fenced in FENCE.finditer(EMPTY_FENCE.sub("", text)):
         if fenced[1].strip():
             return fenced[1].strip("\n")
     return text.replace("```", "").strip("\n") or None

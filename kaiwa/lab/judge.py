@@ -1,11 +1,12 @@
-"""A model as grader: is an answer right, and which of two is better; with what is known to go wrong measured.
+"""A model as judge: is an answer right, and which of two is better; with what is known to go wrong measured.
 
-Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So
+Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So everything is asked twice,
+with the two texts in both orders, and
 
-    graded      the judge's yes or no, and beside it how often it agrees with known truth: it is shown right answers and
-                wrong ones of the task's demonstrations, blind, and Cohen's kappa with an interval is printed
-    pairwise    both orders are asked; only a verdict that survives the swap counts, the rest are ties, and the share of
-                verdicts that survive, and of those that go to the first place, are reported
+    graded      the right answer and the answer to grade: yes, no, or one half where the orders disagree
+    pairwise    A's answer and B's: B, A, or one half where it is a tie or the orders disagree
+    agreement   the same judge on cases whose truth is known, blind: sensitivity, specificity, Cohen's kappa, and what
+                is wrong with it in words (`faults`): unreadable, always the same, whatever stands first, a coin
 
 Each judgement is one short greedy answer, kept in the cache as every call is.
 """
@@ -23,16 +24,26 @@ from kaiwa.lab.cache import Asker
 from kaiwa.lab.program import Wish
 from kaiwa.lab.task import Item, Task
 from kaiwa.stats.intervals import Interval, bootstrap, wilson
-from kaiwa.stats.paired import WinRate, win_rate
+from kaiwa.stats.judged import Measured, youden
 from kaiwa.text.chat_model import Ask
 from kaiwa.text.template import user
 
 TOKENS = 12
+UNREAD = 0.2  # more unreadable verdicts than this are a fault
+LEANS = 0.9  # as is a judge that says one thing, or what stands first, more often than this
 GRADE = {
-    "en": "Question:\n{question}\n\nRight answer: {right}\n\nAnswer to grade:\n{answer}\n\n{rubric}"
-    "Does the answer to grade say the same as the right answer? Reply with one word, yes or no.",
-    "ja": "質問:\n{question}\n\n正解: {right}\n\n採点する答え:\n{answer}\n\n{rubric}"
-    "採点する答えは正解と同じ内容ですか。「はい」か「いいえ」の一語で答えてください。",
+    "en": (
+        "Question:\n{question}\n\nRight answer: {right}\n\nAnswer to grade:\n{answer}\n\n{rubric}"
+        "Does the answer to grade say the same as the right answer? Reply with one word, yes or no.",
+        "Question:\n{question}\n\nAnswer to grade:\n{answer}\n\nRight answer: {right}\n\n{rubric}"
+        "Does the answer to grade say the same as the right answer? Reply with one word, yes or no.",
+    ),
+    "ja": (
+        "質問:\n{question}\n\n正解: {right}\n\n採点する答え:\n{answer}\n\n{rubric}"
+        "採点する答えは正解と同じ内容ですか。「はい」か「いいえ」の一語で答えてください。",
+        "質問:\n{question}\n\n採点する答え:\n{answer}\n\n正解: {right}\n\n{rubric}"
+        "採点する答えは正解と同じ内容ですか。「はい」か「いいえ」の一語で答えてください。",
+    ),
 }
 CHOOSE = {
     "en": "Question:\n{question}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}\n\n{rubric}"
@@ -57,40 +68,95 @@ class Rubric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """The judge against known truth: share that it gets right, Cohen's kappa, and how many it could not be read on."""
+class Verdicts:
+    """scores: 1 yes (or B), 0 no (or A), one half where the orders disagree or it is a tie, None where one of the two
+    could not be read. survived: of the readable, the same after the swap. yes: of all single judgements. first: of
+    those that chose between A and B, what stood first (one half is no leaning; NaN for graded). unread: cases."""
 
-    n: int
-    right: Interval
-    kappa: Interval
-    unread: int
-
-    def told(self) -> str:
-        return (
-            f"judge against {self.n} answers of known truth: {self.right.mean:.0%} right"
-            f" [{self.right.low:.0%}, {self.right.high:.0%}], kappa {self.kappa.mean:.2f}"
-            f" [{self.kappa.low:.2f}, {self.kappa.high:.2f}], {self.unread} unreadable"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairwise:
-    """B against A: ties are what the judge did not say twice. survived: verdicts that are the same after the swap.
-    first: of the verdicts that chose, those for the answer that stood first (one half is no leaning)."""
-
-    wins: WinRate
-    scores: tuple[float, ...]
+    scores: tuple[float | None, ...]
     survived: Interval
+    yes: Interval
     first: Interval
     unread: int
 
 
-def grade_all(
-    asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()
-) -> list[bool | None]:
-    """Yes, no, or None where the judge said neither (or failed)."""
-    wishes = [_ask(_graded(task, item, answer, rubric)) for item, answer in answers]
-    return [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An answer of known truth, or (with `other`) a pair of A = other and B = answer; right: yes, or B is better."""
+
+    item: Item
+    answer: str
+    right: bool
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """The judge against n cases of known truth: of the readable. sensitivity: on the right (B better) ones."""
+
+    n: int
+    sensitivity: Measured
+    specificity: Measured
+    kappa: Interval
+    verdicts: Verdicts
+
+    @property
+    def told(self) -> Interval:
+        """Sensitivity + specificity - 1: how much of a difference the judge lets through."""
+        return youden(self.sensitivity, self.specificity)
+
+    def rates(self) -> tuple[Interval, Interval]:
+        """Sensitivity and specificity with Wilson's intervals."""
+        a, b = self.sensitivity, self.specificity
+        return wilson(a.right, a.n), wilson(b.right, b.n)
+
+    def faults(self) -> tuple[str, ...]:
+        """unread, first, yes, no, chance: what is wrong with this judge (words: `lab.judge.fault.*`)."""
+        v, found = self.verdicts, []
+        if v.unread > UNREAD * self.n:
+            found.append("unread")
+        if v.first.n and not 1 - LEANS < v.first.mean < LEANS:
+            found.append("first")
+        if not v.first.n and v.yes.n and not 1 - LEANS < v.yes.mean < LEANS:
+            found.append("yes" if v.yes.mean > 0.5 else "no")
+        if not self.told.low > 0:
+            found.append("chance")
+        return tuple(found)
+
+
+def graded(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()) -> Verdicts:
+    """Is each answer right? Both orders of right answer and answer are asked."""
+    wishes = [_ask(_graded(task, item, answer, rubric, order)) for order in (0, 1) for item, answer in answers]
+    said = [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
+    values = [None if s is None else float(s) for s in said]
+    read = [v for v in values if v is not None]
+    return _verdicts(values, wilson(sum(read), len(read)), wilson(0, 0))
+
+
+def pairwise(asker: Asker, task: Task, pairs: Sequence[tuple[Item, str, str]], rubric: Rubric = Rubric()) -> Verdicts:
+    """(item, A's answer, B's answer): is B better? Both orders of every pair are asked."""
+    n = len(pairs)
+    shown = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
+    replies = asker([_ask(_chosen(task, item, a, b, rubric)) for item, a, b in shown])
+    read = [read_choice(reply.text) if not reply.error else None for reply in replies]
+    second = {"A": 0.0, "tie": 0.5, "B": 1.0, None: None}
+    values = [second[choice] for choice in read]
+    forB = values[:n] + [None if v is None else 1 - v for v in values[n:]]
+    chose = [choice for choice in read if choice in ("A", "B")]
+    yes = [v for v in forB if v is not None]
+    return _verdicts(forB, wilson(sum(yes), len(yes)), wilson(chose.count("A"), len(chose)))
+
+
+def _verdicts(values: Sequence[float | None], yes: Interval, first: Interval) -> Verdicts:
+    """values [2n]: both orders, the second after the first."""
+    n = len(values) // 2
+    scores: list[float | None] = []
+    survived = 0
+    for one, two in zip(values[:n], values[n:], strict=True):
+        survived += one is not None and one == two
+        scores.append(None if one is None or two is None else one if one == two else 0.5)
+    unread = scores.count(None)
+    return Verdicts(scores=tuple(scores), survived=wilson(survived, n - unread), yes=yes, first=first, unread=unread)
 
 
 def read_yes(text: str) -> bool | None:
@@ -105,32 +171,43 @@ def read_choice(text: str) -> str | None:
     return found[1].upper() if found else None
 
 
-def agreement(asker: Asker, task: Task, rubric: Rubric = Rubric(), seed: int = 0) -> Agreement:
-    """On the task's demonstrations, each once with its own answer and once with another one's, in the words of a
-    sentence; none of them is graded in the experiment."""
-    cases = known_cases(task)
-    if not cases:
-        raise UserError(f"task {task.name}: no demonstrations with different answers; the judge cannot be checked")
-    said = grade_all(asker, task, [(item, answer) for item, answer, _ in cases], rubric)
-    truth = [right for _, _, right in cases]
-    read = [(s, t) for s, t in zip(said, truth, strict=True) if s is not None]
-    agreed = sum(s == t for s, t in zip(said, truth, strict=True))
+def agreement(asker: Asker, task: Task, cases: Sequence[Case], rubric: Rubric = Rubric(), seed: int = 0) -> Agreement:
+    """The judge on cases of known truth. UserError without both kinds of cases."""
+    for right, kind in ((True, "right"), (False, "wrong")):
+        if not any(case.right is right for case in cases):
+            raise UserError(f"task {task.name}: no {kind} answer among the labelled cases; the judge cannot be checked")
+    if cases[0].other is None:
+        found = graded(asker, task, [(c.item, c.answer) for c in cases], rubric)
+    else:
+        found = pairwise(asker, task, [(c.item, c.other or "", c.answer) for c in cases], rubric)
+    read = [(score, c.right) for score, c in zip(found.scores, cases, strict=True) if score is not None]
+    yes = [s for s, right in read if right]
+    no = [1 - s for s, right in read if not right]
+    decided = [(s > 0.5, right) for s, right in read if s != 0.5]
     return Agreement(
         n=len(cases),
-        right=wilson(agreed, len(cases)),
-        kappa=kappa([s for s, _ in read], [t for _, t in read], seed=seed),
-        unread=len(cases) - len(read),
+        sensitivity=Measured(right=sum(yes), n=len(yes)),
+        specificity=Measured(right=sum(no), n=len(no)),
+        kappa=kappa([s for s, _ in decided], [t for _, t in decided], seed=seed),
+        verdicts=found,
     )
 
 
-def known_cases(task: Task) -> list[tuple[Item, str, bool]]:
-    """(item, answer, whether it is right): every demonstration with its own answer and with the next other one."""
-    found: list[tuple[Item, str, bool]] = []
+def known_cases(task: Task, pairs: bool = False) -> list[Case]:
+    """From the demonstrations, none of which is graded: each with its own answer, and with the next other one. As
+    pairs: its own against the other, the right one B in every second."""
+    found: list[Case] = []
     demos = list(task.demos)
     for i, demo in enumerate(demos):
         others = [d.answer for d in demos[i + 1 :] + demos[:i] if d.answer != demo.answer]
-        if others:
-            found += [(demo, demo.answer, True), (demo, others[0], False)]
+        if others and pairs:
+            b_right = i % 2 == 0
+            b, a = (demo.answer, others[0]) if b_right else (others[0], demo.answer)
+            found.append(Case(item=demo, answer=b, other=a, right=b_right))
+        elif others:
+            found += [Case(item=demo, answer=demo.answer, right=True), Case(item=demo, answer=others[0], right=False)]
+    if not found:
+        raise UserError(f"task {task.name}: no demonstrations with different answers; the judge cannot be checked")
     return found
 
 
@@ -151,38 +228,12 @@ def _kappa(x: np.ndarray, y: np.ndarray) -> float:
     return (observed - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def pairwise(
-    asker: Asker,
-    task: Task,
-    pairs: Sequence[tuple[Item, str, str]],
-    rubric: Rubric = Rubric(),
-    clusters: Sequence[object] | None = None,
-) -> Pairwise:
-    """(item, A's answer, B's answer) -> B against A. Both orders of every pair are asked."""
-    shown = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
-    replies = asker([_ask(_chosen(task, item, a, b, rubric)) for item, a, b in shown])
-    read = [read_choice(reply.text) if not reply.error else None for reply in replies]
-    n = len(pairs)
-    scores, survived, first = [], 0, [choice == "A" for choice in read if choice in ("A", "B")]
-    for one, two in zip(read[:n], read[n:], strict=True):
-        swapped = {"A": "B", "B": "A", "tie": "tie"}.get(two or "")
-        survived += one is not None and one == swapped
-        scores.append({"A": -1.0, "B": 1.0}.get(one or "", 0.0) if one == swapped else 0.0)
-    return Pairwise(
-        wins=win_rate(scores, [0.0] * n, clusters),
-        scores=tuple(scores),
-        survived=wilson(survived, n),
-        first=wilson(sum(first), len(first)),
-        unread=sum(choice is None for choice in read),
-    )
-
-
 def _ask(text: str) -> Wish:
     return Wish(call=Ask(prompt=user(text), max_tokens=TOKENS, temperature=0.0))
 
 
-def _graded(task: Task, item: Item, answer: str, rubric: Rubric) -> str:
-    words = GRADE.get(task.language, GRADE["en"])
+def _graded(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:
+    words = GRADE.get(task.language, GRADE["en"])[order]
     return words.format(question=item.input, right=item.answer, answer=answer.strip() or "…", rubric=rubric.lines())
 
 

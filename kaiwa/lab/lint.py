@@ -139,7 +139,8 @@ def lint_experiment(experiment: Experiment) -> list[Remark]:
             text = "several arms and no contrast: nothing will be compared"
             found.append(Remark(level="error", rule="no-contrast", where=f"task {task.name}", text=text))
         techniques = [arm.technique for arm in arms]
-        for arm in arms:
+        controls = [made for technique in techniques for made in technique.controls().values()]
+        for arm in (arm for arm in arms if arm.technique not in controls):
             missing = _lacks_control(arm.technique, techniques)
             if missing:
                 text = (

@@ -1,10 +1,12 @@
 """Public benchmarks from files as people have them: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
 
-Nothing is downloaded. Demonstrations are the file's first rows, items come after them.
+Nothing is downloaded. Demonstrations are the file's first rows, and items come after them; MGSM and BIG-Bench-Hard have
+worked examples of their own, which are taken where they lie beside the file.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +18,10 @@ from kaiwa.lab.task import Grader, Item, Task
 from kaiwa.lab.tasks import read_rows
 
 N_DEMOS = 16
+LETTER = re.compile(r"\([A-Z]\)")
 OPTION = re.compile(r"^\s*[(（]([A-Z])[)）]\s*(.+)$", re.MULTILINE)
+LABEL = re.compile(r"^[^:：\n]{2,40}[:：]\s*")
+LAST_SENTENCE = re.compile(r"(?<=[.。])\s*[^.。]+[.。]?\s*$|^[^.。]*[.。]?\s*$")
 QUESTION = {
     "en": Prompt(input="Question: {input}", output_indicator="Answer:"),
     "ja": Prompt(input="質問: {input}", output_indicator="答え:", language="ja"),
@@ -37,20 +42,48 @@ def gsm8k(path: Path, n: int = 0) -> Task:
     return _task("gsm8k", items, n, "en", kind="number", grader=Grader(name="number"), max_tokens=160)
 
 
-def mgsm(path: Path, n: int = 0, language: str = "ja") -> Task:
-    """MGSM's TSV without a heading (question, number), or rows with question and answer_number."""
-    rows: list[tuple[str, str]] = []
+def mgsm(path: Path, n: int = 0) -> Task:
+    """The repository's mgsm_ja.tsv without a heading (question, number), or rows with question, answer_number and, in
+    the training split, a worked answer. The language is that of the name (mgsm_ja.tsv, ja/test-….parquet); a training
+    split beside a test split gives the demonstrations."""
+    found = re.search(r"(?:^|[_/-])(bn|de|en|es|fr|ja|ru|sw|te|th|zh)(?=[_./-])", "/".join(path.parts[-2:]))
+    language = found[1] if found else "ja"
+    items = _mgsm_items(path, language, "")
+    train = path.with_name(path.name.replace("test", "train"))
+    demos = _mgsm_items(train, language, "train-") if train != path and train.is_file() else []
+    words = language if language in QUESTION else "en"
+    return _task(
+        f"mgsm-{language}",
+        items,
+        n,
+        words,
+        kind="number",
+        grader=Grader(name="number"),
+        max_tokens=160,
+        demos=demos,
+    )
+
+
+def _mgsm_items(path: Path, language: str, mark: str) -> list[Item]:
+    rows: list[tuple[str, str, str]] = []
     if path.suffix == ".tsv":
         for i, line in enumerate(_text(path).splitlines()):
             question, tab, answer = line.rpartition("\t")
             if not tab:
                 raise UserError(f"{path}, row {i + 1}: no tab between question and answer")
-            rows.append((question, answer))
+            rows.append((question, answer, ""))
     else:
         for i, row in enumerate(read_rows(path)):
-            rows.append((str(_need(row, "question", path, i)), str(_need(row, "answer_number", path, i))))
-    items = [_item(f"mgsm-{language}-{i}", q, a.strip().replace(",", "")) for i, (q, a) in enumerate(rows)]
-    return _task(f"mgsm-{language}", items, n, language, kind="number", grader=Grader(name="number"), max_tokens=160)
+            question, answer = _need(row, "question", path, i), _need(row, "answer_number", path, i)
+            rows.append((question, answer, str(row.get("answer") or "")))
+    items = []
+    for i, (question, answer, worked) in enumerate(rows):
+        if worked:  # only the training split says "問題：" and "ステップごとの答え：" in the text
+            question, worked = LABEL.sub("", question), LABEL.sub("", worked)
+            worked = LAST_SENTENCE.sub("", worked) if answer.strip() in LAST_SENTENCE.findall(worked)[-1] else worked
+        id = f"mgsm-{language}-{mark}{i}"
+        items.append(_item(id, question, answer.strip().replace(",", ""), worked.strip()))
+    return items
 
 
 def sst2(path: Path, n: int = 0) -> Task:
@@ -92,21 +125,42 @@ def jcommonsenseqa(path: Path, n: int = 0) -> Task:
 
 
 def big_bench_hard(path: Path, n: int = 0) -> Task:
-    """{"examples": [{"input","target"}]}; "(A)" targets become the text of the option, yes/no and others stay."""
+    """{"examples": [{"input","target"}]} or a line each; lettered options are answered by letter, "(B)", as published.
+
+    The repository's cot-prompts/NAME.txt, beside the file's folder, gives the task's instruction and three
+    demonstrations with their reasoning, as in Suzgun et al. (2022).
+    """
     items = []
     for i, row in enumerate(read_rows(path)):
-        text, target = str(_need(row, "input", path, i)), str(_need(row, "target", path, i)).strip()
-        options = dict(OPTION.findall(text))
-        letter = target.strip("()")
-        choices = tuple(v.strip() for v in options.values())
-        items.append(
-            Item(id=f"{path.stem}-{i}", input=text, answer=options.get(letter, target).strip(), choices=choices)
-        )
-    answers = tuple(dict.fromkeys(item.answer for item in items))
+        text, target = _need(row, "input", path, i), _need(row, "target", path, i).strip()
+        items.append(_bbh_item(f"{path.stem}-{i}", text, target))
+    worked = path.parent.parent / "cot-prompts" / f"{path.stem}.txt"
+    instruction, demos = _bbh_worked(worked) if worked.is_file() else ("", [])
+    answers = tuple(dict.fromkeys(item.answer for item in (*items, *demos)))
     if not any(item.choices for item in items) and len(answers) <= 6:
-        items = [Item(id=it.id, input=it.input, answer=it.answer, choices=answers) for it in items]
+        items, demos = ([dataclasses.replace(item, choices=answers) for item in some] for some in (items, demos))
     kind = "choice" if all(item.choices for item in items) else "word"
-    return _task(path.stem, items, n, "en", kind=kind, max_tokens=48)
+    prompt = dataclasses.replace(QUESTION["en"], instruction=instruction)
+    return _task(path.stem, items, n, "en", kind=kind, max_tokens=48, prompt=prompt, demos=demos)
+
+
+def _bbh_item(id: str, text: str, target: str, reasoning: str = "") -> Item:
+    letters = tuple(f"({letter})" for letter, _ in OPTION.findall(text)) if LETTER.fullmatch(target) else ()
+    return Item(id=id, input=text.strip(), answer=target, choices=letters, reasoning=reasoning)
+
+
+def _bbh_worked(path: Path) -> tuple[str, list[Item]]:
+    """A canary line, dashes, the instruction, then "Q: …", "A: Let's think step by step." and "So the answer is …"."""
+    head, *blocks = re.split(r"^Q: ", _text(path).rpartition("-----\n")[2], flags=re.MULTILINE)
+    demos = []
+    for i, block in enumerate(blocks):
+        question, mark, worked = block.partition("\nA:")
+        said = re.search(r"So the answer is (.+?)\.?\s*$", worked)
+        if not mark or said is None:
+            raise UserError(f"{path}: example {i + 1} has no 'A:' or does not end in 'So the answer is …'")
+        reasoning = " ".join(worked[: said.start()].replace("Let's think step by step.", "").split())
+        demos.append(_bbh_item(f"{path.stem}-worked-{i}", question, said[1], reasoning))
+    return head.strip(), demos
 
 
 LOADERS: Mapping[str, Callable[[Path, int], Task]] = {
@@ -134,15 +188,17 @@ def _task(
     max_tokens: int,
     prompt: Prompt | None = None,
     grader: Grader | None = None,
+    demos: Sequence[Item] = (),
 ) -> Task:
-    demos = min(N_DEMOS, len(items) // 2)
+    """Without demonstrations of their own the first items are taken."""
+    first = 0 if demos else min(N_DEMOS, len(items) // 2)
     return Task(
         name=name,
         language=language,
         kind=kind,
         prompt=prompt or QUESTION[language],
-        demos=tuple(items[:demos]),
-        items=tuple(items[demos : demos + n if n else None]),
+        demos=tuple(demos or items[:first]),
+        items=tuple(items[first : first + n if n else None]),
         grader=grader or Grader(),
         max_tokens=max_tokens,
     )

@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
 from kaiwa.lab.analysis import Analysis, Finding, rows
+from kaiwa.lab.claims import claim, title
 from kaiwa.lab.experiment import DISCORDANT, plan
+from kaiwa.lab.judge_report import judge_cells, judge_heads, judge_rows
 from kaiwa.lab.run import Outcome
 from kaiwa.lab.verdicts import points, verdict
 from kaiwa.report import figures, forest
@@ -20,6 +23,7 @@ from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.stats.intervals import Interval
 from kaiwa.text.records import write_jsonl
 
 SHOWN = 4  # decided items a contrast in the report
@@ -43,9 +47,10 @@ def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None
 
 
 def write_logs(analysis: Analysis, folder: Path) -> None:
-    """One log a task and arm, as `kaiwa lab compare` reads them."""
+    """One log a task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
     folder.mkdir(exist_ok=True)
-    for arm in analysis.arms:
+    pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
+    for arm in (arm for arm in analysis.arms if arm.task not in pairs):
         mine = [o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)]
         seeds: dict[str, list[Outcome]] = {}
         for outcome in mine:
@@ -64,11 +69,15 @@ def write_logs(analysis: Analysis, folder: Path) -> None:
 
 def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
     words = Words(language, "kaiwa.lab")
-    parts: list[Child] = [tag("h1", analysis.experiment.name), tag("p", method(analysis, words), class_="lead")]
+    heading = tag("h1", title(analysis.experiment.name, language))
+    parts: list[Child] = [heading, tag("p", method(analysis, words), class_="lead"), tag("p", summary(analysis, words))]
     parts.append(_section(words, "findings", findings_table(analysis, words), forest_plot(analysis, words)))
     if limits:
         parts.append(tag("section", tag("h2", words("lab.limits")), tag("p", limits)))
     parts.append(_section(words, "arms", arms_table(analysis, words)))
+    if analysis.checks:
+        judges = table(judge_heads(words), [judge_rows(check, words) for check in analysis.checks.values()])
+        parts.append(_section(words, "judge", judges))
     parts.append(_section(words, "items", join(decided(analysis, f, words) for f in analysis.findings)))
     parts.append(_section(words, "costs", costs_table(analysis, words)))
     parts.append(_section(words, "plan", plan_table(analysis, words)))
@@ -87,28 +96,33 @@ def method(analysis: Analysis, words: Words) -> str:
     return words("lab.method.text", n=n, model=analysis.model, m=m, margin=margin)
 
 
+def summary(analysis: Analysis, words: Words) -> str:
+    """How many of the comparisons ended in which verdict."""
+    counts = Counter(f.found.verdict for f in analysis.findings)
+    untold = counts["unknown"] + counts["unjudged"]
+    return words(
+        "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=untold
+    )
+
+
 def told(finding: Finding) -> str:
-    """ "+12.0 [3.1, 20.9]" """
+    """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
     d = finding.found.difference
-    return f"{points(d.mean)} [{points(d.low)}, {points(d.high)}]"
+    return f"{points(d.mean)} [{points(max(-1.0, d.low))}, {points(min(1.0, d.high))}]"
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:
-    heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
-    lines = [
-        [
-            f.contrast.b,
-            tag("td", f.contrast.a),
-            tag("td", f.task),
-            tag("td", f.contrast.claim),
-            value_cell(str(f.found.n)),
-            value_cell(told(f)),
-            value_cell(f"{f.found.lost} / {f.found.won}"),
-            value_cell(figures.number(f.p_holm)),
-            tag("td", tag("b", verdict(f.found, words.language))),
-        ]
-        for f in analysis.findings
-    ]
+    """Claim and verdict first: on a phone they are all that fits."""
+    heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
+    lines = []
+    for f in analysis.findings:
+        compared = f"{f.contrast.b} − {f.contrast.a}"
+        told_claim = claim(f.contrast.claim, words.language)
+        what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
+        cells = [told(f), str(f.found.n), f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm)]
+        lines.append(
+            [what, tag("td", tag("b", verdict(f.found, words.language))), *map(value_cell, cells), tag("td", f.task)]
+        )
     return table(heads, lines)
 
 
@@ -117,8 +131,9 @@ def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
     ends = [0.1]
     for f in analysis.findings:
         d = f.found.difference
-        ends += [abs(x) for x in (d.low, d.high) if math.isfinite(x)]
-        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=d.to_json()))
+        possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
+        ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
+        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
     if not drawn:
         return None
     end = min(1.0, max(ends))
@@ -213,13 +228,20 @@ def _said(outcome: Outcome) -> Markup:
 
 def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
     words = Words(language, "kaiwa.lab")
-    lines = [f"# {analysis.experiment.name}", "", method(analysis, words), "", f"## {words('lab.findings')}", ""]
+    lines = [
+        f"# {title(analysis.experiment.name, language)}",
+        "",
+        method(analysis, words),
+        "",
+        summary(analysis, words),
+    ]
+    lines += ["", f"## {words('lab.findings')}", ""]
     heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
     lines += _grid(
         heads,
         [
             [
-                *(f.contrast.b, f.contrast.a, f.task, f.contrast.claim, f.found.n, told(f)),
+                *(f.contrast.b, f.contrast.a, f.task, claim(f.contrast.claim, language), f.found.n, told(f)),
                 *(f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm), verdict(f.found, language)),
             ]
             for f in analysis.findings
@@ -242,7 +264,11 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
         ]
         for a in analysis.arms
     ]
-    return "\n".join([*lines, *_grid(heads, cells)]) + "\n"
+    lines += _grid(heads, cells)
+    if analysis.checks:
+        lines += ["", f"## {words('lab.judge')}", "", words("lab.judge.about"), ""]
+        lines += _grid(judge_heads(words), [judge_cells(check, words) for check in analysis.checks.values()])
+    return "\n".join(lines) + "\n"
 
 
 def _grid(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:

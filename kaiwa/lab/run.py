@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from kaiwa.lab.prompt import as_text
 from kaiwa.lab.task import Item, Task
 from kaiwa.lab.techniques.base import How
 from kaiwa.lab.techniques.named import reseeded
+from kaiwa.lab.techniques.votes import majority_at
 from kaiwa.text.chat_model import Ask, ChatModel, Rate
+
+MAJORITIES = (1, 3, 5, 10, 20, 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong."""
+    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong. `score`:
+    NaN (null in files) until a judge has spoken, and for pairwise graders, where it belongs to contrasts."""
 
     task: str
     arm: str
@@ -43,7 +48,7 @@ class Outcome:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"score": self.score if math.isfinite(self.score) else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +124,22 @@ def _outcome(job: Job, ended: Ended) -> Outcome:
         return Outcome(**base, error=f"item {job.item.id}: {ended.error}")
     said = ended.said
     answer = said.answer if said.extracted else extract(job.task.kind, said.text, job.item.choices)
+    if job.task.grader.judge is not None:
+        score = math.nan if answer is not None or job.task.grader.name == "pairwise" else 0.0
+        valid = answer is not None
+        return Outcome(**base, answer=answer, valid=valid, score=score, text=said.text, notes=said.notes)
     try:
         found = grade(job.task, job.item, answer)
     except UserError as error:
         return Outcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
-    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=said.notes)
+    notes = {**said.notes, **_majorities(job, said.notes.get("votes", ()))}
+    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=notes)
+
+
+def _majorities(job: Job, votes: Sequence[str | None]) -> dict[str, float]:
+    """maj@k for a few k below the number of votes: what fewer samples would have reached, without asking again."""
+    right = {vote: grade(job.task, job.item, vote).score for vote in set(votes)}
+    return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 
 
 def _paid(ended: Ended) -> dict[str, Any]:

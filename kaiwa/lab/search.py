@@ -62,6 +62,10 @@ def search(
         raise UserError(
             f"experiment {experiment.name}: a search takes one task and, after the baseline, candidate arms"
         )
+    if experiment.tasks[0].grader.judge is not None:
+        raise UserError(
+            f"experiment {experiment.name}: a search is graded by a rule; grade its winner by a model after"
+        )
     dev_task, test_task = split(experiment.tasks[0], share)
     dev = dataclasses.replace(experiment, tasks=(dev_task,))
     register(dev, out / "dev")

@@ -32,8 +32,24 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A model that grades: its name (of a server, with `url`), what it is told besides, and a file of labelled cases
+    to check it with (docs/lab.md); without, the demonstrations' own answers and wrong ones."""
+
+    model: str
+    url: str = ""
+    api_key_env: str = ""
+    rubric: str = ""
+    labels: str = ""
+
+
+JUDGED = ("model", "pairwise")  # graders that are models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grader:
-    """`name` of a function in grade.py; `pattern` for regex, `schema` for JSON, `tolerance` for numbers."""
+    """`name` of a function in grade.py, or "model" or "pairwise" with a judge (judged.py); `pattern` for regex,
+    `schema` for JSON, `tolerance` for numbers."""
 
     name: str = "exact"
     pattern: str = ""
@@ -41,6 +57,11 @@ class Grader:
     tolerance: float = 1e-6
     low: int = 0
     high: int = 0
+    judge: Judge | None = None
+
+    def __post_init__(self) -> None:
+        if (self.judge is not None) != (self.name in JUDGED):
+            raise UserError(f"grader {self.name!r}: a judge belongs to {' and '.join(JUDGED)}, and only to them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

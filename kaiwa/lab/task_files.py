@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiment import read_experiment
+from kaiwa.lab.experiment_file import read_experiment
 from kaiwa.lab.loaders import LOADERS, QUESTION, load
 from kaiwa.lab.task import Grader, Item, Task
 from kaiwa.lab.tasks import generated, read_rows

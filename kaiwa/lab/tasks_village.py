@@ -100,6 +100,7 @@ def facts(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, 
             "choices": choices,
             "knowledge": known,
             "cluster": person.id,
+            "columns": {"asked": asked},  # without the choices
         }
 
     prompt = Prompt(input="Question: {input}", output_indicator="Answer:")

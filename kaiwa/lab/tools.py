@@ -74,11 +74,11 @@ def date(text: str) -> str:
 class Library:
     """The user's texts, found by words (or pairs of characters, where there are no spaces): BM25 (Robertson 1994).
 
-    search: the first sentences of the best text. look_up: the next sentence of that text with a word in it.
+    search: the first `sentences` of the best text. look_up: the next sentence of that text with a word in it.
     """
 
     texts: Sequence[str]
-    sentences: int = 2
+    sentences: int = 5  # Yao et al. 2023, section 3.1
     counts: list[Counter[str]] = field(init=False)
     found: list[str] = field(init=False, default_factory=list)
     place: int = field(init=False, default=0)

@@ -14,6 +14,7 @@ WORDS = {
         "same": "no difference within {m} points",
         "unknown": "cannot tell, need n = {n}",
         "nothing": "cannot tell: nothing to compare",
+        "unjudged": "cannot tell: the judge is not shown to be better than a coin",
     },
     "ja": {
         "better": "{d} ポイント良い",
@@ -21,6 +22,7 @@ WORDS = {
         "same": "差は {m} ポイント以内(同等)",
         "unknown": "判定できない(必要な件数 n = {n})",
         "nothing": "判定できない(比べる対象がない)",
+        "unjudged": "判定できない(審判が偶然より正しいと示されていない)",
     },
 }
 

@@ -29,7 +29,6 @@ from kaiwa.stats.paired import mcnemar, permutation_test
 from kaiwa.stats.power import pairs_for_equivalence, pairs_needed
 
 Values = NDArray[np.float64]
-VERDICTS = ("better", "worse", "same", "unknown")
 POWER = 0.8
 
 

@@ -59,10 +59,11 @@ def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
 
 
 def corrected_share(
-    called: int, n: int, true_positives: int, bad: int, true_negatives: int, good: int, level: float = 0.95
+    called: float, n: int, true_positives: float, bad: int, true_negatives: float, good: int, level: float = 0.95
 ) -> Interval:
     """The true share behind `called` of n, by a judge that was right on so many of the bad and of the good cases.
 
+    "Bad" is what is counted; a judge's "perhaps" counts half.
     NOTHING for n = 0. UserError for a judge that tells bad from good no better than a coin.
     """
     if n == 0:

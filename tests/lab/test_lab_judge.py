@@ -11,8 +11,9 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.analysis import analyse
 from kaiwa.lab.cache import Asker, Cache
-from kaiwa.lab.experiment import Arm, Experiment, from_toml_values, read_experiment
-from kaiwa.lab.judge import Rubric, agreement, kappa, known_cases, pairwise, read_choice, read_yes
+from kaiwa.lab.experiment import Arm, Experiment
+from kaiwa.lab.experiment_file import from_toml_values, read_experiment
+from kaiwa.lab.judge import Rubric, agreement, graded, kappa, known_cases, pairwise, read_choice, read_yes
 from kaiwa.lab.ladder import climb, rows_of, split_task
 from kaiwa.lab.lint import lint_experiment, lint_prompt, lint_task
 from kaiwa.lab.prompt import Example, Prompt
@@ -21,6 +22,7 @@ from kaiwa.lab.search import search, split, told
 from kaiwa.lab.selftest import Planted, planted_task
 from kaiwa.lab.tasks import generated
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+from kaiwa.lab.techniques.thought import ChainOfThought
 from kaiwa.lab.training import TrainingServer, demonstrations
 from tests.lab.fakes import RuleModel
 
@@ -45,9 +47,10 @@ def test_yes_and_no_are_read() -> None:
 
 
 def test_a_judge_that_only_likes_the_first_place_decides_nothing() -> None:
-    pairs = [(item, "one", "two") for item in TASK.items]
-    found = pairwise(asker(lambda text, t, s: "A"), TASK, pairs)
-    assert (found.wins.ties, found.survived.mean, found.first.mean) == (20, 0.0, 1.0)
+    first = asker(lambda text, t, s: "A")
+    found = pairwise(first, TASK, [(item, "one", "two") for item in TASK.items])
+    assert (set(found.scores), found.survived.mean, found.first.mean) == ({0.5}, 0.0, 1.0)
+    assert agreement(first, TASK, known_cases(TASK, pairs=True)).faults() == ("first", "chance")
 
 
 def test_a_judge_that_reads_prefers_the_better_in_both_orders() -> None:
@@ -57,22 +60,30 @@ def test_a_judge_that_reads_prefers_the_better_in_both_orders() -> None:
 
     pairs = [(item, "short", "much longer" if i % 4 else "equal") for i, item in enumerate(TASK.items)]
     found = pairwise(asker(rule), TASK, pairs, Rubric(text="Longer is better."))
-    assert (found.wins.wins, found.wins.ties, found.wins.losses) == (15, 5, 0)
+    assert [found.scores.count(score) for score in (1.0, 0.5, 0.0)] == [15, 5, 0]
     assert found.survived.mean == 1.0
     assert found.first.mean == 0.5
 
 
-def test_agreement_is_measured_on_answers_of_known_truth() -> None:
-    def honest(text: str, t: float, s: int) -> str:
-        right = text.split("Right answer: ")[1].split("\n")[0]
-        return "yes" if f"grade:\n{right}\n" in text else "no"
+def honest(text: str, t: float = 0, s: int = 0) -> str:
+    """Yes where the answer to grade is the right one, in either order."""
+    right, answer = text.split("Right answer: ")[1].split("\n")[0], text.split("grade:\n")[1].split("\n")[0]
+    return "yes" if right == answer else "no"
 
+
+def test_agreement_is_measured_on_answers_of_known_truth() -> None:
     cases = known_cases(TASK)
-    assert sum(right for _, _, right in cases) * 2 == len(cases) == 2 * len(TASK.demos)
-    assert agreement(asker(honest), TASK).kappa.mean == 1.0
-    yes = agreement(asker(lambda *_: "Yes"), TASK)
-    assert (yes.right.mean, yes.kappa.mean) == (0.5, 0.0)
-    assert agreement(asker(lambda *_: "hm"), TASK).unread == len(cases)
+    assert sum(case.right for case in cases) * 2 == len(cases) == 2 * len(TASK.demos)
+    good = agreement(asker(honest), TASK, cases)
+    assert (good.told.mean, good.kappa.mean, good.faults()) == (1.0, 1.0, ())
+    assert 0.5 < good.told.low < 1
+    yes = agreement(asker(lambda *_: "Yes"), TASK, cases)
+    assert (yes.sensitivity.right, yes.specificity.right, yes.faults()) == (len(cases) / 2, 0.0, ("yes", "chance"))
+    assert agreement(asker(lambda *_: "hm"), TASK, cases).faults() == ("unread", "chance")
+    torn = graded(
+        asker(lambda text, t, s: "yes" if "grade" in text.split("Right")[0] else "no"), TASK, [(TASK.items[0], "x")]
+    )
+    assert (torn.scores, torn.survived.mean) == ((0.5,), 0.0)
 
 
 def test_kappa_by_hand() -> None:
@@ -159,6 +170,9 @@ def test_lint_finds_what_is_wrong_and_only_that() -> None:
     assert "no-control" in {r.rule for r in lint_experiment(lonely)}
     both = dataclasses.replace(lonely, arms=(Arm(name="zero", technique=ZeroShot()), *lonely.arms))
     rules = {r.rule for r in lint_experiment(both)}
+    thought = FewShot(inner=ChainOfThought(), k=2)
+    whole = (Arm(name="cot", technique=thought), *(Arm(name=n, technique=t) for n, t in thought.controls().items()))
+    assert "no-control" not in {r.rule for r in lint_experiment(dataclasses.replace(lonely, arms=whole))}
     assert "no-control" not in rules
     assert "small-n" in rules
 

@@ -122,6 +122,7 @@ def test_a_variable_without_a_column() -> None:
         ("json", 'Sure! {"a": [1, {"b": 2}]} bye', (), '{"a": [1, {"b": 2}]}'),
         ("json", '{"a": ', (), None),
         ("code", "Here:\n```python\nx = 1\n```", (), "x = 1"),
+        ("code", "```\n\n```sql\nSELECT 1\n```\nThat is it.", (), "SELECT 1"),
         ("text", " hi ", (), "hi"),
         ("lines", "a\n\nb", (), "a\nb"),
     ],

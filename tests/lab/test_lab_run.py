@@ -15,7 +15,8 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.analysis import analyse, by_item
 from kaiwa.lab.cache import Asker, Cache
-from kaiwa.lab.experiment import Arm, Contrast, Experiment, read_experiment, register
+from kaiwa.lab.experiment import Arm, Contrast, Experiment, register
+from kaiwa.lab.experiment_file import read_experiment
 from kaiwa.lab.program import Wish, rounds
 from kaiwa.lab.prompt import Prompt
 from kaiwa.lab.report import write_report
@@ -77,13 +78,15 @@ def test_chain_of_thought_and_its_controls() -> None:
     arm = FewShot(inner=ChainOfThought(), k=2)
     outputs = {
         style: FewShot(inner=ChainOfThought(style=style), k=2).examples(SUMS)[0].output
-        for style in ("reasoning", "dots", "equation", "after")
+        for style in ("reasoning", "answer", "dots", "equation", "after")
     }
     assert re.match(r"At first .* The answer is \d+\.$", outputs["reasoning"])
     assert re.match(r"(\. )+The answer is", outputs["dots"])
     assert re.match(r"\d+ . \d+.* = \d+\. The answer", outputs["equation"])
     assert outputs["after"].startswith("The answer is")
-    assert set(arm.inner.controls()) == {"equation", "dots", "after"}
+    assert re.fullmatch(r"The answer is \d+\.", outputs["answer"])
+    assert set(arm.controls()) == {"no demonstrations", "answer", "equation", "dots", "after"}
+    assert arm.controls()["dots"] == FewShot(inner=ChainOfThought(style="dots"), k=2)
     model = RuleModel(lambda text, t, s: "I add. The answer is 7.")
     assert {o.answer for o in answers(arm, SUMS, model)} == {"7"}  # type: ignore[attr-defined]
 
@@ -110,6 +113,11 @@ def test_votes() -> None:
     assert len(votes) == 9
     assert len(set(votes)) > 1
     assert outcome.answer == majority(votes)  # type: ignore[attr-defined]
+    right = SUMS.items[0].answer
+    sure = answers(SelfConsistency(n=6), SUMS.first(1), RuleModel(lambda text, t, s: right if s % 2 else "0"))[0]
+    share = sure.notes["votes"].count(right) / 6  # type: ignore[attr-defined]
+    assert sure.notes["maj@1"] == pytest.approx(share, abs=0.12)  # type: ignore[attr-defined]
+    assert {name for name in sure.notes if "@" in name} == {"maj@1", "maj@3", "maj@5"}  # type: ignore[attr-defined]
     assert majority([None, "a", None, "b", "b"]) == "b"
     assert majority([None]) is None
     right = lambda vote: float(vote == "a")  # noqa: E731
@@ -331,7 +339,7 @@ def test_experiment_files(tmp_path: Path) -> None:
     assert "few: flipped labels" in [arm.name for arm in made.arms]
     assert Contrast(a="few: flipped labels", b="few") in made.contrasts
     (tmp_path / "e.py").write_text(
-        "from pathlib import Path\nfrom kaiwa.lab.experiment import read_experiment\n"
+        "from pathlib import Path\nfrom kaiwa.lab.experiment_file import read_experiment\n"
         "def experiment():\n    return read_experiment(Path(__file__).with_name('e.toml'))\n"
     )
     assert read_experiment(tmp_path / "e.py") == made

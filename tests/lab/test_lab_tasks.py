@@ -81,6 +81,52 @@ def test_users_files(tmp_path: Path, suffix: str) -> None:
             from_file(path, **bad)  # type: ignore[arg-type]
 
 
+def test_mgsm_as_it_is_published(tmp_path: Path) -> None:
+    (tmp_path / "ja").mkdir()
+    worked = "ステップごとの答え：{i}+5={sum}。答えは{sum}です。"
+    train = [
+        {"question": f"問題：{i}個と5個では？", "answer": worked.format(i=i, sum=i + 5), "answer_number": i + 5}
+        for i in range(8)
+    ]
+    test = [{"question": f"箱に{i}個。全部で？", "answer": None, "answer_number": 1000 + i} for i in range(5)]
+    for name, rows in (("train", train), ("test", test)):
+        (tmp_path / "ja" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = load("mgsm", tmp_path / "ja" / "test.jsonl")
+    assert (task.name, task.language, len(task.items), len(task.demos)) == ("mgsm-ja", "ja", 5, 8)
+    assert (task.demos[2].input, task.demos[2].reasoning) == ("2個と5個では？", "2+5=7。")
+    assert (task.items[0].input, task.items[0].answer) == ("箱に0個。全部で？", "1000")
+    (tmp_path / "mgsm_en.tsv").write_text("How many: 3 or 4?\t1,200\nTwo?\t2\n")
+    english = load("mgsm", tmp_path / "mgsm_en.tsv")
+    assert (english.name, english.language, english.items[0].answer) == ("mgsm-en", "en", "2")
+    assert english.demos[0].input == "How many: 3 or 4?", "labels are only in worked examples"
+
+
+def test_big_bench_hard_as_it_is_published(tmp_path: Path) -> None:
+    for folder in ("bbh", "cot-prompts"):
+        (tmp_path / folder).mkdir()
+    rows = [{"input": f"Is {i} odd?\nOptions:\n(A) yes\n(B) no", "target": "(B)" if i % 2 else "(A)"} for i in range(6)]
+    (tmp_path / "bbh" / "odd.json").write_text(json.dumps({"canary": "x", "examples": rows}))
+    plain = load("big-bench-hard", tmp_path / "bbh" / "odd.json")
+    assert (len(plain.demos), len(plain.items), plain.items[0].choices) == (3, 3, ("(A)", "(B)"))
+    (tmp_path / "cot-prompts" / "odd.txt").write_text(
+        "A canary line.\n-----\nTell odd from even.\n\nQ: Is 9 odd?\nOptions:\n(A) yes\n(B) no\n"
+        "A: Let's think step by step.\n9 is 4 + 5.\nThat is odd. So the answer is (A).\n\n"
+        "Q: Is 8 odd?\nOptions:\n(A) yes\n(B) no\nA: Let's think step by step.\n8 is 4 + 4. So the answer is (B).\n"
+    )
+    task = load("big-bench-hard", tmp_path / "bbh" / "odd.json", 4)
+    assert (task.prompt.instruction, len(task.items), len(task.demos)) == ("Tell odd from even.", 4, 2)
+    assert (task.demos[0].reasoning, task.demos[0].answer) == ("9 is 4 + 5. That is odd.", "(A)")
+    for said in ("So the answer is (B).", "The answer is B.", "(B) no"):
+        assert extract(task.kind, said, task.items[0].choices) == "(B)"
+    assert extract(task.kind, "The answer is Big.", task.items[0].choices) is None
+    flags = [{"input": f"not {i}", "target": "True" if i % 2 else "False"} for i in range(6)]
+    (tmp_path / "bbh" / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flags))
+    assert load("big-bench-hard", tmp_path / "bbh" / "b.jsonl").items[0].choices == ("False", "True")
+    (tmp_path / "cot-prompts" / "odd.txt").write_text("-----\nTell.\n\nQ: Is 9 odd?\nA: Yes.\n")
+    with pytest.raises(UserError, match="example 1"):
+        load("big-bench-hard", tmp_path / "bbh" / "odd.json")
+
+
 def test_loaders(tmp_path: Path) -> None:
     gsm = tmp_path / "gsm.jsonl"
     gsm.write_text(
@@ -101,7 +147,7 @@ def test_loaders(tmp_path: Path) -> None:
     assert load("jcommonsenseqa", tmp_path / "j.json").items[0].answer == "う"
     bbh = {"examples": [{"input": "Which?\nOptions:\n(A) one\n(B) two", "target": "(B)"}] * 4}
     (tmp_path / "b.json").write_text(json.dumps(bbh))
-    assert load("big-bench-hard", tmp_path / "b.json").items[0].answer == "two"
+    assert load("big-bench-hard", tmp_path / "b.json").items[0].answer == "(B)"
     for name, text, message in (("gsm8k", '{"question": "q"}\n', "no 'answer'"), ("sst2", "good film", "0 or 1")):
         path = tmp_path / ("x.jsonl" if name == "gsm8k" else "x")
         path.write_text(text)

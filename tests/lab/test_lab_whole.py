@@ -8,9 +8,10 @@ import torch
 
 from kaiwa.cli import main
 from kaiwa.lab.assignment import assignment
+from kaiwa.lab.claims import JAPANESE
 from kaiwa.lab.practices import PRACTICES
 from kaiwa.lab.run import run
-from kaiwa.lab.selftest import selftest
+from kaiwa.lab.selftest import planted_experiment, selftest
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.folder import save_model
@@ -46,7 +47,7 @@ def test_every_lesson_runs() -> None:
     names = {arm.name for arm in experiment.arms}
     assert {"vote of 5", "ReAct", "gold knowledge", "BAD", "GOOD"} <= names
     assert len({p.id for p in PRACTICES}) == 7
-    assert all(c.claim for c in experiment.contrasts)
+    assert {c.claim for c in (*experiment.contrasts, *planted_experiment().contrasts)} <= JAPANESE.keys()
 
 
 @pytest.fixture(scope="module")

@@ -29,26 +29,59 @@ TOLD = {
     "ja": "質問に段階的に答えてください。各段階は思考と、名前[入力] の形の行動ひとつです。"
     "行動は {tools} と Finish[答え] です。",
 }
-SHOTS = {
+Shot = tuple[str, tuple[tuple[str, str, str], ...]]  # question, (thought, action, observation) of each step
+SHOTS: Mapping[str, tuple[Shot, ...]] = {
     "en": (
-        "Question: A box holds 12 pens. How many pens are in 7 boxes?",
-        ("I multiply 12 by 7.", "Calc[12 * 7]", "84"),
-        ("The answer is 84.", "Finish[84]", ""),
+        (
+            "Question: A box holds 12 pens. How many pens are in 7 boxes?",
+            (("I multiply 12 by 7.", "Calc[12 * 7]", "84"), ("The answer is 84.", "Finish[84]", "")),
+        ),
+        (
+            "Question: Rosa had 31 stamps and gave away 9. How many are left?",
+            (("I take 9 from 31.", "Calc[31 - 9]", "22"), ("The answer is 22.", "Finish[22]", "")),
+        ),
     ),
     "en search": (
-        "Question: What does Olun do for a living?",
-        ("I look for Olun.", "Search[Olun]", "Olun is a ferryman. Olun lives on Reed Bank."),
-        ("Olun is a ferryman.", "Finish[ferryman]", ""),
+        (
+            "Question: What does Olun do for a living?",
+            (
+                ("I look for Olun.", "Search[Olun]", "Olun is a ferryman. Olun lives on Reed Bank."),
+                ("Olun is a ferryman.", "Finish[ferryman]", ""),
+            ),
+        ),
+        (
+            "Question: Where does Tavira live?",
+            (
+                ("I look for Tavira.", "Search[Tavira]", "Tavira is a glazier. Tavira lives on Fox Steps."),
+                ("Tavira lives on Fox Steps.", "Finish[Fox Steps]", ""),
+            ),
+        ),
     ),
     "ja search": (
-        "質問: オルンさんの仕事は何ですか。",
-        ("オルンを検索します。", "Search[オルン]", "オルンは渡し守です。オルンは葦の岸に住んでいます。"),
-        ("オルンは渡し守です。", "Finish[渡し守]", ""),
+        (
+            "質問: オルンさんの仕事は何ですか。",
+            (
+                ("オルンを検索します。", "Search[オルン]", "オルンは渡し守です。オルンは葦の岸に住んでいます。"),
+                ("オルンは渡し守です。", "Finish[渡し守]", ""),
+            ),
+        ),
+        (
+            "質問: タヴィラさんはどこに住んでいますか。",
+            (
+                ("タヴィラを検索します。", "Search[タヴィラ]", "タヴィラは硝子屋です。タヴィラは狐坂に住んでいます。"),
+                ("タヴィラは狐坂に住んでいます。", "Finish[狐坂]", ""),
+            ),
+        ),
     ),
     "ja": (
-        "質問: 一箱にペンが12本あります。7箱では何本ですか。",
-        ("12に7を掛けます。", "Calc[12 * 7]", "84"),
-        ("答えは84です。", "Finish[84]", ""),
+        (
+            "質問: 一箱にペンが12本あります。7箱では何本ですか。",
+            (("12に7を掛けます。", "Calc[12 * 7]", "84"), ("答えは84です。", "Finish[84]", "")),
+        ),
+        (
+            "質問: 切手が31枚あり、9枚あげました。残りは何枚ですか。",
+            (("31から9を引きます。", "Calc[31 - 9]", "22"), ("答えは22です。", "Finish[22]", "")),
+        ),
     ),
 }
 
@@ -106,11 +139,12 @@ class ReAct:
     def _opening(self, task: Task, item: Item, tools: Mapping[str, Tool]) -> str:
         language = task.language if task.language in LINES else "en"
         thought, action, observation = LINES[language]
-        question, *steps = SHOTS[f"{language} search" if "Search" in tools else language]
-        lines = [TOLD[language].format(tools=", ".join(f"{name}[…]" for name in tools)), "", str(question)]
-        for i, (idea, act, seen) in enumerate(steps, 1):
-            lines += [f"{thought} {i}: {idea}"] if self.thoughts else []
-            lines += [f"{action} {i}: {act}"] + ([f"{observation} {i}: {seen}"] if seen else [])
+        lines = [TOLD[language].format(tools=", ".join(f"{name}[…]" for name in tools))]
+        for question, steps in SHOTS[f"{language} search" if "Search" in tools else language]:
+            lines += ["", question]
+            for i, (idea, act, seen) in enumerate(steps, 1):
+                lines += [f"{thought} {i}: {idea}"] if self.thoughts else []
+                lines += [f"{action} {i}: {act}"] + ([f"{observation} {i}: {seen}"] if seen else [])
         label = "質問" if language == "ja" else "Question"
         return "\n".join([*lines, "", f"{label}: {item.input}"]) + "\n"
 

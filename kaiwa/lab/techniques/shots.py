@@ -96,7 +96,10 @@ class FewShot:
         return (yield from self.inner.run(task.with_examples(self.examples(task)), item, how))
 
     def controls(self) -> Mapping[str, Technique]:
+        """The inner technique's, shown by as many demonstrations; where it has none, wrong labels."""
         arms: dict[str, Technique] = {"no demonstrations": self.inner}
+        if inner := self.inner.controls():
+            return arms | {name: FewShot(inner=made, k=self.k, seed=self.seed) for name, made in inner.items()}
         for labels in LABELS[1:]:
             arms[f"{labels} labels"] = FewShot(inner=self.inner, k=self.k, labels=labels, seed=self.seed)
         return arms

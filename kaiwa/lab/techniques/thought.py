@@ -1,8 +1,8 @@
 """Chain of thought, few-shot and zero-shot.
 
 ChainOfThought (Wei et al. 2022): demonstrations show the reasoning before the answer. Its controls are the paper's own
-(section 3.3): the equation only, as many dots as the reasoning has words, the reasoning after the answer; what they
-reach is tokens and format, not thinking.
+(section 3.3): the equation only, as many dots as the reasoning has words, the reasoning after the answer, and the
+answer alone in the same words; what they reach is tokens and format, not thinking.
 
 ZeroShotCoT (Kojima et al. 2022, section 3): "Let's think step by step.", then a second call that asks for the answer.
 The paper's baseline had no second call, and most of its answers could not be read; here the control has the same one.
@@ -18,7 +18,7 @@ from kaiwa.lab.program import Program
 from kaiwa.lab.task import Item, Task
 from kaiwa.lab.techniques.base import How, Technique, added, longer, say, the_answer, went_on, words
 
-STYLES = ("reasoning", "equation", "dots", "after")
+STYLES = ("reasoning", "answer", "equation", "dots", "after")
 TRIGGERS = {
     "en": (
         "Let's think step by step.",
@@ -59,6 +59,8 @@ class ChainOfThought:
         if not demo.reasoning:
             raise UserError(f"task {task.name}, demo {demo.id}: no reasoning to show")
         end = the_answer(task, demo)
+        if self.style == "answer":
+            return end
         if self.style == "after":
             return f"{end} {demo.reasoning}"
         if self.style == "equation":

@@ -1,0 +1,114 @@
+"""A difference as an imperfect judge tells it, and what is behind it.
+
+A judge that calls a right answer right with chance a (sensitivity) and a wrong one wrong with chance b (specificity)
+calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if it errs alike under both conditions (Rogan and Gladen
+1978),
+
+    J = a + b - 1        p_B - p_A = (q_B - q_A) / J        p = (q + b - 1) / J
+
+a and b were measured on labelled cases and are not certain, so the interval of the difference is that of the quotient:
+a and b are drawn from Jeffreys' posterior, q_B - q_A from a normal law with the half-widths of its own interval, and
+the quotient's quantiles are taken. The same holds for a judge of pairs, with a and b its chances to prefer the better
+one where that is B, or A. A judge whose J may be 0 or below (no more than a coin) tells nothing: "unjudged".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kaiwa.stats.comparison import Comparison, Values, cluster_interval, compare, difference_interval
+from kaiwa.stats.intervals import Interval, normal_quantile
+
+DRAWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a judge got right of labelled cases: `right` of `n` (a tie or a change of mind counts half)."""
+
+    right: float
+    n: int
+
+
+def youden(sensitivity: Measured, specificity: Measured, level: float = 0.95, seed: int = 0) -> Interval:
+    """J = sensitivity + specificity - 1 with its interval: 1 a perfect judge, 0 a coin. n is the fewer labels'."""
+    drawn = _draw_youden(sensitivity, specificity, np.random.default_rng(seed))
+    n = min(sensitivity.n, specificity.n)
+    if not n:
+        return Interval(math.nan, -1.0, 1.0, 0)
+    mean = sensitivity.right / sensitivity.n + specificity.right / specificity.n - 1
+    low, high = np.quantile(drawn, _tails(level))
+    return Interval(mean, float(low), float(high), n)
+
+
+def compare_judged(
+    a: ArrayLike,
+    b: ArrayLike,
+    sensitivity: Measured,
+    specificity: Measured,
+    *,
+    clusters: Sequence[object] | None = None,
+    margin: float = 0.03,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """`compare` of what a judge called (a, b [n], B - A), with `difference`, margin and verdict freed of its errors.
+
+    mean_a, mean_b, lost, won and p stay the judge's. The verdict is "unjudged" where J's interval reaches 0.
+    """
+    told = youden(sensitivity, specificity, level, seed)
+    if not told.low > 0:
+        found = compare(a, b, clusters=clusters, margin=margin, level=level, seed=seed)
+        nothing = Interval(math.nan, -1.0, 1.0, found.n)
+        return dataclasses.replace(found, difference=nothing, n_needed=None, verdict="unjudged")
+    found = compare(a, b, clusters=clusters, margin=margin * told.mean, level=level, seed=seed)
+    found = dataclasses.replace(found, margin=margin)
+    if not found.n:
+        return found
+    quotient = _quotient(found.difference, sensitivity, specificity, level, seed)
+    corrected = dataclasses.replace(found, difference=quotient)
+    if found.verdict != "same":
+        return corrected
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    inner_level = 1 - 2 * (1 - level)
+    inner = _quotient(_interval(x, y, clusters, inner_level, seed), sensitivity, specificity, inner_level, seed)
+    if -margin < inner.low and inner.high < margin:
+        return corrected
+    return dataclasses.replace(corrected, verdict="unknown", n_needed=max(found.n + 1, found.n_needed or 0))
+
+
+def _interval(a: Values, b: Values, clusters: Sequence[object] | None, level: float, seed: int) -> Interval:
+    if clusters is None:
+        return difference_interval(a, b, level)
+    return cluster_interval(a, b, clusters, level, seed)
+
+
+def _quotient(d: Interval, sensitivity: Measured, specificity: Measured, level: float, seed: int) -> Interval:
+    """d / J. Only draws with J above 0 count: the judge was found to be better than a coin."""
+    rng = np.random.default_rng(seed)
+    drawn = _draw_youden(sensitivity, specificity, rng)
+    z = rng.standard_normal(DRAWS) / normal_quantile(level)
+    called = d.mean + np.where(z > 0, z * (d.high - d.mean), z * (d.mean - d.low))
+    above = drawn > 0
+    mean = d.mean / (sensitivity.right / sensitivity.n + specificity.right / specificity.n - 1)
+    low, high = np.quantile(called[above] / drawn[above], _tails(level))
+    return Interval(_within(mean), _within(float(low)), _within(float(high)), d.n)
+
+
+def _within(x: float) -> float:
+    return min(1.0, max(-1.0, x))
+
+
+def _draw_youden(sensitivity: Measured, specificity: Measured, rng: np.random.Generator) -> np.ndarray:
+    a, b = (rng.beta(m.right + 0.5, m.n - m.right + 0.5, DRAWS) for m in (sensitivity, specificity))
+    return np.asarray(a + b - 1)
+
+
+def _tails(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -1,0 +1,97 @@
+"""Sums of several numbers, worked out one at a time, and the documents that teach a small model five ways to answer.
+
+    Question: What is 7 + 15 - 3 + 8?
+    Answer: 7 + 15 = 22. 22 - 3 = 19. 19 + 8 = 27. The answer is 27.         reasoning
+    Answer: The answer is 27.                                                answer alone
+    Answer: 7 + 15 - 3 + 8 = 27. The answer is 27.                           equation only
+    Answer: . . . . . . . . . . . . . . . The answer is 27.                  dots, as many as the reasoning has words
+    Answer: The answer is 27. 7 + 15 = 22. 22 - 3 = 19. 19 + 8 = 27.         reasoning after the answer
+
+A document is what an arm of the experiment shows: demonstrations answered in one way, and one more question answered in
+the same way. All ways get equally many questions, so what differs is what stands before the answer. The sums that are
+graded stand in no document.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator
+
+from kaiwa.core.rng import python_rng
+from kaiwa.lab.prompt import Example, Prompt, render
+from kaiwa.lab.task import Grader, Item, Task
+from kaiwa.lab.techniques.base import Technique
+from kaiwa.lab.techniques.shots import FewShot
+from kaiwa.lab.techniques.thought import STYLES, ChainOfThought
+from kaiwa.text.records import Document
+
+SHOTS = 2
+MOST = 99  # of every running total
+LENGTHS = (2, 3, 4, 5, 6)  # numbers in a sum
+TOKENS = 96  # of an answer; the longest has about 80
+PROMPT = Prompt(input="Question: {input}", output_indicator="Answer:")
+NAMES = {"reasoning": "chain of thought", "answer": "answer alone", "after": "reasoning after", "dots": "dots"}
+
+
+def arms() -> dict[str, Technique]:
+    """Name -> few-shot in each of the five ways."""
+    return {
+        NAMES.get(style, f"{style} only"): FewShot(inner=ChainOfThought(style=style, max_tokens=TOKENS), k=SHOTS)
+        for style in ("answer", *(style for style in STYLES if style != "answer"))
+    }
+
+
+def sums(length: int, n: int, seed: int = 0, n_demos: int = 16) -> Task:
+    """n sums of `length` numbers, all different, and demonstrations of the same length."""
+    rng = python_rng(seed, "sums", length)
+    found: dict[str, Item] = {}
+    while len(found) < n + n_demos:
+        made = _sum(rng, length, f"sum-{length}-{len(found)}")
+        found.setdefault(made.input, made)
+    items = tuple(found.values())
+    return Task(
+        name=f"{length} numbers",
+        kind="number",
+        prompt=PROMPT,
+        items=items[n_demos:],
+        demos=items[:n_demos],
+        grader=Grader(name="number"),
+        form="text",
+        max_tokens=TOKENS,
+    )
+
+
+def documents(n: int, graded: Collection[str], seed: int = 0) -> Iterator[Document]:
+    """n documents without the graded inputs; the ways take turns, lengths are drawn."""
+    rng = python_rng(seed, "worked-out sums")
+    ways = [ChainOfThought(style=style) for style in STYLES]
+    task = Task(name="sums", prompt=PROMPT, items=(Item(id="-", input="-", answer="-"),))
+    for number in range(n):
+        way, length = ways[number % len(ways)], rng.choice(LENGTHS)
+        made: list[Item] = []
+        while len(made) <= SHOTS:
+            item = _sum(rng, length, str(len(made)))
+            if item.input not in graded:
+                made.append(item)
+        *shown, last = made
+        examples = [Example(item.input, way.shown(task, item)) for item in shown]
+        asked = render(task.with_examples(examples).prompt, {"input": last.input}, "text")
+        yield Document(text=f"{asked} {way.shown(task, last)}", source="sums", id=str(number))
+
+
+def _sum(rng: random.Random, length: int, id: str) -> Item:
+    """A number below 60, then numbers below 20 added or taken away; the total stays within 0 and MOST."""
+    total = rng.randrange(1, 60)
+    text, steps = str(total), []
+    for _ in range(length - 1):
+        more = rng.randrange(1, 20)
+        plus = rng.random() < 0.6
+        if (plus and total + more > MOST) or (not plus and total < more):
+            plus = not plus
+        after = total + more if plus else total - more
+        sign = "+" if plus else "-"
+        text += f" {sign} {more}"
+        steps.append(f"{total} {sign} {more} = {after}.")
+        total = after
+    equation = f"{text} = {total}."
+    return Item(id=id, input=f"What is {text}?", answer=str(total), reasoning=" ".join(steps), equation=equation)

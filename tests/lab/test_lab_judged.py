@@ -1,0 +1,168 @@
+"""A model as an experiment's grader: from the file to the verdict, with good judges and bad ones."""
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.analysis import Analysis, analyse, rows
+from kaiwa.lab.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.experiment_file import from_toml_values
+from kaiwa.lab.judged import judged, read_labels
+from kaiwa.lab.report import write_report
+from kaiwa.lab.run import Opened, run
+from kaiwa.lab.task import Grader, Item, Judge, Task
+from kaiwa.lab.verdicts import verdict
+from tests.lab.fakes import Rule, RuleModel
+from tests.lab.test_lab_judge import honest
+
+SHARES = {"plain": 0.4, "good": 0.7, "twin": 0.4}
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A technique that is right as often as its name says; the model repeats what it is told."""
+
+    name: str
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return demo.answer
+
+    def run(self, task: Task, item: Item, how: object) -> object:
+        right = random.Random(f"{self.name} {item.id}").random() < SHARES[self.name]
+        (reply,) = yield (how.ask(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
+        from kaiwa.lab.program import Said
+
+        return Said(text=reply.text)
+
+    def controls(self) -> dict[str, object]:
+        return {}
+
+
+def task(n: int, grader: str = "model", labels: str = "") -> Task:
+    made = [Item(id=f"i{i}", input=f"question {i}", answer=f"word{i}") for i in range(n + 40)]
+    judge = Judge(model="judge", labels=labels)
+    return Task(name="t", items=tuple(made[40:]), demos=tuple(made[:40]), grader=Grader(name=grader, judge=judge))
+
+
+def analysed(rule: Rule, n: int = 160, grader: str = "model", labels: str = "") -> Analysis:
+    arms = tuple(Arm(name=name, technique=Weighted(name)) for name in SHARES)  # type: ignore[arg-type]
+    contrasts = (Contrast(a="plain", b="good"), Contrast(a="plain", b="twin"))
+    made = Experiment(name="x", tasks=(task(n, grader, labels),), arms=arms, contrasts=contrasts, model="m")
+    outcomes = run(made, RuleModel(lambda text, t, s: text.removeprefix("say ")))
+    outcomes, checks = judged(made, outcomes, lambda judge: Opened(RuleModel(rule, name=judge.model)))
+    return analyse(made, outcomes, "m", checks)
+
+
+def noisy(text: str, t: float, s: int) -> str:
+    """Errs in a fifth of the cases, whatever the order."""
+    said = honest(text)
+    wrong = random.Random("".join(sorted(text))).random() < 0.2
+    return {"yes": "no", "no": "yes"}[said] if wrong else said
+
+
+def test_a_good_judge_grades_as_a_rule_would() -> None:
+    found = analysed(honest)
+    plain, good = found.arms[:2]
+    assert plain.accuracy.mean == pytest.approx(sum(o.score for o in found.outcomes if o.arm == "plain") / 160)
+    assert found.findings[0].found.verdict == "better"
+    assert found.findings[0].found.difference.mean == pytest.approx(good.accuracy.mean - plain.accuracy.mean)
+    assert found.checks["t"].faults() == ()
+
+
+def test_a_noisy_judges_errors_are_taken_out_and_widen_the_interval() -> None:
+    true, told = (analysed(rule, 600).findings[0].found for rule in (honest, noisy))
+    called = told.mean_b - told.mean_a
+    assert called < true.difference.mean - 0.05, "a judge that errs hides a part of the difference"
+    assert abs(told.difference.mean - true.difference.mean) < 0.09
+    assert told.difference.low < true.difference.mean < told.difference.high
+    assert told.difference.high - told.difference.low > true.difference.high - true.difference.low
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"), [("yes", "yes"), ("no", "no"), ("well, it depends", "unread")], ids=["yes", "no", "unread"]
+)
+def test_bad_judges_decide_nothing_and_are_named(said: str, fault: str, tmp_path: Path) -> None:
+    if fault == "unread":
+        found = analysed(lambda *_: said, 12)
+        assert {o.error for o in found.outcomes} == {
+            f"item {o.id}: the judge's verdict could not be read" for o in found.outcomes
+        }
+        assert all(arm.failed == 12 for arm in found.arms), "unreadable is failed, never wrong"
+    else:
+        found = analysed(lambda *_: said)
+        assert {verdict(f.found) for f in found.findings} == {
+            "cannot tell: the judge is not shown to be better than a coin"
+        }
+        assert math.isnan(found.arms[0].accuracy.mean)
+    assert found.checks["t"].faults() == (fault, "chance")
+    write_report(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "not shown to be better than a coin" in text
+    assert "偶然より正しいと示されていない" in (tmp_path / "report.html").read_text()
+    json.loads((tmp_path / "outcomes.jsonl").read_text().splitlines()[0])
+
+
+def test_pairwise_prefers_between_the_arms_of_a_contrast(tmp_path: Path) -> None:
+    def right_one(text: str, t: float, s: int) -> str:
+        a, b = (text.split(f"Answer {letter}:\n")[1].split("\n")[0] for letter in "AB")
+        question = text.split("question ")[1].split("\n")[0]
+        return "tie" if (a == f"word{question}") == (b == f"word{question}") else "A" if a == f"word{question}" else "B"
+
+    found = analysed(right_one, grader="pairwise")
+    rule = analysed(honest)
+    for one, two in zip(found.findings, rule.findings, strict=True):
+        assert (one.found.lost, one.found.won) == (two.found.lost, two.found.won), "preferring the right is grading"
+        assert one.found.difference.mean == pytest.approx(two.found.difference.mean)
+    assert math.isnan(found.arms[0].accuracy.mean), "shares belong to pairs"
+    write_report(found, tmp_path)
+    assert not list((tmp_path / "logs").iterdir())
+    first = analysed(lambda *_: "A", grader="pairwise")
+    assert first.checks["t"].faults() == ("first", "chance")
+    assert {f.found.verdict for f in first.findings} == {"unjudged"}
+    assert rows(first)[0]["judge"] == "first, chance"
+
+
+def test_labels_by_people_and_their_mistakes(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    made = [
+        {"input": f"q{i}", "right": "yes", "answer": "yes" if i % 2 else "nay", "correct": i % 2 == 1}
+        for i in range(60)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in made))
+    found = analysed(honest, 20, labels=str(file))
+    assert (found.checks["t"].agreement.n, found.checks["t"].agreement.sensitivity.n) == (60, 30)
+    file.write_text(json.dumps(made[0] | {"correct": "perhaps"}) + "\n")
+    with pytest.raises(UserError, match="row 1: correct is 'perhaps'"):
+        read_labels(file, task(1))
+    file.write_text(json.dumps(made[1]) + "\n")
+    with pytest.raises(UserError, match="no wrong answer among the labelled"):
+        analysed(honest, 4, labels=str(file))
+    with pytest.raises(UserError, match=r"row 1: no 'a'"):
+        read_labels(file, task(1, "pairwise"))
+
+
+def test_a_judge_from_a_file(tmp_path: Path) -> None:
+    grader = {"name": "model", "model": "j", "rubric": "Be kind.", "labels": "l.jsonl"}
+    values = {"tasks": [{"name": "facts-en", "n": 4, "grader": grader}], "arms": [{"technique": "zero-shot"}]}
+    made = from_toml_values(values, tmp_path / "x.toml")
+    assert made.tasks[0].grader.judge == Judge(model="j", rubric="Be kind.", labels=str(tmp_path / "l.jsonl"))
+    assert "Be kind." in json.dumps(made.registered())
+    for grader, told in (
+        ({"name": "model"}, "needs model"),
+        ({"name": "modle"}, "did you mean 'model'"),
+        ({"name": "model", "model": "j", "rubrik": ""}, "did you mean 'rubric'"),
+        ({"name": "exact", "model": "j"}, "has no 'model'"),
+    ):
+        values["tasks"] = [{"name": "facts-en", "n": 4, "grader": grader}]
+        with pytest.raises(UserError, match=told):
+            from_toml_values(values, tmp_path / "x.toml")
+    with pytest.raises(UserError, match="belongs to"):
+        Grader(name="exact", judge=Judge(model="j"))
+    alone = Experiment(name="x", tasks=(task(2),), arms=(Arm(name="plain", technique=Weighted("plain")),))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="graded by a model"):
+        analyse(alone, run(alone, RuleModel(lambda text, t, s: "x")))
