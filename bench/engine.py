@@ -3,8 +3,8 @@
     python bench/engine.py PART … [--llama PYTHON] [--transformers PYTHON] [--lm-eval PYTHON] [--out FOLDER]
     python bench/engine.py table          the tables of what has been measured, in Markdown
 
-PART: stream, prefill, samples, score, context, rows, rollouts. Each is measured alone and kept in FOLDER/PART.json
-(bench/results/engine). PYTHON: interpreters that have llama-cpp-python, transformers, lm-eval; leave one out to leave
+PART: stream, prefill, samples, score, context, rows, adapters, rollouts. Each is measured alone and kept in
+FOLDER/PART.json (bench/results/engine). PYTHON: interpreters that have llama-cpp-python, transformers, lm-eval; leave one out to leave
 it out. The engines of a part stay loaded and take turns (A B C A B C …) on varied natural prompts, so that a busy
 minute hits them alike; medians are told, and ratios of medians. Drafting is off everywhere. What the machine reads from
 memory and computes at most is measured in the same run, between the rounds.
@@ -119,6 +119,9 @@ def stream(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> No
 
 def prefill(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> None:
     long = prompts(512)
+    for peer in peers:  # the step tries one thread against all at its second call of a size
+        peer.ask("stream", ids=long[0], n=1)
+        peer.ask("stream", ids=long[1], n=1)
     for i in range(rounds):
         for peer in peers:
             note(report, "prefill 512, tokens/s", peer, 512 / peer.ask("stream", ids=long[i % 5], n=1)[0])
@@ -170,6 +173,15 @@ def rows(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> None
             limits.look()
 
 
+def adapters(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> None:
+    """What a low-rank change costs: rank 8 beside every product, one for all rows or each row its own."""
+    for _ in range(rounds):
+        for n, kinds in ((1, 0), (1, 1), (8, 0), (8, 1), (8, 8)):
+            seconds = peers[0].ask("adapters", ids=prompts(48)[0], n=48, rows=n, kinds=kinds)
+            note(report, f"{n} answers at once, {kinds} adapters, tokens/s", peers[0], n * 48 / seconds)
+        limits.look()
+
+
 def rollouts(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> None:
     """PPO's rollouts: 64 x 32 tokens of the laptop model, ours against transformers' generate in this process."""
     import tempfile
@@ -209,12 +221,13 @@ def rollouts(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> 
 
 
 PARTS: dict[str, tuple[Callable[[list[Peer], int, Report, Limits], None], tuple[str, ...], int]] = {
-    "stream": (stream, ("kaiwa", "llama", "transformers"), 5),
-    "prefill": (prefill, ("kaiwa", "llama", "transformers"), 5),
+    "stream": (stream, ("kaiwa", "llama", "transformers"), 9),
+    "prefill": (prefill, ("kaiwa", "llama", "transformers"), 9),
     "samples": (samples, ("kaiwa", "llama", "transformers"), 3),
     "score": (score, ("kaiwa", "llama", "lm-eval"), 2),
     "context": (context, ("kaiwa", "llama", "transformers"), 1),
     "rows": (rows, ("kaiwa", "llama", "transformers"), 1),
+    "adapters": (adapters, ("kaiwa",), 3),
     "rollouts": (rollouts, (), 5),
 }
 

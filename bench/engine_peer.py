@@ -64,6 +64,29 @@ class Kaiwa:
             engine.step()
         return time.perf_counter() - start
 
+    def adapters(self, ids: Ids, n: int, rows: int, kinds: int) -> float:
+        """Seconds for `rows` answers of n tokens, each with one of `kinds` random adapters of rank 8 (0: none)."""
+        import torch
+
+        from kaiwa.engine.request import Request
+        from kaiwa.model.adapter import Adapter
+
+        c = self.loaded.decoder.config
+        d, width = c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head
+        sizes = {"qkv": (d, width), "out": (d, d), "up": (d, 2 * c.d_ff), "down": (c.d_ff, d)}
+        engine = self._engine(rows)
+        for kind in range(kinds):
+            blocks = [{k: (torch.randn(8, i), torch.zeros(o, 8)) for k, (i, o) in sizes.items()} for _ in range(c.n_layer)]
+            engine.add_adapter(str(kind), Adapter(tuple(blocks)))
+        for warm in (True, False):
+            start = time.perf_counter()
+            for i in range(rows):
+                name = str(i % kinds) if kinds else ""
+                engine.add(Request(id=str(i), prompt_ids=tuple(ids), max_tokens=2 if warm else n, seed=i, adapter=name))
+            while not engine.idle:
+                engine.step()
+        return time.perf_counter() - start
+
     def score(self, header: Ids, rests: list[Ids], choices: list[Ids]) -> float:
         """Seconds to score every choice after header and rest."""
         from kaiwa.engine.many import Many

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.engine.arena import huge
 from kaiwa.engine.fused import FusedModel
 from kaiwa.engine.tree import BLOCK, Node, PrefixTree
 from kaiwa.model.adapter import Adapter
@@ -37,7 +38,8 @@ class PagedRows:
         blocks = -(-max_tokens // BLOCK) + max_rows + self.kept
         # Not touched here: the system gives memory to a block when it is first written to.
         items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
-        self.cache = np.zeros((blocks, items), np.float32 if dtype == torch.float32 else np.uint16)
+        kind = np.dtype(np.float32 if dtype == torch.float32 else np.uint16)
+        self.cache = huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
         self.tables = np.zeros((max_rows, -(-(max_length + 1) // BLOCK)), np.int32)
         self.tree = PrefixTree(blocks)
         self.slots = list(range(max_rows))
