@@ -4,10 +4,10 @@
     python bench/engine.py table          the tables of what has been measured, in Markdown
 
 PART: stream, prefill, samples, score, context, rows, adapters, rollouts. Each is measured alone and kept in
-FOLDER/PART.json (bench/results/engine). PYTHON: interpreters that have llama-cpp-python, transformers, lm-eval; leave one out to leave
-it out. The engines of a part stay loaded and take turns (A B C A B C …) on varied natural prompts, so that a busy
-minute hits them alike; medians are told, and ratios of medians. Drafting is off everywhere. What the machine reads from
-memory and computes at most is measured in the same run, between the rounds.
+FOLDER/PART.json (bench/results/engine). PYTHON: interpreters that have llama-cpp-python, transformers, lm-eval; leave
+one out to leave it out. The engines of a part stay loaded and take turns (A B C A B C …) on varied natural prompts, so
+that a busy minute hits them alike; medians are told, and ratios of medians. Drafting is off everywhere. What the
+machine reads from memory and computes at most is measured in the same run, between the rounds.
 """
 
 from __future__ import annotations

@@ -76,7 +76,9 @@ class Kaiwa:
         sizes = {"qkv": (d, width), "out": (d, d), "up": (d, 2 * c.d_ff), "down": (c.d_ff, d)}
         engine = self._engine(rows)
         for kind in range(kinds):
-            blocks = [{k: (torch.randn(8, i), torch.zeros(o, 8)) for k, (i, o) in sizes.items()} for _ in range(c.n_layer)]
+            blocks = [
+                {k: (torch.randn(8, i), torch.zeros(o, 8)) for k, (i, o) in sizes.items()} for _ in range(c.n_layer)
+            ]
             engine.add_adapter(str(kind), Adapter(tuple(blocks)))
         for warm in (True, False):
             start = time.perf_counter()
