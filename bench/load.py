@@ -66,7 +66,8 @@ def start() -> tuple[subprocess.Popen[bytes], str, float]:
         "from kaiwa.serve.app import make_app, make_services\n"
         "from kaiwa.serve.services import Settings\n"
         "app = make_app(make_services(Settings(runs=runs().resolve(), home=home(), port=int(sys.argv[1]))))\n"
-        "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False)\n"
+        "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False,"
+        " timeout_graceful_shutdown=3)\n"
     )
     begun = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", code, str(port)])
@@ -193,15 +194,14 @@ async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
 
         async def many(count: int) -> None:
             """By hand: a client library is slower than the server here."""
-            reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
             for _ in range(count):
+                reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
                 writer.write(request(url, "/v1/chat/completions", body))
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
                 status = int(head.split()[1])
                 found[status] += 1
                 found[0] += status == 429 and "retry-after:" not in head
-            writer.close()
+                writer.close()
 
         async def steady() -> None:
             nonlocal refused
@@ -221,7 +221,10 @@ async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
         bare = found.pop(0, 0)
         told = ", ".join(f"{count} x {status}" for status, count in sorted(found.items()))
         print(f"{sum(found.values())} requests in {seconds:.1f} s: {told}; {bare} refused without Retry-After")
-        print(f"another address meanwhile: {len(times)} answers, {refused} refused, slowest {max(times):.1f} s", flush=True)
+        print(
+            f"another address meanwhile: {len(times)} answers, {refused} refused, slowest {max(times):.1f} s",
+            flush=True,
+        )
         for _ in range(90):  # those who never read lose their places after half a minute
             text = (await other.get("/metrics")).text
             left = int(text.partition("\nkaiwa_requests_under_way ")[2].partition("\n")[0])
