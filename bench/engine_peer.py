@@ -1,6 +1,6 @@
 """One engine under test: reads tasks from standard input, a JSON line each, and answers with what it measured.
 
-    python bench/engine_peer.py (kaiwa | llama | transformers) MODEL.gguf THREADS
+    python bench/engine_peer.py (kaiwa | llama | transformers | lm-eval) MODEL.gguf THREADS
 
 Started by bench/engine.py, also with another interpreter (llama-cpp-python is built in an environment of its own).
 Tokens go in and out as numbers, so that all engines do the same work: stop tokens are ignored, answers are greedy.
@@ -17,7 +17,7 @@ from typing import Any
 
 Ids = list[int]
 CONTEXT = 8192
-ROWS = 33
+ROWS = 129
 
 
 class Kaiwa:
@@ -62,6 +62,31 @@ class Kaiwa:
             engine.add(Request(id=str(i), prompt_ids=tuple(ids), max_tokens=n, seed=i))
         while not engine.idle:
             engine.step()
+        return time.perf_counter() - start
+
+    def adapters(self, ids: Ids, n: int, rows: int, kinds: int) -> float:
+        """Seconds for `rows` answers of n tokens, each with one of `kinds` random adapters of rank 8 (0: none)."""
+        import torch
+
+        from kaiwa.engine.request import Request
+        from kaiwa.model.adapter import Adapter
+
+        c = self.loaded.decoder.config
+        d, width = c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head
+        sizes = {"qkv": (d, width), "out": (d, d), "up": (d, 2 * c.d_ff), "down": (c.d_ff, d)}
+        engine = self._engine(rows)
+        for kind in range(kinds):
+            blocks = [
+                {k: (torch.randn(8, i), torch.zeros(o, 8)) for k, (i, o) in sizes.items()} for _ in range(c.n_layer)
+            ]
+            engine.add_adapter(str(kind), Adapter(tuple(blocks)))
+        for warm in (True, False):
+            start = time.perf_counter()
+            for i in range(rows):
+                name = str(i % kinds) if kinds else ""
+                engine.add(Request(id=str(i), prompt_ids=tuple(ids), max_tokens=2 if warm else n, seed=i, adapter=name))
+            while not engine.idle:
+                engine.step()
         return time.perf_counter() - start
 
     def score(self, header: Ids, rests: list[Ids], choices: list[Ids]) -> float:
@@ -150,23 +175,36 @@ class Llama:
         return time.perf_counter() - start
 
 
+def dense(path: str, folder: str) -> None:
+    """The file's weights as a folder in bf16, which is what transformers makes of it itself."""
+    from pathlib import Path
+
+    import torch
+
+    from kaiwa.engine.load import tokenizer_of
+    from kaiwa.engine.trainable import expand
+    from kaiwa.model.folder import save_model
+    from kaiwa.model.gguf_file import GgufFile
+    from kaiwa.tokenizer.train import save
+
+    file = GgufFile(Path(path))
+    decoder = expand(file.decoder(torch.float32, False))
+    save_model(Path(folder), decoder, {"eos_token_id": 1}, torch.bfloat16)
+    save(tokenizer_of(file.vocabulary()), Path(folder))
+
+
 class Transformers:
     def __init__(self, path: str, threads: int) -> None:
         import tempfile
-        from pathlib import Path
 
         import torch
         import transformers
 
-        from kaiwa.model.folder import save_model
-        from kaiwa.model.gguf_file import GgufFile
-
         torch.set_num_threads(threads)
         self.torch = torch
         transformers.logging.set_verbosity_error()
-        with tempfile.TemporaryDirectory() as folder:  # the file's weights, dense: what transformers makes of it itself
-            decoder = GgufFile(Path(path)).decoder(torch.bfloat16, False)
-            save_model(Path(folder), decoder, {"eos_token_id": 1}, torch.bfloat16)
+        with tempfile.TemporaryDirectory() as folder:
+            dense(path, folder)
             self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
         self.model.eval()
 
@@ -194,24 +232,32 @@ class Transformers:
                 logits = self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
         return time.perf_counter() - start
 
+
+class LmEval:
+    """lm-evaluation-harness's own `hf` backend, eight texts at a time."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        import tempfile
+
+        import torch
+        from lm_eval.models.huggingface import HFLM
+
+        torch.set_num_threads(threads)
+        with tempfile.TemporaryDirectory() as folder:
+            dense(path, folder)
+            self.model = HFLM(pretrained=folder, device="cpu", dtype="bfloat16", batch_size=8)
+
     def score(self, header: Ids, rests: list[Ids], choices: list[Ids]) -> float:
-        """As lm-eval's `hf` backend does it: the whole text of every choice, eight at a time."""
-        torch = self.torch
-        texts = [header + rest + choice for rest in rests for choice in choices]
+        asked = [(("", ""), header + rest, choice) for rest in rests for choice in choices]
         start = time.perf_counter()
-        with torch.inference_mode():
-            for at in range(0, len(texts), 8):
-                some = texts[at : at + 8]
-                longest = max(map(len, some))
-                ids = torch.tensor([text + [0] * (longest - len(text)) for text in some])
-                self.model(ids, use_cache=False, logits_to_keep=16).logits.float().log_softmax(-1)
+        self.model._loglikelihood_tokens(asked, disable_tqdm=True)
         return time.perf_counter() - start
 
 
 def main() -> None:
     kind, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     out, sys.stdout = sys.stdout, sys.stderr  # libraries print
-    peer = {"kaiwa": Kaiwa, "llama": Llama, "transformers": Transformers}[kind](path, threads)
+    peer = {"kaiwa": Kaiwa, "llama": Llama, "transformers": Transformers, "lm-eval": LmEval}[kind](path, threads)
     print(json.dumps({"ready": kind}), file=out, flush=True)
     for line in sys.stdin:
         task = json.loads(line)

@@ -1,10 +1,14 @@
 """A server under load: clients that stream for minutes, some slow, some half-closed. And how it is when idle.
 
     python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64]
+    python bench/load.py MODEL --flood 10000 [--mute 16]
 
 Starts `kaiwa up`, first without a model in memory (seconds to /health, memory of both processes), then asks from all
 clients at once, each again as soon as it was answered. Prints failures, time to first token, time between tokens, and
 memory at the start, in the middle and at the end; exit code 1 if a request failed or memory grew by more than a fifth.
+With --flood so many requests come from 500 connections at once, beside clients that never read and one, at another
+address, that asks for one answer after the other; exit code 1 if anything but 200 and 429 came back, if that one was
+refused, or if places were still taken at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -35,6 +40,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--flood", type=int, default=0)
+    parser.add_argument("--mute", type=int, default=16)
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
     process, url, seconds = start()
@@ -43,7 +50,7 @@ def main() -> None:
         for name, size in memory(process.pid).items():
             print(f"idle {name}: {size:.0f} MB")
         print(f"start to /health: {seconds:.2f} s")
-        good = asyncio.run(load(url, given, process.pid))
+        good = asyncio.run((flood if given.flood else load)(url, given, process.pid))
     finally:
         process.terminate()
         process.wait(30)
@@ -59,7 +66,8 @@ def start() -> tuple[subprocess.Popen[bytes], str, float]:
         "from kaiwa.serve.app import make_app, make_services\n"
         "from kaiwa.serve.services import Settings\n"
         "app = make_app(make_services(Settings(runs=runs().resolve(), home=home(), port=int(sys.argv[1]))))\n"
-        "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False)\n"
+        "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False,"
+        " timeout_graceful_shutdown=3)\n"
     )
     begun = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", code, str(port)])
@@ -169,6 +177,86 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
         print(f"memory {when}: " + ", ".join(f"{name} {value:.0f} MB" for name, value in size.items()))
     grown = [name for name in sizes[1] if sizes[2][name] > 1.2 * sizes[1][name]]
     return not failed and not grown
+
+
+async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
+    body = {"model": given.model, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 8}
+    times: list[float] = []
+    refused = 0
+    found: Counter[int] = Counter()
+    patient = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=url, timeout=600, transport=patient) as other:
+        (await other.post("/v1/chat/completions", json=body)).raise_for_status()
+        sizes = [memory(pid)]
+        mute = [await never_reads(url, given.model) for _ in range(given.mute)]
+        await asyncio.sleep(2)
+        ended = asyncio.Event()
+
+        async def many(count: int) -> None:
+            """By hand: a client library is slower than the server here."""
+            for _ in range(count):
+                reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+                writer.write(request(url, "/v1/chat/completions", body))
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                status = int(head.split()[1])
+                found[status] += 1
+                found[0] += status == 429 and "retry-after:" not in head
+                writer.close()
+
+        async def steady() -> None:
+            nonlocal refused
+            while not ended.is_set():
+                begun = time.monotonic()
+                answer = await other.post("/v1/chat/completions", json=body)
+                refused += answer.status_code != 200
+                times.append(time.monotonic() - begun)
+
+        asking = asyncio.create_task(steady())
+        begun = time.monotonic()
+        await asyncio.gather(*[many(given.flood // 500) for _ in range(500)])
+        seconds = time.monotonic() - begun
+        sizes.append(memory(pid))
+        ended.set()
+        await asking
+        bare = found.pop(0, 0)
+        told = ", ".join(f"{count} x {status}" for status, count in sorted(found.items()))
+        print(f"{sum(found.values())} requests in {seconds:.1f} s: {told}; {bare} refused without Retry-After")
+        print(
+            f"another address meanwhile: {len(times)} answers, {refused} refused, slowest {max(times):.1f} s",
+            flush=True,
+        )
+        for _ in range(90):  # those who never read lose their places after half a minute
+            text = (await other.get("/metrics")).text
+            left = int(text.partition("\nkaiwa_requests_under_way ")[2].partition("\n")[0])
+            if not left:
+                break
+            await asyncio.sleep(1)
+        freed = time.monotonic() - begun
+        sizes.append(memory(pid))
+        for writer in mute:
+            writer.close()
+    print(f"{given.mute} clients that never read: places taken {freed:.0f} s after the flood began: {left}")
+    for when, size in zip(("loaded", "flooded", "end"), sizes, strict=True):
+        print(f"memory {when}: " + ", ".join(f"{name} {value:.0f} MB" for name, value in size.items()))
+    return set(found) <= {200, 429} and not bare and not refused and not left
+
+
+async def never_reads(url: str, model: str) -> asyncio.StreamWriter:
+    """Asks for a long answer with all that can be told of its tokens, and reads nothing of it."""
+    asked = {"model": model, "prompt": "Once", "max_tokens": 1500, "logprobs": 5, "stream": True}
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", httpx.URL(url).port or 80))
+    _, writer = await asyncio.open_connection(sock=small, limit=1)
+    writer.write(request(url, "/v1/completions", asked | {"logit_bias": {"2": -100}}))  # it does not end by itself
+    await writer.drain()
+    return writer
+
+
+def request(url: str, path: str, body: dict[str, object]) -> bytes:
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{httpx.URL(url).port}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 def quantile(values: list[float], share: float) -> float:

@@ -108,9 +108,7 @@ def _message(entry: Entry, ask: Ask) -> dict[str, Any]:
     said = [message.to_json() for message in ask.messages]
     prompt = {"messages": said} if entry.chat else {"prompt": "\n".join(turn["content"] for turn in said)}
     return {
-        "model": entry.name,
-        "path": str(entry.path),
-        "created": entry.created,
+        **entry.address(),
         "max_tokens": ask.max_tokens or None,
         "shorten": True,  # as long as the context has room, rather than an error
         "temperature": ask.temperature,

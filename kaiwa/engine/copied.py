@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.tree import BLOCK, PrefixTree
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
 
@@ -19,20 +20,22 @@ class CopiedRows:
     def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int) -> None:
         self.rows = Rows(decoder, dtype)
         self.order: list[str] = []  # whose each row is
+        self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # with its space in the tree
         self.tree = PrefixTree(max(1, kept_tokens // BLOCK))
         self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
 
-    def known(self, ids: Sequence[int]) -> int:
+    def known(self, ids: Sequence[int], space: int = 0) -> int:
         """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
-        return len(self.tree.find(ids[:-1])) * BLOCK
+        return len(self.tree.find(ids[:-1], space)) * BLOCK
 
-    def open(self, id: str, ids: Sequence[int]) -> int:
+    def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
         """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
-        nodes = self.tree.find(ids[:-1])
+        nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         self.tree.release(nodes)  # used just now
         self.rows.new_row(torch.cat([self.blocks[node.block] for node in nodes], dim=3) if nodes else None)
         self.order.append(id)
+        self.adapters[id] = adapter, space
         return len(nodes) * BLOCK
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
@@ -44,16 +47,18 @@ class CopiedRows:
         found: dict[str, Tensor] = {}
         if n:
             ids = torch.tensor([single[id] for id in self.order[:n]])
-            states = self.rows.decode(ids, int(self.rows.lengths[:n].max()))
+            adapters = [self.adapters[id][0] for id in self.order[:n]]
+            states = self.rows.decode(ids, int(self.rows.lengths[:n].max()), adapters)
             found = dict(zip(self.order, states[:, None], strict=False))
         for id, tokens in work:
             if id not in found:
-                found[id] = self.rows.append(self.order.index(id), torch.tensor(tokens))
+                found[id] = self.rows.append(self.order.index(id), torch.tensor(tokens), self.adapters[id][0])
         return [found[id] for id, _ in work]
 
     def share(self, id: str, ids: Sequence[int]) -> None:
         """Copies of a row's whole blocks, which holds `ids`, become nodes of the tree."""
-        nodes = self.tree.find(ids)
+        space = self.adapters[id][1]
+        nodes = self.tree.find(ids, space)
         self.tree.hold(nodes)
         row = self.order.index(id)
         for at in range(len(nodes) * BLOCK, len(ids) // BLOCK * BLOCK, BLOCK):
@@ -61,13 +66,14 @@ class CopiedRows:
                 break
             block = self.tree.take()
             self.blocks[block] = self.rows.cache.buffer[:, :, row, :, at : at + BLOCK].clone()
-            nodes.append(self.tree.add(nodes[-1] if nodes else None, ids[at : at + BLOCK], block))
+            nodes.append(self.tree.add(nodes[-1] if nodes else None, ids[at : at + BLOCK], block, space))
         self.tree.release(nodes)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
         """Rows that end, and what they hold: copies of their whole blocks stay for who begins alike."""
         for id, ids in ended.items():
             self.share(id, ids)
+            del self.adapters[id]
         alive = [i for i, id in enumerate(self.order) if id not in ended]
         # The last rows fill the holes, but the order of those that stay where they are matters: a row whose prompt is
         # not whole must remain the last one.

@@ -10,16 +10,21 @@ from collections.abc import Sequence
 import torch
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine.adapting import adapted, changes_of
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder, attend_rows
 
 
 @torch.inference_mode()
-def embed(decoder: Decoder, ids: Sequence[int]) -> list[float]:
+def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) -> list[float]:
     """Token ids -> d_model numbers of length 1 (fp32). UserError when they do not fit the context."""
-    limit, device = decoder.config.max_length, decoder.embed.weight.device
+    V, device = decoder.config.vocab_size, decoder.embed.weight.device
+    soft = range(V, V + (0 if adapter is None else adapter.n_soft))
+    limit = decoder.config.max_length - len(soft)
     if not 0 < len(ids) <= limit:
         raise UserError(f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it")
-    given = torch.tensor([list(ids)], device=device)
-    hidden = decoder(given, torch.arange(len(ids), device=device)[None], attend_rows(None))
-    mean = hidden[0].float().mean(dim=0)
+    given = torch.tensor([[*soft, *ids]], device=device)
+    with adapted(decoder, changes_of([adapter])):
+        hidden = decoder(given, torch.arange(given.shape[1], device=device)[None], attend_rows(None))
+    mean = hidden[0, len(soft) :].float().mean(dim=0)
     return [float(x) for x in torch.nn.functional.normalize(mean, dim=0)]

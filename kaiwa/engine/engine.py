@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import bulk
+from kaiwa.engine import bulk, fused
 from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.engine.serving import Serving
 from kaiwa.engine.step_rows import StepRows, rows_for
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear
 from kaiwa.text.records import Completion
@@ -62,6 +63,7 @@ class Engine:
         self.source = decoder
         if self.decoder is not decoder:
             _take_weights(self.decoder, decoder)
+        fused.renew(self.decoder)  # torch computes until that is done
         self._serving.use(None)  # what it keeps of prompts was computed with the old ones
 
     def generate(
@@ -114,6 +116,19 @@ class Engine:
     def add(self, request: Request) -> None:
         """Queues a request. UserError if it does not fit the context."""
         self._serving.add(request)
+
+    def add_adapter(self, name: str, adapter: Adapter) -> None:
+        """Requests may name this low-rank change or soft prompt from now on; the model's weights stay as they are.
+        UserError for a name that is taken or an adapter that does not fit."""
+        self._serving.add_adapter(name, adapter)
+
+    def remove_adapter(self, name: str) -> None:
+        """UserError for an unknown one, and while requests use it."""
+        self._serving.remove_adapter(name)
+
+    def uses(self, name: str) -> bool:
+        """Whether a request that has not ended names the adapter."""
+        return self._serving.uses(name)
 
     def step(self) -> list[Event]:
         """Runs one step: a chunk of one prompt and one token for every answering row. -> what became known."""

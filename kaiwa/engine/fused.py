@@ -10,6 +10,7 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from kaiwa.core.errors import UserError
 from kaiwa.engine import native
 from kaiwa.engine.arena import Arena
-from kaiwa.engine.strips import LANES, Strips, can_pack, pack, packed_bytes
+from kaiwa.engine.strips import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
 
 SMALL = 1_000_000  # weights: below it nothing is worth waiting for
@@ -54,8 +56,26 @@ class _Layer(ctypes.Structure):
 class _Batch(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("tokens", "table_width", "wide_cache")),
-        *((name, ctypes.c_void_p) for name in ("ids", "positions", "rows", "tables", "cache", "states")),
+        *((name, ctypes.c_void_p) for name in ("ids", "positions", "rows", "tables", "cache", "states", "adapters")),
+        ("rank", ctypes.c_int64),
     ]
+
+
+class _Low(ctypes.Structure):
+    _fields_ = [("a", _Linear), ("b", _Linear)]
+
+
+class _Adapter(ctypes.Structure):
+    _fields_ = [("soft", ctypes.c_void_p), ("lows", ctypes.c_void_p)]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedAdapter:
+    """An adapter as the step reads it. `kept`: what its addresses point to. rank: the highest, in whole strips."""
+
+    told: _Adapter
+    rank: int
+    kept: list[object]
 
 
 class FusedModel:
@@ -67,6 +87,7 @@ class FusedModel:
         self._library = library
         self._arena = Arena()
         self._kept: list[Strips] = []  # that lie in memory of their own
+        self._adapters: weakref.WeakKeyDictionary[Adapter, PackedAdapter] = weakref.WeakKeyDictionary()
         frequencies = torch.arange(c.max_length)[None]
         cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
         embed = self._embed = decoder.embed.weight.detach().contiguous()
@@ -96,9 +117,16 @@ class FusedModel:
         head = self._linear(pack(decoder.unembed))
         return layers, head, self._at(decoder.norm.weight.detach().float())  # type: ignore[union-attr,operator]
 
-    def forward(self, batch: Batch, tables: np.ndarray, cache: np.ndarray) -> Tensor:
+    def forward(
+        self,
+        batch: Batch,
+        tables: np.ndarray,
+        cache: np.ndarray,
+        adapters: Sequence[Adapter | None] = (),
+    ) -> Tensor:
         """tables [rows, width] int32: the block of each row's positions;
-        cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`). -> states [tokens, D] fp32"""
+        cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`); adapters: each token's, or none at
+        all. Ids from the vocabulary's end on are its soft prompt. -> states [tokens, D] fp32"""
         ids, positions, rows = batch
         states = torch.empty(len(ids), self.config.d_model)
         arrays = (np.array(ids, np.int64), np.array(positions, np.int32), np.array(rows, np.int32))
@@ -106,6 +134,11 @@ class FusedModel:
             len(ids), tables.shape[1], int(cache.dtype == np.float32), *(a.ctypes.data for a in arrays),
             tables.ctypes.data, cache.ctypes.data, states.data_ptr(),
         )  # fmt: skip
+        packed = {a: self._adapter(a) for a in set(adapters) if a is not None}
+        if packed:
+            places = [ctypes.addressof(packed[a].told) if a is not None else 0 for a in adapters]
+            pointers = np.array(places, np.uint64)
+            told.adapters, told.rank = pointers.ctypes.data, max(p.rank for p in packed.values())
         self._library.kaiwa_forward(self._model, ctypes.addressof(told))
         return states
 
@@ -125,6 +158,12 @@ class FusedModel:
         told = (t.data_ptr() for t in (states, temperature, u, ids, logprobs))
         self._library.kaiwa_sample(self._model, n, *told)
         return ids, logprobs
+
+    def _adapter(self, adapter: Adapter) -> PackedAdapter:
+        found = self._adapters.get(adapter)
+        if found is None:
+            found = self._adapters[adapter] = pack_adapter(adapter)
+        return found
 
     def _at(self, tensor: Tensor | None) -> int | None:
         if tensor is None:
@@ -149,6 +188,25 @@ class FusedModel:
 def linears(decoder: Decoder) -> list[nn.Module]:
     """Every product of the forward pass, the last one included."""
     return [*(getattr(block, name) for block in decoder.blocks for name in LINEARS), decoder.unembed]
+
+
+def pack_adapter(adapter: Adapter) -> PackedAdapter:
+    kept: list[object] = [adapter.soft]
+    rank = 0
+
+    def linear(weight: Tensor) -> _Linear:
+        data = pack_dense(weight)
+        kept.append(data)
+        return _Linear(FP32, weight.shape[1], weight.shape[0], 0, data.data_ptr())
+
+    lows = (_Low * (len(adapter.changes) * len(LINEARS)))()  # zeros: no change
+    for number, block in enumerate(adapter.changes):
+        for part, (a, b) in block.items():
+            lows[number * len(LINEARS) + LINEARS.index(part)] = _Low(linear(a), linear(b))
+            rank = max(rank, -(-len(a) // LANES) * LANES)
+    kept.append(lows)
+    soft = None if adapter.soft is None else adapter.soft.data_ptr()
+    return PackedAdapter(_Adapter(soft, ctypes.addressof(lows) if adapter.changes else None), rank, kept)
 
 
 def unsupported(decoder: Decoder) -> str:
@@ -178,7 +236,9 @@ def memory(decoder: Decoder) -> int:
     weights lie there only."""
     if decoder not in _ready and decoder not in _coming:
         return 0
-    return sum(packed_bytes(linear) for linear in linears(decoder))
+    tables = 4 * decoder.config.max_length * decoder.config.d_head  # cosines and sines
+    norms = sum(4 * p.numel() for name, p in decoder.named_parameters() if "norm" in name)
+    return sum(packed_bytes(linear) for linear in linears(decoder)) + tables + norms
 
 
 def wait(decoder: Decoder) -> FusedModel | None:
@@ -197,6 +257,14 @@ def make(decoder: Decoder) -> FusedModel:
     return _ready[decoder]
 
 
+def renew(decoder: Decoder) -> None:
+    """What was packed is old: the weights changed. Packs them again in the background, if they were packed at all."""
+    if (thread := _coming.pop(decoder, None)) is not None:
+        thread.join()
+    if _ready.pop(decoder, None) is not None:
+        _begin(decoder, lambda line: None)
+
+
 def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) -> None:
     """Does `make` in the background. `say` hears in one line what computes the answers."""
     if decoder.config.n_parameters < SMALL:
@@ -208,7 +276,10 @@ def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) ->
         say("the C++ step computes the answers")
     else:
         say("the C++ step is being compiled, once; PyTorch computes the answers meanwhile")
+    _begin(decoder, say)
 
+
+def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
     def work() -> None:
         try:
             make(decoder)

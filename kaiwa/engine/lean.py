@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kaiwa.engine.adapting import Changes
 from kaiwa.engine.cache import Cache
 from kaiwa.model.decoder import Block, Decoder, rotary_frequencies
 from kaiwa.model.int4 import FEW_ROWS, Int4Linear
@@ -47,10 +48,12 @@ class LeanStep:
         self.sign = torch.cat((-half, half)) * c.rope.attention
         self.eps = torch.tensor(c.norm_eps, device=device)
 
-    def __call__(self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache) -> Tensor:
+    def __call__(
+        self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache, changes: Changes | None = None
+    ) -> Tensor:
         """ids [n]; lengths [n] (positions each row holds already), on the CPU; longest = max(lengths) -> hidden [n,D].
 
-        Writes each new key and value at the row's own length. The cache must have room.
+        Writes each new key and value at the row's own length. The cache must have room. `changes`: rows' adapters.
         """
         c, n = self.config, len(ids)
         H, K, E = c.n_head, c.kv_heads, c.d_head
@@ -61,9 +64,13 @@ class LeanStep:
         pairs = cache.buffer[:, :, :n, :, : longest + 1]
         keys, values = pairs[:, 0].unbind(0), pairs[:, 1].unbind(0)
         write, mask = _writer(pairs, lengths, longest)
-        x = self.decoder.embed(ids).float()
+        x = (self.decoder.embed(ids) if changes is None else changes.embed(ids, self.decoder.embed)).float()
+
+        def product(i: int, part: str, linear: Linear, x: Tensor) -> Tensor:
+            return linear(x) if changes is None else changes.add(i, part, x, linear(x))
+
         for i, layer in enumerate(self.layers):
-            qkv = layer.qkv(self._norm(x, layer.norm_attn, dtype)).view(n, H + 2 * K, E)
+            qkv = product(i, "qkv", layer.qkv, self._norm(x, layer.norm_attn, dtype)).view(n, H + 2 * K, E)
             qk = qkv[:, : H + K]
             if layer.norm_q is not None and layer.norm_k is not None:
                 q, k = (
@@ -75,9 +82,9 @@ class LeanStep:
             write(i, qk[:, H:], qkv[:, H + K :])
             q = qk[:, :H].reshape(n, K, H // K, E).to(cache.dtype)
             heads = F.scaled_dot_product_attention(q, keys[i], values[i], attn_mask=mask)
-            x += layer.out(heads.reshape(n, H * E).to(dtype))
-            gate, up = layer.up(self._norm(x, layer.norm_mlp, dtype)).chunk(2, dim=-1)
-            x += layer.down(F.silu(gate).mul_(up))
+            x += product(i, "out", layer.out, heads.reshape(n, H * E).to(dtype))
+            gate, up = product(i, "up", layer.up, self._norm(x, layer.norm_mlp, dtype)).chunk(2, dim=-1)
+            x += product(i, "down", layer.down, F.silu(gate).mul_(up))
         return self._norm(x, self.decoder.norm.weight, dtype)  # type: ignore[arg-type]
 
     def _norm(self, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from kaiwa.core.machine import has_bf16_products, has_int4_kernel
 from kaiwa.engine import fused, packed
 from kaiwa.engine.catalog import Entry
 from kaiwa.engine.split import place
+from kaiwa.model.adapter import Adapter, read_adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.folder import load_decoder
 from kaiwa.model.gguf_file import GgufFile, Vocabulary
@@ -29,13 +30,20 @@ SMALL = 50_000_000  # weights: below it fp32, which is exact and as fast
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an answer."""
+    """`prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an answer. `adapter`: the decoder is
+    its base's, and requests name it."""
 
     entry: Entry
     decoder: Decoder
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     stop_ids: tuple[int, ...]
+    adapter: Adapter | None = None
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer; a soft prompt takes its part of the model's."""
+        return self.decoder.config.max_length - (0 if self.adapter is None else self.adapter.n_soft)
 
     def chat_ids(self, conversation: Conversation) -> list[int]:
         """A conversation, ready to be answered. UserError for a model that only continues text."""
@@ -67,9 +75,17 @@ def load(
         place(loaded.decoder, device, n_there)
         say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
         return loaded
-    loaded = _read(entry, say, device)
+    base = entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
+    loaded = _read(base, say, device)
     fused.prepare(loaded.decoder, say)
-    return loaded
+    if base is entry or entry.adapter is None:
+        return loaded
+    return with_adapter(loaded, entry, entry.adapter)
+
+
+def with_adapter(base: Loaded, entry: Entry, folder: Path) -> Loaded:
+    """The same weights, and an adapter for them. UserError for one that does not fit."""
+    return replace(base, entry=entry, adapter=read_adapter(folder, base.decoder.config))
 
 
 def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> Loaded:

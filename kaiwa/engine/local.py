@@ -19,6 +19,8 @@ class LocalChatModel:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
+        if loaded.adapter is not None:
+            self.engine.add_adapter(loaded.entry.name, loaded.adapter)
         self._bulk: Many | SharedPrefixes | None = None
         self._number = 0
 
@@ -51,13 +53,15 @@ class LocalChatModel:
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         before, answer = self._pair(Rate(context=context, continuation=continuation))
+        if self.loaded.adapter is not None:
+            return self._many().score([(tuple(before), tuple(answer))])[0][0]
         return self.engine.score([before], [answer])[0]
 
     def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
         """All answers; what several prompts begin with is computed once."""
         good: list[int] = []
         requests: list[Request] = []
-        limit = self.loaded.decoder.config.max_length
+        limit = self.loaded.context
         for i, ask in enumerate(asks):
             try:
                 ids = self._ids(ask.prompt)
@@ -73,7 +77,7 @@ class LocalChatModel:
     def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
         good: list[int] = []
         pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        limit = self.loaded.decoder.config.max_length
+        limit = self.loaded.context
         for i, rate in enumerate(rates):
             try:
                 before, answer = self._pair(rate)
@@ -90,8 +94,11 @@ class LocalChatModel:
     def _many(self) -> Many | SharedPrefixes:
         """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
         if self._bulk is None:
-            kind = SharedPrefixes if fused.wait(self.loaded.decoder) is None else Many
-            self._bulk = kind(self.loaded.decoder, self.loaded.tokenizer)
+            there = fused.wait(self.loaded.decoder) is not None
+            if self.loaded.adapter is not None:
+                self._bulk = Many(self.loaded.decoder, self.loaded.tokenizer, self.name, self.loaded.adapter)
+            else:
+                self._bulk = (Many if there else SharedPrefixes)(self.loaded.decoder, self.loaded.tokenizer)
         return self._bulk
 
     def _ids(self, prompt: Conversation | str) -> list[int]:
@@ -114,4 +121,5 @@ class LocalChatModel:
             seed=ask.seed,
             stop=ask.stop,
             stop_ids=self.loaded.stop_ids,
+            adapter="" if self.loaded.adapter is None else self.name,
         )

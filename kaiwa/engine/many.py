@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.request import Event, Request, TextTokenizer
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.text.records import Completion
 
@@ -21,8 +22,14 @@ Ids = tuple[int, ...]
 
 
 class Many:
-    def __init__(self, decoder: Decoder, tokenizer: TextTokenizer | None) -> None:
-        self.engine = Engine(decoder, tokenizer, max_rows=ROWS)
+    """`adapter`: what scores are asked of, under the name that requests give it."""
+
+    def __init__(
+        self, decoder: Decoder, tokenizer: TextTokenizer | None, name: str = "", adapter: Adapter | None = None
+    ) -> None:
+        self.engine, self.name = Engine(decoder, tokenizer, max_rows=ROWS), name
+        if adapter is not None:
+            self.engine.add_adapter(name, adapter)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """Answers as they end, as (index, answer). UserError for a prompt that does not fit."""
@@ -51,6 +58,7 @@ class Many:
                 max_tokens=0,
                 prompt_logprobs=True,
                 logprobs_from=len(context),
+                adapter=self.name,
             )
             for i, (context, continuation) in enumerate(pairs)
         ]

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.engine.arena import huge
 from kaiwa.engine.fused import FusedModel
 from kaiwa.engine.tree import BLOCK, Node, PrefixTree
+from kaiwa.model.adapter import Adapter
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class Row:
     nodes: list[Node]  # its blocks that are in the tree, from the beginning
     own: list[int] = field(default_factory=list)  # those that follow
     length: int = 0
+    adapter: Adapter | None = None
+    space: int = 0  # its adapter's, in the tree
 
 
 class PagedRows:
@@ -34,30 +38,34 @@ class PagedRows:
         blocks = -(-max_tokens // BLOCK) + max_rows + self.kept
         # Not touched here: the system gives memory to a block when it is first written to.
         items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
-        self.cache = np.zeros((blocks, items), np.float32 if dtype == torch.float32 else np.uint16)
+        kind = np.dtype(np.float32 if dtype == torch.float32 else np.uint16)
+        self.cache = huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
         self.tables = np.zeros((max_rows, -(-(max_length + 1) // BLOCK)), np.int32)
         self.tree = PrefixTree(blocks)
         self.slots = list(range(max_rows))
         self.rows: dict[str, Row] = {}
 
-    def known(self, ids: Sequence[int]) -> int:
+    def known(self, ids: Sequence[int], space: int = 0) -> int:
         """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
-        return len(self.tree.find(ids[:-1])) * BLOCK
+        return len(self.tree.find(ids[:-1], space)) * BLOCK
 
-    def open(self, id: str, ids: Sequence[int]) -> int:
+    def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
         """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
-        nodes = self.tree.find(ids[:-1])
+        nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
-        row = self.rows[id] = Row(self.slots.pop(), nodes, length=len(nodes) * BLOCK)
+        slot = self.slots.pop()
+        row = self.rows[id] = Row(slot, nodes, length=len(nodes) * BLOCK, adapter=adapter, space=space)
         self.tables[row.slot, : len(nodes)] = [node.block for node in nodes]
         return row.length
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
-        """The next tokens of rows -> their states [tokens, D], each."""
+        """The next tokens of rows -> their states [tokens, D], each. Rows of one adapter are put side by side."""
+        order = sorted(range(len(work)), key=lambda i: self.rows[work[i][0]].space)
         ids: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
-        for id, tokens in work:
+        adapters: list[Adapter | None] = []
+        for id, tokens in (work[i] for i in order):
             row, n = self.rows[id], len(tokens)
             while (len(row.nodes) + len(row.own)) * BLOCK < row.length + n:
                 self.tables[row.slot, len(row.nodes) + len(row.own)] = block = self.tree.take()
@@ -65,9 +73,11 @@ class PagedRows:
             ids += tokens
             positions += range(row.length, row.length + n)
             slots += [row.slot] * n
+            adapters += [row.adapter] * n
             row.length += n
-        states = self.model.forward((ids, positions, slots), self.tables, self.cache)
-        return list(states.split([len(tokens) for _, tokens in work]))
+        states = self.model.forward((ids, positions, slots), self.tables, self.cache, adapters)
+        parts = dict(zip(order, states.split([len(work[i][1]) for i in order]), strict=True))
+        return [parts[i] for i in range(len(work))]
 
     def rewind(self, id: str, length: int) -> None:
         """Forgets a row's tokens from `length` on."""
@@ -78,7 +88,7 @@ class PagedRows:
         row = self.rows[id]
         while (len(row.nodes) + 1) * BLOCK <= min(row.length, len(ids)):
             at = len(row.nodes) * BLOCK
-            node = self.tree.add(row.nodes[-1] if row.nodes else None, ids[at : at + BLOCK], row.own.pop(0))
+            node = self.tree.add(row.nodes[-1] if row.nodes else None, ids[at : at + BLOCK], row.own.pop(0), row.space)
             self.tables[row.slot, len(row.nodes)] = node.block  # somebody else's, where two computed the same
             row.nodes.append(node)
 

@@ -43,7 +43,8 @@ class Request:
     temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off. `stop` ends the answer at a string
     that is not part of it, `stop_ids` at a token. `logprobs`: how many alternatives to report beside each token.
     `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (what is before need not be
-    computed again if it is known).
+    computed again if it is known). `adapter`: the name of one that the engine has (empty: the model as it is); a soft
+    prompt comes before the prompt's tokens and is none of them.
 
     In order: repetition_penalty (Keskar et al., 2019: logits of tokens of prompt and answer divided by it where
     positive, else multiplied), presence_penalty and frequency_penalty (OpenAI's: subtracted from tokens of the answer,
@@ -69,6 +70,7 @@ class Request:
     frequency_penalty: float = 0.0
     logit_bias: tuple[tuple[int, float], ...] = ()
     grammar: Grammar | None = None
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:

@@ -10,14 +10,18 @@ on the CPU, where the loop that asks is: a step sends the device tokens and leng
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.engine.adapting import adapted, changes_of
 from kaiwa.engine.cache import Cache
 from kaiwa.engine.lean import LeanStep
 from kaiwa.engine.sampling import Rules, sample
 from kaiwa.engine.split import is_split
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Attend, Decoder
 
 
@@ -54,25 +58,27 @@ class Rows:
         return hidden[torch.arange(m, device=self.device), (lengths - 1).to(self.device)]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def append(self, row: int, ids: Tensor) -> Tensor:
+    def append(self, row: int, ids: Tensor, adapter: Adapter | None = None) -> Tensor:
         """More tokens [T] for one row (a chunk of its prompt) -> their hidden states [T,D]."""
         T, start = len(ids), int(self.lengths[row])
         self.cache.reserve(self.n, start + T)
         positions = torch.arange(start, start + T, device=self.device)[None]
-        hidden = self.decoder(ids.to(self.device)[None], positions, _attend_chunk(self.cache, row, start))
+        with adapted(self.decoder, changes_of([adapter])):
+            hidden = self.decoder(ids.to(self.device)[None], positions, _attend_chunk(self.cache, row, start))
         self.lengths[row] += T
         return hidden[0]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def decode(self, ids: Tensor, longest: int) -> Tensor:
+    def decode(self, ids: Tensor, longest: int, adapters: Sequence[Adapter | None] = ()) -> Tensor:
         """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
-        m, ids = len(ids), ids.to(self.device)
+        m, ids, changes = len(ids), ids.to(self.device), changes_of(adapters)
         self.cache.reserve(self.n, longest + 1)
         if self.lean is not None:
-            hidden = self.lean(ids, self.lengths[:m], longest, self.cache)
+            hidden = self.lean(ids, self.lengths[:m], longest, self.cache, changes)
         else:
             attend = _attend_many(self.cache, self.lengths[:m], longest)
-            hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
+            with adapted(self.decoder, changes):
+                hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
         self.lengths[:m] += 1
         return hidden
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine import fused
+from kaiwa.engine.adapters import NONE, Adapters, Known
 from kaiwa.engine.copied import CopiedRows
 from kaiwa.engine.drafts import Lookup
 from kaiwa.engine.grammar import Vocabulary
@@ -24,6 +25,7 @@ from kaiwa.engine.scheduler import Scheduler
 from kaiwa.engine.shaping import Shaping, choose
 from kaiwa.engine.stops import TextOut
 from kaiwa.engine.tree import BLOCK
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
 MAX_TOKENS = 65536  # in the cache, over all rows
@@ -38,12 +40,18 @@ class Answer:
 
     request: Request
     out: TextOut
+    ids: tuple[int, ...]  # the prompt's, after those that stand for the soft prompt
+    known: Known = NONE  # its adapter
     length: int = 0  # positions in the cache
     tokens: list[int] = field(default_factory=list)  # answered
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
     shaping: Shaping | None = None
     lookup: Lookup | None = None
+
+    @property
+    def n_soft(self) -> int:
+        return len(self.ids) - len(self.request.prompt_ids)
 
 
 class Serving:
@@ -70,6 +78,7 @@ class Serving:
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
         self.answers: dict[str, Answer] = {}
+        self.adapters = Adapters(c, max_length)
         self._wanted, self.draft = reuse, draft
         self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
@@ -89,23 +98,42 @@ class Serving:
     def idle(self) -> bool:
         return self.scheduler.idle
 
+    def add_adapter(self, name: str, adapter: Adapter) -> None:
+        """Requests may name it from now on. UserError for a name that is taken or an adapter of another shape."""
+        self.adapters.add(name, adapter)
+
+    def remove_adapter(self, name: str) -> None:
+        """Also what is kept of prompts that were answered with it. UserError while requests use it."""
+        if name and self.uses(name):
+            raise UserError(f"adapter {name!r} is answering requests; let them finish")
+        self.rows.tree.forget(self.adapters.remove(name))
+
+    def uses(self, name: str) -> bool:
+        """Whether a request that has not ended names the adapter."""
+        return any(answer.request.adapter == name for answer in self.answers.values())
+
     def add(self, request: Request) -> None:
-        room = self.max_length - len(request.prompt_ids)
+        known = self.adapters.get(request.adapter)
+        n_soft, V = known.n_soft, self.decoder.config.vocab_size
+        ids = (*range(V, V + n_soft), *request.prompt_ids)
+        room = self.max_length - len(ids)
         if room < 0 or (room < 1 and request.max_tokens > 0):
+            soft = f" with {n_soft} of the soft prompt" if n_soft else ""
             raise UserError(
-                f"the prompt has {len(request.prompt_ids)} tokens, the context holds {self.max_length} with the answer;"
-                " shorten the prompt"
+                f"the prompt has {len(ids)} tokens{soft}, the context holds {self.max_length} with the answer; shorten"
+                " the prompt"
             )
         if request.id in self.answers:
             raise UserError(f"request {request.id!r} is under way already; give each its own id")
-        V = self.decoder.config.vocab_size
         if not all(0 <= i < V for i in request.prompt_ids):
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}")
-        if self.idle and isinstance(self.rows, CopiedRows) and (model := fused.ready(self.decoder)) is not None:
+        if self.idle and (model := fused.ready(self.decoder)) is not (
+            self.rows.model if isinstance(self.rows, PagedRows) else None
+        ):
             self.use(model)
         shaping = self._shaping(request) if request.shaped else None
-        self.scheduler.add(request.id, len(request.prompt_ids), min(request.max_tokens, room))
-        self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop), shaping=shaping)
+        self.scheduler.add(request.id, len(ids), min(request.max_tokens, room))
+        self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop), ids, known, shaping=shaping)
 
     def _shaping(self, request: Request) -> Shaping:
         V = self.decoder.config.vocab_size
@@ -123,7 +151,7 @@ class Serving:
     def step(self) -> list[Event]:
         plan = self.scheduler.plan(self._begin)
         fed: list[tuple[str, Sequence[int]]] = [(id, self._next(self.answers[id])) for id in plan.decode]
-        work = fed + [(id, self.answers[id].request.prompt_ids[start:stop]) for id, start, stop in plan.prefill]
+        work = fed + [(id, self.answers[id].ids[start:stop]) for id, start, stop in plan.prefill]
         if not work:
             return []
         found = self.rows.run(work)
@@ -136,14 +164,15 @@ class Serving:
             answer = self.answers[id]
             answer.length = stop
             if self.reuse:
-                self.rows.share(id, answer.request.prompt_ids[:stop])
+                self.rows.share(id, answer.ids[:stop])
             if not self.scheduler.prefilled(id, stop):
                 continue
             if answer.request.max_tokens == 0:
-                events.append(Event(id=id, prompt=tuple(answer.prompt), finish_reason="length", cached=answer.cached))
+                prompt = tuple(answer.prompt)
+                events.append(Event(id=id, prompt=prompt, finish_reason="length", cached=_cached(answer)))
                 continue
             answer.length -= 1  # the prompt's last token is what is fed
-            answers.append((answer, answer.request.prompt_ids[-1:]))
+            answers.append((answer, answer.ids[-1:]))
             states.append(chunk[-1:])
         if answers:
             events = self._sample(self.rows.logits(torch.cat(states)), answers) + events
@@ -164,15 +193,16 @@ class Serving:
 
     def _begin(self, id: str) -> int | None:
         """Opens a request's row. -> how many of its prompt's tokens are there; None: wait for one that begins alike."""
-        request = self.answers[id].request
-        ids = request.prompt_ids[: request.logprobs_from] if request.prompt_logprobs else request.prompt_ids
+        answer = self.answers[id]
+        request, known = answer.request, answer.known
+        ids = answer.ids[: answer.n_soft + request.logprobs_from] if request.prompt_logprobs else answer.ids
         ids = ids if self.reuse else ()
         if ids:
-            wanted = ids[: self.rows.known(ids) + BLOCK]
-            others = [self.answers[other].request.prompt_ids for other in self.scheduler.prefilling]
-            if len(ids) > len(wanted) and any(len(o) >= len(wanted) and o[: len(wanted)] == wanted for o in others):
+            wanted = ids[: self.rows.known(ids, known.space) + BLOCK]
+            others = [other for i in self.scheduler.prefilling if (other := self.answers[i]).known is known]
+            if len(ids) > len(wanted) and any(o.ids[: len(wanted)] == wanted for o in others):
                 return None
-        cached = self.answers[id].cached = self.rows.open(id, ids)
+        cached = answer.cached = self.rows.open(id, ids, known.adapter, known.space)
         return cached
 
     def _prompt_logprobs(self, chunks: list[tuple[Answer, int, Tensor]]) -> None:
@@ -180,18 +210,18 @@ class Serving:
         who: list[tuple[Answer, int]] = []  # whose token each state predicts, and which
         states: list[Tensor] = []
         for answer, start, chunk in chunks:
-            ids, first = answer.request.prompt_ids, answer.request.logprobs_from
+            ids, n_soft, first = answer.ids, answer.n_soft, answer.request.logprobs_from
             if not answer.request.prompt_logprobs:
                 continue
-            if start == 0 and first == 0:
-                answer.prompt.append(TokenInfo(ids[0], None))
-            begin, end = max(start, first - 1), min(start + len(chunk), len(ids) - 1)
+            if first == 0 and start <= n_soft < start + len(chunk):
+                answer.prompt.append(TokenInfo(ids[n_soft], None))
+            begin, end = max(start, n_soft + max(first, 1) - 1), min(start + len(chunk), len(ids) - 1)
             who += [(answer, i + 1) for i in range(begin, end)]
             states.append(chunk[begin - start : max(begin, end) - start])
         if not who:
             return
         wanted = max(1, *(answer.request.logprobs for answer, _ in who))
-        targets = torch.tensor([answer.request.prompt_ids[i] for answer, i in who])
+        targets = torch.tensor([answer.ids[i] for answer, i in who])
         at = 0
         for some in torch.cat(states).split(LOGIT_ROWS):
             logprobs = self.rows.logits(some).log_softmax(dim=-1)
@@ -201,7 +231,7 @@ class Serving:
             rows = zip(who[at : at + len(some)], chosen, best.tolist(), values.tolist(), strict=True)
             for (answer, i), logprob, top_ids, top_values in rows:
                 top = tuple(zip(top_ids, top_values, strict=True))[: answer.request.logprobs]
-                answer.prompt.append(TokenInfo(answer.request.prompt_ids[i], logprob, top))
+                answer.prompt.append(TokenInfo(answer.ids[i], logprob, top))
             at += len(some)
 
     def _sample(self, logits: Tensor, fed: list[tuple[Answer, Sequence[int]]]) -> list[Event]:
@@ -262,7 +292,7 @@ class Serving:
             text=text,
             finish_reason=reason,
             prompt=tuple(answer.prompt) if first else (),
-            cached=answer.cached if first else 0,
+            cached=_cached(answer) if first else 0,
         )
 
     def _remove(self, ids: set[str]) -> None:
@@ -270,11 +300,16 @@ class Serving:
         for id in ids:
             answer = self.answers.pop(id)
             if id not in self.scheduler.waiting:
-                held = (*answer.request.prompt_ids, *answer.tokens)[: answer.length]
+                held = (*answer.ids, *answer.tokens)[: answer.length]
                 ended[id] = held if self.reuse else ()
             self.scheduler.remove(id)
         if ended:
             self.rows.close(ended)
+
+
+def _cached(answer: Answer) -> int:
+    """Of the request's own tokens."""
+    return max(0, answer.cached - answer.n_soft)
 
 
 def _rules(answers: list[Answer]) -> Rules:

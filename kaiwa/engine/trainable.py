@@ -20,6 +20,7 @@ from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifa
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.load import SMALL, tokenizer_of
+from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.folder import load_decoder, save_model
 from kaiwa.model.gguf_file import GgufFile
@@ -167,7 +168,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
-    """Writes a plain model folder; a low-rank change also by itself, under adapter/.
+    """Writes a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
 
     probe [B,T]: some token ids, at whose end the least likely token is looked for (a soft prompt needs it).
     """
@@ -177,6 +178,7 @@ def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) 
         merge_lora(decoder)
     elif isinstance(decoder.embed, SoftEmbedding):
         assert probe is not None
+        save_soft_prompt(folder / "adapter", decoder.embed.soft, decoder.config, trained.base.name)
         positions = torch.arange(probe.shape[1], device=probe.device).expand_as(probe)
         with torch.no_grad():
             hidden = decoder(probe, positions, attend_rows(None)).flatten(0, 1)

@@ -2,6 +2,7 @@
 
 A node is BLOCK tokens that follow its parent's; its block holds their keys and values. Whoever uses a node uses all
 nodes above it, too. Nodes that nobody uses stay, least recently used first to go, until their blocks are wanted.
+Every adapter has a tree of its own (`space`): the same tokens have other keys and values there.
 (Zheng et al., 2023, "SGLang", section 3, with whole blocks instead of single tokens.)
 """
 
@@ -30,14 +31,14 @@ class PrefixTree:
 
     def __init__(self, blocks: int) -> None:
         self.blocks = blocks
-        self.root = Node((), -1, None)
+        self.roots: dict[int, Node] = {}  # by space
         self._free: list[int] = []
         self._next = 0  # blocks from here on were never used: their memory was never touched
         self._idle: OrderedDict[Node, None] = OrderedDict()  # without users; never a parent before its child
 
-    def find(self, ids: Sequence[int]) -> list[Node]:
+    def find(self, ids: Sequence[int], space: int = 0) -> list[Node]:
         """The nodes of the longest beginning of `ids` that is here, whole blocks only."""
-        node, found = self.root, []
+        node, found = self._root(space), []
         for at in range(0, len(ids) - BLOCK + 1, BLOCK):
             child = node.children.get(tuple(ids[at : at + BLOCK]))
             if child is None:
@@ -60,10 +61,10 @@ class PrefixTree:
             if node.users == 0:
                 self._idle[node] = None
 
-    def add(self, parent: Node | None, key: Sequence[int], block: int) -> Node:
-        """A node for `key` below `parent` (None: at the top), held once. If there is one already, that one, and `block`
-        is free again. The parent must be held."""
-        above = self.root if parent is None else parent
+    def add(self, parent: Node | None, key: Sequence[int], block: int, space: int = 0) -> Node:
+        """A node for `key` below `parent` (None: at the top of `space`), held once. If there is one already, that one,
+        and `block` is free again. The parent must be held."""
+        above = self._root(space) if parent is None else parent
         assert parent is None or parent.users > 0
         name = tuple(key)
         assert len(name) == BLOCK
@@ -100,6 +101,19 @@ class PrefixTree:
             assert node.parent is not None
             del node.parent.children[node.key]
             self._free.append(node.block)
+
+    def forget(self, space: int) -> None:
+        """All nodes of a space, which nobody uses any more."""
+        found = [self._root(space)]
+        for node in found:
+            found += node.children.values()
+        for node in found[1:]:
+            del self._idle[node]
+            self._free.append(node.block)
+        del self.roots[space]
+
+    def _root(self, space: int) -> Node:
+        return self.roots.setdefault(space, Node((), -1, None))
 
     @property
     def idle(self) -> int:

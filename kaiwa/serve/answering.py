@@ -89,9 +89,7 @@ def messages(
     """Engine messages: n for each prompt, choice i with seed + i. Without a seed every request has a fresh one."""
     seed = secrets.randbits(62) if body.seed is None else body.seed
     shared = {
-        "model": entry.name,
-        "path": str(entry.path),
-        "created": entry.created,
+        **entry.address(),
         "max_tokens": max_tokens,
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "top_p": 1.0 if body.top_p is None else body.top_p,
@@ -107,7 +105,7 @@ def messages(
 
 def question(entry: Entry, op: str, **details: Any) -> dict[str, Any]:
     """An engine message for `EngineClient.ask`."""
-    return {"op": op, "model": entry.name, "path": str(entry.path), "created": entry.created, **details}
+    return {"op": op, **entry.address(), **details}
 
 
 def headers(body: Body) -> dict[str, str]:

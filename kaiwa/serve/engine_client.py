@@ -115,7 +115,12 @@ class EngineClient:
 
     async def load(self, entry: Entry) -> None:
         """Asks for a model ahead of its first request."""
-        await self._send({"op": "load", "model": entry.name, "path": str(entry.path), "created": entry.created})
+        await self._send({"op": "load", **entry.address()})
+
+    async def unload(self, entry: Entry) -> int:
+        """Lets go of a model or an adapter. -> bytes (0: it was not there). EngineRefused while it is answering."""
+        (told,) = await self.ask({"op": "unload", **entry.address()})
+        return int(told["bytes"])
 
     async def generate(self, *requests: dict[str, Any]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
         """(which request, message) as they come, until each has ended with a finish or an error.

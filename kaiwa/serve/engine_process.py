@@ -3,7 +3,9 @@
 Started as `python -m kaiwa.serve.engine_process FD MEMORY`. In (server to engine):
     {"op": "generate", "id", "model", "path", "created", "messages" | "prompt" | "prompt_ids", "max_tokens", sampling}
     {"op": "embed" | "tokenize" | "detokenize" | "tokenizer", "id", "model", "path", "created", …}   (questions.py)
-    {"op": "cancel", "id"}      {"op": "load", "model", "path", "created"}
+    {"op": "cancel", "id"}      {"op": "load", "model", "path", "created"}      {"op": "unload", "id", "model", …}
+Where model, path and created are those of an adapter (catalog.py), "adapter", "chat" and "base" are beside them: the
+base's model, path and created, whose weights and engine it shares (resident.py).
 Out, a list a line:
     {"id", "kind": "admitted"}      the request is good and in the queue; an error that comes later is none of its own
     {"id", "kind": "start", "prompt_tokens", "cached", "prompt": [token]}
@@ -38,24 +40,14 @@ from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.request import Event, TokenInfo
 from kaiwa.serve.prompts import broken, make_request, refusal
 from kaiwa.serve.questions import QUESTIONS
+from kaiwa.serve.resident import Resident, place
 
 if TYPE_CHECKING:
-    from kaiwa.engine.engine import Engine
     from kaiwa.engine.load import Loaded
 
 STATE_SECONDS = 0.5
 SPEED_SECONDS = 2.0
 LOWEST = -9999.0  # log-probability told for what is impossible: JSON has no infinity
-
-
-class Resident:
-    """A model in memory."""
-
-    def __init__(self, loaded: Loaded, engine: Engine) -> None:
-        self.loaded, self.engine = loaded, engine
-        self.bytes = loaded.memory()
-        self.asked: dict[str, dict[str, Any]] = {}  # request id -> the message that asked
-        self.told: set[str] = set()  # requests whose start has been told
 
 
 class Child:
@@ -109,30 +101,40 @@ class Child:
                     model.asked.pop(message["id"], None)
                     model.told.discard(message["id"])
             for name, requests in self.waiting.items():
-                self.waiting[name] = [r for r in requests if r["id"] != message["id"]]
+                self.waiting[name] = [r for r in requests if r.get("id") != message["id"]]
         elif message["op"] == "load":
-            if not self._has(message):
-                self._start_loading(message)
+            self._admit(message)
+        elif message["op"] == "unload":
+            self._unload(message)
         elif message["op"] == "loaded":
             self._loaded(message)
         elif message["op"] == "say":
             self.out.append({"kind": "say", "line": message["line"]})
 
     def _admit(self, message: dict[str, Any]) -> None:
-        name = message["model"]
-        if not self._has(message):
-            self._start_loading(message)
-            self.waiting[name].append(message)
+        there = place(message)
+        if not self._has(there):
+            self._start_loading(there)
+            self.waiting[there["model"]].append(message)
             return
-        self.models.move_to_end(name)
-        self._ask(self.models[name], message)
+        self.models.move_to_end(there["model"])
+        self._ask(self.models[there["model"]], message)
 
     def _ask(self, model: Resident, message: dict[str, Any]) -> None:
+        try:
+            loaded = model.seen_by(message)
+        except UserError as error:
+            self._say(str(error))
+            if "id" in message:
+                self._error(message["id"], 404, "model_not_found", str(error))
+            return
+        if message["op"] == "load":
+            return
         if message["op"] != "generate":
             self.chores.append((model, message))
             return
         try:
-            model.engine.add(make_request(model.loaded, message))
+            model.engine.add(make_request(loaded, message))
         except UserError as error:
             self._refuse(message, refusal(message, error))
         except Exception as error:  # such as a template from elsewhere: this request is lost, the others go on
@@ -141,9 +143,27 @@ class Child:
             model.asked[message["id"]] = message
             self.out.append({"id": message["id"], "kind": "admitted"})
 
+    def _unload(self, message: dict[str, Any]) -> None:
+        """Lets go of a model or an adapter that nobody uses, and tells its bytes (0: it was not here)."""
+        name, there = message["model"], place(message)["model"]
+        model, size = self.models.get(there), 0
+        try:
+            if name in self.waiting:
+                raise UserError(f"{name} is being loaded; try again when it is there")
+            if model is not None and name == there:
+                if not model.engine.idle or any(chore[0] is model for chore in self.chores):
+                    raise UserError(f"{name} is answering requests; let them finish")
+                size = self.models.pop(name).bytes
+            elif model is not None and name in model.adapters:
+                size = model.drop(name)
+        except UserError as error:
+            self._error(message["id"], 409, "model_busy", str(error))
+        else:
+            self.out.append({"id": message["id"], "kind": "result", "value": {"bytes": size}, "finish": "stop"})
+
     def _answer(self, model: Resident, message: dict[str, Any]) -> None:
         try:
-            value = QUESTIONS[message["op"]](model.loaded, message)
+            value = QUESTIONS[message["op"]](model.seen_by(message), message)
         except UserError as error:
             self._refuse(message, refusal(message, error))
         except Exception as error:
@@ -190,7 +210,8 @@ class Child:
         requests = self.waiting.pop(message["name"], [])
         if "model" not in message:
             for request in requests:
-                self._error(request["id"], message["status"], message["code"], message["error"])
+                if "id" in request:
+                    self._error(request["id"], message["status"], message["code"], message["error"])
             return
         self.models[message["name"]] = message["model"]
         self.bandwidth = self.bandwidth or message.get("bandwidth", 0.0)
@@ -269,10 +290,12 @@ class Child:
         span = max(0.2, now - self.recent[0][0]) if self.recent else 1.0
         speed = round(sum(n for _, n in self.recent) / span, 1)
         requests = sum(len(model.asked) for model in self.models.values()) + sum(map(len, self.waiting.values()))
-        state = (tuple(self.models), tuple(self.waiting), requests, speed)
+        memory: dict[str, int] = {}
+        for model in self.models.values():
+            memory |= model.memory()
+        state = (tuple(memory), tuple(self.waiting), requests, speed)
         if state != self.told_state:
             self.told_state, self.told_at = state, now
-            memory = {name: model.bytes for name, model in self.models.items()}
             told = {"models": memory, "loading": list(self.waiting), "requests": requests, "tokens_per_second": speed}
             read = {"bytes_read": self.bytes_read, "step_seconds": self.step_seconds, "bandwidth": self.bandwidth}
             self.out.append({"kind": "state", **told, **read})

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import Entry
+from kaiwa.engine.catalog import ADAPTER, Entry
 
 Method = Literal["supervised", "dpo", "soft_prompt", "reward"]
 LARGE = 50_000_000  # weights from which only a low-rank change is trained
@@ -90,6 +90,8 @@ def make_plan(request: JobRequest, base: Entry, n: int) -> TuningPlan:
     h = given or Hyperparameters()
     if base.kind == "llama2.c":
         raise UserError(f"{base.name} has no chat template and cannot be fine-tuned; choose another base")
+    if base.kind == ADAPTER:
+        raise UserError(f"{base.name} is an adapter alone and cannot be fine-tuned; choose its base")
     large = base.kind == "gguf" or base.bits < 16 or base.parameters > LARGE
     if method == "reward" and large:
         raise UserError(f"{base.name} is too large, or 4-bit, to be made a reward model here; choose a smaller base")

@@ -52,7 +52,7 @@ class EngineJudge:
     async def _score(self, rates: Sequence[Rate]) -> list[Rated]:
         """Context and continuation are encoded apart, as LocalChatModel does: a threshold that was set there holds
         here."""
-        about = {"model": self.entry.name, "path": str(self.entry.path), "created": self.entry.created}
+        about = self.entry.address()
         parts: dict[tuple[str, bool], list[int]] = {}
         for rate in rates:
             assert isinstance(rate.context, str), "judges ask in plain text"

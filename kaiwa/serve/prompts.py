@@ -46,7 +46,7 @@ def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
     """The engine's request from the server's message; notes the prompt's length in it. UserError for bad input."""
     ids = prompt_ids(loaded, message)
     message["prompt_tokens"] = len(ids)
-    limit = loaded.decoder.config.max_length
+    limit = loaded.context
     room = limit - len(ids)
     wanted = message.get("max_tokens")
     if wanted is not None and message.get("shorten"):
@@ -69,6 +69,7 @@ def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
         presence_penalty=message.get("presence_penalty", 0.0),
         frequency_penalty=message.get("frequency_penalty", 0.0),
         logit_bias=tuple((id, bias) for id, bias in message.get("logit_bias", ())),
+        adapter="" if loaded.adapter is None else loaded.entry.name,
         grammar=Grammar(kind=grammar["kind"], source=grammar["source"]) if grammar else None,
         seed=message.get("seed", 0),
         stop=tuple(message.get("stop", ())),

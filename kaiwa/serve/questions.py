@@ -18,7 +18,7 @@ def embed(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
 
     ids = prompt_ids(loaded, message)
     _check(loaded, ids)
-    return {"embedding": embedded(loaded.decoder, ids), "tokens": len(ids)}
+    return {"embedding": embedded(loaded.decoder, ids, loaded.adapter), "tokens": len(ids)}
 
 
 def tokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def tokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
     else:
         ids = prompt_ids(loaded, message)
     texts = [loaded.tokenizer.token_text(id) for id in ids]
-    return {"tokens": ids, "token_strs": texts, "max_model_len": loaded.decoder.config.max_length}
+    return {"tokens": ids, "token_strs": texts, "max_model_len": loaded.context}
 
 
 def detokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def tokenizer(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
         "model": loaded.entry.name,
         "tokenizer_class": "PreTrainedTokenizerFast",
         "vocab_size": found.vocab_size,
-        "model_max_length": loaded.decoder.config.max_length,
+        "model_max_length": loaded.context,
         "eos_token": found.eos_token or None,
         "pad_token": found.pad_token or None,
         "bos_token": found.bos_token or None,

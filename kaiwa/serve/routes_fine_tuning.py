@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Request
 
 from kaiwa.core.errors import UserError
 from kaiwa.serve.answering import resolve
+from kaiwa.serve.engine_client import EngineBusy, EngineLost, EngineRefused
 from kaiwa.serve.errors import APIError
 from kaiwa.serve.fine_tuning_jobs import FineTuning, InvalidFile
 from kaiwa.serve.fine_tuning_plan import JobRequest
@@ -89,11 +90,13 @@ def routes(services: Services, tuning: FineTuning | None = None) -> APIRouter:
 
     @router.delete("/v1/models/{name:path}")
     async def delete_model(name: str) -> dict[str, Any]:
-        await resolve(services, name)
+        entry = await resolve(services, name)
         try:
             await asyncio.to_thread(jobs.delete_model, name)
         except UserError as error:
             raise APIError(403, str(error), "not_a_fine_tuned_model", "model") from None
+        with contextlib.suppress(EngineRefused, EngineLost, EngineBusy):  # it goes when it has answered
+            await services.engine.unload(entry)
         return {"id": name, "object": "model", "deleted": True}
 
     return router

@@ -1,4 +1,4 @@
-"""GET /health, GET /v1/models, GET /v1/models/{name}, GET /api/engine, POST /api/engine/load."""
+"""GET /health, GET /v1/models, GET /v1/models/{name}, GET /api/engine, POST /api/engine/load and unload."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def routes(services: Services) -> APIRouter:
             "object": "model",
             "created": entry.created,
             "owned_by": "kaiwa",
+            "parent": entry.base.name if entry.base is not None else None,  # whose weights it shares
             "kaiwa": entry.to_json() | {"loaded": entry.name in services.engine.state.models},
         }
 
@@ -54,5 +55,11 @@ def routes(services: Services) -> APIRouter:
         entry = await answering.resolve(services, body.model)
         await services.engine.load(entry)
         return {"model": entry.name, "state": "loading" if entry.name not in services.engine.state.models else "loaded"}
+
+    @router.post("/api/engine/unload")
+    async def unload(body: LoadRequest) -> dict[str, Any]:
+        entry = await answering.resolve(services, body.model)
+        size = await services.engine.unload(entry)
+        return {"model": entry.name, "state": "unloaded", "bytes": size}
 
     return router

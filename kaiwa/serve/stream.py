@@ -1,20 +1,24 @@
-"""Server-sent events, and the end of a request whose client has gone."""
+"""Server-sent events, and the end of a request whose client has gone or does not read."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from kaiwa.serve.errors import from_exception
+from kaiwa.serve.security import Receive, Scope, Send
 
 T = TypeVar("T")
+log = logging.getLogger("kaiwa.serve")
 HEARTBEAT = 15.0  # seconds
+STALL_SECONDS = 30.0
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PING = ": ping\n\n"
 
@@ -49,8 +53,32 @@ async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEAR
         await lines.aclose()
 
 
+class Patient(StreamingResponse):
+    """A stream whose client must read: one that takes nothing for STALL_SECONDS has its answer cancelled, so that it
+    holds no place and what is written for it stays small."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: MutableMapping[str, Any]) -> None:
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise Stalled from None
+
+        try:
+            await super().__call__(scope, receive, sent)
+        except Stalled:
+            log.warning("a client took nothing for %g s; its answer was cancelled", STALL_SECONDS)
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[attr-defined]
+
+
+class Stalled(Exception):
+    """The client does not read."""
+
+
 def streaming(lines: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
-    return StreamingResponse(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
+    return Patient(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
 
 
 async def until_gone(request: Request, work: Any) -> Any:

@@ -18,7 +18,6 @@ from kaiwa.engine.strips import pack
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
-from kaiwa.model.folder import save_model
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
 from tests.engine.test_engine import drive, ids
@@ -215,23 +214,6 @@ def test_scores_and_samples_of_one_beginning() -> None:
     assert len({c.ids for c in found.values()}) > 30
     assert min(c.n_reused for c in found.values()) >= 80
     assert many.engine.idle
-
-
-@needs_it
-def test_transformers_agrees_with_its_log_probabilities(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    made = decoder("fp32")
-    engine = Engine(made, None)
-    engine._serving.use(fused.make(made))
-    tokens = [
-        t for e in drive(engine, [Request(id="a", prompt_ids=(1, 2, 3), max_tokens=40, seed=1)])["a"] for t in e.tokens
-    ]
-    save_model(tmp_path, made, {"eos_token_id": 1}, torch.float32)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
-    with torch.no_grad():
-        logprobs = theirs(torch.tensor([[1, 2, 3, *(t.id for t in tokens)]])).logits[0, 2:-1].log_softmax(-1)
-    expected = [float(logprobs[i, t.id]) for i, t in enumerate(tokens)]
-    assert [t.logprob for t in tokens] == pytest.approx(expected, abs=1e-4)
 
 
 @needs_it

@@ -9,6 +9,7 @@ import pytest
 
 from kaiwa.serve import engine_process
 from kaiwa.serve.engine_process import Child
+from kaiwa.serve.resident import Resident
 
 
 class Engine:
@@ -24,9 +25,8 @@ class Engine:
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """Its models are all of 200 seconds after 1970, whatever a request says."""
-    model = SimpleNamespace(
-        loaded=SimpleNamespace(entry=SimpleNamespace(created=200)), engine=Engine(), bytes=1, asked={}, told=set()
-    )
+    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200), memory=lambda: 1)
+    model = Resident(loaded, Engine())  # type: ignore[arg-type]
     monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
     monkeypatch.setattr(engine_process, "measure_bandwidth", lambda: 1.0)
     monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])

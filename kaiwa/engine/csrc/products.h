@@ -36,6 +36,7 @@ struct Inputs {
     std::vector<float> scale;    // [rows, width/32]
     std::vector<float> sum;      // of a group's values, [rows, width/32]
     std::vector<int32_t> start;  // -8 x the sum of a group's codes, [rows, width/32]
+    std::vector<float> low;      // thin products of the rows' adapters, [rows, rank]
     int width = 0;
 
     void resize(int rows, int w) {
@@ -82,6 +83,17 @@ inline void ask_ahead(const uint8_t* weights, int bytes) {
     for (int i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weights + AHEAD + i), _MM_HINT_T0);
 }
 
+// What a group's exact sums add to R rows: scale x sum + zero x the sum of the row's values.
+template <int R>
+inline void add_group(const bf16* pair, const Inputs& a, size_t first, int groups, const Ints* sums, Floats* out) {
+    const Floats scale = load(pair), zero = load(pair + LANES);
+    for (int r = 0; r < R; r++) {
+        const size_t at = first + static_cast<size_t>(r) * groups;
+        out[r] = fma(_mm512_mul_ps(scale, all(a.scale[at])), _mm512_cvtepi32_ps(sums[r]), out[r]);
+        out[r] = fma(zero, all(a.sum[at]), out[r]);
+    }
+}
+
 template <int R>
 inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
     constexpr int SUMS = R > 1 ? 1 : 4;  // side by side: one sum waits for itself
@@ -113,13 +125,7 @@ inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Flo
             }
         }
         for (int i = R; i < R * SUMS; i++) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
-        const bf16* pair = pairs + g / per * 2 * LANES;
-        const Floats scale = load(pair), zero = load(pair + LANES);
-        for (int r = 0; r < R; r++) {
-            const size_t at = first + static_cast<size_t>(r) * groups + g;
-            out[r] = fma(_mm512_mul_ps(scale, all(a.scale[at])), _mm512_cvtepi32_ps(sums[r]), out[r]);
-            out[r] = fma(zero, all(a.sum[at]), out[r]);
-        }
+        add_group<R>(pairs + g / per * 2 * LANES, a, first + g, groups, sums, out);
     }
 }
 
@@ -195,6 +201,52 @@ inline Ints every_other_nibble(Ints word) {
     return _mm512_and_si512(_mm512_or_si512(word, _mm512_srli_epi32(word, 8)), all_bits(0xFFFF));
 }
 
+// The codes of a strip, two inputs a lane as the products read them: [in/2] words of 16 lanes.
+inline void spread_int4(const Linear& w, int strip, Ints* to) {
+    const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * w.in * LANES / 2;
+    const Ints nibbles = _mm512_set1_epi32(0x000F000F);
+    for (int64_t eight = 0; eight < w.in / 8; eight++) {
+        const Ints word = load_bits(data + eight * 64);
+        for (int k = 0; k < 4; k++) to[4 * eight + k] = _mm512_and_si512(_mm512_srli_epi32(word, 4 * k), nibbles);
+    }
+}
+
+// Two strips for R rows -> y, z [R]. `codes`: of both, spread. A value of the activations is fetched once for both.
+template <int R>
+inline void pair_int4(const Linear& w, const Ints* codes, const Inputs& a, int row, int one, int two, Floats* y, Floats* z) {
+    const int groups = static_cast<int>(w.in / GROUP), per = static_cast<int>(w.group / GROUP);
+    const size_t scales = static_cast<size_t>(groups / per) * 2 * LANES, first = static_cast<size_t>(row) * groups;
+    const auto* pairs = static_cast<const bf16*>(w.scales);
+    for (int r = 0; r < R; r++) y[r] = z[r] = _mm512_setzero_ps();
+    for (int g = 0; g < groups; g++) {
+        Ints sums[R], more[R];
+        for (int r = 0; r < R; r++)
+            sums[r] = more[r] = _mm512_set1_epi32(a.start[first + static_cast<size_t>(r) * groups + g]);
+        const int16_t* x = &a.codes[static_cast<size_t>(row) * w.in + g * GROUP];
+        const Ints* left = codes + g * GROUP / 2;
+        const Ints* right = left + w.in / 2;
+#pragma GCC unroll 4
+        for (int j = 0; j < GROUP / 2; j++) {
+            const Ints a_two = left[j], b_two = right[j];
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                int32_t both;
+                __builtin_memcpy(&both, x + static_cast<size_t>(r) * w.in + 2 * j, 4);
+                const Ints value = _mm512_set1_epi32(both);
+                sums[r] = _mm512_dpwssd_epi32(sums[r], a_two, value);
+                more[r] = _mm512_dpwssd_epi32(more[r], b_two, value);
+            }
+        }
+        add_group<R>(pairs + one * scales + g / per * 2 * LANES, a, first + g, groups, sums, y);
+        add_group<R>(pairs + two * scales + g / per * 2 * LANES, a, first + g, groups, more, z);
+    }
+    if (w.bias)
+        for (int r = 0; r < R; r++) {
+            y[r] = _mm512_add_ps(y[r], load(w.bias + one * LANES));
+            z[r] = _mm512_add_ps(z[r], load(w.bias + two * LANES));
+        }
+}
+
 // GPTQ's words [in/8, out], eight inputs a word from the lowest nibble on, as the INT4 data of whole strips. order: as in
 // Linear, or null. Row by row of a few strips: the words of a row lie side by side, those of a strip far apart.
 inline void repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
@@ -229,4 +281,30 @@ inline void for_tiles(int rows, Tile tile) {
     if (row + 4 <= rows) tile(std::integral_constant<int, 4>(), row), row += 4;
     if (row + 2 <= rows) tile(std::integral_constant<int, 2>(), row), row += 2;
     if (row < rows) tile(std::integral_constant<int, 1>(), row);
+}
+
+constexpr int MANY = 24;  // rows from which codes are spread once for all of them
+constexpr int PAIRED = 8;  // rows at a time then
+
+// Two strips for `rows` rows: use(R, row, y, z) for tiles that cover them. How many rows there are changes no bit.
+template <class Use>
+inline void two_strips(const Linear& w, const Inputs& a, int rows, int one, int two, Use use) {
+    int row = 0;
+    if (w.kind == INT4 && rows >= MANY) {
+        static thread_local std::vector<Ints> codes;
+        codes.resize(w.in);
+        spread_int4(w, one, codes.data());
+        spread_int4(w, two, codes.data() + w.in / 2);
+        for (; row + PAIRED <= rows; row += PAIRED) {
+            Floats y[PAIRED], z[PAIRED];
+            pair_int4<PAIRED>(w, codes.data(), a, row, one, two, y, z);
+            use(std::integral_constant<int, PAIRED>(), row, y, z);
+        }
+    }
+    for_tiles(rows - row, [&](auto R, int more) {
+        Floats y[R], z[R];
+        strip_product<R>(w, a, row + more, one, y);
+        strip_product<R>(w, a, row + more, two, z);
+        use(R, row + more, y, z);
+    });
 }

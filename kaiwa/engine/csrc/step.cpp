@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "adapters.h"
 #include "attention.h"
 #include "pick.h"
 #include "products.h"
@@ -27,6 +28,8 @@ struct Batch {
     const int32_t *positions, *rows, *tables;
     void* cache;   // blocks of [layer, 2, kv_head, 16 x head]
     float* states; // [tokens, width]: after the last norm
+    const Adapter* const* adapters;  // of each token, null for the plain model; null where no token has one
+    int64_t rank;                    // the highest of them, a multiple of 16
 };
 
 class Model {
@@ -79,6 +82,7 @@ class Model {
     }
 
   private:
+    static constexpr int PLAIN = -1;  // instead of a layer's part: a product that no adapter changes
     static constexpr int FEW = 2;  // rows that every member prepares for itself, which is quicker than to wait
 
     static void grow(std::vector<float>& v, size_t n) {
@@ -87,32 +91,44 @@ class Model {
 
     void reserve_inputs() {
         const int widest = static_cast<int>(std::max({s.width, s.hidden, s.heads * s.head}));
-        for (int i = 0; i < (m <= FEW ? crew.n : 1); i++) inputs[i].resize(m, widest);
+        for (int i = 0; i < (m <= FEW ? crew.n : 1); i++) {
+            inputs[i].resize(m, widest);
+            if (b.adapters) grow(inputs[i].low, m * b.rank);
+        }
     }
 
     // Fills the inputs of a product row by row; afterwards all rows are ready for this member.
+    // `which`: layer x PARTS + part, for its adapters.
     template <class Fill>
-    Inputs& prepare(int i, const Linear& w, Fill fill) {
+    Inputs& prepare(int i, const Linear& w, int which, Fill fill) {
         const bool alone = m <= FEW;
         Inputs& a = inputs[alone ? i : 0];
         if (alone || i == 0) a.width = static_cast<int>(w.in);
         if (!alone) crew.meet();
         const auto [first, last] = alone ? std::pair(0, m) : crew.share(m, i);
-        for (int t = first; t < last; t++) {
-            fill(t, a.row(t));
+        const auto code = [&](int t) {
             if (w.order) a.arrange(t, w.order);
             if (w.kind >= INT4) a.encode(t);
+        };
+        const bool changed = which != PLAIN && b.adapters;
+        for (int t = first; t < last; t++) {
+            fill(t, a.row(t));
+            if (!changed) code(t);
+        }
+        if (changed) {
+            narrow(b.adapters, which, a, first, last, a.low.data(), static_cast<int>(b.rank));
+            for (int t = first; t < last; t++) code(t);
         }
         if (!alone) crew.meet();
         return a;
     }
 
     void unembed_rows(int i, const float* states, float* out) {
-        Inputs& a = prepare(i, unembed, [&](int t, float* row) {
+        Inputs& a = prepare(i, unembed, PLAIN, [&](int t, float* row) {
             std::memcpy(row, states + t * s.width, s.width * sizeof(float));
         });
         const int64_t V = s.vocabulary;
-        multiply(i, unembed, a, [&](int t, int strip, Floats y) {
+        multiply(i, unembed, PLAIN, a, [&](int t, int strip, Floats y) {
             const int64_t left = V - strip * LANES;
             const __mmask16 mask = left >= LANES ? 0xFFFF : static_cast<__mmask16>((1 << left) - 1);
             _mm512_mask_storeu_ps(out + t * V + strip * LANES, mask, y);
@@ -121,14 +137,30 @@ class Model {
 
     // This member's strips of y = W x: store(row, strip, y) for each.
     template <class Store>
-    void multiply(int i, const Linear& w, const Inputs& a, Store store) {
+    void multiply(int i, const Linear& w, int which, const Inputs& a, Store store) {
         const auto [first, last] = crew.share(w.strips(), i);
-        for (int strip = first; strip < last; strip++)
+        int strip = first;
+        for (; strip + 1 < last; strip += 2)
+            two_strips(w, a, m, strip, strip + 1, [&](auto R, int row, Floats* y, Floats* z) {
+                adapt<R>(which, a, row, strip, y);
+                adapt<R>(which, a, row, strip + 1, z);
+                for (int r = 0; r < R; r++) store(row + r, strip, y[r]), store(row + r, strip + 1, z[r]);
+            });
+        if (strip < last)
             for_tiles(m, [&](auto R, int row) {
                 Floats y[R];
                 strip_product<R>(w, a, row, strip, y);
+                adapt<R>(which, a, row, strip, y);
                 for (int r = 0; r < R; r++) store(row + r, strip, y[r]);
             });
+    }
+
+    // Adds what the rows' adapters change.
+    template <int R>
+    void adapt(int which, const Inputs& a, int row, int strip, Floats* y) const {
+        if (which == PLAIN || !b.adapters) return;
+        for (int r = 0; r < R; r++)
+            y[r] = widened(b.adapters[row + r], which, a.low.data() + (row + r) * b.rank, strip, y[r]);
     }
 
     // What one member does in a whole pass.
@@ -143,21 +175,26 @@ class Model {
                 float* to = &x[t * s.width + strip * LANES];
                 ::store(to, _mm512_add_ps(load(to), y));
             };
+            const int parts = static_cast<int>(l) * PARTS;
             attend<T>(i, static_cast<int>(l), layer);
-            Inputs& heads = prepare(i, layer.out, [&](int t, float* row) { merge(t, row); });
-            multiply(i, layer.out, heads, add);
+            Inputs& heads = prepare(i, layer.out, parts + OUT, [&](int t, float* row) { merge(t, row); });
+            multiply(i, layer.out, parts + OUT, heads, add);
             crew.meet();
-            feed_forward(i, layer);
-            Inputs& inner = prepare(i, layer.down, [&](int t, float* row) {
+            feed_forward(i, layer, parts + UP);
+            Inputs& inner = prepare(i, layer.down, parts + DOWN, [&](int t, float* row) {
                 std::memcpy(row, &gated[t * s.hidden], s.hidden * sizeof(float));
             });
-            multiply(i, layer.down, inner, add);
+            multiply(i, layer.down, parts + DOWN, inner, add);
             crew.meet();
         }
         for (int t = first; t < last; t++) rms_norm(&x[t * s.width], norm, s.width, b.states + t * s.width);
     }
 
     void embed_token(int t) {
+        if (b.ids[t] >= s.vocabulary) {
+            std::memcpy(&x[t * s.width], b.adapters[t]->soft + (b.ids[t] - s.vocabulary) * s.width, s.width * sizeof(float));
+            return;
+        }
         for (int64_t d = 0; d < s.width; d += LANES) {
             const int64_t at = b.ids[t] * s.width + d;
             ::store(&x[t * s.width + d],
@@ -176,8 +213,9 @@ class Model {
     template <class T>
     void attend(int i, int l, const Layer& layer) {
         const int64_t width = (s.heads + 2 * s.kv_heads) * s.head;
-        Inputs& a = prepare(i, layer.qkv, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_attn, s.width, row); });
-        multiply(i, layer.qkv, a, [&](int t, int strip, Floats y) { ::store(&mixed[t * width + strip * LANES], y); });
+        const int part = l * PARTS + QKV;
+        Inputs& a = prepare(i, layer.qkv, part, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_attn, s.width, row); });
+        multiply(i, layer.qkv, part, a, [&](int t, int strip, Floats y) { ::store(&mixed[t * width + strip * LANES], y); });
         crew.meet();
         const auto [first, last] = crew.share(m, i);
         for (int t = first; t < last; t++) place<T>(t, l, layer);
@@ -254,15 +292,14 @@ class Model {
     }
 
     // silu(gate) x up: strip j of the first half of the product's outputs beside strip j of the second.
-    void feed_forward(int i, const Layer& layer) {
-        Inputs& a = prepare(i, layer.up, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_mlp, s.width, row); });
+    void feed_forward(int i, const Layer& layer, int part) {
+        Inputs& a = prepare(i, layer.up, part, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_mlp, s.width, row); });
         const int half = static_cast<int>(s.hidden / LANES);
         const auto [first, last] = crew.share(half, i);
         for (int strip = first; strip < last; strip++)
-            for_tiles(m, [&](auto R, int row) {
-                Floats gate[R], up[R];
-                strip_product<R>(layer.up, a, row, strip, gate);
-                strip_product<R>(layer.up, a, row, strip + half, up);
+            two_strips(layer.up, a, m, strip, strip + half, [&](auto R, int row, Floats* gate, Floats* up) {
+                adapt<R>(part, a, row, strip, gate);
+                adapt<R>(part, a, row, strip + half, up);
                 for (int r = 0; r < R; r++) {
                     const Floats below = _mm512_add_ps(all(1.0f), exponential(_mm512_sub_ps(_mm512_setzero_ps(), gate[r])));
                     ::store(&gated[(row + r) * s.hidden + strip * LANES], _mm512_mul_ps(_mm512_div_ps(gate[r], below), up[r]));

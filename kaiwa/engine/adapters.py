@@ -1,0 +1,65 @@
+"""The adapters that an engine's requests may name.
+
+Each has a space of its own in the prefix tree, which no other one is ever given: keys and values of the same tokens
+differ from adapter to adapter, and one that comes later under an old name must not find what the old one left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.model.adapter import Adapter
+from kaiwa.model.config import DecoderConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """adapter None: the model as it is."""
+
+    adapter: Adapter | None
+    space: int
+
+    @property
+    def n_soft(self) -> int:
+        return 0 if self.adapter is None else self.adapter.n_soft
+
+
+NONE = Known(None, 0)
+
+
+class Adapters:
+    def __init__(self, config: DecoderConfig, max_length: int) -> None:
+        self.config, self.max_length = config, max_length
+        self._known: dict[str, Known] = {}
+        self._spaces = 0  # given so far
+
+    def get(self, name: str) -> Known:
+        """The adapter of a name, NONE for the empty one. UserError for an unknown one."""
+        if name and name not in self._known:
+            there = did_you_mean(name, list(self._known)) if self._known else "; none is"
+            raise UserError(f"no adapter {name!r} is loaded{there}")
+        return self._known[name] if name else NONE
+
+    def add(self, name: str, adapter: Adapter) -> None:
+        c = self.config
+        if not name or name in self._known:
+            raise UserError(f"adapter {name!r}: " + ("the name is taken" if name else "give it a name"))
+        if adapter.changes and len(adapter.changes) != c.n_layer:
+            raise UserError(f"adapter {name!r} changes {len(adapter.changes)} blocks, the model has {c.n_layer}")
+        if adapter.soft is not None and (adapter.soft.shape[1] != c.d_model or adapter.n_soft >= self.max_length):
+            raise UserError(
+                f"adapter {name!r} has a soft prompt of {tuple(adapter.soft.shape)}, the model is {c.d_model} wide and"
+                f" reads {self.max_length} tokens"
+            )
+        self._spaces += 1
+        self._known[name] = Known(adapter, self._spaces)
+
+    def remove(self, name: str) -> int:
+        """-> its space"""
+        if not name:
+            raise UserError("the name of an adapter is empty; the model itself cannot be removed")
+        space = self.get(name).space
+        del self._known[name]
+        return space
