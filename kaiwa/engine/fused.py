@@ -180,6 +180,8 @@ class FusedModel:
         return _Linear(s.kind, s.inputs, s.outputs, s.group, *(self._at(t) for t in tensors))
 
     def _layer(self, block: Block) -> _Layer:
+        if native.leaving():
+            raise UserError("the process is ending")
         norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)
         weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]  # type: ignore[union-attr,operator]
         return _Layer(*weights, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
@@ -284,7 +286,9 @@ def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
         try:
             make(decoder)
         except UserError as error:
-            say(f"{error}: PyTorch computes the answers")
+            if not native.leaving():
+                say(f"{error}: PyTorch computes the answers")
 
-    _coming[decoder] = threading.Thread(target=work, daemon=True)
+    # Not a daemon: Python ends those inside C++ code, which then aborts. It stops by itself when the process leaves.
+    _coming[decoder] = threading.Thread(target=work)
     _coming[decoder].start()

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
@@ -60,6 +61,11 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
+def leaving() -> bool:
+    """Whether the process is about to end: what goes on in the background should stop."""
+    return not threading.main_thread().is_alive()
+
+
 def _file() -> Path:
     """Named by what it is made from: sources, flags, compiler and processor."""
     parts = [p.read_bytes() for p in sorted(SOURCES.iterdir()) if p.suffix in (".h", ".cpp")]
@@ -86,8 +92,15 @@ def _compile(file: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / "step.so"
         command = [compiler, *FLAGS, str(SOURCES / "step.cpp"), "-o", str(made)]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode:
-            why = (ended.stderr.strip().splitlines() or ["no message"])[0]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+            said = ""
+            while running.returncode is None:
+                try:
+                    said = running.communicate(timeout=0.2)[1]
+                except subprocess.TimeoutExpired:
+                    if leaving():
+                        running.kill()
+        if running.returncode:
+            why = (said.strip().splitlines() or ["no message"])[0]
             raise UserError(f"{compiler} cannot compile the C++ step (KAIWA_STEP=torch does without): {why[:300]}")
         os.replace(made, file)

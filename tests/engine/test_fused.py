@@ -2,6 +2,8 @@
 
 import dataclasses
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +251,15 @@ def test_strips_hold_every_weight() -> None:
         assert packed.data[o // 16, i, o % 16] == linear.weight[o, i]
     assert packed.bias is not None
     assert packed.bias.flatten()[:20].tolist() == linear.bias.tolist()
+
+
+@needs_it
+def test_a_process_that_ends_at_once_ends_quietly() -> None:
+    native.library()  # compiled by now
+    code = (
+        "from kaiwa.engine import fused; from kaiwa.model.config import DecoderConfig;"
+        "from kaiwa.model.decoder import make_decoder;"
+        "fused.prepare(make_decoder(DecoderConfig(n_layer=24), 0).requires_grad_(False))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
