@@ -261,7 +261,6 @@ def test_memory_counts_what_the_step_keeps(tmp_path: Path) -> None:
     beside = step._arena._used  # norms, and the tables of angles
     assert fused.memory(decoder) == pytest.approx(sum(t.nbytes for t in kept) + beside, abs=64 * beside // 1000)
     small = make_decoder(CONFIG, 0)
-    fused.make(small)
-    assert fused.memory(small) == sum(
-        small.get_parameter(n).numel() * 4 for n in [*quantized_names(small), "unembed.weight"]
-    )
+    kept_small = fused.make(small)._arena._used
+    assert fused.memory(small) == pytest.approx(kept_small, rel=1e-3)
+    assert kept_small > sum(small.get_parameter(n).numel() * 4 for n in [*quantized_names(small), "unembed.weight"])
