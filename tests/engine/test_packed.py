@@ -262,5 +262,5 @@ def test_memory_counts_what_the_step_keeps(tmp_path: Path) -> None:
     assert fused.memory(decoder) == pytest.approx(sum(t.nbytes for t in kept) + beside, abs=64 * beside // 1000)
     small = make_decoder(CONFIG, 0)
     kept_small = fused.make(small)._arena._used
-    assert fused.memory(small) == pytest.approx(kept_small, rel=1e-3)
+    assert fused.memory(small) == pytest.approx(kept_small, rel=0.005)  # the last strip is filled up
     assert kept_small > sum(small.get_parameter(n).numel() * 4 for n in [*quantized_names(small), "unembed.weight"])
