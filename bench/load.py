@@ -1,7 +1,7 @@
 """A server under load: clients that stream for minutes, some slow, some half-closed. And how it is when idle.
 
     python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64]
-    python bench/load.py MODEL --flood 10000 [--mute 16]
+    python bench/load.py MODEL --flood 10000 [--mute 4]
 
 Starts `kaiwa up`, first without a model in memory (seconds to /health, memory of both processes), then asks from all
 clients at once, each again as soon as it was answered. Prints failures, time to first token, time between tokens, and
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--flood", type=int, default=0)
-    parser.add_argument("--mute", type=int, default=16)
+    parser.add_argument("--mute", type=int, default=4)
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before we began")
     process, url, seconds = start()
@@ -192,9 +192,11 @@ async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
         await asyncio.sleep(2)
         ended = asyncio.Event()
 
-        async def many(count: int) -> None:
+        left_to_ask = iter(range(given.flood))
+
+        async def many() -> None:
             """By hand: a client library is slower than the server here."""
-            for _ in range(count):
+            for _ in left_to_ask:
                 reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
                 writer.write(request(url, "/v1/chat/completions", body))
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -213,7 +215,7 @@ async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
 
         asking = asyncio.create_task(steady())
         begun = time.monotonic()
-        await asyncio.gather(*[many(given.flood // 500) for _ in range(500)])
+        await asyncio.gather(*[many() for _ in range(500)])
         seconds = time.monotonic() - begun
         sizes.append(memory(pid))
         ended.set()
@@ -243,7 +245,7 @@ async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:
 
 async def never_reads(url: str, model: str) -> asyncio.StreamWriter:
     """Asks for a long answer with all that can be told of its tokens, and reads nothing of it."""
-    asked = {"model": model, "prompt": "Once", "max_tokens": 1500, "logprobs": 5, "stream": True}
+    asked = {"model": model, "prompt": "Once", "max_tokens": 600, "logprobs": 5, "stream": True}
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     small.connect(("127.0.0.1", httpx.URL(url).port or 80))
