@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from kaiwa.commands.redteam import redteam
 from kaiwa.core.errors import UserError
+from kaiwa.redteam.aims import TASKS
 from kaiwa.redteam.catalog import ATTACKS
 from kaiwa.redteam.lessons import WORDINGS, lessons
+from kaiwa.redteam.target import examples, read_target
 
 MIX = [{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}]
 
@@ -32,10 +35,22 @@ def test_answers_lie_in_the_prompt(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", WORDINGS)
-def test_no_attack_is_trained_on(language: str) -> None:
-    asked = {row["messages"][-2]["content"].casefold() for row in lessons(3000, 2, language)}
-    for attack in ATTACKS:
-        assert not asked & {turn.casefold() for turn in attack.wording[language]}, attack.name
+def test_the_bench_is_not_trained_on(language: str) -> None:
+    rows = [row["messages"] for row in lessons(4000, 2, language)]
+    asked = {row[-2]["content"].casefold() for row in rows}
+    prompts = "\n".join(row[0]["content"] for row in rows).casefold()
+    words = [*WORDINGS[language].nouns, *WORDINGS[language].things]
+    for target in (read_target(name) for name in examples()):
+        if target.language != language:
+            continue
+        tasks = [TASKS[language]["secret"], *(turn for a in ATTACKS for turn in a.wording[language])]
+        for name in [secret.name for secret in target.secrets] or ["secret"]:
+            assert not any(name in word for word in words)
+            assert not asked & {task.replace("{secret}", name).casefold() for task in tasks}
+        for part in re.split(r"\{[^}]*\}|[.。]", target.system.casefold()):  # between slots and full stops
+            assert len(part.strip()) < (8 if language == "ja" else 16) or part.strip() not in prompts, part
+        for secret in target.secrets:
+            assert not set(WORDINGS[language].nouns) & set(re.split(r"[^\w]+", secret.pattern)), secret.pattern
 
 
 def test_the_command_writes_demonstrations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
