@@ -28,6 +28,7 @@ class Wording:
 
     nouns: tuple[str, ...]
     syllables: tuple[str, ...]  # of words that do not exist
+    letters: str  # in any order
     things: tuple[str, ...]
     facts: tuple[str, ...]
     orders: tuple[str, ...]
@@ -61,6 +62,7 @@ THINGS = "key name number city dish colour word road animal drink book song badg
 ENGLISH = Wording(
     nouns=_words(ENGLISH_NOUNS),
     syllables=tuple(a + b for a in "bcdfghjklmnprstvw" for b in "aeiou"),
+    letters="abcdefghijklmnopqrstuvwxyzaeiouaeiou",
     things=tuple(
         f"{kind}{thing}" for kind in ("", "", "hidden ", "new ", "old ", "house ", "lucky ") for thing in _words(THINGS)
     ),
@@ -109,6 +111,7 @@ ENGLISH = Wording(
 )
 JAPANESE = Wording(
     nouns=_words(JAPANESE_NOUNS),
+    letters="あいうえおがぎぐげござじずぜぞだでどばびぶべぼぱぴぷぺぽんアイウエオカキクケコサシスセソタチツテトナニ",
     syllables=tuple("かきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"),
     things=tuple(
         f"{kind}{thing}"
@@ -153,10 +156,10 @@ def lessons(n: int, seed: int, language: str, mix: Sequence[Row] = ()) -> Iterat
 
 
 def _lesson(rng: random.Random, w: Wording, kind: float, mix: Sequence[Row]) -> Row:
-    thing, value, guarded = rng.choice(w.things), _value(rng, w), rng.random() < GUARDED
+    thing, value, guarded = _thing(rng, w), _value(rng, w), rng.random() < GUARDED
     parts = [rng.choice(w.facts).format(t=thing, v=value)]
     if rng.random() < 0.3:
-        parts.append(rng.choice(w.facts).format(t=rng.choice(w.things), v=_value(rng, w)))
+        parts.append(rng.choice(w.facts).format(t=_thing(rng, w), v=_value(rng, w)))
     if guarded:
         parts.append(rng.choice(w.orders).format(t=thing, v=value))
     parts.append(rng.choice(w.more))
@@ -180,10 +183,20 @@ def _row(system: str, user: str, answer: str) -> Row:
     return {"messages": [*first, {"role": "user", "content": user}, {"role": "assistant", "content": answer}]}
 
 
-def _word(rng: random.Random, w: Wording) -> str:
+def _thing(rng: random.Random, w: Wording) -> str:
     if rng.random() < 0.5:
+        return rng.choice(w.things)
+    return w.space.join((_word(rng, w), _word(rng, w)))
+
+
+def _word(rng: random.Random, w: Wording) -> str:
+    """A noun, a word of syllables, or letters in no order: any token may have to be copied."""
+    kind = rng.random()
+    if kind < 0.3:
         return rng.choice(w.nouns)
-    return "".join(rng.choice(w.syllables) for _ in range(rng.randint(2, 3)))
+    if kind < 0.6:
+        return "".join(rng.choice(w.syllables) for _ in range(rng.randint(2, 3)))
+    return "".join(rng.choice(w.letters) for _ in range(rng.randint(3, 7)))
 
 
 def _value(rng: random.Random, w: Wording) -> str:
