@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -143,7 +144,13 @@ def export(words: list[str]) -> None:
     decoder, tokenizer = open_base(entry.path)
     folder = entry.path if entry.path.is_dir() else None
     source = Source(name=entry.name, decoder=decoder, tokenizer=tokenizer, folder=folder)
-    made = export(source, target, Path(options["out"]), kind, lambda line: print(line, file=sys.stderr))
+    out = Path(options["out"])
+    made = export(source, target, out, kind, lambda line: print(line, file=sys.stderr))
+    try:
+        found = verify(source, made)
+    except UserError:
+        shutil.rmtree(out, ignore_errors=True)  # it was not there before
+        raise
     print(made)
-    for one in verify(source, made):
+    for one in found:
         print(one.line())

@@ -69,7 +69,7 @@ class GrammarState:
         """-> which tokens may come next [V] bool, and whether the answer may end. UserError where neither can be."""
         mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8).bool()
         if self._matcher.is_error():
-            raise UserError(f"the grammar cannot go on: {_short(self._matcher.get_error())}")
+            raise UserError(f"the grammar cannot go on: {_short(self._matcher.get_error().partition('<state>')[0])}")
         tokens, ends = mask[:-1] & self._spoken, bool(mask[-1])  # forced bytes may ask for a token without any
         if not ends and not bool(tokens.any()):
             raise UserError("the grammar allows no token of this model's vocabulary here; change the grammar")

@@ -92,15 +92,8 @@ def _compile(file: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / "step.so"
         command = [compiler, *FLAGS, str(SOURCES / "step.cpp"), "-o", str(made)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
-            said = ""
-            while running.returncode is None:
-                try:
-                    said = running.communicate(timeout=0.2)[1]
-                except subprocess.TimeoutExpired:
-                    if leaving():
-                        running.kill()
-        if running.returncode:
-            why = (said.strip().splitlines() or ["no message"])[0]
+        ended = subprocess.run(command, capture_output=True, text=True)  # seconds, once: a process that ends waits
+        if ended.returncode:
+            why = (ended.stderr.strip().splitlines() or ["no message"])[0]
             raise UserError(f"{compiler} cannot compile the C++ step (KAIWA_STEP=torch does without): {why[:300]}")
         os.replace(made, file)
