@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from kaiwa.core.errors import UserError
 from kaiwa.engine import bulk, fused, native
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.runner import Rows
@@ -65,6 +66,16 @@ def test_weights_changed_in_place_are_taken_over() -> None:
     after = generated(batch, 0.0, 12)
     assert not torch.equal(before.ids, after.ids)
     assert torch.equal(after.ids, generated(Rows(made, torch.float32), 0.0, 12).ids)
+
+
+@pytest.mark.parametrize("wrong", [264, -1])
+def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: int) -> None:
+    monkeypatch.setattr(fused, "SMALL", 1000)
+    engine = Engine(decoder())
+    with pytest.raises(UserError, match=r"prompt 1 has a token id outside 0 to 263"):
+        engine.generate([[1], [1, wrong]], max_tokens=1)
+    with pytest.raises(UserError, match=r"text 0 has a token id outside 0 to 263"):
+        engine.score([[1]], [[wrong]])
 
 
 def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
