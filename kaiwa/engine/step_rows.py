@@ -7,15 +7,21 @@ rows moves lines of the table of blocks, not keys and values.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.core.errors import UserError
 from kaiwa.engine import fused, native
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, sample, uniforms
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
+
+
+_said: set[str] = set()  # why there is no C++ step
 
 
 def possible(decoder: Decoder) -> bool:
@@ -27,9 +33,17 @@ def possible(decoder: Decoder) -> bool:
 
 
 def rows_for(decoder: Decoder, cache_dtype: torch.dtype) -> Rows | StepRows:
-    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet."""
+    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet. Where it cannot be had:
+    torch's, and a line on stderr, once."""
     if possible(decoder):
-        return StepRows(decoder, wide=cache_dtype == torch.float32)
+        try:
+            native.library()
+        except UserError as error:
+            if str(error) not in _said:
+                _said.add(str(error))
+                print(f"{error}: PyTorch computes the answers", file=sys.stderr)
+        else:
+            return StepRows(decoder, wide=cache_dtype == torch.float32)
     return Rows(decoder, cache_dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,29 @@ def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.Monke
         engine.generate([[1], [1, wrong]], max_tokens=1)
     with pytest.raises(UserError, match=r"text 0 has a token id outside 0 to 263"):
         engine.score([[1]], [[wrong]])
+
+
+@pytest.mark.parametrize("wrong", ["compiler", "home"])
+def test_without_a_library_torch_answers_and_says_so_once(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fused, "SMALL", 1000)
+    if wrong == "compiler":
+        monkeypatch.setenv("CXX", "false")
+    else:
+        (tmp_path / "cache").write_text("in the way: nothing can be written below it")
+    monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
+    made, said = decoder(), []
+    for _ in range(2):
+        engine = Engine(made)
+        assert len(engine.generate([[1, 2]], max_tokens=2)[0].ids) == 2
+        assert isinstance(engine._rows, Rows)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert line.endswith(": PyTorch computes the answers\n")
+    fused.prepare(made, said.append)  # in the background: nothing is thrown there either
+    assert fused.wait(made) is None
+    assert said[-1] + "\n" == line
 
 
 def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
