@@ -21,6 +21,7 @@ from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
 
 
+CALL_TOKENS = 1024  # of prompts in a call: the step keeps tokens x context of partial sums
 _said: set[str] = set()  # why there is no C++ step
 
 
@@ -82,7 +83,8 @@ class StepRows:
         """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
         there = torch.arange(ids.shape[1]) < lengths[:, None]
         rows, positions = there.nonzero(as_tuple=True)
-        states = self._forward(ids[there], positions, rows + self.n)
+        work = zip(*(t.split(CALL_TOKENS) for t in (ids[there], positions, rows + self.n)), strict=True)
+        states = torch.cat([self._forward(*some) for some in work])
         self.lengths = torch.cat((self.lengths, lengths))
         return states[lengths.cumsum(0) - 1]
 

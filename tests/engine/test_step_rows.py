@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import bulk, fused, native
+from kaiwa.engine import bulk, fused, native, step_rows
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
@@ -55,6 +55,18 @@ def test_rows_and_calls_change_no_bit() -> None:
     first, second = generated(batch, 1.0, 4), generated(batch, 1.0, 12)
     assert torch.equal(first.logprobs, second.logprobs)
     assert torch.equal(first.logprobs, generated(StepRows(made, wide=True), 1.0, 7).logprobs)
+
+
+def test_a_long_prompt_goes_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, calls = StepRows(decoder(), wide=True), []
+    whole = generated(batch, 1.0, 12)
+    forward = batch._forward
+    monkeypatch.setattr(batch, "_forward", lambda ids, *rest: calls.append(len(ids)) or forward(ids, *rest))
+    monkeypatch.setattr(step_rows, "CALL_TOKENS", 32)
+    parts = generated(batch, 1.0, 12)
+    assert max(calls) == 32
+    assert torch.equal(whole.ids, parts.ids)
+    assert torch.equal(whole.logprobs, parts.logprobs)
 
 
 def test_weights_changed_in_place_are_taken_over() -> None:
