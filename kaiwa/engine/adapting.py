@@ -67,7 +67,9 @@ def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
 
     inner.forward = embed  # type: ignore[method-assign]
     hooks = [
-        getattr(block.block if isinstance(block, Elsewhere) else block, part).register_forward_hook(_hook(changes, number, part))
+        getattr(block.block if isinstance(block, Elsewhere) else block, part).register_forward_hook(
+            _hook(changes, number, part)
+        )
         for number, block in enumerate(decoder.blocks)
         for part in LINEARS
     ]

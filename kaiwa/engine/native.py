@@ -44,7 +44,7 @@ def is_built() -> bool:
 
 
 def library() -> ctypes.CDLL:
-    """Compiled first if it is not there. UserError when the compiler fails or nothing can be written: compiling is tried
+    """Compiled first if it is not there. UserError when the compiler fails or nothing can be written: it is tried
     once in a process."""
     file = _file()
     if file in _failed:

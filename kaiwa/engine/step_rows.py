@@ -20,7 +20,6 @@ from kaiwa.engine.sampling import Rules, sample, uniforms
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
 
-
 CALL_TOKENS = 1024  # of prompts in a call: the step keeps tokens x context of partial sums
 _said: set[str] = set()  # why there is no C++ step
 

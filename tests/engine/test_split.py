@@ -156,8 +156,7 @@ def test_a_model_larger_than_the_card_is_split_by_itself(
 def test_an_adapter_of_a_split_model_gives_the_same_answers() -> None:
     made = random_adapter(CONFIG, 4, 1)
     requests = [
-        Request(id=f"{i}", prompt_ids=(7, 8, i), max_tokens=4, temperature=0.0, adapter="a" * (i % 2))
-        for i in range(3)
+        Request(id=f"{i}", prompt_ids=(7, 8, i), max_tokens=4, temperature=0.0, adapter="a" * (i % 2)) for i in range(3)
     ]
     expected = drive(engine_with(make_decoder(CONFIG, 0), {"a": made}), requests)
     with StandIn("cuda", shared=True):
