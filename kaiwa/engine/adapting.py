@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kaiwa.engine.split import Elsewhere
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import LINEARS
@@ -66,7 +67,9 @@ def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
 
     inner.forward = embed  # type: ignore[method-assign]
     hooks = [
-        getattr(block, part).register_forward_hook(_hook(changes, number, part))
+        getattr(block.block if isinstance(block, Elsewhere) else block, part).register_forward_hook(
+            _hook(changes, number, part)
+        )
         for number, block in enumerate(decoder.blocks)
         for part in LINEARS
     ]

@@ -50,10 +50,11 @@ def generate(
     `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and
     answer together hold at most the decoder's max_length tokens (and one more, which nothing follows).
     """
-    N, limit = len(prompts), batch.decoder.config.max_length
+    N, limit, V = len(prompts), batch.decoder.config.max_length, batch.decoder.config.vocab_size
     for i, prompt in enumerate(prompts):
         if not 0 < len(prompt) < limit:
             raise UserError(f"prompt {i} has {len(prompt)} tokens; this model takes 1 to {limit - 1}")
+        _check_ids(f"prompt {i}", prompt, V)
     out = Generated(
         torch.zeros(N, max_tokens, dtype=torch.int64),
         torch.zeros(N, max_tokens),
@@ -82,6 +83,12 @@ def generate(
         last = _take(batch, hidden, rules, who, out)
         who, last = _drop_finished(batch, who, last, out, stop, max_tokens)
     return out
+
+
+def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
+    """UserError for an id that the embedding does not have: the C++ step reads its row unasked."""
+    if min(ids) < 0 or max(ids) >= V:
+        raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
 
 
 def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
@@ -158,6 +165,7 @@ def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[
     for i, text in enumerate(texts):
         if not prompts[i] or len(text) > limit:
             raise UserError(f"text {i}: {len(prompts[i])} + {len(answers[i])} tokens; 1 + 0 to {limit} are possible")
+        _check_ids(f"text {i}", text, V)
     found: list[list[float]] = [[] for _ in texts]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     while order:

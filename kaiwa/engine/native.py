@@ -24,6 +24,9 @@ FLAGS = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=off", "-shared", "
 NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 
+_failed: dict[Path, str] = {}  # what could not be compiled, and why
+
+
 def lacking() -> str:
     """Why this machine cannot have the C++ step, as the beginning of a sentence; empty where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
@@ -31,20 +34,30 @@ def lacking() -> str:
     flags = _processor_flags().split()
     if os.environ.get("ATEN_CPU_CAPABILITY", "avx512").lower() != "avx512" or not all(f in flags for f in NEEDED):
         return "this processor has no AVX-512 with integer dot products"
-    if _compiler() is None and not _file().is_file():
+    if _compiler() is None and not is_built():
         return "there is no C++ compiler"
     return ""
 
 
 def is_built() -> bool:
-    return _file().is_file()
+    return os.path.isfile(_file())  # also False where the folder cannot be read
 
 
 def library() -> ctypes.CDLL:
-    """Compiled first if it is not there. UserError when the compiler fails."""
+    """Compiled first if it is not there. UserError when the compiler fails or nothing can be written: it is tried
+    once in a process."""
     file = _file()
-    if not file.is_file():
-        _compile(file)
+    if file in _failed:
+        raise UserError(_failed[file])
+    if not os.path.isfile(file):
+        try:
+            _compile(file)
+        except OSError as error:
+            _failed[file] = f"the C++ step cannot be compiled to {file.parent} ({error})"
+        except UserError as error:
+            _failed[file] = str(error)
+        if file in _failed:
+            raise UserError(_failed[file])
     try:
         loaded = ctypes.CDLL(str(file))
     except OSError as error:

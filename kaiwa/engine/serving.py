@@ -299,6 +299,7 @@ class Serving:
         ended: dict[str, Sequence[int]] = {}
         for id in ids:
             answer = self.answers.pop(id)
+            self._rules = None  # an id may come again and ask for something else
             if id not in self.scheduler.waiting:
                 held = (*answer.ids, *answer.tokens)[: answer.length]
                 ended[id] = held if self.reuse else ()

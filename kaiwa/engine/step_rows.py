@@ -7,15 +7,21 @@ rows moves lines of the table of blocks, not keys and values.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.core.errors import UserError
 from kaiwa.engine import fused, native
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, sample, uniforms
 from kaiwa.engine.tree import BLOCK
 from kaiwa.model.decoder import Decoder
+
+CALL_TOKENS = 1024  # of prompts in a call: the step keeps tokens x context of partial sums
+_said: set[str] = set()  # why there is no C++ step
 
 
 def possible(decoder: Decoder) -> bool:
@@ -27,9 +33,17 @@ def possible(decoder: Decoder) -> bool:
 
 
 def rows_for(decoder: Decoder, cache_dtype: torch.dtype) -> Rows | StepRows:
-    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet."""
+    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet. Where it cannot be had:
+    torch's, and a line on stderr, once."""
     if possible(decoder):
-        return StepRows(decoder, wide=cache_dtype == torch.float32)
+        try:
+            native.library()
+        except UserError as error:
+            if str(error) not in _said:
+                _said.add(str(error))
+                print(f"{error}: PyTorch computes the answers", file=sys.stderr)
+        else:
+            return StepRows(decoder, wide=cache_dtype == torch.float32)
     return Rows(decoder, cache_dtype)
 
 
@@ -68,7 +82,8 @@ class StepRows:
         """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
         there = torch.arange(ids.shape[1]) < lengths[:, None]
         rows, positions = there.nonzero(as_tuple=True)
-        states = self._forward(ids[there], positions, rows + self.n)
+        work = zip(*(t.split(CALL_TOKENS) for t in (ids[there], positions, rows + self.n)), strict=True)
+        states = torch.cat([self._forward(*some) for some in work])
         self.lengths = torch.cat((self.lengths, lengths))
         return states[lengths.cumsum(0) - 1]
 

@@ -215,3 +215,11 @@ def test_half_characters_are_dropped() -> None:
     assert [whole_characters(data[:n]) for n in range(7)] == ["", "", "", "会", "会", "会", "会話"]
     assert whole_characters(b"abc") == "abc"
     assert whole_characters("😀".encode()[:3]) == ""
+
+
+def test_an_id_that_comes_again_brings_its_own_sampling() -> None:
+    decoder = model()
+    engine = Engine(decoder)
+    for seed, temperature in ((1, 1.0), (2, 1.0), (2, 0.0)):
+        asked = Request(id="a", prompt_ids=(1, 2, 3), max_tokens=6, seed=seed, temperature=temperature)
+        assert ids(drive(engine, [asked])["a"]) == ids(drive(Engine(decoder), [asked])["a"])

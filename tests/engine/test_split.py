@@ -12,6 +12,7 @@ from kaiwa.engine import plan as plans
 from kaiwa.engine.catalog import Entry, read_entry
 from kaiwa.engine.load import load
 from kaiwa.engine.plan import Plan, load_here, plan
+from kaiwa.engine.request import Request
 from kaiwa.engine.split import Elsewhere, Limits, is_split, parse_limits, place
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
@@ -21,6 +22,8 @@ from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train
 from tests.contract.test_device import PROMPTS, answers
+from tests.engine.test_engine import drive, ids
+from tests.engine.test_engine_adapters import engine_with, logprobs, random_adapter
 from tests.stand_in import StandIn, is_there
 
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA is not available")
@@ -148,3 +151,16 @@ def test_a_model_larger_than_the_card_is_split_by_itself(
     with StandIn("cuda", shared=True):
         loaded = load_here(folders["dense"], lambda line: None)
     assert is_split(loaded.decoder)
+
+
+def test_an_adapter_of_a_split_model_gives_the_same_answers() -> None:
+    made = random_adapter(CONFIG, 4, 1)
+    requests = [
+        Request(id=f"{i}", prompt_ids=(7, 8, i), max_tokens=4, temperature=0.0, adapter="a" * (i % 2)) for i in range(3)
+    ]
+    expected = drive(engine_with(make_decoder(CONFIG, 0), {"a": made}), requests)
+    with StandIn("cuda", shared=True):
+        found = drive(engine_with(place(make_decoder(CONFIG, 0), "cuda", 2), {"a": made}), requests)
+    for id, events in expected.items():
+        assert ids(found[id]) == ids(events)
+        assert logprobs(found[id]) == pytest.approx(logprobs(events), abs=1e-3)

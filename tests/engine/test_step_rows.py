@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
-from kaiwa.engine import bulk, fused, native
+from kaiwa.core.errors import UserError
+from kaiwa.engine import bulk, fused, native, step_rows
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.runner import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
@@ -55,6 +57,18 @@ def test_rows_and_calls_change_no_bit() -> None:
     assert torch.equal(first.logprobs, generated(StepRows(made, wide=True), 1.0, 7).logprobs)
 
 
+def test_a_long_prompt_goes_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, calls = StepRows(decoder(), wide=True), []
+    whole = generated(batch, 1.0, 12)
+    forward = batch._forward
+    monkeypatch.setattr(batch, "_forward", lambda ids, *rest: calls.append(len(ids)) or forward(ids, *rest))
+    monkeypatch.setattr(step_rows, "CALL_TOKENS", 32)
+    parts = generated(batch, 1.0, 12)
+    assert max(calls) == 32
+    assert torch.equal(whole.ids, parts.ids)
+    assert torch.equal(whole.logprobs, parts.logprobs)
+
+
 def test_weights_changed_in_place_are_taken_over() -> None:
     made = decoder()
     batch = StepRows(made, wide=True)
@@ -65,6 +79,39 @@ def test_weights_changed_in_place_are_taken_over() -> None:
     after = generated(batch, 0.0, 12)
     assert not torch.equal(before.ids, after.ids)
     assert torch.equal(after.ids, generated(Rows(made, torch.float32), 0.0, 12).ids)
+
+
+@pytest.mark.parametrize("wrong", [264, -1])
+def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: int) -> None:
+    monkeypatch.setattr(fused, "SMALL", 1000)
+    engine = Engine(decoder())
+    with pytest.raises(UserError, match=r"prompt 1 has a token id outside 0 to 263"):
+        engine.generate([[1], [1, wrong]], max_tokens=1)
+    with pytest.raises(UserError, match=r"text 0 has a token id outside 0 to 263"):
+        engine.score([[1]], [[wrong]])
+
+
+@pytest.mark.parametrize("wrong", ["compiler", "home"])
+def test_without_a_library_torch_answers_and_says_so_once(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fused, "SMALL", 1000)
+    if wrong == "compiler":
+        monkeypatch.setenv("CXX", "false")
+    else:
+        (tmp_path / "cache").write_text("in the way: nothing can be written below it")
+    monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
+    made, said = decoder(), []
+    for _ in range(2):
+        engine = Engine(made)
+        assert len(engine.generate([[1, 2]], max_tokens=2)[0].ids) == 2
+        assert isinstance(engine._rows, Rows)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert line.endswith(": PyTorch computes the answers\n")
+    fused.prepare(made, said.append)  # in the background: nothing is thrown there either
+    assert fused.wait(made) is None
+    assert said[-1] + "\n" == line
 
 
 def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
