@@ -31,8 +31,7 @@ POSITIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """by: who loaded it; cosine, median: the worst and the middle of the compared positions; same_top: share of equal best
-    tokens."""
+    """by: who loaded it; cosine, median: of the worst and the middle position; same_top: share of equal best tokens."""
 
     by: str
     cosine: float
@@ -40,10 +39,8 @@ class Verified:
     same_top: float
 
     def line(self) -> str:
-        return (
-            f"loaded by {self.by}: logits' cosine at least {self.cosine:.5f}, in the middle {self.median:.5f}, best token"
-            f" equal at {self.same_top:.0%}"
-        )
+        cosines = f"logits' cosine at least {self.cosine:.5f}, in the middle {self.median:.5f}"
+        return f"loaded by {self.by}: {cosines}, best token equal at {self.same_top:.0%}"
 
 
 def verify(source: Source, made: Path) -> list[Verified]:
