@@ -51,10 +51,13 @@ CHOOSE = {
     "ja": "質問:\n{question}\n\n答え A:\n{a}\n\n答え B:\n{b}\n\n{rubric}"
     "どちらの答えが良いですか。A か B の一文字、または「引き分け」で答えてください。",
 }
-YES = re.compile(r"\s*[\"'「*]*(yes|はい|correct|正しい)", re.IGNORECASE)
-NO = re.compile(r"\s*[\"'「*]*(no|いいえ|incorrect|wrong|違)", re.IGNORECASE)
-LETTER = re.compile(r"\s*[\"'「*(（]*(?:answer\s+|答え\s*)?([AB])(?![a-z])", re.IGNORECASE)
-TIE = re.compile(r"\s*[\"'「*]*(tie|引き分け|同じ|equal)", re.IGNORECASE)
+# A verdict is a whole word that ends there ("No." but not "Not sure", 「正しい」 but not 「正しいとは言えない」).
+OPENS, ENDS = r"\s*[\"'「*(（]*", r"(?=[ \t]*(?:[.,:;!\"'*)\n。、，．！」）]|$))"
+YES = re.compile(rf"{OPENS}(?:yes|correct|はい|正しい(?:です)?){ENDS}", re.IGNORECASE)
+NO = re.compile(rf"{OPENS}(?:no|incorrect|wrong|いいえ|違う|違います){ENDS}", re.IGNORECASE)
+TIE = re.compile(rf"{OPENS}(?:(?:a\s+)?tie|equal|引き分け(?:です)?|同じ(?:です)?){ENDS}", re.IGNORECASE)
+BETTER = r"(?:\s+is\s+better(?!\w)|(?:です|(?:の(?:ほう|方))?が(?:良い|いい)(?:です)?)?" + ENDS + ")"
+LETTER = re.compile(rf"{OPENS}(?:answer\s+|答え\s*)?([AB]){BETTER}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +163,7 @@ def _verdicts(values: Sequence[float | None], yes: Interval, first: Interval) ->
 
 
 def read_yes(text: str) -> bool | None:
+    """True, False, or None where the text does not begin with one of the words."""
     return True if YES.match(text) else False if NO.match(text) else None
 
 

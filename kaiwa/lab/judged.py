@@ -56,12 +56,15 @@ def judged(
     """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
     found, checks = list(outcomes), dict[str, JudgeCheck]()
     cache = Cache(cache_file)
-    opened = dict[tuple[str, str], Opened]()
+    opened = dict[tuple[str, str, str], Opened]()
     for task in experiment.tasks:
         judge = task.grader.judge
         if judge is None:
             continue
-        one = opened.setdefault((judge.model, judge.url), open_judge(judge))
+        key = (judge.model, judge.url, judge.api_key_env)
+        if key not in opened:
+            opened[key] = open_judge(judge)
+        one = opened[key]
         asker = Asker(one.model, cache, one.identity)
         places = [i for i, o in enumerate(found) if o.task == task.name and not o.error]
         cases = read_labels(Path(judge.labels), task) if judge.labels else known_cases(task, _pairs(task))

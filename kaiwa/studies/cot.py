@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
+from kaiwa.core.errors import UserError
 from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.lab.analysis import Analysis, analyse
@@ -25,7 +26,7 @@ from kaiwa.lab.run import Opened, run
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
-from kaiwa.studies.cot_tasks import arms, documents, sums
+from kaiwa.studies.cot_tasks import DEMOS, PAIRS, arms, documents, sums
 from kaiwa.text.records import write_jsonl
 from kaiwa.tokenizer import run as tokenizer
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -49,6 +50,14 @@ class CoTConfig:
     steps: int = 1200
     d_model: int = 128
     n_layer: int = 4
+
+    def __post_init__(self) -> None:
+        most = PAIRS - DEMOS
+        if not 1 <= self.n <= most:
+            raise UserError(
+                f"n is {self.n:,}; 1 to {most:,}, since there are {PAIRS:,} different sums of two numbers"
+                f" and {DEMOS} are demonstrations"
+            )
 
     def pretrain(self) -> PretrainConfig:
         shape = DecoderConfig(

@@ -28,6 +28,8 @@ from kaiwa.text.records import Document
 SHOTS = 2
 MOST = 99  # of every running total
 LENGTHS = (2, 3, 4, 5, 6)  # numbers in a sum
+PAIRS = 59 * 19 + sum(60 - more for more in range(1, 20))  # 2,071 different sums of two numbers, the rarest length
+DEMOS = 16
 TOKENS = 96  # of an answer; the longest has about 80
 PROMPT = Prompt(input="Question: {input}", output_indicator="Answer:")
 NAMES = {"reasoning": "chain of thought", "answer": "answer alone", "after": "reasoning after", "dots": "dots"}
@@ -41,8 +43,9 @@ def arms() -> dict[str, Technique]:
     }
 
 
-def sums(length: int, n: int, seed: int = 0, n_demos: int = 16) -> Task:
+def sums(length: int, n: int, seed: int = 0, n_demos: int = DEMOS) -> Task:
     """n sums of `length` numbers, all different, and demonstrations of the same length."""
+    assert length > 2 or n + n_demos <= PAIRS, "no more different sums than there are"
     rng = python_rng(seed, "sums", length)
     found: dict[str, Item] = {}
     while len(found) < n + n_demos:

@@ -36,14 +36,23 @@ def asker(rule: object) -> Asker:
 @pytest.mark.parametrize(
     ("text", "choice"),
     [("A", "A"), (" **B**", "B"), ("Answer B.", "B"), ("(a)", "A"), ("tie", "tie"), ("引き分け", "tie"), ("Both", None),
-     ("答え A", "A"), ("An apple", None), ("", None)],
+     ("答え A", "A"), ("An apple", None), ("", None), ("a tie", "tie"), ("同じではない。Bが良い", None),
+     ("同じです。", "tie"), ("A is better than B", "A"), ("Bの方が良いです。", "B"), ("Aが良いとは言えません", None),
+     ("A and B are alike", None), ("A is worse", None), ("A/B", None), ("Tied up", None)],
 )  # fmt: skip
 def test_a_judges_letter_is_read(text: str, choice: str | None) -> None:
     assert read_choice(text) == choice
 
 
-def test_yes_and_no_are_read() -> None:
-    assert [read_yes(t) for t in ("Yes.", "はい", "NO", "いいえ。", "maybe")] == [True, True, False, False, None]
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [("Yes.", True), ("はい", True), ("NO", False), ("いいえ。", False), ("maybe", None), ("Not sure.", None),
+     ("Now, yes.", None), ("正しいとは言えません", None), ("正しいです。", True), ("違います", False),
+     ("違いはありません", None), ("**No**, it is not", False), ("「はい」です", True), ("Yes\nIt is", True),
+     ("No idea", None), ("yes/no", None), ("Correctly", None)],
+)  # fmt: skip
+def test_yes_and_no_are_whole_words_or_unread(text: str, verdict: bool | None) -> None:
+    assert read_yes(text) is verdict
 
 
 def test_a_judge_that_only_likes_the_first_place_decides_nothing() -> None:

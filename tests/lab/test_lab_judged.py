@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,23 @@ def analysed(rule: Rule, n: int = 160, grader: str = "model", labels: str = "") 
     outcomes = run(made, RuleModel(lambda text, t, s: text.removeprefix("say ")))
     outcomes, checks = judged(made, outcomes, lambda judge: Opened(RuleModel(rule, name=judge.model)))
     return analyse(made, outcomes, "m", checks)
+
+
+def test_a_judge_is_opened_once_for_all_its_tasks() -> None:
+    def with_key(name: str, key: str) -> Task:
+        judge = Judge(model="judge", url="http://there/v1", api_key_env=key)
+        return replace(task(2), name=name, grader=Grader(name="model", judge=judge))
+
+    opened: list[str] = []
+
+    def open_judge(judge: Judge) -> Opened:
+        opened.append(judge.api_key_env)
+        return Opened(RuleModel(honest, name=judge.model))
+
+    tasks = (with_key("a", "ONE"), with_key("b", "ONE"), with_key("c", "TWO"))
+    made = Experiment(name="x", tasks=tasks, arms=(Arm(name="plain", technique=Weighted("plain")),), model="m")  # type: ignore[arg-type]
+    _, checks = judged(made, [], open_judge)
+    assert (set(checks), opened) == ({"a", "b", "c"}, ["ONE", "TWO"])
 
 
 def noisy(text: str, t: float, s: int) -> str:

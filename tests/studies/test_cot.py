@@ -4,10 +4,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from kaiwa.core.context import Context
+from kaiwa.core.errors import UserError
 from kaiwa.lab.extract import extract
 from kaiwa.lab.run import Opened
-from kaiwa.studies.cot import QUICK, experiment, study, train
+from kaiwa.studies.cot import QUICK, CoTConfig, experiment, study, train
 from kaiwa.studies.cot_tasks import LENGTHS, arms, documents, sums
 from tests.lab.fakes import RuleModel
 
@@ -25,6 +28,14 @@ def test_the_working_is_right_and_the_graded_sums_are_in_no_document() -> None:
             assert eval(question.removeprefix("What is ").rstrip("?")) == int(answer)
     assert {text.count(" + ") + text.count(" - ") > 0 for text in texts} == {True}
     assert all(0 <= int(item.answer) <= 99 for length in LENGTHS for item in sums(length, 20).items)
+
+
+def test_no_more_sums_are_asked_for_than_there_are() -> None:
+    most = sums(2, CoTConfig(n=2055).n)
+    assert len({item.input for item in (*most.items, *most.demos)}) == 2071
+    for n in (0, 2056):
+        with pytest.raises(UserError, match="1 to 2,055"):
+            CoTConfig(n=n)
 
 
 def test_every_arm_shows_the_same_sums_in_its_own_way() -> None:
