@@ -128,6 +128,12 @@ class Child:
             if "id" in message:
                 self._error(message["id"], 404, "model_not_found", str(error))
             return
+        except Exception as error:  # such as an adapter's file that nobody thought of: the others go on
+            if "id" in message:
+                self._unreadable(message, error)
+            else:
+                traceback.print_exc()
+            return
         if message["op"] == "load":
             return
         if message["op"] != "generate":

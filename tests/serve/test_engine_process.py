@@ -60,6 +60,18 @@ def test_a_request_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: 
     assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
 
 
+def test_an_adapter_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: Resident, message: dict[str, Any]) -> None:
+        raise NotImplementedError("a kind of number that nobody thought of")
+
+    monkeypatch.setattr(Resident, "seen_by", fail)
+    child._handle(asked("1", created=200))
+    child._handle(child.inbox.get(timeout=5))
+    child._handle({"op": "load", "model": "toy", "path": "toy", "created": 200})
+    (told,) = child.out
+    assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
+
+
 def test_lines_of_loading_threads_are_told(child: Child) -> None:
     child._say("slower")
     child._handle(child.inbox.get(timeout=5))
