@@ -66,15 +66,19 @@ class Child:
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
         while True:
-            busy = bool(self.chores) or any(not model.engine.idle for model in self.models.values())
-            self._take_messages(block=not busy)
-            for name, model in list(self.models.items()):
-                if not model.engine.idle:
-                    self._step(name, model)
-            if self.chores:
-                self._answer(*self.chores.popleft())
-            self._tell_state()
-            self._flush()
+            self._turn()
+
+    def _turn(self) -> None:
+        """In a frame of its own: a name that outlives the turn would keep a model that was let go of."""
+        busy = bool(self.chores) or any(not model.engine.idle for model in self.models.values())
+        self._take_messages(block=not busy)
+        for name, model in list(self.models.items()):
+            if not model.engine.idle:
+                self._step(name, model)
+        if self.chores:
+            self._answer(*self.chores.popleft())
+        self._tell_state()
+        self._flush()
 
     def _read(self) -> None:
         with self.connection.makefile("rb") as lines:

@@ -1,6 +1,7 @@
 """The engine process's bookkeeping, with stubs for models."""
 
 import socket
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -22,11 +23,15 @@ class Engine:
         self.added.append(request)
 
 
+def resident() -> Resident:
+    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200, name="toy"), memory=lambda: 1)
+    return Resident(loaded, Engine())  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """Its models are all of 200 seconds after 1970, whatever a request says."""
-    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200), memory=lambda: 1)
-    model = Resident(loaded, Engine())  # type: ignore[arg-type]
+    model = resident()
     monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
     monkeypatch.setattr(engine_process, "measure_bandwidth", lambda: 1.0)
     monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])
@@ -70,6 +75,26 @@ def test_an_adapter_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch:
     child._handle({"op": "load", "model": "toy", "path": "toy", "created": 200})
     (told,) = child.out
     assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
+
+
+def test_an_unloaded_model_is_gone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_process, "_load", lambda path, name, say: resident())
+    turns = iter([asked("1", created=200), None, {**asked("2", created=200), "op": "unload"}])
+    kept: list[weakref.ref[Resident]] = []
+
+    def take(block: bool) -> None:
+        message = next(turns, "end")
+        if message == "end":
+            assert not child.models
+            assert kept[0]() is None, "something still holds the model"
+            raise EOFError
+        child._handle(message or child.inbox.get(timeout=5))
+        kept.extend(weakref.ref(model) for model in child.models.values() if not kept)
+
+    monkeypatch.setattr(child, "_take_messages", take)
+    monkeypatch.setattr(child, "_read", lambda: None)
+    with pytest.raises(EOFError):
+        child.run()
 
 
 def test_lines_of_loading_threads_are_told(child: Child) -> None:
