@@ -40,7 +40,16 @@ PLAIN: Mapping[str, tuple[Any, ...]] = {
     "rank_pattern": ({}, None),
     "alpha_pattern": ({}, None),
     "layer_replication": ([], None),
-    "trainable_token_indices": ([], None),
+    "trainable_token_indices": ([], {}, None),
+    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva", None),  # others, such as PiSSA, change the base
+    "lora_bias": (False, None),
+    "alora_invocation_tokens": (None,),
+    "target_parameters": ([], None),
+    "arrow_config": (None,),
+    "use_qalora": (False, None),
+    "use_bdlora": (False, None),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
 }
 
 

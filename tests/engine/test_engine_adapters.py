@@ -226,6 +226,12 @@ def test_bad_adapters_are_one_clear_line(tmp_path: Path) -> None:
     refused("change of block 0 is no finite number", {"lora_alpha": 3e38}, **{second: torch.full((32, 4), 100.0)})
     refused("peft_type is 'IA3'", {"peft_type": "IA3"})
     refused("use_dora is True", {"use_dora": True})
+    for init in ("pissa", "pissa_niter_16", "olora", "corda", "loftq", "new"):
+        refused(f"init_lora_weights is '{init}'", {"init_lora_weights": init})
+    refused("alora_invocation_tokens is", {"alora_invocation_tokens": [1, 2]})
+    refused("alora_invocation_tokens is", {"alora_invocation_tokens": []})
+    refused("lora_bias is True", {"lora_bias": True})
+    refused("target_parameters is", {"target_parameters": ["mlp.experts"]})
     refused("one tensor, prompt_embeddings", {"peft_type": "PROMPT_TUNING"})
     (tmp_path / "adapter_config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="not JSON"):
