@@ -45,6 +45,12 @@ class Loaded:
         """Tokens of prompt and answer; a soft prompt takes its part of the model's."""
         return self.decoder.config.max_length - (0 if self.adapter is None else self.adapter.n_soft)
 
+    def adapter_memory(self) -> int:
+        """Bytes of the adapter, and of what the C++ step keeps beside it."""
+        if self.adapter is None:
+            return 0
+        return self.adapter.bytes + fused.adapter_memory(self.decoder, self.adapter)
+
     def chat_ids(self, conversation: Conversation) -> list[int]:
         """A conversation, ready to be answered. UserError for a model that only continues text."""
         if not self.entry.chat or self.tokenizer.chat_template is None:

@@ -126,7 +126,7 @@ class Child:
 
     def _ask(self, model: Resident, message: dict[str, Any]) -> None:
         try:
-            loaded = model.seen_by(message)
+            loaded = self._seen(model, message)
         except UserError as error:
             self._say(str(error))
             if "id" in message:
@@ -153,6 +153,14 @@ class Child:
             model.asked[message["id"]] = message
             self.out.append({"id": message["id"], "kind": "admitted"})
 
+    def _seen(self, model: Resident, message: dict[str, Any]) -> Loaded:
+        """What the message is about; an adapter that came for it takes its room from idle models."""
+        before = model.bytes
+        loaded = model.seen_by(message)
+        if model.bytes > before:
+            self._make_room(place(message)["model"])
+        return loaded
+
     def _unload(self, message: dict[str, Any]) -> None:
         """Lets go of a model or an adapter that nobody uses, and tells its bytes (0: it was not here)."""
         name, there = message["model"], place(message)["model"]
@@ -173,7 +181,7 @@ class Child:
 
     def _answer(self, model: Resident, message: dict[str, Any]) -> None:
         try:
-            value = QUESTIONS[message["op"]](model.seen_by(message), message)
+            value = QUESTIONS[message["op"]](self._seen(model, message), message)
         except UserError as error:
             self._refuse(message, refusal(message, error))
         except Exception as error:

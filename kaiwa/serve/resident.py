@@ -76,7 +76,7 @@ class Resident:
         loaded = with_adapter(self.loaded, entry, Path(message["adapter"]))
         assert loaded.adapter is not None
         self.engine.add_adapter(name, loaded.adapter)
-        tuned = self.adapters[name] = Tuned(loaded, loaded.adapter.bytes)
+        tuned = self.adapters[name] = Tuned(loaded, loaded.adapter_memory())
         return tuned
 
     def drop(self, name: str) -> int:

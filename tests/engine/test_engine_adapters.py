@@ -1,6 +1,7 @@
 """Adapters per request: each row as the merged model alone, neighbours untouched, beginnings never shared across."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,14 @@ def test_the_step_equals_torch_and_no_bit_depends_on_company(kind: str) -> None:
         if torchs:
             assert ids(alone) == ids(torchs[request.id]), request.id
             assert logprobs(alone) == pytest.approx(logprobs(torchs[request.id]), abs=5e-3)
+
+
+def test_the_packed_copy_of_an_adapter_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, adapter = base(LLAMA), random_adapter(LLAMA, 3, 1)
+    assert fused.adapter_memory(made, adapter) == 0, "torch reads the adapter itself"
+    monkeypatch.setitem(fused._coming, made, threading.Thread())
+    kept = [t for t in fused.pack_adapter(adapter).kept if isinstance(t, torch.Tensor) and t is not adapter.soft]
+    assert fused.adapter_memory(made, adapter) == sum(t.nbytes for t in kept) > adapter.bytes
 
 
 def test_an_adapter_of_some_parts_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kaiwa.serve import engine_process
 from kaiwa.serve.engine_process import Child
-from kaiwa.serve.resident import Resident
+from kaiwa.serve.resident import Resident, Tuned
 
 
 class Engine:
@@ -95,6 +95,19 @@ def test_an_unloaded_model_is_gone(child: Child, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(child, "_read", lambda: None)
     with pytest.raises(EOFError):
         child.run()
+
+
+def test_an_adapter_takes_its_room_from_idle_models(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(model: Resident, message: dict[str, Any]) -> Any:
+        model.adapters["tuned"] = Tuned(model.loaded, 100)
+        return model.loaded
+
+    monkeypatch.setattr(Resident, "seen_by", see)
+    child.memory = 101
+    child.models |= {"other": resident(), "toy": resident()}
+    child._handle(asked("1", created=200))
+    assert list(child.models) == ["toy"]
+    assert child.models["toy"].engine.added == ["1"]
 
 
 def test_lines_of_loading_threads_are_told(child: Child) -> None:
