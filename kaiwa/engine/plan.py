@@ -183,6 +183,14 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "") ->
     return load(entry, say, where, plan(entry, where, limits, measured=False).n_there)
 
 
+def has_room(entry: Entry) -> bool:
+    """Whether all of the model fits what is free on the card; True where what is free there decides nothing."""
+    where = machine.device()
+    if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
+        return True
+    return sum(part.bytes for part in parts_of(*_shape(with_weights(entry)), where)) <= free_bytes(where)
+
+
 def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:
     """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
     q, kv, d = c.n_head * c.d_head, c.kv_heads * c.d_head, c.d_model

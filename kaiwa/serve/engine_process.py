@@ -40,7 +40,7 @@ from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.request import Event, TokenInfo
 from kaiwa.serve.prompts import broken, make_request, refusal
 from kaiwa.serve.questions import QUESTIONS
-from kaiwa.serve.resident import Resident, place
+from kaiwa.serve.resident import Resident, free_unused, place
 
 if TYPE_CHECKING:
     from kaiwa.engine.load import Loaded
@@ -171,7 +171,8 @@ class Child:
             if model is not None and name == there:
                 if not model.engine.idle or any(chore[0] is model for chore in self.chores):
                     raise UserError(f"{name} is answering requests; let them finish")
-                size = self.models.pop(name).bytes
+                size, model = model.bytes, None
+                self._drop(name)
             elif model is not None and name in model.adapters:
                 size = model.drop(name)
         except UserError as error:
@@ -200,7 +201,8 @@ class Child:
         """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
         model = self.models.get(message["model"])
         if model is not None and model.loaded.entry.created != message["created"] and model.engine.idle:
-            del self.models[message["model"]]
+            model = None
+            self._drop(message["model"])
             return False
         return model is not None
 
@@ -209,6 +211,8 @@ class Child:
         if name in self.waiting:
             return
         self.waiting[name] = []
+        if self.models:
+            self._make_room_on_card(Path(message["path"]), name)
 
         def work() -> None:
             try:
@@ -243,7 +247,26 @@ class Child:
             if sum(model.bytes for model in self.models.values()) <= self.memory:
                 return
             if name != keep and self.models[name].engine.idle:
-                del self.models[name]
+                self._drop(name)
+
+    def _make_room_on_card(self, path: Path, name: str) -> None:
+        """Before a model is planned: what idle ones hold there would split it."""
+        from kaiwa.engine.plan import has_room
+
+        try:
+            entry = read_entry(path, name)
+            for old in list(self.models):
+                if entry is None or has_room(entry):
+                    return
+                if self.models[old].engine.idle:
+                    self._drop(old)
+        except Exception:  # a broken folder: loading it tells why
+            return
+
+    def _drop(self, name: str) -> None:
+        """Nothing else may hold the model now."""
+        del self.models[name]
+        free_unused()
 
     def _step(self, name: str, model: Resident) -> None:
         begun = time.monotonic()
@@ -336,6 +359,7 @@ def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
     entry = read_entry(path, name)
     if entry is None:
         raise UserError(f"{path}: no model that generates text here any more")
+    free_unused()  # of a model that failed while answering
     loaded = load_here(entry, say)
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 

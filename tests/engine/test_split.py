@@ -158,6 +158,15 @@ def test_an_adapter_is_planned_and_loaded_with_its_base(
     assert is_split(loaded.decoder)
 
 
+def test_whether_the_card_has_room(folders: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    size = planned(folders["dense"], "1GB", monkeypatch).bytes
+    for free in (size, size - 1):
+        monkeypatch.setattr(plans, "free_bytes", lambda device, free=free: free)
+        assert plans.has_room(folders["dense"]) == (free == size)
+    monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.1MB")
+    assert plans.has_room(folders["dense"]), "what is free does not decide"
+
+
 def test_a_model_larger_than_the_card_is_split_by_itself(
     folders: dict[str, Entry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

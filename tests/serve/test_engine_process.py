@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kaiwa.engine import plan
 from kaiwa.serve import engine_process
 from kaiwa.serve.engine_process import Child
 from kaiwa.serve.resident import Resident, Tuned
@@ -108,6 +109,23 @@ def test_an_adapter_takes_its_room_from_idle_models(child: Child, monkeypatch: p
     child._handle(asked("1", created=200))
     assert list(child.models) == ["toy"]
     assert child.models["toy"].engine.added == ["1"]
+
+
+def test_idle_models_leave_the_card_before_the_next_one_is_planned(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longest unused first, no more than needed; those that are answering stay."""
+    alive: list[weakref.ref[Resident]] = []
+    child.models |= {name: resident() for name in ("busy", "old", "new")}
+    child.models["busy"].engine.idle = False  # type: ignore[misc]
+    alive += [weakref.ref(model) for model in child.models.values()]
+    monkeypatch.setattr(engine_process, "read_entry", lambda path, name: "entry")
+    monkeypatch.setattr(plan, "has_room", lambda entry: alive[1]() is None)
+    child._start_loading({"model": "toy", "path": "toy", "created": 200})
+    assert list(child.models) == ["busy", "new"]
+    child._handle({"op": "unload", "id": "1", "model": "new", "path": "new", "created": 200})
+    assert alive[2]() is None
+    assert child.out[-1]["value"] == {"bytes": 1}
 
 
 def test_lines_of_loading_threads_are_told(child: Child) -> None:
