@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -100,7 +101,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
         entry
         for file in folder.glob("*/*/config.json")
         if not file.parent.name.startswith(".")
-        and (entry := read_entry(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
+        and (entry := _readable(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
     ]
     found += sorted(built, key=lambda entry: (-entry.created, entry.name))
     models = (home() if home_folder is None else home_folder) / "models"
@@ -109,7 +110,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
             continue  # a model that is being written; a tokenizer of llama2.c
         plain = path.stem if path.suffix in (".gguf", ".bin") else path.name
         name = str(_read(path / "pulled.json").get("name", plain))
-        entry = read_entry(path, name)
+        entry = _readable(path, name)
         if entry is not None:
             found.append(entry)
     return [with_base(entry, found) for entry in found]
@@ -153,8 +154,10 @@ def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
         same += [b for b in whole if named.rpartition("/")[2] == b.name.rpartition("/")[2].casefold()]
         base = same[0] if same else None
         return entry if base is None else replace(entry, base=base, chat=base.chat, languages=base.languages)
-    parents = _read(entry.path / "kaiwa.json").get("parents") or {}
-    parent = parents.get("base") or parents.get("policy") or {}
+    parents = _read(entry.path / "kaiwa.json").get("parents")
+    parent = (parents.get("base") or parents.get("policy")) if isinstance(parents, dict) else None
+    if not isinstance(parent, dict):
+        return entry
     place = (entry.path.parent / str(parent.get("path", ""))).resolve()
     for base in whole:
         if base.path.resolve() == place:
@@ -224,11 +227,19 @@ def read_entry(path: Path, name: str) -> Entry | None:
     )
 
 
+def _readable(path: Path, name: str) -> Entry | None:
+    """`read_entry`; None too where a file says nonsense: one folder must not hide the other models."""
+    try:
+        return read_entry(path, name)
+    except Exception:
+        return None
+
+
 def _read(file: Path) -> dict[str, Any]:
     """A JSON object, or an empty one: a broken file in one folder must not hide the other models."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -241,13 +252,11 @@ def _count(folder: Path) -> int:
             with open(file, "rb") as f:
                 (size,) = struct.unpack("<Q", f.read(8))
                 header = json.loads(f.read(min(size, 1 << 26)))
-        except (OSError, struct.error, ValueError):
-            continue
-        for name, tensor in header.items():
-            if name == "__metadata__" or name.endswith((".qzeros", ".scales", ".g_idx")):
-                continue
-            n = 8 if name.endswith(".qweight") else 1
-            for side in tensor["shape"]:
-                n *= side
-            total += n
+            shapes = {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+            sizes = {name: math.prod(map(int, shape)) for name, shape in shapes.items()}
+        except (OSError, struct.error, ValueError, RecursionError, AttributeError, TypeError, KeyError):
+            continue  # damaged: loading it will say so
+        for name, size in sizes.items():
+            if not name.endswith((".qzeros", ".scales", ".g_idx")):
+                total += size * 8 if name.endswith(".qweight") else size
     return total

@@ -243,6 +243,14 @@ def memory(decoder: Decoder) -> int:
     return sum(packed_bytes(linear) for linear in linears(decoder)) + tables + norms
 
 
+def adapter_memory(decoder: Decoder, adapter: Adapter) -> int:
+    """Bytes that the C++ step takes for an adapter of the decoder, beside the adapter's own tensors."""
+    if decoder not in _ready and decoder not in _coming:
+        return 0
+    weights = [w for block in adapter.changes for pair in block.values() for w in pair]
+    return sum(4 * -(-len(w) // LANES) * LANES * w.shape[1] for w in weights)
+
+
 def wait(decoder: Decoder) -> FusedModel | None:
     """`ready`, once what `prepare` began has ended."""
     if (thread := _coming.get(decoder)) is not None:

@@ -45,6 +45,12 @@ class Loaded:
         """Tokens of prompt and answer; a soft prompt takes its part of the model's."""
         return self.decoder.config.max_length - (0 if self.adapter is None else self.adapter.n_soft)
 
+    def adapter_memory(self) -> int:
+        """Bytes of the adapter, and of what the C++ step keeps beside it."""
+        if self.adapter is None:
+            return 0
+        return self.adapter.bytes + fused.adapter_memory(self.decoder, self.adapter)
+
     def chat_ids(self, conversation: Conversation) -> list[int]:
         """A conversation, ready to be answered. UserError for a model that only continues text."""
         if not self.entry.chat or self.tokenizer.chat_template is None:
@@ -68,19 +74,24 @@ def load(
 ) -> Loaded:
     """Reads weights and tokenizer. `say` is told in one line where a slower path is taken, and in one what computes the
     answers. n_there: how many blocks go to the device, the others staying on the CPU (split.py); None: all."""
+    base = with_weights(entry)
     if n_there is not None:
-        loaded = _read(entry, say, "cpu", whole=False)
+        loaded = _read(base, say, "cpu", whole=False)
         if loaded.decoder.config.n_parameters > SMALL and _has_bf16(device):
             loaded.decoder.to(torch.bfloat16)  # one type on both sides: the card's
         place(loaded.decoder, device, n_there)
         say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
-        return loaded
-    base = entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
-    loaded = _read(base, say, device)
-    fused.prepare(loaded.decoder, say)
+    else:
+        loaded = _read(base, say, device)
+        fused.prepare(loaded.decoder, say)
     if base is entry or entry.adapter is None:
         return loaded
     return with_adapter(loaded, entry, entry.adapter)
+
+
+def with_weights(entry: Entry) -> Entry:
+    """The entry whose weights are read: the base's for an adapter that has none of its own."""
+    return entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
 
 
 def with_adapter(base: Loaded, entry: Entry, folder: Path) -> Loaded:

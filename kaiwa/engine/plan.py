@@ -21,7 +21,7 @@ from kaiwa.core import machine
 from kaiwa.core.errors import UserError
 from kaiwa.engine import fused, native, packed
 from kaiwa.engine.catalog import Entry
-from kaiwa.engine.load import SMALL, Loaded, load
+from kaiwa.engine.load import SMALL, Loaded, load, with_weights
 from kaiwa.engine.split import Limits, parse_limits
 from kaiwa.engine.strips import LANES
 from kaiwa.model.config import DecoderConfig
@@ -110,6 +110,7 @@ def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = 
     card plans for one even where none is. measured: the bandwidth too."""
     planned_only = limits.splits and not device and machine.device() == "cpu"
     where = "cuda" if planned_only else machine.device(device)
+    entry = replace(with_weights(entry), name=entry.name)
     config, four_bit = _shape(entry)
     placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
     width = 4 if config.n_parameters <= SMALL or where == "mps" else 2
@@ -180,6 +181,14 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "") ->
         return load(entry, say, where)
     limits = parse_limits(text) if text else ALL
     return load(entry, say, where, plan(entry, where, limits, measured=False).n_there)
+
+
+def has_room(entry: Entry) -> bool:
+    """Whether all of the model fits what is free on the card; True where what is free there decides nothing."""
+    where = machine.device()
+    if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
+        return True
+    return sum(part.bytes for part in parts_of(*_shape(with_weights(entry)), where)) <= free_bytes(where)
 
 
 def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:

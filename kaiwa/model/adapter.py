@@ -30,6 +30,8 @@ from kaiwa.model.int4 import LINEARS
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 SOFT = "prompt_embeddings"
 HIGHEST_RANK = 1024
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+LARGEST = torch.finfo(torch.float32).max
 # What would change more than the products of the blocks, or otherwise; only these values are read.
 PLAIN: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none", None),
@@ -38,7 +40,16 @@ PLAIN: Mapping[str, tuple[Any, ...]] = {
     "rank_pattern": ({}, None),
     "alpha_pattern": ({}, None),
     "layer_replication": ([], None),
-    "trainable_token_indices": ([], None),
+    "trainable_token_indices": ([], {}, None),
+    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva", None),  # others, such as PiSSA, change the base
+    "lora_bias": (False, None),
+    "alora_invocation_tokens": (None,),
+    "target_parameters": ([], None),
+    "arrow_config": (None,),
+    "use_qalora": (False, None),
+    "use_bdlora": (False, None),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
 }
 
 
@@ -78,7 +89,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
         raise UserError(f"{folder}: no adapter here ({CONFIG} is missing)") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not JSON ({error})") from None
     if not isinstance(settings, dict):
         raise UserError(f"{file}: not a JSON object")
@@ -115,7 +126,9 @@ def _read(folder: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{file}: damaged or no safetensors file ({error})") from None
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+        if tensor.dtype not in FLOATS:
+            raise UserError(f"{file}: {name} is {str(tensor.dtype)[6:]}; F32, F16 and BF16 are read")
+        if not bool(tensor.isfinite().all()):
             raise UserError(f"{file}: {name} has values that are no finite numbers; the file is damaged")
     return {name: tensor.float() for name, tensor in tensors.items()}
 
@@ -142,8 +155,8 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not isinstance(rank, int) or not 1 <= rank <= HIGHEST_RANK:
         raise UserError(f"r is {rank!r}; a rank must be from 1 to {HIGHEST_RANK}")
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise UserError(f"lora_alpha is {alpha!r}; it must be a number")
+    if not isinstance(alpha, int | float) or not abs(alpha) < LARGEST:
+        raise UserError(f"lora_alpha is {str(alpha)[:20]}; it must be a number, and one that fp32 holds")
     scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
     left = dict(tensors)
     blocks = []
@@ -153,7 +166,10 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
             pairs = _pairs(left, config, f"blocks.{number}.{part}.weight", rank)
             if any(pair is not None for pair in pairs):
                 a, b = _joined(pairs, _heights(config, number, part))
-                block[part] = (a, (scale * b).contiguous())
+                b = (scale * b).contiguous()
+                if not bool(b.isfinite().all()):
+                    raise UserError(f"with lora_alpha {alpha}, the change of block {number} is no finite number")
+                block[part] = (a, b)
         blocks.append(block)
     if left:
         raise UserError(f"{min(left)} has no place in the base's {config.n_layer} blocks: it belongs to another model")

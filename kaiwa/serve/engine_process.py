@@ -40,7 +40,7 @@ from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.request import Event, TokenInfo
 from kaiwa.serve.prompts import broken, make_request, refusal
 from kaiwa.serve.questions import QUESTIONS
-from kaiwa.serve.resident import Resident, place
+from kaiwa.serve.resident import Resident, free_unused, place
 
 if TYPE_CHECKING:
     from kaiwa.engine.load import Loaded
@@ -66,15 +66,19 @@ class Child:
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
         while True:
-            busy = bool(self.chores) or any(not model.engine.idle for model in self.models.values())
-            self._take_messages(block=not busy)
-            for name, model in list(self.models.items()):
-                if not model.engine.idle:
-                    self._step(name, model)
-            if self.chores:
-                self._answer(*self.chores.popleft())
-            self._tell_state()
-            self._flush()
+            self._turn()
+
+    def _turn(self) -> None:
+        """In a frame of its own: a name that outlives the turn would keep a model that was let go of."""
+        busy = bool(self.chores) or any(not model.engine.idle for model in self.models.values())
+        self._take_messages(block=not busy)
+        for name, model in list(self.models.items()):
+            if not model.engine.idle:
+                self._step(name, model)
+        if self.chores:
+            self._answer(*self.chores.popleft())
+        self._tell_state()
+        self._flush()
 
     def _read(self) -> None:
         with self.connection.makefile("rb") as lines:
@@ -122,11 +126,17 @@ class Child:
 
     def _ask(self, model: Resident, message: dict[str, Any]) -> None:
         try:
-            loaded = model.seen_by(message)
+            loaded = self._seen(model, message)
         except UserError as error:
             self._say(str(error))
             if "id" in message:
                 self._error(message["id"], 404, "model_not_found", str(error))
+            return
+        except Exception as error:  # such as an adapter's file that nobody thought of: the others go on
+            if "id" in message:
+                self._unreadable(message, error)
+            else:
+                traceback.print_exc()
             return
         if message["op"] == "load":
             return
@@ -143,6 +153,14 @@ class Child:
             model.asked[message["id"]] = message
             self.out.append({"id": message["id"], "kind": "admitted"})
 
+    def _seen(self, model: Resident, message: dict[str, Any]) -> Loaded:
+        """What the message is about; an adapter that came for it takes its room from idle models."""
+        before = model.bytes
+        loaded = model.seen_by(message)
+        if model.bytes > before:
+            self._make_room(place(message)["model"])
+        return loaded
+
     def _unload(self, message: dict[str, Any]) -> None:
         """Lets go of a model or an adapter that nobody uses, and tells its bytes (0: it was not here)."""
         name, there = message["model"], place(message)["model"]
@@ -153,7 +171,8 @@ class Child:
             if model is not None and name == there:
                 if not model.engine.idle or any(chore[0] is model for chore in self.chores):
                     raise UserError(f"{name} is answering requests; let them finish")
-                size = self.models.pop(name).bytes
+                size, model = model.bytes, None
+                self._drop(name)
             elif model is not None and name in model.adapters:
                 size = model.drop(name)
         except UserError as error:
@@ -163,7 +182,7 @@ class Child:
 
     def _answer(self, model: Resident, message: dict[str, Any]) -> None:
         try:
-            value = QUESTIONS[message["op"]](model.seen_by(message), message)
+            value = QUESTIONS[message["op"]](self._seen(model, message), message)
         except UserError as error:
             self._refuse(message, refusal(message, error))
         except Exception as error:
@@ -182,7 +201,8 @@ class Child:
         """Whether the model is here as it is on disk: one that was built again is dropped once nobody uses it."""
         model = self.models.get(message["model"])
         if model is not None and model.loaded.entry.created != message["created"] and model.engine.idle:
-            del self.models[message["model"]]
+            model = None
+            self._drop(message["model"])
             return False
         return model is not None
 
@@ -191,6 +211,8 @@ class Child:
         if name in self.waiting:
             return
         self.waiting[name] = []
+        if self.models:
+            self._make_room_on_card(Path(message["path"]), name)
 
         def work() -> None:
             try:
@@ -225,7 +247,26 @@ class Child:
             if sum(model.bytes for model in self.models.values()) <= self.memory:
                 return
             if name != keep and self.models[name].engine.idle:
-                del self.models[name]
+                self._drop(name)
+
+    def _make_room_on_card(self, path: Path, name: str) -> None:
+        """Before a model is planned: what idle ones hold there would split it."""
+        from kaiwa.engine.plan import has_room
+
+        try:
+            entry = read_entry(path, name)
+            for old in list(self.models):
+                if entry is None or has_room(entry):
+                    return
+                if self.models[old].engine.idle:
+                    self._drop(old)
+        except Exception:  # a broken folder: loading it tells why
+            return
+
+    def _drop(self, name: str) -> None:
+        """Nothing else may hold the model now."""
+        del self.models[name]
+        free_unused()
 
     def _step(self, name: str, model: Resident) -> None:
         begun = time.monotonic()
@@ -318,6 +359,7 @@ def _load(path: Path, name: str, say: Callable[[str], None]) -> Resident:
     entry = read_entry(path, name)
     if entry is None:
         raise UserError(f"{path}: no model that generates text here any more")
+    free_unused()  # of a model that failed while answering
     loaded = load_here(entry, say)
     return Resident(loaded, Engine(loaded.decoder, loaded.tokenizer))
 

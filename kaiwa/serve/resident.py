@@ -6,6 +6,8 @@ and a few megabytes more. Nothing is merged; requests to both, and to other adap
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -76,7 +78,7 @@ class Resident:
         loaded = with_adapter(self.loaded, entry, Path(message["adapter"]))
         assert loaded.adapter is not None
         self.engine.add_adapter(name, loaded.adapter)
-        tuned = self.adapters[name] = Tuned(loaded, loaded.adapter.bytes)
+        tuned = self.adapters[name] = Tuned(loaded, loaded.adapter_memory())
         return tuned
 
     def drop(self, name: str) -> int:
@@ -89,3 +91,11 @@ def place(message: Mapping[str, Any]) -> dict[str, Any]:
     """Whose weights a message is about: those of the adapter's base, or of the model itself."""
     found: dict[str, Any] = message.get("base", message)
     return found
+
+
+def free_unused() -> None:
+    """What nobody holds any more goes back, from torch's allocator to the card too: the next plan asks what is free."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

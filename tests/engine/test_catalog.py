@@ -46,6 +46,27 @@ def test_what_is_listed(runs: Path) -> None:
     assert {name: e.bits for name, e in found.items()} == {"a/sft": 32, "a/base": 32, "a/int4": 4, "mine": 16}
 
 
+def test_nonsense_in_one_folder_hides_no_other(runs: Path) -> None:
+    home, sft, mine = runs.parent / "home", runs / "a" / "sft", runs.parent / "home" / "models" / "mine"
+    whole = {e.name for e in catalog.entries(runs, home)}
+    alone = home / "models" / "alone"
+    alone.mkdir()
+    (alone / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    nonsense = ("[]", "{", '{"a": 1}', '{"a": {"shape": 3}}', '{"a": {"shape": ["x"]}}', "[" * 100_000)
+    for header in nonsense:
+        (alone / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+        found = {e.name: e for e in catalog.entries(runs, home)}
+        assert set(found) == whole | {"alone"}
+        assert found["alone"].parameters == 0
+    (sft / "kaiwa.json").write_text("[" * 100_000)
+    (sft / "adapter").mkdir()
+    (sft / "adapter" / "adapter_config.json").write_text("{}")
+    assert {e.name for e in catalog.entries(runs, home)} == whole | {"alone"}
+    (sft / "kaiwa.json").write_text('{"parents": ["base"]}')
+    (mine / "config.json").write_text('{"architectures": 5}')
+    assert {e.name for e in catalog.entries(runs, home)} == (whole | {"alone"}) - {"mine"}
+
+
 def test_names_and_paths(runs: Path) -> None:
     home = runs.parent / "home"
     assert catalog.find("a/sft", runs, home).path == runs / "a" / "sft"

@@ -1,6 +1,7 @@
 """Adapters per request: each row as the merged model alone, neighbours untouched, beginnings never shared across."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,14 @@ def test_the_step_equals_torch_and_no_bit_depends_on_company(kind: str) -> None:
             assert logprobs(alone) == pytest.approx(logprobs(torchs[request.id]), abs=5e-3)
 
 
+def test_the_packed_copy_of_an_adapter_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, adapter = base(LLAMA), random_adapter(LLAMA, 3, 1)
+    assert fused.adapter_memory(made, adapter) == 0, "torch reads the adapter itself"
+    monkeypatch.setitem(fused._coming, made, threading.Thread())
+    kept = [t for t in fused.pack_adapter(adapter).kept if isinstance(t, torch.Tensor) and t is not adapter.soft]
+    assert fused.adapter_memory(made, adapter) == sum(t.nbytes for t in kept) > adapter.bytes
+
+
 def test_an_adapter_of_some_parts_only(tmp_path: Path) -> None:
     lora(LLAMA, 1, 4, tmp_path)
     tensors = load_file(tmp_path / "adapter_model.safetensors")
@@ -201,6 +210,7 @@ def test_bad_adapters_are_one_clear_line(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "adapter_config.json").read_text())
     tensors = load_file(tmp_path / "adapter_model.safetensors")
     first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    second = first.replace("lora_A", "lora_B")
 
     def refused(why: str, change: dict[str, object] | None = None, **weights: torch.Tensor | None) -> None:
         (tmp_path / "adapter_config.json").write_text(json.dumps(settings | (change or {})))
@@ -218,9 +228,24 @@ def test_bad_adapters_are_one_clear_line(tmp_path: Path) -> None:
     refused("no finite numbers", **{first: torch.full((4, 32), float("nan"))})
     refused("layers.7.* has no place", **{first.replace("layers.0", "layers.7"): torch.zeros(4, 32)})
     refused("lm_head.* has no place", **{"base_model.model.lm_head.lora_A.weight": torch.zeros(4, 32)})
+    refused("float8_e4m3fn; F32", **{first: torch.zeros(4, 32).to(torch.float8_e4m3fn)})
+    refused("float8_e5m2; F32", **{first: torch.zeros(4, 32).to(torch.float8_e5m2)})
+    for alpha in (10**400, 1e39, float("inf"), "16"):
+        refused("lora_alpha is .* one that fp32 holds", {"lora_alpha": alpha})
+    refused("change of block 0 is no finite number", {"lora_alpha": 3e38}, **{second: torch.full((32, 4), 100.0)})
     refused("peft_type is 'IA3'", {"peft_type": "IA3"})
     refused("use_dora is True", {"use_dora": True})
+    for init in ("pissa", "pissa_niter_16", "olora", "corda", "loftq", "new"):
+        refused(f"init_lora_weights is '{init}'", {"init_lora_weights": init})
+    refused("alora_invocation_tokens is", {"alora_invocation_tokens": [1, 2]})
+    refused("alora_invocation_tokens is", {"alora_invocation_tokens": []})
+    refused("lora_bias is True", {"lora_bias": True})
+    refused("target_parameters is", {"target_parameters": ["mlp.experts"]})
     refused("one tensor, prompt_embeddings", {"peft_type": "PROMPT_TUNING"})
+    (tmp_path / "adapter_config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="not JSON"):
+        read_adapter(tmp_path, LLAMA)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     (tmp_path / "adapter_model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged"):
         read_adapter(tmp_path, LLAMA)

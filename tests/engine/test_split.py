@@ -14,6 +14,7 @@ from kaiwa.engine.load import load
 from kaiwa.engine.plan import Plan, load_here, plan
 from kaiwa.engine.request import Request
 from kaiwa.engine.split import Elsewhere, Limits, is_split, parse_limits, place
+from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.folder import save_model
@@ -141,6 +142,29 @@ def test_a_card_that_is_not_here_is_planned_for_and_not_loaded(
     monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.5MB")
     with pytest.raises(UserError, match="this model goes to the CPU"):
         load_here(folders["dense"], lambda line: None)
+
+
+def test_an_adapter_is_planned_and_loaded_with_its_base(
+    folders: dict[str, Entry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = folders["dense"]
+    save_soft_prompt(tmp_path, torch.ones(3, 64), CONFIG, base.name)
+    alone = replace(base, name="mine", path=tmp_path, kind="adapter", adapter=tmp_path, base=base)
+    assert planned(alone, "1GB", monkeypatch) == replace(planned(base, "1GB", monkeypatch), name="mine")
+    monkeypatch.setattr(machine, "device", lambda wanted="": "cpu")
+    for loaded in (load_here(alone, max_memory="1GB", say=print), load(alone, n_there=2)):
+        assert loaded.adapter is not None
+        assert (loaded.entry, loaded.adapter.n_soft) == (alone, 3)
+    assert is_split(loaded.decoder)
+
+
+def test_whether_the_card_has_room(folders: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    size = planned(folders["dense"], "1GB", monkeypatch).bytes
+    for free in (size, size - 1):
+        monkeypatch.setattr(plans, "free_bytes", lambda device, free=free: free)
+        assert plans.has_room(folders["dense"]) == (free == size)
+    monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.1MB")
+    assert plans.has_room(folders["dense"]), "what is free does not decide"
 
 
 def test_a_model_larger_than_the_card_is_split_by_itself(

@@ -1,15 +1,17 @@
 """The engine process's bookkeeping, with stubs for models."""
 
 import socket
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kaiwa.engine import plan
 from kaiwa.serve import engine_process
 from kaiwa.serve.engine_process import Child
-from kaiwa.serve.resident import Resident
+from kaiwa.serve.resident import Resident, Tuned
 
 
 class Engine:
@@ -22,11 +24,15 @@ class Engine:
         self.added.append(request)
 
 
+def resident() -> Resident:
+    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200, name="toy"), memory=lambda: 1)
+    return Resident(loaded, Engine())  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """Its models are all of 200 seconds after 1970, whatever a request says."""
-    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200), memory=lambda: 1)
-    model = Resident(loaded, Engine())  # type: ignore[arg-type]
+    model = resident()
     monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
     monkeypatch.setattr(engine_process, "measure_bandwidth", lambda: 1.0)
     monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])
@@ -58,6 +64,68 @@ def test_a_request_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: 
     child._handle(child.inbox.get(timeout=5))
     (told,) = child.out
     assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
+
+
+def test_an_adapter_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: Resident, message: dict[str, Any]) -> None:
+        raise NotImplementedError("a kind of number that nobody thought of")
+
+    monkeypatch.setattr(Resident, "seen_by", fail)
+    child._handle(asked("1", created=200))
+    child._handle(child.inbox.get(timeout=5))
+    child._handle({"op": "load", "model": "toy", "path": "toy", "created": 200})
+    (told,) = child.out
+    assert (told["id"], told["kind"], told["status"]) == ("1", "error", 500)
+
+
+def test_an_unloaded_model_is_gone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_process, "_load", lambda path, name, say: resident())
+    turns = iter([asked("1", created=200), None, {**asked("2", created=200), "op": "unload"}])
+    kept: list[weakref.ref[Resident]] = []
+
+    def take(block: bool) -> None:
+        message = next(turns, "end")
+        if message == "end":
+            assert not child.models
+            assert kept[0]() is None, "something still holds the model"
+            raise EOFError
+        child._handle(message or child.inbox.get(timeout=5))
+        kept.extend(weakref.ref(model) for model in child.models.values() if not kept)
+
+    monkeypatch.setattr(child, "_take_messages", take)
+    monkeypatch.setattr(child, "_read", lambda: None)
+    with pytest.raises(EOFError):
+        child.run()
+
+
+def test_an_adapter_takes_its_room_from_idle_models(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(model: Resident, message: dict[str, Any]) -> Any:
+        model.adapters["tuned"] = Tuned(model.loaded, 100)
+        return model.loaded
+
+    monkeypatch.setattr(Resident, "seen_by", see)
+    child.memory = 101
+    child.models |= {"other": resident(), "toy": resident()}
+    child._handle(asked("1", created=200))
+    assert list(child.models) == ["toy"]
+    assert child.models["toy"].engine.added == ["1"]
+
+
+def test_idle_models_leave_the_card_before_the_next_one_is_planned(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longest unused first, no more than needed; those that are answering stay."""
+    alive: list[weakref.ref[Resident]] = []
+    child.models |= {name: resident() for name in ("busy", "old", "new")}
+    child.models["busy"].engine.idle = False  # type: ignore[misc]
+    alive += [weakref.ref(model) for model in child.models.values()]
+    monkeypatch.setattr(engine_process, "read_entry", lambda path, name: "entry")
+    monkeypatch.setattr(plan, "has_room", lambda entry: alive[1]() is None)
+    child._start_loading({"model": "toy", "path": "toy", "created": 200})
+    assert list(child.models) == ["busy", "new"]
+    child._handle({"op": "unload", "id": "1", "model": "new", "path": "new", "created": 200})
+    assert alive[2]() is None
+    assert child.out[-1]["value"] == {"bytes": 1}
 
 
 def test_lines_of_loading_threads_are_told(child: Child) -> None:
