@@ -135,6 +135,16 @@ def tasks(words: list[str]) -> None:
     print("techniques  " + " ".join(NAMED))
 
 
+def check_judges(experiment: Experiment) -> None:
+    """UserError for a judge that is not here: told before the first question, not after the last answer."""
+    from kaiwa.engine.catalog import find
+
+    for task in experiment.tasks:
+        judge = task.grader.judge
+        if judge is not None and not (judge.url or experiment.url):
+            find(judge.model)
+
+
 def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted: bool = False) -> Analysis:
     """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
     from kaiwa.lab.analysis import analyse
@@ -142,6 +152,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     from kaiwa.lab.judged import judged
     from kaiwa.lab.run import run, run_models
 
+    check_judges(experiment)
     register(experiment, out)
     began = time.monotonic()
     live = sys.stderr.isatty()

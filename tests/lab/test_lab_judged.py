@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kaiwa.commands.lab_run import check_judges
 from kaiwa.core.errors import UserError
 from kaiwa.lab.analysis import Analysis, analyse, rows
 from kaiwa.lab.experiment import Arm, Contrast, Experiment
@@ -183,3 +184,12 @@ def test_a_judge_from_a_file(tmp_path: Path) -> None:
     alone = Experiment(name="x", tasks=(task(2),), arms=(Arm(name="plain", technique=Weighted("plain")),))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="graded by a model"):
         analyse(alone, run(alone, RuleModel(lambda text, t, s: "x")))
+
+
+def test_a_judge_that_is_not_here_is_told_before_the_first_question(tmp_path: Path) -> None:
+    grader = {"name": "model", "model": "nosuch"}
+    values = {"tasks": [{"name": "facts-en", "n": 4, "grader": grader}], "arms": [{"technique": "zero-shot"}]}
+    experiment = from_toml_values(values, tmp_path / "x.toml")
+    with pytest.raises(UserError, match="no model 'nosuch'"):
+        check_judges(experiment)
+    check_judges(replace(experiment, url="http://127.0.0.1:9/v1"))  # its names are the server's
