@@ -167,7 +167,7 @@ inline void strip_dense(const Linear& w, const Inputs& a, int row, int strip, Fl
     for (int r = 0; r < R; r++) out[r] = odd[r] = _mm512_setzero_ps();
     int64_t i = 0;
     for (; i + 1 < w.in; i += 2) {
-        ask_ahead(reinterpret_cast<const uint8_t*>(data + i * LANES), 2 * LANES * sizeof(T));
+        if (R <= 2) ask_ahead(reinterpret_cast<const uint8_t*>(data + i * LANES), 2 * LANES * sizeof(T));
         const Floats even_weights = load(data + i * LANES), odd_weights = load(data + (i + 1) * LANES);
         for (int r = 0; r < R; r++) {
             out[r] = fma(even_weights, all(x[r * w.in + i]), out[r]);

@@ -140,13 +140,13 @@ class Model {
     void multiply(int i, const Linear& w, int which, const Inputs& a, Store store) {
         const auto [first, last] = crew.share(w.strips(), i);
         int strip = first;
-        for (; strip + 1 < last; strip += 2)
+        for (; w.kind == INT4 && strip + 1 < last; strip += 2)  // dense strips: one at a time fits the nearest cache
             two_strips(w, a, m, strip, strip + 1, [&](auto R, int row, Floats* y, Floats* z) {
                 adapt<R>(which, a, row, strip, y);
                 adapt<R>(which, a, row, strip + 1, z);
                 for (int r = 0; r < R; r++) store(row + r, strip, y[r]), store(row + r, strip + 1, z[r]);
             });
-        if (strip < last)
+        for (; strip < last; strip++)
             for_tiles(m, [&](auto R, int row) {
                 Floats y[R];
                 strip_product<R>(w, a, row, strip, y);
