@@ -297,6 +297,7 @@ def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
             if not native.leaving():
                 say(f"{error}: PyTorch computes the answers")
 
-    # Not a daemon: Python ends those inside C++ code, which then aborts. It stops by itself when the process leaves.
+    # Not a daemon: Python ends those inside C++ code, which then aborts. When the process leaves, packing stops;
+    # a compile goes to its end, so that it is there the next time.
     _coming[decoder] = threading.Thread(target=work)
     _coming[decoder].start()
