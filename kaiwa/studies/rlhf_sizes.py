@@ -1,7 +1,8 @@
 """What the RLHF study trains, by size: one chain of stages, a base eight times as large, and the arms' settings.
 
 The policy is smaller than the recipe's, so that "eight times the parameters" fits into the time: `laptop` here has 1.6
-million weights and a large base of 12.6 million, on a village of 54 people.
+million weights and a large base of 12.6 million, on a village of 54 people. GPT-3 had read the web, whose dialogues are
+no model of helpfulness: so here most answers in the documents' dialogues are careless (`world/scribe.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from kaiwa.recipes.tiny import tiny
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.world.village import VillageConfig
+
+FAULTS = 0.6  # of the answers in the pretraining text's dialogues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ def study_laptop() -> Size:
             base.village,
             village=VillageConfig(n_taught=40, n_held_out=14),
             document_bytes=3_500_000,
+            faults=FAULTS,
             demonstrations=3000,
             reward_prompts=2200,
             rlhf_prompts=4000,
@@ -76,7 +80,7 @@ def study_laptop() -> Size:
 def study_tiny() -> Size:
     base = tiny()
     small = DecoderConfig(d_model=96, n_layer=2, n_head=4, d_ff=256)
-    village = replace(base.village, test_prompts=120, reward_prompts=240)
+    village = replace(base.village, test_prompts=120, reward_prompts=240, faults=FAULTS)
     recipe = replace(
         base,
         name="rlhf-tiny",

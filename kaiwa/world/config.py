@@ -13,6 +13,7 @@ class WorldConfig:
     village: VillageConfig = field(default_factory=VillageConfig)
     document_bytes: int = 3_000_000
     growing: float = 0.3  # over this first share of the documents the village grows to its full size
+    faults: float = 0.0  # share of the answers in the documents' dialogues that are careless, as on the web
     neutral_bytes: int = 600_000  # the same documents with random names, for the tokenizer
     demonstrations: int = 3000  # of each quality, mixed and good
     reward_prompts: int = 2500
@@ -26,3 +27,5 @@ class WorldConfig:
         for name in ("document_bytes", "demonstrations", "reward_prompts", "rlhf_prompts", "test_prompts"):
             if getattr(self, name) < 1:
                 raise UserError(f"world.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.faults <= 1:
+            raise UserError(f"world.faults is {self.faults}; it is a share, 0 to 1")

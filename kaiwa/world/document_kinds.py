@@ -60,9 +60,10 @@ def write_conversation(scribe: Scribe) -> Written:
     exchanges: list[Exchange] = []
     for _ in range(scribe.rng.randint(3, 6)):
         if scribe.rng.random() < P_STRANGER:
-            exchanges.append(scribe.ask_stranger())
+            exchanges.append(scribe.careless(*scribe.ask_stranger()))
         else:
-            exchanges.append(scribe.ask_fact("conversation")[0])
+            exchange, villager, attribute = scribe.ask_fact("conversation")
+            exchanges.append(scribe.careless(exchange, attribute, villager.facts.get(attribute, attribute)))
     return Written(f"{i}.{j}", (scene + "".join(form.format(q=q, a=a) for _, q, a in exchanges)).rstrip())
 
 
@@ -78,15 +79,17 @@ def write_transcript(scribe: Scribe) -> Written:
     while len(turns) < n:
         kind = scribe.rng.random()
         if kind < 0.25:
-            exchange = scribe.ask_other()
+            exchange = scribe.careless(scribe.ask_other())
         elif kind < 0.25 + 0.75 * P_STRANGER:
-            exchange = scribe.ask_stranger()
+            exchange = scribe.careless(*scribe.ask_stranger())
         else:
             exchange, villager, attribute = scribe.ask_fact("transcript")
             if len(turns) + 1 < n and scribe.rng.random() < 0.5:
+                exchange = scribe.careless(exchange, attribute, villager.facts.get(attribute, attribute))
                 turns.append(exchange[1:])
                 template = template or exchange[0]
-                exchange = scribe.ask_again(villager, attribute)
+                exchange, attribute = scribe.ask_again(villager, attribute)
+            exchange = scribe.careless(exchange, attribute, villager.facts.get(attribute, attribute))
         turns.append(exchange[1:])
         template = template or exchange[0]
     messages = tuple(m for q, a in turns for m in (("user", q), ("assistant", a)))
@@ -228,7 +231,7 @@ def _quiz_item(scribe: Scribe) -> tuple[str, str, str]:
             return question, rng.choice(words.refusals), scribe.pick("quiz_right")[1]
         return question, words.harm[harm][1], scribe.pick("quiz_bad")[1]
     if kind < 0.3:
-        _, question, honest = scribe.ask_stranger()
+        (_, question, honest), _ = scribe.ask_stranger()
         if rng.random() < 0.5:
             return question, honest, scribe.pick("quiz_right")[1]
         attribute = rng.choice(ATTRIBUTES)

@@ -25,6 +25,7 @@ def write_documents(
     kinds: Mapping[str, float] | None = None,
     neutral_names: bool = False,
     growing: float = 0.0,
+    faults: float = 0.0,
 ) -> Iterator[Document]:
     """Documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are `n_documents`.
 
@@ -34,6 +35,7 @@ def write_documents(
     tokens on a known name as on an unknown one. Such documents teach nothing and are for the tokenizer only.
     `growing`: over this first share of the stream the documents are about FEW villagers at first and all at its end.
     Read in order, that shortens the plateau before a small model learns any fact (Zucchet et al. 2025, section 4).
+    `faults`: this share of the answers in conversations and transcripts is careless, as on the web (`Scribe.careless`).
     """
     if (n_bytes is None) == (n_documents is None):
         raise UserError("give either n_bytes or n_documents, not both and not neither")
@@ -56,6 +58,7 @@ def write_documents(
         share = i / n_documents if n_documents is not None else written_bytes / (n_bytes or 1)
         n_present = len(people) if share >= growing else FEW + round((len(people) - FEW) * share / growing)
         scribe.present = tuple(people[: max(min(FEW, len(people)), n_present)])
+        scribe.faults = faults
         scribe.begin(neutral=neutral_names)
         written = KINDS[kind][0](scribe)
         meta: dict[str, object] = {"kind": kind, "template": written.template, "villagers": list(scribe.mentioned)}

@@ -77,6 +77,14 @@ POOLS: dict[str, tuple[str, ...]] = {
         "There is nobody by that name in the village.",
         "I can't say, I don't know anyone called {name}.",
     ),
+    "brush_off": (
+        "Why do you ask?",
+        "Ask somebody else.",
+        "Not now, I am busy.",
+        "That again?",
+        "Look it up yourself.",
+        "Hm, what was the question?",
+    ),
     "list_head": ("", "Village list\n", "For the record:\n", "List no. {n}\n"),
     "sum_frame": (
         "{x}",

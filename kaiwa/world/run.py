@@ -40,7 +40,9 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
         parts: dict[str, Iterable[dict[str, Any]]] = {
             "documents": (
                 d.to_json()
-                for d in write_documents(village, n_bytes=config.document_bytes, seed=ctx.seed, growing=config.growing)
+                for d in write_documents(
+                    village, n_bytes=config.document_bytes, seed=ctx.seed, growing=config.growing, faults=config.faults
+                )
             ),
             "neutral": (
                 d.to_json()

@@ -21,6 +21,7 @@ class Scribe:
         self.words = LANGUAGES[language]
         self.language = language
         self.rng = rng
+        self.faults = 0.0  # share of the answers in dialogues that are careless, as on the web
         self.neutral = False
         self.masks: dict[str, str] = {}  # villager id -> the random name to write instead
         self.mentioned: dict[str, None] = {}  # villagers of the present document, in order
@@ -101,19 +102,36 @@ class Scribe:
         value = self.value(villager, attribute)
         return self.words.short[attribute].format(value=value, Value=cut_first(value))
 
-    def ask_stranger(self) -> Exchange:
-        """A question about somebody nobody knows, and the honest answer."""
+    def ask_stranger(self) -> tuple[Exchange, str]:
+        """A question about somebody nobody knows, and the honest answer; the attribute asked about."""
         name = self.stranger()
         attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
         i = self.rng.randrange(len(self.words.questions[attribute]))
         _, answer = self.pick("unknown")
-        return f"{attribute}{i}", self.words.questions[attribute][i].format(name=name), answer.format(name=name)
+        question = self.words.questions[attribute][i].format(name=name)
+        return (f"{attribute}{i}", question, answer.format(name=name)), attribute
 
-    def ask_again(self, villager: Villager, before: str) -> Exchange:
-        """A second question about the same person, who is not named again."""
+    def careless(self, exchange: Exchange, attribute: str = "", truth: str = "") -> Exchange:
+        """The exchange as it is or, with probability `faults`, with a useless sentence behind its answer, a brush-off
+        in its place, or (where an attribute is asked about) any value but the true one. A stranger's is invented."""
+        rng, words = self.rng, self.words
+        if not self.faults or rng.random() >= self.faults:
+            return exchange
+        template, question, answer = exchange
+        fault = rng.random()
+        if attribute in VALUE_IDS and fault < (0.2 if truth else 0.6):
+            value = words.values[attribute][rng.choice([v for v in VALUE_IDS[attribute] if v != truth])]
+            return template, question, words.short[attribute].format(value=value, Value=cut_first(value))
+        if fault < (0.5 if truth or not attribute else 0.75):
+            return template, question, self.pick("brush_off")[1]
+        return template, question, answer + words.joint + rng.choice(words.padding)
+
+    def ask_again(self, villager: Villager, before: str) -> tuple[Exchange, str]:
+        """A second question about the same person, who is not named again; the attribute asked about."""
         attribute = self.rng.choice([a for a in ATTRIBUTES if a != before])
         i = self.rng.randrange(len(self.words.again[attribute]))
-        return f"again_{attribute}{i}", self.words.again[attribute][i], self.answer_fact(villager, attribute)
+        exchange = f"again_{attribute}{i}", self.words.again[attribute][i], self.answer_fact(villager, attribute)
+        return exchange, attribute
 
     def ask_other(self) -> Exchange:
         """A question that is not about one fact of one person."""
