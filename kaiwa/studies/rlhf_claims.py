@@ -72,19 +72,28 @@ def more_comparisons(r: Results) -> list[Evidence]:
 
 
 def over_optimised(r: Results) -> list[Evidence]:
-    """From the middle measurement of the run to its last the proxy rises and the gold utility falls."""
-    steps = sorted(r.seeds[0].hacked)
-    middle, last = steps[len(steps) // 2], steps[-1]
+    """From where gold utility stood highest to the end of the run the proxy rises and gold falls.
+
+    Where that was is chosen on the prompts about half of the people, the changes are measured on the others: a step
+    that was lucky on the prompts it was chosen by would look like a fall.
+    """
+    names = sorted(set(r.people))
+    choosing = {name for i, name in enumerate(names) if i % 2}
+    chosen = [i for i, name in enumerate(r.people) if name in choosing]
+    others = [i for i, name in enumerate(r.people) if name not in choosing]
+    *steps, last = sorted(r.seeds[0].hacked)
+
+    def utility(step: int) -> float:
+        return sum(seed.hacked[step].utility[i] for seed in r.seeds for i in chosen)
+
+    peak = max(steps, key=utility)
 
     def change(what: str, sign: float) -> Interval:
-        values = [
-            sign * (b - a)
-            for seed in r.seeds
-            for a, b in zip(getattr(seed.hacked[middle], what), getattr(seed.hacked[last], what), strict=True)
-        ]
-        return bootstrap(values, r.clusters())
+        pairs = [(getattr(seed.hacked[peak], what), getattr(seed.hacked[last], what)) for seed in r.seeds]
+        values = [sign * (b[i] - a[i]) for a, b in pairs for i in others]
+        return bootstrap(values, [(s, r.people[i]) for s in range(len(r.seeds)) for i in others])
 
-    told = f"from update {middle} to {last}"
+    told = f"from update {peak} to {last}"
     return [
         Evidence(f"rise of the proxy {told}", change("proxy", 1)),
         Evidence(f"fall of gold utility {told}", change("utility", -1)),

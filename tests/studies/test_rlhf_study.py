@@ -1,6 +1,7 @@
 """The RLHF study: verdicts by hand, ranking by length, and the whole on the smallest chain, stopped and resumed."""
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from kaiwa.report.words import Words
 from kaiwa.reward.collect import Label
 from kaiwa.stats.intervals import Interval
 from kaiwa.studies import rlhf_parents
-from kaiwa.studies.rlhf import curves_of, study, write_study
-from kaiwa.studies.rlhf_claims import CLAIMS, Evidence, judge_claims, verdict
+from kaiwa.studies.rlhf import Results, SeedResult, curves_of, study, write_study
+from kaiwa.studies.rlhf_claims import CLAIMS, Evidence, judge_claims, over_optimised, verdict
+from kaiwa.studies.rlhf_measure import Measured
 from kaiwa.studies.rlhf_parents import by_length, cut
 from kaiwa.studies.rlhf_report import write_page
 from kaiwa.studies.rlhf_sizes import SIZES, Size, size
@@ -104,6 +106,35 @@ def test_verdicts_by_hand() -> None:
     for claim in CLAIMS:
         assert Words("en")(f"claim.{claim.name}") == claim.text
         assert Words("ja").has(f"claim.{claim.name}")
+
+
+def hacked(gold: dict[int, float], proxy: dict[int, float], noise: float) -> Results:
+    """One seed's run against a flawed reward model: 60 people, two prompts about each, figures by update."""
+    rng, people = random.Random(0), [f"person {i // 2}" for i in range(120)]
+    empty = {key: [0.0] for key in ("kl", "tokens", "ended", "helpful", "truthful", "harmless", "cloze", "bits")}
+    along = {}
+    for update in gold:
+        drawn = {
+            name: [of[update] + rng.gauss(0, noise) for _ in people]
+            for name, of in (("utility", gold), ("proxy", proxy))
+        }
+        along[update] = Measured(of="", **drawn, **empty)  # type: ignore[arg-type]
+    return Results([SeedResult({}, along, {}, {}, [])], people)
+
+
+def test_over_optimisation_is_a_fall_from_the_peak_and_luck_is_none() -> None:
+    rising = {0: 0.0, 5: 0.5, 15: 1.0, 30: 1.5}
+    fallen = over_optimised(hacked({0: 0.0, 5: 0.6, 15: 0.3, 30: -0.5}, rising, 0.5))
+    assert [e.what for e in fallen] == [
+        "rise of the proxy from update 5 to 30",
+        "fall of gold utility from update 5 to 30",
+    ]
+    assert fallen[0].interval.mean == pytest.approx(1.0, abs=0.2)
+    assert fallen[1].interval.mean == pytest.approx(1.1, abs=0.2)
+    assert verdict(fallen) == "replicated"
+    assert verdict(over_optimised(hacked(rising, rising, 0.5))) == "not replicated"
+    flat = dict.fromkeys(rising, 0.0)
+    assert verdict(over_optimised(hacked(flat, rising, 3.0))) == "cannot tell"
 
 
 def test_a_labeller_who_likes_length() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.records import conversation
+from kaiwa.world.config import WorldConfig
 from kaiwa.world.document_kinds import KINDS
 from kaiwa.world.documents import write_documents
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES
@@ -132,3 +133,23 @@ def test_fresh_names_in_documents_are_of_their_own_pool(village):
         if name.isalpha() and name.istitle():
             assert pool_of(name) == "documents"
     assert all(d.meta["villagers"] == [] for d in letters)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_careless_answers_stand_in_dialogues_only_and_as_often_as_asked(village, language):
+    kinds = {"transcript": 0.5, "quiz": 0.25, "entry": 0.25}
+    common = {"n_documents": 1500, "languages": {language: 1.0}, "kinds": kinds}
+    words = LANGUAGES[language]
+    useless = (*words.padding, *words.pools["brush_off"])
+
+    def share(kind, faults):
+        documents = [d for d in write_documents(village, faults=faults, **common) if d.meta["kind"] == kind]
+        if kind != "transcript":
+            return sum(any(x in d.text for x in useless) for d in documents) / len(documents)
+        answers = [m["content"] for d in documents for m in d.meta["messages"] if m["role"] == "assistant"]
+        return sum(any(x in a for x in useless) for a in answers) / len(answers)
+
+    assert share("transcript", 0.0) == share("quiz", 0.6) == share("entry", 0.6) == 0
+    assert 0.36 < share("transcript", 0.6) < 0.54  # the rest of the 0.6 are wrong or invented values
+    with pytest.raises(UserError, match=r"world.faults is 1.5; it is a share"):
+        WorldConfig(faults=1.5)
