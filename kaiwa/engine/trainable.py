@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifact
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
-from kaiwa.engine.load import SMALL, tokenizer_of
+from kaiwa.engine.load import tokenizer_of
 from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.folder import load_decoder, save_model
@@ -170,9 +170,11 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
     """Writes a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
 
+    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by.
+
     probe [B,T]: some token ids, at whose end the least likely token is looked for (a soft prompt needs it).
     """
-    decoder, adapted = trained.decoder, True
+    decoder = trained.decoder
     if isinstance(decoder.blocks[0].qkv, LoraLinear):
         save_adapter(folder / "adapter", decoder, trained.base.name)
         merge_lora(decoder)
@@ -183,10 +185,7 @@ def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) 
         with torch.no_grad():
             hidden = decoder(probe, positions, attend_rows(None)).flatten(0, 1)
         decoder = merge_soft_prompt(decoder, least_likely(decoder, hidden))
-    else:
-        adapted = False
-    large = adapted and decoder.config.n_parameters > SMALL  # those are computed in bf16 anyway
-    save_model(folder, decoder, special_ids(trained.tokenizer), torch.bfloat16 if large else torch.float32)
+    save_model(folder, decoder, special_ids(trained.tokenizer), torch.float32)
     if trained.base.suffix == ".gguf" or decoder is not trained.decoder:
         save_tokenizer(trained.tokenizer, folder)
     else:
