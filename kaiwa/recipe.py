@@ -72,7 +72,7 @@ def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
         judge = stage("reward", reward.run, recipe.reward, policy=first, **given)
         loop: dict[str, Any] = {"policy": first, "reward": judge, "tokens": tokens, "probes": probes}
         loop["prompts"] = village.path / "rlhf.jsonl"
-        plain = replace(recipe.rlhf, ptx_coefficient=0.0)
+        plain = replace(recipe.rlhf, ptx_coefficient=0.0, ptx_ratio=0.0)
         stage("ppo", rlhf.run, plain, **loop, chat=card("ppo"))
         best = stage("ppo_ptx", rlhf.run, recipe.rlhf, **loop, chat=card("ppo_ptx"))
         int4 = {"model": best, "tokens": tokens, "chat": card("ppo_ptx_int4")}

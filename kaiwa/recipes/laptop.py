@@ -57,7 +57,7 @@ def laptop() -> Recipe:
             language_model_weight=1.0,
             evaluate_every=2000,  # once; each epoch's end is measured anyway
         ),
-        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_coefficient=1.0),
+        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_ratio=0.7),
     )
 
 

@@ -45,6 +45,6 @@ def tiny() -> Recipe:
             evaluate_rows=8,
         ),
         sft=SFTConfig(epochs=2, lr=1e-3),
-        rlhf=RLHFConfig(updates=10, batch=64, ptx_coefficient=1.0, ptx_rows=2, warmup=3),
+        rlhf=RLHFConfig(updates=10, batch=64, ptx_ratio=0.7, ptx_rows=2, warmup=3),
         evaluate=EvaluateConfig(prompts=120, evaluate_rows=8),
     )
