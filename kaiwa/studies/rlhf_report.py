@@ -40,6 +40,8 @@ def body(study: Mapping[str, Any], words: Words) -> Markup:
             tag("h2", words("study.arms")),
             win_forest(study["arms"], words),
             arms_table(study["arms"], words),
+            tag("h2", words("study.rates")),
+            rates_table(study["arms"], words),
         )
     )
     parts.append(
@@ -80,15 +82,19 @@ def win_forest(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
 
 
 def arms_table(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    rates = ("helpful", "truthful", "harmless", "ended")
-    heads = [words(f"study.{k}") for k in ("arm", "win", "proxy", "kl", "bits", "cloze", "length", *rates)]
+    heads = [words(f"study.{k}") for k in ("arm", "win", "proxy", "kl", "bits", "cloze", "length")]
     rows: list[list[Child]] = []
     for arm in arms:
         plain = [arm["proxy_reward"], arm["kl"], arm["bits_per_byte_delta"], arm["cloze_delta"]]
         row: list[Child] = [arm["name"], share_cell(arm["gold_win_rate"]), *(value_cell(_sign(x)) for x in plain)]
-        row += [value_cell(figures.number(arm["length"])), *(share_cell(arm[k]) for k in rates)]
-        rows.append(row)
+        rows.append([*row, value_cell(figures.number(arm["length"]))])
     return table(heads, rows)
+
+
+def rates_table(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
+    rates = ("helpful", "truthful", "harmless", "ended")
+    rows: list[list[Child]] = [[arm["name"], *(share_cell(arm[k]) for k in rates)] for arm in arms]
+    return table([words("study.arm"), *(words(f"study.{k}") for k in rates)], rows)
 
 
 def tax(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
