@@ -83,6 +83,4 @@ class RLHFConfig:
         if self.kl_target and not self.kl_coefficient:
             raise UserError("rlhf.kl_target steers kl_coefficient, which is 0; start it above 0 (0.1)")
         if self.ptx_ratio and self.ptx_coefficient:
-            raise UserError(
-                "rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; set one of them to 0"
-            )
+            raise UserError("rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; set one to 0")

@@ -129,7 +129,7 @@ def test_the_best_of_n_and_its_kl() -> None:
     ("bad", "said"),
     [({"method": "rloo"}, "compares 2 or more"), ({"batch": 8, "group": 3}, "not a multiple of group"),
      ({"kl_target": 6.0, "kl_coefficient": 0.0}, "start it above 0"),
-     ({"ptx_ratio": 1.0, "ptx_coefficient": 1.0}, "set one of them to 0"),
+     ({"ptx_ratio": 1.0, "ptx_coefficient": 1.0}, "set one to 0"),
      ({"kl_coefficient": -1.0}, "at least 0"), ({"minibatches": 3}, "not a multiple of minibatches")],
 )  # fmt: skip
 def test_impossible_settings_are_refused(bad: dict[str, float], said: str) -> None:
