@@ -59,6 +59,16 @@ def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
     return lambda r: [Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less))]
 
 
+def penalty_protects(r: Results) -> list[Evidence]:
+    """Without the KL penalty the proxy gets more, and the gold judge prefers what the penalty held back."""
+    free, held = r.pooled("ppo_beta_0", "proxy"), r.pooled("ppo_beta_small", "proxy")
+    gain = bootstrap([a - b for a, b in zip(free, held, strict=True)], r.clusters())
+    return [
+        Evidence("proxy of ppo_beta_0 less ppo_beta_small", gain),
+        Evidence("win rate of ppo_beta_small over ppo_beta_0", r.wins("ppo_beta_small", "ppo_beta_0"), 0.5),
+    ]
+
+
 def over_fits(r: Results) -> list[Evidence]:
     """Held-out loss after the last epoch less that after the first, one difference a seed."""
     rises = [seed.epochs[-1]["epoch_validation_loss"] - seed.epochs[0]["epoch_validation_loss"] for seed in r.seeds]
@@ -118,6 +128,8 @@ CLAIMS = (
     Claim("ptx_keeps_wins", "PPO-ptx is preferred about as often as PPO: not 10 points less",
           "InstructGPT, section 4.1",
           wins("ppo_ptx_tuned", "ppo_beta_small", 0.4)),
+    Claim("penalty_protects", "Without the KL penalty the proxy rises further and people are less pleased",
+          "InstructGPT, section 3.5; Stiennon et al. (2020)", penalty_protects),
     Claim("reward_overfits", "The reward model over-fits after one epoch", "InstructGPT, appendix C.2", over_fits),
     Claim("more_comparisons", "More comparisons make a better reward model", "Stiennon et al. (2020)",
           more_comparisons),
