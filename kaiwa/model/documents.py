@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.model import kernels
-from kaiwa.model.decoder import Decoder
 
 
 class Documents:
@@ -33,9 +32,9 @@ class Documents:
         self._few = (torch.cat([queries, keys], dim=1), torch.cat(last))
         self._all = (torch.cat([keys, keys], dim=1), torch.arange(sum(lengths)))
 
-    def hidden(self, model: Decoder, ids: Tensor) -> Tensor:
-        """ids [1,N] -> hidden states at `at` [n,D]."""
-        return model(ids, self.positions, self, self.at)[0]  # type: ignore[no-any-return]
+    def states(self, model: nn.Module, ids: Tensor) -> Tensor:
+        """ids [N] -> what a decoder [n,D] or scalar model [n] says at `at`."""
+        return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         documents, last = self._all if q.shape[1] == k.shape[1] else self._few

@@ -135,7 +135,7 @@ def test_texts_side_by_side(shape: dict[str, object], few: int, monkeypatch: pyt
     texts = [torch.randint(0, 50, (n,), generator=generator) for n in lengths]
     found = []
     for hidden in (
-        Documents(lengths, wanted, "cpu").hidden(model, torch.cat(texts)[None]),
+        Documents(lengths, wanted, "cpu").states(model, torch.cat(texts)),
         padded(model, texts, wanted),
     ):
         g = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
