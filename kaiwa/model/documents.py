@@ -1,4 +1,4 @@
-"""Texts of different lengths side by side in one row: nothing is padded, and only states that are asked for are computed.
+"""Texts of different lengths side by side in one row: nothing is padded, and what nobody asks for is left out.
 
     ids        a a a a b b b c c c c      [1,N]
     positions  0 1 2 3 0 1 2 0 1 2 3
@@ -19,10 +19,10 @@ from kaiwa.model import kernels
 
 
 class Documents:
-    """Attention within documents (an `Attend`). lengths: their tokens; wanted: how many of each's last are asked for."""
+    """Attention within documents (an `Attend`). lengths: their tokens; wanted: how many of the last are asked for."""
 
     def __init__(self, lengths: Sequence[int], wanted: Sequence[int], device: str) -> None:
-        assert len(lengths) == len(wanted) and all(0 < w <= n for n, w in zip(lengths, wanted, strict=True))
+        assert all(0 < w <= n for n, w in zip(lengths, wanted, strict=True))
         self.device = device
         keys = _bounds(lengths)
         queries = _bounds(wanted)

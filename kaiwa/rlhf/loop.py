@@ -125,6 +125,7 @@ class Loop:
         give_back_memory()  # what training used: the cache's memory comes from elsewhere
         batch = sample(self.engine, self.next_prompts(), c.max_tokens, c.temperature, seed, self.tokenizer.eos_id)
         self.engine.release()
+        give_back_memory()
         with torch.no_grad():
             old, reference = self.likelihoods(batch)
             scores = self.scores(batch)
@@ -263,7 +264,9 @@ class Loop:
     def value_gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> float:
         """The same of the value model's loss, which is returned."""
         c, device, t = self.config, self.ctx.device, targets
-        assert self.value is not None and t.values is not None and t.returns is not None
+        assert self.value is not None
+        assert t.values is not None
+        assert t.returns is not None
         n_tokens, total = float(batch.mask[chosen].sum()), 0.0
         for piece in by_length(batch, chosen, c.microbatch):
             rows = batch.rows(piece)

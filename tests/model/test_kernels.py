@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -34,13 +34,12 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
-def same(fast: Callable[[], Tensor | None], slow: Callable[[], Tensor], *inputs: Tensor) -> None:
+def same(fast: Tensor | None, slow: Tensor, *inputs: Tensor) -> None:
     """In values, and in the gradients of the inputs for a random gradient of the output."""
-    left, right = fast(), slow()
-    assert left is not None
-    g = torch.randn(right.shape, generator=torch.Generator().manual_seed(9))
-    pairs = zip(torch.autograd.grad(left, inputs, g), torch.autograd.grad(right, inputs, g), strict=True)
-    for a, b in ((left, right), *pairs):
+    assert fast is not None
+    g = torch.randn(slow.shape, generator=torch.Generator().manual_seed(9))
+    found = [torch.autograd.grad(out, inputs, g, retain_graph=True) for out in (fast, slow)]
+    for a, b in ((fast, slow), *zip(*found, strict=True)):
         a, b = a.detach(), b.detach()
         off, limit = float((a - b).abs().max()), 2e-6 * (1 + float(b.abs().max()))
         assert off <= limit
@@ -50,19 +49,19 @@ def same(fast: Callable[[], Tensor | None], slow: Callable[[], Tensor], *inputs:
 @pytest.mark.parametrize(("n", "d"), [(1, 16), (200, 48), (1000, 192), (7, 10)])
 def test_norm(n: int, d: int) -> None:
     x, w = random(2, n, d), random(d, seed=1)
-    same(lambda: kernels.rms_norm(x, w, 1e-5), lambda: F.rms_norm(x, (d,), w, 1e-5), x, w)
+    same(kernels.rms_norm(x, w, 1e-5), F.rms_norm(x, (d,), w, 1e-5), x, w)
 
 
 @pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize(("n", "f"), [(1, 16), (600, 512), (9, 21)])
 def test_swiglu(n: int, f: int) -> None:
     h = random(1, n, 2 * f)
-    same(lambda: kernels.swiglu(h), lambda: F.silu(h[..., :f]) * h[..., f:], h)
+    same(kernels.swiglu(h), F.silu(h[..., :f]) * h[..., f:], h)
 
 
 def test_swiglu_of_large_numbers() -> None:
     h = (100 * random(1, 40, 32)).detach().requires_grad_()
-    same(lambda: kernels.swiglu(h), lambda: F.silu(h[..., :16]) * h[..., 16:], h)
+    same(kernels.swiglu(h), F.silu(h[..., :16]) * h[..., 16:], h)
 
 
 @pytest.mark.usefixtures("_threads")
@@ -71,10 +70,8 @@ def test_rotation(size: int) -> None:
     x, angles = random(2, 300, 8, size), torch.rand(2, 300, 1, size // 2)
     cos, sin = angles.cos(), angles.sin()
 
-    def fast() -> Tensor:
-        return torch.cat(rotate_both(x * 1, 4, 2, cos, sin), dim=2)
-
-    same(fast, lambda: torch.cat([rotate(x[:, :, :6], cos, sin), x[:, :, 6:]], dim=2), x)
+    fast = torch.cat(rotate_both(x * 1, 4, 2, cos, sin), dim=2)
+    same(fast, torch.cat([rotate(x[:, :, :6], cos, sin), x[:, :, 6:]], dim=2), x)
 
 
 @pytest.mark.usefixtures("_threads")
@@ -82,19 +79,11 @@ def test_rotation(size: int) -> None:
 @pytest.mark.parametrize("lengths", [(1,), (5, 17, 1), (33, 130, 52, 16)])
 def test_attention(lengths: tuple[int, ...], kv_heads: int) -> None:
     for wanted in (lengths, tuple(max(1, n // 3) for n in lengths), (1,) * len(lengths)):
-        of = Documents(lengths, wanted, "cpu")
-        documents, last = of._few
-        q, both = random(1, len(last), 4, 32), random(1, sum(lengths), 2 * kv_heads, 32, seed=1)
-
-        def inputs(both: Tensor = both) -> tuple[Tensor, ...]:
-            return both[:, :, :kv_heads], both[:, :, kv_heads:]  # not in one piece
-
-        same(
-            lambda: kernels.attention(q, *inputs(), documents, last),
-            lambda: attend_padded(q, *inputs(), documents, last),
-            q,
-            both,
-        )
+        few = Documents(lengths, wanted, "cpu")._few
+        q, both = random(1, sum(wanted), 4, 32), random(1, sum(lengths), 2 * kv_heads, 32, seed=1)
+        k, v = both[:, :, :kv_heads], both[:, :, kv_heads:]  # not in one piece
+        fast, slow = kernels.attention(q, k, v, *few), attend_padded(q, k, v, *few)
+        same(fast, slow, q, both)
 
 
 def test_scores_far_apart() -> None:

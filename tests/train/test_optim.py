@@ -39,7 +39,9 @@ def test_the_same_bytes_as_torchs() -> None:
         reference.zero_grad()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b)
-    for mine, other in zip(optimizer.state_dict()["state"].values(), reference.state_dict()["state"].values(), strict=True):
+    for mine, other in zip(
+        optimizer.state_dict()["state"].values(), reference.state_dict()["state"].values(), strict=True
+    ):
         assert all(torch.equal(mine[name], other[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
 
 
