@@ -131,7 +131,8 @@ def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
 
 def embedding(n: int, d: int) -> nn.Embedding:
     """Of zeros: torch's way to fill one brings in all of torch.compile (90 MB, a second) on the meta device."""
-    return nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
+    made: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
+    return made
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:
@@ -182,7 +183,7 @@ def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor)
     """Query and key turned, and value as it is, of x [B,T,H+2K,E], which may be changed."""
     turned = kernels.rotate(x, n_head + kv_heads, cos, sin)
     if turned is not None:
-        return turned.split([n_head, kv_heads, kv_heads], dim=2)
+        return turned.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
     both = rotate(x[:, :, : n_head + kv_heads], cos, sin)
     return both[:, :, :n_head], both[:, :, n_head:], x[:, :, n_head + kv_heads :]
 

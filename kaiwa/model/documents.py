@@ -48,8 +48,9 @@ def attend_padded(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, last: Tens
     keys, real = _padded(documents[:, 2], documents[:, 3])
     seen = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None].to(q.device)
     queries, there, keys = queries.to(q.device), there.to(q.device), keys.to(q.device)
-    rows = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
-    out = F.scaled_dot_product_attention(*rows, attn_mask=seen, enable_gqa=q.shape[2] != k.shape[2])
+    gqa = q.shape[2] != k.shape[2]
+    q, k, v = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=gqa)
     return out.transpose(1, 2)[there][None]
 
 

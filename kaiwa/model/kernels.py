@@ -149,7 +149,8 @@ class _Rotate(torch.autograd.Function):
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         g = g.clone(memory_format=torch.contiguous_format)
-        _turn(g, ctx.heads, *ctx.saved_tensors, -1.0)
+        cos, sin = ctx.saved_tensors
+        _turn(g, ctx.heads, cos, sin, -1.0)
         return g, None, None, None
 
 

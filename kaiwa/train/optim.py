@@ -28,7 +28,7 @@ class AdamW:
             states = [self._state(p) for p in trained]
             torch._foreach_add_([s["step"] for s in states], 1)
             torch._fused_adamw_(
-                trained, [p.grad for p in trained], *([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq")),
+                trained, [p.grad for p in trained], [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states],
                 [], [s["step"] for s in states], lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
                 weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
             )  # fmt: skip
