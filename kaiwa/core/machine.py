@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import resource
@@ -32,6 +33,14 @@ def free_memory_bytes() -> int:
         return kilobytes * 1024
     except (OSError, StopIteration, ValueError):
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def give_back_memory() -> None:
+    """Memory that was freed goes back to the system, where the C library can (glibc's)."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def device(wanted: str = "") -> str:

@@ -107,6 +107,10 @@ class Engine:
             for i in range(N)
         ]
 
+    def release(self) -> None:
+        """Gives back what bulk calls hold between them: the cache, and weights packed for the C++ step."""
+        self._rows = None
+
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Natural log-probabilities (temperature 1) of each continuation's tokens, by the full forward pass."""
         if self.decoder is not self.source:

@@ -60,7 +60,9 @@ class Elsewhere(nn.Module):
         super().__init__()
         self.block, self.device = block, device
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend, at: Tensor | None = None
+    ) -> Tensor:
         """x [B,T,D] -> [B,T,D], both where x is"""
         home, there = x.device, self.device
 
@@ -68,7 +70,8 @@ class Elsewhere(nn.Module):
             return attend(layer, q.to(home), k.to(home), v.to(home)).to(there)
 
         turned = None if rotary is None else (rotary[0].to(there), rotary[1].to(there))
-        return self.block(x.to(there), turned, attend_at_home).to(home)  # type: ignore[no-any-return]
+        at = None if at is None else at.to(there)
+        return self.block(x.to(there), turned, attend_at_home, at).to(home)  # type: ignore[no-any-return]
 
 
 def place(decoder: Decoder, device: str, n_there: int) -> Decoder:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kaiwa.model import kernels
 from kaiwa.model.config import DecoderConfig
 
 # (layer, q [B,T,H,E], k [B,T,K,E], v [B,T,K,E]) -> [B,T,H,E]; q and k already carry their positions.
@@ -30,7 +31,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
+        y = kernels.rms_norm(x, self.weight, self.eps)
+        if y is None:
+            y = F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
+        return y
 
 
 class LayerNorm(nn.LayerNorm):
@@ -57,24 +61,24 @@ class Block(nn.Module):
         self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
         self.dropout = 0.0  # of what is added to the residual stream (see `residual_dropout`)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend, at: Tensor | None = None
+    ) -> Tensor:
+        """x [B,T,D] -> [B,T,D], or only at the positions `at` [n]: the others give keys and values to attention."""
         c = self.config
         B, T, _ = x.shape
-        q, k, v = self.qkv(self.norm_attn(x)).split(
-            [c.n_head * c.d_head, c.kv_heads * c.d_head, c.kv_heads * c.d_head], dim=-1
-        )
-        q, k, v = q.view(B, T, c.n_head, c.d_head), k.view(B, T, c.kv_heads, -1), v.view(B, T, c.kv_heads, -1)
-        if self.norm_q is not None and self.norm_k is not None:
-            q, k = self.norm_q(q), self.norm_k(k)
-        if rotary is not None:
-            q, k = rotate(q, *rotary), rotate(k, *rotary)
-        x = x + self._drop(self.out(attend(self.layer, q, k, v).reshape(B, T, -1)))
-        h = self.up(self.norm_mlp(x))
-        if c.dialect == "llama":
-            gate, up = h.chunk(2, dim=-1)
-            h = F.silu(gate) * up
+        parts = self.qkv(self.norm_attn(x)).view(B, T, -1, c.d_head)
+        if rotary is not None and self.norm_q is None:
+            q, k, v = rotate_both(parts, c.n_head, c.kv_heads, *rotary)
         else:
-            h = F.gelu(h, approximate="tanh")
+            q, k, v = parts.split([c.n_head, c.kv_heads, c.kv_heads], dim=2)
+        if rotary is not None and self.norm_q is not None and self.norm_k is not None:
+            q, k = rotate(self.norm_q(q), *rotary), rotate(self.norm_k(k), *rotary)
+        if at is not None:
+            q, x = q.index_select(1, at), x.index_select(1, at)
+        x = x + self._drop(self.out(attend(self.layer, q, k, v).flatten(2)))
+        h = self.up(self.norm_mlp(x))
+        h = swiglu(h) if c.dialect == "llama" else F.gelu(h, approximate="tanh")
         return x + self._drop(self.down(h))
 
     def _drop(self, added: Tensor) -> Tensor:
@@ -85,24 +89,24 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.d_model)
-        self.positions = nn.Embedding(config.max_length, config.d_model) if config.dialect == "gpt3" else None
+        self.embed = embedding(config.vocab_size, config.d_model)
+        self.positions = embedding(config.max_length, config.d_model) if config.dialect == "gpt3" else None
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
         self.norm = make_norm(config)
         self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.unembed.weight = self.embed.weight
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """ids, positions [B,T] (int64) -> hidden states after the last norm [B,T,D]."""
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
+        """ids, positions [B,T] (int64) -> hidden states after the last norm [B,T,D], of the positions `at` if given."""
         x = self.embed(ids)
         if self.positions is not None:
             x = x + self.positions(positions)
             rotary = None
         else:
             rotary = rotary_angles(positions, self.config)
-        for block in self.blocks:
-            x = block(x, rotary, attend)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, rotary, attend, at if number == len(self.blocks) else None)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -123,6 +127,12 @@ def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
     finally:
         for block in blocks:
             block.dropout = 0.0
+
+
+def embedding(n: int, d: int) -> nn.Embedding:
+    """Of zeros: torch's way to fill one brings in all of torch.compile (90 MB, a second) on the meta device."""
+    made: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
+    return made
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:
@@ -167,6 +177,24 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x [B,T,*,E]: the first half of a head against the second."""
     a, b = x.float().chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+    """Query and key turned, and value as it is, of x [B,T,H+2K,E], which may be changed."""
+    turned = kernels.rotate(x, n_head + kv_heads, cos, sin)
+    if turned is not None:
+        return turned.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
+    both = rotate(x[:, :, : n_head + kv_heads], cos, sin)
+    return both[:, :, :n_head], both[:, :, n_head:], x[:, :, n_head + kv_heads :]
+
+
+def swiglu(h: Tensor) -> Tensor:
+    """Gate then up [...,2f] -> silu(gate) * up [...,f]."""
+    y = kernels.swiglu(h)
+    if y is None:
+        gate, up = h.chunk(2, dim=-1)
+        y = F.silu(gate) * up
+    return y
 
 
 def attend_rows(mask: Tensor | None) -> Attend:

@@ -24,9 +24,9 @@ class ScalarModel(nn.Module):
         self.score = nn.Linear(decoder.config.d_model, 1, bias=False)
         self.register_buffer("bias", torch.zeros(()))
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """ids, positions [B,T] -> scalars [B,T], fp32."""
-        hidden = self.decoder(ids, positions, attend)
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
+        """ids, positions [B,T] -> scalars [B,T], fp32, of the positions `at` [n] if given."""
+        hidden = self.decoder(ids, positions, attend, at)
         return self.score(hidden).squeeze(-1).float() + self.bias  # type: ignore[no-any-return]
 
 

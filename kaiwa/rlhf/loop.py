@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.context import Context
+from kaiwa.core.machine import give_back_memory
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
@@ -121,7 +122,10 @@ class Loop:
         """One update; returns its metrics."""
         c, device = self.config, self.ctx.device
         seed = seed_for(self.ctx.seed, "rollout", self.update)
+        give_back_memory()  # what training used: the cache's memory comes from elsewhere
         batch = sample(self.engine, self.next_prompts(), c.max_tokens, c.temperature, seed, self.tokenizer.eos_id)
+        self.engine.release()
+        give_back_memory()
         with torch.no_grad():
             old, reference = self.likelihoods(batch)
             scores = self.scores(batch)
@@ -212,11 +216,15 @@ class Loop:
         for epoch in range(c.epochs):
             order = numpy_rng(self.ctx.seed, "minibatches", self.update, epoch).permutation(c.batch)
             for at in range(0, c.batch, size):
-                row = self.gradients(batch, targets, torch.from_numpy(order[at : at + size].copy()))
+                chosen = torch.from_numpy(order[at : at + size].copy())
+                row = self.gradients(batch, targets, chosen)
                 if self.mixture is not None:
+                    row["ppo_grad_norm"] = gradient_norm(self.policy.parameters())
                     row |= self.pretraining_gradient(row["ppo_grad_norm"])
                 row["grad_norm"] = apply_gradients(self.optimizer, c.lr * rate, c.max_norm)
-                if self.value_optimizer is not None:
+                row.setdefault("ppo_grad_norm", row["grad_norm"])
+                if self.value_optimizer is not None:  # after the policy's step: its gradients take no memory any more
+                    row["value_loss"] = self.value_gradients(batch, targets, chosen)
                     apply_gradients(self.value_optimizer, c.value_lr * rate, c.max_norm)
                 self.models.follow(c.ema)
                 self.optimizer_steps += 1
@@ -226,10 +234,10 @@ class Loop:
         return {name: sum(found) / len(found) for name, found in collected.items()} | first
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
-        """Adds the gradients of one minibatch's losses, microbatch by microbatch."""
+        """Adds the gradients of one minibatch's policy loss, microbatch by microbatch."""
         c, device, t = self.config, self.ctx.device, targets
         n_tokens = float(batch.mask[chosen].sum())
-        clipped = loss_p = loss_v = gap = off = 0.0
+        clipped = loss_p = gap = off = 0.0
         for piece in by_length(batch, chosen, c.microbatch):
             rows = batch.rows(piece)
             n = rows.mask.shape[1]
@@ -241,24 +249,34 @@ class Loop:
             if c.method == "grpo":
                 part_p = part_p + kl_loss(logprobs, t.reference[piece, :n], weights, self.beta, count)
             part_p.backward()
-            if self.value is not None and t.values is not None and t.returns is not None:
-                now = response_values(self.value, rows, device)
-                part_v = value_loss(now, t.values[piece, :n], t.returns[piece, :n], mask, c.value_clip, n_tokens)
-                part_v.backward()
-                loss_v += float(part_v.detach())
             loss_p += float(part_p.detach())
             clipped += float(part_c)
             change = (logprobs.detach() - old) * mask
             gap += float(change.square().sum())
             off = max(off, float(change.abs().max()))
-        row = {
+        return {
             "policy_loss": loss_p,
             "clipped": clipped / n_tokens,
             "approx_kl": 0.5 * gap / n_tokens,
             "ratio_off": off,
-            "ppo_grad_norm": gradient_norm(self.policy.parameters()),
         }
-        return row | ({"value_loss": loss_v} if self.value is not None else {})
+
+    def value_gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> float:
+        """The same of the value model's loss, which is returned."""
+        c, device, t = self.config, self.ctx.device, targets
+        assert self.value is not None
+        assert t.values is not None
+        assert t.returns is not None
+        n_tokens, total = float(batch.mask[chosen].sum()), 0.0
+        for piece in by_length(batch, chosen, c.microbatch):
+            rows = batch.rows(piece)
+            n = rows.mask.shape[1]
+            now = response_values(self.value, rows, device)
+            old, returns = t.values[piece, :n], t.returns[piece, :n]
+            loss = value_loss(now, old, returns, rows.mask.to(device), c.value_clip, n_tokens)
+            loss.backward()
+            total += float(loss.detach())
+        return total
 
     def pretraining_gradient(self, ppo_norm: float) -> dict[str, float]:
         """Adds γ times the gradient of the next-token loss of some pretraining rows, after PPO's (appendix C.4)."""

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kaiwa.engine.engine import Engine
-from kaiwa.model.decoder import Attend, Decoder, attend_rows
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.documents import Documents
 from kaiwa.model.heads import ScalarModel
 from kaiwa.text.records import Completion
 from kaiwa.train.likelihood import selected_logprobs
@@ -21,14 +22,12 @@ Score = Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """ids, positions [B,W] (prompt then response, padded right); the response's tokens are at `columns` [B,T].
+    """texts: a row's prompt and response [n]. mask [B,T]: 1 on the tokens of the response (its end included).
 
-    mask [B,T]: 1 on the tokens of the response (its end included). Column t of [B,T] tensors is response token t.
+    Column t of [B,T] tensors is response token t.
     """
 
-    ids: Tensor
-    positions: Tensor
-    columns: Tensor
+    texts: Sequence[Tensor]
     mask: Tensor
     ended: Tensor
     prompts: Sequence[Sequence[int]]
@@ -36,13 +35,10 @@ class Episodes:
 
     def rows(self, chosen: Tensor) -> Episodes:
         """Some of the episodes, the padding cut to the longest."""
-        width = int((self.columns[chosen] * self.mask[chosen].long()).max()) + 1
         n = int(self.mask[chosen].sum(dim=1).max())
         picked = chosen.tolist()
         return Episodes(
-            self.ids[chosen, :width],
-            self.positions[chosen, :width],
-            self.columns[chosen, :n].clamp(max=width - 1),
+            [self.texts[i] for i in picked],
             self.mask[chosen, :n],
             self.ended[chosen],
             [self.prompts[i] for i in picked],
@@ -51,19 +47,19 @@ class Episodes:
 
 
 def by_length(batch: Episodes, chosen: Tensor, size: int) -> list[Tensor]:
-    """`chosen` episodes cut into groups of at most `size`, alike in length, so that little is padded."""
-    last = (batch.columns * batch.mask.long()).amax(dim=1)
-    order = chosen[torch.argsort(last[chosen], stable=True)]
+    """`chosen` episodes cut into groups of at most `size`, alike in length, so that little is padded where it must."""
+    lengths = torch.tensor([len(text) for text in batch.texts])
+    order = chosen[torch.argsort(lengths[chosen], stable=True)]
     return list(order.split(size))
 
 
 def measure(batch: Episodes, size: int, of: Callable[[Episodes], Tensor]) -> Tensor:
     """`of` (a forward pass that gives [b,t] or [b]) over the whole batch, group by group -> [B,T] or [B]."""
     out: Tensor | None = None
-    for piece in by_length(batch, torch.arange(len(batch.ids)), size):
+    for piece in by_length(batch, torch.arange(len(batch.texts)), size):
         part = of(batch.rows(piece))
         if out is None:
-            shape = (len(batch.ids), batch.mask.shape[1])[: part.ndim]
+            shape = (len(batch.texts), batch.mask.shape[1])[: part.ndim]
             out = torch.zeros(shape, device=part.device)
         if part.ndim == 1:
             out[piece] = part
@@ -90,57 +86,49 @@ def sample(
 
 
 def episodes(prompts: Sequence[Sequence[int]], responses: Sequence[Completion], eos: int) -> Episodes:
-    lengths = [max(1, len(r.ids)) for r in responses]
-    width = max(len(p) + n for p, n in zip(prompts, lengths, strict=True))
-    ids = torch.full((len(prompts), width), eos, dtype=torch.long)
-    columns = torch.zeros(len(prompts), max(lengths), dtype=torch.long)
+    texts, lengths = [], [max(1, len(r.ids)) for r in responses]
     mask = torch.zeros(len(prompts), max(lengths))
     for row, (prompt, response, n) in enumerate(zip(prompts, responses, lengths, strict=True)):
-        tokens = response.ids or (eos,)
-        ids[row, : len(prompt) + n] = torch.tensor([*prompt, *tokens])
-        columns[row, :n] = torch.arange(len(prompt), len(prompt) + n)
+        texts.append(torch.tensor([*prompt, *(response.ids or (eos,))]))
         mask[row, :n] = 1.0
-    positions = torch.arange(width).expand_as(ids)
     ended = torch.tensor([r.finish_reason == "stop" for r in responses])
-    return Episodes(ids, positions, columns, mask, ended, prompts, responses)
+    return Episodes(texts, mask, ended, prompts, responses)
 
 
 def response_logprobs(model: Decoder, batch: Episodes, temperature: float, device: str) -> Tensor:
     """log π(token) of each response token at the sampling temperature [B,T]; only those positions are unembedded."""
-    hidden = _hidden(model, batch, device)
-    rows = torch.arange(len(batch.ids), device=device)[:, None]
-    chosen = batch.mask.bool().to(device)
-    before = hidden[rows, (batch.columns.to(device) - 1).clamp(min=0)]
-    targets = batch.ids.to(device)[rows, batch.columns.to(device)]
-    out = torch.zeros(batch.mask.shape, device=device)
+    lengths = response_lengths(batch)
+    targets = torch.cat([text[-n:] for text, n in zip(batch.texts, lengths, strict=True)]).to(device)
     with autocast(device):
-        out[chosen] = selected_logprobs(model, before[chosen], targets[chosen], temperature)
-    return out
+        hidden = _before(model, batch, lengths, device)
+        return _as_rows(batch, selected_logprobs(model, hidden, targets, temperature))
 
 
 def response_values(model: ScalarModel, batch: Episodes, device: str) -> Tensor:
     """V before each response token [B,T] (the state is the prompt and the response so far)."""
     with autocast(device):
-        values = model(batch.ids.to(device), batch.positions.to(device), _attend())
-    rows = torch.arange(len(batch.ids), device=device)[:, None]
-    return values[rows, (batch.columns.to(device) - 1).clamp(min=0)] * batch.mask.to(device)  # type: ignore[no-any-return]
+        return _as_rows(batch, _before(model, batch, response_lengths(batch), device))
 
 
 @torch.no_grad()
 def reward_model_scores(model: ScalarModel, batch: Episodes, device: str) -> Tensor:
     """The reward model's score at each response's last token [B]."""
+    side = Documents([len(text) for text in batch.texts], [1] * len(batch.texts), device)
     with autocast(device):
-        scores = model(batch.ids.to(device), batch.positions.to(device), _attend())
-    last = batch.mask.sum(dim=1).long() - 1
-    rows = torch.arange(len(batch.ids))
-    return scores[rows, batch.columns[rows, last]]  # type: ignore[no-any-return]
+        return side.states(model, torch.cat(list(batch.texts)))
 
 
-def _hidden(model: Decoder, batch: Episodes, device: str) -> Tensor:
-    with autocast(device):
-        return model(batch.ids.to(device), batch.positions.to(device), _attend())  # type: ignore[no-any-return]
+def response_lengths(batch: Episodes) -> list[int]:
+    return [int(n) for n in batch.mask.sum(dim=1).tolist()]
 
 
-def _attend() -> Attend:
-    """Padding is on the right, so that plain causal attention never sees it."""
-    return attend_rows(None)
+def _before(model: nn.Module, batch: Episodes, lengths: Sequence[int], device: str) -> Tensor:
+    """What the model says at the position before each response token [N, ...]; nothing needs a text's last token."""
+    side = Documents([len(text) - 1 for text in batch.texts], lengths, device)
+    return side.states(model, torch.cat([text[:-1] for text in batch.texts]))
+
+
+def _as_rows(batch: Episodes, values: Tensor) -> Tensor:
+    """One value a response token [N] -> [B,T], 0 elsewhere."""
+    there = batch.mask.bool().to(values.device)
+    return torch.zeros(there.shape, device=values.device).masked_scatter(there, values.float())

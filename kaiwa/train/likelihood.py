@@ -44,7 +44,9 @@ def rows_loss(
 
 def selected_logprobs(model: Decoder, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
     """log p(target) at each given hidden state. hidden [N,D], targets [N] -> [N], fp32."""
-    logits = model.logits(hidden).float() / temperature
+    logits = model.logits(hidden).float()
+    if temperature != 1.0:
+        logits = logits / temperature
     return -F.cross_entropy(logits, targets, reduction="none")
 
 

@@ -1,0 +1,65 @@
+"""Texts of different lengths side by side in one row: nothing is padded, and what nobody asks for is left out.
+
+    ids        a a a a b b b c c c c      [1,N]
+    positions  0 1 2 3 0 1 2 0 1 2 3
+    at           ^ ^     ^     ^ ^        [n], ascending: where hidden states are wanted
+
+In the last block other tokens need keys and values only: no query, no output, no MLP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kaiwa.model import kernels
+
+
+class Documents:
+    """Attention within documents (an `Attend`). lengths: their tokens; wanted: how many of the last are asked for."""
+
+    def __init__(self, lengths: Sequence[int], wanted: Sequence[int], device: str) -> None:
+        assert all(0 < w <= n for n, w in zip(lengths, wanted, strict=True))
+        self.device = device
+        keys = _bounds(lengths)
+        queries = _bounds(wanted)
+        last = [torch.arange(end - w, end) for (_, end), w in zip(keys.tolist(), wanted, strict=True)]
+        self.positions = torch.cat([torch.arange(n) for n in lengths])[None].to(device)
+        self.at = torch.cat(last).to(device)
+        self._few = (torch.cat([queries, keys], dim=1), torch.cat(last))
+        self._all = (torch.cat([keys, keys], dim=1), torch.arange(sum(lengths)))
+
+    def states(self, model: nn.Module, ids: Tensor) -> Tensor:
+        """ids [N] -> what a decoder [n,D] or scalar model [n] says at `at`."""
+        return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        documents, last = self._all if q.shape[1] == k.shape[1] else self._few
+        out = kernels.attention(q, k, v, documents, last)
+        return attend_padded(q, k, v, documents, last) if out is None else out
+
+
+def attend_padded(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, last: Tensor) -> Tensor:
+    """As `kernels.attention`: documents below one another, padded to the longest."""
+    queries, there = _padded(documents[:, 0], documents[:, 1])
+    keys, real = _padded(documents[:, 2], documents[:, 3])
+    seen = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None].to(q.device)
+    queries, there, keys = queries.to(q.device), there.to(q.device), keys.to(q.device)
+    gqa = q.shape[2] != k.shape[2]
+    q, k, v = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=gqa)
+    return out.transpose(1, 2)[there][None]
+
+
+def _padded(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers from `first` to `end`, then any below the highest end, to the longest's length [M,n]; which count."""
+    numbers = first[:, None] + torch.arange(int((end - first).max()))
+    return numbers.clamp(max=int(end.max()) - 1), numbers < end[:, None]
+
+
+def _bounds(lengths: Sequence[int]) -> Tensor:
+    ends = torch.tensor(lengths).cumsum(0)
+    return torch.stack([ends - torch.tensor(lengths), ends], dim=1)
