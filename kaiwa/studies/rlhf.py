@@ -8,7 +8,8 @@ same prompts, judged by the same gold judge; each claim of the paper is "replica
     ppo_ptx_small, _tuned     PPO-ptx (β small): γ small, and γ from the ratio of the gradients
     dpo, rloo, best_of_n      the same comparisons and the same reward model, otherwise
 
-Figures are pooled over seeds; intervals are bootstrapped over the people that prompts are about, each seed apart.
+Figures are pooled over seeds; intervals are bootstrapped over the people that prompts are about (cloze questions and
+rows of text: over themselves), all seeds together: the same prompt in three seeds is not three prompts.
 Writes study.json and study.html; stopped or killed, the same command goes on.
 """
 
@@ -60,8 +61,9 @@ class Results:
     def names(self) -> list[str]:
         return list(self.seeds[0].arms)
 
-    def clusters(self) -> list[tuple[int, str]]:
-        return [(s, person) for s in range(len(self.seeds)) for person in self.people]
+    def clusters(self) -> list[str]:
+        """Of one figure a prompt."""
+        return [person for _ in self.seeds for person in self.people]
 
     def pooled(self, arm: str, what: str) -> list[float]:
         return [x for seed in self.seeds for x in getattr(seed.arms[arm], what)]
@@ -79,7 +81,8 @@ class Results:
     def difference(self, what: str, arm: str, less: str) -> Interval:
         """Of cloze questions or rows of text, paired item by item."""
         a, b = self.pooled(arm, what), self.pooled(less, what)
-        return bootstrap([x - y for x, y in zip(a, b, strict=True)])
+        items = range(len(a) // len(self.seeds))
+        return bootstrap([x - y for x, y in zip(a, b, strict=True)], [i for _ in self.seeds for i in items])
 
 
 def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:

@@ -56,7 +56,11 @@ def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list
 
 
 def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
-    return lambda r: [Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less))]
+    """On text like that which ptx trains on, and on facts from pretraining, which it does not ask for."""
+    return lambda r: [
+        Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less)),
+        Evidence(f"cloze questions right, {less} less {arm}", r.difference("cloze", less, arm)),
+    ]
 
 
 def penalty_protects(r: Results) -> list[Evidence]:
@@ -101,7 +105,7 @@ def over_optimised(r: Results) -> list[Evidence]:
     def change(what: str, sign: float) -> Interval:
         pairs = [(getattr(seed.hacked[peak], what), getattr(seed.hacked[last], what)) for seed in r.seeds]
         values = [sign * (b[i] - a[i]) for a, b in pairs for i in others]
-        return bootstrap(values, [(s, r.people[i]) for s in range(len(r.seeds)) for i in others])
+        return bootstrap(values, [r.people[i] for _ in r.seeds for i in others])
 
     told = f"from update {peak} to {last}"
     return [
