@@ -5,6 +5,7 @@
     attention   block mask: a completion attends to the prompt (causally) and to itself
 
 The scores at the completions' last tokens equal those of K separate rows, at 1/15 of the work of all pairs for K = 9.
+The last block is computed where states are read only: elsewhere it needs keys and values, no query, output or MLP.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,35 @@ def pack_prompts(rows: Sequence[PromptRow], pad: int, device: str = "cpu", multi
     return PackedPrompts(ids.to(device), positions.to(device), mask[:, None].to(device), torch.tensor(ends).to(device))
 
 
-def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the tokens of the best-ranked completions stand in packed rows: row, the column before, column, each [N].
+def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Tensor:
+    """What a decoder [N,D] says at `where` [N,2] (row and column; any order, any number of times)."""
+    B, _, _, T = packed.mask.shape
+    at, numbers = torch.unique(where[:, 0] * T + where[:, 1], return_inverse=True)
+    rows = torch.div(at, T, rounding_mode="floor")
+    counts = torch.bincount(rows, minlength=B)
+    few = torch.arange(int(counts.max()), device=at.device)[None] < counts[:, None]  # [B,n] which of them there are
+    columns = torch.zeros(few.shape, dtype=torch.long, device=at.device).masked_scatter(few, at % T)
+    mask = packed.mask.gather(2, columns[:, None, :, None].expand(B, 1, -1, T))
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q [1,B*T or len(at),H,E], k, v [1,B*T,K,E]: each row by itself."""
+        k, v = k.view(B, T, *k.shape[2:]), v.view(B, T, *v.shape[2:])
+        whole = q.shape[1] == B * T
+        asked = q.view(k.shape[:2] + q.shape[2:]) if whole else q.new_zeros(*few.shape, *q.shape[2:])
+        if not whole:
+            asked = asked.index_put((few,), q[0])
+        out = F.scaled_dot_product_attention(
+            *(t.transpose(1, 2) for t in (asked, k, v)), attn_mask=packed.mask if whole else mask,
+            enable_gqa=q.shape[2] != k.shape[2],
+        ).transpose(1, 2)  # fmt: skip
+        return out.reshape(q.shape) if whole else out[few][None]
+
+    hidden: Tensor = model(packed.ids.view(1, -1), packed.positions.view(1, -1), attend, at)
+    return hidden[0, numbers]
+
+
+def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> Tensor:
+    """Where the tokens of the best-ranked completions stand in packed rows: row, the column before, column [N,3].
 
     The column before a completion's first token is the prompt's last.
     """
@@ -75,5 +104,4 @@ def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> tu
                 before = [len(row.prompt) - 1, *range(at, at + len(completion) - 1)]
                 found.extend((number, b, at + i) for i, b in enumerate(before))
             at += len(completion)
-    where = torch.tensor(found)
-    return where[:, 0], where[:, 1], where[:, 2]
+    return torch.tensor(found)

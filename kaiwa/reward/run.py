@@ -20,7 +20,6 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.trainable import open_trainable, restore, trained_state
-from kaiwa.model.decoder import attend_rows
 from kaiwa.model.folder import save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.model.lora import merge_lora
@@ -28,7 +27,7 @@ from kaiwa.reward.card import card
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
-from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts
+from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts, packed_states
 from kaiwa.text.records import Comparison, comparison, demonstration, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -91,13 +90,15 @@ def run(
             started = time.monotonic()
             batch = steps[step]
             packed = pack_prompts([item.row for item in batch], tokenizer.pad_id, ctx.device)
+            ranks, weight = [item.ranks for item in batch], config.language_model_weight
             with autocast(ctx.device):
-                scores, hidden = score_packed(model, packed)
-                loss, n_pairs, n_right = pairwise_loss(scores, [item.ranks for item in batch])
+                read = best_tokens([item.row for item in batch], ranks).to(ctx.device) if weight else None
+                scores, states = score_packed(model, packed, read[:, :2] if read is not None else None)
+                loss, n_pairs, n_right = pairwise_loss(scores, ranks)
                 total = loss
-                if config.language_model_weight:
-                    lm_loss = _language_model_loss(model, packed, hidden, batch)
-                    total = loss + config.language_model_weight * lm_loss
+                if read is not None:  # keeps what the model knows while the head learns
+                    targets = packed.ids[read[:, 0], read[:, 2]]
+                    total = loss + weight * F.cross_entropy(model.decoder.logits(states).float(), targets)
             total.backward()
             lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
@@ -155,17 +156,12 @@ def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: st
     return [[next(flat) for _ in item.ranks] for item in items]
 
 
-def score_packed(model: ScalarModel, packed: PackedPrompts) -> tuple[Tensor, Tensor]:
-    """Scores [M] at the completions' ends, and the hidden states [B,T,d] they are read from."""
-    hidden = model.decoder(packed.ids, packed.positions, attend_rows(packed.mask))
-    last = hidden[packed.ends[:, 0], packed.ends[:, 1]]
-    return model.score(last).squeeze(-1).float() + model.bias, hidden
-
-
-def _language_model_loss(model: ScalarModel, packed: PackedPrompts, hidden: Tensor, batch: Sequence[Ranked]) -> Tensor:
-    """Next-token loss on each prompt's best-ranked completions: keeps what the model knows while the head learns."""
-    row, before, at = best_tokens([item.row for item in batch], [item.ranks for item in batch])
-    return F.cross_entropy(model.decoder.logits(hidden[row, before]).float(), packed.ids[row, at])
+def score_packed(model: ScalarModel, packed: PackedPrompts, also: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Scores [M] at the completions' ends, and the hidden states [N,D] at `also` [N,2], row and column."""
+    n = len(packed.ends)
+    where = packed.ends if also is None else torch.cat([packed.ends, also])
+    states = packed_states(model.decoder, packed, where)
+    return model.score(states[:n]).squeeze(-1).float() + model.bias, states[n:]
 
 
 @torch.no_grad()

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kaiwa.model.config import DecoderConfig
+from kaiwa.model.config import DecoderConfig, gpt3
 from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.reward.comparisons import Ranked, batches
 from kaiwa.reward.loss import pairs, pairwise_loss
-from kaiwa.reward.packing import PromptRow, best_tokens, pack_prompts
-from kaiwa.reward.run import score_rows
+from kaiwa.reward.packing import PromptRow, best_tokens, pack_prompts, packed_states
+from kaiwa.reward.run import score_packed, score_rows
 
 PROMPTS = [
     PromptRow([1, 2, 3, 4], [[5, 6], [7, 8, 9], [10], [11, 12]]),
@@ -29,9 +29,7 @@ def reward_model() -> ScalarModel:
 
 
 def packed_scores(model: ScalarModel) -> torch.Tensor:
-    packed = pack_prompts(PROMPTS, pad=0)
-    scores = model(packed.ids, packed.positions, attend_rows(packed.mask))
-    return scores[packed.ends[:, 0], packed.ends[:, 1]]
+    return score_packed(model, pack_prompts(PROMPTS, pad=0))[0]
 
 
 def all_pairs_loss(model: ScalarModel) -> torch.Tensor:
@@ -116,6 +114,30 @@ def test_scores_come_in_the_order_of_the_rows_whatever_is_computed_together() ->
 
 def test_the_best_completions_tokens_are_found_with_the_token_before_each() -> None:
     packed = pack_prompts(PROMPTS, pad=0)
-    row, before, at = best_tokens(PROMPTS, [(1, 0, 0, 2), (1, 0)])
-    pairs_found = [(int(packed.ids[r, b]), int(packed.ids[r, a])) for r, b, a in zip(row, before, at, strict=True)]
+    found = best_tokens(PROMPTS, [(1, 0, 0, 2), (1, 0)])
+    pairs_found = [(int(packed.ids[r, b]), int(packed.ids[r, a])) for r, b, a in found.tolist()]
     assert pairs_found == [(4, 7), (7, 8), (8, 9), (4, 10), (21, 25)]
+
+
+@pytest.mark.parametrize("shape", ["gpt3", "llama"])
+@pytest.mark.parametrize(
+    "where", [[(1, 3), (0, 5), (1, 3), (0, 0)], [(1, 7)], [(r, t) for r in (0, 1) for t in range(16)]]
+)
+def test_states_where_they_are_asked_for_are_those_of_the_whole_rows(shape: str, where: list[tuple[int, int]]) -> None:
+    sizes = {"vocab_size": 64, "d_model": 32, "n_layer": 2, "n_head": 4, "d_ff": 48, "max_length": 32}
+    config = gpt3(2, 32, 4, vocab_size=64, max_length=32) if shape == "gpt3" else DecoderConfig(**sizes, n_kv_head=2)
+    model, asked = make_decoder(config, 3), torch.tensor(where)
+    packed = pack_prompts(PROMPTS, pad=0)
+    weights = torch.randn(len(where), 32, generator=torch.Generator().manual_seed(4))
+    found = []
+    for states in (
+        packed_states(model, packed, asked),
+        model(packed.ids, packed.positions, attend_rows(packed.mask))[asked[:, 0], asked[:, 1]],
+    ):
+        model.zero_grad()
+        (states * weights).sum().backward()
+        found.append((states.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)
+    assert found[0][1].keys() == found[1][1].keys()
+    for name, gradient in found[1][1].items():
+        torch.testing.assert_close(found[0][1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)
