@@ -81,10 +81,9 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
         asked = q.view(k.shape[:2] + q.shape[2:]) if whole else q.new_zeros(*few.shape, *q.shape[2:])
         if not whole:
             asked = asked.index_put((few,), q[0])
-        out = F.scaled_dot_product_attention(
-            *(t.transpose(1, 2) for t in (asked, k, v)), attn_mask=packed.mask if whole else mask,
-            enable_gqa=q.shape[2] != k.shape[2],
-        ).transpose(1, 2)  # fmt: skip
+        asked, k, v = (t.transpose(1, 2) for t in (asked, k, v))
+        seen, grouped = packed.mask if whole else mask, q.shape[2] != k.shape[1]
+        out = F.scaled_dot_product_attention(asked, k, v, attn_mask=seen, enable_gqa=grouped).transpose(1, 2)
         return out.reshape(q.shape) if whole else out[few][None]
 
     hidden: Tensor = model(packed.ids.view(1, -1), packed.positions.view(1, -1), attend, at)
