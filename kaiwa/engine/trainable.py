@@ -170,7 +170,8 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
     """Writes a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
 
-    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by.
+    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by. (The
+    engine rounds a large model to bf16 where the machine computes in it; the adapter on its base is not rounded.)
 
     probe [B,T]: some token ids, at whose end the least likely token is looked for (a soft prompt needs it).
     """

@@ -31,23 +31,38 @@ class Documents:
         self.at = torch.cat(last).to(device)
         self._few = (torch.cat([queries, keys], dim=1), torch.cat(last))
         self._all = (torch.cat([keys, keys], dim=1), torch.arange(sum(lengths)))
+        self._indices: dict[bool, Indices] = {}
 
     def states(self, model: nn.Module, ids: Tensor) -> Tensor:
         """ids [N] -> what a decoder [n,D] or scalar model [n] says at `at`."""
         return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        documents, last = self._all if q.shape[1] == k.shape[1] else self._few
+        whole = q.shape[1] == k.shape[1]
+        documents, last = self._all if whole else self._few
         out = kernels.attention(q, k, v, documents, last)
-        return attend_padded(q, k, v, documents, last) if out is None else out
+        if out is None:
+            if whole not in self._indices:
+                self._indices[whole] = padded_indices(documents, last, self.device)
+            out = attend_padded(q, k, v, self._indices[whole])
+        return out
 
 
-def attend_padded(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, last: Tensor) -> Tensor:
-    """As `kernels.attention`: documents below one another, padded to the longest."""
+# queries [M,n] and whether there is one, keys [M,m], which of them a query sees [M,1,n,m]
+Indices = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def padded_indices(documents: Tensor, last: Tensor, device: str) -> Indices:
+    """Documents below one another, padded to the longest; arguments as of `kernels.attention`."""
     queries, there = _padded(documents[:, 0], documents[:, 1])
     keys, real = _padded(documents[:, 2], documents[:, 3])
-    seen = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None].to(q.device)
-    queries, there, keys = queries.to(q.device), there.to(q.device), keys.to(q.device)
+    seen = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]
+    return queries.to(device), there.to(device), keys.to(device), seen.to(device)
+
+
+def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices) -> Tensor:
+    """As `kernels.attention`."""
+    queries, there, keys, seen = indices
     gqa = q.shape[2] != k.shape[2]
     q, k, v = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=gqa)

@@ -31,8 +31,9 @@ def lacking() -> str:
     """Why this machine cannot have them, as the beginning of a sentence; empty where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
-    flags = processor_flags().split()
-    if os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "default" or not all(f in flags for f in NEEDED):
+    if os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "default":
+        return "ATEN_CPU_CAPABILITY says default"
+    if not all(f in processor_flags().split() for f in NEEDED):
         return "this processor has no AVX2"
     if compiler() is None and not os.path.isfile(SOURCE.file()):
         return "there is no C++ compiler"
@@ -40,25 +41,33 @@ def lacking() -> str:
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """None where this machine cannot have it, which is said in one line."""
+def library() -> ctypes.CDLL | str:
+    """Or why this machine cannot have it."""
     why = lacking()
     if not why:
         try:
             return _typed(load(SOURCE, SOURCE.file()))
         except UserError as error:
             why = str(error)
-    if not why.startswith("KAIWA_STEP"):
-        print(f"kaiwa: {why}: training computes with PyTorch's operations, about a third slower", file=sys.stderr)
-    return None
+    return why
 
 
 def serve(*tensors: Tensor) -> bool:
-    """Whether the C++ computes with these."""
+    """Whether the C++ computes with these. Where it could but for this machine, training is told so in one line."""
     if torch.compiler.is_compiling() or tensors[0].numel() < MOST_FEW:
         return False
-    plain = all(t.device.type == "cpu" and t.dtype is torch.float32 for t in tensors)
-    return plain and library() is not None
+    if not all(t.device.type == "cpu" and t.dtype is torch.float32 for t in tensors):
+        return False
+    found = library()
+    if isinstance(found, str) and torch.is_grad_enabled():
+        _tell(found)
+    return not isinstance(found, str)
+
+
+@functools.cache
+def _tell(why: str) -> None:
+    if not why.startswith("KAIWA_STEP"):
+        print(f"kaiwa: {why}: between the products training computes with PyTorch, which is slower", file=sys.stderr)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor | None:
@@ -73,7 +82,7 @@ def swiglu(h: Tensor) -> Tensor | None:
 
 def rotate(x: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor | None:
     """Turns the first `heads` of x [B,T,*,E] where they are. cos, sin [B,T,1,E/2]."""
-    if not serve(x, cos, sin) or not x.is_contiguous():
+    if not serve(x, cos, sin) or not x.is_contiguous() or cos.shape[:2] != x.shape[:2]:
         return None
     return _Rotate.apply(x, heads, cos, sin)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -190,13 +199,13 @@ def _attend(backward: int, q: Tensor, k: Tensor, v: Tensor, **more: Tensor) -> N
     strides = (q.stride(1), k.stride(1), v.stride(1))
     pointers = {name: t.data_ptr() for name, t in ({"q": q, "k": k, "v": v} | more).items()}
     made = library()
-    assert made is not None
+    assert not isinstance(made, str)
     made.kaiwa_attention(ctypes.byref(_Arguments(*counts, *strides, **pointers)), backward)
 
 
 def _call(name: str, *values: Tensor | float) -> None:
     made = library()
-    assert made is not None
+    assert not isinstance(made, str)
     given = [v.data_ptr() if isinstance(v, Tensor) else v for v in values]
     getattr(made, f"kaiwa_{name}")(*given, torch.get_num_threads())
 

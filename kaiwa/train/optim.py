@@ -25,6 +25,8 @@ class AdamW:
     def step(self) -> None:
         for group in self.param_groups:
             trained = [p for p in group["params"] if p.grad is not None]
+            if not trained:
+                continue
             states = [self._state(p) for p in trained]
             torch._foreach_add_([s["step"] for s in states], 1)
             torch._fused_adamw_(
@@ -52,6 +54,12 @@ class AdamW:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         parameters = [p for group in self.param_groups for p in group["params"]]
+        sizes = [[len(group["params"]) for group in groups] for groups in (saved["param_groups"], self.param_groups)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"optimizer state of groups of {sizes[0]} parameters, {sizes[1]} are trained")
+        for i, state in saved["state"].items():
+            if (there := state["exp_avg"].shape) != parameters[int(i)].shape:
+                raise ValueError(f"optimizer state {i} is {tuple(there)}, the weight {tuple(parameters[int(i)].shape)}")
         self.state = {
             parameters[int(i)]: {name: t.to(parameters[int(i)].device, copy=True) for name, t in state.items()}
             for i, state in saved["state"].items()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from kaiwa.model import kernels
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder, rotate, rotate_both
-from kaiwa.model.documents import Documents, attend_padded
+from kaiwa.model.documents import Documents, attend_padded, padded_indices
 
 pytestmark = pytest.mark.skipif(bool(kernels.lacking()), reason=kernels.lacking() or "there")
 
@@ -82,7 +82,7 @@ def test_attention(lengths: tuple[int, ...], kv_heads: int) -> None:
         few = Documents(lengths, wanted, "cpu")._few
         q, both = random(1, sum(wanted), 4, 32), random(1, sum(lengths), 2 * kv_heads, 32, seed=1)
         k, v = both[:, :, :kv_heads], both[:, :, kv_heads:]  # not in one piece
-        fast, slow = kernels.attention(q, k, v, *few), attend_padded(q, k, v, *few)
+        fast, slow = kernels.attention(q, k, v, *few), attend_padded(q, k, v, padded_indices(*few, "cpu"))
         same(fast, slow, q, both)
 
 
@@ -90,7 +90,7 @@ def test_scores_far_apart() -> None:
     """Hundreds of nats apart: the highest has it all, and nothing overflows."""
     of = Documents((40, 3), (40, 3), "cpu")
     q, k, v = ((scale * random(1, 43, 2, 16, seed=i)).detach() for i, scale in enumerate((100, 100, 1)))
-    fast, slow = kernels.attention(q, k, v, *of._all), attend_padded(q, k, v, *of._all)
+    fast, slow = kernels.attention(q, k, v, *of._all), attend_padded(q, k, v, padded_indices(*of._all, "cpu"))
     assert fast is not None
     assert float((fast - slow).abs().max()) <= 1e-2
 
@@ -142,10 +142,24 @@ def test_a_failing_compiler_is_said_once(
 ) -> None:
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "false")
-    kernels.library.cache_clear()
+    caches = (kernels.library, kernels._tell)
+    for cache in caches:
+        cache.cache_clear()
     try:
+        with torch.no_grad():
+            assert kernels.swiglu(torch.zeros(2, 32)) is None
+        assert capsys.readouterr().err == "", "inference trains nothing"
         for _ in range(2):
             assert kernels.swiglu(torch.zeros(2, 32)) is None
-        assert capsys.readouterr().err.count("PyTorch's operations") == 1
+        assert capsys.readouterr().err.count("training computes with PyTorch") == 1
     finally:
-        kernels.library.cache_clear()
+        for cache in caches:
+            cache.cache_clear()
+
+
+@pytest.mark.usefixtures("_threads")
+def test_angles_for_all_rows_alike_are_left_to_torch() -> None:
+    x, angles = random(3, 20, 6, 16).detach(), torch.rand(1, 20, 1, 8)
+    cos, sin = angles.cos(), angles.sin()
+    assert kernels.rotate(x * 1, 6, cos, sin) is None
+    assert kernels.rotate(x * 1, 6, *(t.expand(3, -1, -1, -1) for t in (cos, sin))) is not None

@@ -6,10 +6,11 @@ import copy
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
-from kaiwa.train.optim import adamw, apply_gradients
+from kaiwa.train.optim import AdamW, adamw, apply_gradients
 
 
 def model() -> nn.Module:
@@ -72,7 +73,7 @@ def test_what_does_not_train_is_left_alone() -> None:
 
 
 def test_training_does_without_the_compiler() -> None:
-    """torch.compile's modules are 90 MB."""
+    """torch.compile's modules are 70 MB."""
     code = (
         "import sys, torch; from kaiwa.model.config import DecoderConfig; from kaiwa.model.decoder import *\n"
         "from kaiwa.train.optim import adamw, apply_gradients\n"
@@ -83,3 +84,26 @@ def test_training_does_without_the_compiler() -> None:
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_without_a_gradient_nothing_moves() -> None:
+    made = nn.Linear(3, 2)
+    before = made.weight.detach().clone()
+    adamw([made], 1e-2, (0.9, 0.95), 0.1).step()
+    assert torch.equal(made.weight, before)
+
+
+def test_the_state_of_another_model_is_refused() -> None:
+    """The kernel trusts its shapes: it would write behind a smaller one."""
+
+    def optimizer(*sizes: int) -> AdamW:
+        modules = [nn.Linear(n, 2) for n in sizes]
+        made = adamw(modules, 1e-2, (0.9, 0.95), 0.0)
+        sum(m(torch.ones(1, n)).sum() for m, n in zip(modules, sizes, strict=True)).backward()
+        made.step()
+        return made
+
+    with pytest.raises(ValueError, match=r"optimizer state 0 is \(2, 3\), the weight \(2, 4\)"):
+        optimizer(4).load_state_dict(optimizer(3).state_dict())
+    with pytest.raises(ValueError, match="groups of"):
+        optimizer(3).load_state_dict(optimizer(3, 3).state_dict())
