@@ -8,7 +8,8 @@ from kaiwa.commands.console import make_context, table
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
-USAGE = """usage: kaiwa select MODEL… --reward DIR --prompts FILE [--n N] [--max-tokens N] [--seed S] [--device D]
+USAGE = """usage: kaiwa select MODEL… --reward DIR --prompts FILE [--n N] [--max-tokens N] [--seed S] [--threads N]
+                          [--device D]
 
 Each model (a folder; of a stage with epochs/ or updates/, each of those too) answers the same prompts; the reward model
 scores the replies, and the best model stands first. InstructGPT chose its SFT model so.
@@ -20,7 +21,7 @@ def select(words: list[str]) -> None:
         print(USAGE, end="")
         return
     kinds: dict[str, type] = {
-        "reward": str, "prompts": str, "n": int, "max-tokens": int, "seed": int, "device": str
+        "reward": str, "prompts": str, "n": int, "max-tokens": int, "seed": int, "threads": int, "device": str
     }  # fmt: skip
     folders, options = read_words(words, kinds, ())
     for needed in ("reward", "prompts"):
@@ -29,7 +30,7 @@ def select(words: list[str]) -> None:
     models = {name: path for folder in folders for name, path in _inside(Path(folder)).items()}
     if not models:
         raise UserError("no model named; see kaiwa select --help")
-    ctx = make_context(seed=options.get("seed", 0), device=options.get("device", ""))
+    ctx = make_context(seed=options.get("seed", 0), threads=options.get("threads", 0), device=options.get("device", ""))
     from kaiwa.core.artifact import open_artifact
     from kaiwa.evaluate.select import select as run
 

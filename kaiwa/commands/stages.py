@@ -102,7 +102,7 @@ class DPO(Computing):
 class RLHF(Computing):
     """PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME).
 
-    --prompts: a JSONL of {"messages"}.
+    --prompts: a JSONL of {"messages"}. --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
     --tokens: pretraining text, for ptx. --plan: print what it will hold in memory, and run nothing.
     """
 

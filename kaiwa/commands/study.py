@@ -148,7 +148,7 @@ def rlhf(words: list[str]) -> None:
 
     chosen = size(name)
     results = study(chosen, ctx, out, seeds)
-    about = {"recipe": name, "seeds": seeds, "n": len(results.people)}
+    about = {"recipe": name, "seeds": seeds, "n": len(results.people), "faults": chosen.recipe.village.faults}
     about |= {"small": chosen.parameters(chosen.recipe.pretrain), "large": chosen.parameters(chosen.large)}
     value = write_study(results, judge_claims(results), curves_of(results), out, about)
     lines = [["arm", "wins vs sft", "proxy", "KL", "bits/byte", "cloze", "tokens"]]

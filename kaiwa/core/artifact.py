@@ -131,6 +131,7 @@ def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | No
     work = _work_folder(out)
     if (work / MANIFEST).is_file() and not _changed(work, plan):
         _rename(work, out)
+    _keep_others(out, plan)
     if not (out / MANIFEST).is_file():
         return None
     changed = _changed(out, plan)
@@ -139,6 +140,15 @@ def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | No
     more = f"; and {len(changed) - MOST_CHANGES} more" if len(changed) > MOST_CHANGES else ""
     say(f"{out.name} is built again: {'; '.join(changed[:MOST_CHANGES])}{more}")
     return None
+
+
+def _keep_others(out: Path, plan: Plan) -> None:
+    """UserError where a stage would be published over another one's artifact, or over what it is made from."""
+    for name, parent in plan.parents.items():
+        if parent.path.resolve() == out.resolve():
+            raise UserError(f"{out}: is this run's own {name}, which it would replace; give another --out")
+    if (out / MANIFEST).is_file() and (there := open_artifact(out).kind) != plan.kind:
+        raise UserError(f"{out}: holds a {there!r} artifact; give another --out, or delete it first")
 
 
 def _changed(folder: Path, plan: Plan) -> list[str]:

@@ -32,6 +32,8 @@ class DPOConfig:
                 raise UserError(f"dpo.{name} is {getattr(self, name)}; it must be at least 1")
         if not self.beta > 0:
             raise UserError(f"dpo.beta is {self.beta}; it must be above 0 (0.1 is usual)")
+        if not self.lr > 0:
+            raise UserError(f"dpo.lr is {self.lr}; it must be above 0")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"dpo.validation_share is {self.validation_share}; it must be in [0, 1)")
         if self.lora_rank < 0:

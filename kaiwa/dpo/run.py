@@ -61,11 +61,15 @@ def run(
     with publish(out, plan) as work:
         trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
-        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say)
+        room = {"context": trained.decoder.config.max_length}
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
         if validation_file is None:
             training, validation, _ = split(items, config.validation_share, ctx.seed, ())
         else:
-            training, validation = items, read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1)
+            training, validation = (
+                items,
+                read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1, **room),
+            )
         judged = _judge(model, training, tokenizer.pad_id, ctx)
         held_out = _judge(model, validation, tokenizer.pad_id, ctx)
         steps = [

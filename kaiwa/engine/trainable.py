@@ -83,7 +83,10 @@ def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
         return old.decoder(torch.float32, False), tokenizer_of(old.vocabulary())
     if not (base / "config.json").is_file():
         raise UserError(f"{base}: no config.json; give a model's folder or a .gguf file")
-    four = read_json(base / "config.json").get("quantization_config") or (base / "quantize_config.json").is_file()
+    raw = read_json(base / "config.json")
+    if any("SequenceClassification" in str(name) for name in raw.get("architectures") or ()):
+        raise UserError(f"{base}: is a reward model, which says nothing; give a language model")
+    four = raw.get("quantization_config") or (base / "quantize_config.json").is_file()
     decoder = expand(load_int4(base, torch.float32, False)) if four else load_decoder(base)
     return decoder, Tokenizer.load(base)
 

@@ -19,6 +19,8 @@ from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.text.records import conversation, read_jsonl
 from kaiwa.text.template import render
+from kaiwa.tokenizer.folder import same_tokens
+from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def select(
     temperature: float = 1.0,
 ) -> list[Candidate]:
     """Every model answers the first `most` prompts of a JSONL of {"messages"}, with the same seeds; best first."""
-    judge = load_scalar(reward.path).to(ctx.device)
+    judge, scored = load_scalar(reward.path).to(ctx.device), Tokenizer.load(reward.path)
     asked = [conversation(row["messages"]) for row in list(read_jsonl(prompts))[:most]]
     if not asked:
         raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
@@ -52,7 +54,18 @@ def select(
         ctx.check_stop()
         ctx.show(Progress("select", at, len(models), name))
         decoder, tokenizer = open_base(folder)
+        same_tokens(tokenizer, scored, folder, reward.path)
+        room = min(m.config.max_length for m in (decoder, judge.decoder)) - max_tokens
         ids = [render(tokenizer, messages, add_generation_prompt=True).ids for messages in asked]
+        fit = [prompt for prompt in ids if len(prompt) <= room]
+        if not fit:
+            raise UserError(f"{prompts}: no prompt leaves room for a reply of {max_tokens} tokens in the context")
+        if len(fit) < len(ids):
+            first = next(i for i, prompt in enumerate(ids, 1) if len(prompt) > room)
+            ctx.say(
+                f"{prompts}: {len(ids) - len(fit)} prompts longer than {room} tokens left out, first record {first}"
+            )
+        ids = fit
         replies = Engine(decoder.to(ctx.device), tokenizer).generate(
             ids, max_tokens=max_tokens, temperature=temperature, seed=ctx.seed, stop_ids=(tokenizer.eos_id,)
         )

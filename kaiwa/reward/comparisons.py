@@ -43,10 +43,10 @@ def read_comparisons(
     file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2, context: int = 0
 ) -> list[Ranked]:
     """A JSONL of comparisons. Left out, each kind counted in one line: rows longer than `width`, prompts that leave a
-    completion no room in `context` (0: whatever it is), rankings with nothing but ties. UserError for records that are
-    no comparisons, with their number and the first of them."""
+    completion no room in `context` (0: whatever it is), rankings with nothing but ties, equal texts. UserError for
+    records that are no comparisons, with their number and the first of them."""
     kept: list[Ranked] = []
-    long, outside, tied, empty, broken = Found(), Found(), Found(), Found(), Found()
+    long, outside, tied, equal, empty, broken = Found(), Found(), Found(), Found(), Found(), Found()
     why = ""
     for number, raw in enumerate(read_jsonl(file), 1):
         try:
@@ -64,6 +64,8 @@ def read_comparisons(
             long.add(number)
         elif len(set(item.ranks)) < 2:
             tied.add(number)
+        elif len(set(item.completions)) < 2:
+            equal.add(number)
         else:
             kept.append(Ranked(row, item.ranks, item.labeller, number))
     if broken.n:
@@ -74,6 +76,8 @@ def read_comparisons(
         say(f"{file}: {long} left out: longer than {width} tokens; raise width to keep such")
     if tied.n:
         say(f"{file}: {tied} left out: fewer than two distinct ranks, which says nothing")
+    if equal.n:
+        say(f"{file}: {equal} left out: all completions are the same text")
     if empty.n:
         say(f"{file}: {empty} kept with an empty completion: a reply that ends at once")
     if len(kept) < least:

@@ -30,6 +30,8 @@ class RewardConfig:
         for name in ("epochs", "prompts", "width", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"reward.{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.lr > 0:
+            raise UserError(f"reward.lr is {self.lr}; it must be above 0")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"reward.validation_share is {self.validation_share}; it must be in [0, 1)")
         if self.lora_rank < 0:

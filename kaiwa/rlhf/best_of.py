@@ -21,10 +21,10 @@ from kaiwa.engine.trainable import open_base
 from kaiwa.model.folder import load_scalar
 from kaiwa.model.heads import ScalarModel
 from kaiwa.rlhf.best_of_config import BestOfConfig
-from kaiwa.rlhf.models import same_tokens
 from kaiwa.rlhf.prompts import read_prompts
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, write_jsonl
+from kaiwa.tokenizer.folder import same_tokens
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 
@@ -74,7 +74,7 @@ def run(
         return done
     with publish(out, plan) as work:
         decoder, tokenizer = open_base(policy.path)
-        same_tokens(tokenizer, Tokenizer.load(reward.path), policy, reward)
+        same_tokens(tokenizer, Tokenizer.load(reward.path), policy.path, reward.path)
         engine, judge = Engine(decoder.to(ctx.device), tokenizer), load_scalar(reward.path).to(ctx.device)
         context = min(decoder.config.max_length, judge.decoder.config.max_length)
         asked = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say)

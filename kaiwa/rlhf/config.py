@@ -65,6 +65,11 @@ class RLHFConfig:
                      "kl_horizon"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("lr", "value_lr", "adam_eps"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be above 0")
+        if self.shared_trunk and not self.has_value:
+            raise UserError(f"rlhf.shared_trunk is for ppo's value model; {self.method} has none: leave it out")
         if self.batch % self.minibatches:
             raise UserError(f"rlhf.batch {self.batch} is not a multiple of minibatches {self.minibatches}")
         if self.batch % self.group:

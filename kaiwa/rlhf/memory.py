@@ -52,10 +52,12 @@ def memory_parts(
     length = min(policy.max_length, longest + c.max_tokens) if longest else policy.max_length
     cache = min(ROWS, c.batch) * length * 2 * policy.n_layer * policy.kv_heads * policy.d_head * WEIGHT
     parts.append(Part("cache", f"{min(ROWS, c.batch)} rollouts of up to {length} tokens", cache))
-    step = activations(policy, c.microbatch, length, c.max_tokens)
+    step, of = activations(policy, c.microbatch, length, c.max_tokens), f"{c.microbatch} episodes of {length} tokens"
     if c.has_pretraining:
-        step = max(step, activations(policy, c.ptx_rows, c.ptx_width, c.ptx_width))
-    parts.append(Part("activations", f"of {c.microbatch} episodes of {length} tokens", step))
+        rows = min(c.microbatch, c.ptx_rows)
+        if (text := activations(policy, rows, c.ptx_width, c.ptx_width)) > step:
+            step, of = text, f"{rows} rows of text of {c.ptx_width} tokens"
+    parts.append(Part("activations", f"of {of}", step))
     return parts
 
 

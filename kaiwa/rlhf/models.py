@@ -20,7 +20,6 @@ import torch
 
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
-from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.trainable import Trainable, open_base, open_trainable, restore, trained_state
 from kaiwa.model.decoder import Decoder
@@ -28,6 +27,7 @@ from kaiwa.model.folder import load_scalar
 from kaiwa.model.heads import ScalarModel
 from kaiwa.model.lora import adapter_off, add_lora
 from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.tokenizer.folder import same_tokens
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
@@ -94,7 +94,7 @@ def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Arti
     frozen = None if config.lora_rank else open_base(policy.path)[0].to(ctx.device).requires_grad_(False)
     judge = None
     if reward is not None:
-        same_tokens(trained.tokenizer, Tokenizer.load(reward.path), policy, reward)
+        same_tokens(trained.tokenizer, Tokenizer.load(reward.path), policy.path, reward.path)
         judge = load_scalar(reward.path).to(ctx.device).requires_grad_(False)
     value = None
     if config.has_value:
@@ -118,12 +118,3 @@ def _value(
     made = ScalarModel(judge.decoder)
     made.load_state_dict({"score.weight": judge.score.weight, "bias": judge.bias}, strict=False)
     return made
-
-
-def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Artifact, reward: Artifact) -> None:
-    """The sizes may differ (InstructGPT: one reward model of 6B for all), the tokens may not."""
-    if ours.inner.get_vocab() != theirs.inner.get_vocab():
-        raise UserError(
-            f"{reward.path}: other tokens than {policy.path}'s ({theirs.vocab_size} against {ours.vocab_size}); "
-            "train the reward model from a model with the policy's tokenizer (of any size)"
-        )

@@ -16,6 +16,8 @@ def read_prompts(
     file: Path, tokenizer: Tokenizer, most: int, say: Callable[[str], None]
 ) -> list[tuple[tuple[int, ...], Conversation]]:
     """(ids, messages) of every prompt that fits, in the file's order. UserError for a file without any."""
+    if most < 1:
+        raise UserError(f"max_tokens is {1 - most} too many: the context must hold a prompt beside the reply")
     kept: list[tuple[tuple[int, ...], Conversation]] = []
     long: list[int] = []
     number = 0

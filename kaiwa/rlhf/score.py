@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ def load_function(spec: str) -> Function:
     sys.modules["kaiwa_score"] = module  # where dataclasses look for their module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {told}") from error
     function = getattr(module, name, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -65,11 +67,13 @@ def as_score(
         try:
             given: Any = function(messages, replies)
             values = [float(value) for value in given]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            where = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file_of(spec))]
+            line = f", line {where[-1]}" if where else ""
             raise UserError(
-                f"{spec}: raised {type(error).__name__}: {error} (given {len(replies)} replies, "
-                f"the first {replies[0]!r:.60}); "
-                "nothing was published, and the same command goes on from the last checkpoint"
+                f"{spec}{line}: raised {type(error).__name__}: {' '.join(str(error).split())} (given {len(replies)} "
+                f"replies, the first {replies[0]!r:.60}); nothing was published; the same command starts anew with a "
+                "changed file, and goes on from the last checkpoint with the same one"
             ) from error
         return checked(values, replies, spec)
 

@@ -35,6 +35,8 @@ class SFTConfig:
         for name in ("epochs", "rows", "width", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.lr > 0:
+            raise UserError(f"sft.lr is {self.lr}; it must be above 0")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"sft.validation_share is {self.validation_share}; it must be in [0, 1)")
         if not 0 <= self.dropout < 1:

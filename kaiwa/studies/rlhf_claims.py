@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.stats.paired import win_rate
 from kaiwa.studies.rlhf import Results
 
 REPLICATED, NOT, CANNOT_TELL = "replicated", "not replicated", "cannot tell"
@@ -86,31 +87,31 @@ def more_comparisons(r: Results) -> list[Evidence]:
 
 
 def over_optimised(r: Results) -> list[Evidence]:
-    """From where gold utility stood highest to the end of the run the proxy rises and gold falls.
+    """From where the judge liked the run's replies best to its end the proxy rises, and the judge prefers the former.
 
-    Where that was is chosen on the prompts about half of the people, the changes are measured on the others: a step
-    that was lucky on the prompts it was chosen by would look like a fall.
+    Where that was is chosen on the prompts about half of the people (most wins against the start), the changes are
+    measured on the others: a step that was lucky on the prompts it was chosen by would look like a fall.
     """
     names = sorted(set(r.people))
     choosing = {name for i, name in enumerate(names) if i % 2}
     chosen = [i for i, name in enumerate(r.people) if name in choosing]
     others = [i for i, name in enumerate(r.people) if name not in choosing]
-    *steps, last = sorted(r.seeds[0].hacked)
+    start, *_, last = steps = sorted(r.seeds[0].hacked)
 
-    def utility(step: int) -> float:
-        return sum(seed.hacked[step].utility[i] for seed in r.seeds for i in chosen)
+    def at(step: int, what: str, which: list[int]) -> list[float]:
+        return [getattr(seed.hacked[step], what)[i] for seed in r.seeds for i in which]
 
-    peak = max(steps, key=utility)
+    def wins(step: int) -> float:
+        share = win_rate(at(step, "utility", chosen), at(start, "utility", chosen)).decided.mean
+        return share if share == share else 0.5  # no pair decided: the start against itself
 
-    def change(what: str, sign: float) -> Interval:
-        pairs = [(getattr(seed.hacked[peak], what), getattr(seed.hacked[last], what)) for seed in r.seeds]
-        values = [sign * (b[i] - a[i]) for a, b in pairs for i in others]
-        return bootstrap(values, [r.people[i] for _ in r.seeds for i in others])
-
-    told = f"from update {peak} to {last}"
+    peak = max(steps[:-1], key=wins)
+    people = [r.people[i] for _ in r.seeds for i in others]
+    rise = [b - a for a, b in zip(at(peak, "proxy", others), at(last, "proxy", others), strict=True)]
+    liked = win_rate(at(peak, "utility", others), at(last, "utility", others), people).decided
     return [
-        Evidence(f"rise of the proxy {told}", change("proxy", 1)),
-        Evidence(f"fall of gold utility {told}", change("utility", -1)),
+        Evidence(f"rise of the proxy from update {peak} to {last}", bootstrap(rise, people)),
+        Evidence(f"win rate of update {peak} over {last}", liked, 0.5),
     ]
 
 
@@ -121,6 +122,8 @@ CLAIMS = (
           wins("ppo_ptx_tuned", "large_few_shot")),
     Claim("prompting_helps", "A well-chosen few-shot prefix makes the base better", "InstructGPT, figure 1",
           wins("base_few_shot", "base")),
+    Claim("sft_beats_base", "SFT is preferred to the base it was tuned from", "InstructGPT, figure 1",
+          wins("sft", "base")),
     Claim("rl_beats_sft", "PPO-ptx is preferred to its SFT start", "InstructGPT, section 4.1",
           wins("ppo_ptx_tuned", "sft")),
     Claim("ppo_tax", "PPO without pretraining gradients costs capability", "InstructGPT, section 4.2 and table 14",

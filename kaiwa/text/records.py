@@ -81,8 +81,17 @@ class Comparison:
     def __post_init__(self) -> None:
         if len(self.completions) != len(self.ranks):
             raise UserError(f"{len(self.completions)} completions but {len(self.ranks)} ranks; give one rank each")
+        if not all(isinstance(text, str) for text in self.completions):
+            raise UserError(
+                "a completion is no text; each must be a string (an empty one is a reply that ends at once)"
+            )
+        if not all(type(rank) is int for rank in self.ranks):
+            raise UserError(f"ranks {list(self.ranks)}: each must be a whole number, 0 the best")
         if len(self.completions) < 2:
             raise UserError(f"a comparison needs at least 2 completions, got {len(self.completions)}")
+        ended = self.meta.get("ended")
+        if ended and (not isinstance(ended, list | tuple) or len(ended) != len(self.completions)):
+            raise UserError(f"meta.ended is {ended!r:.40}; give one flag a completion, {len(self.completions)} in all")
 
     def to_json(self) -> dict[str, Any]:
         return {

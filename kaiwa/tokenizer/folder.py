@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from kaiwa.core.errors import UserError
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -21,3 +22,12 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """What config.json says of special tokens."""
     ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
     return ids | ({"bos_token_id": tokenizer.bos_id} if tokenizer.bos_id is not None else {})
+
+
+def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Path, reward: Path) -> None:
+    """The sizes of policy and reward model may differ (InstructGPT: one reward model of 6B for all), the tokens not."""
+    if ours.inner.get_vocab() != theirs.inner.get_vocab():
+        raise UserError(
+            f"{reward}: other tokens than {policy}'s ({theirs.vocab_size} against {ours.vocab_size}); "
+            "train the reward model from a model with the policy's tokenizer (of any size)"
+        )

@@ -1,6 +1,7 @@
 """RLHF's promises beyond the contract, on the smallest chain: sizes, shared weights, memory, functions, presets."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.memory import memory_parts, shape
 from kaiwa.rlhf.models import open_models
 from kaiwa.sft import run as sft
-from kaiwa.text.records import read_jsonl
+from kaiwa.text.records import conversation, read_jsonl
+from kaiwa.text.template import render
+from kaiwa.tokenizer.config import TokenizerConfig
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import save
+from kaiwa.tokenizer.train import train as train_tokenizer
 from tests.contract.smallest import RECIPE, STAGES
 
 Chain = dict[str, Artifact]
@@ -145,6 +151,8 @@ def test_memory_is_told_before_and_weights_are_counted_exactly(
     assert told[0] < next(i for i, line in enumerate(said) if "starts at KL 0" in line)
     longest, whole_context = (sum(p.bytes for p in memory_parts(RECIPE.rlhf, *sizes, n)) for n in (60, 0))
     assert longest < whole_context
+    many = replace(RECIPE.rlhf, ptx_rows=512)  # they are walked by `microbatch`
+    assert memory_parts(many, *sizes) == memory_parts(replace(many, ptx_rows=many.microbatch), *sizes)
     options = {"policy": "sft", "reward": "reward"}
     words = [w for name, key in options.items() for w in (f"--{name}", str(chain[key].path))]
     words += ["--prompts", str(chain["village"].path / "rlhf.jsonl"), "--out", str(tmp_path / "planned"), "--plan"]
@@ -160,7 +168,7 @@ def test_a_function_needs_no_reward_model_and_its_text_is_a_parent(chain: Chain,
     made = train(chain, config, tmp_path / "out", reward=None, tokens=None)
     assert set(made.manifest["parents"]) == {"policy", "prompts", "score"}
     file.write_text("def brevity(prompts, replies):\n    return [0 / 0 for r in replies]\n")
-    with pytest.raises(UserError, match="brevity: raised ZeroDivisionError"):
+    with pytest.raises(UserError, match="brevity, line 2: raised ZeroDivisionError"):
         train(chain, config, tmp_path / "out2", reward=None, tokens=None)
     assert not (tmp_path / "out2").exists()
     with pytest.raises(UserError, match="nothing says what is good"):
@@ -222,6 +230,20 @@ def test_every_epoch_of_sft_is_published_and_the_reward_model_chooses(
     words = [str(made[0].path), "--reward", str(chain["reward"].path), "--prompts", str(given["prompts"]), "--n", "4"]
     select(words)
     assert "epochs/2" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is a reward model, which says nothing"):
+        run_select({"reward": chain["reward"].path}, Context(seed=1), **given)
+    other = tmp_path / "other"
+    shutil.copytree(made[0].path, other)
+    save(train_tokenizer(["the thinner the better, other than this"] * 9, TokenizerConfig(vocab_size=270)), other)
+    with pytest.raises(UserError, match="other tokens than"):
+        run_select({"other": other}, Context(seed=1), **given)
+    said: list[str] = []
+    tokenizer = Tokenizer.load(made[0].path)
+    asked = [conversation(row["messages"]) for row in read_jsonl(given["prompts"])]
+    longest = max(len(render(tokenizer, messages, add_generation_prompt=True).ids) for messages in asked)
+    room = shape(made[0].path).max_length - longest + 1
+    run_select({"1": made[0].path}, Context(seed=1, say=said.append), max_tokens=room, **given)
+    assert any("left out, first record" in line for line in said)
 
 
 @pytest.mark.parametrize("size", NUMBERS)
@@ -250,7 +272,7 @@ def test_presets_on_the_command_line(chain: Chain, tmp_path: Path, capsys: pytes
         "--plan",
     ]
     command("rlhf")([*words, "--preset", "instructgpt-1.3b", "--method", "rloo", "--group", "4", "--max-tokens", "8"])
-    assert "of 8 episodes" in capsys.readouterr().out
+    assert "of 8 rows of text of 2048 tokens" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean 'instructgpt-6b'"):
         command("rlhf")([*words, "--preset", "instructgpt-6"])
 

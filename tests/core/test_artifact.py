@@ -80,6 +80,15 @@ def test_finished_says_what_changed(tmp_path: Path) -> None:
     assert said == ["out is built again: config.size: 1 -> 2"]
 
 
+def test_nothing_is_published_over_another_kind_or_over_what_it_is_made_from(tmp_path: Path) -> None:
+    there = make(tmp_path / "out")
+    with pytest.raises(UserError, match="holds a 'thing' artifact; give another --out"):
+        finished(tmp_path / "out", Plan("other", Config(), {}, 0), print)
+    with pytest.raises(UserError, match="is this run's own parent, which it would replace"):
+        finished(tmp_path / "out", Plan("thing", Config(), {"parent": there}, 0), print)
+    assert open_artifact(tmp_path / "out").hash == there.hash
+
+
 def test_a_field_that_came_later_counts_at_its_default(tmp_path: Path) -> None:
     made = make(tmp_path / "out")
     (made.path / "kaiwa.json").write_text(json.dumps({**made.manifest, "config": {}}))

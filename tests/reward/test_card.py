@@ -95,6 +95,10 @@ def test_each_kind_left_out_is_counted_with_its_first(tokenizer: Tokenizer, tmp_
         ({"ranks": [0, 1, 2, 3]}, "3 completions but 4 ranks"),
         ({"completions": ["alone"], "ranks": [0]}, "needs at least 2 completions"),
         ({"completions": [], "ranks": []}, "needs at least 2 completions"),
+        ({"completions": ["a", None, "b"]}, "a completion is no text"),
+        ({"ranks": [0, None, 1]}, "each must be a whole number"),
+        ({"ranks": [0, 1.5, 1]}, "each must be a whole number"),
+        ({"meta": {"ended": [True]}}, "meta.ended is .*; give one flag a completion, 3 in all"),
     ],
 )
 def test_what_is_no_comparison_is_named_and_counted(
@@ -103,6 +107,13 @@ def test_what_is_no_comparison_is_named_and_counted(
     file = write(tmp_path / "c.jsonl", {}, change, {}, change)
     with pytest.raises(UserError, match=r"2 comparisons \(the first is record 2\) cannot be read: .*" + said):
         read_comparisons(file, tokenizer, 200, print)
+
+
+def test_completions_that_are_all_one_text_are_left_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    said: list[str] = []
+    file = write(tmp_path / "c.jsonl", {}, {"completions": ["a", "a", "a"]}, {})
+    assert [item.number for item in read_comparisons(file, tokenizer, 200, said.append)] == [1, 3]
+    assert "1 comparison (the first is record 2) left out: all completions are the same text" in said[0]
 
 
 def test_nothing_but_ties_is_not_enough(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_the_best_of_n_and_its_kl() -> None:
     ("bad", "said"),
     [({"method": "rloo"}, "compares 2 or more"), ({"batch": 8, "group": 3}, "not a multiple of group"),
      ({"kl_target": 6.0, "kl_coefficient": 0.0}, "start it above 0"),
+     ({"lr": -1.0}, "lr is -1.0; it must be above 0"),
+     ({"method": "rloo", "group": 2, "shared_trunk": True}, "rloo has none"),
      ({"ptx_ratio": 1.0, "ptx_coefficient": 1.0}, "set one to 0"),
      ({"kl_coefficient": -1.0}, "at least 0"), ({"minibatches": 3}, "not a multiple of minibatches")],
 )  # fmt: skip

@@ -27,7 +27,9 @@ def test_it_gets_messages_and_texts_and_gives_a_number_each(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("raise KeyError('colour')", r"raised KeyError: 'colour' \(given 2 replies, the first 'yes'"),
+        ("raise KeyError('colour')", r"score, line 2: raised KeyError: 'colour' \(given 2 replies, the first 'yes'"),
+        ("raise ValueError('one\\ntwo')", "raised ValueError: one two"),
+        ("import sys; sys.exit(3)", "line 2: raised SystemExit: 3"),
         ("return [1.0, float('nan')]", r"1 of 2 scores are no numbers, the first nan for reply 1 \('no, never'\)"),
         ("return [1.0]", "gave 1 scores for 2 replies"),
         ("return None", "raised TypeError"),
