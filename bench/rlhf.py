@@ -1,6 +1,6 @@
 """Reward modelling and reinforcement learning beside TRL 1.12.0, the last release that has a PPOTrainer.
 
-    python -m venv trl && trl/bin/pip install trl==1.12.0      (in an environment of its own)
+    python -m venv trl && trl/bin/pip install trl==1.12.0 requests      (in an environment of its own)
     python bench/rlhf.py --trl trl/bin/python [--rounds 3] [--threads 1] [--only reward,ppo,rloo] [--dialect gpt3]
                          [--out FILE]
 
@@ -129,7 +129,7 @@ def main() -> None:
 
     value: dict[str, Any] = {
         "machine": describe(),
-        "options": {k: str(v) for k, v in vars(options).items()},
+        "options": {k: v for k, v in vars(options).items() if k not in ("trl", "out")},
         "tasks": {},
     }
     with tempfile.TemporaryDirectory() as folder:
