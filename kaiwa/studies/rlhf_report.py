@@ -38,6 +38,7 @@ def body(study: Mapping[str, Any], words: Words) -> Markup:
         tag(
             "section",
             tag("h2", words("study.arms")),
+            tag("p", words("study.arms.about"), class_="small"),
             win_forest(study["arms"], words),
             arms_table(study["arms"], words),
             tag("h2", words("study.rates")),
