@@ -30,9 +30,9 @@ def main(model: str, command: Sequence[str]) -> None:
     os.environ.update(passive)
     import torch
 
-    from kaiwa.engine.catalog import find
-    from kaiwa.engine.load import load
-    from kaiwa.engine.local import LocalChatModel
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.load import load
+    from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.text.chat_model import Sampling
     from kaiwa.text.records import Message
 

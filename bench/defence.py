@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from kaiwa.defend.parse import JUDGES, names, parse
-from kaiwa.serve import defending
-from kaiwa.serve.defending import Shield
+from kaiwa.serve.defence import shield as defending
+from kaiwa.serve.defence.shield import Shield
 
 PIECES = ("The ", "boat ", "left ", "at ", "nine", ", and ", "nobody ", "saw ", "it ", "again", ". ")
 TEXTS = {

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kaiwa.catalog.entries import smollm2
 from kaiwa.core.machine import cores, describe
-from kaiwa.engine.catalog import smollm2
 
 TOPICS = ("the harbour at night", "a baker who could not sleep", "how bees find their way", "an old map", "the tax law")
 DECODED = 96
@@ -90,8 +90,8 @@ class Limits:
 
 def prompts(length: int) -> list[list[int]]:
     """Natural prompts of so many tokens, each another."""
-    from kaiwa.engine.load import tokenizer_of
-    from kaiwa.model.gguf_file import GgufFile
+    from kaiwa.catalog.load import tokenizer_of
+    from kaiwa.model.formats.gguf import GgufFile
 
     entry = smollm2()
     assert entry is not None
@@ -192,7 +192,7 @@ def rollouts(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> 
     from kaiwa.engine.engine import Engine
     from kaiwa.model.config import DecoderConfig
     from kaiwa.model.decoder import make_decoder
-    from kaiwa.model.folder import save_model
+    from kaiwa.model.formats.hf_folder import save_model
 
     decoder = make_decoder(DecoderConfig(), 0).eval()
     asked = [[(7 * i + j) % 3000 for j in range(24)] for i in range(64)]

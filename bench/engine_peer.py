@@ -27,14 +27,14 @@ class Kaiwa:
         torch.set_num_threads(threads)
         from pathlib import Path
 
-        from kaiwa.engine import fused
-        from kaiwa.engine.catalog import read_entry
-        from kaiwa.engine.load import load
+        from kaiwa.catalog.entries import read_entry
+        from kaiwa.catalog.load import load
+        from kaiwa.engine.native import step
 
         entry = read_entry(Path(path), "bench")
         assert entry is not None
         self.loaded = load(entry, lambda line: print(line, file=sys.stderr))
-        self.fast = fused.wait(self.loaded.decoder) is not None
+        self.fast = step.wait(self.loaded.decoder) is not None
 
     def _engine(self, rows: int = 16, reuse: bool = False) -> Any:
         from kaiwa.engine.engine import Engine
@@ -181,10 +181,10 @@ def dense(path: str, folder: str) -> None:
 
     import torch
 
-    from kaiwa.engine.load import tokenizer_of
-    from kaiwa.engine.trainable import expand
-    from kaiwa.model.folder import save_model
-    from kaiwa.model.gguf_file import GgufFile
+    from kaiwa.catalog.load import tokenizer_of
+    from kaiwa.catalog.trainable import expand
+    from kaiwa.model.formats.gguf import GgufFile
+    from kaiwa.model.formats.hf_folder import save_model
     from kaiwa.tokenizer.train import save
 
     file = GgufFile(Path(path))

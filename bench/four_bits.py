@@ -31,14 +31,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.catalog.entries import find
+from kaiwa.catalog.trainable import expand, open_base
 from kaiwa.core.context import Context
 from kaiwa.core.machine import describe
-from kaiwa.engine.catalog import find
-from kaiwa.engine.trainable import expand, open_base
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import save_model
-from kaiwa.model.gguf_file import read_dense
-from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.formats.gguf import read_dense
+from kaiwa.model.formats.gptq import load_int4
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.int4 import dequantize, quantize_rtn, quantized_names
 from kaiwa.quantize.card import bits_per_weight, logits_of
 from kaiwa.quantize.config import QuantizeConfig

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
+from kaiwa.catalog.entries import find, read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.trainable import open_base
 from kaiwa.core.machine import describe
-from kaiwa.engine.catalog import find, read_entry
-from kaiwa.engine.load import load
-from kaiwa.engine.trainable import open_base
 from kaiwa.hub.export import Source, export
 from kaiwa.hub.verify import SAMPLE
 from kaiwa.model.decoder import Decoder, attend_rows

@@ -26,8 +26,8 @@ LOADER = """
 import json, sys, time, resource
 began = time.perf_counter()
 import torch
-from kaiwa.engine.catalog import read_entry
-from kaiwa.engine.load import load
+from kaiwa.catalog.entries import read_entry
+from kaiwa.catalog.load import load
 from kaiwa.engine import fused
 from pathlib import Path
 entry = read_entry(Path(sys.argv[1]), "large")
@@ -125,7 +125,7 @@ def main() -> None:
         print(f"{asked.folder} made in {time.perf_counter() - began:.0f} s")
     if asked.make:
         return
-    from kaiwa.engine.plan import bandwidth
+    from kaiwa.catalog.memory_plan import bandwidth
 
     weights = sum(f.stat().st_size for f in asked.folder.glob("*.safetensors"))
     report: dict[str, Any] = {"hardware": describe(), "threads": cores(), "weights_bytes": weights}

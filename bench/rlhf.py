@@ -42,7 +42,7 @@ def write_job(folder: Path, threads: int, prompts: int, updates: int, dialect: s
 
     from kaiwa.model.config import DecoderConfig, gpt3
     from kaiwa.model.decoder import make_decoder
-    from kaiwa.model.folder import save_model
+    from kaiwa.model.formats.hf_folder import save_model
     from kaiwa.model.heads import ScalarModel, initialise_score
     from kaiwa.tokenizer.config import TokenizerConfig
     from kaiwa.tokenizer.folder import special_ids

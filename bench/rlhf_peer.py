@@ -50,7 +50,7 @@ def kaiwa_reward(job: dict[str, Any], how: str) -> dict[str, float]:
     import torch
 
     from kaiwa.model.decoder import attend_rows
-    from kaiwa.model.folder import load_scalar
+    from kaiwa.model.formats.hf_folder import load_scalar
     from kaiwa.reward.loss import pairs, pairwise_loss
     from kaiwa.reward.packing import PromptRow, pack_prompts
     from kaiwa.reward.run import score_packed, score_rows

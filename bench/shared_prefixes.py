@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from kaiwa.engine import fused
-from kaiwa.engine.catalog import find
+from kaiwa.catalog.entries import find
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
-from kaiwa.lab.experiment import Arm, Experiment
-from kaiwa.lab.run import run
-from kaiwa.lab.tasks import generated
+from kaiwa.engine.native import step as fused
+from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.tasks.by_name import generated
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 
+from kaiwa.catalog.entries import find
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.defend.fold import fold
 from kaiwa.defend.refusal import refuses
-from kaiwa.engine.catalog import find
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
 from kaiwa.text.chat_model import Ask, generate_many
 from kaiwa.text.records import Completion, Message
 

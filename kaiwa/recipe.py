@@ -21,8 +21,8 @@ from kaiwa.pretrain import run as pretrain
 from kaiwa.quantize import run as quantize
 from kaiwa.recipes.cards import chat_card
 from kaiwa.recipes.labels import village_gold, village_label, with_labellers
-from kaiwa.recipes.recipe import Recipe
 from kaiwa.recipes.report import write_report
+from kaiwa.recipes.settings import Recipe
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
 from kaiwa.rlhf import run as rlhf

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "kaiwa"
-FLOOR_0_TO_2 = {"core", "text", "stats", "report", "world", "model", "train", "tokenizer", "engine"}
+FLOOR_0_TO_2 = {"core", "text", "stats", "report", "world", "model", "train", "tokenizer", "engine", "catalog"}
 STAGES = {"corpus", "pretrain", "sft", "reward", "dpo", "rlhf", "dialogue", "quantize", "hub", "evaluate"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": {"core", "model", "tokenizer"},  # one reader of the token shards: docs/design/0001-layout.md
     "tokenizer": {"core", "text"},
     "engine": {"core", "text", "tokenizer", "model"},
+    "catalog": {"core", "text", "tokenizer", "model", "engine"},
     "defend": {"core", "text"},
     "feedback": {"core", "text", "stats"},
     **{stage: set(FLOOR_0_TO_2) for stage in STAGES},
@@ -29,10 +30,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": {"core", "text", "stats", "report", "world"},
     "redteam": {"core", "text", "stats", "report", "world", "lab", "defend"},
     "cluster": FLOOR_0_TO_2 | STAGES | {"feedback", "defend"},
-    "serve": {"core", "text", "tokenizer", "engine", "defend", "feedback", "stats"},
+    "serve": {"core", "text", "tokenizer", "engine", "catalog", "defend", "feedback", "stats"},
+    "doctor": {"core", "text"},
     "web": {"core", "text", "stats", "report", "feedback", "defend", "lab", "redteam", "world"},
 }
-TOP = {"recipes", "recipe", "rounds", "cli", "studies", "commands", "__main__", "up"}  # floor 6: everything
+TOP = {"recipes", "recipe", "rounds", "cli", "studies", "commands", "__main__"}  # floor 6: everything
 NO_TORCH = {"defend", "text", "stats", "report", "world", "tokenizer", "feedback", "web", "lab", "redteam"}
 
 

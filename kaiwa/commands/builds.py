@@ -34,7 +34,7 @@ def build(words: list[str]) -> None:
     out = Path(options.pop("out", "") or Path("runs") / Path(words[0]).stem)
     threads = _number(options.pop("threads", "0"), "threads")
     context = make_context(threads=threads, device=options.pop("device", ""))
-    from kaiwa.recipes import recipe as recipes
+    from kaiwa.recipes import settings as recipes
 
     chosen = override(recipes.find(words[0]), {key.replace("-", "_"): value for key, value in options.items()})
     _use_threads(threads)

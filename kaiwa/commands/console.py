@@ -15,7 +15,7 @@ from kaiwa.core import machine
 from kaiwa.core.context import Context, Progress
 
 if TYPE_CHECKING:
-    from kaiwa.lab.selftest import Check
+    from kaiwa.lab.experiments.selftest import Check
 
 
 def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:

@@ -163,10 +163,10 @@ def train_words(words: list[str]) -> None:
 
 def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
     """The trained model's name. `options`: as TRAIN_USAGE names them."""
+    from kaiwa.catalog.entries import SMOLLM2
     from kaiwa.commands.lab_ladder import serving
     from kaiwa.defend.training_data import METHODS, answered, counts, rows, scenes
-    from kaiwa.engine.catalog import SMOLLM2
-    from kaiwa.lab.training import TrainingServer
+    from kaiwa.lab.experiments.training_api import TrainingServer
     from kaiwa.text.client import HTTPChatModel
     from kaiwa.text.records import write_jsonl
 
@@ -194,7 +194,7 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
 
 def _target(path: Path) -> dict[str, Any]:
     """A target's values: of a file, or of an example by name."""
-    from kaiwa.redteam.target import example, examples, from_toml
+    from kaiwa.redteam.targets.target import example, examples, from_toml
 
     try:
         text = example(str(path)) if str(path) in examples() else path.read_text(encoding="utf-8")
@@ -206,7 +206,7 @@ def _target(path: Path) -> dict[str, Any]:
 
 def _attacks() -> list[str]:
     """What the red team asks, in both languages: none of it may be trained on."""
-    from kaiwa.redteam.catalog import ATTACKS
+    from kaiwa.redteam.attacks.all import ATTACKS
 
     return [text for attack in ATTACKS for turns in attack.wording.values() for text in turns]
 
@@ -239,15 +239,15 @@ def _stack(described: DefenceFile, options: dict[str, Any]) -> Stack:
 
 
 def _judge(options: dict[str, Any], default: str = "") -> ChatModel:
-    from kaiwa.engine.catalog import SMOLLM2
+    from kaiwa.catalog.entries import SMOLLM2
 
     name = options.get("model", default or SMOLLM2)
     if "url" in options:
         from kaiwa.text.client import HTTPChatModel
 
         return HTTPChatModel(options["url"], name, api_key=os.environ.get(options.get("api-key-env", ""), ""))
-    from kaiwa.engine.catalog import find
-    from kaiwa.engine.local import LocalChatModel
-    from kaiwa.engine.plan import load_here
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.local_model import LocalChatModel
+    from kaiwa.catalog.memory_plan import load_here
 
     return LocalChatModel(load_here(find(name), lambda line: print(line, file=sys.stderr)))

@@ -28,7 +28,7 @@ def doctor(words: list[str]) -> None:
         raise UserError("give one URL: kaiwa doctor http://127.0.0.1:7860")
     if not rest[0].startswith(("http://", "https://")):
         raise UserError(f"{rest[0]!r} is no URL; it begins with http:// or https://")
-    from kaiwa.serve.doctor.run import doctor as run
+    from kaiwa.doctor.run import doctor as run
 
     key = options.get("key", os.environ.get("OPENAI_API_KEY", ""))
     if not run(rest[0], options.get("model", ""), key, "json" in options, lambda line: print(line, flush=True)):

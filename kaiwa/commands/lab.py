@@ -68,9 +68,9 @@ def compare(words: list[str]) -> None:
         raise UserError(f"two logs are needed, got {len(rest)}; kaiwa lab compare A.jsonl B.jsonl")
     if "junit" in options and "gate" not in options:
         raise UserError("--junit reports a gate; give --gate too")
-    from kaiwa.lab.gate import judge, junit, parse_gate
-    from kaiwa.lab.logs import match, read_log
-    from kaiwa.lab.verdicts import comparison_json
+    from kaiwa.lab.experiments.verdicts import comparison_json
+    from kaiwa.lab.reports.gate import judge, junit, parse_gate
+    from kaiwa.lab.reports.logs import match, read_log
 
     gate = parse_gate(options["gate"]) if "gate" in options else None
     cluster = options.get("cluster", "")
@@ -96,8 +96,8 @@ def compare(words: list[str]) -> None:
 
 def comparison_text(pair: object, found: object) -> str:
     """A comparison of logs for the terminal."""
-    from kaiwa.lab.logs import LogPair
-    from kaiwa.lab.verdicts import points, verdict
+    from kaiwa.lab.experiments.verdicts import points, verdict
+    from kaiwa.lab.reports.logs import LogPair
     from kaiwa.stats.comparison import Comparison
 
     assert isinstance(pair, LogPair)

@@ -36,11 +36,11 @@ def ladder(words: list[str]) -> None:
     rest, options = read_words(words, kinds | {"url": str, "api-key-env": str, "per-hour": float}, ())
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa lab ladder --help")
-    from kaiwa.engine.catalog import SMOLLM2
-    from kaiwa.lab.ladder import climb, rows_of, split_task
-    from kaiwa.lab.run import Opened
-    from kaiwa.lab.tasks import generated
-    from kaiwa.lab.training import TrainingServer
+    from kaiwa.catalog.entries import SMOLLM2
+    from kaiwa.lab.experiments.ladder import climb, rows_of, split_task
+    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.lab.experiments.training_api import TrainingServer
+    from kaiwa.lab.tasks.by_name import generated
     from kaiwa.text.client import HTTPChatModel
 
     n, n_train = options.get("n", 100), options.get("train", 64)

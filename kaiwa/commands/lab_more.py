@@ -13,10 +13,10 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.lab.experiment import Experiment
-    from kaiwa.lab.judge import Agreement
-    from kaiwa.lab.run import Opened
-    from kaiwa.lab.task import Task
+    from kaiwa.lab.experiments.experiment import Experiment
+    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.lab.grading.model_judge import Agreement
+    from kaiwa.lab.tasks.task import Task
 
 SEARCH_USAGE = """usage: kaiwa lab search FILE.toml|FILE.py [--share X] [--out DIR] [--model MODEL] [--url URL] …
 
@@ -45,9 +45,9 @@ def search(words: list[str]) -> None:
     share = options.get("share", 0.5)
     if not 0 < share < 1:
         raise UserError(f"--share {share}: give the dev items' share, between 0 and 1")
-    from kaiwa.lab.report import write_report
-    from kaiwa.lab.search import search as run
-    from kaiwa.lab.search import told
+    from kaiwa.lab.experiments.prompt_search import search as run
+    from kaiwa.lab.experiments.prompt_search import told
+    from kaiwa.lab.reports.experiment_report import write_report
 
     out = Path(options.get("out") or Path("runs") / "lab" / f"{experiment.name}-search")
     found = run(experiment, _opener(experiment, options), out, share)
@@ -63,8 +63,8 @@ def judge(words: list[str]) -> None:
     rest, options = read_words(words, kinds, ())
     if len(rest) != 2 or "judge" not in options:
         raise UserError("an experiment, its outcomes.jsonl and --judge MODEL are needed; see kaiwa lab judge --help")
-    from kaiwa.lab.cache import Asker, Cache
-    from kaiwa.lab.judge import Rubric, agreement, known_cases
+    from kaiwa.lab.asking.call_cache import Asker, Cache
+    from kaiwa.lab.grading.model_judge import Rubric, agreement, known_cases
     from kaiwa.text.records import read_jsonl
 
     experiment = _experiment(rest[:1], {k: v for k, v in options.items() if k != "model"})
@@ -100,8 +100,8 @@ def _agreement_text(agreed: Agreement) -> str:
 def _pairwise(
     asker: Any, task: Task, outcomes: list[dict[str, Any]], options: dict[str, Any], agreed: Agreement, rubric: Any
 ) -> None:
-    from kaiwa.lab.judge import pairwise
-    from kaiwa.lab.verdicts import points, verdict
+    from kaiwa.lab.experiments.verdicts import points, verdict
+    from kaiwa.lab.grading.model_judge import pairwise
     from kaiwa.stats.judged import compare_judged
 
     said: dict[str, dict[str, str]] = {}
@@ -128,7 +128,7 @@ def _pairwise(
 
 def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: Agreement, rubric: Any) -> None:
     from kaiwa.commands.console import table
-    from kaiwa.lab.judge import graded, kappa
+    from kaiwa.lab.grading.model_judge import graded, kappa
     from kaiwa.stats.intervals import NOTHING
     from kaiwa.stats.shares import corrected_share
 
@@ -155,9 +155,9 @@ def lint(words: list[str]) -> None:
         return
     import tomllib
 
-    from kaiwa.lab.experiment_file import read_experiment
-    from kaiwa.lab.lint import lint_experiment, lint_prompt
-    from kaiwa.lab.prompt_file import read_prompt
+    from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt
+    from kaiwa.lab.tasks.prompt_file import read_prompt
 
     remarks = []
     for word in words:
@@ -178,7 +178,7 @@ def lint(words: list[str]) -> None:
 
 
 def _experiment(rest: list[str], options: dict[str, Any]) -> Experiment:
-    from kaiwa.lab.experiment_file import read_experiment
+    from kaiwa.lab.experiments.experiment_file import read_experiment
 
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}")

@@ -14,10 +14,10 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.lab.analysis import Analysis
-    from kaiwa.lab.experiment import Experiment
-    from kaiwa.lab.run import Opened
-    from kaiwa.lab.task import Judge
+    from kaiwa.lab.experiments.analysis import Analysis
+    from kaiwa.lab.experiments.experiment import Experiment
+    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.lab.tasks.task import Judge
 
 RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
                      [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
@@ -55,7 +55,7 @@ def run_file(words: list[str]) -> None:
     rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int}, ())
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}; kaiwa lab run FILE.toml")
-    from kaiwa.lab.experiment_file import read_experiment
+    from kaiwa.lab.experiments.experiment_file import read_experiment
 
     experiment = read_experiment(Path(rest[0]))
     changes = {
@@ -77,7 +77,7 @@ def plan_file(words: list[str]) -> None:
     if len(words) != 1 or words[0].startswith("-"):
         print("usage: kaiwa lab plan FILE.toml|FILE.py")
         return
-    from kaiwa.lab.experiment_file import read_experiment
+    from kaiwa.lab.experiments.experiment_file import read_experiment
 
     print(plan_text(read_experiment(Path(words[0]))))
 
@@ -92,8 +92,8 @@ def assignment(words: list[str]) -> None:
     languages = ("en", "ja") if "language" not in options else (options["language"],)
     if not set(languages) <= {"en", "ja"}:
         raise UserError(f"--language {options['language']!r}: en or ja")
-    from kaiwa.lab.assignment import LIMITS
-    from kaiwa.lab.assignment import assignment as make
+    from kaiwa.lab.experiments.assignment import LIMITS
+    from kaiwa.lab.experiments.assignment import assignment as make
 
     scale = options.get("scale", 0.1 if "quick" in options else 1.0)
     if not scale > 0:
@@ -119,16 +119,16 @@ def selftest(words: list[str]) -> None:
     trials = options.get("trials", 1000)
     if trials < 50:
         raise UserError(f"--trials {trials}: at least 50 are needed to tell anything")
-    from kaiwa.lab.selftest import selftest as run
+    from kaiwa.lab.experiments.selftest import selftest as run
 
     checks = run(trials, options.get("seed", 0))
     report_checks(checks)
 
 
 def tasks(words: list[str]) -> None:
-    from kaiwa.lab.loaders import LOADERS
-    from kaiwa.lab.tasks import GENERATED
-    from kaiwa.lab.techniques.named import NAMED
+    from kaiwa.lab.tasks.benchmarks import LOADERS
+    from kaiwa.lab.tasks.by_name import GENERATED
+    from kaiwa.lab.techniques.by_name import NAMED
 
     print("tasks       " + " ".join(f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")))
     print("loaders     " + " ".join(LOADERS))
@@ -137,7 +137,7 @@ def tasks(words: list[str]) -> None:
 
 def check_judges(experiment: Experiment) -> None:
     """UserError for a judge that is not here: told before the first question, not after the last answer."""
-    from kaiwa.engine.catalog import find
+    from kaiwa.catalog.entries import find
 
     for task in experiment.tasks:
         judge = task.grader.judge
@@ -147,10 +147,10 @@ def check_judges(experiment: Experiment) -> None:
 
 def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted: bool = False) -> Analysis:
     """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
-    from kaiwa.lab.analysis import analyse
-    from kaiwa.lab.experiment import register
-    from kaiwa.lab.judged import judged
-    from kaiwa.lab.run import run, run_models
+    from kaiwa.lab.experiments.analysis import analyse
+    from kaiwa.lab.experiments.experiment import register
+    from kaiwa.lab.experiments.judge_scores import judged
+    from kaiwa.lab.experiments.run import run, run_models
 
     check_judges(experiment)
     register(experiment, out)
@@ -179,7 +179,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
     outcomes, checks = judged(experiment, outcomes, open_judge, out / "judge.jsonl")
     if planted:
-        from kaiwa.lab.selftest import PlantedModel, planted_experiment
+        from kaiwa.lab.experiments.selftest import PlantedModel, planted_experiment
 
         extra = planted_experiment()
         experiment = dataclasses.replace(
@@ -195,7 +195,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
 
 def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
     """The experiment's model: a server's, or one on this machine."""
-    from kaiwa.lab.run import Opened
+    from kaiwa.lab.experiments.run import Opened
 
     if experiment.url:
         from kaiwa.text.client import HTTPChatModel
@@ -217,11 +217,11 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
         return Opened(http, f"{experiment.url} {experiment.model}")
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
         os.environ.setdefault(name, value)
-    from kaiwa.engine.catalog import SMOLLM2, find
+    from kaiwa.catalog.entries import SMOLLM2, find
 
     entry = find(experiment.model or SMOLLM2)
-    from kaiwa.engine.local import LocalChatModel
-    from kaiwa.engine.plan import load_here
+    from kaiwa.catalog.local_model import LocalChatModel
+    from kaiwa.catalog.memory_plan import load_here
 
     local = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
     return Opened(local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text")
@@ -229,7 +229,7 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
 
 def plan_text(experiment: Experiment) -> str:
     """n and the detectable difference of every comparison, and how much will be asked."""
-    from kaiwa.lab.experiment import DISCORDANT, plan
+    from kaiwa.lab.experiments.experiment import DISCORDANT, plan
 
     rows = [["task", "B", "A", "n", "finds"]]
     for p in plan(experiment):
@@ -260,9 +260,9 @@ def pilot_text(analysis: Analysis) -> str:
 
 
 def finish(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
-    from kaiwa.lab.judge_report import judge_cells, judge_heads
-    from kaiwa.lab.report import told, write_report
-    from kaiwa.lab.verdicts import verdict
+    from kaiwa.lab.experiments.verdicts import verdict
+    from kaiwa.lab.reports.experiment_report import told, write_report
+    from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
     from kaiwa.report.words import Words
 
     rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]

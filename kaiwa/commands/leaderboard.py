@@ -29,12 +29,12 @@ def evaluate(words: list[str]) -> None:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
         os.environ.setdefault(name, value)
-    from kaiwa.engine.catalog import find
-    from kaiwa.engine.local import LocalChatModel
-    from kaiwa.engine.plan import load_here
-    from kaiwa.lab.leaderboard import evaluation, keep, newest, rank, result, rows, task_hash
-    from kaiwa.lab.run import run
-    from kaiwa.lab.task_files import read_tasks
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.local_model import LocalChatModel
+    from kaiwa.catalog.memory_plan import load_here
+    from kaiwa.lab.experiments.leaderboard import evaluation, keep, newest, rank, result, rows, task_hash
+    from kaiwa.lab.experiments.run import run
+    from kaiwa.lab.experiments.task_files import read_tasks
 
     n = _whole(options.get("n", "0"))
     found = [task for name in tasks for task in read_tasks(name, n)]

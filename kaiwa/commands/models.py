@@ -38,7 +38,7 @@ def models(words: list[str]) -> None:
         _list()
     elif words[0] == "rm" and len(words) == 2:
         from kaiwa.core.home import home
-        from kaiwa.engine.packed_cache import forget
+        from kaiwa.engine.native.packed_folder import forget
         from kaiwa.hub.pull import remove
 
         folder, freed = remove(words[1], home() / "models", forget)
@@ -52,8 +52,8 @@ def models(words: list[str]) -> None:
 
 
 def _list() -> None:
+    from kaiwa.catalog.entries import SMOLLM2, SMOLLM2_INSTALL, entries
     from kaiwa.commands.console import table
-    from kaiwa.engine.catalog import SMOLLM2, SMOLLM2_INSTALL, entries
     from kaiwa.hub.recommended import recommended
 
     found = entries()
@@ -82,9 +82,9 @@ def _plan(words: list[str]) -> None:
     rest, options = read_words(words, {"max-memory": str, "device": str}, ())
     if len(rest) != 1:
         raise UserError("which model? kaiwa models plan MODEL")
-    from kaiwa.engine.catalog import find
-    from kaiwa.engine.plan import ALL, plan
-    from kaiwa.engine.split import parse_limits
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.memory_plan import ALL, plan
+    from kaiwa.engine.rows.cpu_offload import parse_limits
 
     limits = parse_limits(options["max-memory"]) if "max-memory" in options else ALL
     print(plan(find(rest[0]), options.get("device", ""), limits).told())
@@ -135,8 +135,8 @@ def export(words: list[str]) -> None:
         raise UserError(f"--for {target}: there is {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}")
     if kind not in KINDS:
         raise UserError(f"--type {kind}: there is {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    from kaiwa.engine.catalog import find
-    from kaiwa.engine.trainable import open_base
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.trainable import open_base
     from kaiwa.hub.export import Source, export
     from kaiwa.hub.verify import verify
 

@@ -24,7 +24,7 @@ def targets(words: list[str]) -> None:
     if _helped(words, "usage: kaiwa redteam targets [NAME]        (kaiwa redteam targets keeper.en > mine.toml)"):
         return
     from kaiwa.core.config import did_you_mean
-    from kaiwa.redteam.target import example, examples, read_target
+    from kaiwa.redteam.targets.target import example, examples, read_target
 
     if not words:
         rows = [["name", "language", "secrets", "rules", "facts", "documents", "tools", "system prompt"]]
@@ -42,9 +42,9 @@ def targets(words: list[str]) -> None:
 def attacks(words: list[str]) -> None:
     if _helped(words, "usage: kaiwa redteam attacks [NAME]        (with a name: its words in both languages)"):
         return
-    from kaiwa.redteam.attack import choose
-    from kaiwa.redteam.catalog import ATTACKS
-    from kaiwa.redteam.transforms import TRANSFORMS
+    from kaiwa.redteam.attacks.all import ATTACKS
+    from kaiwa.redteam.attacks.attack import choose
+    from kaiwa.redteam.attacks.transforms import TRANSFORMS
 
     if words:
         for attack in choose(words[0], ATTACKS):
@@ -110,7 +110,7 @@ def import_file(words: list[str]) -> None:
     rest, options = read_words(words, {"out": str}, ())
     if len(rest) != 1:
         raise UserError(f"one file is needed, got {len(rest)}; kaiwa redteam import FILE")
-    from kaiwa.redteam.imports import read_results
+    from kaiwa.redteam.bench.other_tools import read_results
 
     found = read_results(Path(rest[0]))
     rows = [["tool", "model", "attack", "hits", "share", "95 %", "failed"]]
@@ -132,7 +132,7 @@ def selftest(words: list[str]) -> None:
     trials = options.get("trials", 1000)
     if trials < 100:
         raise UserError(f"--trials {trials}: at least 100 are needed to tell anything")
-    from kaiwa.redteam.selftest import selftest as run
+    from kaiwa.redteam.bench.selftest import selftest as run
 
     checks = run(trials, options.get("seed", 0))
     report_checks(checks)

@@ -16,10 +16,10 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.lab.run import Opened
-    from kaiwa.redteam.matrix import Matrix
-    from kaiwa.redteam.run import Plan
-    from kaiwa.redteam.target import Target
+    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.redteam.bench.matrix import Matrix
+    from kaiwa.redteam.bench.run import Plan
+    from kaiwa.redteam.targets.target import Target
 
 USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N]
                          [--out DIR] [--seed S] [--max-tokens N] [--temperature T] [--plan]
@@ -64,8 +64,8 @@ def run_file(words: list[str]) -> None:
     rest, options = read_words(words, OPTIONS, ("plan",))
     if len(rest) != 1:
         raise UserError(f"one target is needed, got {len(rest)}; kaiwa redteam run TARGET.toml")
-    from kaiwa.redteam.gate import parse_gate
-    from kaiwa.redteam.imports import read_results
+    from kaiwa.redteam.bench.gate import parse_gate
+    from kaiwa.redteam.bench.other_tools import read_results
 
     parsed = [parse_gate(text) for text in gates]
     imported = read_results(Path(options["compare"])) if "compare" in options else ()
@@ -75,7 +75,7 @@ def run_file(words: list[str]) -> None:
         return
     out = Path(options.get("out") or Path("runs") / "redteam" / target.name)
     matrix, seconds = run_all(plan, out, options)
-    from kaiwa.redteam.report import write_report
+    from kaiwa.redteam.bench.report import write_report
 
     print(matrix_text(matrix))
     for line in told(matrix):
@@ -104,10 +104,10 @@ def _gates(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
-    from kaiwa.redteam.attack import choose
-    from kaiwa.redteam.catalog import ATTACKS
-    from kaiwa.redteam.run import Plan, default_defences, split_list
-    from kaiwa.redteam.target import read_target
+    from kaiwa.redteam.attacks.all import ATTACKS
+    from kaiwa.redteam.attacks.attack import choose
+    from kaiwa.redteam.bench.run import Plan, default_defences, split_list
+    from kaiwa.redteam.targets.target import read_target
 
     target = read_target(name)
     given = options.get("models") or options.get("model") or target.model
@@ -139,9 +139,9 @@ def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
 def run_all(plan: Plan, out: Path, options: dict[str, Any]) -> tuple[Matrix, float]:
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.lock import lock
-    from kaiwa.redteam.judge import decide
-    from kaiwa.redteam.matrix import analyse
-    from kaiwa.redteam.run import run
+    from kaiwa.redteam.bench.matrix import analyse
+    from kaiwa.redteam.bench.rule_judge import decide
+    from kaiwa.redteam.bench.run import run
 
     url = options.get("url") or plan.target.url
     began = time.monotonic()
@@ -186,8 +186,8 @@ def progress(began: float) -> Callable[[str, int, int], None]:
 
 
 def plan_text(plan: Plan) -> str:
-    from kaiwa.redteam.attack import applicable
-    from kaiwa.redteam.twins import benign
+    from kaiwa.redteam.attacks.attack import applicable
+    from kaiwa.redteam.targets.benign_twins import benign
 
     there = [attack for attack in plan.attacks if not applicable(attack, plan.target)]
     turns = sum(attack.turns for attack in there)
@@ -204,7 +204,7 @@ def plan_text(plan: Plan) -> str:
 
 def matrix_text(matrix: Matrix) -> str:
     """Defences as rows: success by family, against none, what it costs."""
-    from kaiwa.redteam.report import told_against
+    from kaiwa.redteam.bench.report import told_against
     from kaiwa.report import figures
 
     families = list(dict.fromkeys(c.family for c in matrix.cells))
@@ -231,7 +231,7 @@ def _share(interval: Any) -> str:
 
 def told(matrix: Matrix) -> list[str]:
     """What the table does not say: what was not testable, what failed, which defences do not help."""
-    from kaiwa.redteam.report import not_helping
+    from kaiwa.redteam.bench.report import not_helping
 
     lines = []
     for status in ("not_testable", "not_applicable"):
@@ -255,8 +255,8 @@ def told(matrix: Matrix) -> list[str]:
 
 
 def _judge(gates: Any, matrix: Matrix, options: dict[str, Any], out: Path) -> None:
-    from kaiwa.redteam.gate import judge
-    from kaiwa.redteam.junit import junit
+    from kaiwa.redteam.bench.gate import judge
+    from kaiwa.redteam.bench.junit import junit
 
     judged = [judge(gate, matrix, out) for gate in gates]
     if "junit" in options:

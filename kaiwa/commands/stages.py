@@ -164,7 +164,7 @@ def run_pretrain(c: Pretrain, ctx: Context) -> Artifact:
 
 
 def run_sft(c: SFT, ctx: Context) -> Artifact:
-    from kaiwa.engine.trainable import as_parent
+    from kaiwa.catalog.trainable import as_parent
     from kaiwa.sft.run import run
 
     tokens = open_artifact(c.tokens, "tokenizer") if c.tokens is not None else None
@@ -173,7 +173,7 @@ def run_sft(c: SFT, ctx: Context) -> Artifact:
 
 
 def run_reward(c: Reward, ctx: Context) -> Artifact:
-    from kaiwa.engine.trainable import as_parent
+    from kaiwa.catalog.trainable import as_parent
     from kaiwa.reward.run import run
 
     policy = as_parent(c.policy)
@@ -182,14 +182,14 @@ def run_reward(c: Reward, ctx: Context) -> Artifact:
 
 
 def run_dpo(c: DPO, ctx: Context) -> Artifact:
+    from kaiwa.catalog.trainable import as_parent
     from kaiwa.dpo.run import run
-    from kaiwa.engine.trainable import as_parent
 
     return run(c.config, ctx, policy=as_parent(c.policy), comparisons=c.comparisons, out=c.out)
 
 
 def run_rlhf(c: RLHF, ctx: Context) -> Artifact | None:
-    from kaiwa.engine.trainable import as_parent
+    from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.memory import memory_table
     from kaiwa.rlhf.run import fitting, run
 
@@ -204,7 +204,7 @@ def run_rlhf(c: RLHF, ctx: Context) -> Artifact | None:
 
 
 def run_best_of(c: BestOf, ctx: Context) -> Artifact:
-    from kaiwa.engine.trainable import as_parent
+    from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.best_of import run
 
     given: dict[str, Any] = {"policy": as_parent(c.policy), "reward": open_artifact(c.reward, "reward")}

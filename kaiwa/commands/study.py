@@ -12,8 +12,8 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.engine.catalog import Entry
-    from kaiwa.lab.run import Opened
+    from kaiwa.catalog.entries import Entry
+    from kaiwa.lab.experiments.run import Opened
 
 USAGE = """usage: kaiwa study rlhf [--recipe tiny|laptop] [--seeds N] [--out DIR] [--threads N] [--device D]
        kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
@@ -51,8 +51,8 @@ def cot(words: list[str]) -> None:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa study --help")
     import dataclasses
 
+    from kaiwa.catalog.entries import read_entry
     from kaiwa.commands.lab_run import finish, plan_text
-    from kaiwa.engine.catalog import read_entry
     from kaiwa.studies.cot import QUICK, CoTConfig, experiment
     from kaiwa.studies.cot import study as run
 
@@ -74,9 +74,9 @@ def cot(words: list[str]) -> None:
 
 def _opened(entry: Entry) -> Opened:
     """A model on this machine, asked in plain text."""
-    from kaiwa.engine.local import LocalChatModel
-    from kaiwa.engine.plan import load_here
-    from kaiwa.lab.run import Opened
+    from kaiwa.catalog.local_model import LocalChatModel
+    from kaiwa.catalog.memory_plan import load_here
+    from kaiwa.lab.experiments.run import Opened
 
     loaded = load_here(entry, lambda line: print(line, file=sys.stderr))
     return Opened(LocalChatModel(loaded), f"{entry.name} {entry.created}", "text")
@@ -96,8 +96,8 @@ def icl(words: list[str]) -> None:
     steps = options.get("steps", QUICK_STEPS if quick else STEPS)
     if n < 2 or steps < 1:
         raise UserError(f"--n {n} --steps {steps}: at least 2 items and 1 step are needed")
+    from kaiwa.catalog.entries import find, read_entry, smollm2
     from kaiwa.core.artifact import open_artifact
-    from kaiwa.engine.catalog import find, read_entry, smollm2
 
     found: dict[str, Entry] = {}
     if "models" in options:

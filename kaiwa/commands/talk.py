@@ -45,9 +45,9 @@ def up(words: list[str]) -> None:
     rest, options = read_words(words, kinds, ("no-browser", "listen"))
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa up --help")
-    from kaiwa.serve.network import Access
-    from kaiwa.serve.shares import MOST
-    from kaiwa.up import up as run
+    from kaiwa.commands.up import up as run
+    from kaiwa.serve.http.network import Access
+    from kaiwa.serve.http.rate_limit import MOST
 
     access = Access(
         listen="listen" in options,
@@ -70,14 +70,14 @@ def chat(words: list[str]) -> None:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
         os.environ.setdefault(name, {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}[name])
-    from kaiwa.engine.catalog import SMOLLM2
-    from kaiwa.engine.terminal import chat as run
+    from kaiwa.catalog.entries import SMOLLM2
+    from kaiwa.commands.chat_terminal import chat as run
 
     model = rest[0] if rest else SMOLLM2
     if "plan" in options:
-        from kaiwa.engine.catalog import find
-        from kaiwa.engine.plan import ALL, plan
-        from kaiwa.engine.split import parse_limits
+        from kaiwa.catalog.entries import find
+        from kaiwa.catalog.memory_plan import ALL, plan
+        from kaiwa.engine.rows.cpu_offload import parse_limits
 
         print(plan(find(model), limits=parse_limits(options["max-memory"]) if "max-memory" in options else ALL).told())
         return

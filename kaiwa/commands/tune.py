@@ -19,8 +19,8 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import Stopped, UserError
 from kaiwa.core.home import home
 from kaiwa.core.lock import lock
-from kaiwa.serve.fine_tuning_files import Files
-from kaiwa.serve.fine_tuning_state import JOB, TERMINAL, JobFolder, as_openai
+from kaiwa.serve.tuning.job_folder import JOB, TERMINAL, JobFolder, as_openai
+from kaiwa.serve.tuning.uploaded_files import Files
 
 USAGE = """usage: kaiwa tune FOLDER
 
@@ -106,9 +106,9 @@ def _failed(folder: JobFolder, message: str, code: str) -> None:
 
 def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
     """Runs the job's stage. The model is published under its name in KAIWA_HOME/models."""
+    from kaiwa.catalog.trainable import as_parent, context_length
     from kaiwa.dpo import run as dpo
     from kaiwa.dpo.config import DPOConfig
-    from kaiwa.engine.trainable import as_parent, context_length
     from kaiwa.reward import run as reward
     from kaiwa.reward.config import RewardConfig
     from kaiwa.sft import run as sft
@@ -132,7 +132,7 @@ def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
 
 def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
     """chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
-    from kaiwa.engine.trainable import card_of
+    from kaiwa.catalog.trainable import card_of
     from kaiwa.text.records import read_jsonl
 
     n, method, model = job["examples"], job["method"], job["model"]

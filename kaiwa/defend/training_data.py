@@ -147,7 +147,7 @@ class Maker:
         self.kinds = {"secret": self.secrets, "rule": self.asks, "document": self.documents}
 
     def _filled(self, rng: Random) -> tuple[str, dict[str, str]]:
-        """The system text with a fresh secret in each slot, filled as the bench does (redteam/target.py): {secret} is
+        """The system text with a fresh secret in each slot, filled as the bench does (redteam/targets): {secret} is
         the first unless one is called so, and other braces stay."""
         drawn = {name: _word(rng, self.language) for name in self.secrets}
         text = self.system

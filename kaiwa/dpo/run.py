@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.dpo.likelihood import completion_logprobs, reference_logprobs
-from kaiwa.engine.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.model.decoder import Decoder
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.loss import pairwise_loss

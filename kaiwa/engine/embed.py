@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.adapting import adapted, changes_of
+from kaiwa.engine.rows.torch_adapters import adapted, changes_of
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder, attend_rows
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import bulk, fused
+from kaiwa.engine import bulk_batching
+from kaiwa.engine.continuous_batching import Serving
+from kaiwa.engine.native import step
 from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
-from kaiwa.engine.runner import Rows
+from kaiwa.engine.rows.native_rows import StepRows, rows_for
+from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
-from kaiwa.engine.serving import Serving
-from kaiwa.engine.step_rows import StepRows, rows_for
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear
@@ -63,7 +64,7 @@ class Engine:
         self.source = decoder
         if self.decoder is not decoder:
             _take_weights(self.decoder, decoder)
-        fused.renew(self.decoder)  # torch computes until that is done
+        step.renew(self.decoder)  # torch computes until that is done
         self._serving.use(None)  # what it keeps of prompts was computed with the old ones
 
     def generate(
@@ -94,7 +95,9 @@ class Engine:
         N = len(prompts)
         rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
         whole = [tuple(prompt) for prompt in prompts]
-        found = bulk.generate(self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows)
+        found = bulk_batching.generate(
+            self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
+        )
         lengths, stopped = found.lengths.tolist(), found.stopped.tolist()
         ids, logprobs = found.ids.tolist(), found.logprobs.tolist()
         return [
@@ -115,7 +118,7 @@ class Engine:
         """Natural log-probabilities (temperature 1) of each continuation's tokens, by the full forward pass."""
         if self.decoder is not self.source:
             _take_weights(self.decoder, self.source)
-        return bulk.score(self.decoder, prompts, continuations)
+        return bulk_batching.score(self.decoder, prompts, continuations)
 
     def add(self, request: Request) -> None:
         """Queues a request. UserError if it does not fit the context."""

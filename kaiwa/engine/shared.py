@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.bulk import pad
+from kaiwa.engine.bulk_batching import pad
 from kaiwa.engine.request import Request, TextTokenizer
-from kaiwa.engine.runner import Rows
+from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.engine.sampling import Rules, sample, seed_tensor
-from kaiwa.engine.stops import TextOut
+from kaiwa.engine.text_stream import TextOut
 from kaiwa.model.decoder import Attend, Decoder
 from kaiwa.text.records import Completion
 

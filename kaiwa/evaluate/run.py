@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kaiwa.catalog.load import four_bit
 from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.config import did_you_mean, from_json
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
-from kaiwa.engine.load import four_bit
 from kaiwa.evaluate.answers import Answer, answer_all, kl_to
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.evaluate.rates import against, clusters, rates
 from kaiwa.evaluate.reward_card import reward_card
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import load_decoder
-from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.formats.gptq import load_int4
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.stats.intervals import bootstrap
 from kaiwa.text.records import read_jsonl, write_jsonl
 from kaiwa.tokenizer.tokenizer import Tokenizer

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from kaiwa.catalog.trainable import open_base
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.trainable import open_base
-from kaiwa.model.folder import load_scalar
+from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.reward.packing import PromptRow
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap

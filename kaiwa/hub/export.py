@@ -22,9 +22,9 @@ from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.hub.gguf_write import NEAREST, Kind, pre_name, split_as, write_gguf
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import save_model
-from kaiwa.model.gptq_file import read_settings
-from kaiwa.model.hf_config import read_json
+from kaiwa.model.formats.gptq import read_settings
+from kaiwa.model.formats.hf_config import read_json
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.text.template import pieces, user
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer

@@ -19,8 +19,8 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, rotary_frequencies
-from kaiwa.model.hf_config import yarn_scale
-from kaiwa.model.hf_names import sizes_of
+from kaiwa.model.formats.hf_config import yarn_scale
+from kaiwa.model.formats.hf_names import sizes_of
 from kaiwa.tokenizer.tokenizer import PRE_NAMES, Tokenizer, pre_tokenizer
 
 Kind = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]

@@ -115,7 +115,7 @@ def _fetch_all(
 
 def _check_config(work: Path) -> None:
     """Before the weights: is it an architecture that kaiwa computes?"""
-    from kaiwa.model.hf_config import read_config
+    from kaiwa.model.formats.hf_config import read_config
 
     try:
         read_config(work)

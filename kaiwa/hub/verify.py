@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from kaiwa.core.errors import UserError
 from kaiwa.hub.export import Source
 from kaiwa.model.decoder import Decoder, attend_rows
-from kaiwa.model.folder import load_decoder
-from kaiwa.model.gguf_file import GgufFile
-from kaiwa.model.gptq_file import load_int4
-from kaiwa.model.hf_config import read_json
+from kaiwa.model.formats.gguf import GgufFile
+from kaiwa.model.formats.gptq import load_int4
+from kaiwa.model.formats.hf_config import read_json
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 SAMPLE = "The old mill stands by the river. Every morning the baker walks there and asks for two sacks of flour."

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.hf_names import names_of, sizes_of
+from kaiwa.model.formats.hf_names import names_of, sizes_of
 from kaiwa.model.int4 import LINEARS
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"

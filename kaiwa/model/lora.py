@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.hf_names import names_of, sizes_of
+from kaiwa.model.formats.hf_names import names_of, sizes_of
 from kaiwa.model.int4 import LINEARS
 
 

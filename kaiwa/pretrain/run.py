@@ -21,7 +21,7 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.probes import Probe, answer_probes, cloze_accuracy
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.folder import save_model
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer

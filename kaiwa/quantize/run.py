@@ -21,8 +21,8 @@ from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import load_decoder
-from kaiwa.model.gptq_file import load_int4, save_gptq, save_int4
+from kaiwa.model.formats.gptq import load_int4, save_gptq, save_int4
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import quantized_names
 from kaiwa.quantize.card import card, compare, told
 from kaiwa.quantize.config import QuantizeConfig

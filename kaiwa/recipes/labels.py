@@ -10,7 +10,7 @@ from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import from_json
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.reward.collect import Label
 from kaiwa.reward.collect_config import Labellers
 from kaiwa.reward.run import Gold

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf.config import RLHFConfig

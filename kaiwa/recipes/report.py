@@ -11,7 +11,7 @@ from kaiwa.core.artifact import MANIFEST, Artifact, write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import peak_memory_bytes
 from kaiwa.recipes.receipt import receipt
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 
 MODEL_FIELDS = (
     "name", "win_rate_vs_sft", "helpful", "truthful", "harmless", "ended", "mean_tokens", "kl_to_sft", "bits_per_byte",

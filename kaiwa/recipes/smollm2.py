@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from kaiwa.catalog.entries import SMOLLM2, SMOLLM2_INSTALL, smollm2
+from kaiwa.catalog.trainable import as_parent, open_base
 from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish, write_atomic
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
@@ -23,10 +25,8 @@ from kaiwa.core.lock import lock
 from kaiwa.core.rng import python_rng
 from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
-from kaiwa.engine.catalog import SMOLLM2, SMOLLM2_INSTALL, smollm2
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.trainable import as_parent, open_base
-from kaiwa.model.folder import load_scalar
+from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.recipes.preferences import read_preferences
 from kaiwa.reward import run as reward
 from kaiwa.reward.comparisons import read_comparisons

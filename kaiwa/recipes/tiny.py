@@ -8,7 +8,7 @@ from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.laptop import laptop, sources
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig

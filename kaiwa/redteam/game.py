@@ -15,8 +15,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend.defended import DefendedAsk, DefendedModel
 from kaiwa.defend.defended import Outcome as Reply
 from kaiwa.defend.parse import parse
-from kaiwa.redteam.oracles import leak, plain
-from kaiwa.redteam.target import LANGUAGES, Target, read_target
+from kaiwa.redteam.oracles.leaks import leak, plain
+from kaiwa.redteam.targets.target import LANGUAGES, Target, read_target
 from kaiwa.text.chat_model import Ask, ChatModel
 from kaiwa.text.records import Message
 

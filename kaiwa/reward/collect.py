@@ -16,7 +16,7 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
-from kaiwa.model.folder import load_decoder
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.text.records import Comparison, Completion, conversation, read_jsonl, write_jsonl
 from kaiwa.text.template import render

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.catalog.trainable import open_trainable, restore, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
-from kaiwa.engine.trainable import open_trainable, restore, trained_state
-from kaiwa.model.folder import save_model
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.model.lora import merge_lora
 from kaiwa.reward.card import card

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
+from kaiwa.catalog.trainable import open_base
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.trainable import open_base
-from kaiwa.model.folder import load_scalar
+from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.model.heads import ScalarModel
 from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.prompts import read_prompts

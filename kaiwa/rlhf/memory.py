@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.gguf_file import GgufFile
-from kaiwa.model.hf_config import read_config
+from kaiwa.model.formats.gguf import GgufFile
+from kaiwa.model.formats.hf_config import read_config
 from kaiwa.rlhf.config import RLHFConfig
 
 WEIGHT, TRAINED = 4, 16  # bytes

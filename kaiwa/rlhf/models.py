@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from kaiwa.catalog.trainable import Trainable, open_base, open_trainable, restore, trained_state
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.core.rng import seed_for
-from kaiwa.engine.trainable import Trainable, open_base, open_trainable, restore, trained_state
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import load_scalar
+from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.model.heads import ScalarModel
 from kaiwa.model.lora import adapter_off, add_lora
 from kaiwa.rlhf.config import RLHFConfig

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kaiwa.catalog.trainable import read_tokenizer, save_trained
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.engine.probes import Probe, answer_probes
-from kaiwa.engine.trainable import read_tokenizer, save_trained
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loop import Loop
 from kaiwa.rlhf.memory import memory_table, shape

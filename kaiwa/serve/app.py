@@ -9,40 +9,40 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from kaiwa import __version__
+from kaiwa.catalog.entries import listed
 from kaiwa.defend.parse import read_file
-from kaiwa.engine.catalog import listed
-from kaiwa.serve import (
-    errors,
-    routes_chat,
-    routes_completions,
-    routes_embeddings,
-    routes_files,
-    routes_fine_tuning,
-    routes_jobs,
-    routes_metrics,
-    routes_models,
-    routes_responses,
-    routes_tokens,
+from kaiwa.serve.defence.shield import make_shield
+from kaiwa.serve.http import errors
+from kaiwa.serve.http.rate_limit import Shares
+from kaiwa.serve.http.security import Guard
+from kaiwa.serve.routes import (
+    builds,
+    chat,
+    completions,
+    embeddings,
+    files,
+    fine_tuning,
+    metrics,
+    models,
+    responses,
+    tokens,
 )
-from kaiwa.serve.defending import make_shield
-from kaiwa.serve.engine_client import EngineClient
-from kaiwa.serve.fine_tuning_jobs import FineTuning
-from kaiwa.serve.jobs import Jobs
-from kaiwa.serve.security import Guard
 from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.shares import Shares
+from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.tuning.jobs import FineTuning
+from kaiwa.serve.worker.client import EngineClient
 
 ROUTES = (
-    routes_models,
-    routes_chat,
-    routes_completions,
-    routes_embeddings,
-    routes_responses,
-    routes_tokens,
-    routes_metrics,
-    routes_files,
-    routes_fine_tuning,
-    routes_jobs,
+    models,
+    chat,
+    completions,
+    embeddings,
+    responses,
+    tokens,
+    metrics,
+    files,
+    fine_tuning,
+    builds,
 )
 
 
@@ -77,7 +77,7 @@ def make_app(services: Services) -> FastAPI:
         app.include_router(part.routes(services))
     settings = services.settings
     app.add_middleware(Shares, most=settings.per_key)
-    app.add_middleware(routes_metrics.Counting, metrics=services.metrics)
+    app.add_middleware(metrics.Counting, metrics=services.metrics)
     app.add_middleware(
         Guard,
         port=settings.port,

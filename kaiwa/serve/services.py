@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kaiwa.engine.catalog import SMOLLM2, Entry, entries
-from kaiwa.serve.defending import Shield
-from kaiwa.serve.engine_client import EngineClient
-from kaiwa.serve.fine_tuning_jobs import FineTuning
-from kaiwa.serve.jobs import Jobs
-from kaiwa.serve.metrics import Metrics
-from kaiwa.serve.shares import MOST
+from kaiwa.catalog.entries import SMOLLM2, Entry, entries
+from kaiwa.serve.defence.shield import Shield
+from kaiwa.serve.http.metrics import Metrics
+from kaiwa.serve.http.rate_limit import MOST
+from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.tuning.jobs import FineTuning
+from kaiwa.serve.worker.client import EngineClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.probes import Probe, answer_probes
-from kaiwa.engine.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.model.decoder import Decoder, residual_dropout
 from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split

@@ -20,9 +20,9 @@ from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
-from kaiwa.lab.analysis import Analysis, analyse
-from kaiwa.lab.experiment import Arm, Contrast, Experiment, register
-from kaiwa.lab.run import Opened, run
+from kaiwa.lab.experiments.analysis import Analysis, analyse
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
+from kaiwa.lab.experiments.run import Opened, run
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig

@@ -18,10 +18,10 @@ import random
 from collections.abc import Collection, Iterator
 
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.prompt import Example, Prompt, render
-from kaiwa.lab.task import Grader, Item, Task
-from kaiwa.lab.techniques.base import Technique
+from kaiwa.lab.tasks.prompt import Example, Prompt, render
+from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.techniques.shots import FewShot
+from kaiwa.lab.techniques.technique import Technique
 from kaiwa.lab.techniques.thought import STYLES, ChainOfThought
 from kaiwa.text.records import Document
 

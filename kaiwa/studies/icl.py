@@ -19,8 +19,8 @@ import numpy as np
 
 from kaiwa.core.artifact import Artifact, write_atomic
 from kaiwa.core.context import Context
-from kaiwa.lab.experiment import Arm, Experiment, register
-from kaiwa.lab.run import Opened, Outcome, run_models
+from kaiwa.lab.experiments.experiment import Arm, Experiment, register
+from kaiwa.lab.experiments.run import Opened, Outcome, run_models
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.program import Program, Said, Wish
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique
+from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.technique import How, Technique
 from kaiwa.text.chat_model import Rate
 from kaiwa.world.language import LANGUAGES, VALUE_IDS
 

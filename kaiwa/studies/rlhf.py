@@ -25,7 +25,7 @@ from kaiwa.core.artifact import Artifact, finite, write_atomic
 from kaiwa.core.context import Context
 from kaiwa.core.lock import lock
 from kaiwa.evaluate.rates import clusters
-from kaiwa.model.folder import load_scalar
+from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.reward.comparisons import read_comparisons
 from kaiwa.reward.loss import pairs
 from kaiwa.reward.run import score_rows

@@ -17,7 +17,7 @@ from kaiwa.engine.engine import Engine
 from kaiwa.engine.probes import Probe, cloze_right
 from kaiwa.evaluate.answers import Answer, kl_to, prompt_ids
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.folder import load_decoder, load_scalar
+from kaiwa.model.formats.hf_folder import load_decoder, load_scalar
 from kaiwa.model.heads import ScalarModel
 from kaiwa.rlhf.best_of import best_of_n, kl_bound
 from kaiwa.rlhf.best_of_config import BestOfConfig

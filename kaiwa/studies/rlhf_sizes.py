@@ -15,7 +15,7 @@ from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.laptop import laptop
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.recipes.tiny import tiny
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.tokenizer.config import TokenizerConfig

@@ -14,7 +14,11 @@ def routes(view: View) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request, language: str = "") -> HTMLResponse:
-        from kaiwa.lab.leaderboard import newest, rank, read_results  # numpy and scipy: only when the page is asked for
+        from kaiwa.lab.experiments.leaderboard import (  # numpy and scipy: only when the page is asked for
+            newest,
+            rank,
+            read_results,
+        )
 
         known = {card.name for card in view.services.catalog.models()}
         results = newest([r for r in read_results(view.services.home) if r.model in known])

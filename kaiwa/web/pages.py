@@ -1,4 +1,4 @@
-"""Mounts the pages on the server's app. `kaiwa/up.py` calls `mount(app, services)`; nothing runs before."""
+"""Mounts the pages on the server's app. `kaiwa/commands/up.py` calls `mount(app, services)`; nothing runs before."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from kaiwa.core.errors import UserError
+from kaiwa.redteam.bench.saved_runs import Saved, all_saved, rate, saved, transcripts
 from kaiwa.redteam.game import LEVELS, Game, keeper
-from kaiwa.redteam.saved import Saved, all_saved, rate, saved, transcripts
 from kaiwa.report import figures
 from kaiwa.report.heat import heat_map
 from kaiwa.report.html import join, tag
@@ -68,7 +68,7 @@ class RedTeam:
 
     def cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
         """One cell's transcripts, the worst first."""
-        from kaiwa.redteam.report import transcript, worst
+        from kaiwa.redteam.bench.report import transcript, worst
 
         found = saved(self.folder, run)
         some = transcripts(found, model, attack, defence) if found is not None else []

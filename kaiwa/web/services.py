@@ -1,4 +1,4 @@
-"""What the pages need from the rest of the house, as narrow protocols. `kaiwa/up.py` fills them in.
+"""What the pages need from the rest of the house, as narrow protocols. `kaiwa/commands/up.py` fills them in.
 
 The pages never import the server or the engine, so they work with anything that keeps these promises.
 """

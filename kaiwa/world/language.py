@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kaiwa.world import (
-    english,
-    english_documents,
-    english_howto,
-    english_prompts,
-    japanese,
-    japanese_documents,
-    japanese_howto,
-    japanese_prompts,
-)
+from kaiwa.world.english import documents as english_documents
+from kaiwa.world.english import howto as english_howto
+from kaiwa.world.english import prompts as english_prompts
+from kaiwa.world.english import words as english
+from kaiwa.world.japanese import documents as japanese_documents
+from kaiwa.world.japanese import howto as japanese_howto
+from kaiwa.world.japanese import prompts as japanese_prompts
+from kaiwa.world.japanese import words as japanese
 
 ATTRIBUTES = ("trade", "home", "animal", "food")  # closed classes: what is asked about a villager
 VALUE_IDS: dict[str, tuple[str, ...]] = {attribute: tuple(english.VALUES[attribute]) for attribute in ATTRIBUTES}

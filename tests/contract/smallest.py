@@ -21,7 +21,7 @@ from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.quantize import run as quantize
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.recipes.labels import village_label, with_labellers
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
 from kaiwa.reward.collect_config import CollectConfig

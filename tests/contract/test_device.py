@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from kaiwa.catalog.entries import read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.core.machine import has_bf16_tiles
-from kaiwa.engine.catalog import read_entry
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
 from kaiwa.engine.request import Request
 from kaiwa.engine.shared import SharedPrefixes
 from kaiwa.model import kernels

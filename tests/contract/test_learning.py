@@ -12,7 +12,7 @@ from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.core.metrics import read_metrics
 from kaiwa.core.rng import python_rng
-from kaiwa.model.folder import load_decoder
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward import run as reward
 from kaiwa.rlhf import run as rlhf
 from kaiwa.text.records import Completion

@@ -17,7 +17,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.metrics import read_metrics
 from kaiwa.evaluate.select import select as run_select
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.folder import load_decoder, load_scalar
+from kaiwa.model.formats.hf_folder import load_decoder, load_scalar
 from kaiwa.pretrain import run as pretrain
 from kaiwa.recipes.instructgpt import NUMBERS, instructgpt, preset
 from kaiwa.reward import run as reward

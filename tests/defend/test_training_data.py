@@ -11,7 +11,7 @@ from kaiwa.defend.known import KNOWN
 from kaiwa.defend.phrases import EVERYDAY, GIVEN, LEAKS, OVERRIDES, REFUSALS, TASKS
 from kaiwa.defend.refusal import refuses
 from kaiwa.defend.training_data import Learnt, Maker, answered, apart, counts, rows, scenes
-from kaiwa.redteam.target import Secret, Target
+from kaiwa.redteam.targets.target import Secret, Target
 from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation, comparison, demonstration
 from tests.defend.fakes import Judge
@@ -116,7 +116,7 @@ def test_rows_are_what_the_api_reads() -> None:
 
 def test_the_servers_own_reader_takes_them(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
-    from kaiwa.serve.fine_tuning_data import convert
+    from kaiwa.serve.tuning.training_data import convert
 
     for method in ("supervised", "dpo"):
         file = tmp_path / method

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.engine.drafts import GRAM, Lookup
+from kaiwa.engine.prompt_lookup import GRAM, Lookup
 
 
 @given(st.lists(st.integers(0, 2), max_size=40), st.integers(1, 5))

@@ -191,7 +191,7 @@ def test_prompt_logprobs_equal_score() -> None:
 
 
 def text(answer: str, stop: tuple[str, ...] = (), data: bytes | None = None) -> tuple[str, bool]:
-    from kaiwa.engine.stops import TextOut
+    from kaiwa.engine.text_stream import TextOut
 
     out = TextOut(Bytes(), stop)
     pieces = []

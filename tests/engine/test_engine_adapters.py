@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import fused, native
 from kaiwa.engine.engine import Engine
+from kaiwa.engine.native import library, step
 from kaiwa.engine.request import Event, Request
 from kaiwa.model.adapter import Adapter, read_adapter, save_soft_prompt
 from kaiwa.model.config import DecoderConfig
@@ -21,7 +21,7 @@ from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import KINDS
 from tests.engine.test_fused import decoder as step_decoder
 
-needs_it = pytest.mark.skipif(bool(native.lacking()), reason=native.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
 LLAMA = DecoderConfig(vocab_size=256, d_model=32, n_layer=2, n_head=4, n_kv_head=2, d_ff=64, max_length=160)
 GPT3 = DecoderConfig(dialect="gpt3", vocab_size=256, d_model=32, n_layer=2, n_head=4, d_ff=64, max_length=160)
 PROMPTS = [tuple(7 * i % 256 for i in range(40)), (1, 2, 3), tuple(7 * i % 256 for i in range(50)), (9,)]
@@ -168,7 +168,7 @@ def test_the_step_equals_torch_and_no_bit_depends_on_company(kind: str) -> None:
     adapters = {f"{seed}": random_adapter(made.config, rank, seed) for seed, rank in enumerate((1, 16, 40))}
     requests = [asked(i, name, prompt) for i, prompt in enumerate(PROMPTS) for name in ("", *adapters)]
     torchs = drive(engine_with(made, adapters, rows=1), requests) if kind in ("fp32", "biased") else {}
-    fused.make(made)
+    step.make(made)
     engine = engine_with(made, adapters)
     together = drive(engine, requests, every=2)
     again = engine_with(made, adapters, rows=1)
@@ -183,10 +183,10 @@ def test_the_step_equals_torch_and_no_bit_depends_on_company(kind: str) -> None:
 
 def test_the_packed_copy_of_an_adapter_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made, adapter = base(LLAMA), random_adapter(LLAMA, 3, 1)
-    assert fused.adapter_memory(made, adapter) == 0, "torch reads the adapter itself"
-    monkeypatch.setitem(fused._coming, made, threading.Thread())
-    kept = [t for t in fused.pack_adapter(adapter).kept if isinstance(t, torch.Tensor) and t is not adapter.soft]
-    assert fused.adapter_memory(made, adapter) == sum(t.nbytes for t in kept) > adapter.bytes
+    assert step.adapter_memory(made, adapter) == 0, "torch reads the adapter itself"
+    monkeypatch.setitem(step._coming, made, threading.Thread())
+    kept = [t for t in step.pack_adapter(adapter).kept if isinstance(t, torch.Tensor) and t is not adapter.soft]
+    assert step.adapter_memory(made, adapter) == sum(t.nbytes for t in kept) > adapter.bytes
 
 
 def test_an_adapter_of_some_parts_only(tmp_path: Path) -> None:

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
+from kaiwa.catalog.entries import smollm2
 from kaiwa.core.errors import UserError
-from kaiwa.engine import fused, native
-from kaiwa.engine.catalog import smollm2
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.fused import FusedModel
 from kaiwa.engine.many import Many
+from kaiwa.engine.native import library, step
+from kaiwa.engine.native.step import FusedModel
+from kaiwa.engine.native.weight_layout import pack
 from kaiwa.engine.request import Request
-from kaiwa.engine.strips import pack
-from kaiwa.engine.tree import BLOCK
+from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
 from tests.engine.test_engine import drive, ids
 
-needs_it = pytest.mark.skipif(bool(native.lacking()), reason=native.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
 KINDS = ("fp32", "bf16", "int4", "biased")
 
 
@@ -45,7 +45,7 @@ def decoder(kind: str, length: int = 320) -> Decoder:
         made.bfloat16()
     if kind == "int4":
         for block in made.blocks:
-            for name in fused.LINEARS:
+            for name in step.LINEARS:
                 codes, scales, zeros = quantize_rtn(getattr(block, name).weight, 32)
                 zeros = zeros + 0.3 * scales
                 setattr(block, name, Int4Linear.from_codes(codes, scales, zeros))
@@ -93,7 +93,7 @@ def empty(made: Decoder, wide: bool) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_equals_the_full_forward_pass(kind: str) -> None:
     made = decoder(kind)
-    model, slow = fused.make(made), exact(made)
+    model, slow = step.make(made), exact(made)
     states = run(model, [(t, 0, len(text)) for t, text in enumerate(TEXTS)], empty(made, True))
     for text, got in zip(TEXTS, states, strict=True):
         with torch.no_grad():
@@ -107,10 +107,10 @@ def test_it_equals_the_full_forward_pass(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_company_and_chunks_change_no_bit(kind: str) -> None:
     made = decoder(kind)
-    model = fused.make(made)
+    model = step.make(made)
     alone = [run(model, [(t, 0, len(text))], empty(made, False))[0] for t, text in enumerate(TEXTS)]
     rng = random.Random(1)
-    model = FusedModel(made, native.library(), threads=3)  # that one had as many as torch: one
+    model = FusedModel(made, library.library(), threads=3)  # that one had as many as torch: one
     cache, done, found = empty(made, False), [0] * len(TEXTS), [[] for _ in TEXTS]
     while any(n < len(text) for n, text in zip(done, TEXTS, strict=True)):
         work = []
@@ -134,7 +134,7 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
     """Token by token: neighbours, reused beginnings and chunks change nothing. (Logits are the same bits; the
     log-probability of a greedy row comes by another formula when all rows are greedy.)"""
     made = decoder(kind)
-    model = fused.make(made)
+    model = step.make(made)
     header = tuple(range(40))
     requests = [
         Request(
@@ -170,7 +170,7 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
 def test_drafts_change_no_token(temperature: float) -> None:
     made = decoder("int4")
-    model = fused.make(made)
+    model = step.make(made)
     period = tuple(range(20, 27)) * 5
     requests = [
         Request(id=str(i), prompt_ids=(period + (i,) * i), max_tokens=30 + i, temperature=temperature, seed=i)
@@ -196,7 +196,7 @@ def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     prompts = [Request(id=str(i), prompt_ids=(1, 2, 3 + i), max_tokens=20, temperature=0) for i in range(3)]
     engine = Engine(made, None)
     before = {id: ids(events) for id, events in drive(engine, prompts).items()}
-    engine._serving.use(fused.make(made))
+    engine._serving.use(step.make(made))
     assert {id: ids(events) for id, events in drive(engine, prompts).items()} == before
     assert engine.generate([[1, 2, 3]], max_tokens=20, temperature=0)[0].ids == tuple(before["0"])
 
@@ -204,7 +204,7 @@ def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
 @needs_it
 def test_scores_and_samples_of_one_beginning() -> None:
     made = decoder("fp32")
-    fused.make(made)
+    step.make(made)
     many, header = Many(made, None), tuple(range(2, 90))
     pairs = [(header + (100 + i // 4,) * 9, (i % 4, 7, 7)[: 1 + i % 3]) for i in range(12)]
     slow = Engine(made).score([p for p, _ in pairs], [c for _, c in pairs])
@@ -223,25 +223,25 @@ def test_scores_and_samples_of_one_beginning() -> None:
 def test_broken_weights_show() -> None:
     made = decoder("int4")
     made.blocks[0].norm_mlp.weight[3] = float("nan")
-    model = FusedModel(made, native.library())
+    model = FusedModel(made, library.library())
     assert bool(model.logits(run(model, [(1, 0, 5)], empty(made, True))[0]).isnan().any())
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     gpt3 = make_decoder(DecoderConfig(dialect="gpt3", vocab_size=64, d_model=32, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "LLaMA" in fused.unsupported(gpt3)
+    assert "LLaMA" in step.unsupported(gpt3)
     odd = make_decoder(DecoderConfig(vocab_size=64, d_model=40, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "16 divides" in fused.unsupported(odd)
+    assert "16 divides" in step.unsupported(odd)
     monkeypatch.setenv("KAIWA_STEP", "torch")
     with pytest.raises(UserError, match="KAIWA_STEP"):
-        fused.make(odd)
+        step.make(odd)
 
 
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(UserError, match="cannot compile"):
-        native.library()
+        library.library()
 
 
 def test_strips_hold_every_weight() -> None:
@@ -257,9 +257,9 @@ def test_strips_hold_every_weight() -> None:
 @needs_it
 @pytest.mark.skipif(smollm2() is None, reason="SmolLM2 is not installed")
 def test_a_process_that_ends_at_once_ends_quietly() -> None:
-    native.library()  # compiled by now
+    library.library()  # compiled by now
     code = (
-        "from kaiwa.engine.catalog import SMOLLM2, find; from kaiwa.engine.load import load;"
+        "from kaiwa.catalog.entries import SMOLLM2, find; from kaiwa.catalog.load import load;"
         "load(find(SMOLLM2))  # packed in the background"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,26 +8,27 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import fused, native, packed, packed_cache, packed_file
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.strips import pack, unpack
+from kaiwa.engine.native import library, packed_file, packed_folder, packed_model
+from kaiwa.engine.native import step as fused
+from kaiwa.engine.native.weight_layout import pack, unpack
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
-from kaiwa.model.gptq_file import load_int4, save_gptq
-from kaiwa.model.hf_config import read_config
+from kaiwa.model.formats.gptq import load_int4, save_gptq
+from kaiwa.model.formats.hf_config import read_config
 from kaiwa.model.int4 import Codes, quantize_rtn, quantized_names
 
 CONFIG = DecoderConfig(vocab_size=200, d_model=128, n_layer=2, n_head=4, n_kv_head=2, d_ff=192, tie_embeddings=False)
-needs_step = pytest.mark.skipif(bool(native.lacking()), reason="there is no C++ step on this machine")
+needs_step = pytest.mark.skipif(bool(library.lacking()), reason="there is no C++ step on this machine")
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native_home = native._file() if not native.lacking() else None
+    native_home = library._file() if not library.lacking() else None
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path / "home"))
     if native_home is not None:
-        monkeypatch.setattr(native, "_file", lambda: native_home)  # compiled once for all tests
-    monkeypatch.setattr(packed, "LARGE", 0)
+        monkeypatch.setattr(library, "_file", lambda: native_home)  # compiled once for all tests
+    monkeypatch.setattr(packed_model, "LARGE", 0)
 
 
 def folder_of(path: Path, order: bool, version: int, head: bool = False, group: int = 64) -> Path:
@@ -77,7 +78,7 @@ def test_equal_to_the_ordinary_reader(order: bool, version: int, head: bool, tmp
     expected = logits(plain, ids)
     lines: list[str] = []
     for load in ("first", "second"):
-        decoder = packed.load_packed(folder, read_config(folder), lines.append)
+        decoder = packed_model.load_packed(folder, read_config(folder), lines.append)
         assert torch.nn.functional.cosine_similarity(logits(decoder, ids), expected, dim=-1).min() > 0.999, load
         fused.make(decoder)
         engine = Engine(decoder, dtype=torch.bfloat16, cache_dtype=torch.float32)
@@ -120,17 +121,17 @@ def test_an_act_ordered_layer_runs_in_the_step_of_small_models_too(tmp_path: Pat
 def test_a_damaged_copy_is_made_anew_and_a_changed_folder_is_seen(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", False, 1)
     config = read_config(folder)
-    packed.load_packed(folder, config)
+    packed_model.load_packed(folder, config)
     (file,) = (tmp_path / "home" / "cache" / "packed").iterdir()
     whole = file.read_bytes()
     for broken in (whole[: len(whole) // 2], b"x" * 2000, b""):
         file.write_bytes(broken)
         lines: list[str] = []
-        packed.load_packed(folder, config, lines.append)
+        packed_model.load_packed(folder, config, lines.append)
         assert "damaged" in lines[0]
         assert file.read_bytes() == whole
     folder_of(folder, False, 1, group=32)
-    packed.load_packed(folder, config)
+    packed_model.load_packed(folder, config)
     (newer,) = file.parent.iterdir()  # the earlier one is of no use
     assert newer != file
     from safetensors import safe_open
@@ -166,15 +167,15 @@ def test_bad_folders(name: str, change: object, message: str, tmp_path: Path) ->
         tensors[name] = change(tensors[name]).contiguous()  # type: ignore[operator]
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(UserError, match=message):
-        packed.load_packed(folder, read_config(folder))
+        packed_model.load_packed(folder, read_config(folder))
     assert not list((tmp_path / "home" / "cache" / "packed").iterdir())
 
 
 @needs_step
 def test_groups_that_the_step_has_not_are_left_to_the_ordinary_reader(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", False, 1, group=16)
-    with pytest.raises(packed.NotPackable, match="no multiples of 32"):
-        packed.load_packed(folder, read_config(folder))
+    with pytest.raises(packed_model.NotPackable, match="no multiples of 32"):
+        packed_model.load_packed(folder, read_config(folder))
     assert load_int4(folder).config.d_model == 128
 
 
@@ -185,10 +186,10 @@ def test_a_removed_model_takes_its_packed_copies_along(tmp_path: Path, capsys: p
     folder = folder_of(tmp_path / "home" / "models" / "large", False, 1)
     other = folder_of(tmp_path / "other", False, 1)
     for one in (folder, other):
-        packed.load_packed(one, read_config(one))
+        packed_model.load_packed(one, read_config(one))
     cache = tmp_path / "home" / "cache" / "packed"
     (cache / "unreadable.safetensors").write_bytes(b"x" * 100)
-    kept = next(file for file in cache.iterdir() if packed_cache.owner(file) == str(other))
+    kept = next(file for file in cache.iterdir() if packed_folder.owner(file) == str(other))
     before = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
     models(["rm", "large"])
     after = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
@@ -201,11 +202,11 @@ def test_without_room_on_the_disk_the_weights_are_in_memory_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, lines = folder_of(tmp_path / "m", False, 1), list[str]()
-    mapped = packed.load_packed(folder, read_config(folder))
+    mapped = packed_model.load_packed(folder, read_config(folder))
     (file,) = (tmp_path / "home" / "cache" / "packed").iterdir()
     file.unlink()
     monkeypatch.setattr(packed_file, "MARGIN", 1 << 60)
-    held = packed.load_packed(folder, read_config(folder), lines.append)
+    held = packed_model.load_packed(folder, read_config(folder), lines.append)
     assert "no room" in lines[1]
     assert not list(file.parent.iterdir())
     ids = torch.arange(9)[None]
@@ -218,7 +219,7 @@ def test_what_a_killed_load_left_is_cleared(tmp_path: Path) -> None:
     left = tmp_path / "home" / "cache" / "packed" / "x.part999999999-1"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    packed.load_packed(folder, read_config(folder))
+    packed_model.load_packed(folder, read_config(folder))
     assert [f.suffix for f in left.parent.iterdir()] == [".safetensors"]
 
 
@@ -228,7 +229,7 @@ def test_a_large_file_gets_its_name_when_it_is_on_the_disk(tmp_path: Path, monke
     sync = packed_file.os.fsync
     monkeypatch.setattr(packed_file, "PATIENCE", 0)
     monkeypatch.setattr(packed_file.os, "fsync", lambda descriptor: written.wait(10) and sync(descriptor))
-    first = packed.load_packed(folder, read_config(folder))
+    first = packed_model.load_packed(folder, read_config(folder))
     cache = tmp_path / "home" / "cache" / "packed"
     assert [".part" in f.suffix for f in cache.iterdir()] == [True]
     written.set()
@@ -237,24 +238,24 @@ def test_a_large_file_gets_its_name_when_it_is_on_the_disk(tmp_path: Path, monke
             thread.join()
     assert [f.suffix for f in cache.iterdir()] == [".safetensors"]
     ids = torch.arange(9)[None]
-    assert torch.equal(logits(first, ids), logits(packed.load_packed(folder, read_config(folder)), ids))
+    assert torch.equal(logits(first, ids), logits(packed_model.load_packed(folder, read_config(folder)), ids))
 
 
 @needs_step
 def test_which_models_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path / "m", False, 1)
     config = read_config(folder)
-    assert packed.applies(folder, config, "cpu")
-    assert not packed.applies(folder, config, "cuda")
+    assert packed_model.applies(folder, config, "cpu")
+    assert not packed_model.applies(folder, config, "cuda")
     monkeypatch.setenv("KAIWA_STEP", "torch")
-    assert not packed.applies(folder, config, "cpu")
+    assert not packed_model.applies(folder, config, "cpu")
     assert json.loads((folder / "config.json").read_text())["quantization_config"]["bits"] == 4
 
 
 @needs_step
 def test_memory_counts_what_the_step_keeps(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", True, 1)
-    decoder = packed.load_packed(folder, read_config(folder))
+    decoder = packed_model.load_packed(folder, read_config(folder))
     assert fused.memory(decoder) == 0
     step = fused.make(decoder)
     kept = [t for s in step._kept for t in (s.data, s.scales, s.bias, s.order) if t is not None]

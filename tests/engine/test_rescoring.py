@@ -8,20 +8,21 @@ from typing import Any
 import pytest
 import torch
 
-from kaiwa.engine import fused, native
-from kaiwa.engine.catalog import smollm2
+from kaiwa.catalog.entries import smollm2
+from kaiwa.catalog.load import Loaded, load
+from kaiwa.catalog.trainable import open_base
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.load import Loaded, load
+from kaiwa.engine.native import library
+from kaiwa.engine.native import step as fused
 from kaiwa.engine.request import Event, Request
-from kaiwa.engine.trainable import open_base
 from kaiwa.model.decoder import Decoder, make_decoder
-from kaiwa.model.folder import save_model
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.int8 import Int8Linear
 from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import decoder as step_decoder
 
 transformers = pytest.importorskip("transformers")
-needs_it = pytest.mark.skipif(bool(native.lacking()), reason=native.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
 
 
 def rescored(model: Any, prompt: tuple[int, ...], answer: list[int]) -> list[float]:

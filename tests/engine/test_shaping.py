@@ -25,7 +25,7 @@ def text(events: list[Event]) -> str:
 
 
 def test_penalties_are_their_formulas() -> None:
-    from kaiwa.engine.shaping import Shaping
+    from kaiwa.engine.logit_rules import Shaping
 
     logits = torch.randn(256, generator=torch.Generator().manual_seed(0))
     shaping = Shaping(

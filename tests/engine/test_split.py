@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from kaiwa.catalog import memory_plan as plans
+from kaiwa.catalog.entries import Entry, read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.memory_plan import Plan, load_here, plan
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
-from kaiwa.engine import plan as plans
-from kaiwa.engine.catalog import Entry, read_entry
-from kaiwa.engine.load import load
-from kaiwa.engine.plan import Plan, load_here, plan
 from kaiwa.engine.request import Request
-from kaiwa.engine.split import Elsewhere, Limits, is_split, parse_limits, place
+from kaiwa.engine.rows.cpu_offload import Elsewhere, Limits, is_split, parse_limits, place
 from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
-from kaiwa.model.folder import save_model
-from kaiwa.model.gptq_file import save_int4
+from kaiwa.model.formats.gptq import save_int4
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine import bulk, fused, native, step_rows
+from kaiwa.engine import bulk_batching
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.runner import Rows
+from kaiwa.engine.native import library, step
+from kaiwa.engine.rows import native_rows
+from kaiwa.engine.rows.native_rows import StepRows, possible, rows_for
+from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
-from kaiwa.engine.step_rows import StepRows, possible, rows_for
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 
-pytestmark = pytest.mark.skipif(bool(native.lacking()), reason=native.lacking() or "there")
+pytestmark = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
 SHAPE = DecoderConfig(vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=160)
 # Some are asked several times, some are long, and the answers end at different lengths.
 PROMPTS = [[(5 * i + j * j) % 264 for j in range(1 + 17 * i % 90)] for i in (0, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7, 8)]
@@ -30,11 +32,11 @@ def decoder() -> Decoder:
     return made
 
 
-def generated(batch: Rows | StepRows, temperature: float, rows: int, top_p: float = 1.0) -> bulk.Generated:
+def generated(batch: Rows | StepRows, temperature: float, rows: int, top_p: float = 1.0) -> bulk_batching.Generated:
     n = len(PROMPTS)
     rules = Rules.make([temperature] * n, [0] * n, [top_p] * n, row_seeds(3, n))
     stops = list(range(0, 264, 9))
-    return bulk.generate(batch, PROMPTS, max_tokens=40, rules=rules, stop_ids=stops, rows=rows)
+    return bulk_batching.generate(batch, PROMPTS, max_tokens=40, rules=rules, stop_ids=stops, rows=rows)
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (1.0, 1.0), (1.0, 0.8)])
@@ -62,7 +64,7 @@ def test_a_long_prompt_goes_through_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     whole = generated(batch, 1.0, 12)
     forward = batch._forward
     monkeypatch.setattr(batch, "_forward", lambda ids, *rest: calls.append(len(ids)) or forward(ids, *rest))
-    monkeypatch.setattr(step_rows, "CALL_TOKENS", 32)
+    monkeypatch.setattr(native_rows, "CALL_TOKENS", 32)
     parts = generated(batch, 1.0, 12)
     assert max(calls) == 32
     assert torch.equal(whole.ids, parts.ids)
@@ -83,7 +85,7 @@ def test_weights_changed_in_place_are_taken_over() -> None:
 
 @pytest.mark.parametrize("wrong", [264, -1])
 def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: int) -> None:
-    monkeypatch.setattr(fused, "SMALL", 1000)
+    monkeypatch.setattr(step, "SMALL", 1000)
     engine = Engine(decoder())
     with pytest.raises(UserError, match=r"prompt 1 has a token id outside 0 to 263"):
         engine.generate([[1], [1, wrong]], max_tokens=1)
@@ -95,7 +97,7 @@ def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.Monke
 def test_without_a_library_torch_answers_and_says_so_once(
     wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fused, "SMALL", 1000)
+    monkeypatch.setattr(step, "SMALL", 1000)
     if wrong == "compiler":
         monkeypatch.setenv("CXX", "false")
     else:
@@ -109,14 +111,14 @@ def test_without_a_library_torch_answers_and_says_so_once(
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line.endswith(": PyTorch computes the answers\n")
-    fused.prepare(made, said.append)  # in the background: nothing is thrown there either
-    assert fused.wait(made) is None
+    step.prepare(made, said.append)  # in the background: nothing is thrown there either
+    assert step.wait(made) is None
     assert said[-1] + "\n" == line
 
 
 def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not possible(decoder())  # too small to be worth it
-    monkeypatch.setattr(fused, "SMALL", 1000)
+    monkeypatch.setattr(step, "SMALL", 1000)
     assert possible(decoder())
     assert isinstance(rows_for(decoder(), torch.float32), StepRows)
     got = Engine(decoder()).generate([PROMPTS[3]] * 2, max_tokens=9, temperature=0)

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaiwa.engine.tree import BLOCK, Node, PrefixTree
+from kaiwa.engine.rows.prefix_tree import BLOCK, Node, PrefixTree
 
 
 def whole(ids: list[int]) -> list[tuple[int, ...]]:

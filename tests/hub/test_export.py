@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from kaiwa.catalog.entries import read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.memory_plan import parts_of, plan
+from kaiwa.catalog.trainable import open_base
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import read_entry
-from kaiwa.engine.load import load
-from kaiwa.engine.plan import parts_of, plan
-from kaiwa.engine.split import parse_limits
-from kaiwa.engine.trainable import open_base
+from kaiwa.engine.rows.cpu_offload import parse_limits
 from kaiwa.hub.export import Source, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
 from kaiwa.hub.verify import Verified, verify
 from kaiwa.model.config import DecoderConfig, RopeScaling
 from kaiwa.model.decoder import Decoder, make_decoder
-from kaiwa.model.folder import save_model
-from kaiwa.model.gguf_file import GgufFile
-from kaiwa.model.gptq_file import save_int4
+from kaiwa.model.formats.gguf import GgufFile
+from kaiwa.model.formats.gptq import save_int4
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.text.template import CHATML
 from kaiwa.tokenizer.config import SPLIT, TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids

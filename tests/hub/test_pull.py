@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from kaiwa.catalog import entries
 from kaiwa.core.errors import UserError
-from kaiwa.engine import catalog
 from kaiwa.hub import download
 from kaiwa.hub.pull import CARD, Talk, pull, remove
 from kaiwa.hub.source import parse
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.folder import load_decoder, save_model
+from kaiwa.model.formats.hf_folder import load_decoder, save_model
 from tests.hub.stand_in_hub import COMMIT, Hub, running
 
 WEIGHTS = "model.safetensors"
@@ -47,7 +47,7 @@ def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Pa
         assert {f.name for f in folder.iterdir()} == {"config.json", "tokenizer.json", WEIGHTS, CARD}
         assert load_decoder(folder).config.d_model == 64
         assert json.loads((folder / CARD).read_text())["commit"] == COMMIT
-        assert catalog.find("org/name", tmp_path, tmp_path).path == folder
+        assert entries.find("org/name", tmp_path, tmp_path).path == folder
         n, lines = len(hub.asked), []
         assert pull("org/name", tmp_path / "models", endpoint=hub.url, talk=Talk(line=lines.append)) == folder
         assert len(hub.asked) == n + 1
@@ -155,7 +155,7 @@ def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
     ggufs = {"a-Q4_K_M.gguf": b"4", "a-Q8_0.gguf": b"88", "sub/a-F16.gguf": b"161"}
     with running(Hub(ggufs)) as hub:
         assert (pull("org/name", tmp_path, endpoint=hub.url) / "a-Q4_K_M.gguf").read_bytes() == b"4"
-        assert catalog.entries(tmp_path / "none", tmp_path.parent) is not None
+        assert entries.entries(tmp_path / "none", tmp_path.parent) is not None
         lines: list[str] = []
         again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", talk=Talk(line=lines.append))
         assert [f.name for f in again.glob("*.gguf")] == ["a-Q8_0.gguf"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.prompt import as_text
+from kaiwa.lab.tasks.prompt import as_text
 from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
 

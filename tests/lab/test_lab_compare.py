@@ -9,7 +9,7 @@ import pytest
 
 from kaiwa.cli import main
 from kaiwa.core.errors import UserError
-from kaiwa.lab.gate import judge, parse_gate
+from kaiwa.lab.reports.gate import judge, parse_gate
 
 KEYS = ["n", "mean_a", "mean_b", "difference", "low", "high", "lost", "won", "mcnemar_p", "n_needed", "verdict"]
 

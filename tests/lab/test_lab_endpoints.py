@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiment import Arm, Experiment
-from kaiwa.lab.run import run
-from kaiwa.lab.tasks import generated
+from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.tasks.by_name import generated
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.text.chat_model import Ask
 from kaiwa.text.client import HTTPChatModel

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.analysis import analyse
-from kaiwa.lab.cache import Asker, Cache
-from kaiwa.lab.experiment import Arm, Experiment
-from kaiwa.lab.experiment_file import from_toml_values, read_experiment
-from kaiwa.lab.judge import Rubric, agreement, graded, kappa, known_cases, pairwise, read_choice, read_yes
-from kaiwa.lab.ladder import climb, rows_of, split_task
-from kaiwa.lab.lint import lint_experiment, lint_prompt, lint_task
-from kaiwa.lab.prompt import Example, Prompt
-from kaiwa.lab.run import Opened, run_models
-from kaiwa.lab.search import search, split, told
-from kaiwa.lab.selftest import Planted, planted_task
-from kaiwa.lab.tasks import generated
+from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.experiments.analysis import analyse
+from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.experiments.experiment_file import from_toml_values, read_experiment
+from kaiwa.lab.experiments.ladder import climb, rows_of, split_task
+from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt, lint_task
+from kaiwa.lab.experiments.prompt_search import search, split, told
+from kaiwa.lab.experiments.run import Opened, run_models
+from kaiwa.lab.experiments.selftest import Planted, planted_task
+from kaiwa.lab.experiments.training_api import TrainingServer, demonstrations
+from kaiwa.lab.grading.model_judge import Rubric, agreement, graded, kappa, known_cases, pairwise, read_choice, read_yes
+from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 from kaiwa.lab.techniques.thought import ChainOfThought
-from kaiwa.lab.training import TrainingServer, demonstrations
 from tests.lab.fakes import RuleModel
 
 TASK = generated("sentiment-en", 20)
@@ -135,7 +135,7 @@ def test_several_models_in_one_experiment(tmp_path: Path) -> None:
 
 def test_search_shrinks_its_winner_and_grades_it_on_other_items(tmp_path: Path) -> None:
     """Twelve equal candidates: the best on dev looks better than it is; the test does not fall for it."""
-    from kaiwa.lab.selftest import PlantedModel
+    from kaiwa.lab.experiments.selftest import PlantedModel
 
     arms = tuple(Arm(name=f"c{i}", technique=Planted(share=0.5, label=f"c{i}")) for i in range(12))
     made = Experiment(name="s", tasks=(planted_task(160),), arms=arms)

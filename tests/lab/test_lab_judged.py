@@ -10,14 +10,14 @@ import pytest
 
 from kaiwa.commands.lab_run import check_judges
 from kaiwa.core.errors import UserError
-from kaiwa.lab.analysis import Analysis, analyse, rows
-from kaiwa.lab.experiment import Arm, Contrast, Experiment
-from kaiwa.lab.experiment_file import from_toml_values
-from kaiwa.lab.judged import judged, read_labels
-from kaiwa.lab.report import write_report
-from kaiwa.lab.run import Opened, run
-from kaiwa.lab.task import Grader, Item, Judge, Task
-from kaiwa.lab.verdicts import verdict
+from kaiwa.lab.experiments.analysis import Analysis, analyse, rows
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.experiments.experiment_file import from_toml_values
+from kaiwa.lab.experiments.judge_scores import judged, read_labels
+from kaiwa.lab.experiments.run import Opened, run
+from kaiwa.lab.experiments.verdicts import verdict
+from kaiwa.lab.reports.experiment_report import write_report
+from kaiwa.lab.tasks.task import Grader, Item, Judge, Task
 from tests.lab.fakes import Rule, RuleModel
 from tests.lab.test_lab_judge import honest
 
@@ -36,7 +36,7 @@ class Weighted:
     def run(self, task: Task, item: Item, how: object) -> object:
         right = random.Random(f"{self.name} {item.id}").random() < SHARES[self.name]
         (reply,) = yield (how.ask(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
-        from kaiwa.lab.program import Said
+        from kaiwa.lab.asking.program import Said
 
         return Said(text=reply.text)
 

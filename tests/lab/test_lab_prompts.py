@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.extract import extract, kanji_number
-from kaiwa.lab.grade import Grade, grade, schema_error, search_safely
-from kaiwa.lab.prompt import DELIMITERS, ORDER, Example, Prompt, render
-from kaiwa.lab.prompt_file import from_markdown, from_toml, read_prompt, to_markdown, to_toml
-from kaiwa.lab.task import Grader, Item, Task
+from kaiwa.lab.grading.graders import Grade, grade, schema_error, search_safely
+from kaiwa.lab.tasks.extract import extract, kanji_number
+from kaiwa.lab.tasks.prompt import DELIMITERS, ORDER, Example, Prompt, render
+from kaiwa.lab.tasks.prompt_file import from_markdown, from_toml, read_prompt, to_markdown, to_toml
+from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.text.records import Message
 
 anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -198,7 +198,7 @@ def test_json_schema() -> None:
 
 
 def test_a_regex_that_explodes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kaiwa.lab.grade.REGEX_SECONDS", 0.2)
+    monkeypatch.setattr("kaiwa.lab.grading.graders.REGEX_SECONDS", 0.2)
     began = time.monotonic()
     with pytest.raises(UserError, match="simpler"):
         search_safely(r"(a+)+$", "a" * 40 + "b")

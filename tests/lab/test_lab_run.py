@@ -13,27 +13,27 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.analysis import analyse, by_item
-from kaiwa.lab.cache import Asker, Cache
-from kaiwa.lab.experiment import Arm, Contrast, Experiment, register
-from kaiwa.lab.experiment_file import read_experiment
-from kaiwa.lab.program import Wish, rounds
-from kaiwa.lab.prompt import Prompt
-from kaiwa.lab.report import write_report
-from kaiwa.lab.run import run
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.tasks import generated
-from kaiwa.lab.tasks_village import fact_texts
-from kaiwa.lab.techniques.base import How
+from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.asking.program import Wish, rounds
+from kaiwa.lab.experiments.analysis import analyse, by_item
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
+from kaiwa.lab.experiments.experiment_file import read_experiment
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.reports.experiment_report import write_report
+from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.tasks.tools import Library, ToolError, calculate, date
+from kaiwa.lab.tasks.village import fact_texts
+from kaiwa.lab.techniques.by_name import NAMED, reseeded, technique
 from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
-from kaiwa.lab.techniques.named import NAMED, reseeded, technique
 from kaiwa.lab.techniques.react import ReAct
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot, balanced
 from kaiwa.lab.techniques.steps import Chain, LeastToMost, SelfAsk
+from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.thought import TRIGGERS, ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.tree import TreeOfThought
 from kaiwa.lab.techniques.votes import SelfConsistency, majority, majority_at
-from kaiwa.lab.tools import Library, ToolError, calculate, date
 from kaiwa.text.chat_model import Ask
 from tests.lab.fakes import RuleModel
 
@@ -339,7 +339,7 @@ def test_experiment_files(tmp_path: Path) -> None:
     assert "few: flipped labels" in [arm.name for arm in made.arms]
     assert Contrast(a="few: flipped labels", b="few") in made.contrasts
     (tmp_path / "e.py").write_text(
-        "from pathlib import Path\nfrom kaiwa.lab.experiment_file import read_experiment\n"
+        "from pathlib import Path\nfrom kaiwa.lab.experiments.experiment_file import read_experiment\n"
         "def experiment():\n    return read_experiment(Path(__file__).with_name('e.toml'))\n"
     )
     assert read_experiment(tmp_path / "e.py") == made
@@ -358,7 +358,7 @@ import sys, time
 from pathlib import Path
 from tests.lab.test_lab_run import experiment, right_with_cot
 from tests.lab.fakes import RuleModel
-from kaiwa.lab.run import run
+from kaiwa.lab.experiments.run import run
 def slow(text, t, s):
     time.sleep(0.02)
     return right_with_cot(text, t, s)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.extract import extract
-from kaiwa.lab.grade import grade
-from kaiwa.lab.loaders import load
-from kaiwa.lab.prompt import Prompt
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.tasks import GENERATED, from_file, generated
+from kaiwa.lab.grading.graders import grade
+from kaiwa.lab.tasks.benchmarks import load
+from kaiwa.lab.tasks.by_name import GENERATED, from_file, generated
+from kaiwa.lab.tasks.extract import extract
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Item, Task
 
 NAMES = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")]
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from kaiwa.cli import main
-from kaiwa.lab.assignment import assignment
-from kaiwa.lab.claims import JAPANESE
-from kaiwa.lab.practices import PRACTICES
-from kaiwa.lab.run import run
-from kaiwa.lab.selftest import planted_experiment, selftest
+from kaiwa.lab.experiments.assignment import assignment
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.experiments.selftest import planted_experiment, selftest
+from kaiwa.lab.reports.claims import JAPANESE
+from kaiwa.lab.tasks.practices import PRACTICES
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.folder import save_model
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.leaderboard import Result, evaluation, keep, newest, rank, read_results, result, rows
-from kaiwa.lab.run import run
-from kaiwa.lab.task_files import read_tasks
+from kaiwa.lab.experiments.leaderboard import Result, evaluation, keep, newest, rank, read_results, result, rows
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.experiments.task_files import read_tasks
 from tests.lab.fakes import RuleModel
 
 CHOICE = [

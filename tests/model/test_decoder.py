@@ -9,7 +9,7 @@ import torch
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import SIZES, DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder, segment_mask
-from kaiwa.model.folder import load_decoder, load_scalar, read_config, save_model
+from kaiwa.model.formats.hf_folder import load_decoder, load_scalar, read_config, save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
 
 pytestmark = pytest.mark.masked

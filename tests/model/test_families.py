@@ -9,7 +9,7 @@ import torch
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder, attend_rows
-from kaiwa.model.folder import load_decoder, read_config, save_model
+from kaiwa.model.formats.hf_folder import load_decoder, read_config, save_model
 
 transformers = pytest.importorskip("transformers")
 SHAPE = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.folder import INDEX, WEIGHTS, load_decoder, save_model
+from kaiwa.model.formats.hf_folder import INDEX, WEIGHTS, load_decoder, save_model
 from kaiwa.text.jinja_template import JinjaTemplate, render_text
 from kaiwa.text.records import Message
 

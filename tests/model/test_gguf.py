@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from kaiwa.catalog import entries
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.errors import UserError
-from kaiwa.engine import catalog
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
-from kaiwa.model.gguf_file import GgufFile, read_codes, read_dense, read_q8
+from kaiwa.model.formats.gguf import GgufFile, read_codes, read_dense, read_q8
 from kaiwa.model.int4 import dequantize
 
 gguf = pytest.importorskip("gguf")
@@ -195,9 +195,9 @@ def test_bad_files(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def smol() -> LocalChatModel:
-    entry = catalog.smollm2()
+    entry = entries.smollm2()
     if entry is None:
-        pytest.skip(f"{catalog.SMOLLM2_INSTALL}")
+        pytest.skip(f"{entries.SMOLLM2_INSTALL}")
     return LocalChatModel(load(entry))
 
 

@@ -12,8 +12,8 @@ from kaiwa.core.machine import has_int4_kernel
 from kaiwa.engine.engine import Engine
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
-from kaiwa.model.folder import load_decoder
-from kaiwa.model.gptq_file import load_int4, pack_gptq, save_int4, unpack_gptq
+from kaiwa.model.formats.gptq import load_int4, pack_gptq, save_int4, unpack_gptq
+from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import Codes, Int4Linear, dequantize, quantize_rtn
 
 pytestmark = pytest.mark.masked
@@ -130,7 +130,7 @@ def test_a_folder_comes_back(dialect: str, tmp_path: Path) -> None:
 
 
 def test_a_plain_folder_is_refused(tmp_path: Path) -> None:
-    from kaiwa.model.folder import save_model
+    from kaiwa.model.formats.hf_folder import save_model
 
     save_model(tmp_path, model("llama"), {}, torch.float32)
     load_decoder(tmp_path)

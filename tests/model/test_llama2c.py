@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from kaiwa.catalog import entries
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.errors import UserError
-from kaiwa.engine import catalog
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
-from kaiwa.model.llama2c_file import Llama2cFile
+from kaiwa.model.formats.llama2c import Llama2cFile
 from kaiwa.text.chat_model import Sampling
 
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260k"
@@ -20,7 +20,7 @@ STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260k"
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason="stories260K is not here")
 def test_stories260k_tells_its_published_story() -> None:
-    entry = catalog.read_entry(STORIES / "stories260K.bin", "stories260K")
+    entry = entries.read_entry(STORIES / "stories260K.bin", "stories260K")
     assert entry is not None
     assert not entry.chat
     model = LocalChatModel(load(entry))

@@ -12,7 +12,7 @@ from kaiwa.core.context import Context
 from kaiwa.core.errors import Stopped, UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
-from kaiwa.model.gptq_file import load_int4
+from kaiwa.model.formats.gptq import load_int4
 from kaiwa.quantize.card import card, compare, told
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.gptq import fit_grid, gptq, nearest, output_error, round_to

@@ -14,7 +14,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.metrics import read_metrics
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.folder import save_model
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.recipes.preferences import preference, read_preferences
 from kaiwa.recipes.smollm2 import SmolLM2, build, cut, summary
 from kaiwa.reward.config import RewardConfig

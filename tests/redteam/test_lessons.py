@@ -10,10 +10,10 @@ import pytest
 
 from kaiwa.commands.redteam import redteam
 from kaiwa.core.errors import UserError
-from kaiwa.redteam.aims import TASKS
-from kaiwa.redteam.catalog import ATTACKS
+from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.lessons import WORDINGS, lessons
-from kaiwa.redteam.target import examples, read_target
+from kaiwa.redteam.oracles.aims import TASKS
+from kaiwa.redteam.targets.target import examples, read_target
 
 MIX = [{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}]
 

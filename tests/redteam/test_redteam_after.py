@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.run import Opened
+from kaiwa.lab.experiments.run import Opened
+from kaiwa.redteam.bench.gate import judge, parse_gate
+from kaiwa.redteam.bench.junit import junit
+from kaiwa.redteam.bench.matrix import analyse
+from kaiwa.redteam.bench.other_tools import read_results
+from kaiwa.redteam.bench.report import write_report
+from kaiwa.redteam.bench.rule_judge import decide
+from kaiwa.redteam.bench.run import run
+from kaiwa.redteam.bench.selftest import PlantedModel, able, obey, resist
 from kaiwa.redteam.game import Game, talk
-from kaiwa.redteam.gate import judge, parse_gate
-from kaiwa.redteam.imports import read_results
-from kaiwa.redteam.judge import decide
-from kaiwa.redteam.junit import junit
-from kaiwa.redteam.matrix import analyse
-from kaiwa.redteam.report import write_report
-from kaiwa.redteam.run import run
-from kaiwa.redteam.selftest import PlantedModel, able, obey, resist
-from kaiwa.redteam.target import from_toml
+from kaiwa.redteam.targets.target import from_toml
 
 from .test_redteam_run import measured, plan, tells
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.redteam.aims import QUESTIONS, aim, calls, options, reached
-from kaiwa.redteam.alphabets import kana, katakana, romaji
-from kaiwa.redteam.attack import FAMILIES, applicable, build, choose, control
-from kaiwa.redteam.canary import Pattern
-from kaiwa.redteam.catalog import ATTACKS
-from kaiwa.redteam.oracles import FORMS, leak
-from kaiwa.redteam.rules import asserted, broken, language_of, n_words
-from kaiwa.redteam.selftest import ANSWERS, forms
-from kaiwa.redteam.target import Fact, Rule, Target, examples, from_toml, read_target
-from kaiwa.redteam.transforms import split, transform
+from kaiwa.redteam.attacks.all import ATTACKS
+from kaiwa.redteam.attacks.attack import FAMILIES, applicable, build, choose, control
+from kaiwa.redteam.attacks.transforms import split, transform
+from kaiwa.redteam.bench.selftest import ANSWERS, forms
+from kaiwa.redteam.oracles.aims import QUESTIONS, aim, calls, options, reached
+from kaiwa.redteam.oracles.alphabets import kana, katakana, romaji
+from kaiwa.redteam.oracles.leaks import FORMS, leak
+from kaiwa.redteam.oracles.rules import asserted, broken, language_of, n_words
+from kaiwa.redteam.targets.canary import Pattern
+from kaiwa.redteam.targets.target import Fact, Rule, Target, examples, from_toml, read_target
 
 SECRET = "falcon-7204"
 LETTERS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz ,.!?\n\"'", max_size=60)

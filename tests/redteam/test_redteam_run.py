@@ -21,16 +21,16 @@ from kaiwa.commands.redteam_run import matrix_text, plan_text, told
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
-from kaiwa.lab.run import Opened
-from kaiwa.redteam.attack import choose
-from kaiwa.redteam.catalog import ATTACKS
-from kaiwa.redteam.junit import junit
-from kaiwa.redteam.matrix import Matrix, analyse, at_least_once
-from kaiwa.redteam.report import not_helping, write_report
-from kaiwa.redteam.run import Plan, defences, run, split_list
-from kaiwa.redteam.selftest import PlantedModel, obey, planted, secret_of, simulated
-from kaiwa.redteam.target import Target, read_target
-from kaiwa.redteam.trials import Outcome
+from kaiwa.lab.experiments.run import Opened
+from kaiwa.redteam.attacks.all import ATTACKS
+from kaiwa.redteam.attacks.attack import choose
+from kaiwa.redteam.bench.junit import junit
+from kaiwa.redteam.bench.matrix import Matrix, analyse, at_least_once
+from kaiwa.redteam.bench.report import not_helping, write_report
+from kaiwa.redteam.bench.run import Plan, defences, run, split_list
+from kaiwa.redteam.bench.selftest import PlantedModel, obey, planted, secret_of, simulated
+from kaiwa.redteam.bench.trial import Outcome
+from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
 from kaiwa.text.client import HTTPChatModel
@@ -272,8 +272,8 @@ def test_bad_plans(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys, time
-from kaiwa.lab.run import Opened
-from kaiwa.redteam.selftest import PlantedModel, obey
+from kaiwa.lab.experiments.run import Opened
+from kaiwa.redteam.bench.selftest import PlantedModel, obey
 import kaiwa.commands.redteam_run as command
 def slow(text, rng):
     time.sleep(0.004)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from kaiwa.serve.engine_client import EngineLost, EngineState
+from kaiwa.serve.worker.client import EngineLost, EngineState
 
 
 class Engine:

@@ -14,10 +14,10 @@ pytest.importorskip("uvicorn")
 from fastapi.testclient import TestClient
 from stub_engine import Engine
 
-from kaiwa.engine.catalog import Entry
+from kaiwa.catalog.entries import Entry
 from kaiwa.serve.app import make_app
-from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.services import Services, Settings
+from kaiwa.serve.tuning.builds import Jobs
 
 WEATHER = {
     "type": "function",
@@ -130,7 +130,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
 def test_names_of_uploads_are_only_labels(client: TestClient, tmp_path: Path, name: str) -> None:
     """No name chooses a path, splits a header, or reaches a terminal as anything but text."""
-    from kaiwa.serve.fine_tuning_files import Files
+    from kaiwa.serve.tuning.uploaded_files import Files
 
     before = set(tmp_path.rglob("*"))
     with open(tmp_path / "rows.jsonl", "w+b") as source:
@@ -160,8 +160,8 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
     """Streams count until they end; other keys, and what is no answer, go on."""
     import asyncio
 
-    from kaiwa.serve.security import WHO
-    from kaiwa.serve.shares import Shares
+    from kaiwa.serve.http.rate_limit import Shares
+    from kaiwa.serve.http.security import WHO
 
     gate = asyncio.Event()
     entered: list[str] = []
@@ -207,7 +207,7 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
     """Not requests: n, prompts and inputs take a place each, and are given back with the request."""
     import asyncio
 
-    from kaiwa.engine.catalog import Entry
+    from kaiwa.catalog.entries import Entry
     from kaiwa.serve.app import make_app
 
     class Held(Engine):

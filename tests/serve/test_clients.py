@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Running
+
+from tests.running_server import Running
 
 MODEL = "toy/ppo"
 

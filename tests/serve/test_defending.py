@@ -19,17 +19,18 @@ from dataclasses import replace
 from fastapi.testclient import TestClient
 from stub_engine import Engine, text_of
 
+from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.defended import defended
 from kaiwa.defend.fold import fold
 from kaiwa.defend.parse import parse, read_file
-from kaiwa.engine.catalog import Entry
-from kaiwa.serve import answering, defending
+from kaiwa.serve import answers
 from kaiwa.serve.app import make_app, make_services
-from kaiwa.serve.defending import Shield, make_shield
-from kaiwa.serve.jobs import Jobs
+from kaiwa.serve.defence import shield as defending
+from kaiwa.serve.defence.shield import Shield, make_shield
 from kaiwa.serve.services import Services, Settings
+from kaiwa.serve.tuning.builds import Jobs
 from kaiwa.text.records import Message
 from tests.defend.fakes import Judge
 
@@ -336,7 +337,7 @@ def test_streams_are_the_whole_answer_however_it_comes(bench: Bench, parts: list
     request = {"messages": TALK, "seed": 0}
 
     async def run() -> list[str]:
-        follow = answering.follow(replace(bench.services, shield=shield), [request])
+        follow = answers.follow(replace(bench.services, shield=shield), [request])
         return [message["text"] async for _, message, _ in follow if message["kind"] == "tokens"]
 
     told = asyncio.run(run())

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kaiwa.engine import plan
-from kaiwa.serve import engine_process
-from kaiwa.serve.engine_process import Child
-from kaiwa.serve.resident import Resident, Tuned
+from kaiwa.catalog import memory_plan
+from kaiwa.serve.worker import process
+from kaiwa.serve.worker.process import Child
+from kaiwa.serve.worker.resident_model import Resident, Tuned
 
 
 class Engine:
@@ -33,9 +33,9 @@ def resident() -> Resident:
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """Its models are all of 200 seconds after 1970, whatever a request says."""
     model = resident()
-    monkeypatch.setattr(engine_process, "_load", lambda path, name, say: model)
-    monkeypatch.setattr(engine_process, "measure_bandwidth", lambda: 1.0)
-    monkeypatch.setattr(engine_process, "make_request", lambda loaded, message: message["id"])
+    monkeypatch.setattr(process, "_load", lambda path, name, say: model)
+    monkeypatch.setattr(process, "measure_bandwidth", lambda: 1.0)
+    monkeypatch.setattr(process, "make_request", lambda loaded, message: message["id"])
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield Child(ours, 1 << 30)
@@ -59,7 +59,7 @@ def test_a_request_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch: 
     def refuse(loaded: Any, message: dict[str, Any]) -> None:
         raise RecursionError("a template that calls itself")
 
-    monkeypatch.setattr(engine_process, "make_request", refuse)
+    monkeypatch.setattr(process, "make_request", refuse)
     child._handle(asked("1", created=200))
     child._handle(child.inbox.get(timeout=5))
     (told,) = child.out
@@ -79,7 +79,7 @@ def test_an_adapter_that_cannot_be_read_is_lost_alone(child: Child, monkeypatch:
 
 
 def test_an_unloaded_model_is_gone(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_process, "_load", lambda path, name, say: resident())
+    monkeypatch.setattr(process, "_load", lambda path, name, say: resident())
     turns = iter([asked("1", created=200), None, {**asked("2", created=200), "op": "unload"}])
     kept: list[weakref.ref[Resident]] = []
 
@@ -119,8 +119,8 @@ def test_idle_models_leave_the_card_before_the_next_one_is_planned(
     child.models |= {name: resident() for name in ("busy", "old", "new")}
     child.models["busy"].engine.idle = False  # type: ignore[misc]
     alive += [weakref.ref(model) for model in child.models.values()]
-    monkeypatch.setattr(engine_process, "read_entry", lambda path, name: "entry")
-    monkeypatch.setattr(plan, "has_room", lambda entry: alive[1]() is None)
+    monkeypatch.setattr(process, "read_entry", lambda path, name: "entry")
+    monkeypatch.setattr(memory_plan, "has_room", lambda entry: alive[1]() is None)
     child._start_loading({"model": "toy", "path": "toy", "created": 200})
     assert list(child.models) == ["busy", "new"]
     child._handle({"op": "unload", "id": "1", "model": "new", "path": "new", "created": 200})

@@ -12,18 +12,18 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from conftest import Running, make_model
 
+from kaiwa.catalog.entries import read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.tune import train
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import read_entry
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
-from kaiwa.serve.fine_tuning_jobs import FineTuning, model_name
-from kaiwa.serve.fine_tuning_plan import JobRequest
+from kaiwa.serve.tuning.job_plan import JobRequest
+from kaiwa.serve.tuning.jobs import FineTuning, model_name
 from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from tests.running_server import Running, make_model
 
 ANSWERS = [
     {"messages": [{"role": "user", "content": f"the cat {i}"}, {"role": "assistant", "content": "dog"}]}
@@ -46,8 +46,8 @@ def as_file(rows: list[dict[str, Any]]) -> tuple[str, bytes]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children are not put last here: on a busy machine the tests would wait for ever."""
-    monkeypatch.setattr("kaiwa.serve.fine_tuning_jobs.NICE", 0)
-    monkeypatch.setattr("kaiwa.serve.fine_tuning_jobs.step_aside", lambda pid: None)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.NICE", 0)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.step_aside", lambda pid: None)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ STUB = """
 import fcntl, json, os, signal, sys, time
 from collections.abc import Iterator
 from pathlib import Path
-from kaiwa.serve.fine_tuning_state import JobFolder
+from kaiwa.serve.tuning.job_folder import JobFolder
 folder = JobFolder(Path(sys.argv[-1]))
 lock = open(folder.path / ".lock", "w"); fcntl.flock(lock, fcntl.LOCK_EX); lock.write(str(os.getpid())); lock.flush()
 stop = []

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
-from kaiwa.engine.catalog import Entry
-from kaiwa.serve.fine_tuning_data import compared, convert, demonstrated
-from kaiwa.serve.fine_tuning_plan import JobRequest, make_plan
+from kaiwa.serve.tuning.job_plan import JobRequest, make_plan
+from kaiwa.serve.tuning.training_data import compared, convert, demonstrated
 from kaiwa.text.records import comparison, demonstration
 
 USER, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Running
 
-from kaiwa.serve import stream
+from kaiwa.serve.http import sse
+from tests.running_server import Running
 
 BODY = {"model": "toy/ppo", "prompt": "the cat", "max_tokens": 3}
 
@@ -37,13 +37,13 @@ def test_a_flood_is_told_to_come_again_and_leaves_nothing_behind(server: Running
 
 @pytest.mark.parametrize("spec", ["2.3", "2.4"])
 def test_a_client_that_never_reads_loses_its_answer(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(sse, "STALL_SECONDS", 0.1)
     closed = asyncio.Event()
 
     async def lines() -> AsyncGenerator[str, None]:
         try:
             while True:
-                yield stream.event({"text": "x" * 1000})
+                yield sse.event({"text": "x" * 1000})
                 await asyncio.sleep(0)
         finally:
             closed.set()  # here the engine is told to stop
@@ -61,7 +61,7 @@ def test_a_client_that_never_reads_loses_its_answer(spec: str, monkeypatch: pyte
 
     async def whole() -> None:
         scope = {"type": "http", "asgi": {"spec_version": spec}}
-        await asyncio.wait_for(stream.streaming(lines(), {})(scope, receive, send), 5)
+        await asyncio.wait_for(sse.streaming(lines(), {})(scope, receive, send), 5)
         await asyncio.wait_for(closed.wait(), 5)
 
     asyncio.run(whole())

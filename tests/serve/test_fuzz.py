@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+
+from tests.running_server import Running
 
 EXAMPLES = 12
 CHAT = "toy/ppo"

@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Running
 
-from kaiwa.serve.security import Guard
+from kaiwa.serve.http.security import Guard
+from tests.running_server import Running
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example", ""])

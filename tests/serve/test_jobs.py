@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import STUB, Running
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.jobs import Jobs
+from kaiwa.serve.tuning.builds import Jobs
+from tests.running_server import STUB, Running
 
 
 def wait_for(jobs: Jobs, run: str, state: str) -> None:
@@ -56,7 +56,7 @@ def test_a_build_survives_the_server(tmp_path: Path) -> None:
     command = [sys.executable, str(stub)]
     code = f"""
 from pathlib import Path
-from kaiwa.serve.jobs import Jobs
+from kaiwa.serve.tuning.builds import Jobs
 import time
 Jobs(Path({str(tmp_path)!r}), {command!r}).start("tiny")
 while not (Path({str(tmp_path)!r}) / "tiny" / "status.json").is_file(): time.sleep(0.05)

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Running
+
+from tests.running_server import Running
 
 MODEL = "toy/base"
 DOCS = [
@@ -26,9 +27,9 @@ DOCS = [
 
 def in_process(folder: Path) -> list[list[float]]:
     """Log-likelihood of every choice, by lm-eval's rule for splitting ids: context and whole are encoded."""
-    from kaiwa.engine.catalog import read_entry
+    from kaiwa.catalog.entries import read_entry
+    from kaiwa.catalog.load import load
     from kaiwa.engine.engine import Engine
-    from kaiwa.engine.load import load
 
     entry = read_entry(folder, MODEL)
     assert entry is not None

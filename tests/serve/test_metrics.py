@@ -3,10 +3,10 @@
 import re
 
 import httpx
-from conftest import Running
 
-from kaiwa.serve.engine_client import EngineState
-from kaiwa.serve.metrics import Histogram, Metrics, Timer, exposition
+from kaiwa.serve.http.metrics import Histogram, Metrics, Timer, exposition
+from kaiwa.serve.worker.client import EngineState
+from tests.running_server import Running
 
 SAMPLE = re.compile(r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+)\})? (?P<value>-?[0-9.e+-]+)')
 

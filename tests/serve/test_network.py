@@ -3,7 +3,7 @@
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.network import Access, address, fresh_key, names, qr_code
+from kaiwa.serve.http.network import Access, address, fresh_key, names, qr_code
 
 KEY = "a-key-of-more-than-sixteen"
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Running
 from starlette.exceptions import HTTPException
 
 from kaiwa.serve.app import make_app, make_services
-from kaiwa.serve.security import Guard, _limited, digest
+from kaiwa.serve.http.security import Guard, _limited, digest
 from kaiwa.serve.services import Settings
+from tests.running_server import Running
 
 MESSAGES = [{"role": "user", "content": "the cat"}]
 KEY, ADMIN = "api-key-0123456789", "admin-key-0123456789"

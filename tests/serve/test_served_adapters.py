@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from conftest import Running
 
+from kaiwa.catalog.entries import entries
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.tune import train
 from kaiwa.core.context import Context
-from kaiwa.engine.catalog import entries
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
-from kaiwa.serve.fine_tuning_jobs import FineTuning
-from kaiwa.serve.fine_tuning_plan import JobRequest
+from kaiwa.serve.tuning.job_plan import JobRequest
+from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from tests.running_server import Running
 
 ANSWERS = [
     {"messages": [{"role": "user", "content": f"the cat {i}"}, {"role": "assistant", "content": "dog"}]}

@@ -5,7 +5,8 @@ import math
 
 import httpx
 import pytest
-from conftest import Running
+
+from tests.running_server import Running
 
 openai = pytest.importorskip("openai")
 pytest.importorskip("llguidance")

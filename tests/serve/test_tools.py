@@ -8,9 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kaiwa.serve.freeform import plain_json, whole_text
-from kaiwa.serve.protocol import ChatRequest
-from kaiwa.serve.tools import CLOSE, OPEN, Tool, ToolReader, as_plain, describe, forced_schema, with_parsed_arguments
+from kaiwa.serve.http.bounded_json import plain_json, whole_text
+from kaiwa.serve.openai.protocol import ChatRequest
+from kaiwa.serve.openai.tools import (
+    CLOSE,
+    OPEN,
+    Tool,
+    ToolReader,
+    as_plain,
+    describe,
+    forced_schema,
+    with_parsed_arguments,
+)
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = Tool.model_validate({"type": "function", "function": {"name": "weather", "parameters": WEATHER}})
@@ -181,7 +190,7 @@ def told(template: str, messages: list[dict], tools: list[dict]) -> str:
     """What a model is told, special tokens as ⟦1⟧ and ⟦2⟧."""
     from types import SimpleNamespace
 
-    from kaiwa.serve.prompts import prompt_ids
+    from kaiwa.serve.worker.requests import prompt_ids
     from kaiwa.text.template import render
 
     tokenizer = Letters(template)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Running
 
+from kaiwa.catalog.entries import find, read_entry
+from kaiwa.catalog.load import load
+from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.defend import train
-from kaiwa.engine.catalog import find, read_entry
-from kaiwa.engine.load import load
-from kaiwa.engine.local import LocalChatModel
-from kaiwa.serve.judging import EngineJudge
+from kaiwa.serve.defence.engine_judge import EngineJudge
 from kaiwa.text.chat_model import Rate
+from tests.running_server import Running
 
 TARGET = """
 name = "keeper"
@@ -41,8 +41,8 @@ def test_the_judge_in_the_engine_is_the_one_in_this_process(server: Running) -> 
 def test_a_model_learns_its_defence_through_the_api(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kaiwa.serve.fine_tuning_jobs.NICE", 0)
-    monkeypatch.setattr("kaiwa.serve.fine_tuning_jobs.step_aside", lambda pid: None)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.NICE", 0)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.step_aside", lambda pid: None)
     target, out = tmp_path / "keeper.toml", tmp_path / "rows.jsonl"
     target.write_text(TARGET)
     options = {"model": "toy/ppo", "url": f"{server.url}/v1", "n": 8, "epochs": 1, "out": str(out)}

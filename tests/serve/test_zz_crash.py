@@ -4,7 +4,8 @@ import threading
 import time
 
 import httpx
-from conftest import Running
+
+from tests.running_server import Running
 
 
 def test_a_killed_engine_comes_back(server: Running) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
-from kaiwa.lab.extract import extract
-from kaiwa.lab.run import Opened
+from kaiwa.lab.experiments.run import Opened
+from kaiwa.lab.tasks.extract import extract
 from kaiwa.studies.cot import QUICK, CoTConfig, experiment, study, train
 from kaiwa.studies.cot_tasks import LENGTHS, arms, documents, sums
 from tests.lab.fakes import RuleModel

@@ -14,7 +14,7 @@ from kaiwa.core.context import Context
 from kaiwa.core.errors import Stopped, UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.recipes.labels import village_label
-from kaiwa.recipes.recipe import Recipe
+from kaiwa.recipes.settings import Recipe
 from kaiwa.report.words import Words
 from kaiwa.reward.collect import Label
 from kaiwa.stats.intervals import Interval

@@ -188,7 +188,7 @@ def test_gpt2_goldens() -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
 def test_sentencepiece_goldens() -> None:
     """47 texts and their ids by LLaMA's SentencePiece vocabulary; every text comes back."""
-    from kaiwa.model.gguf_read import read_gguf
+    from kaiwa.model.formats.gguf_container import read_gguf
 
     folder = DATA / "tokenizer_goldens"
     fields, _ = read_gguf(folder / "ggml-vocab-llama-spm.gguf")

@@ -1,6 +1,6 @@
 """The leaderboard page."""
 
-from kaiwa.lab.leaderboard import Result, keep
+from kaiwa.lab.experiments.leaderboard import Result, keep
 
 from .conftest import Site
 

@@ -12,11 +12,11 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
-from kaiwa.commands.pages import page_services
+from kaiwa.commands.page_services import page_services
 from kaiwa.serve.app import make_app
-from kaiwa.serve.engine_client import EngineClient
-from kaiwa.serve.jobs import Jobs
 from kaiwa.serve.services import Services, Settings
+from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.worker.client import EngineClient
 from kaiwa.web.pages import mount
 
 from ..serve.conftest import make_model

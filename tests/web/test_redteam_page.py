@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.lab.run import Opened
-from kaiwa.redteam.attack import choose
-from kaiwa.redteam.catalog import ATTACKS
+from kaiwa.lab.experiments.run import Opened
+from kaiwa.redteam.attacks.all import ATTACKS
+from kaiwa.redteam.attacks.attack import choose
+from kaiwa.redteam.bench.matrix import analyse
+from kaiwa.redteam.bench.report import write_report
+from kaiwa.redteam.bench.run import Plan, run
+from kaiwa.redteam.bench.selftest import PlantedModel, obey
 from kaiwa.redteam.game import LEVELS, Game
-from kaiwa.redteam.matrix import analyse
-from kaiwa.redteam.report import write_report
-from kaiwa.redteam.run import Plan, run
-from kaiwa.redteam.selftest import PlantedModel, obey
-from kaiwa.redteam.target import read_target
+from kaiwa.redteam.targets.target import read_target
 
 from .conftest import Site
 

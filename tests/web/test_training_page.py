@@ -59,8 +59,8 @@ def test_without_jobs_it_says_how_to_begin(tmp_path: Path) -> None:
 
 
 def test_the_servers_own_jobs_come_to_the_page(tmp_path: Path) -> None:
-    from kaiwa.commands.pages import PageTuning
-    from kaiwa.serve.fine_tuning_jobs import FineTuning
+    from kaiwa.commands.page_services import PageTuning
+    from kaiwa.serve.tuning.jobs import FineTuning
 
     folder = tmp_path / "fine_tuning" / "ftjob-abc"
     folder.mkdir(parents=True)

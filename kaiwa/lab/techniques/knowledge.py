@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.program import Program, Reply, Said, Wish
-from kaiwa.lab.prompt import Prompt
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, words
+from kaiwa.lab.asking.program import Program, Reply, Said, Wish
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.technique import How, Technique, words
 from kaiwa.text.chat_model import Rate
 from kaiwa.text.records import Conversation, Message
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.program import Program, Said
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, say
+from kaiwa.lab.asking.program import Program, Said
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.tasks.tools import Tool, ToolError, toolbox
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.tools import Tool, ToolError, toolbox
+from kaiwa.lab.techniques.technique import How, Technique, say
 from kaiwa.text.records import Conversation, Message
 
 ACTION = re.compile(r"(?P<tool>\w+)\s*[\[［](?P<input>.*?)[\]］]", re.DOTALL)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.program import Program, Said, Wish
-from kaiwa.lab.prompt import Example
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, say
+from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.tasks.prompt import Example
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.technique import How, Technique, say
 from kaiwa.text.chat_model import Rate
 
 LABELS = ("gold", "random", "flipped", "foo-bar")

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.program import Program, Said
-from kaiwa.lab.prompt import Prompt, render
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, say, the_answer, went_on
+from kaiwa.lab.asking.program import Program, Said
+from kaiwa.lab.tasks.prompt import Prompt, render
+from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.technique import How, Technique, say, the_answer, went_on
 from kaiwa.lab.techniques.votes import Longer
 
 BREAK_DOWN = {
@@ -73,7 +73,7 @@ class SelfAsk:
         return f"{demo.reasoning} {the_answer(task, demo)}".strip()
 
     def run(self, task: Task, item: Item, how: How) -> Program:
-        from kaiwa.lab.techniques.base import added
+        from kaiwa.lab.techniques.technique import added
 
         told = ASK_YOURSELF.get(task.language, ASK_YOURSELF["en"])
         (reply,) = yield (how.ask(added(task.ask(item), told), self.max_tokens, task.stop),)

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.program import Program
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, added, longer, say, the_answer, went_on, words
+from kaiwa.lab.asking.program import Program
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.technique import How, Technique, added, longer, say, the_answer, went_on, words
 
 STYLES = ("reasoning", "answer", "equation", "dots", "after")
 TRIGGERS = {

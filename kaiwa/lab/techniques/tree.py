@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from kaiwa.lab.program import Program, Said, Wish
-from kaiwa.lab.prompt import Prompt
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique
+from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.technique import How, Technique
 
 Numbers = tuple[Fraction, ...]
 State = tuple[tuple[Fraction, str], ...]  # each number with how it was made

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.program import Program, Said, together
-from kaiwa.lab.task import Item, Task
-from kaiwa.lab.techniques.base import How, Technique, longer
+from kaiwa.lab.asking.program import Program, Said, together
+from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.technique import How, Technique, longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

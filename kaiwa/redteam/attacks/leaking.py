@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kaiwa.redteam.attack import Attack
+from kaiwa.redteam.attacks.attack import Attack
 
 
 def _leak(

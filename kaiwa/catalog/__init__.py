@@ -1,0 +1,1 @@
+"""Which models are here, what they take of memory, and how they are loaded."""

@@ -1,0 +1,125 @@
+"""A ChatModel in this process: a loaded model and an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kaiwa.catalog.load import Loaded
+from kaiwa.core.errors import UserError
+from kaiwa.engine.engine import Engine
+from kaiwa.engine.many import Many
+from kaiwa.engine.native import step
+from kaiwa.engine.request import Event, Request
+from kaiwa.engine.shared import SharedPrefixes
+from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
+from kaiwa.text.records import Completion, Conversation
+
+
+class LocalChatModel:
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.engine = Engine(loaded.decoder, loaded.tokenizer)
+        if loaded.adapter is not None:
+            self.engine.add_adapter(loaded.entry.name, loaded.adapter)
+        self._bulk: Many | SharedPrefixes | None = None
+        self._number = 0
+
+    @property
+    def name(self) -> str:
+        return self.loaded.entry.name
+
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        events = list(self.stream(prompt, sampling))
+        tokens = [token for event in events for token in event.tokens]
+        return Completion(
+            text="".join(event.text for event in events),
+            ids=tuple(token.id for token in tokens),
+            logprobs=tuple(token.logprob or 0.0 for token in tokens),
+            finish_reason=events[-1].finish_reason or "length",
+        )
+
+    def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
+        """The answer as it comes. Whoever closes the iterator cancels the rest."""
+        request = self._request(sampling, self._ids(prompt))
+        self.engine.add(request)
+        try:
+            while not self.engine.idle:
+                for event in self.engine.step():
+                    if event.error:
+                        raise UserError(event.error)
+                    yield event
+        finally:
+            self.engine.cancel(request.id)
+
+    def score(self, context: Conversation | str, continuation: str) -> list[float]:
+        before, answer = self._pair(Rate(context=context, continuation=continuation))
+        if self.loaded.adapter is not None:
+            return self._many().score([(tuple(before), tuple(answer))])[0][0]
+        return self.engine.score([before], [answer])[0]
+
+    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+        """All answers; what several prompts begin with is computed once."""
+        good: list[int] = []
+        requests: list[Request] = []
+        limit = self.loaded.context
+        for i, ask in enumerate(asks):
+            try:
+                ids = self._ids(ask.prompt)
+                if len(ids) >= limit:
+                    raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")
+                requests.append(self._request(ask.sampling, ids))
+                good.append(i)
+            except UserError as error:
+                yield i, error
+        for place, completion in self._many().generate(requests):
+            yield good[place], completion
+
+    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+        good: list[int] = []
+        pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        limit = self.loaded.context
+        for i, rate in enumerate(rates):
+            try:
+                before, answer = self._pair(rate)
+                if len(before) + len(answer) > limit:
+                    raise UserError(f"{len(before)} + {len(answer)} tokens to score, the model takes {limit}")
+                pairs.append((tuple(before), tuple(answer)))
+                good.append(i)
+            except UserError as error:
+                yield i, error
+        found = self._many().score(pairs)
+        for place, (logprobs, reused) in enumerate(found):
+            yield good[place], Rated(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
+
+    def _many(self) -> Many | SharedPrefixes:
+        """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
+        if self._bulk is None:
+            there = step.wait(self.loaded.decoder) is not None
+            if self.loaded.adapter is not None:
+                self._bulk = Many(self.loaded.decoder, self.loaded.tokenizer, self.name, self.loaded.adapter)
+            else:
+                self._bulk = (Many if there else SharedPrefixes)(self.loaded.decoder, self.loaded.tokenizer)
+        return self._bulk
+
+    def _ids(self, prompt: Conversation | str) -> list[int]:
+        return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)
+
+    def _pair(self, rate: Rate) -> tuple[list[int], list[int]]:
+        answer = self.loaded.tokenizer.encode(rate.continuation)
+        if not answer:
+            raise UserError("the continuation is empty; there is nothing to score")
+        return self._ids(rate.context) or [self.loaded.tokenizer.document_end_id], answer
+
+    def _request(self, ask: Sampling, ids: Sequence[int]) -> Request:
+        self._number += 1
+        return Request(
+            id=str(self._number),
+            prompt_ids=tuple(ids),
+            max_tokens=ask.max_tokens,
+            temperature=ask.temperature,
+            top_p=ask.top_p,
+            seed=ask.seed,
+            stop=ask.stop,
+            stop_ids=self.loaded.stop_ids,
+            adapter="" if self.loaded.adapter is None else self.name,
+        )

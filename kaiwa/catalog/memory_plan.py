@@ -1,0 +1,261 @@
+"""What loading a model takes, told before a byte of its weights is read: which weights where, how large, how fast.
+
+Speed is bounded by memory: a token reads every weight of the blocks and of the unembedding once, so that
+    tokens/s <= bandwidth / bytes a token
+with the bandwidth measured here and now. What is reached is less (attention, sampling); the bound is printed as such.
+
+A model larger than the card is split (split.py): as many blocks there as fit beside the embeddings and the keys and
+values of ROOM tokens, the others on the CPU; the two take turns, so their times a token add up.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from kaiwa.catalog.entries import Entry
+from kaiwa.catalog.load import SMALL, Loaded, load, with_weights
+from kaiwa.core import machine
+from kaiwa.core.errors import UserError
+from kaiwa.engine.native import library, step
+from kaiwa.engine.native import packed_model as packed
+from kaiwa.engine.native.weight_layout import LANES
+from kaiwa.engine.rows.cpu_offload import Limits, parse_limits
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile
+from kaiwa.model.formats.hf_config import read_config, read_json
+from kaiwa.model.formats.llama2c import Llama2cFile
+from kaiwa.model.int4 import LARGE
+
+SCALES = 4 / 32  # bytes a weight for a bf16 scale and zero per 32 weights
+ROOM = 4096  # tokens whose keys and values the card must have room for
+MARGIN = 0.05  # of the card that stays free: what a pass makes on the way
+ALL = Limits()
+PROBE = 1 << 28  # bytes read to measure the bandwidth
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the weights: how many, bytes a weight in memory, bytes a weight that one token reads."""
+
+    name: str
+    weights: int
+    held: float
+    read: float
+
+    @property
+    def bytes(self) -> int:
+        return round(self.weights * self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is on one device. free: bytes it has; bandwidth: bytes a second. Both 0 for a device that is not here."""
+
+    device: str
+    parts: tuple[Part, ...]
+    free: int
+    bandwidth: float
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def read(self) -> float:
+        """Bytes a token."""
+        return sum(part.weights * part.read for part in self.parts)
+
+    def told(self) -> list[str]:
+        lines = [f"  {p.name:<28} {p.weights / 1e6:>10,.1f}M weights {p.bytes / 1e6:>10,.1f} MB" for p in self.parts]
+        lines.append(f"  {'weights on ' + self.device:<28} {'':>18} {self.bytes / 1e6:>10,.1f} MB")
+        here = f"{self.free / 1e9:,.1f} GB are free there; {self.bandwidth / 1e9:,.0f} GB/s measured"
+        return [*lines, f"  {here}" if self.bandwidth else f"  there is no {self.device} here: planned only"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """sides: the device's, then the CPU's where the model is split. cache: bytes of keys and values a token, on the
+    first side. n_there: blocks on the first side, None where all of the model is."""
+
+    name: str
+    sides: tuple[Side, ...]
+    cache: int
+    n_there: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        return sum(side.bytes for side in self.sides)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The memory's bound for one stream; 0 where a side's bandwidth is not known."""
+        if not all(side.bandwidth for side in self.sides):
+            return 0.0
+        return 1 / max(1e-9, sum(side.read / side.bandwidth for side in self.sides))
+
+    def told(self) -> str:
+        lines = [f"{self.name} on {' and '.join(side.device for side in self.sides)}"]
+        lines += [line for side in self.sides for line in side.told()]
+        lines.append(f"  {'keys and values, 1,000 tokens':<28} {'':>17} {self.cache * 1000 / 1e6:>10,.1f} MB")
+        bound = f"at most {self.tokens_per_second:,.1f} tokens/s for one stream"
+        return "\n".join([*lines, f"  {bound}"] if self.tokens_per_second else lines)
+
+
+def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = True) -> Plan:
+    """Where the weights go. UserError where they do not fit, with what would. Without a device named, a limit for a
+    card plans for one even where none is. measured: the bandwidth too."""
+    planned_only = limits.splits and not device and machine.device() == "cpu"
+    where = "cuda" if planned_only else machine.device(device)
+    entry = replace(with_weights(entry), name=entry.name)
+    config, four_bit = _shape(entry)
+    placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
+    width = 4 if config.n_parameters <= SMALL or where == "mps" else 2
+    cache = config.n_layer * 2 * config.kv_heads * config.d_head * width
+    free = 0 if planned_only else free_bytes(where)
+    speed = bandwidth(where) if measured and not planned_only else 0.0
+    parts = parts_of(config, four_bit, where, placed)
+    if limits.splits and where == "cpu":
+        raise UserError("--max-memory gpu=…: this model goes to the CPU (no card is here, or KAIWA_DEVICE says so)")
+    limit = next((n for n in (limits.gpu if where != "cpu" else limits.cpu, limits.all) if n is not None), free)
+    whole = Plan(entry.name, (Side(where, parts, free, speed),), cache)
+    if whole.bytes <= limit:
+        return whole
+    if where != "cpu" and limits.all is None:
+        return _split(entry, config, four_bit, whole, limit, limits.cpu, measured)
+    what = "are free" if limit == free else "--max-memory allows"
+    fix = "choose a smaller or a 4-bit model (kaiwa quantize)"
+    if where != "cpu":
+        fix += ", --device cpu, or --max-memory gpu=…,cpu=… for both"
+    raise UserError(f"{entry.name} takes {whole.bytes / 1e9:.2f} GB on {where}, {limit / 1e9:.2f} GB {what}; {fix}")
+
+
+def _split(
+    entry: Entry, c: DecoderConfig, four_bit: bool, whole: Plan, limit: int, limit_here: int | None, measured: bool
+) -> Plan:
+    """As many blocks on the card as it has room for."""
+    card = whole.sides[0]
+    blocks, rest = card.parts[0], card.parts[1:]
+    beside = sum(part.bytes for part in rest) + whole.cache * min(ROOM, c.max_length)
+    room = limit * (1 - MARGIN) - beside
+    n = int(room // (blocks.bytes / c.n_layer))
+    if room < 0:
+        raise UserError(
+            f"{entry.name}: embeddings, keys and values take {beside / 1e9:.2f} GB on {card.device}, of"
+            f" {limit / 1e9:.2f} GB {1 - MARGIN:.0%} may be used; choose --device cpu"
+        )
+    each = blocks.weights // c.n_layer
+    there = replace(blocks, name=f"blocks 1 to {n}" if n else "no blocks", weights=each * n)
+    held = _on_cpu(c, four_bit, card.device)
+    here = replace(held, name=f"{held.name} {n + 1} to {c.n_layer}", weights=each * (c.n_layer - n))
+    free = free_bytes("cpu")
+    most = free if limit_here is None else limit_here
+    if here.bytes > most:
+        what = "are free" if limit_here is None else "--max-memory allows"
+        raise UserError(
+            f"{entry.name}: {n} of {c.n_layer} blocks fit {card.device}; the others take"
+            f" {here.bytes / 1e9:.2f} GB on the CPU, {most / 1e9:.2f} GB {what}; choose a smaller or a 4-bit model"
+        )
+    sides = (replace(card, parts=(there, *rest)), Side("cpu", (here,), free, bandwidth("cpu") if measured else 0.0))
+    return Plan(entry.name, sides, whole.cache, n)
+
+
+def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> Part:
+    """A split model's blocks on the CPU: by torch (the C++ step computes whole models), in the card's type."""
+    width = 2.0 if _half(c, four_bit, card) else 4.0
+    if four_bit and machine.has_int4_kernel():
+        read = 0.5 + SCALES
+        return Part("4-bit blocks", 0, read + (0.0 if c.n_parameters > LARGE else width), read)
+    return Part("blocks", 0, width, width)
+
+
+def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "") -> Loaded:
+    """`load` on the best device there is, split where the model is larger than the card. max_memory: as on the command
+    line (default: KAIWA_MAX_MEMORY in the environment). UserError where it does not fit."""
+    where = machine.device()
+    text = max_memory or os.environ.get("KAIWA_MAX_MEMORY", "")
+    if where == "cpu" and not text:
+        return load(entry, say, where)
+    limits = parse_limits(text) if text else ALL
+    return load(entry, say, where, plan(entry, where, limits, measured=False).n_there)
+
+
+def has_room(entry: Entry) -> bool:
+    """Whether all of the model fits what is free on the card; True where what is free there decides nothing."""
+    where = machine.device()
+    if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
+        return True
+    return sum(part.bytes for part in parts_of(*_shape(with_weights(entry)), where)) <= free_bytes(where)
+
+
+def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:
+    """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
+    q, kv, d = c.n_head * c.d_head, c.kv_heads * c.d_head, c.d_model
+    mlp = (3 if c.dialect == "llama" else 2) * d * c.d_ff
+    linears, table = c.n_layer * (d * (q + 2 * kv) + q * d + mlp), c.vocab_size * d
+    rest = c.n_parameters - linears - table * (1 if c.tie_embeddings else 2)
+    width = 2.0 if _half(c, four_bit, device) else 4.0
+    held = read = width
+    if four_bit and device == "cpu" and machine.has_int4_kernel():
+        read = 0.5 + SCALES
+        held = read + (0.0 if c.n_parameters > LARGE else width)
+    copied = _packs(c, device) and not placed
+    parts = [Part("blocks, 4-bit" if read < 2 else "blocks", linears, held, 0.0 if copied else read)]
+    own = placed or not c.tie_embeddings  # the step's unembedding is a copy even of a tied one
+    parts.append(Part("embedding", table, width, 0.0 if copied or own else width))
+    if placed and c.tie_embeddings:
+        parts.append(Part("unembedding, a copy", table, width, width))
+    if not c.tie_embeddings:
+        parts.append(Part("unembedding", table, width, 0.0 if copied else width))
+    if copied:
+        parts.append(Part("packed for the C++ step", linears, read, read))
+        parts.append(Part("unembedding for it", table, 1.0 if read < 2 else width, 1.0 if read < 2 else width))
+    return (*parts, Part("norms, biases", rest, width, width))
+
+
+def _half(c: DecoderConfig, four_bit: bool, device: str) -> bool:
+    fast = machine.has_bf16_products() if device == "cpu" else device.startswith("cuda")
+    return fast and (four_bit or c.n_parameters > SMALL)
+
+
+def _packs(c: DecoderConfig, device: str) -> bool:
+    """Whether the C++ step will keep a copy of its own."""
+    sizes = (c.d_model, c.d_head, c.d_ff)
+    fits = c.dialect == "llama" and not any(size % LANES for size in sizes)
+    return device == "cpu" and fits and c.n_parameters >= step.SMALL and not library.lacking()
+
+
+def _shape(entry: Entry) -> tuple[DecoderConfig, bool]:
+    """The model's shape and whether its blocks are 4-bit, from headers alone."""
+    if entry.path.suffix == ".gguf":
+        file = GgufFile(entry.path)
+        kinds = [t.kind for name, t in file.tensors.items() if ".attn_" in name and len(t.shape) == 2]
+        return file.config, bool(kinds) and all(kind in FOUR_BIT for kind in kinds)
+    if entry.path.suffix == ".bin":
+        return Llama2cFile(entry.path).config, False
+    packed = bool(read_json(entry.path / "config.json").get("quantization_config"))
+    return read_config(entry.path), packed or (entry.path / "quantize_config.json").is_file()
+
+
+def free_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return machine.free_memory_bytes()
+
+
+def bandwidth(device: str) -> float:
+    """Bytes a second that all threads together read, the best of a few passes over memory larger than the caches."""
+    there = torch.device(device)
+    x = torch.ones(PROBE // 4, device=there)
+    best = float("inf")
+    for _ in range(4):
+        began = time.perf_counter()
+        float(x.sum())  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return PROBE / best

@@ -1,0 +1,204 @@
+"""Any model that can be talked to as one that can be trained: dense fp32 weights, its tokenizer, and what is trained.
+
+A model folder is read as it is; 4-bit weights (GGUF, GPTQ) are expanded. Trained are all weights, a low-rank change of
+them, or a soft prompt. What is published is a plain model folder again: changes are added to the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kaiwa.catalog.load import tokenizer_of
+from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifact
+from kaiwa.core.errors import UserError
+from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.model.adapter import save_soft_prompt
+from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.formats.gguf import GgufFile
+from kaiwa.model.formats.gptq import load_int4
+from kaiwa.model.formats.hf_config import read_config, read_json
+from kaiwa.model.formats.hf_folder import load_decoder, save_model
+from kaiwa.model.formats.llama2c import Llama2cFile
+from kaiwa.model.int4 import LINEARS, Int4Linear, JoinedLinear
+from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
+from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt
+from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
+from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.tokenizer.train import save as save_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """`tokenizer` has the soft prompt's tokens, and puts them before every conversation."""
+
+    base: Path
+    decoder: Decoder
+    tokenizer: Tokenizer
+
+
+def as_parent(path: Path) -> Artifact:
+    """A base model as a parent: an artifact of ours, somebody else's folder, or a .gguf file."""
+    if path.suffix == ".gguf":
+        return fingerprint(path)
+    if (path / "kaiwa.json").is_file():
+        return open_artifact(path)
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: no model here; give a model's folder or a .gguf file")
+    return Artifact(path, {"kind": "model", "hash": content_hash(path)})
+
+
+def open_trainable(
+    base: Path, seed: int, *, lora_rank: int = 0, lora_alpha: float = 16.0, soft_prompt: int = 0
+) -> Trainable:
+    """lora_rank 0 and soft_prompt 0: all weights are trained. UserError for both at once."""
+    if lora_rank and soft_prompt:
+        raise UserError(f"lora_rank {lora_rank} and soft_prompt {soft_prompt}: train one of them at a time")
+    decoder, tokenizer = open_base(base)
+    if lora_rank:
+        add_lora(decoder, lora_rank, lora_alpha, torch.Generator().manual_seed(seed_for(seed, "lora")))
+    elif soft_prompt:
+        start = numpy_rng(seed, "soft-prompt").integers(0, tokenizer.vocab_size, soft_prompt)
+        tokenizer = with_soft_tokens(tokenizer, decoder.config.vocab_size, soft_prompt)
+        add_soft_prompt(decoder, torch.from_numpy(start))
+    else:
+        decoder.requires_grad_(True)
+    return Trainable(base, decoder, tokenizer)
+
+
+def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
+    """Dense fp32 weights and the tokenizer of a folder or a .gguf file."""
+    if base.suffix == ".gguf":
+        file = GgufFile(base)
+        return expand(file.decoder(torch.float32, False)), tokenizer_of(file.vocabulary())
+    if base.suffix == ".bin":
+        old = Llama2cFile(base)
+        return old.decoder(torch.float32, False), tokenizer_of(old.vocabulary())
+    if not (base / "config.json").is_file():
+        raise UserError(f"{base}: no config.json; give a model's folder or a .gguf file")
+    raw = read_json(base / "config.json")
+    if any("SequenceClassification" in str(name) for name in raw.get("architectures") or ()):
+        raise UserError(f"{base}: is a reward model, which says nothing; give a language model")
+    four = raw.get("quantization_config") or (base / "quantize_config.json").is_file()
+    decoder = expand(load_int4(base, torch.float32, False)) if four else load_decoder(base)
+    return decoder, Tokenizer.load(base)
+
+
+def read_tokenizer(base: Path) -> Tokenizer:
+    """The tokenizer alone, of a folder or a .gguf file."""
+    return tokenizer_of(GgufFile(base).vocabulary()) if base.suffix == ".gguf" else Tokenizer.load(base)
+
+
+def context_length(base: Path) -> int:
+    """Tokens that a model reads at once."""
+    return (GgufFile(base).config if base.suffix == ".gguf" else read_config(base)).max_length
+
+
+def expand(decoder: Decoder) -> Decoder:
+    """4-bit layers as dense ones of the same weights."""
+    for block in decoder.blocks:
+        for part in LINEARS:
+            setattr(block, part, _dense(getattr(block, part)))
+    if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
+        decoder.unembed = _dense(decoder.unembed)
+    return decoder.float()
+
+
+def _dense(layer: nn.Module) -> nn.Linear:
+    if isinstance(layer, nn.Linear):
+        return layer
+    if isinstance(layer, JoinedLinear):
+        parts = [_dense(part) for part in layer.parts]
+        weights = [part.weight.detach() for part in parts]
+        weight = torch.cat(weights)
+        biases = [part.bias.detach() for part in parts if part.bias is not None]
+        bias = torch.cat(biases) if biases else None
+    else:
+        assert isinstance(layer, Int4Linear)
+        assert layer.dense is not None
+        weight, bias = layer.dense, layer.bias
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight.float())
+    if bias is not None:
+        made.bias = nn.Parameter(bias.float())
+    return made
+
+
+def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
+    """The tokenizer with n tokens more, numbered from `first` (the embedding's height), that begin every conversation.
+
+    Rows of the embedding that have no token get one that is never written, so that the numbers fit.
+    """
+    import tokenizers
+
+    if tokenizer.chat_template is None:
+        raise UserError("the base model has no chat template, so there is no conversation to put a soft prompt before")
+    inner = tokenizers.Tokenizer.from_str(tokenizer.inner.to_str())
+    fill = [f"<|unused_{i}|>" for i in range(tokenizer.vocab_size, first)]
+    names = [f"<|soft_{i}|>" for i in range(n)]
+    inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in fill + names])
+    made = Tokenizer(
+        inner,
+        chat_template="{{ '" + "".join(names) + "' }}" + tokenizer.chat_template,
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+        bos_token=tokenizer.bos_token,
+        document_end=tokenizer.document_end,
+    )
+    if made.specials.get(names[0]) != first:
+        raise UserError(f"the base model has soft tokens already ({names[0]}); train from the model below it")
+    return made
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that are trained, by name: what a checkpoint must hold."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Puts back what `trained_state` gave."""
+    there = dict(model.named_parameters())
+    for name, tensor in state.items():
+        there[name].copy_(tensor)
+
+
+def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
+    """Writes a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
+
+    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by. (The
+    engine rounds a large model to bf16 where the machine computes in it; the adapter on its base is not rounded.)
+
+    probe [B,T]: some token ids, at whose end the least likely token is looked for (a soft prompt needs it).
+    """
+    decoder = trained.decoder
+    if isinstance(decoder.blocks[0].qkv, LoraLinear):
+        save_adapter(folder / "adapter", decoder, trained.base.name)
+        merge_lora(decoder)
+    elif isinstance(decoder.embed, SoftEmbedding):
+        assert probe is not None
+        save_soft_prompt(folder / "adapter", decoder.embed.soft, decoder.config, trained.base.name)
+        positions = torch.arange(probe.shape[1], device=probe.device).expand_as(probe)
+        with torch.no_grad():
+            hidden = decoder(probe, positions, attend_rows(None)).flatten(0, 1)
+        decoder = merge_soft_prompt(decoder, least_likely(decoder, hidden))
+    save_model(folder, decoder, special_ids(trained.tokenizer), torch.float32)
+    if trained.base.suffix == ".gguf" or decoder is not trained.decoder:
+        save_tokenizer(trained.tokenizer, folder)
+    else:
+        copy_tokenizer(trained.base, folder)
+    if (trained.base / "generation_config.json").is_file():
+        shutil.copyfile(trained.base / "generation_config.json", folder / "generation_config.json")
+
+
+def card_of(base: Path) -> dict[str, Any]:
+    """The base's chat.json, if it has one."""
+    file = base / "chat.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -1,0 +1,191 @@
+"""Bulk generation and scoring: many prompts at once, no Python per row in the loop. Used by rollouts and evaluation.
+
+Prompts are sorted by length and prefilled in padded batches; a prompt that occurs several times is prefilled once and
+its cache rows copied. Rows that end are dropped from the batch, and waiting prompts take their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.rows.native_rows import StepRows
+from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.engine.sampling import Rules
+from kaiwa.model.decoder import Decoder, attend_rows
+
+PREFILL_TOKENS = 1024  # in one padded batch: what it makes stays in the processor's caches
+SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
+
+
+@dataclass(slots=True)
+class Generated:
+    """ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer (a stop token included); stopped [N] bool.
+
+    All on the CPU.
+    """
+
+    ids: Tensor
+    logprobs: Tensor
+    lengths: Tensor
+    stopped: Tensor
+
+
+@torch.inference_mode()
+def generate(
+    batch: Rows | StepRows,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    rules: Rules,
+    stop_ids: Sequence[int],
+    rows: int,
+) -> Generated:
+    """Continues every prompt by at most `max_tokens`, ending at a stop id, which is kept. `rules` has one row a prompt.
+
+    `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and
+    answer together hold at most the decoder's max_length tokens (and one more, which nothing follows).
+    """
+    N, limit, V = len(prompts), batch.decoder.config.max_length, batch.decoder.config.vocab_size
+    for i, prompt in enumerate(prompts):
+        if not 0 < len(prompt) < limit:
+            raise UserError(f"prompt {i} has {len(prompt)} tokens; this model takes 1 to {limit - 1}")
+        _check_ids(f"prompt {i}", prompt, V)
+    out = Generated(
+        torch.zeros(N, max_tokens, dtype=torch.int64),
+        torch.zeros(N, max_tokens),
+        torch.zeros(N, dtype=torch.int64),
+        torch.zeros(N, dtype=torch.bool),
+    )
+    if N == 0 or max_tokens < 1:
+        return out
+    waiting = sorted(range(N), key=lambda i: (len(prompts[i]), prompts[i], i))
+    stop = torch.tensor(list(stop_ids), dtype=torch.int64)
+    batch.clear()
+    batch.reserve(min(rows, N), min(limit, len(prompts[waiting[-1]]) + max_tokens))
+    who = torch.zeros(0, dtype=torch.int64)  # which prompt each row answers
+    last = torch.zeros(0, dtype=torch.int64)  # each row's newest token
+    while waiting or batch.n:
+        if waiting and batch.n <= rows // 2:
+            admitted = waiting[: rows - batch.n]
+            waiting = waiting[len(admitted) :]
+            for group in _prefill_groups(admitted, prompts):
+                hidden = _prefill(batch, [prompts[i] for i in group])
+                who = torch.cat((who, torch.tensor(group)))
+                last = torch.cat((last, _take(batch, hidden, rules, who[-len(group) :], out)))
+            who, last = _drop_finished(batch, who, last, out, stop, max_tokens)
+            continue
+        hidden = batch.decode(last, int(batch.lengths.max()))
+        last = _take(batch, hidden, rules, who, out)
+        who, last = _drop_finished(batch, who, last, out, stop, max_tokens)
+    return out
+
+
+def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
+    """UserError for an id that the embedding does not have: the C++ step reads its row unasked."""
+    if min(ids) < 0 or max(ids) >= V:
+        raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
+
+
+def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
+    """Samples the next token of rows that answer prompts `who` [m], writes it down, returns it [m]."""
+    at = out.lengths[who]
+    ids, logprobs = batch.sample(hidden, rules.rows(who), at)
+    out.ids[who, at] = ids
+    out.logprobs[who, at] = logprobs
+    out.lengths[who] = at + 1
+    return ids
+
+
+def _drop_finished(
+    batch: Rows | StepRows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
+) -> tuple[Tensor, Tensor]:
+    stopped = (last[:, None] == stop).any(dim=1)
+    full = (out.lengths[who] >= max_tokens) | (batch.lengths >= batch.decoder.config.max_length)
+    keep = ~(stopped | full)
+    if bool(keep.all()):
+        return who, last
+    out.stopped[who] = stopped
+    source = batch.drop(keep)
+    return who[source], last[source]
+
+
+def _prefill_groups(order: list[int], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Cuts a list of prompts, sorted by length, into padded batches of at most PREFILL_TOKENS distinct tokens."""
+    group: list[int] = []
+    distinct = 0
+    for i in order:
+        new = not group or prompts[i] != prompts[group[-1]]
+        if group and new and (distinct + 1) * len(prompts[i]) > PREFILL_TOKENS:
+            yield group
+            group, distinct = [], 0
+        group.append(i)
+        distinct += new
+    if group:
+        yield group
+
+
+def _prefill(batch: Rows | StepRows, prompts: list[Sequence[int]]) -> Tensor:
+    """Appends rows for prompts whose copies stand next to each other -> hidden states of the last tokens [m,D]."""
+    distinct: list[Sequence[int]] = []
+    source = []
+    for prompt in prompts:
+        if not distinct or prompt != distinct[-1]:
+            distinct.append(prompt)
+        source.append(len(distinct) - 1)
+    start = batch.n
+    hidden = batch.prefill(*pad(distinct))
+    if len(distinct) == len(prompts):
+        return hidden
+    index = torch.tensor(source)
+    batch.fork(start, index + start)
+    return hidden[index.to(hidden.device)]
+
+
+def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """-> ids [m, longest] padded on the right with 0, lengths [m]"""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.as_tensor(row)
+    return ids, lengths
+
+
+@torch.inference_mode()
+def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Log-probabilities (temperature 1, natural) of each answer's tokens after its prompt, by the full forward pass."""
+    limit, V, device = decoder.config.max_length, decoder.config.vocab_size, decoder.embed.weight.device
+    if len(prompts) != len(answers):
+        raise UserError(f"{len(prompts)} prompts but {len(answers)} continuations; give one each")
+    texts = [[*p, *a] for p, a in zip(prompts, answers, strict=True)]
+    for i, text in enumerate(texts):
+        if not prompts[i] or len(text) > limit:
+            raise UserError(f"text {i}: {len(prompts[i])} + {len(answers[i])} tokens; 1 + 0 to {limit} are possible")
+        _check_ids(f"text {i}", text, V)
+    found: list[list[float]] = [[] for _ in texts]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    while order:
+        longest = len(texts[order[-1]])
+        group = order[-max(1, PREFILL_TOKENS // longest) :]
+        del order[-len(group) :]
+        ids, lengths = pad([texts[i] for i in group])
+        begins = torch.tensor([len(prompts[i]) for i in group])
+        places = torch.arange(longest - 1)
+        wanted = ((places >= begins[:, None] - 1) & (places < lengths[:, None] - 1)).to(device)
+        ids, positions = ids.to(device), torch.arange(longest, device=device).expand(len(group), -1)
+        hidden = decoder(ids, positions, attend_rows(None))
+        states, targets = hidden[:, :-1][wanted], ids[:, 1:][wanted]
+        parts = []
+        for some, target in zip(states.split(SCORE_LOGITS // V), targets.split(SCORE_LOGITS // V), strict=True):
+            logits = decoder.logits(some).float()
+            parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(dim=-1))
+        flat = torch.cat(parts).tolist() if parts else []
+        at = 0
+        for i in group:
+            found[i] = flat[at : at + len(answers[i])]
+            at += len(answers[i])
+    return found

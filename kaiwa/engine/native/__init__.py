@@ -1,0 +1,1 @@
+"""The forward pass in C++: the compiled step, its library, and weights as the step reads them."""

@@ -1,0 +1,155 @@
+"""Packed weights in a file: written once, mapped into memory ever after.
+
+The file is in the safetensors format (names are ours: blocks.3.qkv.data, .scales, .bias, .order). Mapped, its pages
+are the system's own copy of it: nothing is copied, memory holds the weights once, and a second process shares them.
+Where the file system keeps large files in large pages (ext4 and xfs of recent Linux) the step reads it as quickly as
+memory of its own; on pages of 4 KB it takes longer (figures: docs/engine.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import shutil
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.native.huge_pages import Arena
+from kaiwa.engine.native.packed_folder import HEADER, METADATA, clear_parts, forget
+
+ALIGNED = 64
+PIECE = 64 << 20  # bytes that a thread maps at a time
+READERS = 4  # threads that ask the disk for pages
+WAITING = 2  # tensors that wait to be written
+PATIENCE = 1 << 30  # bytes up to which a load waits for the disk
+MARGIN = 64 << 20  # bytes of the disk that stay free
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "I32": torch.int32, "U8": torch.uint8}
+Say = Callable[[str], None]
+Tensors = Iterable[tuple[str, Tensor]]
+
+
+def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> dict[str, Tensor]:
+    """Writes the tensors made from `folder` and maps what was written. Where the disk has no room for about `size`
+    bytes they are kept in memory, and a line says so. The folder's earlier copies are deleted."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    clear_parts()
+    forget(folder)
+    if shutil.disk_usage(file.parent).free < size * 1.1 + MARGIN:
+        what = f"no room for the packed weights ({size / 1e9:.1f} GB)"
+        say(f"{file.parent}: {what}; the next load is as slow as this one")
+        arena = Arena()
+        return {name: arena.keep(tensor) for name, tensor in tensors}
+    part = file.with_suffix(f".part{os.getpid()}-{time.monotonic_ns()}")
+    try:
+        with open(part, "wb", buffering=0) as out:
+            _write(out, folder, tensors)
+        made = _mapped(part)  # the same pages under whatever name
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{part}: cannot be written ({error.strerror})") from None
+        raise
+    publishing = threading.Thread(target=_publish, args=(part, file), name="publish")
+    small = part.stat().st_size < PATIENCE
+    publishing.start()
+    if small:
+        publishing.join()
+    return made
+
+
+def _publish(part: Path, file: Path) -> None:
+    """The file gets its name when all of it is on the disk, which takes longer than to write it. The process does not
+    end before."""
+    with open(part, "rb") as f:
+        os.fsync(f.fileno())
+    part.replace(file)
+
+
+def fetch(file: Path, say: Say) -> dict[str, Tensor] | None:
+    """The tensors of a packed file, in memory; None where there is none, or a damaged one."""
+    if not file.is_file():
+        return None
+    try:
+        return _mapped(file)
+    except (OSError, ValueError, KeyError, TypeError, struct.error, RuntimeError) as error:
+        say(f"{file}: damaged ({error}); it is made anew")
+        return None
+
+
+def _write(out: Any, folder: Path, tensors: Tensors) -> None:
+    """One tensor is written while the next is made."""
+    out.write(b" " * HEADER)
+    index: dict[str, Any] = {METADATA: {"folder": str(folder.resolve())}}
+    at = 0
+    under_way: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for name, tensor in tensors:
+            raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+            under_way.append(pool.submit(_write_all, out, raw))
+            if len(under_way) > WAITING:
+                under_way.pop(0).result()
+            kind = next(k for k, dtype in DTYPES.items() if dtype == tensor.dtype)
+            index[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [at, at + len(raw)]}
+            at += len(raw) + -len(raw) % ALIGNED
+        for written in under_way:
+            written.result()
+    text = json.dumps(index, separators=(",", ":")).encode()
+    if len(text) > HEADER - 8:
+        raise UserError(f"the packed file's header is {len(text):,} bytes; at most {HEADER - 8:,} fit")
+    out.seek(0)
+    _write_all(out, np.frombuffer(struct.pack("<Q", HEADER - 8) + text.ljust(HEADER - 8), np.uint8))
+
+
+def _write_all(out: Any, raw: np.ndarray) -> None:
+    padding = np.zeros(-len(raw) % ALIGNED, np.uint8)
+    for piece in (raw, padding):
+        done = 0
+        while done < len(piece):
+            done += out.write(piece.data[done:])
+
+
+def _mapped(file: Path) -> dict[str, Tensor]:
+    with open(file, "rb") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        index: Mapping[str, Any] = json.loads(f.read(length)) if length == HEADER - 8 else {}
+        index = {name: entry for name, entry in index.items() if name != METADATA}
+        size = os.fstat(f.fileno()).st_size
+        if not index or size < HEADER + max(entry["data_offsets"][1] for entry in index.values()):
+            raise ValueError("it is cut short")
+        memory = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written to
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(memory, np.uint8)
+    _bring(whole)
+    found = {}
+    for name, entry in index.items():
+        first, last = entry["data_offsets"]
+        raw = torch.from_numpy(whole[HEADER + first : HEADER + last])
+        found[name] = raw.view(DTYPES[entry["dtype"]]).view(entry["shape"])
+    return found
+
+
+def _bring(memory: np.ndarray) -> None:
+    """Has every page brought into memory in the background, from the end, where the first blocks lie: the first pass
+    over the weights follows, and waits where it comes too soon."""
+    starts = range(0, len(memory), PIECE)[::-1]
+
+    def some(first: int) -> None:
+        for start in starts[first::READERS]:
+            memory[start : start + PIECE : mmap.PAGESIZE].max()
+
+    for first in range(READERS):
+        threading.Thread(target=some, args=(first,), name="pages", daemon=True).start()

@@ -1,0 +1,303 @@
+"""The C++ step, seen from Python: a decoder's weights packed for it, one call for a batch of tokens, one for logits.
+
+`prepare` compiles and packs in the background; `ready` says whether that is done. Until then, and wherever it cannot
+be had, the same is computed with torch (`copied.py`, `lean.py`), which is also its tested twin.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.native import library as native
+from kaiwa.engine.native.huge_pages import Arena
+from kaiwa.engine.native.weight_layout import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
+from kaiwa.model.adapter import Adapter
+from kaiwa.model.decoder import Block, Decoder, rotary_angles
+
+SMALL = 1_000_000  # weights: below it nothing is worth waiting for
+LINEARS = ("qkv", "out", "up", "down")
+
+Numbers = Sequence[int] | np.ndarray
+Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "head", "hidden", "vocabulary")),
+        ("threads", ctypes.c_int64),
+        ("wide_embed", ctypes.c_int64),
+        ("eps", ctypes.c_float),
+    ]
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("kind", "inputs", "outputs", "group")),
+        *((name, ctypes.c_void_p) for name in ("data", "scales", "bias", "order")),
+    ]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("norm_attn", "norm_q", "norm_k", "norm_mlp")),
+        *((name, _Linear) for name in LINEARS),
+    ]
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("tokens", "table_width", "wide_cache")),
+        *((name, ctypes.c_void_p) for name in ("ids", "positions", "rows", "tables", "cache", "states", "adapters")),
+        ("rank", ctypes.c_int64),
+    ]
+
+
+class _Low(ctypes.Structure):
+    _fields_ = [("a", _Linear), ("b", _Linear)]
+
+
+class _Adapter(ctypes.Structure):
+    _fields_ = [("soft", ctypes.c_void_p), ("lows", ctypes.c_void_p)]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedAdapter:
+    """An adapter as the step reads it. `kept`: what its addresses point to. rank: the highest, in whole strips."""
+
+    told: _Adapter
+    rank: int
+    kept: list[object]
+
+
+class FusedModel:
+    """A decoder's weights as they are now, and the threads that compute with them."""
+
+    def __init__(self, decoder: Decoder, library: ctypes.CDLL, threads: int = 0) -> None:
+        """threads 0: as many as torch uses."""
+        c = self.config = decoder.config
+        self._library = library
+        self._arena = Arena()
+        self._kept: list[Strips] = []  # that lie in memory of their own
+        self._adapters: weakref.WeakKeyDictionary[Adapter, PackedAdapter] = weakref.WeakKeyDictionary()
+        frequencies = torch.arange(c.max_length)[None]
+        cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
+        embed = self._embed = decoder.embed.weight.detach().contiguous()
+        shape = _Shape(
+            *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
+            *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
+        )
+        layers, head, norm = self._place(decoder)
+        self._model = library.kaiwa_model(
+            ctypes.addressof(shape),
+            ctypes.addressof(layers),
+            embed.data_ptr(),  # the decoder's own
+            norm,
+            self._at(cos),
+            self._at(sin),
+            ctypes.addressof(head),
+        )
+        self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
+
+    def renew(self, decoder: Decoder) -> None:
+        """Takes over the weights of the decoder it was made of, which were changed in place."""
+        self._arena.rewind()
+        self._place(decoder)
+
+    def _place(self, decoder: Decoder) -> tuple[ctypes.Array[_Layer], _Linear, int | None]:
+        layers = (_Layer * self.config.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
+        head = self._linear(pack(decoder.unembed))
+        return layers, head, self._at(decoder.norm.weight.detach().float())  # type: ignore[union-attr,operator]
+
+    def forward(
+        self,
+        batch: Batch,
+        tables: np.ndarray,
+        cache: np.ndarray,
+        adapters: Sequence[Adapter | None] = (),
+    ) -> Tensor:
+        """tables [rows, width] int32: the block of each row's positions;
+        cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`); adapters: each token's, or none at
+        all. Ids from the vocabulary's end on are its soft prompt. -> states [tokens, D] fp32"""
+        ids, positions, rows = batch
+        states = torch.empty(len(ids), self.config.d_model)
+        arrays = (np.array(ids, np.int64), np.array(positions, np.int32), np.array(rows, np.int32))
+        told = _Batch(
+            len(ids), tables.shape[1], int(cache.dtype == np.float32), *(a.ctypes.data for a in arrays),
+            tables.ctypes.data, cache.ctypes.data, states.data_ptr(),
+        )  # fmt: skip
+        packed = {a: self._adapter(a) for a in set(adapters) if a is not None}
+        if packed:
+            places = [ctypes.addressof(packed[a].told) if a is not None else 0 for a in adapters]
+            pointers = np.array(places, np.uint64)
+            told.adapters, told.rank = pointers.ctypes.data, max(p.rank for p in packed.values())
+        self._library.kaiwa_forward(self._model, ctypes.addressof(told))
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """[n, D] fp32 -> [n, V] fp32"""
+        states = states.contiguous()
+        out = torch.empty(len(states), self.config.vocab_size)
+        self._library.kaiwa_logits(self._model, len(states), states.data_ptr(), out.data_ptr())
+        return out
+
+    def sample(self, states: Tensor, temperature: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, D] fp32, temperature [n] fp32 (0: greedy), u [n] fp64 in [0, 1) -> ids [n], log-probabilities [n]: as
+        `sampling.sample` does it without filters."""
+        n = len(states)
+        states, temperature, u = states.contiguous(), temperature.contiguous(), u.contiguous()
+        ids, logprobs = torch.empty(n, dtype=torch.int64), torch.empty(n)
+        told = (t.data_ptr() for t in (states, temperature, u, ids, logprobs))
+        self._library.kaiwa_sample(self._model, n, *told)
+        return ids, logprobs
+
+    def _adapter(self, adapter: Adapter) -> PackedAdapter:
+        found = self._adapters.get(adapter)
+        if found is None:
+            found = self._adapters[adapter] = pack_adapter(adapter)
+        return found
+
+    def _at(self, tensor: Tensor | None) -> int | None:
+        if tensor is None:
+            return None
+        return self._arena.place(tensor)
+
+    def _linear(self, s: Strips) -> _Linear:
+        tensors = (s.data, s.scales, s.bias, s.order)
+        if s.placed:
+            self._kept.append(s)
+            return _Linear(
+                s.kind, s.inputs, s.outputs, s.group, *(None if t is None else t.data_ptr() for t in tensors)
+            )
+        return _Linear(s.kind, s.inputs, s.outputs, s.group, *(self._at(t) for t in tensors))
+
+    def _layer(self, block: Block) -> _Layer:
+        if native.leaving():
+            raise UserError("the process is ending")
+        norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)
+        weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]  # type: ignore[union-attr,operator]
+        return _Layer(*weights, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
+
+
+def linears(decoder: Decoder) -> list[nn.Module]:
+    """Every product of the forward pass, the last one included."""
+    return [*(getattr(block, name) for block in decoder.blocks for name in LINEARS), decoder.unembed]
+
+
+def pack_adapter(adapter: Adapter) -> PackedAdapter:
+    kept: list[object] = [adapter.soft]
+    rank = 0
+
+    def linear(weight: Tensor) -> _Linear:
+        data = pack_dense(weight)
+        kept.append(data)
+        return _Linear(FP32, weight.shape[1], weight.shape[0], 0, data.data_ptr())
+
+    lows = (_Low * (len(adapter.changes) * len(LINEARS)))()  # zeros: no change
+    for number, block in enumerate(adapter.changes):
+        for part, (a, b) in block.items():
+            lows[number * len(LINEARS) + LINEARS.index(part)] = _Low(linear(a), linear(b))
+            rank = max(rank, -(-len(a) // LANES) * LANES)
+    kept.append(lows)
+    soft = None if adapter.soft is None else adapter.soft.data_ptr()
+    return PackedAdapter(_Adapter(soft, ctypes.addressof(lows) if adapter.changes else None), rank, kept)
+
+
+def unsupported(decoder: Decoder) -> str:
+    """Why this decoder cannot be run by the C++ step; empty where it can."""
+    c = decoder.config
+    if c.dialect != "llama":
+        return "the C++ step has the LLaMA dialect only"
+    if decoder.embed.weight.device.type != "cpu" or decoder.embed.weight.dtype not in (torch.float32, torch.bfloat16):
+        return "the C++ step computes on the CPU, in fp32 or bf16"
+    if any(size % LANES for size in (c.d_model, c.d_head, c.d_ff)):
+        return f"the C++ step needs sizes that {LANES} divides"
+    if not all(can_pack(linear) for linear in linears(decoder)):
+        return "this model's layers are kept in a way that the C++ step does not read"
+    return ""
+
+
+_ready: weakref.WeakKeyDictionary[Decoder, FusedModel] = weakref.WeakKeyDictionary()
+_coming: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakKeyDictionary()
+
+
+def ready(decoder: Decoder) -> FusedModel | None:
+    return _ready.get(decoder)
+
+
+def memory(decoder: Decoder) -> int:
+    """Bytes that the C++ step takes beside the decoder's own tensors: its copies, made or under way, and layers whose
+    weights lie there only."""
+    if decoder not in _ready and decoder not in _coming:
+        return 0
+    tables = 4 * decoder.config.max_length * decoder.config.d_head  # cosines and sines
+    norms = sum(4 * p.numel() for name, p in decoder.named_parameters() if "norm" in name)
+    return sum(packed_bytes(linear) for linear in linears(decoder)) + tables + norms
+
+
+def adapter_memory(decoder: Decoder, adapter: Adapter) -> int:
+    """Bytes that the C++ step takes for an adapter of the decoder, beside the adapter's own tensors."""
+    if decoder not in _ready and decoder not in _coming:
+        return 0
+    weights = [w for block in adapter.changes for pair in block.values() for w in pair]
+    return sum(4 * -(-len(w) // LANES) * LANES * w.shape[1] for w in weights)
+
+
+def wait(decoder: Decoder) -> FusedModel | None:
+    """`ready`, once what `prepare` began has ended."""
+    if (thread := _coming.get(decoder)) is not None:
+        thread.join()
+    return ready(decoder)
+
+
+def make(decoder: Decoder) -> FusedModel:
+    """Compiles where needed, packs, and waits for it. UserError where that is not possible."""
+    if why := native.lacking() or unsupported(decoder):
+        raise UserError(f"{why}; PyTorch can compute the answers")
+    if decoder not in _ready:
+        _ready[decoder] = FusedModel(decoder, native.library())
+    return _ready[decoder]
+
+
+def renew(decoder: Decoder) -> None:
+    """What was packed is old: the weights changed. Packs them again in the background, if they were packed at all."""
+    if (thread := _coming.pop(decoder, None)) is not None:
+        thread.join()
+    if _ready.pop(decoder, None) is not None:
+        _begin(decoder, lambda line: None)
+
+
+def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) -> None:
+    """Does `make` in the background. `say` hears in one line what computes the answers."""
+    if decoder.config.n_parameters < SMALL:
+        return
+    if why := native.lacking() or unsupported(decoder):
+        say(f"{why}: PyTorch computes the answers")
+        return
+    if native.is_built():
+        say("the C++ step computes the answers")
+    else:
+        say("the C++ step is being compiled, once; PyTorch computes the answers meanwhile")
+    _begin(decoder, say)
+
+
+def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
+    def work() -> None:
+        try:
+            make(decoder)
+        except UserError as error:
+            if not native.leaving():
+                say(f"{error}: PyTorch computes the answers")
+
+    # Not a daemon: Python ends those inside C++ code, which then aborts. When the process leaves, packing stops;
+    # a compile goes to its end, so that it is there the next time.
+    _coming[decoder] = threading.Thread(target=work)
+    _coming[decoder].start()

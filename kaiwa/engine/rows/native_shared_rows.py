@@ -1,0 +1,107 @@
+"""Rows of the C++ step: a row is a list of blocks, and rows that begin alike have blocks in common.
+
+Nothing is copied: a prompt's blocks become nodes of the prefix tree as soon as they are computed, and the next prompt
+that begins so starts with them. Attention reads a block that several rows share once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.engine.native.huge_pages import huge
+from kaiwa.engine.native.step import FusedModel
+from kaiwa.engine.rows.prefix_tree import BLOCK, Node, PrefixTree
+from kaiwa.model.adapter import Adapter
+
+
+@dataclass(slots=True)
+class Row:
+    slot: int  # its line in the table of blocks
+    nodes: list[Node]  # its blocks that are in the tree, from the beginning
+    own: list[int] = field(default_factory=list)  # those that follow
+    length: int = 0
+    adapter: Adapter | None = None
+    space: int = 0  # its adapter's, in the tree
+
+
+class PagedRows:
+    def __init__(
+        self, model: FusedModel, dtype: torch.dtype, max_rows: int, max_tokens: int, max_length: int, kept_tokens: int
+    ) -> None:
+        c = model.config
+        self.model, self.kept = model, kept_tokens // BLOCK
+        blocks = -(-max_tokens // BLOCK) + max_rows + self.kept
+        # Not touched here: the system gives memory to a block when it is first written to.
+        items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
+        kind = np.dtype(np.float32 if dtype == torch.float32 else np.uint16)
+        self.cache = huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
+        self.tables = np.zeros((max_rows, -(-(max_length + 1) // BLOCK)), np.int32)
+        self.tree = PrefixTree(blocks)
+        self.slots = list(range(max_rows))
+        self.rows: dict[str, Row] = {}
+
+    def known(self, ids: Sequence[int], space: int = 0) -> int:
+        """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
+        return len(self.tree.find(ids[:-1], space)) * BLOCK
+
+    def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
+        """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
+        nodes = self.tree.find(ids[:-1], space)
+        self.tree.hold(nodes)
+        slot = self.slots.pop()
+        row = self.rows[id] = Row(slot, nodes, length=len(nodes) * BLOCK, adapter=adapter, space=space)
+        self.tables[row.slot, : len(nodes)] = [node.block for node in nodes]
+        return row.length
+
+    def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
+        """The next tokens of rows -> their states [tokens, D], each. Rows of one adapter are put side by side."""
+        order = sorted(range(len(work)), key=lambda i: self.rows[work[i][0]].space)
+        ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        adapters: list[Adapter | None] = []
+        for id, tokens in (work[i] for i in order):
+            row, n = self.rows[id], len(tokens)
+            while (len(row.nodes) + len(row.own)) * BLOCK < row.length + n:
+                self.tables[row.slot, len(row.nodes) + len(row.own)] = block = self.tree.take()
+                row.own.append(block)
+            ids += tokens
+            positions += range(row.length, row.length + n)
+            slots += [row.slot] * n
+            adapters += [row.adapter] * n
+            row.length += n
+        states = self.model.forward((ids, positions, slots), self.tables, self.cache, adapters)
+        parts = dict(zip(order, states.split([len(work[i][1]) for i in order]), strict=True))
+        return [parts[i] for i in range(len(work))]
+
+    def rewind(self, id: str, length: int) -> None:
+        """Forgets a row's tokens from `length` on."""
+        self.rows[id].length = length
+
+    def share(self, id: str, ids: Sequence[int]) -> None:
+        """Whole blocks of a row, which holds `ids`, become nodes of the tree."""
+        row = self.rows[id]
+        while (len(row.nodes) + 1) * BLOCK <= min(row.length, len(ids)):
+            at = len(row.nodes) * BLOCK
+            node = self.tree.add(row.nodes[-1] if row.nodes else None, ids[at : at + BLOCK], row.own.pop(0), row.space)
+            self.tables[row.slot, len(row.nodes)] = node.block  # somebody else's, where two computed the same
+            row.nodes.append(node)
+
+    def close(self, ended: dict[str, Sequence[int]]) -> None:
+        """Rows that end, and what they hold: their whole blocks stay for who begins alike."""
+        for id, ids in ended.items():
+            self.share(id, ids)
+            row = self.rows.pop(id)
+            for block in row.own:
+                self.tree.give(block)
+            self.tree.release(row.nodes)
+            self.slots.append(row.slot)
+        self.tree.shrink(self.kept)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return self.model.logits(states)

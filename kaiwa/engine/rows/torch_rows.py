@@ -1,0 +1,195 @@
+"""The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
+
+Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
+decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
+rows reads little else.
+
+Weights, cache, hidden states and logits are on the decoder's device. Which rows there are and how long each is stays
+on the CPU, where the loop that asks is: a step sends the device tokens and lengths, and waits only for what it sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kaiwa.engine.rows.cpu_offload import is_split
+from kaiwa.engine.rows.kv_cache import Cache
+from kaiwa.engine.rows.torch_adapters import adapted, changes_of
+from kaiwa.engine.rows.torch_step import LeanStep
+from kaiwa.engine.sampling import Rules, sample
+from kaiwa.model.adapter import Adapter
+from kaiwa.model.decoder import Attend, Decoder
+
+
+class Rows:
+    """`n` alive rows of a decoder's cache. lengths [n]: positions each row holds."""
+
+    def __init__(self, decoder: Decoder, cache_dtype: torch.dtype) -> None:
+        self.decoder, self.device = decoder, decoder.embed.weight.device
+        self.cache = Cache(decoder.config, cache_dtype, self.device)
+        self.lengths = torch.zeros(0, dtype=torch.int64)
+        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" and not is_split(decoder) else None
+
+    @property
+    def n(self) -> int:
+        return len(self.lengths)
+
+    def clear(self) -> None:
+        """No rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
+        self.lengths = self.lengths[:0]
+
+    def reserve(self, rows: int, length: int) -> None:
+        """Room for `rows` rows of `length` positions."""
+        self.cache.reserve(rows, length)
+
+    @torch.inference_mode()
+    def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
+        m, T = ids.shape
+        start = self.n
+        self.cache.reserve(start + m, T)
+        positions = torch.arange(T, device=self.device).expand(m, T)
+        hidden = self.decoder(ids.to(self.device), positions, _attend_fresh(self.cache, start))
+        self.lengths = torch.cat((self.lengths, lengths))
+        return hidden[torch.arange(m, device=self.device), (lengths - 1).to(self.device)]  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def append(self, row: int, ids: Tensor, adapter: Adapter | None = None) -> Tensor:
+        """More tokens [T] for one row (a chunk of its prompt) -> their hidden states [T,D]."""
+        T, start = len(ids), int(self.lengths[row])
+        self.cache.reserve(self.n, start + T)
+        positions = torch.arange(start, start + T, device=self.device)[None]
+        with adapted(self.decoder, changes_of([adapter])):
+            hidden = self.decoder(ids.to(self.device)[None], positions, _attend_chunk(self.cache, row, start))
+        self.lengths[row] += T
+        return hidden[0]  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor, longest: int, adapters: Sequence[Adapter | None] = ()) -> Tensor:
+        """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
+        m, ids, changes = len(ids), ids.to(self.device), changes_of(adapters)
+        self.cache.reserve(self.n, longest + 1)
+        if self.lean is not None:
+            hidden = self.lean(ids, self.lengths[:m], longest, self.cache, changes)
+        else:
+            attend = _attend_many(self.cache, self.lengths[:m], longest)
+            with adapted(self.decoder, changes):
+                hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
+        self.lengths[:m] += 1
+        return hidden
+
+    def new_row(self, block: Tensor | None = None) -> int:
+        """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
+        row, length = self.n, 0 if block is None else block.shape[3]
+        self.cache.reserve(row + 1, max(length, 1))
+        if block is not None:
+            self.cache.write_row(row, block)
+        self.lengths = torch.cat((self.lengths, torch.tensor([length])))
+        return row
+
+    def fork(self, start: int, sources: Tensor) -> None:
+        """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
+        n, length = len(sources), int(self.lengths[sources].max())
+        block = self.cache.buffer[:, :, sources.to(self.device), :, :length]
+        self.cache.reserve(start + n, length)
+        self.cache.buffer[:, :, start : start + n, :, :length] = block
+        self.lengths = torch.cat((self.lengths[:start], self.lengths[sources]))
+
+    @torch.inference_mode()
+    def select(self, sources: list[int]) -> None:
+        """Row i becomes old row sources[i], copied in order; a row may only be overwritten once it has been copied."""
+        for target, source in enumerate(sources):
+            self.cache.move_row(source, target, int(self.lengths[source]))
+        self.lengths = self.lengths[torch.tensor(sources, dtype=torch.int64)]
+
+    def drop(self, keep: Tensor) -> Tensor:
+        """keep [n] bool -> where the new rows came from [n'] int64: survivors stay, the last ones fill the holes."""
+        n = int(keep.sum())
+        source = torch.arange(n)
+        holes = (~keep[:n]).nonzero()[:, 0]
+        movers = keep[n:].nonzero()[:, 0] + n
+        if len(holes):
+            self.cache.copy_rows(movers, holes, int(self.lengths[movers].max()))
+            source[holes] = movers
+        self.lengths = self.lengths[source]
+        return source
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., D] -> [..., V], fp32"""
+        with torch.inference_mode():
+            return self.decoder.logits(hidden).float()
+
+    def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
+        return sample(self.logits(hidden), rules, positions)
+
+
+def _heads_first(*tensors: Tensor) -> list[Tensor]:
+    return [t.transpose(1, 2) for t in tensors]
+
+
+def _attend_fresh(cache: Cache, start: int) -> Attend:
+    """New rows start.. that hold nothing yet: causal attention among the given tokens, which are written."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _heads_first(q, k, v)
+        m, _, T, _ = k.shape
+        cache.buffer[layer, 0, start : start + m, :, :T] = k
+        cache.buffer[layer, 1, start : start + m, :, :T] = v
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+        return out.transpose(1, 2)
+
+    return attend
+
+
+def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
+    """Tokens start.. of one row, which look at the row's cache and at each other."""
+    mask: list[Tensor] = []
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = _heads_first(q, k, v)
+        stop = start + k.shape[2]
+        if not mask:
+            places = torch.arange(stop, device=q.device)
+            mask.append(places <= places[start:, None])
+        keys, values = cache.buffer[layer, 0, row : row + 1], cache.buffer[layer, 1, row : row + 1]
+        keys[:, :, start:stop] = k
+        values[:, :, start:stop] = v
+        out = F.scaled_dot_product_attention(
+            q.to(keys.dtype),
+            keys[:, :, :stop],
+            values[:, :, :stop],
+            attn_mask=mask[0],
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+        return out.transpose(1, 2).to(q.dtype)
+
+    return attend
+
+
+def _attend_many(cache: Cache, lengths: Tensor, longest: int) -> Attend:
+    """The next token of rows 0..m-1, each at its own length."""
+    m, stop = len(lengths), longest + 1
+    even = bool((lengths == longest).all())
+    rows, at = torch.arange(m, device=cache.device), lengths.to(cache.device, copy=True)
+    mask = None if even else (torch.arange(stop, device=cache.device) <= at[:, None])[:, None, None]
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache.buffer[layer, 0, :m, :, :stop], cache.buffer[layer, 1, :m, :, :stop]
+        new_keys, new_values = k[:, 0].to(keys.dtype), v[:, 0].to(keys.dtype)
+        if even:
+            keys[:, :, longest] = new_keys
+            values[:, :, longest] = new_values
+        else:
+            keys[rows, :, at] = new_keys
+            values[rows, :, at] = new_values
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2).to(keys.dtype), keys, values, attn_mask=mask, enable_gqa=q.shape[2] != k.shape[2]
+        )
+        return out.transpose(1, 2).to(q.dtype)
+
+    return attend

@@ -1,0 +1,90 @@
+"""Rows of the torch step: a prompt that begins like an earlier one starts with a copy of that one's keys and values.
+
+Rows that decode stand first in the cache, one whose prompt is not whole yet is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kaiwa.engine.rows.prefix_tree import BLOCK, PrefixTree
+from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.model.adapter import Adapter
+from kaiwa.model.decoder import Decoder
+
+
+class CopiedRows:
+    def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int) -> None:
+        self.rows = Rows(decoder, dtype)
+        self.order: list[str] = []  # whose each row is
+        self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # with its space in the tree
+        self.tree = PrefixTree(max(1, kept_tokens // BLOCK))
+        self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
+
+    def known(self, ids: Sequence[int], space: int = 0) -> int:
+        """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
+        return len(self.tree.find(ids[:-1], space)) * BLOCK
+
+    def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
+        """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
+        nodes = self.tree.find(ids[:-1], space)
+        self.tree.hold(nodes)
+        self.tree.release(nodes)  # used just now
+        self.rows.new_row(torch.cat([self.blocks[node.block] for node in nodes], dim=3) if nodes else None)
+        self.order.append(id)
+        self.adapters[id] = adapter, space
+        return len(nodes) * BLOCK
+
+    def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
+        """The next tokens of rows -> their states [tokens, D], each."""
+        single = {id: tokens[0] for id, tokens in work if len(tokens) == 1}
+        n = 0
+        while n < len(self.order) and self.order[n] in single and int(self.rows.lengths[n]) > 0:
+            n += 1  # rows that get one token: a batch
+        found: dict[str, Tensor] = {}
+        if n:
+            ids = torch.tensor([single[id] for id in self.order[:n]])
+            adapters = [self.adapters[id][0] for id in self.order[:n]]
+            states = self.rows.decode(ids, int(self.rows.lengths[:n].max()), adapters)
+            found = dict(zip(self.order, states[:, None], strict=False))
+        for id, tokens in work:
+            if id not in found:
+                found[id] = self.rows.append(self.order.index(id), torch.tensor(tokens), self.adapters[id][0])
+        return [found[id] for id, _ in work]
+
+    def share(self, id: str, ids: Sequence[int]) -> None:
+        """Copies of a row's whole blocks, which holds `ids`, become nodes of the tree."""
+        space = self.adapters[id][1]
+        nodes = self.tree.find(ids, space)
+        self.tree.hold(nodes)
+        row = self.order.index(id)
+        for at in range(len(nodes) * BLOCK, len(ids) // BLOCK * BLOCK, BLOCK):
+            if len(nodes) >= self.tree.blocks:
+                break
+            block = self.tree.take()
+            self.blocks[block] = self.rows.cache.buffer[:, :, row, :, at : at + BLOCK].clone()
+            nodes.append(self.tree.add(nodes[-1] if nodes else None, ids[at : at + BLOCK], block, space))
+        self.tree.release(nodes)
+
+    def close(self, ended: dict[str, Sequence[int]]) -> None:
+        """Rows that end, and what they hold: copies of their whole blocks stay for who begins alike."""
+        for id, ids in ended.items():
+            self.share(id, ids)
+            del self.adapters[id]
+        alive = [i for i, id in enumerate(self.order) if id not in ended]
+        # The last rows fill the holes, but the order of those that stay where they are matters: a row whose prompt is
+        # not whole must remain the last one.
+        keep_last = alive.pop() if alive and alive[-1] == len(self.order) - 1 else None
+        n = len(alive)
+        movers = [i for i in alive if i >= n]
+        sources = [i if i in alive else movers.pop() for i in range(n)]
+        if keep_last is not None:
+            sources.append(keep_last)
+        self.rows.select(sources)
+        self.order = [self.order[i] for i in sources]
+
+    def logits(self, states: Tensor) -> Tensor:
+        return self.rows.logits(states)

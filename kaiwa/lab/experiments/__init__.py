@@ -1,0 +1,1 @@
+"""Experiments: arms, items, runs, analysis, verdicts."""

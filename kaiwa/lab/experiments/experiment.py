@@ -1,0 +1,152 @@
+"""An experiment: tasks x arms x seeds, and which arm is compared with which; all of it registered before the run.
+
+What is compared is decided here and not after looking: `plan.json` is written before the first call, and a changed
+experiment needs another folder. `experiment_file.py` reads experiments from TOML or Python files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks.task import Task
+from kaiwa.lab.techniques.technique import Technique
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """`task` "": of every task. `model` "": the experiment's."""
+
+    name: str
+    technique: Technique
+    task: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """B - A, and what is claimed of it in words."""
+
+    a: str
+    b: str
+    claim: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """`margin` (points): what does not matter. `prices`: money for a million prompt and answer tokens."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    arms: tuple[Arm, ...]
+    contrasts: tuple[Contrast, ...] = ()
+    model: str = ""
+    url: str = ""
+    api_key_env: str = ""
+    seeds: tuple[int, ...] = (0,)
+    margin: float = 5.0
+    form: str = ""  # "": chat for a model that has learnt to, else text
+    prices: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not self.arms or not self.seeds:
+            raise UserError(f"experiment {self.name}: at least one task, one arm and one seed are needed")
+        for task in self.tasks:
+            names = [arm.name for arm in self.arms_of(task)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise UserError(f"experiment {self.name}: the arm {name!r} occurs twice for {task.name}")
+        names = [arm.name for arm in self.arms]
+        for contrast in self.contrasts:
+            for name in (contrast.a, contrast.b):
+                if name not in names:
+                    raise UserError(f"experiment {self.name}: contrast of {name!r}{did_you_mean(name, names)}")
+
+    def arms_of(self, task: Task) -> list[Arm]:
+        return [arm for arm in self.arms if arm.task in ("", task.name)]
+
+    def contrasts_of(self, task: Task) -> list[Contrast]:
+        """The registered ones; without any, each arm against the first."""
+        arms = [arm.name for arm in self.arms_of(task)]
+        if not self.contrasts:
+            return [Contrast(a=arms[0], b=name, task=task.name) for name in arms[1:]]
+        return [c for c in self.contrasts if c.task in ("", task.name) and c.a in arms and c.b in arms]
+
+    def models(self) -> list[str]:
+        """Every model that is asked, in the order of the arms."""
+        return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
+
+    def with_first(self, n: int) -> Experiment:
+        return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
+
+    def registered(self) -> dict[str, Any]:
+        """What must not change between two starts of a run."""
+        return {
+            "name": self.name,
+            "model": self.model,
+            "url": self.url,
+            "seeds": list(self.seeds),
+            "margin": self.margin,
+            "form": self.form,
+            "tasks": [
+                {"name": task.name, "n": len(task.items), "ids": [item.id for item in task.items]}
+                | ({"judge": repr(task.grader)} if task.grader.judge else {})
+                for task in self.tasks
+            ],
+            "arms": [
+                {"name": arm.name, "task": arm.task, "technique": repr(arm.technique)}
+                | ({"model": arm.model} if arm.model else {})
+                for arm in self.arms
+            ],
+            "contrasts": [dataclasses.asdict(c) for task in self.tasks for c in self.contrasts_of(task)],
+        }
+
+
+def register(experiment: Experiment, out: Path) -> None:
+    """Writes the plan before anything is asked; UserError if the folder holds another one."""
+    from kaiwa.core.artifact import write_atomic
+    from kaiwa.core.config import differences
+
+    plan = json.loads(json.dumps(experiment.registered()))
+    file = out / "plan.json"
+    if file.is_file():
+        changed = differences(json.loads(file.read_text(encoding="utf-8")), plan)
+        if changed:
+            raise UserError(
+                f"{out}: another experiment is registered here ({changed[0][:160]}); arms and items are fixed before"
+                " the run, so give the changed one another --out"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, json.dumps(plan, indent=1, ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A contrast before the run: n pairs, and the smallest difference that they find with power 0.8."""
+
+    task: str
+    contrast: Contrast
+    n: int
+    detectable: float
+
+
+DISCORDANT = 0.3  # decided pairs: .21 to .80 in published logs, mostly .25 to .40
+
+
+def plan(experiment: Experiment, discordant: float = DISCORDANT) -> list[Planned]:
+    from kaiwa.stats.power import smallest_difference
+
+    return [
+        Planned(
+            task=task.name, contrast=c, n=len(task.items), detectable=smallest_difference(len(task.items), discordant)
+        )
+        for task in experiment.tasks
+        for c in experiment.contrasts_of(task)
+    ]

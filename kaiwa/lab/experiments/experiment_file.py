@@ -1,0 +1,189 @@
+"""An experiment in a file: TOML (docs/lab.md), or Python with `experiment() -> Experiment`."""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.grading.graders import GRADERS
+from kaiwa.lab.tasks.benchmarks import load
+from kaiwa.lab.tasks.by_name import from_file, generated
+from kaiwa.lab.tasks.prompt_file import from_values, read_prompt
+from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
+from kaiwa.lab.techniques.by_name import technique
+
+FIELDS = (
+    "name",
+    "model",
+    "models",
+    "url",
+    "api_key_env",
+    "n",
+    "seeds",
+    "margin",
+    "form",
+    "tasks",
+    "arms",
+    "contrasts",
+    "prices",
+)
+FILE_FIELDS = (
+    *("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos"),
+    *("max_tokens", "language", "name", "n"),
+)
+
+
+def read_experiment(path: Path) -> Experiment:
+    """A .toml or .py file."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give an experiment as .toml or .py (docs/lab.md)")
+    if path.suffix == ".py":
+        made = runpy.run_path(str(path)).get("experiment")
+        if not callable(made):
+            raise UserError(f"{path}: no function experiment() in it")
+        found = made()
+        if not isinstance(found, Experiment):
+            raise UserError(f"{path}: experiment() must return kaiwa.lab.experiments.experiment.Experiment")
+        return found
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML ({error})") from None
+    return from_toml_values(values, path)
+
+
+def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
+    for name in values:
+        if name not in FIELDS:
+            raise UserError(f"{path}: an experiment has no {name!r}{did_you_mean(name, FIELDS)}")
+    n = int(values.get("n", 100))
+    tasks = tuple(_task(row, n, path) for row in values.get("tasks", ()))
+    arms: list[Arm] = []
+    contrasts = [_contrast(row, path) for row in values.get("contrasts", ())]
+    for row in values.get("arms", ()):
+        options = {k: v for k, v in row.items() if k not in ("name", "controls", "task")}
+        made = technique(options, f"{path}, arm {row.get('name', len(arms) + 1)}")
+        name, task = row.get("name", made.name), row.get("task", "")
+        arms.append(Arm(name=name, technique=made, task=task))
+        if row.get("controls"):
+            arms += [Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in made.controls().items()]
+    if any(row.get("controls") for row in values.get("arms", ())) and not contrasts:
+        contrasts = _with_controls(arms)
+    models = tuple(map(str, values.get("models", ())))
+    if len(models) > 1:
+        arms, contrasts = side_by_side(arms, contrasts, models)
+    prices = values.get("prices", {})
+    return Experiment(
+        name=values.get("name", path.stem),
+        tasks=tasks,
+        arms=tuple(arms),
+        contrasts=tuple(contrasts),
+        model=values.get("model", models[0] if models else ""),
+        url=values.get("url", ""),
+        api_key_env=values.get("api_key_env", ""),
+        seeds=tuple(values.get("seeds", (0,))),
+        margin=float(values.get("margin", 5.0)),
+        form=values.get("form", ""),
+        prices=(float(prices.get("prompt", 0.0)), float(prices.get("answer", 0.0))),
+    )
+
+
+def side_by_side(
+    arms: list[Arm], contrasts: list[Contrast], models: tuple[str, ...]
+) -> tuple[list[Arm], list[Contrast]]:
+    """Every arm on every model, as "arm @ model". Compared: within each model what was registered (without any, each
+    arm against the first), and each arm on every further model against the same arm on the first."""
+    if len(set(models)) < len(models):
+        raise UserError(f"models: {', '.join(models)} has one twice")
+    made = [dataclasses.replace(arm, name=f"{arm.name} @ {model}", model=model) for model in models for arm in arms]
+    given = contrasts or [Contrast(a=arms[0].name, b=arm.name, task=arm.task) for arm in arms[1:]]
+    found = [
+        dataclasses.replace(c, a=f"{c.a} @ {model}", b=f"{c.b} @ {model}")
+        for model in models
+        for c in given
+        if "@" not in c.a + c.b
+    ]
+    found += [c for c in given if "@" in c.a + c.b]
+    across = [
+        Contrast(a=f"{arm.name} @ {models[0]}", b=f"{arm.name} @ {model}", task=arm.task)
+        for model in models[1:]
+        for arm in arms
+    ]
+    return made, found + across
+
+
+def _with_controls(arms: list[Arm]) -> list[Contrast]:
+    """Each arm against the first, and against its own controls."""
+    main = [arm.name for arm in arms if ": " not in arm.name]
+    found = [Contrast(a=main[0], b=name) for name in main[1:]]
+    return found + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]
+
+
+def _contrast(row: Mapping[str, Any], path: Path) -> Contrast:
+    try:
+        return Contrast(**row)
+    except TypeError:
+        raise UserError(f"{path}: a contrast has a, b and perhaps claim and task, got {', '.join(row)}") from None
+
+
+def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
+    for name in row:
+        if name not in FILE_FIELDS:
+            raise UserError(f"{path}: a task has no {name!r}{did_you_mean(name, FILE_FIELDS)}")
+    n = int(row.get("n", n))
+    grader = _grader(row["grader"], path) if "grader" in row else None
+    if "file" not in row:
+        return _changed(generated(str(row.get("name", "")), n), row, grader, path)
+    file = path.parent / str(row["file"])
+    if "loader" in row:
+        return _changed(load(row["loader"], file, n), row, grader, path)
+    options = {k: v for k, v in row.items() if k not in ("file", "name", "prompt", "grader", "n", "choices")}
+    made = from_file(
+        file,
+        prompt=_read_prompt(row.get("prompt", {}), path),
+        grader=grader,
+        n=n,
+        choices=tuple(row.get("choices", ())),
+        **options,
+    )
+    return dataclasses.replace(made, name=row.get("name", made.name))
+
+
+def _changed(made: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
+    """A built-in or loaded task with what the file says besides."""
+    if "prompt" in row:
+        made = made.with_prompt(_read_prompt(row["prompt"], path))
+    kind = str(row.get("kind", made.kind))
+    return dataclasses.replace(made, kind=kind, grader=grader or made.grader)
+
+
+def _grader(row: Mapping[str, Any], path: Path) -> Grader:
+    """A grader by name; one that is a model has the judge's fields beside it."""
+    judge_fields = [f.name for f in dataclasses.fields(Judge)]
+    known = [f.name for f in dataclasses.fields(Grader) if f.name != "judge"]
+    name = row.get("name", "exact")
+    for field in row:
+        if field not in (*known, *(judge_fields if name in JUDGED else ())):
+            hint = did_you_mean(field, [*known, *judge_fields])
+            raise UserError(f"{path}: the grader {name!r} has no {field!r}{hint}")
+    if name not in JUDGED:
+        if name not in GRADERS:
+            raise UserError(f"{path}: no grader {name!r}{did_you_mean(str(name), [*GRADERS, *JUDGED])}")
+        return Grader(**row)
+    if not row.get("model"):
+        raise UserError(f"{path}: the grader {name!r} needs model = the name of the model that judges")
+    told = {field: str(row[field]) for field in judge_fields if field in row}
+    if "labels" in told:
+        told["labels"] = str(path.parent / told["labels"])
+    return Grader(name=name, judge=Judge(**told))
+
+
+def _read_prompt(value: Any, path: Path) -> Any:
+    return read_prompt(path.parent / value) if isinstance(value, str) else from_values(dict(value), str(path))

@@ -1,0 +1,153 @@
+"""A model as the grader of an experiment: its verdicts become the outcomes' scores, and what it is worth is measured.
+
+    grader "model"      is an answer right? Its score is the judge's yes or no, one half where the swap changes its mind
+    grader "pairwise"   which of a contrast's two answers is better? Scores belong to the contrast, not to its arms
+
+The judge is first shown labelled cases: those of the grader's `labels` file, by people, or else the demonstrations' own
+answers and wrong ones. Sensitivity and specificity go into every verdict's interval (stats/judged.py). An answer whose
+verdict cannot be read is failed, never wrong.
+
+    {"input", "right", "answer", "correct": true}      a label for "model", one JSON object a line
+    {"input", "a", "b", "better": "a"}                 a label for "pairwise" (a or b)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.experiments.experiment import Experiment
+from kaiwa.lab.experiments.run import Opened, Outcome
+from kaiwa.lab.grading.model_judge import Agreement, Case, Rubric, Verdicts, agreement, graded, known_cases, pairwise
+from kaiwa.lab.tasks.task import Item, Judge, Task
+
+Preferred = Mapping[tuple[str, str], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeCheck:
+    """What a task's judge is worth: on labelled cases, and its habits over the whole run. `preferred`, of pairwise:
+    (A, B) -> item -> 1 where B was preferred, 0 where A, one half for ties, averaged over seeds."""
+
+    task: str
+    judge: str
+    agreement: Agreement
+    run: Verdicts
+    preferred: Preferred = dataclasses.field(default_factory=dict)
+
+    def faults(self) -> tuple[str, ...]:
+        """Those of the labelled cases, and verdicts of the run that could not be read."""
+        found = self.agreement.faults()
+        silent = self.run.unread > 0 and "unread" not in found
+        return (*found, "unread") if silent and self.run.unread > 0.2 * len(self.run.scores) else found
+
+
+def judged(
+    experiment: Experiment,
+    outcomes: Sequence[Outcome],
+    open_judge: Callable[[Judge], Opened],
+    cache_file: Path | None = None,
+) -> tuple[list[Outcome], dict[str, JudgeCheck]]:
+    """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
+    found, checks = list(outcomes), dict[str, JudgeCheck]()
+    cache = Cache(cache_file)
+    opened = dict[tuple[str, str, str], Opened]()
+    for task in experiment.tasks:
+        judge = task.grader.judge
+        if judge is None:
+            continue
+        key = (judge.model, judge.url, judge.api_key_env)
+        if key not in opened:
+            opened[key] = open_judge(judge)
+        one = opened[key]
+        asker = Asker(one.model, cache, one.identity)
+        places = [i for i, o in enumerate(found) if o.task == task.name and not o.error]
+        cases = read_labels(Path(judge.labels), task) if judge.labels else known_cases(task, _pairs(task))
+        agreed = agreement(asker, task, cases, Rubric(text=judge.rubric))
+        name = f"{judge.model} ({judge.url})" if judge.url else judge.model
+        if _pairs(task):
+            run, preferred = _prefer(experiment, task, [found[i] for i in places], asker)
+            checks[task.name] = JudgeCheck(task=task.name, judge=name, agreement=agreed, run=run, preferred=preferred)
+            continue
+        run = _grade(task, found, places, asker)
+        checks[task.name] = JudgeCheck(task=task.name, judge=name, agreement=agreed, run=run)
+    return found, checks
+
+
+def _pairs(task: Task) -> bool:
+    return task.grader.name == "pairwise"
+
+
+def _grade(task: Task, outcomes: list[Outcome], places: Sequence[int], asker: Asker) -> Verdicts:
+    """Writes the judge's scores into the outcomes at `places`; answers that are not valid stay 0, unasked."""
+    items = {item.id: item for item in task.items}
+    asked = [i for i in places if outcomes[i].valid]
+    rubric = Rubric(text=task.grader.judge.rubric if task.grader.judge else "")
+    said = graded(asker, task, [(items[outcomes[i].id], outcomes[i].answer or "") for i in asked], rubric)
+    for i, score in zip(asked, said.scores, strict=True):
+        if score is None:
+            error = f"item {outcomes[i].id}: the judge's verdict could not be read"
+            outcomes[i] = dataclasses.replace(outcomes[i], score=math.nan, error=error)
+        else:
+            outcomes[i] = dataclasses.replace(outcomes[i], score=score)
+    return said
+
+
+def _prefer(
+    experiment: Experiment, task: Task, outcomes: Sequence[Outcome], asker: Asker
+) -> tuple[Verdicts, dict[tuple[str, str], dict[str, float]]]:
+    """Every contrast of the task: both arms' answers of an item and seed as a pair."""
+    items = {item.id: item for item in task.items}
+    said = {(o.arm, o.seed, o.id): o for o in outcomes}
+    keys: list[tuple[str, str, str]] = []
+    pairs: list[tuple[Item, str, str]] = []
+    for c in experiment.contrasts_of(task):
+        for (arm, seed, id), a in said.items():
+            b = said.get((c.b, seed, id))
+            if arm == c.a and b is not None:
+                keys.append((c.a, c.b, id))
+                pairs.append((items[id], a.answer or "", b.answer or ""))
+    rubric = Rubric(text=task.grader.judge.rubric if task.grader.judge else "")
+    run = pairwise(asker, task, pairs, rubric)
+    scores: dict[tuple[str, str], dict[str, list[float | None]]] = {}
+    for (one, two, id), score in zip(keys, run.scores, strict=True):
+        scores.setdefault((one, two), {}).setdefault(id, []).append(score)
+    means = {
+        names: {id: sum(s for s in some if s is not None) / len(some) for id, some in by.items() if None not in some}
+        for names, by in scores.items()
+    }
+    return run, means
+
+
+def read_labels(path: Path, task: Task) -> list[Case]:
+    """Cases that people have marked. UserError by row."""
+    from kaiwa.lab.tasks.by_name import read_rows
+
+    pairs, found = _pairs(task), list[Case]()
+    needed = ("input", "a", "b", "better") if pairs else ("input", "right", "answer", "correct")
+    for number, row in enumerate(read_rows(path)):
+        where = f"{path}, row {number + 1}"
+        for name in needed:
+            if row.get(name) is None:
+                raise UserError(
+                    f"{where}: no {name!r}; a label for a {task.grader.name} grader has {', '.join(needed)}"
+                )
+        item = Item(id=f"label-{number}", input=str(row["input"]), answer=str(row.get("right", "")))
+        if pairs:
+            better = str(row["better"]).strip().lower()
+            if better not in ("a", "b"):
+                raise UserError(f"{where}: better is {row['better']!r}; a or b")
+            found.append(Case(item=item, answer=str(row["b"]), other=str(row["a"]), right=better == "b"))
+        else:
+            correct = {"true": True, "1": True, "false": False, "0": False}.get(str(row["correct"]).strip().lower())
+            if correct is None:
+                raise UserError(f"{where}: correct is {row['correct']!r}; true or false")
+            found.append(Case(item=item, answer=str(row["answer"]), right=correct))
+    if not found:
+        raise UserError(f"{path}: no labels in it")
+    return found

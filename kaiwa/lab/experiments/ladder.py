@@ -1,0 +1,163 @@
+"""The ladder: zero-shot, few-shot, soft prompt, fine-tune, on one task; what each rung gains and what it costs.
+
+The first two rungs only ask; the last two are trained by the fine-tuning API on examples that share no input with the
+items that are graded. The plan is registered before anything is asked or trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.errors import UserError
+from kaiwa.lab.experiments.analysis import Analysis, analyse
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
+from kaiwa.lab.experiments.run import Opened, run_models
+from kaiwa.lab.experiments.training_api import Trained, TrainingServer, demonstrations
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+
+ZERO, FEW, SOFT, TUNED = "zero-shot", "few-shot", "soft prompt", "fine-tuned"
+METHODS = {SOFT: "soft_prompt", TUNED: "supervised"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """accuracy with its interval; tokens of the prompt an answer; what training took; money for training and for a
+    thousand answers."""
+
+    name: str
+    accuracy: float
+    low: float
+    high: float
+    prompt_tokens: float
+    trained_tokens: int
+    minutes: float
+    training_cost: float
+    cost_per_thousand: float
+
+
+def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
+    """The task with its first n items, and n_train items to train on, whose inputs are not among them nor twice."""
+    graded = task.first(n)
+    seen = {item.input for item in (*graded.items, *task.demos)}
+    training: list[Item] = []
+    for item in task.items[n:]:
+        if item.input not in seen and len(training) < n_train:
+            seen.add(item.input)
+            training.append(item)
+    if len(training) < n_train:
+        raise UserError(
+            f"task {task.name}: {len(training)} of {n_train} training examples differ from the {n} graded items; "
+            "lower --train or --n"
+        )
+    return graded, training
+
+
+def ladder_experiment(task: Task, model: str, k: int) -> Experiment:
+    """Four arms; the trained rungs are asked without examples."""
+    zero = ZeroShot()
+    arms = (
+        Arm(name=ZERO, technique=zero),
+        Arm(name=FEW, technique=FewShot(k=k)),
+        Arm(name=SOFT, technique=zero, model=SOFT),
+        Arm(name=TUNED, technique=zero, model=TUNED),
+    )
+    contrasts = (
+        Contrast(a=ZERO, b=FEW, claim=f"{k} demonstrations help"),
+        Contrast(a=ZERO, b=SOFT, claim="a learned prompt helps"),
+        Contrast(a=ZERO, b=TUNED, claim="training helps"),
+        Contrast(a=FEW, b=TUNED, claim="training beats demonstrations"),
+        Contrast(a=SOFT, b=TUNED, claim="all weights beat a learned prompt"),
+    )
+    return Experiment(name="ladder", tasks=(task,), arms=arms, contrasts=contrasts, model=model)
+
+
+def climb(
+    task: Task,
+    training: list[Item],
+    model: str,
+    server: TrainingServer,
+    open_model: Callable[[str], Opened],
+    out: Path,
+    *,
+    k: int = 8,
+    seed: int = 0,
+    hyperparameters: Mapping[str, Mapping[str, Any]] | None = None,
+    per_hour: float = 0.0,
+    show: Callable[[str], None] = lambda line: None,
+) -> tuple[Analysis, list[Rung]]:
+    """Registers, trains what is not trained yet (out/trained.json), asks, tells. `open_model`: by a server's name."""
+    experiment = ladder_experiment(task, model, k)
+    register(experiment, out)
+    trained: dict[str, Trained] = {}
+    for name, method in METHODS.items():
+        given = (hyperparameters or {}).get(method, {})
+        trained[name] = _train(server, task, training, model, method, given, seed, out, show)
+    names = {SOFT: trained[SOFT].model, TUNED: trained[TUNED].model}
+    outcomes = run_models(experiment, lambda name: open_model(names.get(name, name)), out / "calls.jsonl")
+    analysis = analyse(experiment, outcomes, model)
+    rungs = [rung(analysis, arm.name, trained.get(arm.name), per_hour) for arm in experiment.arms]
+    write_atomic(out / "ladder.json", json.dumps([asdict(r) for r in rungs], indent=1))
+    return analysis, rungs
+
+
+def _train(
+    server: TrainingServer,
+    task: Task,
+    training: list[Item],
+    model: str,
+    method: str,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    out: Path,
+    show: Callable[[str], None],
+) -> Trained:
+    file = out / "trained.json"
+    jobs: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if method not in jobs:
+        uploaded = server.upload(demonstrations(task, training), f"{task.name}.jsonl")
+        suffix = method.replace("_", "-")
+        jobs[method] = server.start(model, uploaded, method, hyperparameters, suffix, seed)
+        write_atomic(file, json.dumps(jobs))
+    return server.wait(jobs[method], lambda line: show(f"{method}: {line}"))
+
+
+def rung(analysis: Analysis, name: str, trained: Trained | None, per_hour: float) -> Rung:
+    (arm,) = (a for a in analysis.arms if a.arm == name)
+    n = max(1, arm.n)
+    return Rung(
+        name=name,
+        accuracy=arm.accuracy.mean,
+        low=arm.accuracy.low,
+        high=arm.accuracy.high,
+        prompt_tokens=arm.n_prompt / n,
+        trained_tokens=trained.tokens if trained else 0,
+        minutes=trained.seconds / 60 if trained else 0.0,
+        training_cost=trained.seconds / 3600 * per_hour if trained else 0.0,
+        cost_per_thousand=arm.seconds / n * 1000 / 3600 * per_hour,
+    )
+
+
+def rows_of(rungs: list[Rung]) -> list[list[str]]:
+    """The rungs as a table with a heading."""
+    rows = [["rung", "right", "95 %", "prompt tokens", "trained tokens", "minutes", "training", "1,000 answers"]]
+    for r in rungs:
+        interval = f"{r.low:.0%} to {r.high:.0%}"
+        paid = [f"{r.training_cost:.4f}", f"{r.cost_per_thousand:.4f}"]
+        rows.append(
+            [
+                r.name,
+                f"{r.accuracy:.0%}",
+                interval,
+                f"{r.prompt_tokens:.0f}",
+                f"{r.trained_tokens:,}",
+                f"{r.minutes:.1f}",
+                *paid,
+            ]
+        )
+    return rows

@@ -1,0 +1,204 @@
+"""The leaderboard: what every model gets right on every task, ranked as far as the data can tell.
+
+Results stand in KAIWA_HOME/leaderboard/TASK.MODEL.json, one a task (by the hash of its items) and model (by what it was
+when it was asked), with every item's score: so any two models are compared on the same items, paired.
+
+    rank    from 1 + the number of models that are better for sure (paired, 95 %), to n - the number that are worse
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.artifact import finite, write_atomic
+from kaiwa.lab.experiments.analysis import arm_result, by_item
+from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.experiments.run import Outcome
+from kaiwa.lab.tasks.task import Task
+from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.stats.comparison import compare
+from kaiwa.stats.intervals import Interval
+
+FOLDER = "leaderboard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One model on one task. `scores`: by item; `failed` items have none. `model_made`: seconds since 1970."""
+
+    model: str
+    model_made: int
+    parameters: int
+    bits: int
+    task: str
+    task_hash: str
+    language: str
+    how: str
+    n: int
+    failed: int
+    valid: float
+    accuracy: float
+    low: float
+    high: float
+    scores: Mapping[str, float]
+    clusters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A model's line. accuracy: by task; mean: over the tasks, with its interval; first to last: its ranks."""
+
+    model: str
+    parameters: int
+    bits: int
+    accuracy: Mapping[str, Interval]
+    mean: Interval
+    first: int
+    last: int
+
+
+def task_hash(task: Task) -> str:
+    """Changes with any item, the prompt, or the grader."""
+    text = repr((task.kind, task.prompt, task.grader, [(i.id, i.input, i.answer, i.choices) for i in task.items]))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def evaluation(tasks: Sequence[Task], model: str) -> Experiment:
+    """Choices by likelihood per token, everything else written; no demonstrations."""
+    arms = tuple(Arm(name=f"{task.name}", technique=ZeroShot(by=how_of(task)), task=task.name) for task in tasks)
+    return Experiment(name="evaluate", tasks=tuple(tasks), arms=arms, model=model)
+
+
+def how_of(task: Task) -> str:
+    return "likelihood per token" if task.kind == "choice" else "text"
+
+
+def result(task: Task, outcomes: Sequence[Outcome], model: str, made: int, parameters: int, bits: int) -> Result:
+    mine = [o for o in outcomes if o.task == task.name]
+    arm = arm_result(task, task.name, mine)
+    return Result(
+        model=model,
+        model_made=made,
+        parameters=parameters,
+        bits=bits,
+        task=task.name,
+        task_hash=task_hash(task),
+        language=task.language,
+        how=how_of(task),
+        n=arm.n,
+        failed=arm.failed,
+        valid=arm.valid.mean,
+        accuracy=arm.accuracy.mean,
+        low=arm.accuracy.low,
+        high=arm.accuracy.high,
+        scores=by_item(mine),
+        clusters={item.id: item.cluster for item in task.items if item.cluster},
+    )
+
+
+def keep(home: Path, found: Result) -> Path:
+    """Writes a result over an older one of the same model and task."""
+    folder = home / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = hashlib.sha256(f"{found.task} {found.task_hash} {found.model}".encode()).hexdigest()[:16]
+    file = folder / f"{mark}.json"
+    write_atomic(file, json.dumps(finite(asdict(found)), ensure_ascii=False))
+    return file
+
+
+def read_results(home: Path) -> list[Result]:
+    """Everything measured so far; files that are no result are left out."""
+    found = []
+    for file in sorted((home / FOLDER).glob("*.json")):
+        try:
+            value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            whole: dict[str, Any] = {k: math.nan if v is None else v for k, v in value.items()}
+            found.append(Result(**whole))
+        except (OSError, ValueError, TypeError):
+            continue
+    return found
+
+
+def newest(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
+    """Of a task's versions the one that most models have done. `models` (name -> made): only those there are, as they
+    are."""
+    if models is not None:
+        results = [r for r in results if models.get(r.model) == r.model_made]
+    counts: dict[str, dict[str, int]] = {}
+    for r in results:
+        counts.setdefault(r.task, {}).setdefault(r.task_hash, 0)
+        counts[r.task][r.task_hash] += 1
+    best = {task: max(versions, key=lambda h: (versions[h], h)) for task, versions in counts.items()}
+    return [r for r in results if best[r.task] == r.task_hash]
+
+
+def rank(results: Sequence[Result], language: str = "") -> list[Place]:
+    """Models that have done every task (of a language), best mean first."""
+    chosen = [r for r in results if language in ("", r.language)]
+    tasks = list(dict.fromkeys(r.task for r in chosen))
+    by_model: dict[str, dict[str, Result]] = {}
+    for r in chosen:
+        by_model.setdefault(r.model, {})[r.task] = r
+    whole = {model: done for model, done in by_model.items() if len(done) == len(tasks)}
+    places = []
+    for model, done in whole.items():
+        signs = [_sign(done, other) for name, other in whole.items() if name != model]
+        one = next(iter(done.values()))
+        places.append(
+            Place(
+                model=model,
+                parameters=one.parameters,
+                bits=one.bits,
+                accuracy={task: Interval(r.accuracy, r.low, r.high, r.n) for task, r in done.items()},
+                mean=mean_of([Interval(r.accuracy, r.low, r.high, r.n) for r in done.values()]),
+                first=1 + signs.count(-1),
+                last=len(whole) - signs.count(1),
+            )
+        )
+    return sorted(places, key=lambda p: (-p.mean.mean if math.isfinite(p.mean.mean) else 1.0, p.model))
+
+
+def mean_of(parts: Sequence[Interval]) -> Interval:
+    """The mean over tasks, each counting the same; half-widths of independent tasks add in squares."""
+    t = len(parts)
+    mean = sum(p.mean for p in parts) / t
+    low = mean - math.sqrt(sum((p.mean - p.low) ** 2 for p in parts)) / t
+    high = mean + math.sqrt(sum((p.high - p.mean) ** 2 for p in parts)) / t
+    return Interval(mean, low, high, min(p.n for p in parts))
+
+
+def _sign(mine: Mapping[str, Result], theirs: Mapping[str, Result]) -> int:
+    """1: mine is better for sure, -1: worse, 0: cannot tell. Over the items of all tasks that both have scores of."""
+    a: list[float] = []
+    b: list[float] = []
+    clusters: list[str] = []
+    for task, one in mine.items():
+        other = theirs[task]
+        for id in one.scores:
+            if id in other.scores:
+                a.append(other.scores[id])
+                b.append(one.scores[id])
+                clusters.append(f"{task} {one.clusters.get(id, '')}" if one.clusters.get(id) else f"{task} item {id}")
+    if len(a) < 2:
+        return 0
+    clustered = len(set(clusters)) < len(clusters)
+    verdict = compare(a, b, clusters=clusters if clustered else None).verdict
+    return {"better": 1, "worse": -1}.get(verdict, 0)
+
+
+def rows(places: Sequence[Place]) -> list[list[str]]:
+    """The ranking as a table with a heading."""
+    tasks = list(places[0].accuracy) if places else []
+    table = [["rank", "model", "mean", "95 %", *tasks]]
+    for p in places:
+        ranks = str(p.first) if p.first == p.last else f"{p.first}-{p.last}"
+        interval = f"{p.mean.low:.0%} to {p.mean.high:.0%}"
+        cells = [f"{p.accuracy[t].mean:.0%} [{p.accuracy[t].low:.0%}, {p.accuracy[t].high:.0%}]" for t in tasks]
+        table.append([ranks, p.model, f"{p.mean.mean:.1%}", interval, *cells])
+    return table

@@ -1,0 +1,180 @@
+"""The harness checks itself on answers whose truth is known: identical arms, planted effects, intervals.
+
+    false alarms   two arms with the same chances: at most 5 % may be called different (the exact test is a little shy)
+    power          a planted gain, at the n that the plan asks for: found in about 80 %
+    coverage       95 % intervals of the difference hold the truth in about 95 %
+    clusters       the same with items in clusters: the interval by clusters covers, the plain one does not
+    pipeline       one planted and one null technique through programs, cache, extractor and grader
+
+Simulated answers take the place of a model; statistics, extractor and report are the real ones.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from kaiwa.core.rng import numpy_rng
+from kaiwa.lab.asking.program import Program
+from kaiwa.lab.experiments.analysis import analyse
+from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.technique import How, Technique, say
+from kaiwa.stats.comparison import cluster_interval, compare, difference_interval
+from kaiwa.stats.power import pairs_needed
+from kaiwa.text.chat_model import USUAL, Sampling
+from kaiwa.text.records import Completion, Conversation
+
+BOTH, ONLY_A, ONLY_B = 0.35, 0.15, 0.15  # shares of items that both arms get right, only A, only B
+GAIN = 0.10
+CLUSTERS = (40, 10)
+SHORT = 0.015  # what a bootstrap of ten clusters may lack or exceed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """`low` to `high`: where `value` must lie."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    told: str
+
+    @property
+    def passed(self) -> bool:
+        return self.low <= self.value <= self.high
+
+
+def selftest(trials: int = 1000, seed: int = 0) -> list[Check]:
+    """All checks. More trials narrow what is accepted."""
+    rng = numpy_rng(seed, "selftest")
+    n = pairs_needed(ONLY_B + GAIN, ONLY_A)
+    null = [compare(*_pairs(rng, n, 0.0)) for _ in range(trials)]
+    planted = [compare(*_pairs(rng, n, GAIN)) for _ in range(trials)]
+    alarms = float(np.mean([c.verdict in ("better", "worse") for c in null]))
+    power = float(np.mean([c.verdict == "better" for c in planted]))
+    wrong = float(np.mean([c.verdict == "worse" for c in planted]))
+    held = [c.difference.low <= 0 <= c.difference.high for c in null]
+    held += [c.difference.low <= GAIN <= c.difference.high for c in planted]
+    slack = 3 * (0.05 * 0.95 / trials) ** 0.5
+    wide = 3 * (0.8 * 0.2 / trials) ** 0.5
+    checks = [
+        Check(
+            name="false alarms",
+            value=alarms,
+            low=0.05 - 0.025 - slack,
+            high=0.05 + slack,
+            told=f"identical arms, n = {n}",
+        ),
+        Check(
+            name="power",
+            value=power,
+            low=0.8 - 0.03 - wide,
+            high=0.8 + 0.05 + wide,
+            told=f"+{GAIN:.0%} planted, n = {n}",
+        ),
+        Check(name="wrong direction", value=wrong, low=0.0, high=0.002 + slack / 3, told="planted gain called worse"),
+        Check(name="coverage", value=float(np.mean(held)), low=0.95 - slack, high=0.95 + slack, told="95 % intervals"),
+    ]
+    return [*checks, *_clustered(rng, trials), *_pipeline(seed)]
+
+
+def _pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    shares = [BOTH, ONLY_A, ONLY_B + gain, 1 - BOTH - ONLY_A - ONLY_B - gain]
+    kind = rng.choice(4, size=n, p=shares)
+    return np.isin(kind, (0, 1)).astype(float), np.isin(kind, (0, 2)).astype(float)
+
+
+def _clustered(rng: np.random.Generator, trials: int) -> list[Check]:
+    """Many clusters and few, of 5 items that mostly share their fate. The intervals are `compare`'s own."""
+    checks, slack = [], 3 * (0.05 * 0.95 / trials) ** 0.5
+    for k in CLUSTERS:
+        held_plain = held = 0
+        clusters = np.repeat(np.arange(k), 5).tolist()
+        for trial in range(trials):
+            fate = np.repeat(rng.normal(0, 0.3, k), 5)
+            d = np.clip(np.round(fate + rng.normal(0, 0.3, 5 * k)), -1, 1)
+            a, b = (d < 0).astype(float), (d > 0).astype(float)
+            plain, by_cluster = difference_interval(a, b), cluster_interval(a, b, clusters, 0.95, trial)
+            held_plain += plain.low <= 0 <= plain.high
+            held += by_cluster.low <= 0 <= by_cluster.high
+        name = f"coverage, {k} clusters"
+        low, high = 0.95 - SHORT - slack, 0.95 + SHORT + slack
+        checks.append(Check(name=name, value=held / trials, low=low, high=high, told="intervals by cluster"))
+    told = f"{CLUSTERS[-1]} clusters: what ignoring them costs"
+    return [*checks, Check(name="coverage without", value=held_plain / trials, low=0.0, high=0.9, told=told)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A technique with a known effect: it asks for a true share of right answers."""
+
+    share: float
+    label: str
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def shown(self, task: Task, demo: Item) -> str:
+        return demo.answer
+
+    def run(self, task: Task, item: Item, how: How) -> Program:
+        prompt = f"{task.ask(item)} share={self.share} label={self.label}"
+        (reply,) = yield (how.ask(prompt, 8),)
+        return say(task, item, reply.text)
+
+    def controls(self) -> dict[str, Technique]:
+        return {}
+
+
+class PlantedModel:
+    """Answers rightly as often as the prompt says: planted truth in the place of a model."""
+
+    name = "planted"
+
+    def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        text = str(prompt)
+        share = float(text.rsplit("share=", 1)[1].split()[0])
+        right = random.Random(text).random() < share
+        return Completion(text="The answer is yes." if right else "The answer is no.")
+
+    def score(self, context: Conversation | str, continuation: str) -> list[float]:
+        return [0.0]
+
+
+def planted_task(n: int, seed: int = 0) -> Task:
+    items = tuple(
+        Item(id=f"planted-{seed}-{i}", input=f"item {seed} {i}", answer="yes", choices=("yes", "no")) for i in range(n)
+    )
+    return Task(name="planted", kind="choice", items=items)
+
+
+def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
+    """A plain arm, one that is truly better by 25 points, one that is truly the same."""
+    arms = [
+        Arm(name=label, technique=Planted(share=s, label=label))
+        for label, s in (("plain", 0.5), ("effect", 0.75), ("null", 0.5))
+    ]
+    contrasts = (
+        Contrast(a="plain", b="effect", claim="planted: +25 points"),
+        Contrast(a="plain", b="null", claim="planted: nothing"),
+    )
+    return Experiment(name="planted", tasks=(planted_task(n, seed),), arms=tuple(arms), contrasts=contrasts)
+
+
+def _pipeline(seed: int, times: int = 12) -> list[Check]:
+    found = null = 0
+    for trial in range(times):
+        made = planted_experiment(seed=seed * times + trial)
+        effect, nothing = analyse(made, run(made, PlantedModel())).findings
+        found += effect.found.verdict == "better"
+        null += nothing.found.verdict in ("better", "worse")
+    return [
+        Check(name="pipeline finds the planted", value=found / times, low=0.8, high=1.0, told="+25 points, n = 160"),
+        Check(name="pipeline's false alarms", value=null / times, low=0.0, high=0.26, told=f"a null arm, {times} runs"),
+    ]

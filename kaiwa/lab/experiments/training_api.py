@@ -1,0 +1,108 @@
+"""Training through the fine-tuning API, as anybody's client would: upload, create a job, wait for the model.
+
+The lab sees a server that speaks OpenAI's protocol and nothing below it, so what it says of trained rungs holds for any
+such server.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.text.records import Message
+
+POLL_SECONDS = 1.0
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a job came to. `seconds`: from its creation to its end, waiting included."""
+
+    job: str
+    model: str
+    tokens: int
+    seconds: float
+
+
+def demonstrations(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Items as {"messages"}: what a chat model is asked without examples, and the right answer."""
+    import dataclasses
+
+    rows = []
+    for item in items:
+        asked = dataclasses.replace(task, form="chat").ask(item)
+        assert not isinstance(asked, str)
+        rows.append({"messages": [m.to_json() for m in (*asked, Message("assistant", item.answer))]})
+    return rows
+
+
+class TrainingServer:
+    """`url` ends in /v1. UserError for what the server refuses, ConnectionError where it cannot be reached."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=60.0, transport=transport)
+        self._sleep = sleep
+
+    def upload(self, rows: Sequence[Mapping[str, Any]], name: str) -> str:
+        """The file's id."""
+        data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        files = {"file": (name, data, "application/jsonl")}
+        return str(self._send("POST", "files", files=files, data={"purpose": "fine-tune"})["id"])
+
+    def start(
+        self, model: str, file: str, method: str, hyperparameters: Mapping[str, Any], suffix: str, seed: int
+    ) -> str:
+        """The job's id."""
+        asked = {"type": method, method: {"hyperparameters": dict(hyperparameters)}}
+        body = {"model": model, "training_file": file, "method": asked, "suffix": suffix, "seed": seed}
+        return str(self._send("POST", "fine_tuning/jobs", json=body)["id"])
+
+    def wait(self, job: str, show: Callable[[str], None] = lambda line: None) -> Trained:
+        """The model, once the job has ended. UserError where it failed."""
+        told = ""
+        while True:
+            found = self._send("GET", f"fine_tuning/jobs/{job}")
+            if found["status"] in ENDED:
+                break
+            events = self._send("GET", f"fine_tuning/jobs/{job}/events", params={"limit": 1})["data"]
+            line = f"{found['status']}: {events[0]['message']}" if events else found["status"]
+            if line != told:
+                show(line)
+                told = line
+            self._sleep(POLL_SECONDS)
+        if found["status"] != "succeeded":
+            why = (found.get("error") or {}).get("message", "")
+            raise UserError(f"fine-tuning job {job} is {found['status']}: {why or 'no reason was given'}")
+        seconds = float(found["finished_at"] - found["created_at"])
+        return Trained(
+            job=job, model=found["fine_tuned_model"], tokens=int(found["trained_tokens"] or 0), seconds=seconds
+        )
+
+    def _send(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        try:
+            response = self._client.request(method, path, **content)
+            value = response.json()
+        except httpx.TransportError as error:
+            raise ConnectionError(f"{self._client.base_url}{path}: {type(error).__name__}: {error}") from None
+        except ValueError:
+            raise UserError(f"{self._client.base_url}{path}: answered {response.status_code} and no JSON") from None
+        if response.status_code >= 400:
+            told = value.get("error", value) if isinstance(value, dict) else value
+            message = told.get("message", told) if isinstance(told, dict) else told
+            raise UserError(f"{self._client.base_url}{path}: {response.status_code}: {message}")
+        return dict(value)

@@ -1,0 +1,1 @@
+"""Grade answers: by rule or by a model."""

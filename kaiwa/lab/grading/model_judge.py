@@ -1,0 +1,246 @@
+"""A model as judge: is an answer right, and which of two is better; with what is known to go wrong measured.
+
+Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So everything is asked twice,
+with the two texts in both orders, and
+
+    graded      the right answer and the answer to grade: yes, no, or one half where the orders disagree
+    pairwise    A's answer and B's: B, A, or one half where it is a tie or the orders disagree
+    agreement   the same judge on cases whose truth is known, blind: sensitivity, specificity, Cohen's kappa, and what
+                is wrong with it in words (`faults`): unreadable, always the same, whatever stands first, a coin
+
+Each judgement is one short greedy answer, kept in the cache as every call is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.call_cache import Asker
+from kaiwa.lab.asking.program import Wish
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.stats.intervals import Interval, bootstrap, wilson
+from kaiwa.stats.judged import Measured, youden
+from kaiwa.text.chat_model import Ask
+from kaiwa.text.template import user
+
+TOKENS = 12
+UNREAD = 0.2  # more unreadable verdicts than this are a fault
+LEANS = 0.9  # as is a judge that says one thing, or what stands first, more often than this
+GRADE = {
+    "en": (
+        "Question:\n{question}\n\nRight answer: {right}\n\nAnswer to grade:\n{answer}\n\n{rubric}"
+        "Does the answer to grade say the same as the right answer? Reply with one word, yes or no.",
+        "Question:\n{question}\n\nAnswer to grade:\n{answer}\n\nRight answer: {right}\n\n{rubric}"
+        "Does the answer to grade say the same as the right answer? Reply with one word, yes or no.",
+    ),
+    "ja": (
+        "質問:\n{question}\n\n正解: {right}\n\n採点する答え:\n{answer}\n\n{rubric}"
+        "採点する答えは正解と同じ内容ですか。「はい」か「いいえ」の一語で答えてください。",
+        "質問:\n{question}\n\n採点する答え:\n{answer}\n\n正解: {right}\n\n{rubric}"
+        "採点する答えは正解と同じ内容ですか。「はい」か「いいえ」の一語で答えてください。",
+    ),
+}
+CHOOSE = {
+    "en": "Question:\n{question}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}\n\n{rubric}"
+    "Which answer is better? Reply with one letter, A or B, or with the word tie.",
+    "ja": "質問:\n{question}\n\n答え A:\n{a}\n\n答え B:\n{b}\n\n{rubric}"
+    "どちらの答えが良いですか。A か B の一文字、または「引き分け」で答えてください。",
+}
+# A verdict is a whole word that ends there ("No." but not "Not sure", 「正しい」 but not 「正しいとは言えない」).
+OPENS, ENDS = r"\s*[\"'「*(（]*", r"(?=[ \t]*(?:[.,:;!\"'*)\n。、，．！」）]|$))"
+YES = re.compile(rf"{OPENS}(?:yes|correct|はい|正しい(?:です)?){ENDS}", re.IGNORECASE)
+NO = re.compile(rf"{OPENS}(?:no|incorrect|wrong|いいえ|違う|違います){ENDS}", re.IGNORECASE)
+TIE = re.compile(rf"{OPENS}(?:(?:a\s+)?tie|equal|引き分け(?:です)?|同じ(?:です)?){ENDS}", re.IGNORECASE)
+BETTER = r"(?:\s+is\s+better(?!\w)|(?:です|(?:の(?:ほう|方))?が(?:良い|いい)(?:です)?)?" + ENDS + ")"
+LETTER = re.compile(rf"{OPENS}(?:answer\s+|答え\s*)?([AB]){BETTER}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rubric:
+    """What the judge is told besides ("Ignore spelling.")."""
+
+    text: str = ""
+
+    def lines(self) -> str:
+        return f"{self.text.strip()}\n\n" if self.text.strip() else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """scores: 1 yes (or B), 0 no (or A), one half where the orders disagree or it is a tie, None where one of the two
+    could not be read. survived: of the readable, the same after the swap. yes: of all single judgements. first: of
+    those that chose between A and B, what stood first (one half is no leaning; NaN for graded). unread: cases."""
+
+    scores: tuple[float | None, ...]
+    survived: Interval
+    yes: Interval
+    first: Interval
+    unread: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An answer of known truth, or (with `other`) a pair of A = other and B = answer; right: yes, or B is better."""
+
+    item: Item
+    answer: str
+    right: bool
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """The judge against n cases of known truth: of the readable. sensitivity: on the right (B better) ones."""
+
+    n: int
+    sensitivity: Measured
+    specificity: Measured
+    kappa: Interval
+    verdicts: Verdicts
+
+    @property
+    def told(self) -> Interval:
+        """Sensitivity + specificity - 1: how much of a difference the judge lets through."""
+        return youden(self.sensitivity, self.specificity)
+
+    def rates(self) -> tuple[Interval, Interval]:
+        """Sensitivity and specificity with Wilson's intervals."""
+        a, b = self.sensitivity, self.specificity
+        return wilson(a.right, a.n), wilson(b.right, b.n)
+
+    def faults(self) -> tuple[str, ...]:
+        """unread, first, yes, no, chance: what is wrong with this judge (words: `lab.judge.fault.*`)."""
+        v, found = self.verdicts, []
+        if v.unread > UNREAD * self.n:
+            found.append("unread")
+        if v.first.n and not 1 - LEANS < v.first.mean < LEANS:
+            found.append("first")
+        if not v.first.n and v.yes.n and not 1 - LEANS < v.yes.mean < LEANS:
+            found.append("yes" if v.yes.mean > 0.5 else "no")
+        if not self.told.low > 0:
+            found.append("chance")
+        return tuple(found)
+
+
+def graded(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()) -> Verdicts:
+    """Is each answer right? Both orders of right answer and answer are asked."""
+    wishes = [_ask(_graded(task, item, answer, rubric, order)) for order in (0, 1) for item, answer in answers]
+    said = [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
+    values = [None if s is None else float(s) for s in said]
+    read = [v for v in values if v is not None]
+    return _verdicts(values, wilson(sum(read), len(read)), wilson(0, 0))
+
+
+def pairwise(asker: Asker, task: Task, pairs: Sequence[tuple[Item, str, str]], rubric: Rubric = Rubric()) -> Verdicts:
+    """(item, A's answer, B's answer): is B better? Both orders of every pair are asked."""
+    n = len(pairs)
+    shown = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
+    replies = asker([_ask(_chosen(task, item, a, b, rubric)) for item, a, b in shown])
+    read = [read_choice(reply.text) if not reply.error else None for reply in replies]
+    second = {"A": 0.0, "tie": 0.5, "B": 1.0, None: None}
+    values = [second[choice] for choice in read]
+    forB = values[:n] + [None if v is None else 1 - v for v in values[n:]]
+    chose = [choice for choice in read if choice in ("A", "B")]
+    yes = [v for v in forB if v is not None]
+    return _verdicts(forB, wilson(sum(yes), len(yes)), wilson(chose.count("A"), len(chose)))
+
+
+def _verdicts(values: Sequence[float | None], yes: Interval, first: Interval) -> Verdicts:
+    """values [2n]: both orders, the second after the first."""
+    n = len(values) // 2
+    scores: list[float | None] = []
+    survived = 0
+    for one, two in zip(values[:n], values[n:], strict=True):
+        survived += one is not None and one == two
+        scores.append(None if one is None or two is None else one if one == two else 0.5)
+    unread = scores.count(None)
+    return Verdicts(scores=tuple(scores), survived=wilson(survived, n - unread), yes=yes, first=first, unread=unread)
+
+
+def read_yes(text: str) -> bool | None:
+    """True, False, or None where the text does not begin with one of the words."""
+    return True if YES.match(text) else False if NO.match(text) else None
+
+
+def read_choice(text: str) -> str | None:
+    """ "A", "B", "tie" or None."""
+    if TIE.match(text):
+        return "tie"
+    found = LETTER.match(text)
+    return found[1].upper() if found else None
+
+
+def agreement(asker: Asker, task: Task, cases: Sequence[Case], rubric: Rubric = Rubric(), seed: int = 0) -> Agreement:
+    """The judge on cases of known truth. UserError without both kinds of cases."""
+    for right, kind in ((True, "right"), (False, "wrong")):
+        if not any(case.right is right for case in cases):
+            raise UserError(f"task {task.name}: no {kind} answer among the labelled cases; the judge cannot be checked")
+    if cases[0].other is None:
+        found = graded(asker, task, [(c.item, c.answer) for c in cases], rubric)
+    else:
+        found = pairwise(asker, task, [(c.item, c.other or "", c.answer) for c in cases], rubric)
+    read = [(score, c.right) for score, c in zip(found.scores, cases, strict=True) if score is not None]
+    yes = [s for s, right in read if right]
+    no = [1 - s for s, right in read if not right]
+    decided = [(s > 0.5, right) for s, right in read if s != 0.5]
+    return Agreement(
+        n=len(cases),
+        sensitivity=Measured(right=sum(yes), n=len(yes)),
+        specificity=Measured(right=sum(no), n=len(no)),
+        kappa=kappa([s for s, _ in decided], [t for _, t in decided], seed=seed),
+        verdicts=found,
+    )
+
+
+def known_cases(task: Task, pairs: bool = False) -> list[Case]:
+    """From the demonstrations, none of which is graded: each with its own answer, and with the next other one. As
+    pairs: its own against the other, the right one B in every second."""
+    found: list[Case] = []
+    demos = list(task.demos)
+    for i, demo in enumerate(demos):
+        others = [d.answer for d in demos[i + 1 :] + demos[:i] if d.answer != demo.answer]
+        if others and pairs:
+            b_right = i % 2 == 0
+            b, a = (demo.answer, others[0]) if b_right else (others[0], demo.answer)
+            found.append(Case(item=demo, answer=b, other=a, right=b_right))
+        elif others:
+            found += [Case(item=demo, answer=demo.answer, right=True), Case(item=demo, answer=others[0], right=False)]
+    if not found:
+        raise UserError(f"task {task.name}: no demonstrations with different answers; the judge cannot be checked")
+    return found
+
+
+def kappa(a: Sequence[bool], b: Sequence[bool], resamples: int = 2000, seed: int = 0) -> Interval:
+    """Cohen's kappa, (agreement - chance) / (1 - chance), with its percentile bootstrap interval. 0 without spread."""
+    x, y = np.asarray(a, bool), np.asarray(b, bool)
+    if not len(x):
+        return bootstrap([])
+    rng = np.random.default_rng(seed)
+    drawn = [_kappa(x[i], y[i]) for i in (rng.integers(0, len(x), len(x)) for _ in range(resamples))]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(_kappa(x, y), float(low), float(high), len(x))
+
+
+def _kappa(x: np.ndarray, y: np.ndarray) -> float:
+    observed, p, q = float((x == y).mean()), float(x.mean()), float(y.mean())
+    chance = p * q + (1 - p) * (1 - q)
+    return (observed - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def _ask(text: str) -> Wish:
+    return Wish(call=Ask(prompt=user(text), max_tokens=TOKENS, temperature=0.0))
+
+
+def _graded(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:
+    words = GRADE.get(task.language, GRADE["en"])[order]
+    return words.format(question=item.input, right=item.answer, answer=answer.strip() or "…", rubric=rubric.lines())
+
+
+def _chosen(task: Task, item: Item, a: str, b: str, rubric: Rubric) -> str:
+    words = CHOOSE.get(task.language, CHOOSE["en"])
+    return words.format(question=item.input, a=a.strip() or "…", b=b.strip() or "…", rubric=rubric.lines())

@@ -1,0 +1,292 @@
+"""The report of an experiment: one self-contained HTML in both languages, Markdown, CSV, and logs for `lab compare`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from kaiwa.lab.experiments.analysis import Analysis, Finding, rows
+from kaiwa.lab.experiments.experiment import DISCORDANT, plan
+from kaiwa.lab.experiments.run import Outcome
+from kaiwa.lab.experiments.verdicts import points, verdict
+from kaiwa.lab.reports.claims import claim, title
+from kaiwa.lab.reports.judge_report import judge_cells, judge_heads, judge_rows
+from kaiwa.report import figures, forest
+from kaiwa.report.html import Child, join, tag
+from kaiwa.report.page import page
+from kaiwa.report.table import share_cell, table, value_cell
+from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.stats.intervals import Interval
+from kaiwa.text.records import write_jsonl
+
+SHOWN = 4  # decided items a contrast in the report
+
+
+def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None = None) -> Path:
+    """report.html, report.md, findings.csv, outcomes.jsonl, and logs/TASK.ARM.jsonl. -> the HTML's path.
+
+    `limits`: by language, a paragraph on what this model is too small for.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    bodies = {language: body(analysis, language, (limits or {}).get(language, "")) for language in LANGUAGES}
+    (out / "report.html").write_text(page(f"{analysis.experiment.name} · kaiwa", bodies, "en"), encoding="utf-8")
+    for language in LANGUAGES:
+        name = "report.md" if language == "en" else f"report.{language}.md"
+        (out / name).write_text(markdown(analysis, language, (limits or {}).get(language, "")), encoding="utf-8")
+    (out / "findings.csv").write_text(as_csv(analysis), encoding="utf-8")
+    write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in analysis.outcomes))
+    write_logs(analysis, out / "logs")
+    return out / "report.html"
+
+
+def write_logs(analysis: Analysis, folder: Path) -> None:
+    """One log a task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
+    folder.mkdir(exist_ok=True)
+    pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
+    for arm in (arm for arm in analysis.arms if arm.task not in pairs):
+        mine = [o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)]
+        seeds: dict[str, list[Outcome]] = {}
+        for outcome in mine:
+            seeds.setdefault(outcome.id, []).append(outcome)
+        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in f"{arm.task}.{arm.arm}".replace(".", "__"))
+        write_jsonl(
+            folder / f"{name}.jsonl",
+            (
+                {"id": id, "failed": True}
+                if any(o.error for o in some)
+                else {"id": id, "score": sum(o.score for o in some) / len(some)}
+                for id, some in seeds.items()
+            ),
+        )
+
+
+def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
+    words = Words(language, "kaiwa.lab")
+    heading = tag("h1", title(analysis.experiment.name, language))
+    parts: list[Child] = [heading, tag("p", method(analysis, words), class_="lead"), tag("p", summary(analysis, words))]
+    parts.append(_section(words, "findings", findings_table(analysis, words), forest_plot(analysis, words)))
+    if limits:
+        parts.append(tag("section", tag("h2", words("lab.limits")), tag("p", limits)))
+    parts.append(_section(words, "arms", arms_table(analysis, words)))
+    if analysis.checks:
+        judges = table(judge_heads(words), [judge_rows(check, words) for check in analysis.checks.values()])
+        parts.append(_section(words, "judge", judges))
+    parts.append(_section(words, "items", join(decided(analysis, f, words) for f in analysis.findings)))
+    parts.append(_section(words, "costs", costs_table(analysis, words)))
+    parts.append(_section(words, "plan", plan_table(analysis, words)))
+    return tag("div", *parts, class_="pieces")
+
+
+def _section(words: Words, name: str, *content: Child) -> Markup:
+    return tag("section", tag("h2", words(f"lab.{name}")), tag("p", words(f"lab.{name}.about")), *content)
+
+
+def method(analysis: Analysis, words: Words) -> str:
+    """The method in two sentences."""
+    sizes = sorted({len(task.items) for task in analysis.experiment.tasks})
+    n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
+    m, margin = len(analysis.findings), f"{analysis.experiment.margin:g}"
+    return words("lab.method.text", n=n, model=analysis.model, m=m, margin=margin)
+
+
+def summary(analysis: Analysis, words: Words) -> str:
+    """How many of the comparisons ended in which verdict."""
+    counts = Counter(f.found.verdict for f in analysis.findings)
+    untold = counts["unknown"] + counts["unjudged"]
+    return words(
+        "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=untold
+    )
+
+
+def told(finding: Finding) -> str:
+    """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
+    d = finding.found.difference
+    return f"{points(d.mean)} [{points(max(-1.0, d.low))}, {points(min(1.0, d.high))}]"
+
+
+def findings_table(analysis: Analysis, words: Words) -> Markup:
+    """Claim and verdict first: on a phone they are all that fits."""
+    heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
+    lines = []
+    for f in analysis.findings:
+        compared = f"{f.contrast.b} − {f.contrast.a}"
+        told_claim = claim(f.contrast.claim, words.language)
+        what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
+        cells = [told(f), str(f.found.n), f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm)]
+        lines.append(
+            [what, tag("td", tag("b", verdict(f.found, words.language))), *map(value_cell, cells), tag("td", f.task)]
+        )
+    return table(heads, lines)
+
+
+def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
+    drawn = []
+    ends = [0.1]
+    for f in analysis.findings:
+        d = f.found.difference
+        possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
+        ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
+        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
+    if not drawn:
+        return None
+    end = min(1.0, max(ends))
+    return forest.forest(
+        words("lab.forest"), drawn, words, neutral=0.0, low=-end, high=end, show=lambda value: points(value)
+    )
+
+
+def arms_table(analysis: Analysis, words: Words) -> Markup:
+    heads = [words(f"lab.{k}") for k in ("arm", "task", "n", "valid", "when_valid", "accuracy", "answers", "notes")]
+    lines = []
+    for arm in analysis.arms:
+        answers = ", ".join(f"{str(answer)[:18]} {n}" for answer, n in arm.histogram[:4])
+        notes = ", ".join(f"{name} {figures.number(value)}" for name, value in arm.notes.items())
+        failed = f" ({words('lab.failed')} {arm.failed})" if arm.failed else ""
+        shares = [share_cell(i.to_json()) for i in (arm.valid, arm.when_valid, arm.accuracy)]
+        lines.append(
+            [
+                arm.arm,
+                tag("td", arm.task),
+                value_cell(f"{arm.n}{failed}"),
+                *shares,
+                tag("td", answers),
+                tag("td", notes),
+            ]
+        )
+    return table(heads, lines)
+
+
+def costs_table(analysis: Analysis, words: Words) -> Markup:
+    keys = ("arm", "task", "calls", "prompt_tokens", "reused", "answer_tokens", "seconds", "cost")
+    lines = [
+        [
+            a.arm,
+            tag("td", a.task),
+            *(
+                value_cell(figures.number(v))
+                for v in (a.calls, a.n_prompt, a.n_reused, a.n_tokens, round(a.seconds, 1), round(a.cost, 4))
+            ),
+        ]
+        for a in analysis.arms
+    ]
+    return table([words(f"lab.{k}") for k in keys], lines)
+
+
+def plan_table(analysis: Analysis, words: Words) -> Markup:
+    heads = [words(f"lab.{k}") for k in ("b", "a", "task", "n", "detectable")]
+    lines = [
+        [
+            p.contrast.b,
+            tag("td", p.contrast.a),
+            tag("td", p.task),
+            value_cell(str(p.n)),
+            value_cell(points(p.detectable)),
+        ]
+        for p in plan(analysis.experiment, DISCORDANT)
+    ]
+    return table(heads, lines)
+
+
+def decided(analysis: Analysis, finding: Finding, words: Words) -> Markup | None:
+    """The first few items that B lost and won, both answers side by side."""
+    if not finding.lost and not finding.won:
+        return None
+    task = next(t for t in analysis.experiment.tasks if t.name == finding.task)
+    right = {item.id: item.answer for item in task.items}
+    found = {(o.arm, o.id): o for o in reversed(analysis.outcomes) if o.task == finding.task}
+    cards = []
+    half = max(1, SHOWN // 2)
+    for id in (*finding.lost[:half], *finding.won[:half]):
+        a, b = found[finding.contrast.a, id], found[finding.contrast.b, id]
+        columns = [_said(o) for o in (a, b)]
+        cards.append(
+            tag(
+                "article",
+                tag("p", f"{id} · {words('lab.right')}: {right[id]}", class_="small"),
+                tag("details", tag("summary", words("lab.prompt")), tag("p", a.prompt, class_="said")),
+                tag("div", *columns, class_="columns"),
+                class_="asked",
+            )
+        )
+    title = f"{finding.contrast.b} − {finding.contrast.a} · {finding.task}: {finding.found.lost} / {finding.found.won}"
+    return tag("details", tag("summary", title), join(cards))
+
+
+def _said(outcome: Outcome) -> Markup:
+    mark = "✓" if outcome.score >= 1 else "✗" if outcome.valid else "—"
+    text = outcome.text.strip() or "…"
+    answer = f"{mark} {outcome.answer if outcome.answer is not None else ''}"
+    return tag("div", tag("h4", outcome.arm), tag("p", text[:600], class_="said"), tag("p", answer, class_="small"))
+
+
+def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
+    words = Words(language, "kaiwa.lab")
+    lines = [
+        f"# {title(analysis.experiment.name, language)}",
+        "",
+        method(analysis, words),
+        "",
+        summary(analysis, words),
+    ]
+    lines += ["", f"## {words('lab.findings')}", ""]
+    heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
+    lines += _grid(
+        heads,
+        [
+            [
+                *(f.contrast.b, f.contrast.a, f.task, claim(f.contrast.claim, language), f.found.n, told(f)),
+                *(f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm), verdict(f.found, language)),
+            ]
+            for f in analysis.findings
+        ],
+    )
+    if limits:
+        lines += ["", f"## {words('lab.limits')}", "", limits]
+    lines += ["", f"## {words('lab.arms')}", ""]
+    heads = [words(f"lab.{k}") for k in ("arm", "task", "n", "failed", "valid", "when_valid", "accuracy")]
+    cells = [
+        [
+            a.arm,
+            a.task,
+            a.n,
+            a.failed,
+            *(
+                f"{figures.percent(i.to_json()['mean'])} [{figures.limits(i.to_json())}]"
+                for i in (a.valid, a.when_valid, a.accuracy)
+            ),
+        ]
+        for a in analysis.arms
+    ]
+    lines += _grid(heads, cells)
+    if analysis.checks:
+        lines += ["", f"## {words('lab.judge')}", "", words("lab.judge.about"), ""]
+        lines += _grid(judge_heads(words), [judge_cells(check, words) for check in analysis.checks.values()])
+    return "\n".join(lines) + "\n"
+
+
+def _grid(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:
+    lines: list[Sequence[object]] = [heads, ["---"] * len(heads), *cells]
+    return [
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    ]
+
+
+def as_csv(analysis: Analysis) -> str:
+    made = io.StringIO()
+    found = rows(analysis)
+    if found:
+        writer = csv.DictWriter(made, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+    return made.getvalue()
+
+
+def as_json(analysis: Analysis) -> str:
+    return json.dumps(rows(analysis), ensure_ascii=False)

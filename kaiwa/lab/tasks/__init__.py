@@ -1,0 +1,1 @@
+"""Tasks: items, prompts, and how an answer is extracted from a reply."""

@@ -1,0 +1,127 @@
+"""What tasks there are: by name ("word-sums-ja"), or from a file as people have it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks import reasoning, village
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Grader, Item, Task
+from kaiwa.text.records import read_jsonl
+
+Maker = Callable[[str, int, int], Task]  # language, n, seed
+
+GENERATED: Mapping[str, Maker] = {
+    "word-sums": reasoning.word_sums,
+    "last-letters": reasoning.last_letters,
+    "coin-flip": reasoning.coin_flip,
+    "dates": reasoning.dates,
+    "game-of-24": reasoning.game_of_24,
+    "sentiment": village.sentiment,
+    "facts": village.facts,
+    "extraction": village.extraction,
+    "length": village.length,
+    "lists": village.lists,
+    "code-python": lambda language, n, seed: village.code_prefix(language, n, seed),
+    "code-sql": lambda language, n, seed: village.code_prefix(language, n, seed, kind="sql"),
+}
+
+
+def generated(name: str, n: int = 100, seed: int = 0) -> Task:
+    """ "word-sums-en", "coin-flip-ja", …"""
+    stem, _, language = name.rpartition("-")
+    if stem not in GENERATED or language not in ("en", "ja"):
+        known = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")]
+        raise UserError(f"no task {name!r}{did_you_mean(name, known)}")
+    return GENERATED[stem](language, n, seed)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """JSONL, JSON (a list), CSV, TSV or Parquet as rows; .tsv and .csv need a heading line."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix in (".jsonl", ".ndjson"):
+        return list(read_jsonl(path))
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as parquet
+
+        return list(parquet.read_table(path).to_pylist())
+    if path.suffix in (".csv", ".tsv"):
+        import csv
+
+        with open(path, encoding="utf-8-sig", newline="") as f:
+            return list(csv.DictReader(f, delimiter="\t" if path.suffix == ".tsv" else ","))
+    if path.suffix == ".json":
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            return list(read_jsonl(path))  # one object a line under the name .json, as JGLUE has it
+        rows = value if isinstance(value, list) else value.get("examples", value.get("data"))
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            return rows
+        raise UserError(f"{path}: a list of objects is expected")
+    raise UserError(f"{path}: give .jsonl, .json, .csv, .tsv or .parquet")
+
+
+def from_file(
+    path: Path,
+    *,
+    prompt: Prompt,
+    answer: str = "answer",
+    id: str = "id",
+    input: str = "input",
+    choices: tuple[str, ...] = (),
+    cluster: str = "",
+    kind: str = "word",
+    grader: Grader | None = None,
+    n: int = 0,
+    n_demos: int = 8,
+    max_tokens: int = 64,
+    language: str = "en",
+) -> Task:
+    """A user's file: every column is a variable of the prompt. Rows without an id are numbered. UserError by row.
+
+    The first `n_demos` rows are demonstrations, and the next `n` (0: all) the items.
+    """
+    items = []
+    for number, row in enumerate(read_rows(path)):
+        where = f"{path}, row {number + 1}"
+        if answer not in row:
+            raise UserError(f"{where}: no column {answer!r} with the right answer; there is {', '.join(row)}")
+        columns = {str(k): "" if v is None else str(v) for k, v in row.items()}
+        missing = prompt.variables() - columns.keys() - {"input"}
+        if missing:
+            raise UserError(
+                f"{where}: the prompt's variable {{{min(missing)}}} has no column{did_you_mean(min(missing), columns)}"
+            )
+        if "input" in prompt.variables() and input not in columns:
+            raise UserError(f"{where}: no column {input!r} for {{input}}{did_you_mean(input, columns)}")
+        items.append(
+            Item(
+                id=columns.get(id) or str(number),
+                input=columns.get(input, ""),
+                answer=columns[answer],
+                choices=choices,
+                reasoning=columns.get("reasoning", ""),
+                knowledge=columns.get("knowledge", ""),
+                cluster=columns.get(cluster, "") if cluster else "",
+                columns=columns,
+            )
+        )
+    if len(items) <= n_demos:
+        raise UserError(f"{path}: {len(items)} rows, of which {n_demos} are kept for demonstrations; nothing is left")
+    return Task(
+        name=path.stem,
+        language=language,
+        kind=kind,
+        prompt=prompt,
+        items=tuple(items[n_demos : n_demos + n if n else None]),
+        demos=tuple(items[:n_demos]),
+        grader=grader or Grader(name="number" if kind == "number" else "exact"),
+        max_tokens=max_tokens,
+    )

@@ -1,0 +1,135 @@
+"""Prompts as files that people read and edit: TOML, or Markdown with one heading an element. Both round-trip exactly.
+
+    instruction = "Sum up the text in three sentences."        # kaiwa prompt
+    output_indicator = "Summary:"                              <!-- kaiwa: delimiters = hashes, language = en -->
+    delimiters = "hashes"                                      ## instruction
+    [[examples]]                                               Sum up the text in three sentences.
+    input = "…"                                                ## output_indicator
+    output = "…"                                               Summary:
+
+In Markdown a line of an element that begins with # or \\ is written with a \\ before it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks.prompt import ELEMENTS, ORDER, Example, Prompt
+
+TEXTS = tuple(e for e in ELEMENTS if e != "examples")
+FIELDS = (*ELEMENTS, "delimiters", "order", "language")
+HEAD = re.compile(r"<!-- kaiwa: (.*) -->")
+
+
+def read_prompt(path: Path) -> Prompt:
+    """A .toml or .md file. UserError names the file and what is wrong."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
+    text = path.read_bytes().decode("utf-8")
+    if path.suffix == ".toml":
+        return from_toml(text, str(path))
+    if path.suffix == ".md":
+        return from_markdown(text, str(path))
+    raise UserError(f"{path}: a prompt is a .toml or .md file")
+
+
+def from_toml(text: str, where: str = "prompt") -> Prompt:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: not TOML ({error})") from None
+    return from_values(values, where)
+
+
+def from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
+    """A prompt from plain values (a table of a TOML file)."""
+    for name in values:
+        if name not in FIELDS:
+            raise UserError(f"{where}: a prompt has no element {name!r}{did_you_mean(name, FIELDS)}")
+    for name in (*TEXTS, "delimiters", "language"):
+        if not isinstance(values.get(name, ""), str):
+            raise UserError(f"{where}: {name} must be text, not {values[name]!r}")
+    try:
+        examples = tuple(Example(str(e["input"]), str(e["output"])) for e in values.get("examples", ()))
+    except (TypeError, KeyError):
+        raise UserError(f"{where}: each of examples needs an input and an output") from None
+    order = tuple(values.get("order", ORDER))
+    return Prompt(**{**values, "examples": examples, "order": order})
+
+
+def to_toml(prompt: Prompt) -> str:
+    """Only what differs from an empty prompt."""
+    empty, lines = Prompt(), []
+    for name in (*TEXTS, "delimiters", "language"):
+        if getattr(prompt, name) != getattr(empty, name):
+            lines.append(f"{name} = {_string(getattr(prompt, name))}")
+    if prompt.order != ORDER:
+        lines.append(f"order = [{', '.join(map(_string, prompt.order))}]")
+    for example in prompt.examples:
+        lines += ["", "[[examples]]", f"input = {_string(example.input)}", f"output = {_string(example.output)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _string(text: str) -> str:
+    def escape(line: str) -> str:
+        return json.dumps(line, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
+
+    if "\n" not in text:
+        return f'"{escape(text)}"'
+    return '"""\n' + "\n".join(escape(line) for line in text.split("\n")) + '"""'
+
+
+def to_markdown(prompt: Prompt) -> str:
+    settings = [f"delimiters = {prompt.delimiters}", f"language = {prompt.language}"]
+    if prompt.order != ORDER:
+        settings.append(f"order = {' '.join(prompt.order)}")
+    parts = [f"<!-- kaiwa: {', '.join(settings)} -->"]
+    empty = Prompt()
+    for name in TEXTS:
+        if getattr(prompt, name) != getattr(empty, name):
+            parts += [f"## {name}", _escaped(getattr(prompt, name))]
+    for example in prompt.examples:
+        parts += ["## example", _escaped(example.input), "### output", _escaped(example.output)]
+    return "\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return "\n".join("\\" + line if line[:1] in ("#", "\\") else line for line in text.split("\n"))
+
+
+def from_markdown(text: str, where: str = "prompt") -> Prompt:
+    lines = text.split("\n")
+    if lines and lines[-1] == "":
+        lines.pop()
+    values: dict[str, Any] = {}
+    sections: list[tuple[str, list[str]]] = []
+    for number, line in enumerate(lines, 1):
+        head = HEAD.fullmatch(line)
+        if head is not None and not sections:
+            for pair in head[1].split(", "):
+                name, _, value = pair.partition(" = ")
+                values[name] = value.split() if name == "order" else value
+        elif line.startswith("#"):
+            sections.append((line.lstrip("#").strip(), []))
+        elif sections:
+            sections[-1][1].append(line[1:] if line.startswith("\\") else line)
+        elif line.strip():
+            raise UserError(f"{where}:{number}: text before the first heading; begin with '## instruction'")
+    examples: list[dict[str, str]] = []
+    for name, body in sections:
+        content = "\n".join(body)
+        if name == "example":
+            examples.append({"input": content})
+        elif name == "output" and examples and "output" not in examples[-1]:
+            examples[-1]["output"] = content
+        elif name in TEXTS and name not in values:
+            values[name] = content
+        else:
+            raise UserError(f"{where}: heading {name!r} is not expected here{did_you_mean(name, [*TEXTS, 'example'])}")
+    return from_values({**values, "examples": examples} if examples else values, where)

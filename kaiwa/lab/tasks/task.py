@@ -1,0 +1,119 @@
+"""A task: items with answers, the words that ask for them, demonstrations apart from the items, and a grader.
+
+`demos` are never graded (the dev side: whatever is searched or shown is taken from them), `items` are never shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks.extract import KINDS
+from kaiwa.lab.tasks.prompt import Example, Prompt, render
+from kaiwa.text.records import Conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """`answer`: what is right, as the extractor writes it. `reasoning`, `equation`: how one gets there (demos only need
+    them). `knowledge`: a true statement that helps. `cluster`: items that share it are not independent."""
+
+    id: str
+    input: str
+    answer: str
+    choices: tuple[str, ...] = ()
+    reasoning: str = ""
+    equation: str = ""
+    knowledge: str = ""
+    cluster: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A model that grades: its name (of a server, with `url`), what it is told besides, and a file of labelled cases
+    to check it with (docs/lab.md); without, the demonstrations' own answers and wrong ones."""
+
+    model: str
+    url: str = ""
+    api_key_env: str = ""
+    rubric: str = ""
+    labels: str = ""
+
+
+JUDGED = ("model", "pairwise")  # graders that are models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grader:
+    """`name` of a function in grade.py, or "model" or "pairwise" with a judge (judged.py); `pattern` for regex,
+    `schema` for JSON, `tolerance` for numbers."""
+
+    name: str = "exact"
+    pattern: str = ""
+    schema: Mapping[str, object] = field(default_factory=dict)
+    tolerance: float = 1e-6
+    low: int = 0
+    high: int = 0
+    judge: Judge | None = None
+
+    def __post_init__(self) -> None:
+        if (self.judge is not None) != (self.name in JUDGED):
+            raise UserError(f"grader {self.name!r}: a judge belongs to {' and '.join(JUDGED)}, and only to them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """`kind` of answer (see extract.KINDS). `form` is set by the run to what the model takes."""
+
+    name: str
+    language: str = "en"
+    kind: str = "word"
+    prompt: Prompt = field(default_factory=Prompt)
+    items: tuple[Item, ...] = ()
+    demos: tuple[Item, ...] = ()
+    grader: Grader = field(default_factory=Grader)
+    form: str = "chat"
+    max_tokens: int = 32
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"task {self.name}: kind {self.kind!r} is unknown; use one of {', '.join(KINDS)}")
+        if not self.items:
+            raise UserError(f"task {self.name}: no items; the data set is empty")
+        ids: set[str] = set()
+        for item in self.items:
+            if item.id in ids:
+                raise UserError(f"task {self.name}: the id {item.id!r} occurs twice")
+            ids.add(item.id)
+        demo_ids = {demo.id for demo in self.demos}
+        if ids & demo_ids:
+            raise UserError(f"task {self.name}: item {min(ids & demo_ids)!r} is among the demonstrations too")
+
+    @property
+    def asks_in(self) -> str:
+        """The language's words that a technique uses ("en" or "ja")."""
+        return self.language
+
+    def ask(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
+        """The item's prompt, rendered. UserError with the item's id for a variable without a column."""
+        values = {**item.columns, "input": item.input}
+        return render(prompt or self.prompt, values, self.form, f"task {self.name}, item {item.id}")
+
+    def with_examples(self, examples: Sequence[Example]) -> Task:
+        return dataclasses.replace(self, prompt=dataclasses.replace(self.prompt, examples=tuple(examples)))
+
+    def with_prompt(self, prompt: Prompt) -> Task:
+        return dataclasses.replace(self, prompt=prompt)
+
+    def first(self, n: int) -> Task:
+        """The first n items (they are in random order already, drawn from a seed)."""
+        return dataclasses.replace(self, items=self.items[:n])
+
+
+def all_choices(task: Task) -> tuple[str, ...]:
+    """Choices of the whole task, in order of appearance."""
+    return tuple(dict.fromkeys(choice for item in task.items for choice in item.choices))

@@ -1,0 +1,319 @@
+"""GGUF models: LLaMA (and Mistral), Qwen2, Qwen3 and GPT-2, in any block format that the `gguf` library unpacks.
+
+4-bit blocks stay at 4 bits where the machine has the kernel for them: Q4_1 is w = d*q + m, ours w = d*(q - 8) + z, so
+z = m + 8d; Q4_0 has z = 0; a Q4_K block is eight such groups with scales of its own. Scales and zeros become bf16
+(relative error 2e-3). Everything else becomes dense.
+
+llama.cpp reorders the rows of LLaMA's query and key so that its rotary positions turn neighbouring pairs; ours turn one
+half of a head against the other, so the order is undone here. Qwen's rows lie as ours do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaiwa.core.errors import UserError
+from kaiwa.core.machine import has_int4_kernel
+from kaiwa.model.config import DecoderConfig, RopeScaling
+from kaiwa.model.decoder import Decoder, rotary_frequencies
+from kaiwa.model.formats.gguf_container import RawTensor, read_gguf
+from kaiwa.model.formats.hf_config import yarn_scale
+from kaiwa.model.formats.hf_folder import check_state
+from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
+from kaiwa.model.int8 import Int8Linear
+
+FOUR_BIT = ("Q4_0", "Q4_1", "Q4_K")
+BLOCK = 32
+FAMILIES = ("llama", "qwen2", "qwen3", "gpt2")
+PARTS: dict[str, tuple[str, ...]] = {
+    "qkv": ("attn_q", "attn_k", "attn_v"),
+    "out": ("attn_output",),
+    "up": ("ffn_gate", "ffn_up"),
+    "down": ("ffn_down",),
+    "norm_attn": ("attn_norm",),
+    "norm_mlp": ("ffn_norm",),
+    "norm_q": ("attn_q_norm",),
+    "norm_k": ("attn_k_norm",),
+}
+TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm", "unembed": "output"}
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What a tokenizer is made from (Tokenizer.from_vocab_merges, from_pieces). `scores`: of a SentencePiece one."""
+
+    tokens: tuple[str, ...]
+    merges: tuple[str, ...]
+    special: tuple[str, ...]
+    pre: str
+    eos: str
+    pad: str
+    bos: str
+    chat_template: str | None
+    add_bos: bool
+    scores: tuple[float, ...] = ()
+    add_space: bool = True
+
+
+class GgufFile:
+    """An open file: `config`, `vocabulary()`, `decoder()`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fields, self.tensors = read_gguf(path)
+        self.family = self.fields.get("general.architecture")
+        if self.family not in FAMILIES:
+            raise UserError(f"{path}: architecture {str(self.family)[:40]!r}; only {', '.join(FAMILIES)} are read")
+        try:
+            self.config = self._config()
+        except (TypeError, ValueError, OverflowError) as error:
+            why = str(error) if isinstance(error, UserError) else f"a field has the wrong type ({error})"
+            raise UserError(why if why.startswith(str(path)) else f"{path}: {why}") from None
+
+    def _need(self, key: str) -> Any:
+        value = self.fields.get(f"{self.family}.{key}")
+        if value is None:
+            raise UserError(f"{self.path}: {self.family}.{key} is missing; the file is incomplete")
+        return value
+
+    def _config(self) -> DecoderConfig:
+        heads, d_model = int(self._need("attention.head_count")), int(self._need("embedding_length"))
+        gpt2 = self.family == "gpt2"
+        size = 0 if gpt2 else int(self.fields.get(f"{self.family}.attention.key_length", 0))
+        theta = float(self.fields.get(f"{self.family}.rope.freq_base", 10000.0))
+        window = int(self.fields.get(f"{self.family}.attention.sliding_window", 0))
+        length = int(self._need("context_length"))
+        made = DecoderConfig(
+            dialect="gpt3" if gpt2 else "llama",
+            vocab_size=int(self._tensor("token_embd.weight").shape[0]),
+            d_model=d_model,
+            n_layer=int(self._need("block_count")),
+            n_head=heads,
+            n_kv_head=0 if gpt2 else int(self.fields.get(f"{self.family}.attention.head_count_kv", heads)),
+            d_ff=int(self._need("feed_forward_length")),
+            max_length=min(length, window) if window else length,
+            rope_theta=theta,
+            norm_eps=float(self._need(f"attention.layer_norm_{'' if gpt2 else 'rms_'}epsilon")),
+            tie_embeddings="output.weight" not in self.tensors,
+            head_size=0 if size * heads == d_model else size,
+            qkv_bias=not gpt2 and "blk.0.attn_q.bias" in self.tensors,
+            out_bias=not gpt2 and "blk.0.attn_output.bias" in self.tensors,
+            qk_norm="blk.0.attn_q_norm.weight" in self.tensors,
+            rope=RopeScaling() if gpt2 else self._rope(theta, size or d_model // max(1, heads)),
+        )
+        if made.n_layer > len(self.tensors):
+            raise UserError(
+                f"{self.path}: {made.n_layer:,} layers are announced, {len(self.tensors)} tensors are there"
+            )
+        return made
+
+    def _rope(self, theta: float, d_head: int) -> RopeScaling:
+        """Scaling by name, or Llama 3's, which llama.cpp's converter writes as a tensor of divisors."""
+        kind = self.fields.get(f"{self.family}.rope.scaling.type", "none")
+        if kind == "linear":
+            return RopeScaling(kind="linear", factor=float(self._need("rope.scaling.factor")))
+        if kind == "yarn":
+            factor = float(self._need("rope.scaling.factor"))
+            attention = float(self.fields.get(f"{self.family}.rope.scaling.attn_factor", 1))
+            return RopeScaling(
+                kind="yarn",
+                factor=factor,
+                low_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_slow", 1)),
+                high_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_fast", 32)),
+                original_length=int(self._need("rope.scaling.original_context_length")),
+                attention=attention * yarn_scale(factor, 1.0),
+            )
+        if kind != "none":
+            raise UserError(f"{self.path}: rope scaling {str(kind)[:40]!r} is not computed; there is linear, yarn")
+        if "rope_freqs.weight" not in self.tensors:
+            return RopeScaling()
+        divisors = self._dense("rope_freqs.weight", torch.float32).flatten()
+        for factor in (8.0, 32.0, 4.0, 16.0):
+            rope = RopeScaling(kind="llama3", factor=factor)
+            plain = DecoderConfig(d_model=d_head, n_head=1, rope_theta=theta)
+            scaled = DecoderConfig(d_model=d_head, n_head=1, rope_theta=theta, rope=rope)
+            ours = rotary_frequencies(plain) / rotary_frequencies(scaled)
+            if ours.shape == divisors.shape and torch.allclose(ours, divisors, rtol=1e-3):
+                return rope
+        raise UserError(f"{self.path}: rope_freqs.weight is not Llama 3's scaling, which alone is computed")
+
+    def vocabulary(self) -> Vocabulary:
+        """UserError for tokenizers that are neither byte-level nor SentencePiece BPE."""
+        get = self.fields.get
+        model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
+        if model not in ("gpt2", "llama"):
+            raise UserError(f"{self.path}: tokenizer {str(model)[:40]!r}; byte-level BPE ('gpt2') and 'llama' are read")
+        if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) for t in tokens):
+            raise UserError(f"{self.path}: tokenizer.ggml.tokens is no list of texts; the file is incomplete")
+        kinds = get("tokenizer.ggml.token_type") or [1] * len(tokens)
+        scores = get("tokenizer.ggml.scores") if model == "llama" else []
+        if len(kinds) != len(tokens) or (model == "llama" and (not scores or len(scores) != len(tokens))):
+            raise UserError(f"{self.path}: the tokenizer's lists have different lengths; the file is damaged")
+
+        def named(role: str) -> str:
+            id = get(f"tokenizer.ggml.{role}_token_id")
+            if id is not None and not 0 <= int(id) < len(tokens):
+                raise UserError(f"{self.path}: the {role} token is number {id} of {len(tokens)}; the file is damaged")
+            return "" if id is None else tokens[int(id)]
+
+        return Vocabulary(
+            tokens=tuple(tokens),
+            merges=tuple(get("tokenizer.ggml.merges", [])),
+            special=tuple(t for t, kind in zip(tokens, kinds, strict=True) if kind in (2, 3)),  # unknown, control
+            pre=str(get("tokenizer.ggml.pre", "gpt-2")),
+            eos=named("eos"),
+            pad=named("padding"),
+            bos=named("bos"),
+            chat_template=get("tokenizer.chat_template"),
+            add_bos=bool(get("tokenizer.ggml.add_bos_token", model == "llama")),
+            scores=tuple(scores or ()),
+            add_space=bool(get("tokenizer.ggml.add_space_prefix", True)),
+        )
+
+    def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
+        """The model: 4-bit linears as Int4Linear, the rest in `dtype`."""
+        c = self.config
+        with torch.device("meta"):
+            model = Decoder(c)
+        shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+        state: dict[str, Tensor] = {}
+        linears = quantized_names(model)
+        for name in shapes:
+            if name == "unembed.weight" and c.tie_embeddings:
+                continue
+            if name in linears:
+                parts, bias = self._parts(name), name.removesuffix("weight") + "bias"
+                heights = sum(len(p.codes if isinstance(p, Codes) else p) for p in parts)
+                widths = {(p.codes if isinstance(p, Codes) else p).shape[1] for p in parts}
+                if heights != shapes[name][0] or widths != {shapes[name][1]}:
+                    raise UserError(f"{self.path}: {name} is {(heights, *widths)}, {shapes[name]} is expected")
+                biases = torch.cat([self._row(n) for n in self._names(bias)]) if bias in shapes else None
+                replace_linear(model, name, make_linear(parts, biases, dtype, kernel, c.n_parameters > LARGE))
+            elif name.removesuffix("bias") + "weight" not in linears:
+                state[name] = torch.cat([self._dense(n, dtype) for n in self._names(name)])
+        try:
+            check_state(state, shapes)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+        model.load_state_dict(state, strict=False, assign=True)
+        if c.tie_embeddings:
+            model.unembed.weight = model.embed.weight
+            wanted = has_int4_kernel() if kernel is None else kernel
+            if wanted and dtype == torch.bfloat16 and self._tensor("token_embd.weight").kind == "Q8_0":
+                model.unembed = Int8Linear(model.embed.weight)  # type: ignore[assignment]
+        return model.requires_grad_(False).eval()
+
+    def _names(self, name: str) -> list[str]:
+        """llama.cpp's names of one of our tensors."""
+        head, _, kind = name.rpartition(".")
+        if head in TOP:
+            return [f"{TOP[head]}.{kind}"]
+        _, layer, part = head.split(".")
+        gpt2 = {"qkv": ("attn_qkv",), "up": ("ffn_up",)} if self.family == "gpt2" else {}
+        return [f"blk.{layer}.{theirs}.{kind}" for theirs in gpt2.get(part, PARTS[part])]
+
+    def _parts(self, name: str) -> list[Codes | Tensor]:
+        parts = []
+        for theirs in self._names(name):
+            tensor = self._tensor(theirs)
+            codes = tensor.kind in FOUR_BIT and len(tensor.shape) == 2
+            made = read_codes(tensor.data, tensor.kind) if codes else self._dense(theirs, torch.float32)
+            index = self._undo(theirs, tensor.shape[0])
+            parts.append(made if index is None else made.rows(index) if isinstance(made, Codes) else made[index])
+        for part in parts:
+            numbers = (part.scales, part.zeros) if isinstance(part, Codes) else (part,)
+            if not all(bool(n.isfinite().all()) for n in numbers):
+                raise UserError(f"{self.path}: {name} has weights that are not numbers; the file is damaged")
+        return parts
+
+    def _row(self, name: str) -> Tensor:
+        tensor = self._dense(name, torch.float32)
+        index = self._undo(name, len(tensor))
+        return tensor if index is None else tensor[index]
+
+    def _undo(self, name: str, rows: int) -> Tensor | None:
+        """Rows of LLaMA's query or key, from neighbouring pairs to halves; None for what lies as ours does."""
+        if self.family != "llama" or not any(f".attn_{n}." in name for n in "qk"):
+            return None
+        size = self.config.d_head
+        if rows % size:
+            raise UserError(f"{self.path}: {name} has {rows} rows, no whole heads of {size}")
+        return torch.arange(rows).view(-1, size // 2, 2).transpose(1, 2).reshape(-1)
+
+    def _tensor(self, name: str) -> RawTensor:
+        if name not in self.tensors:
+            raise UserError(f"{self.path}: tensor {name} is missing; the file is incomplete")
+        return self.tensors[name]
+
+    def _dense(self, name: str, dtype: torch.dtype) -> Tensor:
+        tensor = self._tensor(name)
+        return read_dense(tensor.data, tensor.kind, self.path).view(tensor.shape).to(dtype)
+
+
+def read_dense(data: np.ndarray[Any, Any], kind: str, path: Path | str = "") -> Tensor:
+    """data [rows, bytes a row] of any kind -> [rows, weights a row], fp32 (F16 and BF16 as they are)."""
+    if kind in ("F32", "F16"):
+        return torch.from_numpy(np.ascontiguousarray(data).view(np.float32 if kind == "F32" else np.float16).copy())
+    if kind == "BF16":
+        return torch.from_numpy(np.ascontiguousarray(data).view(np.int16).copy()).view(torch.bfloat16)
+    if kind in FOUR_BIT:
+        return read_codes(data, kind).dense()
+    if kind == "Q8_0":
+        return read_q8(data)
+    from gguf import GGMLQuantizationType, quants
+
+    try:
+        return torch.from_numpy(quants.dequantize(np.ascontiguousarray(data), GGMLQuantizationType[kind]))
+    except (NotImplementedError, KeyError):
+        raise UserError(
+            f"{path}: blocks of kind {kind} are not read; F32, F16, BF16, Q4_0 to Q8_0 and Q2_K to Q6_K are"
+        ) from None
+
+
+def read_codes(data: np.ndarray[Any, Any], kind: str) -> Codes:
+    """data [out, bytes a row] of 4-bit blocks. Q4_0: fp16 d, 16 bytes. Q4_1: fp16 d, fp16 m, 16 bytes.
+
+    A byte holds weight i in its low half and weight i + 16 in its high half.
+    """
+    if kind == "Q4_K":
+        return _read_q4_k(data)
+    head = 2 if kind == "Q4_0" else 4
+    raw = torch.from_numpy(np.array(data)).view(len(data), -1, head + BLOCK // 2)
+    halves = raw[..., :head].contiguous().view(torch.float16).float()
+    scales = halves[..., 0]
+    zeros = torch.zeros_like(scales) if kind == "Q4_0" else halves[..., 1] + 8 * scales
+    nibbles = raw[..., head:]
+    codes = torch.cat((nibbles & 15, nibbles >> 4), dim=-1)
+    return Codes(codes.reshape(len(data), -1), scales.contiguous(), zeros.contiguous())
+
+
+def _read_q4_k(data: np.ndarray[Any, Any]) -> Codes:
+    """Blocks of 256 weights, 144 bytes: fp16 d and m, twelve bytes of 6-bit scales and minima, 128 bytes of codes.
+
+    Group j of 32 is w = d * scale_j * q - m * minimum_j. Of the twelve bytes the first four hold scales 0 to 3, the
+    next four minima 0 to 3, in six bits each; the upper two bits of those eight complete the nibbles of the last four.
+    """
+    raw = torch.from_numpy(np.array(data)).view(len(data), -1, 144)
+    halves = raw[..., :4].contiguous().view(torch.float16).float()
+    low, middle, last = raw[..., 4:8], raw[..., 8:12], raw[..., 12:16]
+    scale = torch.cat((low & 63, (last & 15) | (low >> 6 << 4)), dim=-1).float()
+    minimum = torch.cat((middle & 63, (last >> 4) | (middle >> 6 << 4)), dim=-1).float()
+    scales = halves[..., :1] * scale
+    zeros = 8 * scales - halves[..., 1:] * minimum
+    bytes_ = raw[..., 16:].reshape(len(data), -1, 4, BLOCK)  # 32 bytes hold group 2i low and group 2i + 1 high
+    codes = torch.stack((bytes_ & 15, bytes_ >> 4), dim=-2)
+    n = len(data)
+    return Codes(codes.reshape(n, -1), scales.reshape(n, -1), zeros.reshape(n, -1))
+
+
+def read_q8(data: np.ndarray[Any, Any]) -> Tensor:
+    """data [out, bytes a row] of Q8_0 blocks (fp16 d, 32 int8): w = d*q -> [out,in] fp32"""
+    raw = torch.from_numpy(np.array(data)).view(len(data), -1, 2 + BLOCK)
+    scales = raw[..., :2].contiguous().view(torch.float16).float()
+    return (raw[..., 2:].contiguous().view(torch.int8).float() * scales).view(len(data), -1)

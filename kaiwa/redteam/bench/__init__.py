@@ -1,0 +1,1 @@
+"""The bench: trials of attacks against defences, their matrix, gate and reports."""

@@ -1,0 +1,308 @@
+"""The report of a run: one self-contained HTML in both languages, matrix.json, summary.json, outcomes.jsonl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from kaiwa.core.artifact import write_atomic
+from kaiwa.lab.experiments.verdicts import points, verdict
+from kaiwa.redteam.bench.matrix import AT, NONE, Arm, Cell, Matrix
+from kaiwa.redteam.bench.other_tools import Imported
+from kaiwa.redteam.bench.trial import Outcome
+from kaiwa.redteam.oracles.leaks import FORMS
+from kaiwa.report import figures
+from kaiwa.report.heat import heat_map
+from kaiwa.report.html import Child, join, tag
+from kaiwa.report.page import page
+from kaiwa.report.table import share_cell, table, value_cell
+from kaiwa.report.words import LANGUAGES, Words
+from kaiwa.stats.intervals import Interval
+from kaiwa.text.records import write_jsonl
+
+if TYPE_CHECKING:
+    from kaiwa.redteam.bench.run import Plan
+
+SHOWN = 5  # transcripts of a cell
+LONGEST = 600  # characters of a turn
+ORDER = ("success", "error", "timeout", "refused", "blocked", "resisted")
+
+
+def write_report(plan: Plan, matrix: Matrix, out: Path, seconds: float, imported: Sequence[Imported] = ()) -> Path:
+    """-> the HTML's path. matrix.json has the frozen shape and nothing else; summary.json has all the rest."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in matrix.outcomes))
+    write_atomic(out / "matrix.json", json.dumps(matrix.to_json(), ensure_ascii=False, indent=1))
+    write_atomic(out / "summary.json", json.dumps(summary(plan, matrix, seconds), ensure_ascii=False, indent=1))
+    bodies = {language: body(plan, matrix, language, imported) for language in LANGUAGES}
+    html = page(f"{plan.target.name} · red team · kaiwa", bodies, plan.target.language, transcripts(matrix))
+    write_atomic(out / "report.html", html)
+    return out / "report.html"
+
+
+def told_against(arm: Arm, language: str = "en") -> str:
+    """ "better by 12.0 points (n = 800)"; "–" for the undefended arm."""
+    if arm.against is None:
+        return figures.NONE
+    return f"{verdict(arm.against, language)} (n = {arm.against.n:,})"
+
+
+def not_helping(matrix: Matrix, model: str) -> list[str]:
+    """Defences of which it is not shown that fewer attacks succeed."""
+    return [a.defence for a in matrix.arms if a.model == model and a.against and a.against.verdict != "better"]
+
+
+def summary(plan: Plan, matrix: Matrix, seconds: float) -> dict[str, Any]:
+    return {
+        "plan": plan.registered(),
+        "seconds": round(seconds, 1),
+        "arms": [_arm_json(arm) for arm in matrix.arms],
+        "controls": [
+            {"model": c.model, "attack": c.attack, **c.control.to_json()} for c in matrix.cells if c.defence == NONE
+        ],
+        "tags": {a.name: {"owasp": a.owasp, "atlas": a.atlas, "idea": a.idea} for a in plan.attacks},
+        "not_helping": {m: not_helping(matrix, m) for m in dict.fromkeys(a.model for a in matrix.arms)},
+    }
+
+
+def _arm_json(arm: Arm) -> dict[str, Any]:
+    found = arm.against
+    against = None
+    if found is not None:
+        against = {
+            "n": found.n,
+            **{k: v for k, v in found.difference.to_json().items() if k != "n"},
+            "p_holm": arm.p_holm,
+            "verdict": found.verdict,
+            "told": {language: verdict(found, language) for language in LANGUAGES},
+        }
+    return {
+        "model": arm.model,
+        "defence": arm.defence,
+        "success": arm.share.to_json(),
+        "families": {name: share.to_json() for name, share in arm.families.items()},
+        "asr_at": {str(k): share.to_json() for k, share in arm.at.items()},
+        "against_none": against,
+        "leaks": dict(arm.leaks),
+        "blocked": arm.blocked,
+        "failed": arm.failed,
+        "tokens": None if arm.tokens != arm.tokens else round(arm.tokens, 2),
+        "ms": round(arm.ms, 3),
+    }
+
+
+def body(plan: Plan, matrix: Matrix, language: str, imported: Sequence[Imported] = ()) -> Markup:
+    words = Words(language, "kaiwa.redteam")
+    parts: list[Child] = [tag("h1", words("redteam.title", target=plan.target.name)), _method(plan, matrix, words)]
+    models = list(dict.fromkeys(arm.model for arm in matrix.arms))
+    for number, model in enumerate(models):
+        parts.append(tag("h2", model))
+        arms = [arm for arm in matrix.arms if arm.model == model]
+        parts.append(_section(words, "defences", arms_table(matrix, arms, words), _named(matrix, model, words)))
+        parts.append(_section(words, "matrix", heat(matrix, model, number, words)))
+        parts.append(_section(words, "costs", costs_table(matrix, arms, words)))
+        parts.append(_section(words, "at", at_table(arms, words)))
+        if plan.target.secrets:
+            parts.append(_section(words, "leaks", leaks_table(arms, words)))
+    parts.append(_section(words, "attacks", attacks_table(plan, matrix, words)))
+    if imported:
+        parts.append(_section(words, "imported", imported_table(imported, words)))
+    return tag("div", *parts, class_="pieces")
+
+
+def _section(words: Words, name: str, *content: Child) -> Markup:
+    return tag("section", tag("h3", words(f"redteam.{name}")), tag("p", words(f"redteam.{name}.about")), *content)
+
+
+def _method(plan: Plan, matrix: Matrix, words: Words) -> Markup:
+    n = sum(o.kind == "attack" for o in matrix.outcomes)
+    lead = words("redteam.method", n=f"{n:,}", attacks=len(plan.attacks), arms=len(plan.arms), trials=plan.trials)
+    return join(
+        (
+            tag("p", lead, class_="lead"),
+            tag("details", tag("summary", words("redteam.prompt")), tag("p", plan.target.system, class_="said")),
+        )
+    )
+
+
+def _named(matrix: Matrix, model: str, words: Words) -> Markup | None:
+    """Defences that do not help, by name."""
+    names = not_helping(matrix, model)
+    return tag("p", words("redteam.not_helping", names=", ".join(names)), class_="warn") if names else None
+
+
+def arms_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
+    families = list(dict.fromkeys(cell.family for cell in matrix.cells))
+    heads = [words("redteam.defence"), *(words(f"redteam.family.{f}") for f in families), words("redteam.all")]
+    heads += [words("redteam.against"), words("redteam.difference")]
+    lines = []
+    for arm in arms:
+        shares = [share_cell(arm.families[f].to_json()) if f in arm.families else tag("td", "–") for f in families]
+        d = arm.against.difference if arm.against else None
+        lines.append(
+            [
+                arm.defence,
+                *shares,
+                share_cell(arm.share.to_json()),
+                tag("td", tag("b", told_against(arm, words.language))),
+                value_cell(
+                    f"{points(0 - d.mean)} [{points(0 - d.high)}, {points(0 - d.low)}]" if d is not None else "–"
+                ),
+            ]
+        )
+    return table(heads, lines)
+
+
+def heat(matrix: Matrix, model: str, number: int, words: Words) -> Markup:
+    mine = {(c.attack, c.defence): c for c in matrix.cells if c.model == model}
+    attacks = list(dict.fromkeys(attack for attack, _ in mine))
+    defences = list(dict.fromkeys(defence for _, defence in mine))
+
+    costs = {row.defence: row for row in matrix.benign if row.model == model}
+    refused, useless = words("redteam.cost.refused"), words("redteam.cost.useless")
+
+    def cell(attack: str, defence: str) -> dict[str, Any] | None:
+        if attack in (refused, useless):
+            row = costs.get(defence)
+            return None if row is None else (row.false_block if attack == refused else opposite(row.utility)).to_json()
+        found = mine[attack, defence]
+        return found.share.to_json() if found.status in ("ok", "incomplete") else None
+
+    def untested(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return figures.NONE
+        return words(f"redteam.status.{mine[attack, defence].status}")
+
+    def link(attack: str, defence: str) -> str:
+        if (attack, defence) not in mine:
+            return ""
+        return f"#{anchor(number, attacks.index(attack), defences.index(defence))}"
+
+    return heat_map(words("redteam.heat"), [*attacks, refused, useless], defences, cell, untested, link)
+
+
+def opposite(share: Interval) -> Interval:
+    return Interval(1 - share.mean, 1 - share.high, 1 - share.low, share.n)
+
+
+def anchor(model: int, attack: int, defence: int) -> str:
+    return f"cell-{model}-{attack}-{defence}"
+
+
+def costs_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
+    heads = [
+        words(f"redteam.{k}") for k in ("defence", "n", "false_block", "utility", "utility_against", "tokens", "ms")
+    ]
+    rows = {(row.model, row.defence): row for row in matrix.benign}
+    lines = []
+    for arm in arms:
+        row = rows.get((arm.model, arm.defence))
+        against = verdict(arm.utility_against, words.language) if arm.utility_against is not None else "–"
+        lines.append(
+            [
+                arm.defence,
+                value_cell(str(row.trials) if row else "–"),
+                share_cell(row.false_block.to_json() if row else None),
+                share_cell(row.utility.to_json() if row else None),
+                tag("td", against),
+                value_cell(f"{arm.tokens:+.1f}" if arm.tokens == arm.tokens else "–"),
+                value_cell(f"{arm.ms:.2f}"),
+            ]
+        )
+    return table(heads, lines)
+
+
+def at_table(arms: Sequence[Arm], words: Words) -> Markup:
+    heads = [words("redteam.defence"), *(f"ASR@{k}" for k in AT)]
+    return table(heads, [[arm.defence, *(share_cell(arm.at[k].to_json()) for k in AT)] for arm in arms])
+
+
+def leaks_table(arms: Sequence[Arm], words: Words) -> Markup:
+    heads = [words("redteam.defence"), *(words(f"redteam.form.{form}") for form in FORMS)]
+    return table(heads, [[arm.defence, *(value_cell(str(arm.leaks.get(form, 0))) for form in FORMS)] for arm in arms])
+
+
+def attacks_table(plan: Plan, matrix: Matrix, words: Words) -> Markup:
+    heads = [words(f"redteam.{k}") for k in ("attack", "idea", "tags", "control", "status")]
+    undefended: dict[str, Cell] = {c.attack: c for c in matrix.cells if c.defence == NONE}
+    lines = []
+    for attack in plan.attacks:
+        cell = undefended.get(attack.name)
+        if cell is None:
+            continue
+        status = words(f"redteam.status.{cell.status}") + (f" ({cell.why})" if cell.why else "")
+        lines.append(
+            [
+                attack.name,
+                tag("td", words.first(f"redteam.idea.{attack.name.split('+')[0]}") or attack.idea),
+                tag("td", f"{attack.owasp} · {attack.atlas}"),
+                share_cell(cell.control.to_json()),
+                tag("td", status),
+            ]
+        )
+    return table(heads, lines)
+
+
+def imported_table(imported: Sequence[Imported], words: Words) -> Markup:
+    heads = [words(f"redteam.{k}") for k in ("tool", "model", "attack", "n", "success")]
+    lines = [
+        [
+            one.tool,
+            tag("td", one.model),
+            tag("td", one.name),
+            value_cell(str(one.trials)),
+            share_cell(one.share.to_json()),
+        ]
+        for one in imported
+    ]
+    return table(heads, lines)
+
+
+def transcripts(matrix: Matrix) -> Markup:
+    """A few transcripts of every cell, the worst first; the heat map's cells lead here. Shown in both languages."""
+    by_cell: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in matrix.outcomes:
+        if outcome.kind == "attack":
+            by_cell.setdefault((outcome.model, outcome.attack, outcome.defence), []).append(outcome)
+    models = list(dict.fromkeys(model for model, _, _ in by_cell))
+    parts: list[Child] = [tag("h2", "Transcripts · やり取り")]
+    for m, model in enumerate(models):
+        attacks = list(dict.fromkeys(a for name, a, _ in by_cell if name == model))
+        defences = list(dict.fromkeys(d for name, _, d in by_cell if name == model))
+        for a, attack in enumerate(attacks):
+            shown = [
+                _cell_transcripts(anchor(m, a, d), by_cell[model, attack, defence])
+                for d, defence in enumerate(defences)
+                if (model, attack, defence) in by_cell
+            ]
+            parts.append(tag("details", tag("summary", f"{model} · {attack}"), *shown))
+    return tag("main", tag("section", *parts), class_="pieces")
+
+
+def worst(outcomes: Sequence[Outcome], n: int = SHOWN) -> list[Outcome]:
+    """Successes first, then failures, then the rest."""
+    return sorted(outcomes, key=lambda o: (ORDER.index(o.outcome) if o.outcome in ORDER else len(ORDER), o.trial))[:n]
+
+
+def _cell_transcripts(id: str, outcomes: Sequence[Outcome]) -> Markup:
+    successes = sum(o.outcome == "success" for o in outcomes)
+    cards = [transcript(outcome) for outcome in worst(outcomes)]
+    return tag("div", tag("h4", f"{outcomes[0].defence}: {successes} / {len(outcomes)}"), *cards, id=id)
+
+
+def transcript(outcome: Outcome) -> Markup:
+    said: list[Child] = []
+    for i, text in enumerate(outcome.said):
+        said.append(tag("p", tag("b", "→ "), _short(text), class_="said"))
+        if i < len(outcome.replies):
+            said.append(tag("p", tag("b", "← "), _short(outcome.replies[i]), class_="said"))
+    more = " · ".join(x for x in (outcome.outcome, outcome.form, outcome.why) if x)
+    return tag("article", tag("p", f"{outcome.trial}: {more}", class_="small"), *said, class_="asked")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

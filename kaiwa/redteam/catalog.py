@@ -1,8 +1,0 @@
-"""All attacks there are, in the order of the matrix."""
-
-from __future__ import annotations
-
-from kaiwa.redteam.attack import Attack
-from kaiwa.redteam.attacks import injection, jailbreak, leaking
-
-ATTACKS: tuple[Attack, ...] = (*injection.ATTACKS, *leaking.ATTACKS, *jailbreak.ATTACKS)

@@ -1,0 +1,1 @@
+"""Oracles: did an attack reach its aim?"""

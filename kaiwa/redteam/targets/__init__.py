@@ -1,0 +1,1 @@
+"""Targets: the applications under attack, their secrets, and benign requests."""

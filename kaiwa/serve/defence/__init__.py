@@ -1,0 +1,1 @@
+"""Defences in the server: checks of requests and answers."""

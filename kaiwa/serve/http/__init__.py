@@ -1,0 +1,1 @@
+"""HTTP: security, rate limits, server-sent events, errors, metrics."""

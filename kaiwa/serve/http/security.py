@@ -1,0 +1,224 @@
+"""Who may talk to the server: this machine, under this machine's names, from its own pages; others only with a key.
+
+Loopback alone does not protect: any web page can make a browser send requests to 127.0.0.1 (cross-site requests), or
+point a name of its own there (DNS rebinding). So every request's Host must be ours, and what changes anything must not
+come from another origin. There is no CORS header: other sites' pages can read nothing.
+
+With keys (kaiwa up --listen needs one) everything but /health asks for one: as a bearer token, or from pages as a
+cookie that a visit with ?key=… sets. The API key opens the protocol and the chat; what loads, builds, trains or
+deletes needs the admin key. Keys are compared in constant time, and the cookie holds a digest of the key, not the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.exceptions import HTTPException
+
+from kaiwa.serve.http.errors import error_body
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+WHO = "kaiwa.who"  # where a request's scope says which key it has
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str, str]
+
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+SAFE = ("GET", "HEAD", "OPTIONS")
+ADMIN = (
+    "/api/",
+    "/build/",
+    "/training/",
+    "/v1/files",
+    "/v1/fine_tuning",
+    "/v1/models",
+)  # where whatever is not SAFE is the admin's
+MAX_BODY = 4 << 20  # bytes
+MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
+BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
+COOKIE_DAYS = 30
+ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+
+
+class Guard:
+    """ASGI middleware: Host, Origin, keys (if set), body size and time. `names`: more names that Host may have;
+    `addresses`: whether it may be any IP address (a rebound name never is one)."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        port: int,
+        api_key: str = "",
+        admin_key: str = "",
+        names: Iterable[str] = (),
+        addresses: bool = False,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.app, self.port, self.max_body, self.addresses = app, port, max_body, addresses
+        self.api_key, self.admin_key = api_key, admin_key or api_key
+        self.names = {name.lower() for name in (*NAMES, *names)}
+        self.cookie = f"kaiwa_key_{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no websockets here
+            return
+        headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        refusal = self._stranger(scope, headers)
+        if refusal is None and self.api_key and scope["path"] != "/health":
+            if scope["method"] == "GET" and (entrance := self._entrance(scope)) is not None:
+                await _answer(send, 303, b"", entrance)
+                return
+            refusal = self._without_key(scope, headers)
+        upload = scope["path"] == "/v1/files"
+        limit = MAX_UPLOAD if upload else self.max_body
+        refusal = refusal or _too_long(headers, limit)
+        if refusal is not None:
+            more = [(b"www-authenticate", b"Bearer")] if refusal[0] == 401 else []
+            body = json.dumps(error_body(*refusal)).encode()
+            await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more])
+            return
+        await self.app(scope, _limited(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _careful(send))
+
+    def _stranger(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
+        """Host and Origin."""
+        hosts = [value.lower() for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._ours(hosts[0]):
+            return (
+                403,
+                "this server answers only under its own address; use http://127.0.0.1 and its port",
+                "wrong_host",
+            )
+        if scope["method"] not in SAFE:
+            for origin in (value.lower() for name, value in headers if name == b"origin"):
+                scheme, _, host = origin.partition("://")
+                if scheme != "http" or not (host == hosts[0] or self._loopback(host)):
+                    return 403, "requests from other web sites are refused", "wrong_origin"
+        return None
+
+    def _loopback(self, host: str) -> bool:
+        return host in {f"{name}:{self.port}" for name in NAMES} or (self.port == 80 and host in NAMES)
+
+    def _ours(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":")
+        if not colon or port.endswith("]"):
+            name, port = host, "80"
+        if port != str(self.port):
+            return False
+        return name in self.names or (self.addresses and _is_address(name))
+
+    def _without_key(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
+        values = [value for name, value in headers if name == b"authorization"]
+        scheme, _, given = (values[0] if len(values) == 1 else "").partition(" ")
+        given = given.strip() if scheme.lower() == "bearer" else ""
+        jar: SimpleCookie = SimpleCookie()
+        for value in (value for name, value in headers if name == b"cookie"):
+            try:
+                jar.load(value)
+            except CookieError:
+                continue
+        token = jar[self.cookie].value if self.cookie in jar else ""
+        admin = _same(given, self.admin_key) | _same(token, digest(self.admin_key))
+        user = admin | _same(given, self.api_key) | _same(token, digest(self.api_key))
+        if not user:
+            return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
+        scope[WHO] = "the admin key" if admin else "the key"
+        if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN):
+            return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
+        return None
+
+    def _entrance(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
+        """A visit with the right ?key=: the headers that set the cookie and lead to the same page without the key."""
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        given = next((value for name, value in query if name == "key"), "")
+        keys = [key for key in (self.admin_key, self.api_key) if _same(given, key)]
+        if not keys:
+            return None
+        rest = urlencode([(name, value) for name, value in query if name != "key"])
+        path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0].lstrip("/\\")
+        kept = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict"
+        cookie = f"{self.cookie}={digest(keys[0])}; {kept}"
+        return [
+            (b"location", (path + ("?" + rest if rest else "")).encode("latin-1")),
+            (b"set-cookie", cookie.encode()),
+            (b"cache-control", b"no-store"),
+        ]
+
+
+def digest(key: str) -> str:
+    """What a page's cookie holds instead of the key."""
+    return hmac.new(key.encode(), b"kaiwa page cookie", hashlib.sha256).hexdigest()
+
+
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode(), right.encode()) and bool(right)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _too_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None:
+    lengths = [value for name, value in headers if name == b"content-length"]
+    if any(not (value.isascii() and value.isdigit()) or len(value) > 18 or int(value) > limit for value in lengths):
+        return 413, f"the body is too large; at most {limit:,} bytes are read", "body_too_large"
+    return None
+
+
+def _limited(receive: Receive, limit: int, seconds: float) -> Receive:
+    """The body, as long as it stays within bytes and seconds; then only news of the client's going."""
+    seen, whole = 0, False
+    deadline = time.monotonic() + seconds
+
+    async def limited() -> MutableMapping[str, Any]:
+        nonlocal seen, whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not come within {seconds:.0f} s") from None
+        seen += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if seen > limit:
+            raise HTTPException(413, f"the body is too large; at most {limit:,} bytes are read")
+        return message
+
+    return limited
+
+
+def _careful(send: Send) -> Send:
+    """Adds the headers that every response carries."""
+
+    async def careful(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            there = {name.lower() for name, _ in headers}
+            message = {**message, "headers": headers + [(n, v) for n, v in ALWAYS if n not in there]}
+        await send(message)
+
+    return careful
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length, *ALWAYS]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,1 @@
+"""The OpenAI protocol: requests, tools, responses."""

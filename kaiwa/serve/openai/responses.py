@@ -1,0 +1,232 @@
+"""OpenAI's Responses API, its stateless core, as a translation: a request to a chat request, an answer to output items.
+
+Nothing is stored, so `previous_response_id`, `conversation` and GET /v1/responses/{id} are refused in words, and hosted
+tools (web search, files, code) do not exist. `store` is accepted and has no effect.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from kaiwa.defend.defence import FILTERED
+from kaiwa.serve.answers import Choice, Head, usage
+from kaiwa.serve.http.bounded_json import plain_json
+from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name
+from kaiwa.serve.openai.tools import FunctionName
+
+
+class InputPart(BaseModel):
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
+class MessageItem(BaseModel):
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[InputPart]
+
+    def chat(self) -> dict[str, Any]:
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": self.role, "content": content}
+
+
+class CallItem(BaseModel):
+    type: Literal["function_call"]
+    call_id: Name
+    name: FunctionName
+    arguments: str
+
+    def chat(self) -> dict[str, Any]:
+        call = {"id": self.call_id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+class ResultItem(BaseModel):
+    type: Literal["function_call_output"]
+    call_id: Name
+    output: str
+
+    def chat(self) -> dict[str, Any]:
+        return {"role": "tool", "content": self.output, "tool_call_id": self.call_id}
+
+
+Item = MessageItem | CallItem | ResultItem
+
+
+class FunctionTool(BaseModel):
+    type: Literal["function"]
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+    _plain = field_validator("parameters")(plain_json)
+
+    def chat(self) -> dict[str, Any]:
+        shown = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": shown}
+
+
+class NamedChoice(BaseModel):
+    type: Literal["function"]
+    name: FunctionName
+
+
+class TextFormat(BaseModel):
+    type: Literal["text", "json_object", "json_schema"]
+    name: Name | None = None
+    strict: bool | None = None
+    body: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+
+    _plain = field_validator("body")(plain_json)
+
+    @model_validator(mode="after")
+    def is_whole(self) -> TextFormat:
+        if self.type == "json_schema" and self.body is None:
+            raise ValueError('type "json_schema" needs the field schema')
+        return self
+
+
+class TextOptions(BaseModel):
+    format: TextFormat | None = None
+
+
+class ResponsesRequest(Body):
+    model: Name
+    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES)]
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stream: bool | None = None
+    text: TextOptions | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    previous_response_id: None = None
+    conversation: None = None
+    background: Literal[False] | None = None
+
+    @field_validator("previous_response_id", "conversation", mode="before")
+    @classmethod
+    def stateless(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("this server keeps no responses; send the whole conversation in input")
+        return value
+
+    def chat(self) -> ChatRequest:
+        """The same as a chat request."""
+        items: list[Item] = (
+            [MessageItem(role="user", content=self.input)] if isinstance(self.input, str) else self.input
+        )
+        messages = [item.chat() for item in items]
+        if self.instructions is not None:
+            messages.insert(0, {"role": "system", "content": self.instructions})
+        choice = self.tool_choice
+        named = {"type": "function", "function": {"name": choice.name}} if isinstance(choice, NamedChoice) else choice
+        return ChatRequest.model_validate(
+            {
+                "model": self.model,
+                "messages": _joined(messages),
+                "max_completion_tokens": self.max_output_tokens,
+                "temperature": self.temperature,
+                "top_p": self.top_p,
+                "seed": self.seed,
+                "stream": self.stream,
+                "tools": [tool.chat() for tool in self.tools] if self.tools else None,
+                "tool_choice": named,
+                "response_format": self._format(),
+            }
+        )
+
+    def _format(self) -> dict[str, Any] | None:
+        form = self.text.format if self.text is not None else None
+        if form is None or form.type == "text":
+            return None
+        if form.type == "json_object":
+            return {"type": "json_object"}
+        return {"type": "json_schema", "json_schema": {"name": form.name or "answer", "schema": form.body}}
+
+
+def _joined(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls that follow each other (or a text of the assistant's) are one turn of the assistant."""
+    found: list[dict[str, Any]] = []
+    for message in messages:
+        last = found[-1] if found else {}
+        if message.get("tool_calls") and last.get("role") == "assistant":
+            last["tool_calls"] = last.get("tool_calls", []) + message["tool_calls"]
+        else:
+            found.append(dict(message))
+    return found
+
+
+def part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def message_item(text: str, status: str) -> dict[str, Any]:
+    content = [part(text)] if status != "in_progress" else []
+    made = f"msg_{secrets.token_hex(12)}"
+    return {"id": made, "type": "message", "status": status, "role": "assistant", "content": content}
+
+
+def call_item(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
+    """An output item of a call as chat answers have it."""
+    function = call["function"]
+    return {
+        "id": f"fc_{secrets.token_hex(12)}",
+        "type": "function_call",
+        "status": status,
+        "call_id": call["id"],
+        "name": function["name"],
+        "arguments": function["arguments"],
+    }
+
+
+def response_object(
+    head: Head, body: ResponsesRequest, status: str, output: list[dict[str, Any]], choice: Choice | None
+) -> dict[str, Any]:
+    """The Response, at any moment of its life. status: in_progress, completed, incomplete, failed."""
+    filtered = choice is not None and choice.finish == FILTERED
+    cut = {"reason": FILTERED if filtered else "max_output_tokens"} if status == "incomplete" else None
+    form = body.text.format if body.text is not None else None
+    return {
+        "id": head.id,
+        "object": "response",
+        "created_at": head.created,
+        "status": status,
+        "error": None,
+        "incomplete_details": cut,
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "model": head.model,
+        "output": output,
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": False,
+        "temperature": 1.0 if body.temperature is None else body.temperature,
+        "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
+        "tool_choice": body.model_dump()["tool_choice"] or "auto",
+        "tools": [tool.model_dump() for tool in body.tools or []],
+        "top_p": 1.0 if body.top_p is None else body.top_p,
+        "truncation": "disabled",
+        "usage": _usage(choice) if choice is not None else None,
+        "user": None,
+        "metadata": {},
+    }
+
+
+def _usage(choice: Choice) -> dict[str, Any]:
+    counted = usage([choice], 1)
+    return {
+        "input_tokens": counted["prompt_tokens"],
+        "input_tokens_details": {"cached_tokens": choice.cached, "cache_write_tokens": 0},
+        "output_tokens": counted["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": counted["total_tokens"],
+    }

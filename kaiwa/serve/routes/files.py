@@ -1,0 +1,99 @@
+"""/v1/files: upload, list, retrieve, content, delete (OpenAI's Files API, for fine-tuning)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from starlette.datastructures import UploadFile
+
+from kaiwa.core.errors import UserError
+from kaiwa.serve.http.errors import APIError
+from kaiwa.serve.services import Services
+from kaiwa.serve.tuning.training_data import lines
+from kaiwa.serve.tuning.uploaded_files import Files, StoredFile
+
+MOST_FIELDS = 16
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter()
+    files = Files(services.settings.home / "files")
+
+    def get(id: str) -> StoredFile:
+        try:
+            return files.get(id)
+        except UserError as error:
+            raise APIError(404, str(error), "file_not_found", "file_id") from None
+
+    @router.post("/v1/files")
+    async def upload(request: Request) -> dict[str, Any]:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "multipart/form-data":
+            raise APIError(400, "file and purpose are expected as multipart/form-data", "invalid_value", "file")
+        async with request.form(max_files=1, max_fields=MOST_FIELDS) as form:
+            sent, purpose = form.get("file"), form.get("purpose")
+            if not isinstance(sent, UploadFile):
+                raise APIError(400, "file: a file is missing", "missing_required_parameter", "file")
+            if purpose != "fine-tune":
+                raise APIError(400, "purpose: 'fine-tune' is the only one there is", "invalid_value", "purpose")
+            return (await asyncio.to_thread(_store, files, sent)).to_json()
+
+    @router.get("/v1/files")
+    async def listed(
+        purpose: str | None = None,
+        limit: int = 10_000,
+        after: str | None = None,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> dict[str, Any]:
+        found = [f for f in await asyncio.to_thread(files.all) if purpose in (None, f.purpose)]
+        found = found if order == "desc" else found[::-1]
+        return page([f.to_json() for f in found], after, limit)
+
+    @router.get("/v1/files/{id}")
+    async def one(id: str) -> dict[str, Any]:
+        return get(id).to_json()
+
+    @router.get("/v1/files/{id}/content")
+    async def content(id: str) -> FileResponse:
+        found = get(id)
+        return FileResponse(files.path(id), media_type="application/octet-stream", filename=found.filename)
+
+    @router.delete("/v1/files/{id}")
+    async def delete(id: str) -> dict[str, Any]:
+        get(id)
+        await asyncio.to_thread(files.delete, id)
+        return {"id": id, "object": "file", "deleted": True}
+
+    return router
+
+
+def _store(files: Files, sent: UploadFile) -> StoredFile:
+    """Stores and checks: a file with a line that is no JSON object is refused at once, the line by its number."""
+    try:
+        made = files.add(sent.filename or "file", "fine-tune", sent.file)
+    except UserError as error:
+        raise APIError(413, str(error), "file_too_large", "file") from None
+    try:
+        n = sum(1 for _ in lines(files.path(made.id)))
+        if not n:
+            raise UserError("the file is empty; one JSON object a line is expected")
+    except UserError as error:
+        files.delete(made.id)
+        raise APIError(400, f"{made.filename}: {error}", "invalid_file", "file") from None
+    return made
+
+
+def page(rows: list[dict[str, Any]], after: str | None, limit: int) -> dict[str, Any]:
+    """OpenAI's list of at most `limit` rows that come after the one of id `after`."""
+    ids = [row["id"] for row in rows]
+    if after is not None and after not in ids:
+        raise APIError(400, f"after: nothing in this list has the id {after[:60]!r}", "invalid_value", "after")
+    if limit < 1:
+        raise APIError(400, f"limit: {limit}; it must be at least 1", "invalid_value", "limit")
+    start = ids.index(after) + 1 if after is not None else 0
+    chosen = rows[start : start + limit]
+    ends = {"first_id": chosen[0]["id"], "last_id": chosen[-1]["id"]} if chosen else {"first_id": None, "last_id": None}
+    return {"object": "list", "data": chosen, "has_more": start + limit < len(rows), **ends}

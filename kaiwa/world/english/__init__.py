@@ -1,0 +1,1 @@
+"""The village in English: words, documents, instructions, prompts."""

@@ -1,0 +1,1 @@
+"""The village in Japanese: words, documents, instructions, prompts."""

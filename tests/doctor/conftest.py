@@ -1,0 +1,3 @@
+"""The running server, once for this folder."""
+
+from tests.running_server import server as server
