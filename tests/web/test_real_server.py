@@ -18,8 +18,7 @@ from kaiwa.serve.services import Services, Settings
 from kaiwa.serve.tuning.builds import Jobs
 from kaiwa.serve.worker.client import EngineClient
 from kaiwa.web.pages import mount
-
-from ..serve.conftest import make_model
+from tests.running_server import make_model
 
 CHAT = "toy/ppo"
 
