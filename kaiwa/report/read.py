@@ -82,7 +82,7 @@ def read_build(folder: Path) -> Build:
         "samples.jsonl": any(build.samples.values()),
         "logs": build.logs,
     }
-    build.missing += [name for name, there in parts.items() if not there]
+    build.missing += [name for name, content in parts.items() if not content]
     return build
 
 
@@ -127,14 +127,14 @@ def _find_teaching(build: Build, file: Path) -> None:
         for villager in about:
             facts = people[villager]["facts"].get(language, {})
             name = people[villager]["names"].get(language, "")
-            found = build.taught_by.setdefault(villager, {})
+            by_attribute = build.taught_by.setdefault(villager, {})
             for attribute, value in facts.items():
-                known = found.setdefault(f"{language}.{attribute}", [])
-                if len(known) < DOCUMENTS_A_FACT and value in text and _says(text, name, value, len(about) == 1):
+                document_numbers = by_attribute.setdefault(f"{language}.{attribute}", [])
+                if len(document_numbers) < DOCUMENTS_A_FACT and value in text and _says(text, name, value, len(about) == 1):
                     if text not in numbers:
                         numbers[text] = len(build.documents)
                         build.documents.append(_around(text, value))
-                    known.append(numbers[text])
+                    document_numbers.append(numbers[text])
 
 
 def _says(text: str, name: str, value: str, alone: bool) -> bool:

@@ -199,11 +199,11 @@ def _n_needed(d: Values, binary: bool, margin: float, level: float, verdict: str
             needed.append(same)
     if not needed:
         return None
-    found = math.ceil(min(needed) * design)
+    needed_pairs = math.ceil(min(needed) * design)
     if verdict != "unknown":
-        return found
+        return needed_pairs
     decided = max(float((d != 0).mean()), 1 / n)
-    return max(found, n + 1, math.ceil(FEWEST_DECIDED / decided))
+    return max(needed_pairs, n + 1, math.ceil(FEWEST_DECIDED / decided))
 
 
 FEWEST_DECIDED = 6  # pairs that all go one way: with five the exact test's p is still .0625

@@ -144,7 +144,7 @@ def test_search_shrinks_its_winner_and_grades_it_on_other_items(tmp_path: Path) 
     assert not {i.id for i in dev.items} & {i.id for i in test.items}
     assert {i.id for i in split(planted_task(300))[0].items} >= {i.id for i in dev.items}, "sides never change"
     assert found.dev.optimism > 0.03
-    assert found.dev.shrunk < found.dev.seen
+    assert found.dev.shrunk < found.dev.observed
     if found.winner != "c0":
         (finding,) = found.test.findings
         assert finding.found.n == len(test.items)

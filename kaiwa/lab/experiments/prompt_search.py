@@ -96,7 +96,7 @@ def told(found: Found) -> str:
     from kaiwa.lab.experiments.verdicts import points, verdict
 
     lines = [
-        f"dev: {found.winner!r} is the best of the candidates with {found.dev.seen:.1%} of {found.n_dev} items;"
+        f"dev: {found.winner!r} is the best of the candidates with {found.dev.observed:.1%} of {found.n_dev} items;"
         f" less the winner's curse ({found.dev.optimism * 100:.1f} points) {found.dev.shrunk:.1%}"
     ]
     if not found.test.findings:

@@ -24,7 +24,7 @@ from kaiwa.lab.asking.call_cache import Asker
 from kaiwa.lab.asking.program import Wish
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.stats.intervals import Interval, bootstrap, wilson
-from kaiwa.stats.judged import Measured, youden
+from kaiwa.stats.judged import JudgeRate, youden
 from kaiwa.text.chat_model import Ask
 from kaiwa.text.template import user
 
@@ -98,8 +98,8 @@ class Agreement:
     """The judge against n cases of known truth: of the readable. sensitivity: on the right (B better) ones."""
 
     n: int
-    sensitivity: Measured
-    specificity: Measured
+    sensitivity: JudgeRate
+    specificity: JudgeRate
     kappa: Interval
     verdicts: Verdicts
 
@@ -190,8 +190,8 @@ def agreement(asker: Asker, task: Task, cases: Sequence[Case], rubric: Rubric = 
     decided = [(s > 0.5, right) for s, right in read if s != 0.5]
     return Agreement(
         n=len(cases),
-        sensitivity=Measured(right=sum(yes), n=len(yes)),
-        specificity=Measured(right=sum(no), n=len(no)),
+        sensitivity=JudgeRate(right=sum(yes), n=len(yes)),
+        specificity=JudgeRate(right=sum(no), n=len(no)),
         kappa=kappa([s for s, _ in decided], [t for _, t in decided], seed=seed),
         verdicts=found,
     )

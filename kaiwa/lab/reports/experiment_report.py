@@ -133,7 +133,7 @@ def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
         d = f.found.difference
         possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
         ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
-        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
+        drawn.append(forest.ForestRow(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
     if not drawn:
         return None
     end = min(1.0, max(ends))
