@@ -16,7 +16,7 @@ from kaiwa.report.answers import linker, side_by_side
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
-from kaiwa.report.read import MODELS, Build, read_build
+from kaiwa.report.read import MODELS, SavedBuild, read_build
 from kaiwa.report.receipt import receipt
 from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.timelapse import frames, time_lapse
@@ -34,7 +34,7 @@ def render_build(folder: Path, language: str = "en") -> str:
     return page(title, {name: body(build, name) for name in LANGUAGES}, language, data_script(build))
 
 
-def body(build: Build, language: str) -> Markup:
+def body(build: SavedBuild, language: str) -> Markup:
     """All sections in one language."""
     words = Words(language)
     link = linker(build.names)
@@ -78,7 +78,7 @@ def section(name: str, content: Child, words: Words) -> Markup:
     return tag("section", tag("h2", words(f"section.{name}")), tag("p", about) if about else None, content)
 
 
-def lapses(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
+def lapses(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Markup | None:
     parts = []
     for probe, row in build.probes.items():
         answers = frames(build.samples, probe)
@@ -88,7 +88,7 @@ def lapses(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup 
     return section("lapse", tag("div", *parts, class_="lapses"), words) if parts else None
 
 
-def prompts(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
+def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Markup | None:
     """Ten prompts a language, one of each kind as far as they go."""
     parts: list[Child] = []
     for language in build.languages:
@@ -118,7 +118,7 @@ def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, An
     return chosen[:most]
 
 
-def people(build: Build, words: Words, language: str) -> Markup | None:
+def people(build: SavedBuild, words: Words, language: str) -> Markup | None:
     """All villagers as buttons; the dialog that they open is filled from the data by the script."""
     if not build.villagers:
         return None
@@ -126,7 +126,13 @@ def people(build: Build, words: Words, language: str) -> Markup | None:
     groups: list[Child] = []
     for group in ("held_out", "taught"):
         buttons = [
-            tag("button", v["names"].get(names_language, v["id"]), type="button", class_="villager", data_villager=v["id"])
+            tag(
+                "button",
+                v["names"].get(names_language, v["id"]),
+                type="button",
+                class_="villager",
+                data_villager=v["id"],
+            )
             for v in build.villagers
             if v.get("group") == group
         ]
@@ -141,7 +147,7 @@ def people(build: Build, words: Words, language: str) -> Markup | None:
     return section("people", join([*groups, dialog]), words)
 
 
-def data_script(build: Build) -> Markup:
+def data_script(build: SavedBuild) -> Markup:
     """The villagers' data, once for both languages. "<" is escaped: no text can end the element."""
     by_villager: dict[str, list[dict[str, Any]]] = {}
     for row in build.answers:
@@ -172,7 +178,7 @@ def data_script(build: Build) -> Markup:
     return tag("script", Markup(text.replace("<", "\\u003c")), type="application/json", class_="village")
 
 
-def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
+def _truth(prompt: Mapping[str, Any], build: SavedBuild, language: str) -> list[str]:
     """What is right in words: the villager's facts where the prompt asks for them, else the truth as it is noted."""
     person = next((v for v in build.villagers if v["id"] == prompt.get("villager")), None)
     if person is not None and prompt["kind"] in ("known", "facts", "dialogue", "yesno"):
@@ -182,6 +188,6 @@ def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
     return [] if prompt["kind"] in ("harmful", "small_talk", "howto", "list") else list(prompt.get("truth", ()))
 
 
-def _truths(build: Build, language: str) -> dict[str, str]:
+def _truths(build: SavedBuild, language: str) -> dict[str, str]:
     """Villager ids to names, for truths that are people."""
     return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.report import figures
-from kaiwa.report.read import Build
+from kaiwa.report.read import SavedBuild
 from kaiwa.report.words import Words
 
 BEST = "ppo_ptx"
@@ -24,7 +24,7 @@ class BuildFinding:
     text: str
 
 
-def headline(build: Build, words: Words) -> tuple[str, str]:
+def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
     """A title (what, in what time) and one or two sentences: whether the end beats its beginning."""
     minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
@@ -41,14 +41,14 @@ def headline(build: Build, words: Words) -> tuple[str, str]:
     return took, sentence
 
 
-def findings(build: Build, words: Words) -> list[BuildFinding]:
+def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
     if not build.detail(BEST) or not build.detail("sft"):
         return [BuildFinding("open", words("find.nothing"))]
     questions = (_win_rates, _baseline, _invented, _known, _refusals, _ends, _tax, _reward, _quantized)
     return [finding for question in questions for finding in question(build, words)]
 
 
-def _win_rates(build: Build, words: Words) -> list[BuildFinding]:
+def _win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode, aim in (("sampled", 0.60), ("greedy", 0.5)):
         win = _win(build, BEST, mode)
@@ -62,7 +62,7 @@ def _win_rates(build: Build, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _baseline(build: Build, words: Words) -> list[BuildFinding]:
+def _baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """PPO-ptx beside the model of good demonstrations alone: their intervals against SFT, openly."""
     ptx, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
     if not (figures.measured(ptx) and figures.measured(strong)):
@@ -77,7 +77,7 @@ def _baseline(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.good_{key}", **values))]
 
 
-def _invented(build: Build, words: Words) -> list[BuildFinding]:
+def _invented(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "invented_about_unknown"), _rate(build, BEST, "invented_about_unknown")
     if not (figures.measured(before) and figures.measured(after)):
         return []
@@ -87,7 +87,7 @@ def _invented(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.invented_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _known(build: Build, words: Words) -> list[BuildFinding]:
+def _known(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode in ("sampled", "greedy"):
         before = _rate(build, "sft", "known_held_out_right", mode)
@@ -101,7 +101,7 @@ def _known(build: Build, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _refusals(build: Build, words: Words) -> list[BuildFinding]:
+def _refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "harmful_refused"), _rate(build, BEST, "harmful_refused")
     if not (figures.measured(before) and figures.measured(after)):
         return []
@@ -112,7 +112,7 @@ def _refusals(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.refused_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _ends(build: Build, words: Words) -> list[BuildFinding]:
+def _ends(build: SavedBuild, words: Words) -> list[BuildFinding]:
     ended = build.detail("sft").get("ended")
     if ended is None:
         return []
@@ -120,7 +120,7 @@ def _ends(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words("find.ended", share=figures.percent(ended), aim=figures.percent(0.95)))]
 
 
-def _tax(build: Build, words: Words) -> list[BuildFinding]:
+def _tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """The alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
     base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
     if sft is None or plain is None or mixed is None:
@@ -141,7 +141,7 @@ def _tax(build: Build, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _reward(build: Build, words: Words) -> list[BuildFinding]:
+def _reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
     card = build.details.get("reward", {}).get("held_out", {})
     share = card.get("share_of_ceiling")
     if share is None:
@@ -155,7 +155,7 @@ def _reward(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding("met" if share >= 0.7 else "short", words("find.reward", **values))]
 
 
-def _quantized(build: Build, words: Words) -> list[BuildFinding]:
+def _quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
     whole, small = (build.detail(name).get("bits_per_byte") for name in (BEST, "ppo_ptx_int4"))
     if whole is None or small is None:
         return []
@@ -163,12 +163,12 @@ def _quantized(build: Build, words: Words) -> list[BuildFinding]:
     return [BuildFinding("met" if small <= whole * 1.05 else "short", words("find.int4", **values))]
 
 
-def _win(build: Build, model: str, mode: str) -> Mapping[str, Any]:
+def _win(build: SavedBuild, model: str, mode: str) -> Mapping[str, Any]:
     """Decided pairs against SFT; {} where none were."""
     return build.detail(model).get("against_sft", {}).get(mode, {}).get("decided") or {}
 
 
-def _rate(build: Build, model: str, name: str, mode: str = "sampled") -> Mapping[str, Any]:
+def _rate(build: SavedBuild, model: str, name: str, mode: str = "sampled") -> Mapping[str, Any]:
     return build.detail(model).get("rates", {}).get(mode, {}).get(name) or {}
 
 

@@ -54,7 +54,9 @@ def forest(
         mean_text = show(interval["mean"])
         span = "" if ends[0] is None or ends[1] is None else f" [{show(ends[0])}, {show(ends[1])}]"
         verdict = words(f"forest.{figures.against(interval, neutral)}")
-        plot = tag("svg", *shapes, class_=f"row group{row.group}", role="img", aria_label=f"{mean_text}{span}: {verdict}")
+        plot = tag(
+            "svg", *shapes, class_=f"row group{row.group}", role="img", aria_label=f"{mean_text}{span}: {verdict}"
+        )
         text = tag("td", tag("b", mean_text), tag("small", span), class_="figures")
         lines.append(tag("tr", tag("th", row.label, scope="row"), tag("td", plot, class_="plot"), text))
     marks = [

@@ -35,7 +35,9 @@ def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     for stage in stages:
         name = stage["name"]
         what = tag("td", words.first(f"stage.{name}") or name)
-        rows.append([name, what, value_cell(figures.clock(stage.get("seconds"))), _stage_figures(name, stage["metrics"], words)])
+        rows.append(
+            [name, what, value_cell(figures.clock(stage.get("seconds"))), _stage_figures(name, stage["metrics"], words)]
+        )
     return table([words("stages.stage"), words("stages.what"), words("stages.time"), words("stages.did")], rows)
 
 

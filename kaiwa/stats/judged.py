@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kaiwa.stats.comparison import Comparison, Values, cluster_interval, compare, difference_interval
+from kaiwa.stats.comparison import PairedComparison, Values, cluster_interval, compare, difference_interval
 from kaiwa.stats.intervals import Interval, normal_quantile
 
 DRAWS = 20_000
@@ -57,7 +57,7 @@ def compare_judged(
     margin: float = 0.03,
     level: float = 0.95,
     seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """`compare` of what a judge called (a, b [n], B - A), with `difference`, margin and verdict freed of its errors.
 
     mean_a, mean_b, lost, won and p stay the judge's. The verdict is "unjudged" where J's interval reaches 0.

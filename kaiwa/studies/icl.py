@@ -20,7 +20,7 @@ import numpy as np
 from kaiwa.core.artifact import Artifact, write_atomic
 from kaiwa.core.context import Context
 from kaiwa.lab.experiments.experiment import Arm, Experiment, register
-from kaiwa.lab.experiments.run import Opened, Outcome, run_models
+from kaiwa.lab.experiments.run import ItemOutcome, Opened, run_models
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
@@ -96,7 +96,7 @@ def study(
     return scores
 
 
-def measure(model: str, parameters: int, task: str, outcomes: Sequence[Outcome]) -> ModelCurve:
+def measure(model: str, parameters: int, task: str, outcomes: Sequence[ItemOutcome]) -> ModelCurve:
     """From a task's outcomes to one model's figures. Items that failed at any k are left out, and counted."""
     right: dict[str, dict[int, float]] = {}
     loss: dict[str, dict[int, float]] = {}
@@ -123,7 +123,7 @@ def measure(model: str, parameters: int, task: str, outcomes: Sequence[Outcome])
     )
 
 
-def _loss(outcome: Outcome) -> float:
+def _loss(outcome: ItemOutcome) -> float:
     """-log of the right label's share, nats."""
     scores: Mapping[str, float] = outcome.notes["logprobs"]
     top = max(scores.values())

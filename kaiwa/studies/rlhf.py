@@ -31,7 +31,7 @@ from kaiwa.reward.loss import pairs
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
 from kaiwa.stats.paired import win_rate
-from kaiwa.studies.rlhf_measure import ArmMeasurement, Meter, TestSet, candidates, choose_prefix, build_test_set
+from kaiwa.studies.rlhf_measure import ArmMeasurement, Meter, TestSet, build_test_set, candidates, choose_prefix
 from kaiwa.studies.rlhf_parents import SeedArtifacts, SharedArtifacts, build_seed, build_shared
 from kaiwa.studies.rlhf_sizes import Size
 from kaiwa.text.records import read_jsonl
@@ -119,7 +119,9 @@ def measure_seed(size: Size, ctx: Context, shared: SharedArtifacts, chain: SeedA
     arms["best_of_n"] = meter.best_of("best_of_n", size.best_of)
     hacked = {}
     biased = load_scalar(chain.biased.path).to(ctx.device)
-    steps = {n: chain.hacked.path / "updates" / str(n) for n in size.measured_updates} | {size.hack_updates: chain.hacked.path}
+    steps = {n: chain.hacked.path / "updates" / str(n) for n in size.measured_updates} | {
+        size.hack_updates: chain.hacked.path
+    }
     for n, path in {0: chain.sft.path, **steps}.items():
         identity = f"{chain.hacked.hash} {n}"
         hacked[n] = meter.policy(f"ppo_length-{n}", path, identity, short=True, judge_by=biased)

@@ -62,7 +62,9 @@ class TestSet:
     max_tokens: int
 
 
-def build_test_set(village: Artifact, tokens: Artifact, n: int, clozes: int, max_tokens: int, rows: int, seed: int) -> TestSet:
+def build_test_set(
+    village: Artifact, tokens: Artifact, n: int, clozes: int, max_tokens: int, rows: int, seed: int
+) -> TestSet:
     village_world = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
     prompts = [prompt_from_json(row) for row in list(read_jsonl(village.path / "test.jsonl"))[:n]]
     shards = Shards(tokens.path)
@@ -188,7 +190,9 @@ def ask(
     )
 
 
-def fitting_prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int) -> Sequence[int]:
+def fitting_prompt_ids(
+    tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int
+) -> Sequence[int]:
     ids: Sequence[int] = ()
     for start in range(0, len(prefix) + 1, 2):
         ids = render(tokenizer, (*prefix[start:], *messages), add_generation_prompt=True).ids

@@ -42,7 +42,7 @@ def smallest() -> Size:
     )
     large = replace(recipe.pretrain, model=DecoderConfig(d_model=64, n_layer=3, n_head=2, d_ff=128), steps=2)
     return Size(
-        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, kept=(1,), fractions=(0.5, 1.0),
+        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, measured_updates=(1,), fractions=(0.5, 1.0),
         reward_epochs=2, shots=1, prefixes=2, prefix_prompts=4, clozes=6,
     )  # fmt: skip
 
