@@ -1,8 +1,8 @@
 """JSON Schema (draft 2020-12, by the `jsonschema` library) for the grader "json".
 
-Two departures from the library: a pattern has a time limit (safe_regex.py), and a keyword that the standard does not know
-is a mistake of the schema's author (UserError) and not ignored, as the standard has it: a misspelt "requierd" would
-otherwise accept every answer.
+Two departures from the library: a pattern has a time limit (safe_regex.py), and a keyword that the standard does not
+know is a mistake of the schema's author (UserError). The standard ignores such keywords: a misspelt "requierd" would
+accept every answer.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ def schema_error(value: Any, schema: Mapping[str, Any]) -> str:
     except SchemaError as error:
         raise UserError(f"schema: {error.message} at {error.json_path}") from None
     _check_keywords(schema, "$")
-    for error in VALIDATOR(schema).iter_errors(value):
-        return f"{error.json_path}: {error.message}"
-    return ""
+    first = next(VALIDATOR(schema).iter_errors(value), None)
+    return "" if first is None else f"{first.json_path}: {first.message}"
 
 
 def _check_keywords(schema: Any, where: str) -> None:
