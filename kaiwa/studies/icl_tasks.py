@@ -50,8 +50,8 @@ class Shown:
 
 
 def category(n: int, seed: int = 0) -> Task:
-    told = LANGUAGES["en"].values
-    words = [(told[kind][id], kind) for kind in CATEGORIES for id in VALUE_IDS[kind]]
+    names = LANGUAGES["en"].values
+    words = [(names[kind][id], kind) for kind in CATEGORIES for id in VALUE_IDS[kind]]
     items = []
     for number in range(n):
         drawn = python_rng(seed, "category", number).sample(words, MOST + 1)

@@ -10,7 +10,7 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.run import run
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.text.chat_model import GenerateCall
 from kaiwa.text.client import HTTPChatModel
@@ -18,7 +18,7 @@ from kaiwa.text.records import Message
 
 KEY = "sk-very-secret"
 GOOD = {"choices": [{"message": {"content": "positive"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
-TASK = generated("sentiment-en", 8)
+TASK = generate_task("sentiment-en", 8)
 BROKEN: dict[str, Callable[[], httpx.Response]] = {
     "500": lambda: httpx.Response(500, text=f"boom, key was {KEY}"),
     "HTML": lambda: httpx.Response(200, html="<html>Sign in</html>"),
