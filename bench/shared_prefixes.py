@@ -25,8 +25,8 @@ from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 @dataclass

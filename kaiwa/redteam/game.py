@@ -17,8 +17,9 @@ from kaiwa.defend.defended import Outcome as Reply
 from kaiwa.defend.parse import parse
 from kaiwa.redteam.oracles.leaks import find_leak, fold_text
 from kaiwa.redteam.targets.target import LANGUAGES, Target, read_target
-from kaiwa.text.chat_model import Ask, ChatModel
+from kaiwa.text.chat_model import ChatModel, GenerateCall
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 
 MAX_TOKENS = 96
 TEMPERATURE, TOP_P = 0.3, 0.95  # the bench's
@@ -91,8 +92,9 @@ class Game:
             raise UserError("the message is empty")
         system = Message("system", keeper_target(self.language).prompt(self.canaries))
         prompt = (system, *self.history, Message("user", text))
-        ask = Ask(
-            prompt=prompt, max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries
+        ask = GenerateCall(
+            prompt=prompt,
+            sampling=Sampling(max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries),
         )
         return DefendedAsk(ask=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 

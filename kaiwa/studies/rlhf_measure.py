@@ -23,6 +23,7 @@ from kaiwa.rlhf.best_of import best_of_n, kl_bound
 from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, demonstration, read_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import bits_per_byte
@@ -193,7 +194,7 @@ def ask(
     ids = [fitting_prompt_ids(tokenizer, prompt.messages, prefix, room) for prompt in prompts]
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
     return Engine(model, tokenizer).generate(
-        ids, max_tokens=most, temperature=1.0, seed=seed_for(seed, "evaluate"), stop_ids=stops
+        ids, Sampling(max_tokens=most, temperature=1.0, seed=seed_for(seed, "evaluate")), stop_ids=stops
     )
 
 

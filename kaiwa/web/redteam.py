@@ -109,17 +109,14 @@ class RedTeam:
         asked = game.ask(said.text)
         assert asked.defence is not None
         assert not isinstance(asked.ask.prompt, str)
-        session = asked.defence.session(asked.ask.seed, asked.secrets)
+        session = asked.defence.session(asked.ask.sampling.seed, asked.secrets)
         prompt = session.request(asked.ask.prompt)
         if isinstance(prompt, Block):
             return prompt.reply, "request"
         ask = Ask(
             model=said.model,
             messages=prompt,
-            temperature=asked.ask.temperature,
-            top_p=asked.ask.top_p,
-            max_tokens=asked.ask.max_tokens,
-            seed=asked.ask.seed,
+            sampling=asked.ask.sampling,
         )
         raw = "".join([piece.text async for piece in self.view.services.engine.answer(ask)])
         pieces = list(shown(session.reply(), [raw]))

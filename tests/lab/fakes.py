@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.prompt import prompt_as_text
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 Rule = Callable[[str, float, int], str]
 

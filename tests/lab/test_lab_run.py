@@ -34,7 +34,8 @@ from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.thought import ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.tree import TreeOfThought
 from kaiwa.lab.techniques.votes import SelfConsistency, majority, majority_at
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.sampling import Sampling
 from tests.lab.fakes import RuleModel
 
 SUMS = generate_task("word-sums-en", 12)
@@ -239,7 +240,7 @@ def test_several_prompts() -> None:
 def test_the_cache_knows_samples_and_survives_a_torn_line(tmp_path: Path) -> None:
     model = RuleModel(lambda text, t, s: str(s))
     file = tmp_path / "calls.jsonl"
-    wishes = [Wish(call=Ask(prompt="p", temperature=0.7), sample=i) for i in range(3)]
+    wishes = [Wish(call=GenerateCall(prompt="p", sampling=Sampling(temperature=0.7)), sample=i) for i in range(3)]
     first = Asker(model, Cache(file))(wishes)
     assert len({reply.text for reply in first}) == 3
     with open(file, "a") as f:

@@ -20,7 +20,7 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.votes import majority_at
-from kaiwa.text.chat_model import Ask, ChatModel, Rate
+from kaiwa.text.chat_model import ChatModel, GenerateCall
 
 MAJORITIES = (1, 3, 5, 10, 20, 40)
 
@@ -146,13 +146,7 @@ def _majorities(job: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
 def _costs(ended: Ended) -> dict[str, Any]:
     replies = [reply for _, reply in ended.trace]
     first = ended.trace[0][0].call if ended.trace else None
-    shown = (
-        prompt_as_text(first.prompt)
-        if isinstance(first, Ask)
-        else prompt_as_text(first.context)
-        if isinstance(first, Rate)
-        else ""
-    )
+    shown = "" if first is None else prompt_as_text(first.prompt if isinstance(first, GenerateCall) else first.context)
     return {
         "prompt": shown,
         "n_prompt": sum(r.n_prompt for r in replies),

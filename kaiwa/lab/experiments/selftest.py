@@ -25,8 +25,8 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import How, Technique, say
 from kaiwa.stats.comparison import cluster_interval, compare, difference_interval
 from kaiwa.stats.power import pairs_needed
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 BOTH, ONLY_A, ONLY_B = 0.35, 0.15, 0.15  # shares of items that both arms get right, only A, only B
 GAIN = 0.10

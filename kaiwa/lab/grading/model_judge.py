@@ -25,7 +25,8 @@ from kaiwa.lab.asking.program import Wish
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.stats.intervals import Interval, bootstrap, wilson
 from kaiwa.stats.judged import JudgeRate, youden
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import user
 
 TOKENS = 12
@@ -240,7 +241,7 @@ def _kappa(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _ask(text: str) -> Wish:
-    return Wish(call=Ask(prompt=user(text), max_tokens=TOKENS, temperature=0.0))
+    return Wish(call=GenerateCall(prompt=user(text), sampling=Sampling(max_tokens=TOKENS, temperature=0.0)))
 
 
 def _grading_prompt(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:

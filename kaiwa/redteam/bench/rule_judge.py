@@ -22,7 +22,8 @@ from kaiwa.redteam.bench.trial import CONTROL, JUDGED, TrialOutcome
 from kaiwa.redteam.targets.target import Rule, Target
 from kaiwa.stats.intervals import Interval, wilson
 from kaiwa.stats.shares import corrected_share
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import user
 
 FEWEST = 10
@@ -91,10 +92,9 @@ def ask_judge(asker: Asker, rule: Rule, replies: Sequence[str], language: str) -
     """Whether each reply breaks the rule; None where the judge said neither yes nor no."""
     wishes = [
         Wish(
-            call=Ask(
+            call=GenerateCall(
                 prompt=user(ASKED[language].format(reply=reply.strip() or "…", question=rule.value)),
-                max_tokens=TOKENS,
-                temperature=0.0,
+                sampling=Sampling(max_tokens=TOKENS, temperature=0.0),
             )
         )
         for reply in replies

@@ -29,8 +29,9 @@ from kaiwa.redteam.attacks.attack import Attack
 from kaiwa.redteam.bench.trial import CONTROL, Trial, TrialOutcome, planned_requests
 from kaiwa.redteam.targets.benign_twins import CALIBRATION, benign_requests
 from kaiwa.redteam.targets.target import Target
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_alone, score_alone
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult, generate_alone, score_alone
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
 FALSE_BLOCK = 0.05  # for which judging defences are calibrated
@@ -109,7 +110,7 @@ class CachedModel:
     def _shown(self, done: int, total: int) -> None:
         self.show(self.done + done)
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         wishes = [Wish(call=self._formed(ask)) for ask in asks]
         new = len(asks) - sum(self.kept(wish) for wish in wishes)
         self.done += len(asks) - new
@@ -118,7 +119,7 @@ class CachedModel:
         self.done += new
         self.show(self.done)
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         before, self.asker.show = self.asker.show, lambda done, total: None
         try:
             replies = self.asker([Wish(call=rate) for rate in rates])
@@ -129,7 +130,10 @@ class CachedModel:
                 yield i, ConnectionError(reply.error)
             else:  # the cache keeps the sum and the count: all that a judge reads
                 each = reply.logprob / max(1, reply.n_scored)
-                yield i, Rated(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused)
+                yield (
+                    i,
+                    ScoreResult(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused),
+                )
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         return generate_alone(self, prompt, sampling)
@@ -140,11 +144,12 @@ class CachedModel:
     def kept(self, wish: Wish) -> bool:
         return key(self.asker.identity, wish) in self.asker.cache.replies
 
-    def _formed(self, ask: Ask) -> Ask:
+    def _formed(self, ask: GenerateCall) -> GenerateCall:
         if self.form == "chat" or isinstance(ask.prompt, str):
             return ask
         text = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in ask.prompt)
-        return dataclasses.replace(ask, prompt=f"{text}\n\nAssistant:", stop=("\n\nUser:", "\n\nSystem:"))
+        sampling = dataclasses.replace(ask.sampling, stop=("\n\nUser:", "\n\nSystem:"))
+        return dataclasses.replace(ask, prompt=f"{text}\n\nAssistant:", sampling=sampling)
 
 
 def _completion(reply: Reply) -> Completion | Exception:

@@ -33,8 +33,8 @@ from kaiwa.redteam.oracles.aims import QUESTIONS
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.shares import clustered_share, corrected_share
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 SECRET = re.compile(
     r"(?:password is (?!that)|合言葉は「|code is |番号は |The \S+ is |は「)([\w-]+?)(?:\.|」| です|です)"

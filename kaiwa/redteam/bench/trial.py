@@ -25,8 +25,9 @@ from kaiwa.redteam.attacks.attack import RESULT, Attack, AttackTurns, build_atta
 from kaiwa.redteam.oracles import leaks
 from kaiwa.redteam.oracles.aims import TASKS, Aim, check_aim, choose_aim, find_calls
 from kaiwa.redteam.targets.target import BenignRequest, Target
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 
 FAILURES = ("timeout", "refused", "error")
 JUDGED = ("success", "resisted", "blocked")
@@ -137,12 +138,14 @@ class Trial:
         turn = self.left.pop(0)
         self.said.append(turn)
         self.history.append(Message("user", turn))
-        ask = Ask(
+        ask = GenerateCall(
             prompt=tuple(self.history),
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=seed_for(self.seed, "trial", self.number, self.name) >> 32,
+            sampling=Sampling(
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                seed=seed_for(self.seed, "trial", self.number, self.name) >> 32,
+            ),
         )
         secrets = tuple(self.canaries.values())
         marker = seed_for(self.seed, "marker", self.number, len(self.said))
