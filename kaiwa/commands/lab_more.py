@@ -63,7 +63,7 @@ def judge(words: list[str]) -> None:
     rest, options = read_words(words, kinds, ())
     if len(rest) != 2 or "judge" not in options:
         raise UserError("an experiment, its outcomes.jsonl and --judge MODEL are needed; see kaiwa lab judge --help")
-    from kaiwa.lab.asking.call_cache import Asker, Cache
+    from kaiwa.lab.asking.call_cache import Asker, CallCache
     from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
     from kaiwa.text.records import read_jsonl
 
@@ -74,7 +74,7 @@ def judge(words: list[str]) -> None:
         raise UserError(f"{rest[1]}: no outcome of task {task.name!r}; give outcomes.jsonl of a run of {rest[0]}")
     opened = _opener(experiment, options)(options["judge"])
     folder = Path(options.get("out") or Path(rest[1]).parent)
-    asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
+    asker = Asker(opened.model, CallCache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.get("rubric", ""))
     pairs = "a" in options or "b" in options
     agreed = measure_agreement(asker, task, cases_from_demonstrations(task, pairs), rubric)

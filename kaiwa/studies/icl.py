@@ -25,7 +25,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
-from kaiwa.studies.icl_tasks import Shown, category, recall
+from kaiwa.studies.icl_tasks import FirstDemonstrations, category, recall
 
 KS = (0, 1, 2, 4, 8, 16)
 STEPS, QUICK_STEPS = 1200, 60
@@ -71,7 +71,9 @@ def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[s
 
 def icl_experiment(models: Sequence[str], n: int, seed: int = 0) -> Experiment:
     """Every k on every model, as registered arms."""
-    arms = tuple(Arm(name=f"k = {k} @ {model}", technique=Shown(k=k), model=model) for model in models for k in KS)
+    arms = tuple(
+        Arm(name=f"k = {k} @ {model}", technique=FirstDemonstrations(k=k), model=model) for model in models for k in KS
+    )
     return Experiment(name="icl", tasks=(category(n, seed), recall(n, seed)), arms=arms, model=models[0], form="text")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.asking.call_cache import Asker, CallCache
 from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.experiment_file import experiment_from_toml, read_experiment
@@ -39,7 +39,7 @@ TASK = generate_task("sentiment-en", 20)
 
 
 def asker(rule: object) -> Asker:
-    return Asker(RuleModel(rule), Cache(None))  # type: ignore[arg-type]
+    return Asker(RuleModel(rule), CallCache(None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,15 @@ class Weighted:
 
     name: str
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: object) -> object:
+    def run(self, task: Task, item: Item, decoding: object) -> object:
         right = random.Random(f"{self.name} {item.id}").random() < SHARES[self.name]
-        (reply,) = yield (how.ask(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
-        from kaiwa.lab.asking.program import Said
+        (reply,) = yield (decoding.call(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
+        from kaiwa.lab.asking.program import ProgramResult
 
-        return Said(text=reply.text)
+        return ProgramResult(text=reply.text)
 
     def controls(self) -> dict[str, object]:
         return {}

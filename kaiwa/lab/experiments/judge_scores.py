@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.asking.call_cache import Asker, CallCache
 from kaiwa.lab.experiments.experiment import Experiment
 from kaiwa.lab.experiments.run import ItemOutcome, Opened
 from kaiwa.lab.grading.model_judge import (
@@ -64,7 +64,7 @@ def apply_judges(
 ) -> tuple[list[ItemOutcome], dict[str, JudgeCheck]]:
     """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
     scored, checks = list(outcomes), dict[str, JudgeCheck]()
-    cache = Cache(cache_file)
+    cache = CallCache(cache_file)
     opened = dict[tuple[str, str, str], Opened]()
     for task in experiment.tasks:
         judge = task.grader.judge

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
-from kaiwa.lab.asking.program import Wish
+from kaiwa.lab.asking.call_cache import Asker, CallCache
+from kaiwa.lab.asking.program import Call
 from kaiwa.lab.experiments.run import Opened
 from kaiwa.lab.grading.model_judge import TOKENS, read_yes
 from kaiwa.redteam.bench.run import BenchPlan
@@ -67,7 +67,7 @@ def apply_judge(
     intervals: dict[tuple[str, str, str], Interval] = {}
     for name in plan.models:
         opened = open_model(name)
-        asker = Asker(opened.model, Cache(cache_file), opened.identity)
+        asker = Asker(opened.model, CallCache(cache_file), opened.identity)
         label = opened.model.name
         for task, rule in rules.items():
             measured = measure(asker, rule, plan.target.language)
@@ -91,8 +91,8 @@ def measure(asker: Asker, rule: Rule, language: str) -> JudgeErrors:
 def ask_judge(asker: Asker, rule: Rule, replies: Sequence[str], language: str) -> list[bool | None]:
     """Whether each reply breaks the rule; None where the judge said neither yes nor no."""
     wishes = [
-        Wish(
-            call=GenerateCall(
+        Call(
+            request=GenerateCall(
                 prompt=user(ASKED[language].format(reply=reply.strip() or "…", question=rule.value)),
                 sampling=Sampling(max_tokens=TOKENS, temperature=0.0),
             )

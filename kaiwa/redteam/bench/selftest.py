@@ -33,6 +33,7 @@ from kaiwa.redteam.oracles.aims import QUESTIONS
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.shares import clustered_share, corrected_share
+from kaiwa.text.chat_model import ModelUnavailable
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -142,7 +143,7 @@ class FailingModel(PlantedWeaknessModel):
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         self.calls += 1
         if self.calls % self.every == 0:
-            raise ConnectionError("gave up after 5 attempts (ReadTimeout: nothing came)")
+            raise ModelUnavailable("gave up after 5 attempts (ReadTimeout: nothing came)", "timeout")
         return super().generate(prompt, sampling)
 
 
@@ -186,7 +187,7 @@ def _weak(seed: int) -> list[SelfCheck]:
     share = sum(c.status == "not_testable" for c in weak.cells) / len(weak.cells)
     failing = measure_planted(keeper, obey_when_allowed(resist), "leaking", seed=seed, fail=10)
     failed = sum(o.outcome == "timeout" for o in failing.outcomes)
-    requests = sum(o.asked for o in failing.outcomes)
+    requests = sum(o.n_requests for o in failing.outcomes)
     return [
         SelfCheck(name="weak is not testable", value=share, low=1.0, high=1.0, about="a model that can do nothing"),
         SelfCheck(
