@@ -186,7 +186,7 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
         server = TrainingServer(url, key)
         settings = {"n_epochs": options["epochs"]} if "epochs" in options else {}
         uploaded = server.upload(lines, f"defence-{target.stem}.jsonl")
-        job = server.start(base, uploaded, method, settings, f"defence-{method}", seed)
+        job = server.start(base, uploaded, method, hyperparameters=settings, suffix=f"defence-{method}", seed=seed)
         done = server.wait(job, say)
     say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
     return done.model

@@ -141,7 +141,11 @@ def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: Judg
         said = grade_answers(asker, task, [(items[row["id"]], row["text"]) for row in mine], rubric).scores
         read = [(s, row["score"] or 0) for s, row in zip(said, mine, strict=True) if s is not None]
         called, n = sum(s for s, _ in read), len(read)
-        share = corrected_share(called, n, a.right, a.n, b.right, b.n) if agreed.youden_j.low > 0 else NOTHING
+        share = (
+            corrected_share(called, n, true_positives=a.right, bad=a.n, true_negatives=b.right, good=b.n)
+            if agreed.youden_j.low > 0
+            else NOTHING
+        )
         k = kappa([s > 0.5 for s, _ in read], [score >= 1 for _, score in read])
         figures = [f"{called / max(1, n):.0%}", str(share) if share.n else "–"]
         figures += [f"{sum(score >= 1 for _, score in read) / max(1, n):.0%}", str(k)]

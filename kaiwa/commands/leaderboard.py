@@ -60,11 +60,20 @@ def evaluate(words: list[str]) -> None:
             evaluation_experiment(found, entry.name),
             local,
             calls / "calls.jsonl",
-            f"{entry.name} {entry.created}",
+            identity=f"{entry.name} {entry.created}",
             form=form,
         )
         for task in found:
-            results.append(build_result(task, outcomes, entry.name, entry.created, entry.parameters, entry.bits))
+            results.append(
+                build_result(
+                    task,
+                    outcomes,
+                    model=entry.name,
+                    model_made=entry.created,
+                    parameters=entry.parameters,
+                    bits=entry.bits,
+                )
+            )
             write_result(home(), results[-1])
             failed = [o.error for o in outcomes if o.task == task.name and o.error]
             if failed:

@@ -240,11 +240,12 @@ def test_shares() -> None:
     wide, narrow = clustered_share([20] * 5 + [0] * 5, [20] * 10), clustered_share([10] * 10, [20] * 10)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     with pytest.raises(UserError, match="no better than chance"):
-        corrected_share(5, 10, 5, 10, 5, 10)
-    sure = corrected_share(30, 100, 1000, 1000, 1000, 1000)
+        corrected_share(5, 10, true_positives=5, bad=10, true_negatives=5, good=10)
+    sure = corrected_share(30, 100, true_positives=1000, bad=1000, true_negatives=1000, good=1000)
     assert sure.mean == pytest.approx(0.3)
     assert (
-        corrected_share(30, 100, 18, 20, 18, 20).high - corrected_share(30, 100, 18, 20, 18, 20).low
+        corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).high
+        - corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).low
         > sure.high - sure.low
     )
 

@@ -72,6 +72,7 @@ def run(
     experiment: Experiment,
     model: ChatModel,
     cache_file: Path | None = None,
+    *,
     identity: str = "",
     show: Callable[[int, int], None] = lambda done, total: None,
     form: str = "chat",
