@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.commands.console import clock, table
@@ -16,6 +15,7 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
+    from kaiwa.catalog.open_model import ModelChoice
     from kaiwa.lab.experiments.run import Opened
     from kaiwa.redteam.bench.matrix import Matrix
     from kaiwa.redteam.bench.run import BenchPlan
@@ -160,9 +160,10 @@ def run_all(plan: BenchPlan, out: Path, options: dict[str, Any]) -> tuple[Matrix
     return analyse_trials(outcomes, corrected), time.monotonic() - began
 
 
-def wanted(name: str, url: str, options: dict[str, Any]) -> Any:
-    """What lab's `open_model` reads of an experiment: a model's name, a server and where its key is."""
-    return SimpleNamespace(model=name, url=url, api_key_env=options.get("api-key-env", ""))
+def wanted(name: str, url: str, options: dict[str, Any]) -> ModelChoice:
+    from kaiwa.catalog.open_model import ModelChoice
+
+    return ModelChoice(model=name, url=url, api_key_env=options.get("api-key-env", ""))
 
 
 def progress(began: float) -> Callable[[str, int, int], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,13 +74,10 @@ def cot(words: list[str]) -> None:
 
 
 def _opened(entry: Entry) -> Opened:
-    """A model on this machine, asked in plain text."""
-    from kaiwa.catalog.local_model import LocalChatModel
-    from kaiwa.catalog.memory_plan import load_here
-    from kaiwa.lab.experiments.run import Opened
+    """Open a model on this machine that is asked in plain text."""
+    from kaiwa.catalog.open_model import open_entry
 
-    loaded = load_here(entry, lambda line: print(line, file=sys.stderr))
-    return Opened(LocalChatModel(loaded), f"{entry.name} {entry.created}", "text")
+    return replace(open_entry(entry), form="text")
 
 
 def icl(words: list[str]) -> None:
