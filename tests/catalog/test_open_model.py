@@ -30,5 +30,5 @@ def test_formats_are_told_apart_by_name(tmp_path: Path) -> None:
     for name in ("a.gguf", "b.bin"):
         with pytest.raises(UserError, match=name):
             open_weights(tmp_path / name)
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         open_weights(tmp_path).read_dense()
