@@ -14,9 +14,9 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.grading.model_judge import JudgeAgreement
     from kaiwa.lab.tasks.task import Task
+    from kaiwa.text.chat_model import OpenedModel
 
 SEARCH_USAGE = """usage: kaiwa lab search FILE.toml|FILE.py [--share X] [--out DIR] [--model MODEL] [--url URL] …
 
@@ -192,7 +192,7 @@ def _experiment(rest: list[str], options: dict[str, Any]) -> Experiment:
 
 
 def _opener(experiment: Experiment, options: dict[str, Any]) -> Any:
-    def opened(name: str) -> Opened:
+    def opened(name: str) -> OpenedModel:
         return open_model(dataclasses.replace(experiment, model=name), options)
 
     return opened

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.commands.console import clock, table
@@ -17,10 +16,11 @@ from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.catalog.open_model import ModelChoice
     from kaiwa.redteam.bench.matrix import Matrix
     from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
+    from kaiwa.text.chat_model import OpenedModel
 
 USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N]
                          [--out DIR] [--seed S] [--max-tokens N] [--temperature T] [--plan]
@@ -141,9 +141,9 @@ def run_all(plan: BenchPlan, out: Path, options: dict[str, Any]) -> tuple[Matrix
     began = time.monotonic()
     with lock(out):
         write_atomic(out / "plan.json", json.dumps(plan.plan_json(), ensure_ascii=False, indent=1))
-        opened: dict[str, Opened] = {}
+        opened: dict[str, OpenedModel] = {}
 
-        def open_named(name: str) -> Opened:
+        def open_named(name: str) -> OpenedModel:
             if name not in opened:
                 opened.clear()  # one model at a time in memory
                 opened[name] = open_model(wanted(name, url, options), options)
@@ -154,9 +154,10 @@ def run_all(plan: BenchPlan, out: Path, options: dict[str, Any]) -> tuple[Matrix
     return analyse_trials(outcomes, corrected), time.monotonic() - began
 
 
-def wanted(name: str, url: str, options: dict[str, Any]) -> Any:
-    """What lab's `open_model` reads of an experiment: a model's name, a server and where its key is."""
-    return SimpleNamespace(model=name, url=url, api_key_env=options.get("api-key-env", ""))
+def wanted(name: str, url: str, options: dict[str, Any]) -> ModelChoice:
+    from kaiwa.catalog.open_model import ModelChoice
+
+    return ModelChoice(model=name, url=url, api_key_env=options.get("api-key-env", ""))
 
 
 def progress(began: float) -> Callable[[str, int, int], None]:

@@ -21,7 +21,6 @@ from kaiwa.commands.redteam_run import matrix_text, plan_text, told
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
 from kaiwa.redteam.bench.junit import matrix_junit
@@ -33,6 +32,7 @@ from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.sampling import Sampling
 
@@ -45,7 +45,7 @@ def plan(attacks: str = "leaking", defences: str = "none", target: Target = KEEP
 
 
 def measured(made: BenchPlan, model: object, cache: Path | None = None) -> Matrix:
-    return analyse_trials(run(made, lambda name: Opened(model, "m"), cache))  # type: ignore[arg-type]
+    return analyse_trials(run(made, lambda name: OpenedModel(model, "m"), cache))  # type: ignore[arg-type]
 
 
 def tells(text: str, rng: random.Random) -> str:
@@ -275,13 +275,13 @@ def test_bad_plans(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys, time
-from kaiwa.lab.experiments.run import Opened
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
 import kaiwa.commands.redteam_run as command
 def slow(text, rng):
     time.sleep(0.004)
     return obey(text, rng)
-command.open_model = lambda wanted, options: Opened(PlantedWeaknessModel("m", slow), "m")
+command.open_model = lambda wanted, options: OpenedModel(PlantedWeaknessModel("m", slow), "m")
 from kaiwa.cli import main
 main(["redteam", "run", "keeper.en", "--attacks", "leaking", "--defences", "none,sandwich", "--trials", "4",
       "--models", "m", "--out", sys.argv[1]])

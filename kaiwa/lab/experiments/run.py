@@ -20,7 +20,7 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import Decoding
 from kaiwa.lab.techniques.votes import majority_at
-from kaiwa.text.chat_model import ChatModel, GenerateCall
+from kaiwa.text.chat_model import ChatModel, GenerateCall, OpenedModel
 from kaiwa.text.sampling import Sampling
 
 MAJORITIES = (1, 3, 5, 10, 20, 40)
@@ -62,15 +62,6 @@ class ItemRun:
     sampling: Sampling
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A model, what identifies it in the cache, and the form of its prompts ("chat" or "text")."""
-
-    model: ChatModel
-    identity: str = ""
-    form: str = "chat"
-
-
 def run(
     experiment: Experiment,
     model: ChatModel,
@@ -81,12 +72,12 @@ def run(
     form: str = "chat",
 ) -> list[ItemOutcome]:
     """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
-    return run_models(experiment, lambda name: Opened(model, identity, form), cache_file, show)
+    return run_models(experiment, lambda name: OpenedModel(model, identity, form), cache_file, show)
 
 
 def run_models(
     experiment: Experiment,
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     cache_file: Path | None = None,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ItemOutcome]:

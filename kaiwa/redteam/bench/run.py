@@ -24,11 +24,11 @@ from kaiwa.defend.defended import DefendedModel
 from kaiwa.defend.parse import parse, written
 from kaiwa.lab.asking.cached_model import CachedModel
 from kaiwa.lab.asking.call_cache import CallCache
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.attack import Attack
 from kaiwa.redteam.bench.trial import CONTROL, Trial, TrialOutcome, TrialSpec, planned_requests
 from kaiwa.redteam.targets.benign_twins import CALIBRATION, benign_requests
 from kaiwa.redteam.targets.target import BenignRequest, Target
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.sampling import Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
@@ -98,7 +98,7 @@ class BenchPlan:
 
 def run(
     plan: BenchPlan,
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     cache_file: Path | None = None,
     show: Callable[[str, int, int], None] = lambda model, done, total: None,
 ) -> list[TrialOutcome]:

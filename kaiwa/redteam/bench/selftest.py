@@ -22,7 +22,6 @@ from collections.abc import Callable
 import numpy as np
 
 from kaiwa.core.rng import numpy_rng, python_rng
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.lab.experiments.selftest import SelfCheck
 from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.redteam.attacks.all import ATTACKS
@@ -33,7 +32,7 @@ from kaiwa.redteam.oracles.aims import QUESTIONS
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.shares import clustered_share, corrected_share
-from kaiwa.text.chat_model import ModelUnavailable
+from kaiwa.text.chat_model import ModelUnavailable, OpenedModel
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -132,7 +131,7 @@ def measure_planted(
         trials=trials,
         seed=seed,
     )
-    return analyse_trials(run(plan, lambda name: Opened(model, "planted")))
+    return analyse_trials(run(plan, lambda name: OpenedModel(model, "planted")))
 
 
 class FailingModel(PlantedWeaknessModel):
