@@ -55,7 +55,7 @@ class Answers:
         self.store, self.engine = store, engine
         self.writing: dict[int, Writing] = {}
 
-    def begin(self, message: int, ask: Ask) -> None:
+    def begin(self, message: int, ask: AnswerRequest) -> None:
         """Starts to fill a streaming message."""
         writing = Writing(message)
         self.writing[message] = writing
@@ -93,7 +93,7 @@ class Answers:
                 await changed.wait()
         yield News(over=True)
 
-    async def _write(self, writing: Writing, ask: Ask) -> None:
+    async def _write(self, writing: Writing, ask: AnswerRequest) -> None:
         started = stored = time.monotonic()
         state, reason, error = "failed", "", ""
         first = 0.0

@@ -114,7 +114,7 @@ class RedTeam:
         prompt = session.request(asked.ask.prompt)
         if isinstance(prompt, Block):
             return prompt.reply, "request"
-        ask = Ask(
+        ask = AnswerRequest(
             model=said.model,
             messages=prompt,
             temperature=asked.ask.temperature,

@@ -16,8 +16,8 @@ from stub_engine import Engine
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve.app import make_app
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 
 WEATHER = {
     "type": "function",
@@ -80,8 +80,8 @@ LANGCHAIN_EMBEDDING = {"input": [[104, 105]], "model": "toy", "encoding_format":
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
-    settings = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
-    services = Services(settings=settings, engine=Engine(), jobs=Jobs(tmp_path))  # type: ignore[arg-type]
+    settings = ServerSettings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
+    services = ServerServices(settings=settings, engine=Engine(), jobs=BuildJobs(tmp_path))  # type: ignore[arg-type]
     with TestClient(make_app(services), base_url="http://localhost:80") as found:
         yield found
 
@@ -130,13 +130,13 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
 def test_names_of_uploads_are_only_labels(client: TestClient, tmp_path: Path, name: str) -> None:
     """No name chooses a path, splits a header, or reaches a terminal as anything but text."""
-    from kaiwa.serve.tuning.uploaded_files import Files
+    from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
     before = set(tmp_path.rglob("*"))
     with open(tmp_path / "rows.jsonl", "w+b") as source:
         source.write(b'{"a": 1}\n')
         source.seek(0)
-        made = Files(tmp_path / "files").add(name, "fine-tune", source)
+        made = UploadedFiles(tmp_path / "files").add(name, "fine-tune", source)
     assert made.filename == HOSTILE[name]
     new = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} - {
         str(p.relative_to(tmp_path)) for p in before
@@ -222,8 +222,8 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
     gate = asyncio.Event()
     entered: list[int] = []
     entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
-    base = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80, per_key=6)
-    app = make_app(Services(settings=base, engine=Held(), jobs=Jobs(tmp_path)))  # type: ignore[arg-type]
+    base = ServerSettings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80, per_key=6)
+    app = make_app(ServerServices(settings=base, engine=Held(), jobs=BuildJobs(tmp_path)))  # type: ignore[arg-type]
     talk = {"model": "toy", "messages": [{"role": "user", "content": "a"}]}
     texts = {"model": "toy", "prompt": ["a", "b"]}
 

@@ -29,8 +29,8 @@ from kaiwa.serve import answers
 from kaiwa.serve.app import make_app, make_services
 from kaiwa.serve.defence import shield as defending
 from kaiwa.serve.defence.shield import Shield, make_shield
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.text.records import Message
 from tests.defend.fakes import Judge
 
@@ -44,9 +44,9 @@ class Bench:
         self.engine = Engine()
         self.engine.pieces = [LEAK]
         entry = Entry(name="toy", path=folder, kind="rlhf", chat=True)
-        base = Settings(runs=folder, home=folder, model="toy", extra=entry, port=80)
+        base = ServerSettings(runs=folder, home=folder, model="toy", extra=entry, port=80)
         self.entry = entry
-        self.services = Services(settings=base, engine=self.engine, jobs=Jobs(folder))  # type: ignore[arg-type]
+        self.services = ServerServices(settings=base, engine=self.engine, jobs=BuildJobs(folder))  # type: ignore[arg-type]
 
     def under(self, defence: str | Stack, **more: Any) -> TestClient:
         stack = parse(defence, model=more.pop("model", None)) if isinstance(defence, str) else defence
@@ -314,12 +314,12 @@ def test_health_and_settings_say_it(bench: Bench, tmp_path: Path) -> None:
         assert client.get("/health").json()["defence"] == "none"
     file = tmp_path / "d.toml"
     file.write_text('defence = "canary_filter"\nsecrets = ["open-sesame-42"]\n')
-    services = make_services(Settings(runs=tmp_path, home=tmp_path, defence=file))
+    services = make_services(ServerSettings(runs=tmp_path, home=tmp_path, defence=file))
     assert services.shield is not None
     assert services.shield.secrets == (SECRET,)
     file.write_text('defence = "perplexity"\nmodel = "none-such"\n')
     with pytest.raises(UserError, match="none-such"):
-        make_services(Settings(runs=tmp_path, home=tmp_path, defence=file))
+        make_services(ServerSettings(runs=tmp_path, home=tmp_path, defence=file))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

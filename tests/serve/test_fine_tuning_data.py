@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
-from kaiwa.serve.tuning.job_plan import JobRequest, make_plan
+from kaiwa.serve.tuning.job_plan import TuningRequest, make_plan
 from kaiwa.serve.tuning.training_data import compared, convert, demonstrated
 from kaiwa.text.records import comparison, demonstration
 
@@ -92,18 +92,18 @@ def test_half_a_character_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 2: half of a character"):
         convert(tmp_path / "f", tmp_path / "out", "supervised")
     with pytest.raises(ValueError, match="metadata"):
-        JobRequest(model="m", training_file="f", metadata={"a": "\ud800"})
+        TuningRequest(model="m", training_file="f", metadata={"a": "\ud800"})
 
 
 def test_auto_is_decided_by_the_data_and_the_base() -> None:
     small = Entry(name="own", path=Path("x"), parameters=1_000_000, bits=32)
     large = Entry(name="big", path=Path("x.gguf"), kind="gguf", bits=4)
-    ask = JobRequest(model="m", training_file="f")
+    ask = TuningRequest(model="m", training_file="f")
     assert make_plan(ask, small, 10).told["n_epochs"] == 10
     assert make_plan(ask, small, 1000).told == {
         "n_epochs": 1, "batch_size": 16, "learning_rate_multiplier": 1.0, "lora_rank": 0
     }  # fmt: skip
     assert make_plan(ask, large, 1000).config["lora_rank"] > 0
-    reward = JobRequest(model="m", training_file="f", method={"type": "reward"})  # type: ignore[arg-type]
+    reward = TuningRequest(model="m", training_file="f", method={"type": "reward"})  # type: ignore[arg-type]
     with pytest.raises(UserError, match="too large"):
         make_plan(reward, large, 10)

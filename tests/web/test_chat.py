@@ -13,7 +13,7 @@ import pytest
 from kaiwa.feedback.store import Store
 from kaiwa.web import markdown
 from kaiwa.web.answers import Answers, News
-from kaiwa.web.services import Ask, Piece
+from kaiwa.web.services import AnswerRequest, AnswerPiece
 
 from .conftest import Site
 from .fake import ANSWER, LONG, FakeEngine
@@ -165,11 +165,11 @@ def test_the_client_is_small() -> None:
 class Slow(FakeEngine):
     """Waits at a gate before each character."""
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        yield Piece(waiting="loading")
+    async def answer(self, ask: AnswerRequest) -> AsyncIterator[AnswerPiece]:
+        yield AnswerPiece(waiting="loading")
         for character in "青い空です":
             await asyncio.sleep(0.01)
-            yield Piece(text=character, n_tokens=1)
+            yield AnswerPiece(text=character, n_tokens=1)
 
 
 def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path)
         chat = store.create()
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
-        answers.begin(message, Ask(model="m", messages=(), temperature=1, top_p=1, max_tokens=9, seed=0))
+        answers.begin(message, AnswerRequest(model="m", messages=(), temperature=1, top_p=1, max_tokens=9, seed=0))
         async for news in answers.follow(message, 0):
             if news.text:
                 break  # this one leaves
@@ -201,7 +201,7 @@ def test_closing_the_server_keeps_what_came(tmp_path: Path) -> None:
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
         messages = [type("M", (), {"role": "user", "content": "long"})()]
-        answers.begin(message, Ask(model="m", messages=messages, temperature=1, top_p=1, max_tokens=9, seed=0))
+        answers.begin(message, AnswerRequest(model="m", messages=messages, temperature=1, top_p=1, max_tokens=9, seed=0))
         await asyncio.sleep(0.2)
         await answers.close()
         end = store.message(message)

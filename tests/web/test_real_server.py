@@ -14,8 +14,8 @@ pytest.importorskip("uvicorn")
 
 from kaiwa.commands.page_services import page_services
 from kaiwa.serve.app import make_app
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.worker.client import EngineClient
 from kaiwa.web.pages import mount
 from tests.running_server import make_model
@@ -32,8 +32,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     make_model(runs / "toy" / "base", "pretrain", length=256)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    settings = Settings(runs=runs, home=home, port=port, model=CHAT)
-    services = Services(settings=settings, engine=EngineClient(limit=4), jobs=Jobs(runs))
+    settings = ServerSettings(runs=runs, home=home, port=port, model=CHAT)
+    services = ServerServices(settings=settings, engine=EngineClient(limit=4), jobs=BuildJobs(runs))
     made = make_app(services)
     mount(made, page_services(services))
     server = uvicorn.Server(uvicorn.Config(made, log_level="warning", timeout_graceful_shutdown=2))

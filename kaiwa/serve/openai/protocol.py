@@ -6,18 +6,19 @@ must not fail a request. Everything has a bound, since a request comes from anyo
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kaiwa.serve.http.bounded_json import plain_json, whole_text
-from kaiwa.serve.openai.tools import Tool, ToolChoice
+from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
+from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
+from kaiwa.serve.openai.tools import ToolChoice, ToolDefinition
 
 MAX_N = 16
 MAX_STOPS = 16
 MAX_MESSAGES = 2048
 # Accepted because common clients send them, and without effect at these values (empty: at any).
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "user": (),
     "metadata": (),
     "service_tier": (),
@@ -34,7 +35,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 Name = Annotated[str, Field(max_length=256)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Strings = str | list[str]
+Inputs = str | list[str] | list[int] | list[list[int]]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -46,11 +47,11 @@ class Body(BaseModel):
     _whole = model_validator(mode="before")(whole_text)
 
     def ignored(self) -> list[str]:
-        """Fields that were sent and have no effect."""
-        return sorted(name for name, value in (self.model_extra or {}).items() if not _neutral(name, value))
+        """Return the names of fields that were sent and have no effect."""
+        return sorted(name for name, value in (self.model_extra or {}).items() if not _is_neutral(name, value))
 
 
-def _neutral(name: str, value: Any) -> bool:
+def _is_neutral(name: str, value: object) -> bool:
     allowed = NEUTRAL.get(name, (None,))
     return not allowed or value in allowed
 
@@ -74,6 +75,10 @@ class ToolCall(BaseModel):
     type: Literal["function"] = "function"
     function: FunctionCall
 
+    def to_json(self) -> CalledTool:
+        function = self.function
+        return {"id": self.id, "type": self.type, "function": {"name": function.name, "arguments": function.arguments}}
+
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -87,22 +92,22 @@ class ChatMessage(BaseModel):
             raise ValueError(f"a {self.role} message needs content")
         return self
 
-    def plain(self) -> dict[str, Any]:
-        """As templates want it: text in one piece, no developers, tool calls only where there are some."""
+    def to_turn(self) -> ChatTurn:
+        """Return the message as templates take it: text in one piece, "developer" as "system", calls only if any."""
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or [])
-        made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": content}
+        turn: ChatTurn = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
-            made["tool_calls"] = [call.model_dump() for call in self.tool_calls]
+            turn["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id:
-            made["tool_call_id"] = self.tool_call_id
-        return made
+            turn["tool_call_id"] = self.tool_call_id
+        return turn
 
 
 class JsonSchema(BaseModel):
     name: Name = "answer"
     description: str | None = None
     strict: bool | None = None
-    body: Annotated[dict[str, Any], Field(alias="schema")]
+    body: Annotated[JSONObject, Field(alias="schema")]
 
     _plain = field_validator("body")(plain_json)
 
@@ -124,8 +129,8 @@ class ResponseFormat(BaseModel):
         return self
 
 
-class Sampled(Body):
-    """What both kinds of request share."""
+class SampledBody(Body):
+    """The fields that chat and completion requests share."""
 
     model: Name
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -150,18 +155,19 @@ class Sampled(Body):
                 raise ValueError(f"{name[:20]!r} is no token id; keys are token ids as strings")
         return value
 
-    def stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop or [])
+    def stops(self) -> tuple[str, ...]:
+        """Return the stop strings, none to MAX_STOPS."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class ChatRequest(Sampled):
+class ChatRequest(SampledBody):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
 
     @model_validator(mode="after")
@@ -171,19 +177,22 @@ class ChatRequest(Sampled):
         return self
 
 
-class CompletionRequest(Sampled):
-    prompt: Strings | list[int] | list[list[int]]
+class CompletionRequest(SampledBody):
+    prompt: Inputs
     max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # 16
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     response_format: ResponseFormat | None = None
 
-    def prompts(self) -> list[dict[str, Any]]:
-        """One engine message's part for each prompt."""
-        value: Any = self.prompt
-        if isinstance(value, str):
-            return [{"prompt": value}]
-        if value and isinstance(value[0], int):
-            return [{"prompt_ids": value}]
-        return [{"prompt": p} if isinstance(p, str) else {"prompt_ids": p} for p in value]
+    def prompts(self) -> list[str | list[int]]:
+        """Return each prompt as its text or its token ids."""
+        return listed_inputs(self.prompt)
+
+
+def listed_inputs(value: Inputs) -> list[str | list[int]]:
+    """Return one text, one list of token ids, or several of either as a list of texts and lists of ids."""
+    if isinstance(value, str):
+        return [value]
+    ids = [item for item in value if isinstance(item, int)]
+    return [ids] if ids else [item for item in value if not isinstance(item, int)]
