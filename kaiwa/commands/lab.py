@@ -69,7 +69,7 @@ def compare(words: list[str]) -> None:
     if "junit" in options and "gate" not in options:
         raise UserError("--junit reports a gate; give --gate too")
     from kaiwa.lab.experiments.verdicts import comparison_json
-    from kaiwa.lab.reports.gate import judge, junit, parse_gate
+    from kaiwa.lab.reports.gate import check_gate, gate_junit, parse_gate
     from kaiwa.lab.reports.logs import match, read_log
 
     gate = parse_gate(options["gate"]) if "gate" in options else None
@@ -77,37 +77,37 @@ def compare(words: list[str]) -> None:
     pair = match(read_log(Path(rest[0]), cluster), read_log(Path(rest[1]), cluster))
     found = pair.compare(options.get("margin", 3.0) / 100)
     told = comparison_text(pair, found)
-    judged = judge(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
+    judged = check_gate(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
     if "json" in options:
         value = comparison_json(found, pair.unmatched)
         if judged is not None:
-            value["gate"] = {"text": judged.gate.text, "passed": judged.passed, "low": judged.low}
+            value["gate"] = {"text": judged.text, "passed": judged.passed, "low": judged.low}
         print(json.dumps(value, ensure_ascii=False))
     else:
         print(told)
     if judged is None:
         return
     if "junit" in options:
-        Path(options["junit"]).write_text(junit(judged, told), encoding="utf-8")
-    print(f"gate {'passed' if judged.passed else 'FAILED'}: {judged.told}", file=sys.stderr)
+        Path(options["junit"]).write_text(gate_junit(judged, told), encoding="utf-8")
+    print(f"gate {'passed' if judged.passed else 'FAILED'}: {judged.sentence}", file=sys.stderr)
     if not judged.passed:
         sys.exit(1)
 
 
 def comparison_text(pair: object, found: object) -> str:
     """A comparison of logs for the terminal."""
-    from kaiwa.lab.experiments.verdicts import points, verdict
+    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
     from kaiwa.lab.reports.logs import LogPair
-    from kaiwa.stats.comparison import Comparison
+    from kaiwa.stats.comparison import PairedComparison
 
     assert isinstance(pair, LogPair)
-    assert isinstance(found, Comparison)
+    assert isinstance(found, PairedComparison)
     d = found.difference
     lines = [
         f"{found.n} items in both; A {found.mean_a:.3f}, B {found.mean_b:.3f}",
-        f"B - A  {points(d.mean)} points [{points(d.low)}, {points(d.high)}], p = {found.p:.3g}",
+        f"B - A  {points_text(d.mean)} points [{points_text(d.low)}, {points_text(d.high)}], p = {found.p:.3g}",
         f"B lost {found.lost} and won {found.won} items; exact McNemar p = {found.mcnemar_p:.3g}",
-        f"verdict: {verdict(found)}",
+        f"verdict: {verdict_text(found)}",
     ]
     for name, ids in (("only in A", pair.only_a), ("only in B", pair.only_b), ("failed", pair.failed)):
         if ids:

@@ -37,17 +37,17 @@ def ladder(words: list[str]) -> None:
     if rest:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa lab ladder --help")
     from kaiwa.catalog.entries import SMOLLM2
-    from kaiwa.lab.experiments.ladder import climb, rows_of, split_task
+    from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
     from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.experiments.training_api import TrainingServer
-    from kaiwa.lab.tasks.by_name import generated
+    from kaiwa.lab.tasks.by_name import generate_task
     from kaiwa.text.client import HTTPChatModel
 
     n, n_train = options.get("n", 100), options.get("train", 64)
     if n < 1 or n_train < 2:
         raise UserError(f"--n {n} --train {n_train}: at least 1 item and 2 training examples are needed")
     name = options.get("task", "sentiment-en")
-    task, training = split_task(generated(name, n + 4 * n_train, options.get("seed", 0)), n, n_train)
+    task, training = split_task(generate_task(name, n + 4 * n_train, options.get("seed", 0)), n, n_train)
     model = options.get("model", SMOLLM2)
     key = os.environ.get(options.get("api-key-env", ""), "")
     out = Path(options.get("out") or Path("runs") / "lab" / f"ladder-{name}-{model.replace('/', '.')}")
@@ -57,13 +57,13 @@ def ladder(words: list[str]) -> None:
         def open_model(served: str) -> Opened:
             return Opened(HTTPChatModel(url, served, api_key=key), served)
 
-        analysis, rungs = climb(
+        analysis, rungs = run_ladder(
             task,
             training,
             model,
             server,
-            open_model,
-            out,
+            open_model=open_model,
+            out=out,
             k=options.get("k", 8),
             seed=options.get("seed", 0),
             per_hour=options.get("per-hour", 0.10),
@@ -73,7 +73,7 @@ def ladder(words: list[str]) -> None:
 
     finish(analysis, out)
     print()
-    print(table(rows_of(rungs)))
+    print(table(rung_rows(rungs)))
 
 
 @contextlib.contextmanager

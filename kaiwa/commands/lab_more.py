@@ -15,7 +15,7 @@ from kaiwa.core.errors import UserError
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.experiment import Experiment
     from kaiwa.lab.experiments.run import Opened
-    from kaiwa.lab.grading.model_judge import Agreement
+    from kaiwa.lab.grading.model_judge import JudgeAgreement
     from kaiwa.lab.tasks.task import Task
 
 SEARCH_USAGE = """usage: kaiwa lab search FILE.toml|FILE.py [--share X] [--out DIR] [--model MODEL] [--url URL] …
@@ -45,13 +45,13 @@ def search(words: list[str]) -> None:
     share = options.get("share", 0.5)
     if not 0 < share < 1:
         raise UserError(f"--share {share}: give the dev items' share, between 0 and 1")
-    from kaiwa.lab.experiments.prompt_search import search as run
-    from kaiwa.lab.experiments.prompt_search import told
+    from kaiwa.lab.experiments.prompt_search import describe_search
+    from kaiwa.lab.experiments.prompt_search import search_prompt as run
     from kaiwa.lab.reports.experiment_report import write_report
 
     out = Path(options.get("out") or Path("runs") / "lab" / f"{experiment.name}-search")
     found = run(experiment, _opener(experiment, options), out, share)
-    print(told(found))
+    print(describe_search(found))
     print(f"report: {write_report(found.test, out / 'test')}")
 
 
@@ -64,7 +64,7 @@ def judge(words: list[str]) -> None:
     if len(rest) != 2 or "judge" not in options:
         raise UserError("an experiment, its outcomes.jsonl and --judge MODEL are needed; see kaiwa lab judge --help")
     from kaiwa.lab.asking.call_cache import Asker, Cache
-    from kaiwa.lab.grading.model_judge import Rubric, agreement, known_cases
+    from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
     from kaiwa.text.records import read_jsonl
 
     experiment = _experiment(rest[:1], {k: v for k, v in options.items() if k != "model"})
@@ -77,7 +77,7 @@ def judge(words: list[str]) -> None:
     asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.get("rubric", ""))
     pairs = "a" in options or "b" in options
-    agreed = agreement(asker, task, known_cases(task, pairs), rubric)
+    agreed = measure_agreement(asker, task, cases_from_demonstrations(task, pairs), rubric)
     print(_agreement_text(agreed))
     if pairs:
         _pairwise(asker, task, outcomes, options, agreed, rubric)
@@ -85,7 +85,7 @@ def judge(words: list[str]) -> None:
         _graded(asker, task, outcomes, agreed, rubric)
 
 
-def _agreement_text(agreed: Agreement) -> str:
+def _agreement_text(agreed: JudgeAgreement) -> str:
     from kaiwa.report.words import Words
 
     words = Words("en", "kaiwa.lab")
@@ -98,10 +98,10 @@ def _agreement_text(agreed: Agreement) -> str:
 
 
 def _pairwise(
-    asker: Any, task: Task, outcomes: list[dict[str, Any]], options: dict[str, Any], agreed: Agreement, rubric: Any
+    asker: Any, task: Task, outcomes: list[dict[str, Any]], options: dict[str, Any], agreed: JudgeAgreement, rubric: Any
 ) -> None:
-    from kaiwa.lab.experiments.verdicts import points, verdict
-    from kaiwa.lab.grading.model_judge import pairwise
+    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
+    from kaiwa.lab.grading.model_judge import compare_answers
     from kaiwa.stats.judged import compare_judged
 
     said: dict[str, dict[str, str]] = {}
@@ -114,21 +114,22 @@ def _pairwise(
             raise UserError(f"no arm {name!r} in the outcomes; there is {', '.join(said)}")
     a, b = (said[name] for name in names)
     pairs = [(item, a[item.id], b[item.id]) for item in task.items if item.id in a and item.id in b]
-    found = pairwise(asker, task, pairs, rubric)
+    found = compare_answers(asker, task, pairs, rubric)
     read = [score for score in found.scores if score is not None]
     lost, won = ([float(s == side) for s in read] for side in (0.0, 1.0))
     compared = compare_judged(lost, won, agreed.sensitivity, agreed.specificity)
     d = compared.difference
     ties = len(read) - compared.won - compared.lost
     print(f"{names[1]} against {names[0]}: {compared.won} won, {ties} tied, {compared.lost} lost of {len(pairs)}")
-    print(f"won - lost, freed of the judge's errors: {points(d.mean)} points [{points(d.low)}, {points(d.high)}]")
-    print(f"verdict: {verdict(compared)}")
+    low, high = points_text(d.low), points_text(d.high)
+    print(f"won - lost, freed of the judge's errors: {points_text(d.mean)} points [{low}, {high}]")
+    print(f"verdict: {verdict_text(compared)}")
     print(f"survive the swap: {found.survived}; for what stood first: {found.first}; unread {found.unread}")
 
 
-def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: Agreement, rubric: Any) -> None:
+def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: JudgeAgreement, rubric: Any) -> None:
     from kaiwa.commands.console import table
-    from kaiwa.lab.grading.model_judge import graded, kappa
+    from kaiwa.lab.grading.model_judge import grade_answers, kappa
     from kaiwa.stats.intervals import NOTHING
     from kaiwa.stats.shares import corrected_share
 
@@ -137,10 +138,14 @@ def _graded(asker: Any, task: Task, outcomes: list[dict[str, Any]], agreed: Agre
     a, b = agreed.sensitivity, agreed.specificity
     for arm in dict.fromkeys(row["arm"] for row in outcomes):
         mine = [row for row in outcomes if row["arm"] == arm and not row.get("error") and row["id"] in items]
-        said = graded(asker, task, [(items[row["id"]], row["text"]) for row in mine], rubric).scores
+        said = grade_answers(asker, task, [(items[row["id"]], row["text"]) for row in mine], rubric).scores
         read = [(s, row["score"] or 0) for s, row in zip(said, mine, strict=True) if s is not None]
         called, n = sum(s for s, _ in read), len(read)
-        share = corrected_share(called, n, a.right, a.n, b.right, b.n) if agreed.told.low > 0 else NOTHING
+        share = (
+            corrected_share(called, n, true_positives=a.right, bad=a.n, true_negatives=b.right, good=b.n)
+            if agreed.youden_j.low > 0
+            else NOTHING
+        )
         k = kappa([s > 0.5 for s, _ in read], [score >= 1 for _, score in read])
         figures = [f"{called / max(1, n):.0%}", str(share) if share.n else "–"]
         figures += [f"{sum(score >= 1 for _, score in read) / max(1, n):.0%}", str(k)]

@@ -64,7 +64,7 @@ def run_file(words: list[str]) -> None:
     experiment = dataclasses.replace(experiment, **changes)
     out = Path(options.get("out") or Path("runs") / "lab" / experiment.name)
     if "pilot" in options:
-        pilot = experiment.with_first(options["pilot"])
+        pilot = experiment.with_first_items(options["pilot"])
         analysis = run_all(pilot, out / "pilot", options)
         print(pilot_text(analysis))
         return
@@ -149,7 +149,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     """Registers, asks, analyses. `planted`: the planted effect and null are added to the findings."""
     from kaiwa.lab.experiments.analysis import analyse
     from kaiwa.lab.experiments.experiment import register
-    from kaiwa.lab.experiments.judge_scores import judged
+    from kaiwa.lab.experiments.judge_scores import apply_judges
     from kaiwa.lab.experiments.run import run, run_models
 
     check_judges(experiment)
@@ -177,9 +177,9 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
         )
 
     outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
-    outcomes, checks = judged(experiment, outcomes, open_judge, out / "judge.jsonl")
+    outcomes, checks = apply_judges(experiment, outcomes, open_judge, out / "judge.jsonl")
     if planted:
-        from kaiwa.lab.experiments.selftest import PlantedModel, planted_experiment
+        from kaiwa.lab.experiments.selftest import PlantedShareModel, planted_experiment
 
         extra = planted_experiment()
         experiment = dataclasses.replace(
@@ -188,7 +188,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
             arms=(*experiment.arms, *(dataclasses.replace(arm, task="planted") for arm in extra.arms)),
             contrasts=(*experiment.contrasts, *(dataclasses.replace(c, task="planted") for c in extra.contrasts)),
         )
-        outcomes += run(extra, PlantedModel())
+        outcomes += run(extra, PlantedShareModel())
     print(f"{clock(time.monotonic() - began)} for {len(outcomes)} answers", file=sys.stderr)
     return analyse(experiment, outcomes, ", ".join(first), checks)
 
@@ -229,10 +229,10 @@ def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
 
 def plan_text(experiment: Experiment) -> str:
     """n and the detectable difference of every comparison, and how much will be asked."""
-    from kaiwa.lab.experiments.experiment import DISCORDANT, plan
+    from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
 
     rows = [["task", "B", "A", "n", "finds"]]
-    for p in plan(experiment):
+    for p in detectable_differences(experiment):
         rows.append(
             [
                 p.task,
@@ -252,7 +252,7 @@ def pilot_text(analysis: Analysis) -> str:
 
     rows = [["task", "B - A", "decided", *(f"n for {gain * 100:.0f}" for gain in GAINS)]]
     for f in analysis.findings:
-        c = f.found
+        c = f.comparison
         needed = pairs_by_gain(c.won, c.lost, c.n) if c.n else {}
         cells = [str(needed.get(gain) or "–") for gain in GAINS]
         rows.append([f.task, f"{f.contrast.b} - {f.contrast.a}", f"{c.won + c.lost} of {c.n}", *cells])
@@ -260,13 +260,16 @@ def pilot_text(analysis: Analysis) -> str:
 
 
 def finish(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
-    from kaiwa.lab.experiments.verdicts import verdict
-    from kaiwa.lab.reports.experiment_report import told, write_report
+    from kaiwa.lab.experiments.verdicts import verdict_text
+    from kaiwa.lab.reports.experiment_report import difference_text, write_report
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
     from kaiwa.report.words import Words
 
     rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]
-    rows += [[f.task, f.contrast.b, f.contrast.a, str(f.found.n), told(f), verdict(f.found)] for f in analysis.findings]
+    rows += [
+        [f.task, f.contrast.b, f.contrast.a, str(f.comparison.n), difference_text(f), verdict_text(f.comparison)]
+        for f in analysis.findings
+    ]
     print(table(rows, lambda i: ">" if i == 3 else "<"))
     if analysis.checks:
         words = Words("en", "kaiwa.lab")

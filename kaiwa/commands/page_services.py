@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
@@ -13,7 +13,7 @@ from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
-from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Started, TextPrompt, Tokens
+from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
 from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
 CATALOG_SECONDS = 1.0  # the models' folders are read at most so often
@@ -80,18 +80,25 @@ class PageEngine:
             raise UserError(f"{request.model} is not here any more; choose another model")
         if entry.name not in self.server.engine.state.models:
             yield AnswerPiece(waiting="loading")
+        replies = self._replies(entry, request)
         try:
-            share = self.server.shares.open(request.client)
-            with contextlib.closing(share):
-                async with contextlib.aclosing(answers.follow(self.server, [_generate(entry, request)], share)) as events:
-                    async for event in events:
-                        if isinstance(event.reply, Started):
-                            yield AnswerPiece()
-                        elif isinstance(event.reply, Tokens):
-                            reply = event.reply
-                            yield AnswerPiece(text=reply.text, n_tokens=reply.n, finish_reason=reply.finish or "")
+            async for reply in replies:
+                if isinstance(reply, Started):
+                    yield AnswerPiece()
+                elif isinstance(reply, Tokens):
+                    yield AnswerPiece(text=reply.text, n_tokens=reply.n, finish_reason=reply.finish or "")
         except (APIError, EngineBusy, EngineLost) as error:
             raise UserError(str(error)) from None
+        finally:
+            await replies.aclose()
+
+    async def _replies(self, entry: Entry, request: AnswerRequest) -> AsyncGenerator[Reply, None]:
+        """Yield the engine's replies by the same way as for an API request: defence, metrics and the client's share."""
+        with contextlib.closing(self.server.shares.open(request.client)) as share:
+            events = answers.follow(self.server, [_generate(entry, request)], share)
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event.reply
 
     def status(self) -> EngineStatus:
         engine, shield = self.server.engine.state, self.server.shield

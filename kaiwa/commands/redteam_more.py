@@ -24,30 +24,30 @@ def targets(words: list[str]) -> None:
     if _helped(words, "usage: kaiwa redteam targets [NAME]        (kaiwa redteam targets keeper.en > mine.toml)"):
         return
     from kaiwa.core.config import did_you_mean
-    from kaiwa.redteam.targets.target import example, examples, read_target
+    from kaiwa.redteam.targets.target import example_text, list_examples, read_target
 
     if not words:
         rows = [["name", "language", "secrets", "rules", "facts", "documents", "tools", "system prompt"]]
-        for name in examples():
+        for name in list_examples():
             t = read_target(name)
             counts = [str(len(x)) for x in (t.secrets, t.rules, t.facts, t.documents, t.tools)]
             rows.append([name, t.language, *counts, t.system[:48] + "…"])
         print(table(rows, lambda i: "<"))
         return
-    if words[0] not in examples():
-        raise UserError(f"no example {words[0]!r}{did_you_mean(words[0], examples())}")
-    print(example(words[0]), end="")
+    if words[0] not in list_examples():
+        raise UserError(f"no example {words[0]!r}{did_you_mean(words[0], list_examples())}")
+    print(example_text(words[0]), end="")
 
 
 def attacks(words: list[str]) -> None:
     if _helped(words, "usage: kaiwa redteam attacks [NAME]        (with a name: its words in both languages)"):
         return
     from kaiwa.redteam.attacks.all import ATTACKS
-    from kaiwa.redteam.attacks.attack import choose
+    from kaiwa.redteam.attacks.attack import choose_attacks
     from kaiwa.redteam.attacks.transforms import TRANSFORMS
 
     if words:
-        for attack in choose(words[0], ATTACKS):
+        for attack in choose_attacks(words[0], ATTACKS):
             print(f"{attack.name} ({attack.family}, {attack.owasp}, {attack.atlas}): {attack.idea}")
             for language, turns in attack.wording.items():
                 for turn in turns:
@@ -86,13 +86,13 @@ def lessons(words: list[str]) -> None:
     if names or "out" not in options:
         raise UserError(usage)
     from kaiwa.core.artifact import write_atomic
-    from kaiwa.redteam.lessons import WORDINGS, lessons
+    from kaiwa.redteam.lessons import WORDINGS, generate_lessons
     from kaiwa.text.records import read_jsonl
 
     if language not in WORDINGS or n < 1:
         raise UserError(f"--language {language} --n {n}: give one of {', '.join(WORDINGS)}, and at least 1")
     mix = [row for row in read_jsonl(Path(options["mix"])) if "messages" in row] if "mix" in options else []
-    rows = (json.dumps(row, ensure_ascii=False) for row in lessons(n, options.get("seed", 0), language, mix))
+    rows = (json.dumps(row, ensure_ascii=False) for row in generate_lessons(n, options.get("seed", 0), language, mix))
     write_atomic(Path(options["out"]), "\n".join(rows) + "\n")
     print(f"{n} dialogues: {options['out']}")
 
@@ -154,8 +154,8 @@ def play(words: list[str]) -> None:
         raise UserError(f"level {level!r} is not a whole number; kaiwa redteam play 2")
     from kaiwa.commands.lab_run import open_model
     from kaiwa.commands.redteam_run import wanted
-    from kaiwa.redteam.game import Game, talk
+    from kaiwa.redteam.game import Game, play_in_terminal
 
     game = Game(int(level), options.get("language", "en"))
     opened = open_model(wanted(options.get("model", ""), options.get("url", ""), options), options)
-    talk(game, opened.model)
+    play_in_terminal(game, opened.model)

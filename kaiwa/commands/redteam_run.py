@@ -18,7 +18,7 @@ from kaiwa.core.errors import UserError
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.run import Opened
     from kaiwa.redteam.bench.matrix import Matrix
-    from kaiwa.redteam.bench.run import Plan
+    from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
 
 USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N]
@@ -103,10 +103,10 @@ def _gates(words: list[str]) -> tuple[list[str], list[str]]:
     return rest, gates
 
 
-def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
+def make_plan(name: str, options: dict[str, Any]) -> tuple[BenchPlan, Target]:
     from kaiwa.redteam.attacks.all import ATTACKS
-    from kaiwa.redteam.attacks.attack import choose
-    from kaiwa.redteam.bench.run import Plan, default_defences, split_list
+    from kaiwa.redteam.attacks.attack import choose_attacks
+    from kaiwa.redteam.bench.run import BenchPlan, default_defences, split_list
     from kaiwa.redteam.targets.target import read_target
 
     target = read_target(name)
@@ -124,9 +124,9 @@ def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
         )
         if word in options
     }
-    plan = Plan(
+    plan = BenchPlan(
         target=target,
-        attacks=tuple(choose(options.get("attacks", "all"), ATTACKS)),
+        attacks=tuple(choose_attacks(options.get("attacks", "all"), ATTACKS)),
         defences=tuple(split_list(options["defences"]))
         if "defences" in options
         else target.defences or default_defences(),
@@ -136,17 +136,17 @@ def make_plan(name: str, options: dict[str, Any]) -> tuple[Plan, Target]:
     return plan, target
 
 
-def run_all(plan: Plan, out: Path, options: dict[str, Any]) -> tuple[Matrix, float]:
+def run_all(plan: BenchPlan, out: Path, options: dict[str, Any]) -> tuple[Matrix, float]:
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.lock import lock
-    from kaiwa.redteam.bench.matrix import analyse
-    from kaiwa.redteam.bench.rule_judge import decide
+    from kaiwa.redteam.bench.matrix import analyse_trials
+    from kaiwa.redteam.bench.rule_judge import apply_judge
     from kaiwa.redteam.bench.run import run
 
     url = options.get("url") or plan.target.url
     began = time.monotonic()
     with lock(out):
-        write_atomic(out / "plan.json", json.dumps(plan.registered(), ensure_ascii=False, indent=1))
+        write_atomic(out / "plan.json", json.dumps(plan.plan_json(), ensure_ascii=False, indent=1))
         opened: dict[str, Opened] = {}
 
         def open_named(name: str) -> Opened:
@@ -156,8 +156,8 @@ def run_all(plan: Plan, out: Path, options: dict[str, Any]) -> tuple[Matrix, flo
             return opened[name]
 
         outcomes = run(plan, open_named, out / "calls.jsonl", progress(began))
-        outcomes, corrected = decide(plan, outcomes, open_named, out / "calls.jsonl")
-    return analyse(outcomes, corrected), time.monotonic() - began
+        outcomes, corrected = apply_judge(plan, outcomes, open_named, out / "calls.jsonl")
+    return analyse_trials(outcomes, corrected), time.monotonic() - began
 
 
 def wanted(name: str, url: str, options: dict[str, Any]) -> Any:
@@ -185,14 +185,14 @@ def progress(began: float) -> Callable[[str, int, int], None]:
     return show
 
 
-def plan_text(plan: Plan) -> str:
-    from kaiwa.redteam.attacks.attack import applicable
-    from kaiwa.redteam.targets.benign_twins import benign
+def plan_text(plan: BenchPlan) -> str:
+    from kaiwa.redteam.attacks.attack import reason_not_applicable
+    from kaiwa.redteam.targets.benign_twins import benign_requests
 
-    there = [attack for attack in plan.attacks if not applicable(attack, plan.target)]
+    there = [attack for attack in plan.attacks if not reason_not_applicable(attack, plan.target)]
     turns = sum(attack.turns for attack in there)
     arms = len(plan.arms)
-    twins = len(benign(plan.target)) * max(1, round(plan.trials * 0.1))
+    twins = len(benign_requests(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
     doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
     return (
@@ -204,7 +204,7 @@ def plan_text(plan: Plan) -> str:
 
 def matrix_text(matrix: Matrix) -> str:
     """Defences as rows: success by family, against none, what it costs."""
-    from kaiwa.redteam.bench.report import told_against
+    from kaiwa.redteam.bench.report import against_text
     from kaiwa.report import figures
 
     families = list(dict.fromkeys(c.family for c in matrix.cells))
@@ -217,7 +217,7 @@ def matrix_text(matrix: Matrix) -> str:
             [f"{row.blocked}/{row.trials}", figures.percent(row.utility.mean)] if row and row.trials else ["–", "–"]
         )
         cost = [f"{arm.tokens:+.0f}" if arm.tokens == arm.tokens else "–", f"{arm.ms:.2f}"]
-        rows.append([arm.model, arm.defence, *shares, told_against(arm), *blocks, *cost])
+        rows.append([arm.model, arm.defence, *shares, against_text(arm), *blocks, *cost])
     return table(rows, lambda i: "<" if i < 2 else ">")
 
 
@@ -231,7 +231,7 @@ def _share(interval: Any) -> str:
 
 def told(matrix: Matrix) -> list[str]:
     """What the table does not say: what was not testable, what failed, which defences do not help."""
-    from kaiwa.redteam.bench.report import not_helping
+    from kaiwa.redteam.bench.report import unhelpful_defences
 
     lines = []
     for status in ("not_testable", "not_applicable"):
@@ -249,19 +249,19 @@ def told(matrix: Matrix) -> list[str]:
             other = ", ".join(f"{form} {n}" for form, n in arm.leaks.items() if form != "whole") or "no other form"
             lines.append(f"{arm.model}, {arm.defence}: {arm.leaks.get('whole', 0)} verbatim leaks; {other}")
     for model in dict.fromkeys(arm.model for arm in matrix.arms):
-        if names := not_helping(matrix, model):
+        if names := unhelpful_defences(matrix, model):
             lines.append(f"{model}: not shown to help against these attacks: {', '.join(names)}")
     return lines
 
 
 def _judge(gates: Any, matrix: Matrix, options: dict[str, Any], out: Path) -> None:
-    from kaiwa.redteam.bench.gate import judge
-    from kaiwa.redteam.bench.junit import junit
+    from kaiwa.redteam.bench.gate import check_gate
+    from kaiwa.redteam.bench.junit import matrix_junit
 
-    judged = [judge(gate, matrix, out) for gate in gates]
+    judged = [check_gate(gate, matrix, out) for gate in gates]
     if "junit" in options:
-        Path(options["junit"]).write_text(junit(matrix, judged), encoding="utf-8")
+        Path(options["junit"]).write_text(matrix_junit(matrix, judged), encoding="utf-8")
     for one in judged:
-        print(f"gate {'passed' if one.passed else 'FAILED'}: {one.gate.text}: {one.told}", file=sys.stderr)
+        print(f"gate {'passed' if one.passed else 'FAILED'}: {one.text}: {one.sentence}", file=sys.stderr)
     if not all(one.passed for one in judged):
         sys.exit(1)

@@ -121,7 +121,7 @@ def icl(words: list[str]) -> None:
         print(f"asking {name}", file=sys.stderr)
         return _opened(entry)
 
-    measured = run({name: e.parameters for name, e in found.items()}, open_model, out, n, options.get("seed", 0))
+    measured = run({name: e.parameters for name, e in found.items()}, open_model, out, n=n, seed=options.get("seed", 0))
     from kaiwa.studies.icl_report import WORDS, cells, write_icl_report
 
     for task in dict.fromkeys(m.task for m in measured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ KAIWA_DEVICE  in the environment: cuda, mps or cpu (default: the best there is)
 KAIWA_MAX_MEMORY  what a model's weights may take: 8GB, or gpu=6GiB,cpu=16GiB (default: what is free)
 """
 CHAT_USAGE = """usage: kaiwa chat [MODEL] [-p TEXT] [--system TEXT] [--max-tokens N] [--temperature T] [--seed S]
-                  [--plan] [--max-memory SIZE]
+                  [--top-k N] [--top-p P] [--min-p P] [--repetition-penalty R] [--presence-penalty A]
+                  [--frequency-penalty A] [--plan] [--max-memory SIZE]
 
 MODEL         a name from `kaiwa models` (default: smollm2-135m-instruct), a model's folder, or a .gguf file
 -p TEXT       one answer to stdout; without it a conversation
@@ -64,13 +66,17 @@ def chat(words: list[str]) -> None:
     if any(word in ("-h", "--help") for word in words):
         print(CHAT_USAGE, end="")
         return
-    kinds = {"p": str, "prompt": str, "system": str, "max-tokens": int, "temperature": float, "seed": int}
-    rest, options = read_words(words, kinds | {"max-memory": str}, ("plan",))
+    from kaiwa.text.sampling import NUMBERS
+
+    sampled = {name.replace("_", "-"): kind for name, kind in NUMBERS.items()}
+    kinds = {"p": str, "prompt": str, "system": str, "max-memory": str}
+    rest, options = read_words(words, kinds | sampled, ("plan",))
     if len(rest) > 1:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
         os.environ.setdefault(name, {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}[name])
     from kaiwa.catalog.entries import SMOLLM2
+    from kaiwa.commands.chat_terminal import SAMPLING
     from kaiwa.commands.chat_terminal import chat as run
 
     model = rest[0] if rest else SMOLLM2
@@ -85,8 +91,7 @@ def chat(words: list[str]) -> None:
         model,
         options.get("p", options.get("prompt")),
         options.get("system"),
-        options.get("max-tokens", 512),
-        options.get("temperature", 0.7),
+        replace(SAMPLING, **{name.replace("-", "_"): options[name] for name in sampled if name in options}),
         options.get("seed"),
         options.get("max-memory", ""),
     )

@@ -53,6 +53,7 @@ def up(
         from kaiwa.serve.http.network import Access, names
         from kaiwa.serve.http.rate_limit import MOST
         from kaiwa.serve.services import ServerSettings
+        from kaiwa.serve.worker.wire import ModelAddress
         from kaiwa.web.pages import mount
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
@@ -90,7 +91,7 @@ def up(
     try:
         _wait_until_started(server, thread)
         if chosen is not None:
-            asyncio.run_coroutine_threadsafe(services.engine.load(chosen), server.loop).result(10)
+            asyncio.run_coroutine_threadsafe(services.engine.load(ModelAddress.of(chosen)), server.loop).result(10)
         here = _greet(services, access, found)
         if browser:
             threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()

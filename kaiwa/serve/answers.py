@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,9 @@ from kaiwa.serve.http.metrics import AnswerTimer
 from kaiwa.serve.http.rate_limit import Share, share_of
 from kaiwa.serve.http.sse import streaming, unless_disconnected
 from kaiwa.serve.openai.choice import AnswerChoice
-from kaiwa.serve.openai.protocol import Body, ChatRequest, CompletionRequest
-from kaiwa.serve.services import Services
-from kaiwa.serve.worker.wire import Admitted, Failed, Generate, ModelAddress, ModelPrompt, Reply, Started, Tokens
-from kaiwa.text.sampling import Grammar, Sampling
+from kaiwa.serve.openai.protocol import Body
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import Admitted, Failed, Generate, ModelPrompt, Reply, Started, Tokens
 
 ADMIT_SECONDS = 10.0  # how long a stream waits until the engine has accepted all requests; see `admitted`
 
@@ -49,34 +47,13 @@ class AnswerFormat:
     stream: Callable[[AnswerStream], AsyncGenerator[str, None]]
 
 
-async def resolve(services: Services, name: str) -> Entry:
+async def resolve(services: ServerServices, name: str) -> Entry:
     """Return the catalog's entry of a name. APIError (404) for anything else, also for a path that a client sends."""
     known = await asyncio.to_thread(services.models)
     try:
         return listed(name, known)
     except UserError as error:
         raise APIError(404, str(error), "model_not_found", "model") from None
-
-
-def sampling_of(body: ChatRequest | CompletionRequest, max_tokens: int | None, grammar: Grammar | None) -> Sampling:
-    """Return the sampling that a request body asks for, with the API's defaults. Without a seed it gets a fresh one."""
-    fields = {
-        "max_tokens": max_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "top_k": body.top_k,
-        "min_p": body.min_p,
-        "repetition_penalty": body.repetition_penalty,
-        "presence_penalty": body.presence_penalty,
-        "frequency_penalty": body.frequency_penalty,
-    }
-    return Sampling(
-        **{name: value for name, value in fields.items() if value is not None},  # type: ignore[arg-type]
-        seed=secrets.randbits(62) if body.seed is None else body.seed,
-        stop=body.stops(),
-        logit_bias=tuple((int(id), bias) for id, bias in (body.logit_bias or {}).items()),
-        grammar=grammar,
-    )
 
 
 def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -> list[Generate]:
@@ -94,7 +71,7 @@ def headers(body: Body) -> dict[str, str]:
 
 
 async def respond(
-    services: Services, request: Request, body: Body, requests: Sequence[Generate], form: AnswerFormat
+    services: ServerServices, request: Request, body: Body, requests: Sequence[Generate], form: AnswerFormat
 ) -> Response:
     """Answer an API request: as a stream if it asks for one, else whole. Status 499 if the client goes away first."""
     share = share_of(request)
@@ -109,7 +86,9 @@ async def respond(
     return JSONResponse(form.whole(choices), headers=headers(body))
 
 
-async def collect(services: Services, requests: Sequence[Generate], share: Share | None = None) -> list[AnswerChoice]:
+async def collect(
+    services: ServerServices, requests: Sequence[Generate], share: Share | None = None
+) -> list[AnswerChoice]:
     """Return the finished answers, one per request."""
     choices: dict[int, AnswerChoice] = {}
     async with contextlib.aclosing(follow(services, requests, share)) as events:
@@ -118,7 +97,7 @@ async def collect(services: Services, requests: Sequence[Generate], share: Share
     return [choices[i] for i in range(len(requests))]
 
 
-async def follow(services: Services, requests: Sequence[Generate], share: Share | None = None) -> AnswerStream:
+async def follow(services: ServerServices, requests: Sequence[Generate], share: Share | None = None) -> AnswerStream:
     """Yield what happens to the answers, under the server's defence and counted in its metrics.
 
     share: the client's, which already counts one answer. APIError if it does not hold them all, or one is refused.
@@ -149,7 +128,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
 
 
 async def admitted(
-    services: Services, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
+    services: ServerServices, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
 ) -> AnswerStream:
     """Return `follow`'s events once the engine has accepted every request, so that a refusal becomes an HTTP status.
 

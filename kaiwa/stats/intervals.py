@@ -32,10 +32,6 @@ class Interval:
         values = {"mean": self.mean, "low": self.low, "high": self.high}
         return {**{k: v if math.isfinite(v) else None for k, v in values.items()}, "n": self.n}
 
-    def excludes(self, value: float) -> bool:
-        """Whether the whole interval lies on one side of `value`."""
-        return self.low > value or self.high < value
-
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
 
@@ -140,10 +136,10 @@ def bootstrap_share(
     values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """`bootstrap` of values in [0, 1], such as a share or a win rate: its limits stay in [0, 1] too."""
-    found = bootstrap(values, clusters, level, seed=seed)
-    if found.n == 0:
-        return found
-    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), found.n)
+    interval = bootstrap(values, clusters, level, seed=seed)
+    if interval.n == 0:
+        return interval
+    return Interval(interval.mean, max(0.0, interval.low), min(1.0, interval.high), interval.n)
 
 
 def _by_cluster(

@@ -40,6 +40,9 @@ class Settings(BaseModel):
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
     seed: Annotated[int | None, Field(ge=0, le=MOST_SEED)] = None
 
+    def sampling(self, seed: int) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
+
 
 class Sent(BaseModel):
     chat: int | None = None
@@ -161,10 +164,7 @@ class Chat:
         new = self.store.append(chat, parent, "assistant", model=sent.model, sampling=record, streaming=True)
         turns = [Turn("system", chosen.system)] if chosen.system.strip() else []
         turns += [Turn(m.role, m.content) for m in self.store.history(new)]
-        sampling = Sampling(
-            temperature=chosen.temperature, top_p=chosen.top_p, max_tokens=chosen.max_tokens, seed=seed
-        )
-        client = client_of(request)
+        sampling, client = chosen.sampling(seed), client_of(request)
         self.answers.begin(new, AnswerRequest(model=sent.model, messages=turns, sampling=sampling, client=client))
 
     def _changed(self, request: Request, chat: int, parent: int | None) -> Response:

@@ -4,6 +4,7 @@ import dataclasses
 import random
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,21 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.many import Many
 from kaiwa.engine.native import library, step
+from kaiwa.engine.native.refusal import native_refusal, shape_refusal
 from kaiwa.engine.native.step import FusedModel
 from kaiwa.engine.native.weight_layout import pack
 from kaiwa.engine.request import Request
+from kaiwa.engine.rows.native_rows import possible
 from kaiwa.engine.rows.prefix_tree import BLOCK
+from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
+from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 
-needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 KINDS = ("fp32", "bf16", "int4", "biased")
 
 
@@ -140,9 +145,7 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
         Request(
             id=str(i),
             prompt_ids=(header + (50 + i,) * (1 + 7 * (i % 3))) if i % 4 else header[: 3 + i],
-            max_tokens=6 + 5 * (i % 4),
-            temperature=[0.0, 1.0][i % 2],
-            seed=i // 5,
+            sampling=Sampling(max_tokens=6 + 5 * (i % 4), temperature=[0.0, 1.0][i % 2], seed=i // 5),
             logprobs=1,
         )
         for i in range(14)
@@ -173,7 +176,11 @@ def test_drafts_change_no_token(temperature: float) -> None:
     model = step.make(made)
     period = tuple(range(20, 27)) * 5
     requests = [
-        Request(id=str(i), prompt_ids=(period + (i,) * i), max_tokens=30 + i, temperature=temperature, seed=i)
+        Request(
+            id=str(i),
+            prompt_ids=period + (i,) * i,
+            sampling=Sampling(max_tokens=30 + i, temperature=temperature, seed=i),
+        )
         for i in range(5)
     ]
     answers, steps = [], []
@@ -193,12 +200,14 @@ def test_drafts_change_no_token(temperature: float) -> None:
 @needs_it
 def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     made = decoder("fp32")
-    prompts = [Request(id=str(i), prompt_ids=(1, 2, 3 + i), max_tokens=20, temperature=0) for i in range(3)]
+    prompts = [
+        Request(id=str(i), prompt_ids=(1, 2, 3 + i), sampling=Sampling(max_tokens=20, temperature=0)) for i in range(3)
+    ]
     engine = Engine(made, None)
     before = {id: ids(events) for id, events in drive(engine, prompts).items()}
     engine._serving.use(step.make(made))
     assert {id: ids(events) for id, events in drive(engine, prompts).items()} == before
-    assert engine.generate([[1, 2, 3]], max_tokens=20, temperature=0)[0].ids == tuple(before["0"])
+    assert engine.generate([[1, 2, 3]], Sampling(max_tokens=20, temperature=0))[0].ids == tuple(before["0"])
 
 
 @needs_it
@@ -211,7 +220,7 @@ def test_scores_and_samples_of_one_beginning() -> None:
     for (logprobs, _), expected in zip(many.score(pairs), slow, strict=True):
         assert logprobs == pytest.approx(expected, abs=1e-4)
     assert sum(reused for _, reused in many.score(pairs)) >= 11 * 80
-    asked = [Request(id=str(i), prompt_ids=header, max_tokens=9, seed=i) for i in range(40)]
+    asked = [Request(id=str(i), prompt_ids=header, sampling=Sampling(max_tokens=9, seed=i)) for i in range(40)]
     found = dict(many.generate(asked))
     assert [found[i].ids for i in range(40)] == [tuple(ids(drive(Engine(made), [r])[r.id])) for r in asked]
     assert len({c.ids for c in found.values()}) > 30
@@ -228,13 +237,34 @@ def test_broken_weights_show() -> None:
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpt3 = make_decoder(DecoderConfig(dialect="gpt3", vocab_size=64, d_model=32, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "LLaMA" in step.unsupported(gpt3)
+    gpt3 = DecoderConfig(dialect="gpt3", vocab_size=64, d_model=32, n_layer=1, n_head=2, d_ff=32)
+    assert "LLaMA" in shape_refusal(gpt3)
     odd = make_decoder(DecoderConfig(vocab_size=64, d_model=40, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "16 divides" in step.unsupported(odd)
+    assert "16 divides" in shape_refusal(odd.config)
     monkeypatch.setenv("KAIWA_STEP", "torch")
     with pytest.raises(UserError, match="KAIWA_STEP"):
         step.make(odd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledConfig(DecoderConfig):
+    """A family of tomorrow, whose embedding is scaled."""
+
+    embed_scale: float = 1.0
+
+
+def test_an_unknown_field_is_refused() -> None:
+    shape = {"vocab_size": 64, "d_model": 32, "n_layer": 1, "n_head": 2, "d_ff": 32}
+    scaled = ScaledConfig(**shape, embed_scale=2.0)  # type: ignore[arg-type]
+    assert shape_refusal(scaled) == "the C++ step does not know embed_scale = 2.0"
+    assert shape_refusal(ScaledConfig(**shape)) == ""  # type: ignore[arg-type]
+    assert "embed_scale" in native_refusal(scaled) or library.machine_refusal()
+    decoder = make_decoder(scaled, 0)
+    assert "embed_scale" in step.decoder_refusal(decoder) or library.machine_refusal()
+    with pytest.raises(UserError):
+        step.make(decoder)
+    assert not possible(decoder)
+    assert Rows(decoder, torch.float32).lean is None
 
 
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.defend import train
 from kaiwa.serve.defence.engine_judge import EngineJudge
-from kaiwa.text.chat_model import Rate
+from kaiwa.text.chat_model import ScoreCall
 from tests.running_server import Running
 
 TARGET = """
@@ -32,7 +32,7 @@ def test_the_judge_in_the_engine_is_the_one_in_this_process(server: Running) -> 
     assert server.services.engine._watch is not None
     judge.loop = server.services.engine._watch.get_loop()
     local = LocalChatModel(load(find(str(server.runs / "toy" / "ppo"))))
-    asked = [Rate(context="the cat sat on the", continuation=word) for word in (" mat", " dog", "猫")]
+    asked = [ScoreCall(context="the cat sat on the", continuation=word) for word in (" mat", " dog", "猫")]
     for i, found in judge.score_many(asked):
         assert not isinstance(found, Exception)
         assert list(found.logprobs) == pytest.approx(local.score("the cat sat on the", asked[i].continuation), abs=1e-4)

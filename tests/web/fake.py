@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from kaiwa.core.errors import UserError
 from kaiwa.web.pages import mount
-from kaiwa.web.services import AnswerRequest, EngineStatus, ModelCard, AnswerPiece, PageServices
+from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices
 
 LONG = "これは長い答えです。空が青いのは、光が空気で散らされるからです。🙂 And so it goes on.\n\n" * 400
 ANSWER = (

@@ -27,7 +27,7 @@ _said: set[str] = set()  # why there is no C++ step
 def possible(decoder: Decoder) -> bool:
     """Whether bulk generation of this decoder can and should be done by the C++ step: dense weights on the CPU (of
     4-bit ones many rows are quicker as dense products), not so few of them that nothing is worth compiling for."""
-    if decoder.config.n_parameters < step.SMALL or library.lacking() or step.unsupported(decoder):
+    if decoder.config.n_parameters < step.SMALL or step.decoder_refusal(decoder):
         return False
     return all(isinstance(linear, torch.nn.Linear) for linear in step.linears(decoder))
 

@@ -12,7 +12,6 @@ In Markdown a line of an element that begins with # or \\ is written with a \\ b
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -33,21 +32,21 @@ def read_prompt(path: Path) -> Prompt:
         raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
     text = path.read_bytes().decode("utf-8")
     if path.suffix == ".toml":
-        return from_toml(text, str(path))
+        return prompt_from_toml(text, str(path))
     if path.suffix == ".md":
-        return from_markdown(text, str(path))
+        return prompt_from_markdown(text, str(path))
     raise UserError(f"{path}: a prompt is a .toml or .md file")
 
 
-def from_toml(text: str, where: str = "prompt") -> Prompt:
+def prompt_from_toml(text: str, where: str = "prompt") -> Prompt:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: not TOML ({error})") from None
-    return from_values(values, where)
+    return prompt_from_values(values, where)
 
 
-def from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
+def prompt_from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
     """A prompt from plain values (a table of a TOML file)."""
     for name in values:
         if name not in FIELDS:
@@ -63,47 +62,7 @@ def from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
     return Prompt(**{**values, "examples": examples, "order": order})
 
 
-def to_toml(prompt: Prompt) -> str:
-    """Only what differs from an empty prompt."""
-    empty, lines = Prompt(), []
-    for name in (*TEXTS, "delimiters", "language"):
-        if getattr(prompt, name) != getattr(empty, name):
-            lines.append(f"{name} = {_string(getattr(prompt, name))}")
-    if prompt.order != ORDER:
-        lines.append(f"order = [{', '.join(map(_string, prompt.order))}]")
-    for example in prompt.examples:
-        lines += ["", "[[examples]]", f"input = {_string(example.input)}", f"output = {_string(example.output)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _string(text: str) -> str:
-    def escape(line: str) -> str:
-        return json.dumps(line, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
-
-    if "\n" not in text:
-        return f'"{escape(text)}"'
-    return '"""\n' + "\n".join(escape(line) for line in text.split("\n")) + '"""'
-
-
-def to_markdown(prompt: Prompt) -> str:
-    settings = [f"delimiters = {prompt.delimiters}", f"language = {prompt.language}"]
-    if prompt.order != ORDER:
-        settings.append(f"order = {' '.join(prompt.order)}")
-    parts = [f"<!-- kaiwa: {', '.join(settings)} -->"]
-    empty = Prompt()
-    for name in TEXTS:
-        if getattr(prompt, name) != getattr(empty, name):
-            parts += [f"## {name}", _escaped(getattr(prompt, name))]
-    for example in prompt.examples:
-        parts += ["## example", _escaped(example.input), "### output", _escaped(example.output)]
-    return "\n".join(parts) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return "\n".join("\\" + line if line[:1] in ("#", "\\") else line for line in text.split("\n"))
-
-
-def from_markdown(text: str, where: str = "prompt") -> Prompt:
+def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
@@ -132,4 +91,4 @@ def from_markdown(text: str, where: str = "prompt") -> Prompt:
             values[name] = content
         else:
             raise UserError(f"{where}: heading {name!r} is not expected here{did_you_mean(name, [*TEXTS, 'example'])}")
-    return from_values({**values, "examples": examples} if examples else values, where)
+    return prompt_from_values({**values, "examples": examples} if examples else values, where)

@@ -70,9 +70,7 @@ def _under_operator(messages: Sequence[ChatTurn]) -> list[ChatTurn]:
     return turns + ([{"role": "user", "content": "\n\n".join(pending)}] if pending else [])
 
 
-def with_conversation(
-    prompt: ModelPrompt, before: Conversation, rewritten: Conversation, system: str
-) -> ModelPrompt:
+def with_conversation(prompt: ModelPrompt, before: Conversation, rewritten: Conversation, system: str) -> ModelPrompt:
     """Return the prompt with the contents that the defence rewrote. Roles of tools, and calls, stay as they were."""
     if rewritten == before and not system:
         return prompt

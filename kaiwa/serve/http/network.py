@@ -14,7 +14,7 @@ MIN_KEY_LENGTH = 16  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may use the server, from the options of `kaiwa up`. Empty api_key and admin_key: no keys, this machine only."""
+    """Who may use the server, from the options of `kaiwa up`. Empty keys: this machine only, without keys."""
 
     listen: bool = False
     api_key: str = ""

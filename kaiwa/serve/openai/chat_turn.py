@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing_extensions import NotRequired, TypedDict  # pydantic reads typing's own only from Python 3.12 on
+from typing import NotRequired  # pydantic reads typing's own only from Python 3.12 on
+
+from typing_extensions import TypedDict
 
 
 class CalledFunction(TypedDict):

@@ -6,6 +6,8 @@ must not fail a request. Everything has a bound, since a request comes from anyo
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import fields
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
 from kaiwa.serve.openai.tools import ToolChoice, ToolDefinition
+from kaiwa.text.sampling import Grammar, Sampling
 
 MAX_N = 16
 MAX_STOPS = 16
@@ -155,9 +158,18 @@ class SampledBody(Body):
                 raise ValueError(f"{name[:20]!r} is no token id; keys are token ids as strings")
         return value
 
-    def stops(self) -> tuple[str, ...]:
-        """Return the stop strings, none to MAX_STOPS."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+def make_sampling(body: SampledBody, max_tokens: int | None, grammar: Grammar | None) -> Sampling:
+    """Return the sampling that a body asks for. Absent fields have Sampling's defaults; an absent seed is a fresh one.
+
+    A parameter of Sampling that is also a field of the body by the same name is taken over here by itself.
+    """
+    names = [f.name for f in fields(Sampling) if f.name in SampledBody.model_fields]
+    values = {name: getattr(body, name) for name in names} | {"max_tokens": max_tokens, "grammar": grammar}
+    values["seed"] = secrets.randbits(62) if body.seed is None else body.seed
+    values["stop"] = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    values["logit_bias"] = tuple((int(id), bias) for id, bias in (body.logit_bias or {}).items())
+    return Sampling(**{name: value for name, value in values.items() if value is not None})
 
 
 class ChatRequest(SampledBody):

@@ -106,7 +106,7 @@ class ResponsesRequest(Body):
     stream: bool | None = None
     text: TextOptions | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedAnswerChoice | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     previous_response_id: None = None
     conversation: None = None
     background: Literal[False] | None = None
@@ -171,7 +171,8 @@ def text_part(text: str) -> JSONObject:
 
 def message_item(text: str, status: str) -> JSONObject:
     content = [text_part(text)] if status != "in_progress" else []
-    return {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "status": status, "role": "assistant", "content": content}
+    id = f"msg_{secrets.token_hex(12)}"
+    return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
 def call_item(call: ModelCall, status: str = "completed") -> JSONObject:
@@ -189,7 +190,7 @@ def call_item(call: ModelCall, status: str = "completed") -> JSONObject:
 def response_object(
     head: ResponseHead, body: ResponsesRequest, status: str, output: list[JSONObject], choice: AnswerChoice | None
 ) -> JSONObject:
-    """Return the Response object. status: in_progress, completed, incomplete or failed; `choice` None: no answer yet."""
+    """Return the Response object. status: in_progress, completed, incomplete or failed; choice: None before it."""
     filtered = choice is not None and choice.finish == FILTERED
     cut = {"reason": FILTERED if filtered else "max_output_tokens"} if status == "incomplete" else None
     form = body.text.format if body.text is not None else None

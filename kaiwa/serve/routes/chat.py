@@ -16,7 +16,7 @@ from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.sse import event
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, TokenAlternative, TokenDetail, usage
-from kaiwa.serve.openai.protocol import ChatRequest, ResponseFormat
+from kaiwa.serve.openai.protocol import ChatRequest, ResponseFormat, make_sampling
 from kaiwa.serve.openai.tools import ModelCall, NamedTool, ToolDefinition, ToolReader, describe, forced_schema
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Started, Tokens
@@ -62,7 +62,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
     request = Generate(
         model=ModelAddress.of(entry),
         prompt=prompt,
-        sampling=answers.sampling_of(body, max_tokens, grammar),
+        sampling=make_sampling(body, max_tokens, grammar),
         fit="fill" if max_tokens is None else "exact",
         detailed=bool(body.logprobs),
         logprobs=body.top_logprobs or 0,

@@ -15,7 +15,7 @@ from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.sse import event
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, TokenAlternative, TokenDetail, usage
-from kaiwa.serve.openai.protocol import CompletionRequest
+from kaiwa.serve.openai.protocol import CompletionRequest, make_sampling
 from kaiwa.serve.routes.chat import grammar_of
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import Generate, ModelAddress, TextPrompt, TokenPrompt, Tokens
@@ -74,7 +74,7 @@ def completion_requests(body: CompletionRequest, entry: Entry) -> list[Generate]
     request = Generate(
         model=ModelAddress.of(entry),
         prompt=prompts[0],
-        sampling=answers.sampling_of(body, max_tokens, grammar),
+        sampling=make_sampling(body, max_tokens, grammar),
         detailed=body.logprobs is not None or bool(body.echo) or best_of > (body.n or 1),
         logprobs=body.logprobs or 0,
         echo=bool(body.echo),

@@ -99,7 +99,7 @@ class BuildJobs:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
             )
-        # The pages show the build at once, and not only after its process has written: on a busy machine that takes long.
+        # The pages show the build at once, not only after its process has written: on a busy machine that takes long.
         pid = self.children[run].pid
         status = _blank_status(recipe) | {"state": "running", "pid": pid, "spoken": False}
         status["stages"] = known["stages"] if known is not None else []
@@ -152,7 +152,7 @@ class BuildJobs:
         return rows
 
     def _status(self, run: str) -> dict[str, Any] | None:
-        """Return the folder's status, or None. A child that has not written yet runs, whatever an earlier build wrote."""
+        """Return the folder's status, or None. A child that has not written one yet counts as running."""
         status, child = read_status(self.runs / run), self.children.get(run)
         if child is None or (status is not None and status["pid"] == child.pid and status.get("spoken", True)):
             return status
@@ -173,8 +173,8 @@ class BuildJobs:
             wrote = status is not None and status["pid"] == child.pid and status.get("spoken", True)
             if child.returncode != 0 and not wrote:
                 lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
-                failed = {**_blank_status(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
-                write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))
+                end = {"state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
+                write_atomic(self.runs / run / FILE, json.dumps(_blank_status(run) | end, ensure_ascii=False))
 
 
 def run_name(recipe: str) -> str:

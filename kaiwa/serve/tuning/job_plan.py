@@ -85,7 +85,7 @@ class TuningPlan:
 
 
 def make_plan(request: TuningRequest, base: Entry, n: int) -> TuningPlan:
-    """Return the plan for a base model and n examples. UserError for a base or an option that the method cannot take."""
+    """Return the plan for a base model and n examples. UserError if the method cannot take the base or an option."""
     method: str = request.method.type if request.method is not None else "supervised"
     chosen = request.method.hyperparameters() if request.method is not None else None
     h = chosen or request.hyperparameters or Hyperparameters()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import Event, Request
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
@@ -21,8 +21,6 @@ from kaiwa.text.records import conversation
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import Loaded
-
-CONTEXT_EXCEEDED = "context_length_exceeded"
 
 
 def prompt_ids(loaded: Loaded, prompt: ModelPrompt) -> list[int]:

@@ -21,7 +21,7 @@ from kaiwa.catalog.entries import Entry
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.choice import TokenDetail
-from kaiwa.text.sampling import Sampling
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Generate:
     id: str = ""
     model: ModelAddress
     prompt: ModelPrompt
-    sampling: Sampling = Sampling()
+    sampling: Sampling = USUAL
     fit: Fit = "exact"
     detailed: bool = False
     logprobs: int = 0
