@@ -38,9 +38,9 @@ def ladder(words: list[str]) -> None:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa lab ladder --help")
     from kaiwa.catalog.entries import SMOLLM2
     from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.experiments.training_api import TrainingServer
     from kaiwa.lab.tasks.by_name import generate_task
+    from kaiwa.text.chat_model import OpenedModel
     from kaiwa.text.client import HTTPChatModel
 
     n, n_train = options.get("n", 100), options.get("train", 64)
@@ -54,8 +54,8 @@ def ladder(words: list[str]) -> None:
     with serving(options.get("url", "")) as url:
         server = TrainingServer(url, key)
 
-        def open_model(served: str) -> Opened:
-            return Opened(HTTPChatModel(url, served, api_key=key), served)
+        def open_model(served: str) -> OpenedModel:
+            return OpenedModel(HTTPChatModel(url, served, api_key=key), served)
 
         analysis, rungs = run_ladder(
             task,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.commands.console import clock, report_checks, table
+from kaiwa.commands.sampling_options import read_sampling, sampling_help, sampling_kinds
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
+    from kaiwa.catalog.open_model import ModelChoice
     from kaiwa.lab.experiments.analysis import Analysis
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.tasks.task import Judge
+    from kaiwa.text.chat_model import OpenedModel
 
 RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
                      [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
@@ -46,13 +47,14 @@ MODEL_OPTIONS: dict[str, type] = {
     "per-minute": float,
     "out": str,
 }
+FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
 
 
 def run_file(words: list[str]) -> None:
     if not words or any(word in ("-h", "--help") for word in words):
-        print(RUN_USAGE, end="")
+        print(RUN_USAGE + sampling_help(FIXED_SAMPLING), end="")
         return
-    rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int}, ())
+    rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int} | sampling_kinds(FIXED_SAMPLING), ())
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}; kaiwa lab run FILE.toml")
     from kaiwa.lab.experiments.experiment_file import read_experiment
@@ -61,7 +63,8 @@ def run_file(words: list[str]) -> None:
     changes = {
         n: options[o] for n, o in (("model", "model"), ("url", "url"), ("api_key_env", "api-key-env")) if o in options
     }
-    experiment = dataclasses.replace(experiment, **changes)
+    sampling = read_sampling(experiment.sampling, options, FIXED_SAMPLING)
+    experiment = dataclasses.replace(experiment, sampling=sampling, **changes)
     out = Path(options.get("out") or Path("runs") / "lab" / experiment.name)
     if "pilot" in options:
         pilot = experiment.with_first_items(options["pilot"])
@@ -164,12 +167,12 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
 
     first: list[str] = []
 
-    def open_named(name: str) -> Opened:
+    def open_named(name: str) -> OpenedModel:
         opened = open_model(dataclasses.replace(experiment, model=name), options)
         first.append(opened.model.name)
         return opened
 
-    def open_judge(judge: Judge) -> Opened:
+    def open_judge(judge: Judge) -> OpenedModel:
         key = judge.api_key_env or experiment.api_key_env
         return open_model(
             dataclasses.replace(experiment, model=judge.model, url=judge.url or experiment.url, api_key_env=key),
@@ -193,38 +196,20 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     return analyse(experiment, outcomes, ", ".join(first), checks)
 
 
-def open_model(experiment: Experiment, options: dict[str, Any]) -> Opened:
-    """The experiment's model: a server's, or one on this machine."""
-    from kaiwa.lab.experiments.run import Opened
+def open_model(chosen: Experiment | ModelChoice, options: dict[str, Any]) -> OpenedModel:
+    """Open an experiment's model: a server's, or one on this machine."""
+    from kaiwa.catalog.open_model import ModelChoice
+    from kaiwa.catalog.open_model import open_model as open_choice
 
-    if experiment.url:
-        from kaiwa.text.client import HTTPChatModel
-
-        if not experiment.model:
-            raise UserError("a server needs the model's name: --model NAME (or model = … in the file)")
-        key = ""
-        if experiment.api_key_env:
-            key = os.environ.get(experiment.api_key_env, "")
-            if not key:
-                raise UserError(f"the environment variable {experiment.api_key_env} is empty; it should hold the key")
-        http = HTTPChatModel(
-            experiment.url,
-            experiment.model,
-            api_key=key,
+    return open_choice(
+        ModelChoice(
+            model=chosen.model,
+            url=chosen.url,
+            api_key_env=chosen.api_key_env,
             concurrency=options.get("concurrency", 8),
             per_minute=options.get("per-minute", 0.0),
         )
-        return Opened(http, f"{experiment.url} {experiment.model}")
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
-        os.environ.setdefault(name, value)
-    from kaiwa.catalog.entries import SMOLLM2, find
-
-    entry = find(experiment.model or SMOLLM2)
-    from kaiwa.catalog.local_model import LocalChatModel
-    from kaiwa.catalog.memory_plan import load_here
-
-    local = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
-    return Opened(local, f"{entry.name} {entry.created}", "chat" if entry.chat else "text")
+    )
 
 
 def plan_text(experiment: Experiment) -> str:

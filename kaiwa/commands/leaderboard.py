@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -27,11 +26,8 @@ def evaluate(words: list[str]) -> None:
     models, tasks, options = read(words)
     if not models or not tasks:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
-        os.environ.setdefault(name, value)
     from kaiwa.catalog.entries import find
-    from kaiwa.catalog.local_model import LocalChatModel
-    from kaiwa.catalog.memory_plan import load_here
+    from kaiwa.catalog.open_model import open_entry, rest_idle_threads
     from kaiwa.lab.experiments.leaderboard import (
         build_result,
         evaluation_experiment,
@@ -44,6 +40,7 @@ def evaluate(words: list[str]) -> None:
     from kaiwa.lab.experiments.run import run
     from kaiwa.lab.experiments.task_files import read_tasks
 
+    rest_idle_threads()
     n = _whole(options.get("n", "0"))
     found = [task for name in tasks for task in read_tasks(name, n)]
     names = [task.name for task in found]
@@ -54,14 +51,13 @@ def evaluate(words: list[str]) -> None:
     results = []
     for entry in entries:
         print(f"{entry.name}: {sum(len(t.items) for t in found):,} items", file=sys.stderr)
-        local = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
-        form = "chat" if entry.chat else "text"
+        opened = open_entry(entry)
         outcomes = run(
             evaluation_experiment(found, entry.name),
-            local,
+            opened.model,
             calls / "calls.jsonl",
-            identity=f"{entry.name} {entry.created}",
-            form=form,
+            identity=opened.identity,
+            form=opened.form,
         )
         for task in found:
             results.append(

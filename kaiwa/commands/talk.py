@@ -73,12 +73,12 @@ def chat(words: list[str]) -> None:
     rest, options = read_words(words, kinds | sampled, ("plan",))
     if len(rest) > 1:
         raise UserError(f"unexpected {rest[1]!r}; a message goes after -p, in quotes")
-    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
-        os.environ.setdefault(name, {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}[name])
     from kaiwa.catalog.entries import SMOLLM2
+    from kaiwa.catalog.open_model import rest_idle_threads
     from kaiwa.commands.chat_terminal import SAMPLING
     from kaiwa.commands.chat_terminal import chat as run
 
+    rest_idle_threads()
     model = rest[0] if rest else SMOLLM2
     if "plan" in options:
         from kaiwa.catalog.entries import find

@@ -56,7 +56,7 @@ class StepRows:
         self.lengths = torch.zeros(0, dtype=torch.int64)
         self._model = step.FusedModel(decoder, library.library())
         c = decoder.config
-        self._items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
+        self._items = c.cache_numbers * BLOCK
         self._type: type[np.generic] = np.float32 if wide else np.uint16
         self._cache = np.zeros((0, self._items), self._type)
         self._tables = np.zeros((0, 0), np.int32)

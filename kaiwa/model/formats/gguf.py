@@ -45,7 +45,7 @@ TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class RawVocabulary:
     """What a tokenizer is made from (Tokenizer.from_vocab_merges, from_pieces). `scores`: of a SentencePiece one."""
 
     tokens: tuple[str, ...]
@@ -145,7 +145,7 @@ class GgufFile:
                 return rope
         raise UserError(f"{self.path}: rope_freqs.weight is not Llama 3's scaling, which alone is computed")
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> RawVocabulary:
         """UserError for tokenizers that are neither byte-level nor SentencePiece BPE."""
         get = self.fields.get
         model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
@@ -164,7 +164,7 @@ class GgufFile:
                 raise UserError(f"{self.path}: the {role} token is number {id} of {len(tokens)}; the file is damaged")
             return "" if id is None else tokens[int(id)]
 
-        return Vocabulary(
+        return RawVocabulary(
             tokens=tuple(tokens),
             merges=tuple(get("tokenizer.ggml.merges", [])),
             special=tuple(t for t, kind in zip(tokens, kinds, strict=True) if kind in (2, 3)),  # unknown, control
