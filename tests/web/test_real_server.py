@@ -68,6 +68,23 @@ def test_a_chat_through_the_real_engine(url: str, model: str) -> None:
     assert "tokens" in html
 
 
+def count(url: str, name: str) -> float:
+    text = httpx.get(f"{url}/metrics").text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+def test_a_pages_answer_counts_in_the_metrics(url: str) -> None:
+    names = ("kaiwa_answer_tokens_total", "kaiwa_time_to_first_token_seconds_count", "kaiwa_prompt_tokens_total")
+    before = [count(url, name) for name in names]
+    body = {"text": "the cat", "model": CHAT, "settings": {"max_tokens": 40, "seed": 3, "temperature": 1.0}}
+    sent = httpx.post(f"{url}/chat/send", json=body, timeout=30)
+    html = ended(url, re.findall(r'id="m(\d+)"', sent.json()["html"])[-1])
+    assert re.search(r'data-state="done"', html), html
+    tokens, answers, prompt = (count(url, name) - then for name, then in zip(names, before, strict=True))
+    assert (tokens, answers) == (40, 1)
+    assert prompt > 0
+
+
 def test_other_sites_are_refused(url: str) -> None:
     body = {"text": "x", "model": CHAT}
     assert httpx.post(f"{url}/chat/send", json=body, headers={"Origin": "http://evil.example"}).status_code == 403
