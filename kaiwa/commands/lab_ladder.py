@@ -38,9 +38,9 @@ def ladder(words: list[str]) -> None:
         raise UserError(f"unexpected {rest[0]!r}; see kaiwa lab ladder --help")
     from kaiwa.catalog.entries import SMOLLM2
     from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.experiments.training_api import TrainingServer
     from kaiwa.lab.tasks.by_name import generate_task
+    from kaiwa.text.chat_model import OpenedModel
     from kaiwa.text.client import HTTPChatModel
 
     n, n_train = options.get("n", 100), options.get("train", 64)
@@ -54,8 +54,8 @@ def ladder(words: list[str]) -> None:
     with serving(options.get("url", "")) as url:
         server = TrainingServer(url, key)
 
-        def open_model(served: str) -> Opened:
-            return Opened(HTTPChatModel(url, served, api_key=key), served)
+        def open_model(served: str) -> OpenedModel:
+            return OpenedModel(HTTPChatModel(url, served, api_key=key), served)
 
         analysis, rungs = run_ladder(
             task,
@@ -88,7 +88,7 @@ def serving(url: str) -> Iterator[str]:
         import uvicorn
 
         from kaiwa.serve.app import make_app, make_services
-        from kaiwa.serve.services import Settings
+        from kaiwa.serve.services import ServerSettings
     except ImportError as error:
         raise UserError(
             f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'"
@@ -97,7 +97,7 @@ def serving(url: str) -> Iterator[str]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    services = make_services(Settings(runs=runs().resolve(), home=home(), port=port))
+    services = make_services(ServerSettings(runs=runs().resolve(), home=home(), port=port))
     server = uvicorn.Server(uvicorn.Config(make_app(services), log_level="warning", access_log=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)

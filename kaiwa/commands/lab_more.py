@@ -14,9 +14,9 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.grading.model_judge import JudgeAgreement
     from kaiwa.lab.tasks.task import Task
+    from kaiwa.text.chat_model import OpenedModel
 
 SEARCH_USAGE = """usage: kaiwa lab search FILE.toml|FILE.py [--share X] [--out DIR] [--model MODEL] [--url URL] …
 
@@ -63,7 +63,7 @@ def judge(words: list[str]) -> None:
     rest, options = read_words(words, kinds, ())
     if len(rest) != 2 or "judge" not in options:
         raise UserError("an experiment, its outcomes.jsonl and --judge MODEL are needed; see kaiwa lab judge --help")
-    from kaiwa.lab.asking.call_cache import Asker, Cache
+    from kaiwa.lab.asking.call_cache import Asker, CallCache
     from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
     from kaiwa.text.records import read_jsonl
 
@@ -74,7 +74,7 @@ def judge(words: list[str]) -> None:
         raise UserError(f"{rest[1]}: no outcome of task {task.name!r}; give outcomes.jsonl of a run of {rest[0]}")
     opened = _opener(experiment, options)(options["judge"])
     folder = Path(options.get("out") or Path(rest[1]).parent)
-    asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
+    asker = Asker(opened.model, CallCache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.get("rubric", ""))
     pairs = "a" in options or "b" in options
     agreed = measure_agreement(asker, task, cases_from_demonstrations(task, pairs), rubric)
@@ -192,7 +192,7 @@ def _experiment(rest: list[str], options: dict[str, Any]) -> Experiment:
 
 
 def _opener(experiment: Experiment, options: dict[str, Any]) -> Any:
-    def opened(name: str) -> Opened:
+    def opened(name: str) -> OpenedModel:
         return open_model(dataclasses.replace(experiment, model=name), options)
 
     return opened

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.commands.console import clock, report_checks, table
+from kaiwa.commands.sampling_options import read_sampling, sampling_help, sampling_kinds
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from kaiwa.catalog.open_model import ModelChoice
     from kaiwa.lab.experiments.analysis import Analysis
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.tasks.task import Judge
+    from kaiwa.text.chat_model import OpenedModel
 
 RUN_USAGE = """usage: kaiwa lab run FILE.toml|FILE.py [--out DIR] [--model MODEL] [--pilot N]
                      [--url URL] [--api-key-env NAME] [--concurrency N] [--per-minute N]
@@ -46,13 +47,14 @@ MODEL_OPTIONS: dict[str, type] = {
     "per-minute": float,
     "out": str,
 }
+FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
 
 
 def run_file(words: list[str]) -> None:
     if not words or any(word in ("-h", "--help") for word in words):
-        print(RUN_USAGE, end="")
+        print(RUN_USAGE + sampling_help(FIXED_SAMPLING), end="")
         return
-    rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int}, ())
+    rest, options = read_words(words, MODEL_OPTIONS | {"pilot": int} | sampling_kinds(FIXED_SAMPLING), ())
     if len(rest) != 1:
         raise UserError(f"one experiment file is needed, got {len(rest)}; kaiwa lab run FILE.toml")
     from kaiwa.lab.experiments.experiment_file import read_experiment
@@ -61,7 +63,8 @@ def run_file(words: list[str]) -> None:
     changes = {
         n: options[o] for n, o in (("model", "model"), ("url", "url"), ("api_key_env", "api-key-env")) if o in options
     }
-    experiment = dataclasses.replace(experiment, **changes)
+    sampling = read_sampling(experiment.sampling, options, FIXED_SAMPLING)
+    experiment = dataclasses.replace(experiment, sampling=sampling, **changes)
     out = Path(options.get("out") or Path("runs") / "lab" / experiment.name)
     if "pilot" in options:
         pilot = experiment.with_first_items(options["pilot"])
@@ -164,12 +167,12 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
 
     first: list[str] = []
 
-    def open_named(name: str) -> Opened:
+    def open_named(name: str) -> OpenedModel:
         opened = open_model(dataclasses.replace(experiment, model=name), options)
         first.append(opened.model.name)
         return opened
 
-    def open_judge(judge: Judge) -> Opened:
+    def open_judge(judge: Judge) -> OpenedModel:
         key = judge.api_key_env or experiment.api_key_env
         return open_model(
             dataclasses.replace(experiment, model=judge.model, url=judge.url or experiment.url, api_key_env=key),
@@ -193,7 +196,7 @@ def run_all(experiment: Experiment, out: Path, options: dict[str, Any], planted:
     return analyse(experiment, outcomes, ", ".join(first), checks)
 
 
-def open_model(chosen: Experiment | ModelChoice, options: dict[str, Any]) -> Opened:
+def open_model(chosen: Experiment | ModelChoice, options: dict[str, Any]) -> OpenedModel:
     """Open an experiment's model: a server's, or one on this machine."""
     from kaiwa.catalog.open_model import ModelChoice
     from kaiwa.catalog.open_model import open_model as open_choice

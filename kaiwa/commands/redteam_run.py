@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from kaiwa.commands.console import clock, table
 from kaiwa.commands.lab_run import MODEL_OPTIONS, open_model
+from kaiwa.commands.sampling_options import read_sampling, sampling_help, sampling_kinds
 from kaiwa.commands.talk import read_words
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.catalog.open_model import ModelChoice
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.redteam.bench.matrix import Matrix
     from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
+    from kaiwa.text.chat_model import OpenedModel
 
 USAGE = """usage: kaiwa redteam run TARGET.toml [--attacks LIST] [--defences LIST] [--models LIST] [--trials N]
                          [--out DIR] [--seed S] [--max-tokens N] [--temperature T] [--plan]
@@ -42,23 +43,25 @@ TARGET         a file, or an example's name (kaiwa redteam targets)
 --junit        the gates and all cells as JUnit XML
 --compare      a garak or promptfoo result, put beside the matrix in the report
 """
-OPTIONS: dict[str, type] = MODEL_OPTIONS | {
-    "attacks": str,
-    "defences": str,
-    "models": str,
-    "trials": int,
-    "seed": int,
-    "max-tokens": int,
-    "temperature": float,
-    "junit": str,
-    "compare": str,
-}
+OPTIONS: dict[str, type] = (
+    MODEL_OPTIONS
+    | {
+        "attacks": str,
+        "defences": str,
+        "models": str,
+        "trials": int,
+        "seed": int,
+        "junit": str,
+        "compare": str,
+    }
+    | sampling_kinds(("seed",))
+)
 
 
 def run_file(words: list[str]) -> None:
     """Exit code 1 where a gate does not hold."""
     if not words or any(word in ("-h", "--help") for word in words):
-        print(USAGE, end="")
+        print(USAGE + sampling_help(("seed",)), end="")
         return
     words, gates = _gates(words)
     rest, options = read_words(words, OPTIONS, ("plan",))
@@ -104,9 +107,10 @@ def _gates(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def make_plan(name: str, options: dict[str, Any]) -> tuple[BenchPlan, Target]:
+    from kaiwa.defend.parse import names
     from kaiwa.redteam.attacks.all import ATTACKS
     from kaiwa.redteam.attacks.attack import choose_attacks
-    from kaiwa.redteam.bench.run import BenchPlan, default_defences, split_list
+    from kaiwa.redteam.bench.run import SAMPLING, BenchPlan, split_list
     from kaiwa.redteam.targets.target import read_target
 
     target = read_target(name)
@@ -114,23 +118,13 @@ def make_plan(name: str, options: dict[str, Any]) -> tuple[BenchPlan, Target]:
     models = tuple(split_list(given)) if given else ("",)
     if (options.get("url") or target.url) and models == ("",):
         raise UserError("a server needs the model's name: --models NAME (or name in the target's [model])")
-    named = {
-        option: options[word]
-        for option, word in (
-            ("trials", "trials"),
-            ("seed", "seed"),
-            ("max_tokens", "max-tokens"),
-            ("temperature", "temperature"),
-        )
-        if word in options
-    }
+    named = {option: options[word] for option, word in (("trials", "trials"), ("seed", "seed")) if word in options}
     plan = BenchPlan(
         target=target,
         attacks=tuple(choose_attacks(options.get("attacks", "all"), ATTACKS)),
-        defences=tuple(split_list(options["defences"]))
-        if "defences" in options
-        else target.defences or default_defences(),
+        defences=tuple(split_list(options["defences"])) if "defences" in options else target.defences or names(),
         models=models,
+        sampling=read_sampling(SAMPLING, options, ("seed",)),
         **named,
     )
     return plan, target
@@ -147,9 +141,9 @@ def run_all(plan: BenchPlan, out: Path, options: dict[str, Any]) -> tuple[Matrix
     began = time.monotonic()
     with lock(out):
         write_atomic(out / "plan.json", json.dumps(plan.plan_json(), ensure_ascii=False, indent=1))
-        opened: dict[str, Opened] = {}
+        opened: dict[str, OpenedModel] = {}
 
-        def open_named(name: str) -> Opened:
+        def open_named(name: str) -> OpenedModel:
             if name not in opened:
                 opened.clear()  # one model at a time in memory
                 opened[name] = open_model(wanted(name, url, options), options)

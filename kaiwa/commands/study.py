@@ -14,7 +14,7 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.catalog.entries import Entry
-    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.text.chat_model import OpenedModel
 
 USAGE = """usage: kaiwa study rlhf [--recipe tiny|laptop] [--seeds N] [--out DIR] [--threads N] [--device D]
        kaiwa study icl [--build DIR] [--models A,B,…] [--out DIR] [--quick] [--n N] [--steps N] [--seed S]
@@ -65,7 +65,7 @@ def cot(words: list[str]) -> None:
     ctx = make_context(seed=options.get("seed", 0), device="", logs=out / "logs")
     print(plan_text(experiment(config, ctx.seed)))
 
-    def open_model(place: Path) -> Opened:
+    def open_model(place: Path) -> OpenedModel:
         entry = read_entry(place, "worked-out sums")
         assert entry is not None
         return _opened(entry)
@@ -73,7 +73,7 @@ def cot(words: list[str]) -> None:
     finish(run(config, ctx, out, open_model), out)
 
 
-def _opened(entry: Entry) -> Opened:
+def _opened(entry: Entry) -> OpenedModel:
     """Open a model on this machine that is asked in plain text."""
     from kaiwa.catalog.open_model import open_entry
 
@@ -114,7 +114,7 @@ def icl(words: list[str]) -> None:
         if (bundled := smollm2()) is not None:
             found[bundled.name] = bundled
 
-    def open_model(name: str) -> Opened:
+    def open_model(name: str) -> OpenedModel:
         entry = found[name]
         print(f"asking {name}", file=sys.stderr)
         return _opened(entry)

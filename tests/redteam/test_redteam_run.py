@@ -21,7 +21,6 @@ from kaiwa.commands.redteam_run import matrix_text, plan_text, told
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
 from kaiwa.redteam.bench.junit import matrix_junit
@@ -33,7 +32,9 @@ from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.client import HTTPChatModel
+from kaiwa.text.sampling import Sampling
 
 KEEPER = read_target("keeper.en")
 
@@ -44,7 +45,7 @@ def plan(attacks: str = "leaking", defences: str = "none", target: Target = KEEP
 
 
 def measured(made: BenchPlan, model: object, cache: Path | None = None) -> Matrix:
-    return analyse_trials(run(made, lambda name: Opened(model, "m"), cache))  # type: ignore[arg-type]
+    return analyse_trials(run(made, lambda name: OpenedModel(model, "m"), cache))  # type: ignore[arg-type]
 
 
 def tells(text: str, rng: random.Random) -> str:
@@ -258,8 +259,9 @@ def test_selftest_holds() -> None:
 def test_bad_plans(tmp_path: Path) -> None:
     for options, said in (
         ({"defences": ("sandwhich",)}, "did you mean 'sandwich'"),
-        ({"trials": 0}, "at least 1"), ({"max_tokens": 0}, "at least 1"), ({"temperature": 3.0}, "between 0 and 2"),
-        ({"temperature": 0.0, "target": read_target("facts.en")}, "same answer"),
+        ({"trials": 0}, "at least 1"), ({"sampling": Sampling(max_tokens=0)}, "at least 1"),
+        ({"sampling": Sampling(temperature=3.0)}, "between 0 and 2"),
+        ({"sampling": Sampling(temperature=0.0), "target": read_target("facts.en")}, "same answer"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=said):
             dataclasses.replace(plan(), **options)  # type: ignore[arg-type]
@@ -273,13 +275,13 @@ def test_bad_plans(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys, time
-from kaiwa.lab.experiments.run import Opened
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
 import kaiwa.commands.redteam_run as command
 def slow(text, rng):
     time.sleep(0.004)
     return obey(text, rng)
-command.open_model = lambda wanted, options: Opened(PlantedWeaknessModel("m", slow), "m")
+command.open_model = lambda wanted, options: OpenedModel(PlantedWeaknessModel("m", slow), "m")
 from kaiwa.cli import main
 main(["redteam", "run", "keeper.en", "--attacks", "leaking", "--defences", "none,sandwich", "--trials", "4",
       "--models", "m", "--out", sys.argv[1]])
