@@ -18,7 +18,7 @@ from kaiwa.engine.grammar import GrammarVocabulary
 from kaiwa.engine.logit_rules import Shaping, choose
 from kaiwa.engine.native import step
 from kaiwa.engine.prompt_lookup import Lookup
-from kaiwa.engine.request import Event, Request, TextTokenizer, TokenInfo
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request, TextTokenizer, TokenInfo
 from kaiwa.engine.rows.native_shared_rows import PagedRows
 from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.engine.rows.torch_shared_rows import CopiedRows
@@ -63,37 +63,44 @@ class Serving:
         dtype: torch.dtype,
         max_rows: int,
         max_length: int,
+        *,
         reuse: bool = True,
         draft: int = 0,
+        exact: bool = True,
     ) -> None:
-        """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin.
-        `draft`: so many tokens are guessed by looking back, where the C++ step computes (see `drafts.py`).
+        """`reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: so many
+        tokens are guessed by looking back, where the C++ step computes (prompt_lookup.py).
 
-        The torch step shares in fp32 only: in bf16 its products of other heights round otherwise, and an answer would
-        depend on what was asked before.
+        `exact`: the torch step shares in fp32 only and computes prompts one by one. In bf16 its products of other
+        heights round otherwise, and an answer would depend on what was asked before.
         """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
         per_token = c.cache_numbers * dtype.itemsize
         self.kept = KEPT_BYTES // per_token if reuse else 0
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
-        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
+        self.exact = exact
+        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept, side_by_side=not exact)
         self.answers: dict[str, Answer] = {}
         self.adapters = Adapters(c, max_length)
-        self._wanted, self.draft = reuse, draft
-        self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
+        self._wants_reuse, self.draft = reuse, draft
+        self.reuse = self._may_reuse(None)
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
         self._vocabulary: GrammarVocabulary | None = None  # made for the first grammar
 
     def use(self, model: step.FusedModel | None) -> None:
         """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
         assert self.idle
-        self.reuse = self._wanted and (model is not None or self.decoder.embed.weight.dtype == torch.float32)
+        self.reuse = self._may_reuse(model)
         if model is None:
-            self.rows = CopiedRows(self.decoder, self.dtype, self.kept)
+            self.rows = CopiedRows(self.decoder, self.dtype, self.kept, side_by_side=not self.exact)
             return
         s = self.scheduler
         self.rows = PagedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept)
+
+    def _may_reuse(self, model: step.FusedModel | None) -> bool:
+        whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
+        return self._wants_reuse and whole
 
     @property
     def idle(self) -> bool:
@@ -122,12 +129,14 @@ class Serving:
             soft = f" with {n_soft} of the soft prompt" if n_soft else ""
             raise UserError(
                 f"the prompt has {len(ids)} tokens{soft}, the context holds {self.max_length} with the answer; shorten"
-                " the prompt"
+                " the prompt",
+                field="prompt",
+                code=CONTEXT_EXCEEDED,
             )
         if request.id in self.answers:
             raise UserError(f"request {request.id!r} is under way already; give each its own id")
         if not all(0 <= i < V for i in request.prompt_ids):
-            raise UserError(f"the prompt has a token id outside 0 to {V - 1}")
+            raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
         if self.idle and (model := step.ready(self.decoder)) is not (
             self.rows.model if isinstance(self.rows, PagedRows) else None
         ):
@@ -259,7 +268,8 @@ class Serving:
                 at = row + i
                 answer.length += 1
                 if at in wrong:
-                    events.append(Event(id=answer.request.id, finish_reason="error", error=wrong[at]))
+                    error, field = str(wrong[at]), wrong[at].field
+                    events.append(Event(id=answer.request.id, finish_reason="error", error=error, error_field=field))
                     break
                 events.append(self._event(answer, TokenInfo(ids[at], logprobs[at], tops[at])))
                 if events[-1].finish_reason is not None or tokens[i + 1 : i + 2] != [ids[at]]:
