@@ -87,8 +87,8 @@ def up(
     close_pages = mount(app, page_services(services))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     server = _server_class()(config)
-    # An event and not Thread.join: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), so the
-    # process would leave before the server has stopped its engine.
+    # An event and not Thread.join: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), and
+    # then this process would leave before the server has stopped its engine.
     ended = threading.Event()
 
     def serve() -> None:
