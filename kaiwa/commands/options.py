@@ -1,0 +1,103 @@
+"""Read the words of a command line into a dataclass of options, by tyro. Every command reads its words here.
+
+A command is a module of kaiwa.commands with a dataclass `Options`, whose docstring is the command's help and whose
+fields are its options, and a function `main(words)`. Bad words are a UserError of one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+
+T = TypeVar("T")
+HELP = ("-h", "--help")
+# Fields of a nested dataclass become options without a prefix.
+Flat = tyro.conf.OmitArgPrefixes
+Positional = tyro.conf.Positional
+# An option that may be repeated: --gate A --gate B.
+Repeated = tyro.conf.UseAppendAction
+
+
+def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None) -> T:
+    """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
+
+    prog: the command, such as "kaiwa lab run". default: an instance whose values replace the fields' defaults.
+    Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
+    """
+    marked = tyro.conf.FlagCreatePairsOff[options]  # type: ignore[valid-type,misc]
+    box = io.StringIO()
+    # Nothing has been read where tyro fails: its box of several lines becomes one line.
+    try:
+        with contextlib.redirect_stderr(box):
+            parsed: tuple[T, list[str]] = tyro.cli(
+                marked, prog=prog, args=list(words), default=default, return_unknown_args=True, use_underscores=False
+            )
+    except SystemExit as exit:
+        if exit.code in (0, None):
+            raise
+        raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
+    values, unknown = parsed
+    if unknown:
+        raise UserError(_unknown_word(unknown, options, prog))
+    return values
+
+
+def _first_line(box: str) -> str:
+    """Return what a box of tyro's says, without its frame, heading and help texts."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    body: list[str] = []
+    for line, raw in zip(lines[1:], box.splitlines()[1:], strict=False):
+        if "──" in raw:
+            break
+        body.append(line)
+    text = " ".join(part for part in body if part).rstrip(".:")
+    text = re.sub(r"^Missing from [^:]*: ", "missing: ", text).replace(" (required)", "")
+    text = re.sub(r"^Error parsing (--\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 \2 is not a whole number", text)
+    text = re.sub(r"^Error parsing (--\S+): could not convert string to float: (.*)", r"\1 \2 is not a number", text)
+    return re.sub(r"^Error parsing [^:]*: ", "", text)
+
+
+def _unknown_word(unknown: Sequence[str], options: type[Any], prog: str) -> str:
+    """Return the message for words that no option takes."""
+    word = next((word for word in unknown if word.startswith("-")), unknown[0])
+    if not word.startswith("-"):
+        return f"unexpected {word!r}; see {prog} --help"
+    name = word.partition("=")[0]
+    known = option_names(options)
+    return f"no option {name!r}{did_you_mean(name, known)}" if known else f"no option {name!r}; see {prog} --help"
+
+
+def option_names(options: type[Any]) -> list[str]:
+    """Return the names of a command's options, such as "--max-tokens", from the help that tyro writes."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(tyro.conf.FlagCreatePairsOff[options], args=["--help"])  # type: ignore[valid-type,misc]
+    return sorted(set(re.findall(r"(?<![\w-])--[a-z0-9][\w.-]*", re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()))))
+
+
+def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:
+    """Run one command of a group, such as `kaiwa lab compare`; without a command, print what there is.
+
+    commands: name -> one line of help. The module of `kaiwa GROUP some-name` is kaiwa.commands.GROUP.some_name.
+    """
+    if not words or words[0] in HELP:
+        width = max(map(len, commands))
+        lines = [f"  {name:<{width}}  {text}" for name, text in commands.items()]
+        print(f"usage: kaiwa {group} COMMAND [options]        kaiwa {group} COMMAND --help\n\n" + "\n".join(lines))
+        return
+    if words[0] not in commands:
+        raise UserError(f"no command '{group} {words[0]}'{did_you_mean(words[0], commands)}")
+    name = words[0].replace("-", "_")
+    importlib.import_module(f"kaiwa.commands.{group}.{name}").main(list(words[1:]))
+
+
+__all__ = ["HELP", "Annotated", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]
