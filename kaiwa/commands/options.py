@@ -9,41 +9,44 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import keyword
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
+
+# Flat: the fields of a nested dataclass become options without a prefix. Repeated: --gate A --gate B.
+from tyro.conf import OmitArgPrefixes as Flat
+from tyro.conf import Positional
+from tyro.conf import UseAppendAction as Repeated
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 T = TypeVar("T")
 HELP = ("-h", "--help")
-# Fields of a nested dataclass become options without a prefix.
-Flat = tyro.conf.OmitArgPrefixes
-Positional = tyro.conf.Positional
-# An option that may be repeated: --gate A --gate B.
-Repeated = tyro.conf.UseAppendAction
+CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
-def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None) -> T:
+def read_options(options: type[T], prog: str, words: Sequence[str]) -> T:
     """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
 
-    prog: the command, such as "kaiwa lab run". default: an instance whose values replace the fields' defaults.
+    prog: the command, such as "kaiwa lab run".
     Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
     """
-    marked = tyro.conf.FlagCreatePairsOff[options]  # type: ignore[valid-type,misc]
     box = io.StringIO()
     # Nothing has been read where tyro fails: its box of several lines becomes one line.
     try:
         with contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
-                marked, prog=prog, args=list(words), default=default, return_unknown_args=True, use_underscores=False
+                options, prog=prog, args=list(words), return_unknown_args=True, config=CONFIG
             )
     except SystemExit as exit:
         if exit.code in (0, None):
             raise
+        if not words:  # a command by itself, and it needs something: show what
+            return read_options(options, prog, ["--help"])
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
     if unknown:
@@ -61,7 +64,9 @@ def _first_line(box: str) -> str:
         body.append(line)
     text = " ".join(part for part in body if part).rstrip(".:")
     text = re.sub(r"^Missing from [^:]*: ", "missing: ", text).replace(" (required)", "")
-    text = re.sub(r"^Error parsing (--\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 \2 is not a whole number", text)
+    text = re.sub(
+        r"^Error parsing (--\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 \2 is not a whole number", text
+    )
     text = re.sub(r"^Error parsing (--\S+): could not convert string to float: (.*)", r"\1 \2 is not a number", text)
     return re.sub(r"^Error parsing [^:]*: ", "", text)
 
@@ -76,11 +81,36 @@ def _unknown_word(unknown: Sequence[str], options: type[Any], prog: str) -> str:
     return f"no option {name!r}{did_you_mean(name, known)}" if known else f"no option {name!r}; see {prog} --help"
 
 
+def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
+    """Take the `--field VALUE` and `--stage.field=VALUE` words that `options` does not know out of the words.
+
+    Return the other words, and the fields' values by their dotted names with underscores.
+    """
+    known = {*option_names(options), "--help"}
+    rest: list[str] = []
+    changes: dict[str, str] = {}
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            rest.append(word)
+        elif name in known:
+            rest += [word] if equals or name == "--help" or not queue else [word, queue.pop(0)]
+        else:
+            if not equals:
+                if not queue:
+                    raise UserError(f"{name} needs a value")
+                value = queue.pop(0)
+            changes[name[2:].replace("-", "_")] = value
+    return rest, changes
+
+
 def option_names(options: type[Any]) -> list[str]:
     """Return the names of a command's options, such as "--max-tokens", from the help that tyro writes."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(tyro.conf.FlagCreatePairsOff[options], args=["--help"])  # type: ignore[valid-type,misc]
+        tyro.cli(options, args=["--help"], config=CONFIG)
     return sorted(set(re.findall(r"(?<![\w-])--[a-z0-9][\w.-]*", re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()))))
 
 
@@ -97,7 +127,8 @@ def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> 
     if words[0] not in commands:
         raise UserError(f"no command '{group} {words[0]}'{did_you_mean(words[0], commands)}")
     name = words[0].replace("-", "_")
+    name += "_" if keyword.iskeyword(name) else ""
     importlib.import_module(f"kaiwa.commands.{group}.{name}").main(list(words[1:]))
 
 
-__all__ = ["HELP", "Annotated", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]
+__all__ = ["HELP", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]

@@ -1,0 +1,41 @@
+"""kaiwa lab search: which of several prompts is best, chosen on dev items and graded on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Options(ModelOptions):
+    """Search for the best prompt. The experiment's arms are candidates, its first arm the baseline; it has one task.
+
+    Candidates are compared on dev items (--share of them); the winner meets the baseline on the test items, which
+    nothing was chosen by.
+    """
+
+    file: Positional[Path]  # FILE.toml or FILE.py
+    share: float = 0.5  # the dev items' share
+    out: Path | None = None  # default: runs/lab/NAME-search
+
+
+def main(words: list[str]) -> None:
+    """Search, and print the winner with its verdict on the test items."""
+    options = read_options(Options, "kaiwa lab search", words)
+    if not 0 < options.share < 1:
+        raise UserError(f"--share {options.share}: give the dev items' share, between 0 and 1")
+    from kaiwa.commands.lab.experiments import model_options, with_model
+    from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.prompt_search import search, told
+    from kaiwa.lab.reports.experiment_report import write_report
+
+    experiment = with_model(read_experiment(options.file), options)
+    choice = model_options(experiment, options)
+    out = options.out or Path("runs") / "lab" / f"{experiment.name}-search"
+    result = search(experiment, lambda name: open_model(choice, name), out, options.share)
+    print(told(result))
+    print(f"report: {write_report(result.test, out / 'test')}")
