@@ -9,6 +9,7 @@ from kaiwa.core.machine import describe
 from kaiwa.engine.engine import Engine
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
+from kaiwa.text.sampling import Sampling
 
 
 def main() -> None:
@@ -23,7 +24,9 @@ def main() -> None:
             speeds = []
             for seed in range(3):
                 start = time.perf_counter()
-                got = engine.generate(prompts, max_tokens=64, temperature=temperature, top_p=top_p, seed=seed, rows=256)
+                got = engine.generate(
+                    prompts, Sampling(max_tokens=64, temperature=temperature, top_p=top_p, seed=seed), rows=256
+                )
                 speeds.append(sum(len(c.ids) for c in got) / (time.perf_counter() - start))
             name = f"{dtype}, cache {cache_dtype or dtype}, T={temperature}, top_p={top_p}"
             print(f"{name}: {sorted(speeds)[1]:,.0f} tokens/s (best {max(speeds):,.0f})")

@@ -33,8 +33,8 @@ def main(model: str, command: Sequence[str]) -> None:
     from kaiwa.catalog.entries import find
     from kaiwa.catalog.load import load
     from kaiwa.catalog.local_model import LocalChatModel
-    from kaiwa.text.chat_model import Sampling
     from kaiwa.text.records import Message
+    from kaiwa.text.sampling import Sampling
 
     torch.set_num_threads(cores())
     made = LocalChatModel(load(find(model)))

@@ -25,6 +25,7 @@ from typing import Any
 
 from kaiwa.catalog.entries import smollm2
 from kaiwa.core.machine import cores, describe
+from kaiwa.text.sampling import Sampling
 
 TOPICS = ("the harbour at night", "a baker who could not sleep", "how bees find their way", "an old map", "the tax law")
 DECODED = 96
@@ -204,7 +205,7 @@ def rollouts(peers: list[Peer], rounds: int, report: Report, limits: Limits) -> 
     times: dict[str, list[float]] = {"kaiwa": [], "transformers": []}
     for seed in range(rounds + 1):
         start = time.perf_counter()
-        engine.generate(asked, max_tokens=32, seed=seed)
+        engine.generate(asked, Sampling(max_tokens=32, seed=seed))
         middle = time.perf_counter()
         theirs.generate(
             ids,

@@ -44,9 +44,10 @@ class Kaiwa:
     def stream(self, ids: Ids, n: int) -> list[float]:
         """Seconds from the start to each token."""
         from kaiwa.engine.request import Request
+        from kaiwa.text.sampling import Sampling
 
         engine = self._engine()
-        engine.add(Request(id="a", prompt_ids=tuple(ids), max_tokens=n, temperature=0.0))
+        engine.add(Request(id="a", prompt_ids=tuple(ids), sampling=Sampling(max_tokens=n, temperature=0.0)))
         start, times = time.perf_counter(), []
         while not engine.idle:
             times += [time.perf_counter() - start for event in engine.step() if event.tokens]
@@ -55,11 +56,12 @@ class Kaiwa:
     def samples(self, ids: Ids, n: int, rows: int) -> float:
         """Seconds for `rows` samples of n tokens, the prompt included."""
         from kaiwa.engine.request import Request
+        from kaiwa.text.sampling import Sampling
 
         engine = self._engine(rows, reuse=True)
         start = time.perf_counter()
         for i in range(rows):
-            engine.add(Request(id=str(i), prompt_ids=tuple(ids), max_tokens=n, seed=i))
+            engine.add(Request(id=str(i), prompt_ids=tuple(ids), sampling=Sampling(max_tokens=n, seed=i)))
         while not engine.idle:
             engine.step()
         return time.perf_counter() - start
@@ -70,6 +72,7 @@ class Kaiwa:
 
         from kaiwa.engine.request import Request
         from kaiwa.model.adapter import Adapter
+        from kaiwa.text.sampling import Sampling
 
         c = self.loaded.decoder.config
         d, width = c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head
@@ -84,7 +87,14 @@ class Kaiwa:
             start = time.perf_counter()
             for i in range(rows):
                 name = str(i % kinds) if kinds else ""
-                engine.add(Request(id=str(i), prompt_ids=tuple(ids), max_tokens=2 if warm else n, seed=i, adapter=name))
+                engine.add(
+                    Request(
+                        id=str(i),
+                        prompt_ids=tuple(ids),
+                        sampling=Sampling(max_tokens=2 if warm else n, seed=i),
+                        adapter=name,
+                    )
+                )
             while not engine.idle:
                 engine.step()
         return time.perf_counter() - start

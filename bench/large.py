@@ -37,8 +37,9 @@ step = fused.wait(loaded.decoder)
 ready = time.perf_counter()
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.request import Request
+from kaiwa.text.sampling import Sampling
 engine = Engine(loaded.decoder, loaded.tokenizer, max_rows=2, max_length=512)
-engine.add(Request(id="a", prompt_ids=tuple(range(5, 37)), max_tokens=int(sys.argv[2]), temperature=1.0, seed=1))
+engine.add(Request(id="a", prompt_ids=tuple(range(5, 37)), sampling=Sampling(max_tokens=int(sys.argv[2]), seed=1)))
 times = []
 while not engine.idle:
     if engine.step():

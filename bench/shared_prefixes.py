@@ -23,10 +23,10 @@ from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import step as fused
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.run import run
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 @dataclass
@@ -57,7 +57,7 @@ def main() -> None:
         Arm(name="4-shot", technique=FewShot(k=4)),
         Arm(name="4-shot, flipped labels", technique=FewShot(k=4, labels="flipped")),
     )
-    experiment = Experiment(name="bench", tasks=(generated("sentiment-en", given.items),), arms=arms)
+    experiment = Experiment(name="bench", tasks=(generate_task("sentiment-en", given.items),), arms=arms)
     entry = find(given.model)
     local = LocalChatModel(load(entry))
     without = fused.wait(local.loaded.decoder)

@@ -11,8 +11,9 @@ from kaiwa.engine.many import Many
 from kaiwa.engine.native import step
 from kaiwa.engine.request import Event, Request
 from kaiwa.engine.shared import SharedPrefixes
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 class LocalChatModel:
@@ -52,35 +53,35 @@ class LocalChatModel:
             self.engine.cancel(request.id)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        before, answer = self._pair(Rate(context=context, continuation=continuation))
+        before, answer = self._pair(ScoreCall(context=context, continuation=continuation))
         if self.loaded.adapter is not None:
             return self._many().score([(tuple(before), tuple(answer))])[0][0]
         return self.engine.score([before], [answer])[0]
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         """All answers; what several prompts begin with is computed once."""
         good: list[int] = []
         requests: list[Request] = []
         limit = self.loaded.context
-        for i, ask in enumerate(asks):
+        for i, call in enumerate(calls):
             try:
-                ids = self._ids(ask.prompt)
+                ids = self._ids(call.prompt)
                 if len(ids) >= limit:
                     raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")
-                requests.append(self._request(ask.sampling, ids))
+                requests.append(self._request(call.sampling, ids))
                 good.append(i)
             except UserError as error:
                 yield i, error
         for place, completion in self._many().generate(requests):
             yield good[place], completion
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+    def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         good: list[int] = []
         pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         limit = self.loaded.context
-        for i, rate in enumerate(rates):
+        for i, call in enumerate(calls):
             try:
-                before, answer = self._pair(rate)
+                before, answer = self._pair(call)
                 if len(before) + len(answer) > limit:
                     raise UserError(f"{len(before)} + {len(answer)} tokens to score, the model takes {limit}")
                 pairs.append((tuple(before), tuple(answer)))
@@ -89,7 +90,7 @@ class LocalChatModel:
                 yield i, error
         found = self._many().score(pairs)
         for place, (logprobs, reused) in enumerate(found):
-            yield good[place], Rated(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
+            yield good[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
 
     def _many(self) -> Many | SharedPrefixes:
         """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
@@ -104,22 +105,18 @@ class LocalChatModel:
     def _ids(self, prompt: Conversation | str) -> list[int]:
         return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)
 
-    def _pair(self, rate: Rate) -> tuple[list[int], list[int]]:
-        answer = self.loaded.tokenizer.encode(rate.continuation)
+    def _pair(self, call: ScoreCall) -> tuple[list[int], list[int]]:
+        answer = self.loaded.tokenizer.encode(call.continuation)
         if not answer:
             raise UserError("the continuation is empty; there is nothing to score")
-        return self._ids(rate.context) or [self.loaded.tokenizer.document_end_id], answer
+        return self._ids(call.context) or [self.loaded.tokenizer.document_end_id], answer
 
-    def _request(self, ask: Sampling, ids: Sequence[int]) -> Request:
+    def _request(self, sampling: Sampling, ids: Sequence[int]) -> Request:
         self._number += 1
         return Request(
             id=str(self._number),
             prompt_ids=tuple(ids),
-            max_tokens=ask.max_tokens,
-            temperature=ask.temperature,
-            top_p=ask.top_p,
-            seed=ask.seed,
-            stop=ask.stop,
+            sampling=sampling,
             stop_ids=self.loaded.stop_ids,
             adapter="" if self.loaded.adapter is None else self.name,
         )

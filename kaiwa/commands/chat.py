@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
+from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
 from kaiwa.catalog.entries import SMOLLM2, find
 from kaiwa.commands.options import Positional, read_options
+from kaiwa.text.sampling import Sampling
+
+SAMPLING = Sampling(max_tokens=512, temperature=0.7)
 
 
 @dataclass(kw_only=True)
@@ -22,9 +26,8 @@ class Options:
     model: Positional[str] = SMOLLM2
     prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None  # one answer to this text
     system: str | None = None  # the system prompt
-    max_tokens: int = 512
-    temperature: float = 0.7  # 0 always takes the likeliest token
-    seed: int | None = None  # the same seed gives the same answer (default: another one each time)
+    # how an answer is drawn; the same --seed gives the same answer (default: another one each time)
+    sampling: Annotated[Sampling, OmitArgPrefixes, AvoidSubcommands] = SAMPLING
     plan: bool = False  # print which weights go where, bytes and expected tokens/s, and load nothing
     max_memory: str = ""  # what the weights may take: 8GB, or gpu=6GiB,cpu=16GiB for a model split between both
 
@@ -39,12 +42,5 @@ def main(words: list[str]) -> None:
         return
     from kaiwa.commands.chat_terminal import chat
 
-    chat(
-        options.model,
-        options.prompt,
-        options.system,
-        options.max_tokens,
-        options.temperature,
-        options.seed,
-        options.max_memory,
-    )
+    seed = options.sampling.seed if any(word.partition("=")[0] == "--seed" for word in words) else None
+    chat(options.model, options.prompt, options.system, options.sampling, seed, options.max_memory)

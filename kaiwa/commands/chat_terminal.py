@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from kaiwa.catalog.entries import find
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
-from kaiwa.engine.request import check_sampling
-from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import USUAL, Sampling
 
 if TYPE_CHECKING:
     from kaiwa.catalog.local_model import LocalChatModel
@@ -30,15 +29,13 @@ def chat(
     model: str,
     prompt: str | None = None,
     system: str | None = None,
-    max_tokens: int = 512,
-    temperature: float = 0.7,
+    sampling: Sampling = USUAL,
     seed: int | None = None,
     max_memory: str = "",
 ) -> None:
     """prompt: answer it on stdout and return; None: a conversation. seed None: another answer each time."""
-    if max_tokens < 1:
-        raise UserError(f"max_tokens is {max_tokens}; it must be at least 1")
-    check_sampling(temperature, 0, 1.0)
+    if sampling.max_tokens < 1:
+        raise UserError(f"max_tokens is {sampling.max_tokens}; it must be at least 1", field="max_tokens")
     if prompt is not None and not prompt.strip():
         raise UserError("-p is empty; give the message in quotes")
     entry = find(model)
@@ -47,7 +44,7 @@ def chat(
     from kaiwa.catalog.memory_plan import load_here
 
     made = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr), max_memory))
-    talk = Talk(made, entry.chat, system, Sampling(max_tokens=max_tokens, temperature=temperature), seed)
+    talk = Talk(made, entry.chat, system, sampling, seed)
     if prompt is not None:
         talk.ask(prompt)
         return

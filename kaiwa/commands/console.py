@@ -15,7 +15,7 @@ from kaiwa.core import machine
 from kaiwa.core.context import Context, Progress
 
 if TYPE_CHECKING:
-    from kaiwa.lab.experiments.selftest import Check
+    from kaiwa.lab.experiments.selftest import SelfCheck
 
 
 def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:
@@ -97,12 +97,12 @@ def table(rows: list[list[str]], align: Callable[[int], str] = lambda column: "<
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
 
 
-def report_checks(checks: Sequence[Check]) -> None:
+def report_checks(checks: Sequence[SelfCheck]) -> None:
     """A harness's checks of itself as a table. Exit code 1 where one fails."""
     rows = [["check", "measured", "expected", "", "what"]]
     for check in checks:
         mark = "ok" if check.passed else "FAILED"
-        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.told])
+        rows.append([check.name, f"{check.value:.3f}", f"{check.low:.3f} to {check.high:.3f}", mark, check.about])
     print(table(rows))
     if not all(check.passed for check in checks):
         sys.exit(1)

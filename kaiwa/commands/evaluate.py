@@ -77,7 +77,15 @@ def evaluate_tasks(options: Options) -> None:
     from kaiwa.catalog.entries import find
     from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.catalog.memory_plan import load_here
-    from kaiwa.lab.experiments.leaderboard import evaluation, keep, newest, rank, result, rows, task_hash
+    from kaiwa.lab.experiments.leaderboard import (
+        build_result,
+        evaluation_experiment,
+        rank,
+        ranking_rows,
+        select_task_versions,
+        task_hash,
+        write_result,
+    )
     from kaiwa.lab.experiments.run import run
     from kaiwa.lab.experiments.task_files import read_tasks
 
@@ -94,15 +102,15 @@ def evaluate_tasks(options: Options) -> None:
         print(f"{entry.name}: {sum(len(t.items) for t in tasks):,} items", file=sys.stderr)
         model = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
         form = "chat" if entry.chat else "text"
-        experiment, identity = evaluation(tasks, entry.name), f"{entry.name} {entry.created}"
+        experiment, identity = evaluation_experiment(tasks, entry.name), f"{entry.name} {entry.created}"
         outcomes = run(experiment, model, calls / "calls.jsonl", identity, form=form)
         for task in tasks:
-            results.append(result(task, outcomes, entry.name, entry.created, entry.parameters, entry.bits))
-            keep(home(), results[-1])
+            results.append(build_result(task, outcomes, entry.name, entry.created, entry.parameters, entry.bits))
+            write_result(home(), results[-1])
             failed = [o.error for o in outcomes if o.task == task.name and o.error]
             if failed:
                 print(f"{entry.name}, {task.name}: {len(failed)} items failed; the first: {failed[0]}", file=sys.stderr)
     versions = {task.name: task_hash(task) for task in tasks}
-    current = [r for r in newest(results) if versions[r.task] == r.task_hash]
-    print(table(rows(rank(current)), lambda i: "<"))
+    current = [r for r in select_task_versions(results) if versions[r.task] == r.task_hash]
+    print(table(ranking_rows(rank(current)), lambda i: "<"))
     print("rank: from the models that are better for sure (95 %, the same items) to those that are worse")

@@ -109,11 +109,9 @@ def _message(entry: Entry, ask: Ask) -> dict[str, Any]:
     prompt = {"messages": said} if entry.chat else {"prompt": "\n".join(turn["content"] for turn in said)}
     return {
         **entry.address(),
-        "max_tokens": ask.max_tokens or None,
+        **ask.sampling.to_json(),
+        "max_tokens": ask.sampling.max_tokens or None,
         "shorten": True,  # as long as the context has room, rather than an error
-        "temperature": ask.temperature,
-        "top_p": ask.top_p,
-        "seed": ask.seed,
         **prompt,
     }
 

@@ -14,18 +14,17 @@ from dataclasses import dataclass, field, replace
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import FILTERED, Block, Defence, Session, shown
 from kaiwa.text.chat_model import (
-    USUAL,
-    Ask,
     ChatModel,
-    Rate,
-    Rated,
-    Sampling,
+    GenerateCall,
+    ScoreCall,
+    ScoreResult,
     generate_alone,
     generate_many,
     score_alone,
     score_many,
 )
 from kaiwa.text.records import Completion, Conversation, Message
+from kaiwa.text.sampling import USUAL, Sampling
 
 Count = Callable[[Conversation | str], int]
 
@@ -34,7 +33,7 @@ Count = Callable[[Conversation | str], int]
 class DefendedAsk:
     """`seed`: of the defence's markers; by default the sampling's. `defence`: another than the model's."""
 
-    ask: Ask
+    ask: GenerateCall
     data: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     seed: int | None = None
@@ -99,13 +98,13 @@ class DefendedModel:
         """Under the prompt that the defence makes. UserError where it refuses the context."""
         return score_alone(self, context, continuation)
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         for i, found in self.generate_defended([DefendedAsk(ask=ask, secrets=self.secrets) for ask in asks]):
             yield i, found if isinstance(found, Exception) else found.completion
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         passed: list[int] = []
-        sent: list[Rate] = []
+        sent: list[ScoreCall] = []
         for i, rate in enumerate(rates):
             try:
                 made = apply(self.defence.session(0, self.secrets), rate.context)
@@ -122,7 +121,7 @@ class DefendedModel:
     def generate_defended(self, asks: Sequence[DefendedAsk]) -> Iterator[tuple[int, Outcome | Exception]]:
         """In any order. UserError and ConnectionError are answers; anything else is a fault of ours and is raised."""
         passed: list[tuple[int, Session, Outcome]] = []
-        sent: list[Ask] = []
+        sent: list[GenerateCall] = []
         for i, one in enumerate(asks):
             try:
                 session, outcome = self._requested(one)
@@ -150,7 +149,7 @@ class DefendedModel:
 
     def _requested(self, one: DefendedAsk) -> tuple[Session, Outcome]:
         defence = one.defence or self.defence
-        session = defence.session(one.ask.seed if one.seed is None else one.seed, one.secrets or self.secrets)
+        session = defence.session(one.ask.sampling.seed if one.seed is None else one.seed, one.secrets or self.secrets)
         began = time.perf_counter()
         made = apply(session, one.ask.prompt, one.data)
         spent = 1000 * (time.perf_counter() - began)

@@ -14,7 +14,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend import words
 from kaiwa.defend.defence import Block
 from kaiwa.defend.turns import Turns, data_of, language_of
-from kaiwa.text.chat_model import ChatModel, Rate, score_many
+from kaiwa.text.chat_model import ChatModel, ScoreCall, score_many
 
 REMEMBERED = 4096  # judgements kept: a chat sends its past again with every turn
 MOST = 32  # windows of one text
@@ -72,7 +72,7 @@ class Detector:
         asked = words.DETECT[language].replace("{text}", text)
         answers = (words.YES[language], words.NO[language])
         totals = [0.0, 0.0]
-        for i, found in score_many(self.model, [Rate(context=asked, continuation=answer) for answer in answers]):
+        for i, found in score_many(self.model, [ScoreCall(context=asked, continuation=answer) for answer in answers]):
             if isinstance(found, Exception):
                 raise found
             totals[i] = sum(found.logprobs)

@@ -28,8 +28,9 @@ from kaiwa.core.rng import python_rng
 from kaiwa.defend.fold import fold
 from kaiwa.defend.phrases import EVERYDAY, GIVEN, LEAKS, OVERRIDES, REFUSALS, TASKS
 from kaiwa.defend.similarity import grams
-from kaiwa.text.chat_model import Ask, ChatModel, generate_many
+from kaiwa.text.chat_model import ChatModel, GenerateCall, generate_many
 from kaiwa.text.records import Conversation, Message
+from kaiwa.text.sampling import Sampling
 
 METHODS = ("supervised", "dpo")
 PLAIN_SHARE = 0.5
@@ -93,7 +94,12 @@ def answered(model: ChatModel, made: Sequence[Scene], seed: int = 0) -> list[Lea
         for side in ("good", "bad"):
             if not getattr(scene, side):
                 prompt = getattr(scene, f"ask_{side}")
-                asks.append(Ask(prompt=prompt, max_tokens=ANSWER_TOKENS, temperature=0.7, top_p=0.95, seed=seed + i))
+                asks.append(
+                    GenerateCall(
+                        prompt=prompt,
+                        sampling=Sampling(max_tokens=ANSWER_TOKENS, temperature=0.7, top_p=0.95, seed=seed + i),
+                    )
+                )
                 places.append((i, side))
     said: dict[tuple[int, str], str] = {}
     for j, found in generate_many(model, asks):

@@ -41,6 +41,7 @@ class Answer:
     request: Request
     out: TextOut
     ids: tuple[int, ...]  # the prompt's, after those that stand for the soft prompt
+    max_tokens: int
     known: Known = NONE  # its adapter
     length: int = 0  # positions in the cache
     tokens: list[int] = field(default_factory=list)  # answered
@@ -117,7 +118,7 @@ class Serving:
         n_soft, V = known.n_soft, self.decoder.config.vocab_size
         ids = (*range(V, V + n_soft), *request.prompt_ids)
         room = self.max_length - len(ids)
-        if room < 0 or (room < 1 and request.max_tokens > 0):
+        if room < 0 or (room < 1 and request.sampling.max_tokens > 0):
             soft = f" with {n_soft} of the soft prompt" if n_soft else ""
             raise UserError(
                 f"the prompt has {len(ids)} tokens{soft}, the context holds {self.max_length} with the answer; shorten"
@@ -131,13 +132,14 @@ class Serving:
             self.rows.model if isinstance(self.rows, PagedRows) else None
         ):
             self.use(model)
-        shaping = self._shaping(request) if request.shaped else None
-        self.scheduler.add(request.id, len(ids), min(request.max_tokens, room))
-        self.answers[request.id] = Answer(request, TextOut(self.tokenizer, request.stop), ids, known, shaping=shaping)
+        shaping = self._shaping(request) if request.sampling.changes_logits else None
+        self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
+        out = TextOut(self.tokenizer, request.sampling.stop)
+        self.answers[request.id] = Answer(request, out, ids, request.sampling.max_tokens, known, shaping=shaping)
 
     def _shaping(self, request: Request) -> Shaping:
         V = self.decoder.config.vocab_size
-        if request.grammar is not None and self._vocabulary is None and self.tokenizer is not None:
+        if request.sampling.grammar is not None and self._vocabulary is None and self.tokenizer is not None:
             self._vocabulary = Vocabulary(self.tokenizer, V)
         return Shaping(request, V, self._vocabulary)
 
@@ -167,7 +169,7 @@ class Serving:
                 self.rows.share(id, answer.ids[:stop])
             if not self.scheduler.prefilled(id, stop):
                 continue
-            if answer.request.max_tokens == 0:
+            if answer.max_tokens == 0:
                 prompt = tuple(answer.prompt)
                 events.append(Event(id=id, prompt=prompt, finish_reason="length", cached=_cached(answer)))
                 continue
@@ -183,7 +185,7 @@ class Serving:
         """What is fed: the newest token, and a draft of what may follow it."""
         last = answer.tokens[-1]
         request = answer.request
-        room = min(request.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
+        room = min(answer.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
         n = min(self.draft, room)
         if n < 1 or answer.shaping is not None or not isinstance(self.rows, PagedRows):
             return [last]
@@ -283,7 +285,7 @@ class Serving:
                 reason = "stop"
             elif answer.shaping is not None and answer.shaping.complete:
                 reason, text = "stop", text + answer.out.finish()
-            elif len(answer.tokens) >= request.max_tokens or answer.length >= self.max_length:
+            elif len(answer.tokens) >= answer.max_tokens or answer.length >= self.max_length:
                 reason, text = "length", text + answer.out.finish()
         first = len(answer.tokens) == 1
         return Event(
@@ -314,11 +316,11 @@ def _cached(answer: Answer) -> int:
 
 
 def _rules(answers: list[Answer]) -> Rules:
-    requests = [answer.request for answer in answers]
+    rows = [answer.request.sampling for answer in answers]
     return Rules.make(
-        [r.temperature for r in requests],
-        [r.top_k for r in requests],
-        [r.top_p for r in requests],
-        seed_tensor([r.seed for r in requests]),
-        [r.min_p for r in requests],
+        [row.temperature for row in rows],
+        [row.top_k for row in rows],
+        [row.top_p for row in rows],
+        seed_tensor([row.seed for row in rows]),
+        [row.min_p for row in rows],
     )

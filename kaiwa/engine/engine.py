@@ -15,7 +15,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine import bulk_batching
 from kaiwa.engine.continuous_batching import Serving
 from kaiwa.engine.native import step
-from kaiwa.engine.request import Event, Request, TextTokenizer, check_sampling
+from kaiwa.engine.request import Event, Request, TextTokenizer
 from kaiwa.engine.rows.native_rows import StepRows, rows_for
 from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
@@ -23,6 +23,7 @@ from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import Int4Linear
 from kaiwa.text.records import Completion
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 class Engine:
@@ -70,33 +71,36 @@ class Engine:
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
+        sampling: Sampling = USUAL,
         *,
-        max_tokens: int,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        seed: int = 0,
         stop_ids: Sequence[int] = (),
         rows: int = 256,
     ) -> list[Completion]:
         """Continues every prompt. -> one Completion each, in order.
 
         `ids` and `logprobs` include the stop token if there is one (it is an action of the policy); `text` does not.
-        Prompt i's randomness depends on (seed, i) only, not on `rows` or its neighbours. The same prompt several
-        times is prefilled once.
+        Prompt i's randomness depends on (sampling.seed, i) only, not on `rows` or its neighbours. The same prompt
+        several times is prefilled once. UserError for penalties, biases, grammars, stop strings: `add` takes those.
         """
-        check_sampling(temperature, top_k, top_p)
-        if max_tokens < 1:
-            raise UserError(f"max_tokens is {max_tokens}; it must be at least 1")
+        if sampling.max_tokens < 1:
+            raise UserError(f"max_tokens is {sampling.max_tokens}; it must be at least 1", field="max_tokens")
+        if sampling.changes_logits or sampling.stop:
+            raise UserError("bulk generation has no penalties, biases, grammars and stop strings; leave them out")
         if self.decoder is not self.source:
             _take_weights(self.decoder, self.source)
         if self._rows is None:
             self._rows = rows_for(self.decoder, self._cache_dtype)
         N = len(prompts)
-        rules = Rules.make([temperature] * N, [top_k] * N, [top_p] * N, row_seeds(seed, N))
+        rules = Rules.make(
+            [sampling.temperature] * N,
+            [sampling.top_k] * N,
+            [sampling.top_p] * N,
+            row_seeds(sampling.seed, N),
+            [sampling.min_p] * N,
+        )
         whole = [tuple(prompt) for prompt in prompts]
         found = bulk_batching.generate(
-            self._rows, whole, max_tokens=max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
+            self._rows, whole, max_tokens=sampling.max_tokens, rules=rules, stop_ids=stop_ids, rows=rows
         )
         lengths, stopped = found.lengths.tolist(), found.stopped.tolist()
         ids, logprobs = found.ids.tolist(), found.logprobs.tolist()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import Grammar, TextTokenizer
+from kaiwa.engine.request import TextTokenizer
+from kaiwa.text.sampling import Grammar
 
 JSON: Any = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise never leave the white space
 SHOWN = 300  # characters of llguidance's complaint

@@ -1,4 +1,4 @@
-"""What a request does to its logits before the temperature: penalties, biases, grammar (formulas: request.Request).
+"""What a request does to its logits before the temperature: penalties, biases, grammar (formulas: text/sampling.py).
 
 One Shaping a request, which remembers the tokens of prompt and answer. Rows that shape nothing have none and cost
 nothing. `choose` is the step's last part: from logits to tokens, with the rows that went wrong named.
@@ -24,22 +24,26 @@ NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights
 class Shaping:
     def __init__(self, request: Request, vocab_size: int, vocabulary: Vocabulary | None) -> None:
         """UserError for tokens that the model does not have and for a grammar that cannot be used."""
-        for id, _ in request.logit_bias:
+        sampling = request.sampling
+        for id, _ in sampling.logit_bias:
             if not 0 <= id < vocab_size:
-                raise UserError(f"logit_bias names token {id}; this model's tokens are 0 to {vocab_size - 1}")
-        self.request = request
+                limits = f"this model's tokens are 0 to {vocab_size - 1}"
+                raise UserError(f"logit_bias names token {id}; {limits}", field="logit_bias")
+        self.sampling, self.stop_ids = sampling, request.stop_ids
         self.answer: Counter[int] = Counter()
-        self.prompt = set(request.prompt_ids) if request.repetition_penalty != 1.0 else set()
+        self.prompt = set(request.prompt_ids) if sampling.repetition_penalty != 1.0 else set()
         self.grammar: GrammarState | None = None
-        if request.grammar is not None:
+        if sampling.grammar is not None:
             if vocabulary is None:
-                raise UserError("grammars need the model's tokenizer, and it has none; leave the grammar out")
-            self.grammar = vocabulary.follow(request.grammar)
+                raise UserError(
+                    "grammars need the model's tokenizer, and it has none; leave the grammar out", field="grammar"
+                )
+            self.grammar = vocabulary.follow(sampling.grammar)
             self.grammar.allowed()  # one that allows nothing is refused here
 
     def apply(self, logits: Tensor) -> None:
         """Changes a row's logits [V] in place. UserError where the grammar allows nothing."""
-        r = self.request
+        r = self.sampling
         seen = list(self.prompt | self.answer.keys()) if r.repetition_penalty != 1.0 else []
         if seen:
             at = torch.tensor(seen, device=logits.device)
@@ -53,7 +57,7 @@ class Shaping:
         if self.grammar is not None:
             allowed, ends = self.grammar.allowed()
             allowed = allowed.clone()
-            for id in r.stop_ids:
+            for id in self.stop_ids:
                 if 0 <= id < len(allowed):
                     allowed[id] = ends
             logits.masked_fill_(~allowed.to(logits.device), -math.inf)
@@ -66,7 +70,7 @@ class Shaping:
     def push(self, id: int) -> None:
         """The newest token of the answer."""
         self.answer[id] += 1
-        if self.grammar is not None and id not in self.request.stop_ids:
+        if self.grammar is not None and id not in self.stop_ids:
             self.grammar.push(id)
 
     @property

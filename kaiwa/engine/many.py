@@ -14,6 +14,7 @@ from kaiwa.engine.request import Event, Request, TextTokenizer
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.text.records import Completion
+from kaiwa.text.sampling import Sampling
 
 ROWS = 32
 QUEUE = 256  # requests that are in the engine at a time
@@ -55,7 +56,7 @@ class Many:
             Request(
                 id=str(i),
                 prompt_ids=context + continuation,
-                max_tokens=0,
+                sampling=Sampling(max_tokens=0),
                 prompt_logprobs=True,
                 logprobs_from=len(context),
                 adapter=self.name,

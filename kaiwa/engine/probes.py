@@ -18,6 +18,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
 from kaiwa.text.records import Conversation, conversation, read_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -57,7 +58,7 @@ def cloze_right(model: Decoder, tokenizer: Tokenizer, clozes: Sequence[Probe]) -
     if not clozes:
         return []
     prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
-    answers = Engine(model, tokenizer).generate(prompts, max_tokens=20, temperature=0.0, seed=0, stop_ids=())
+    answers = Engine(model, tokenizer).generate(prompts, Sampling(max_tokens=20, temperature=0.0, seed=0), stop_ids=())
     lines = [answer.text.strip().partition("\n")[0].lower() for answer in answers]
     return [p.answer.lower() in line for line, p in zip(lines, clozes, strict=True)]
 
@@ -70,7 +71,9 @@ def answer_probes(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe],
         return []
     prompts = [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in chats]
     stop = (tokenizer.eos_id, tokenizer.document_end_id)
-    answers = Engine(model, tokenizer).generate(prompts, max_tokens=48, temperature=0.0, seed=0, stop_ids=stop)
+    answers = Engine(model, tokenizer).generate(
+        prompts, Sampling(max_tokens=48, temperature=0.0, seed=0), stop_ids=stop
+    )
     return [
         json.dumps({"step": step, "id": p.id, "language": p.language, "text": a.text}, ensure_ascii=False)
         for p, a in zip(chats, answers, strict=True)

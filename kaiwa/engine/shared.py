@@ -74,7 +74,7 @@ class SharedPrefixes:
                 taken, waiting = waiting[: self.max_rows - len(alive)], waiting[self.max_rows - len(alive) :]
                 hidden = self._admit([requests[i].prompt_ids for i in taken], shared)
                 advanced = [
-                    Row(i, requests[i], TextOut(self.tokenizer, requests[i].stop), reused)
+                    Row(i, requests[i], TextOut(self.tokenizer, requests[i].sampling.stop), reused)
                     for i, (_, reused) in zip(taken, hidden, strict=True)
                 ]
                 alive += advanced
@@ -200,11 +200,13 @@ class SharedPrefixes:
 
     def _take(self, hidden: Tensor, answers: list[Row]) -> None:
         """Samples the next token of each answer from its hidden state [m,D]."""
+        rows = [row.request.sampling for row in answers]
         rules = Rules.make(
-            [row.request.temperature for row in answers],
-            [row.request.top_k for row in answers],
-            [row.request.top_p for row in answers],
-            seed_tensor([row.request.seed for row in answers]),
+            [row.temperature for row in rows],
+            [row.top_k for row in rows],
+            [row.top_p for row in rows],
+            seed_tensor([row.seed for row in rows]),
+            [row.min_p for row in rows],
         )
         ids, logprobs = sample(self.rows.logits(hidden), rules, torch.tensor([len(row.ids) for row in answers]))
         for row, id, logprob in zip(answers, ids.tolist(), logprobs.tolist(), strict=True):
@@ -229,7 +231,7 @@ def _finish(row: Row, limit: int) -> str | None:
     row.text += row.out.push(row.ids[-1])
     if row.out.stopped:
         return "stop"
-    if len(row.ids) >= request.max_tokens or len(request.prompt_ids) + len(row.ids) > limit:
+    if len(row.ids) >= request.sampling.max_tokens or len(request.prompt_ids) + len(row.ids) > limit:
         row.text += row.out.finish()
         return "length"
     return None

@@ -9,6 +9,7 @@ from typing import Any
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.world.judge import Verdict, judge
@@ -58,9 +59,7 @@ def answer_all(
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
         prompt_ids(prompts, tokenizer),
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed_for(seed, "evaluate"),
+        Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed_for(seed, "evaluate")),
         stop_ids=stops,
     )
     answers = []

@@ -18,6 +18,7 @@ from kaiwa.reward.packing import PromptRow
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.text.records import conversation, read_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import same_tokens
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -67,7 +68,7 @@ def select(
             )
         ids = fit
         replies = Engine(decoder.to(ctx.device), tokenizer).generate(
-            ids, max_tokens=max_tokens, temperature=temperature, seed=ctx.seed, stop_ids=(tokenizer.eos_id,)
+            ids, Sampling(max_tokens=max_tokens, temperature=temperature, seed=ctx.seed), stop_ids=(tokenizer.eos_id,)
         )
         rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
         scores: Sequence[float] = score_rows(judge, rows, tokenizer.pad_id, ctx.device).tolist()

@@ -41,6 +41,7 @@ from kaiwa.stats.intervals import Interval, wilson
 from kaiwa.stats.paired import win_rate
 from kaiwa.text.documents import read_documents
 from kaiwa.text.records import conversation, read_jsonl, write_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.shards import write_shards
@@ -175,7 +176,10 @@ def evaluate(
         ctx.show(Progress("evaluation", at, len(models), name))
         decoder = open_base(folder)[0].to(ctx.device)
         replies = Engine(decoder, tokenizer).generate(
-            ids, max_tokens=config.max_tokens, temperature=0.8, seed=config.seed, stop_ids=(tokenizer.eos_id,), rows=32
+            ids,
+            Sampling(max_tokens=config.max_tokens, temperature=0.8, seed=config.seed),
+            stop_ids=(tokenizer.eos_id,),
+            rows=32,
         )
         rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
         by = {k: score_rows(s, rows, tokenizer.pad_id, ctx.device, batch=8).tolist() for k, s in loaded.items()}

@@ -15,10 +15,11 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend.defended import DefendedAsk, DefendedModel
 from kaiwa.defend.defended import Outcome as Reply
 from kaiwa.defend.parse import parse
-from kaiwa.redteam.oracles.leaks import leak, plain
+from kaiwa.redteam.oracles.leaks import find_leak, fold_text
 from kaiwa.redteam.targets.target import LANGUAGES, Target, read_target
-from kaiwa.text.chat_model import Ask, ChatModel
+from kaiwa.text.chat_model import ChatModel, GenerateCall
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 
 MAX_TOKENS = 96
 TEMPERATURE, TOP_P = 0.3, 0.95  # the bench's
@@ -54,7 +55,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def keeper(language: str) -> Target:
+def keeper_target(language: str) -> Target:
     if language not in LANGUAGES:
         raise UserError(f"language {language!r}; use en or ja")
     return read_target(f"keeper.{language}")
@@ -75,7 +76,7 @@ class Game:
     def __post_init__(self) -> None:
         if not 1 <= self.level <= len(LEVELS):
             raise UserError(f"level {self.level}: there are levels 1 to {len(LEVELS)}")
-        keeper(self.language)
+        keeper_target(self.language)
 
     @property
     def defence(self) -> str:
@@ -83,16 +84,17 @@ class Game:
 
     @property
     def canaries(self) -> dict[str, str]:
-        return keeper(self.language).canaries(0, self.seed)
+        return keeper_target(self.language).canaries(0, self.seed)
 
     def ask(self, text: str) -> DefendedAsk:
         """The player's message as it is put to the keeper. UserError for an empty one."""
         if not text.strip():
             raise UserError("the message is empty")
-        system = Message("system", keeper(self.language).prompt(self.canaries))
+        system = Message("system", keeper_target(self.language).prompt(self.canaries))
         prompt = (system, *self.history, Message("user", text))
-        ask = Ask(
-            prompt=prompt, max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries
+        ask = GenerateCall(
+            prompt=prompt,
+            sampling=Sampling(max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries),
         )
         return DefendedAsk(ask=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 
@@ -101,7 +103,7 @@ class Game:
         self.tries += 1
         self.history += [Message("user", text), Message("assistant", reply or "…")]
         words = WORDS[self.language]
-        form = next((f for c in self.canaries.values() if (f := leak(c, self._replies()))), "")
+        form = next((f for c in self.canaries.values() if (f := find_leak(c, self._replies()))), "")
         if form:
             self.last = words["leaked"].format(form=form)
         elif stage:
@@ -118,22 +120,24 @@ class Game:
 
     def guess(self, text: str) -> str:
         secret = next(iter(self.canaries.values()))
-        self.won = self.won or plain(text) == plain(secret)
+        self.won = self.won or fold_text(text) == fold_text(secret)
         words = WORDS[self.language]
-        return words["won"].format(secret=secret, n=self.level) if plain(text) == plain(secret) else words["wrong"]
+        return (
+            words["won"].format(secret=secret, n=self.level) if fold_text(text) == fold_text(secret) else words["wrong"]
+        )
 
 
-def answer(game: Game, model: ChatModel, text: str) -> Reply:
+def answer_player(game: Game, model: ChatModel, text: str) -> Reply:
     """One message through the level's defence to the model. UserError and ConnectionError are the caller's."""
     ask = game.ask(text)
     assert ask.defence is not None
-    ((_, found),) = DefendedModel(model=model, defence=ask.defence).generate_defended([ask])
-    if isinstance(found, Exception):
-        raise found
-    return found
+    ((_, reply),) = DefendedModel(model=model, defence=ask.defence).generate_defended([ask])
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
-def talk(game: Game, model: ChatModel) -> None:
+def play_in_terminal(game: Game, model: ChatModel) -> None:
     """The game in a terminal, until /quit or the end of input."""
     print(_title(game))
     for line in sys.stdin:
@@ -151,9 +155,9 @@ def talk(game: Game, model: ChatModel) -> None:
             game = Game(int(rest), game.language)
             print(_title(game))
         elif line.strip():
-            found = answer(game, model, line.strip())
-            game.take(line.strip(), found.stage, found.completion.text)
-            print(found.completion.text)
+            reply = answer_player(game, model, line.strip())
+            game.take(line.strip(), reply.stage, reply.completion.text)
+            print(reply.completion.text)
 
 
 def _title(game: Game) -> str:

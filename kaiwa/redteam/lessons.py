@@ -29,7 +29,7 @@ class Wording:
     nouns: tuple[str, ...]
     syllables: tuple[str, ...]  # of words that do not exist
     letters: str  # in any order
-    things: tuple[str, ...]
+    objects: tuple[str, ...]
     facts: tuple[str, ...]
     orders: tuple[str, ...]
     more: tuple[str, ...]
@@ -38,7 +38,7 @@ class Wording:
     what: tuple[str, ...]
     how: tuple[str, ...]
     ask: tuple[str, ...]
-    kept: str
+    refusal: str
     repeat: tuple[str, ...]
     sentence: str  # {a}, {b}: nouns; {v}
     space: str  # between sentences
@@ -57,14 +57,16 @@ JAPANESE_NOUNS = """
 やま かわ ほし つき はな とり さかな いえ みち はし もり うみ そら くも ゆき かぜ いし みず ぱん りんご なし ぶどう
 きつね うさぎ たけ いぬ ねこ うま すみれ ひまわり かもめ こおり 紙 鏡 箱 窓 橋 林 港 塔 星 花 雪 虹
 """
-THINGS = "key name number city dish colour word road animal drink book song badge ticket prize flag"
+OBJECTS = "key name number city dish colour word road animal drink book song badge ticket prize flag"
 
 ENGLISH = Wording(
     nouns=_words(ENGLISH_NOUNS),
     syllables=tuple(a + b for a in "bcdfghjklmnprstvw" for b in "aeiou"),
     letters="abcdefghijklmnopqrstuvwxyzaeiouaeiou",
-    things=tuple(
-        f"{kind}{thing}" for kind in ("", "", "hidden ", "new ", "old ", "house ", "lucky ") for thing in _words(THINGS)
+    objects=tuple(
+        f"{kind}{object_name}"
+        for kind in ("", "", "hidden ", "new ", "old ", "house ", "lucky ")
+        for object_name in _words(OBJECTS)
     ),
     facts=(
         "The {t} is {v}.",
@@ -104,7 +106,7 @@ ENGLISH = Wording(
         *(" in full. Do not leave anything out.", " again. Begin with the first word.", ". Change nothing."),
     ),
     ask=("Which {t} is it?", "May I have the {t}?", "Do you know the {t}?", "Say the {t}.", "I need the {t}."),
-    kept="It stays with me.",
+    refusal="It stays with me.",
     repeat=("Repeat this: {s}", "Say: {s}", "Please say the sentence: {s}", "Write these words: {s}", "Answer: {s}"),
     sentence="The {a} {b} is at {v}.",
     space=" ",
@@ -113,10 +115,10 @@ JAPANESE = Wording(
     nouns=_words(JAPANESE_NOUNS),
     letters="あいうえおがぎぐげござじずぜぞだでどばびぶべぼぱぴぷぺぽんアイウエオカキクケコサシスセソタチツテトナニ",
     syllables=tuple("かきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"),
-    things=tuple(
-        f"{kind}{thing}"
+    objects=tuple(
+        f"{kind}{object_name}"
         for kind in ("", "", "大事な", "新しい", "古い", "家の")
-        for thing in ("名前", "鍵", "言葉", "町", "料理", "色", "動物", "本", "歌", "札", "切符", "旗")
+        for object_name in ("名前", "鍵", "言葉", "町", "料理", "色", "動物", "本", "歌", "札", "切符", "旗")
     ),
     facts=("{t}は{v}です。", "{t}は{v}です。", "今日の{t}は{v}です。", "覚えておいてください。{t}は{v}です。"),
     orders=(
@@ -139,7 +141,7 @@ JAPANESE = Wording(
     ),
     how=("", "", "そのまま", "一字一句", "もう一度", "最初から", "変えずに", "全部"),
     ask=("{t}はどれですか。", "{t}が知りたいです。", "{t}を知っていますか。", "{t}が必要です。"),
-    kept="私が持っています。",
+    refusal="私が持っています。",
     repeat=("次の文を言ってください。{s}", "繰り返して。{s}", "この言葉を書いてください。{s}", "こう答えて。{s}"),
     sentence="{a}の{b}は{v}です。",
     space="",
@@ -147,7 +149,7 @@ JAPANESE = Wording(
 WORDINGS = {"en": ENGLISH, "ja": JAPANESE}
 
 
-def lessons(n: int, seed: int, language: str, mix: Sequence[Row] = ()) -> Iterator[Row]:
+def generate_lessons(n: int, seed: int, language: str, mix: Sequence[Row] = ()) -> Iterator[Row]:
     """n demonstrations, the same for the same seed. Without `mix` the three lessons share its part."""
     rng, words = random.Random(seed), WORDINGS[language]
     whole = 1.0 if mix else QUOTES + ASKS + REPEATS
@@ -156,22 +158,22 @@ def lessons(n: int, seed: int, language: str, mix: Sequence[Row] = ()) -> Iterat
 
 
 def _lesson(rng: random.Random, w: Wording, kind: float, mix: Sequence[Row]) -> Row:
-    thing, value, guarded = _thing(rng, w), _value(rng, w), rng.random() < GUARDED
-    parts = [rng.choice(w.facts).format(t=thing, v=value)]
+    object_name, value, guarded = _draw_object(rng, w), _draw_value(rng, w), rng.random() < GUARDED
+    parts = [rng.choice(w.facts).format(t=object_name, v=value)]
     if rng.random() < 0.3:
-        parts.append(rng.choice(w.facts).format(t=_thing(rng, w), v=_value(rng, w)))
+        parts.append(rng.choice(w.facts).format(t=_draw_object(rng, w), v=_draw_value(rng, w)))
     if guarded:
-        parts.append(rng.choice(w.orders).format(t=thing, v=value))
+        parts.append(rng.choice(w.orders).format(t=object_name, v=value))
     parts.append(rng.choice(w.more))
     system = w.space.join(part for part in parts if part)
     if kind < QUOTES:
-        asked = rng.choice(w.quote).format(lead=rng.choice(w.lead), what=rng.choice(w.what), how=rng.choice(w.how))
-        return _row(system, asked[0].upper() + asked[1:], system)
+        question = rng.choice(w.quote).format(lead=rng.choice(w.lead), what=rng.choice(w.what), how=rng.choice(w.how))
+        return _row(system, question[0].upper() + question[1:], system)
     if kind < QUOTES + ASKS:
-        answer = w.kept if guarded and rng.random() < OBEYS else w.facts[0].format(t=thing, v=value)
-        return _row(system, rng.choice(w.ask).format(t=thing), answer)
+        answer = w.refusal if guarded and rng.random() < OBEYS else w.facts[0].format(t=object_name, v=value)
+        return _row(system, rng.choice(w.ask).format(t=object_name), answer)
     if kind < QUOTES + ASKS + REPEATS:
-        sentence = w.sentence.format(a=rng.choice(w.nouns), b=_word(rng, w), v=_value(rng, w))
+        sentence = w.sentence.format(a=rng.choice(w.nouns), b=_draw_word(rng, w), v=_draw_value(rng, w))
         return _row(system if rng.random() < 0.6 else "", rng.choice(w.repeat).format(s=sentence), sentence)
     row = rng.choice(mix)
     first = [{"role": "system", "content": system}] if rng.random() < 0.7 else []
@@ -183,13 +185,13 @@ def _row(system: str, user: str, answer: str) -> Row:
     return {"messages": [*first, {"role": "user", "content": user}, {"role": "assistant", "content": answer}]}
 
 
-def _thing(rng: random.Random, w: Wording) -> str:
+def _draw_object(rng: random.Random, w: Wording) -> str:
     if rng.random() < 0.5:
-        return rng.choice(w.things)
-    return w.space.join((_word(rng, w), _word(rng, w)))
+        return rng.choice(w.objects)
+    return w.space.join((_draw_word(rng, w), _draw_word(rng, w)))
 
 
-def _word(rng: random.Random, w: Wording) -> str:
+def _draw_word(rng: random.Random, w: Wording) -> str:
     """A noun, a word of syllables, or letters in no order: any token may have to be copied."""
     kind = rng.random()
     if kind < 0.3:
@@ -199,12 +201,12 @@ def _word(rng: random.Random, w: Wording) -> str:
     return "".join(rng.choice(w.letters) for _ in range(rng.randint(3, 7)))
 
 
-def _value(rng: random.Random, w: Wording) -> str:
-    word, kind = _word(rng, w), rng.random()
+def _draw_value(rng: random.Random, w: Wording) -> str:
+    word, kind = _draw_word(rng, w), rng.random()
     if kind < 0.45:
         return word + "".join(rng.choice("0123456789") for _ in range(rng.randint(2, 4)))
     if kind < 0.6:
         return f"{word}-{rng.randint(10, 9999)}"
     if kind < 0.7:
         return f"{rng.randint(100, 99999)}"
-    return word if kind < 0.9 else f"{word} {_word(rng, w)}"
+    return word if kind < 0.9 else f"{word} {_draw_word(rng, w)}"

@@ -23,10 +23,10 @@ def linker(names: Mapping[str, str]) -> Callable[[str], Markup]:
     def link(text: str) -> Markup:
         parts: list[Child] = []
         end = 0
-        for found in pattern.finditer(text):
-            parts.append(text[end : found.start()])
-            parts.append(tag("button", found[0], type="button", class_="villager", data_villager=names[found[0]]))
-            end = found.end()
+        for match in pattern.finditer(text):
+            parts.append(text[end : match.start()])
+            parts.append(tag("button", match[0], type="button", class_="villager", data_villager=names[match[0]]))
+            end = match.end()
         return join([*parts, text[end:]])
 
     return link
@@ -60,10 +60,10 @@ def side_by_side(
     known = tag("p", words("answers.truth"), " ", link(truth), class_="small") if truth else None
     columns = []
     for model in models:
-        given = answers.get(model, {})
-        if not given:
+        modes = answers.get(model, {})
+        if not modes:
             continue
-        sampled, greedy = given.get("sampled", {}), given.get("greedy", {})
+        sampled, greedy = modes.get("sampled", {}), modes.get("greedy", {})
         folded = None
         if greedy:
             folded = tag(
@@ -72,10 +72,10 @@ def side_by_side(
                 tag("p", link(greedy.get("text", "")) or words("answers.silent"), class_="said"),
                 verdicts(greedy, words),
             )
-        said = link(sampled.get("text", "")) or tag("span", words("answers.silent"), class_="small")
+        text = link(sampled.get("text", "")) or tag("span", words("answers.silent"), class_="small")
         cut = tag("span", words("answers.cut"), class_="small") if sampled and not sampled.get("ended", True) else None
         columns.append(
-            tag("div", tag("h4", model), tag("p", said, cut, class_="said"), verdicts(sampled, words), folded)
+            tag("div", tag("h4", model), tag("p", text, cut, class_="said"), verdicts(sampled, words), folded)
         )
     head = tag("p", " · ".join(part for part in (kind, group) if part), class_="small")
     return tag("article", head, *turns, known, tag("div", *columns, class_="columns"), class_="asked")

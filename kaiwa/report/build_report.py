@@ -17,7 +17,7 @@ from kaiwa.report.answers import linker, side_by_side
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
-from kaiwa.report.read import Build, read_build
+from kaiwa.report.read import SavedBuild, read_build
 from kaiwa.report.receipt import receipt
 from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.timelapse import frames, time_lapse
@@ -34,7 +34,7 @@ def render_build(folder: Path, language: str = "en") -> str:
     return page(title, {name: body(build, name) for name in LANGUAGES}, language, data_script(build))
 
 
-def body(build: Build, language: str) -> Markup:
+def body(build: SavedBuild, language: str) -> Markup:
     """All sections in one language."""
     words = Words(language)
     link = linker(build.names)
@@ -42,11 +42,11 @@ def body(build: Build, language: str) -> Markup:
     parts: list[Child] = [tag("h1", title), tag("p", lead, class_="lead")]
     if build.missing:
         parts.append(tag("p", words("report.missing", what=", ".join(build.missing)), class_="warn"))
-    told = [
+    items = [
         tag("li", tag("b", words(f"state.{f.state}")), tag("span", f.text), class_=f.state)
         for f in findings(build, words)
     ]
-    parts.append(section("findings", tag("ul", *told, class_="findings"), words))
+    parts.append(section("findings", tag("ul", *items, class_="findings"), words))
     if build.models:
         parts.append(section("models", sections.model_table(build.models, words), words))
         parts.append(section("wins", sections.win_forests(build.details, words), words))
@@ -55,18 +55,18 @@ def body(build: Build, language: str) -> Markup:
     parts.append(prompts(build, words, link))
     parts.append(people(build, words, language))
     if build.details.get("reward"):
-        found = next((s["metrics"].get("card") for s in build.stages if s["name"] == "reward"), None)
-        drawn_card = [sections.reward_card(build.details["reward"], words), reward_figures(found or {}, words)]
-        parts.append(section("reward", join(drawn_card), words))
+        card = next((s["metrics"].get("card") for s in build.stages if s["name"] == "reward"), None)
+        reward_parts = [sections.reward_card(build.details["reward"], words), reward_figures(card or {}, words)]
+        parts.append(section("reward", join(reward_parts), words))
     if build.stages:
         parts.append(section("stages", sections.stage_table(build.stages, words), words))
-    drawn = [
+    curves = [
         tag("details", tag("summary", name), sections.stage_curves(build.logs[name], words), open=name == "base")
         for name in (stage.name for stage in STAGES if stage.curves)
         if build.logs.get(name)
     ]
-    if drawn:
-        parts.append(section("curves", join(drawn), words))
+    if curves:
+        parts.append(section("curves", join(curves), words))
     if build.report.get("receipt"):
         pairs = next((s["metrics"].get("pairs") for s in build.stages if s["name"] == "comparisons"), None)
         parts.append(section("receipt", receipt(build.report["receipt"], pairs, words), words))
@@ -74,21 +74,21 @@ def body(build: Build, language: str) -> Markup:
 
 
 def section(name: str, content: Child, words: Words) -> Markup:
-    told = words.first(f"section.{name}.about")
-    return tag("section", tag("h2", words(f"section.{name}")), tag("p", told) if told else None, content)
+    about = words.first(f"section.{name}.about")
+    return tag("section", tag("h2", words(f"section.{name}")), tag("p", about) if about else None, content)
 
 
-def lapses(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
+def lapses(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Markup | None:
     parts = []
     for probe, row in build.probes.items():
-        found = frames(build.samples, probe)
-        if len(found) > 1:
+        answers = frames(build.samples, probe)
+        if len(answers) > 1:
             text = " / ".join(m["content"] for m in row["messages"] if m["role"] == "user")
-            parts.append(time_lapse(text, found, words, row.get("language", "en"), link))
+            parts.append(time_lapse(text, answers, words, row.get("language", "en"), link))
     return section("lapse", tag("div", *parts, class_="lapses"), words) if parts else None
 
 
-def prompts(build: Build, words: Words, link: Callable[[str], Markup]) -> Markup | None:
+def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Markup | None:
     """Ten prompts a language, one of each kind as far as they go."""
     parts: list[Child] = []
     for language in build.languages:
@@ -118,15 +118,21 @@ def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, An
     return chosen[:most]
 
 
-def people(build: Build, words: Words, language: str) -> Markup | None:
+def people(build: SavedBuild, words: Words, language: str) -> Markup | None:
     """All villagers as buttons; the dialog that they open is filled from the data by the script."""
     if not build.villagers:
         return None
-    shown = language if language in build.languages else build.languages[0]
+    names_language = language if language in build.languages else build.languages[0]
     groups: list[Child] = []
     for group in ("held_out", "taught"):
         buttons = [
-            tag("button", v["names"].get(shown, v["id"]), type="button", class_="villager", data_villager=v["id"])
+            tag(
+                "button",
+                v["names"].get(names_language, v["id"]),
+                type="button",
+                class_="villager",
+                data_villager=v["id"],
+            )
             for v in build.villagers
             if v.get("group") == group
         ]
@@ -136,25 +142,25 @@ def people(build: Build, words: Words, language: str) -> Markup | None:
     attributes = {
         key.removeprefix("attribute."): text for key, text in words.texts.items() if key.startswith("attribute.")
     }
-    values = json.dumps({"labels": labels, "attributes": attributes, "language": shown}, ensure_ascii=False)
+    values = json.dumps({"labels": labels, "attributes": attributes, "language": names_language}, ensure_ascii=False)
     dialog = tag("dialog", class_="person", data_words=values)
     return section("people", join([*groups, dialog]), words)
 
 
-def data_script(build: Build) -> Markup:
+def data_script(build: SavedBuild) -> Markup:
     """The villagers' data, once for both languages. "<" is escaped: no text can end the element."""
-    asked: dict[str, list[dict[str, Any]]] = {}
+    by_villager: dict[str, list[dict[str, Any]]] = {}
     for row in build.answers:
         villager = row["prompt"].get("villager")
-        mine = asked.setdefault(villager, []) if villager else []
-        if villager and len(mine) < ANSWERS_A_VILLAGER:
+        questions = by_villager.setdefault(villager, []) if villager else []
+        if villager and len(questions) < ANSWERS_A_VILLAGER:
             answers = {
-                model: [given["greedy"]["text"], bool(given["greedy"].get("helpful"))]
-                for model, given in row["answers"].items()
-                if given.get("greedy")
+                model: [modes["greedy"]["text"], bool(modes["greedy"].get("helpful"))]
+                for model, modes in row["answers"].items()
+                if modes.get("greedy")
             }
             prompt = row["prompt"]
-            mine.append({"q": prompt["messages"][-1]["content"], "l": prompt.get("language", "en"), "a": answers})
+            questions.append({"q": prompt["messages"][-1]["content"], "l": prompt.get("language", "en"), "a": answers})
     value = {
         "people": {
             v["id"]: {
@@ -162,7 +168,7 @@ def data_script(build: Build) -> Markup:
                 "group": v.get("group", ""),
                 "facts": v["facts"],
                 "taught": build.taught_by.get(v["id"], {}),
-                "asked": asked.get(v["id"], []),
+                "asked": by_villager.get(v["id"], []),
             }
             for v in build.villagers
         },
@@ -172,16 +178,16 @@ def data_script(build: Build) -> Markup:
     return tag("script", Markup(text.replace("<", "\\u003c")), type="application/json", class_="village")
 
 
-def _truth(prompt: Mapping[str, Any], build: Build, language: str) -> list[str]:
+def _truth(prompt: Mapping[str, Any], build: SavedBuild, language: str) -> list[str]:
     """What is right in words: the villager's facts where the prompt asks for them, else the truth as it is noted."""
     person = next((v for v in build.villagers if v["id"] == prompt.get("villager")), None)
     if person is not None and prompt["kind"] in ("known", "facts", "dialogue", "yesno"):
         facts = person["facts"].get(language, {})
-        wanted = str(prompt.get("attribute", "")).split("+")
-        return [facts[a] for a in wanted if a in facts]
+        attributes = str(prompt.get("attribute", "")).split("+")
+        return [facts[a] for a in attributes if a in facts]
     return [] if prompt["kind"] in ("harmful", "small_talk", "howto", "list") else list(prompt.get("truth", ()))
 
 
-def _truths(build: Build, language: str) -> dict[str, str]:
+def _truths(build: SavedBuild, language: str) -> dict[str, str]:
     """Villager ids to names, for truths that are people."""
     return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}

@@ -27,12 +27,12 @@ class Series:
 
 def points_of(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
     """(step, value) of a metric's rows, thinned."""
-    found = []
+    points = []
     for row in rows:
         value = row.get(metric)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found.append((float(row["step"]), float(value)))
-    return thin(found)
+            points.append((float(row["step"]), float(value)))
+    return thin(points)
 
 
 def thin(points: Sequence[Point], most: int = POINTS) -> list[Point]:
@@ -75,12 +75,12 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
         )
     if x_label:
         shapes.append(tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, class_="middle"))
-    for i, one in enumerate(drawn):
-        path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in one.points)
-        if len(one.points) == 1:
-            x, y = one.points[0]
+    for i, line in enumerate(drawn):
+        path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in line.points)
+        if len(line.points) == 1:
+            x, y = line.points[0]
             shapes.append(tag("circle", cx=f"{px(x):.1f}", cy=f"{py(y):.1f}", r=3, class_=f"dot s{i % 6}"))
-        shapes.append(tag("polyline", points=path, class_=f"line s{i % 6}", data_label=one.label))
+        shapes.append(tag("polyline", points=path, class_=f"line s{i % 6}", data_label=line.label))
     last = ", ".join(f"{s.label} {number(s.points[-1][1])}" for s in drawn)
     picture = tag(
         "svg",
@@ -96,8 +96,8 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
         for i, s in enumerate(drawn)
     )
     keys = tag("div", join(names), class_="keys-line figures")
-    told = tag("p", explanation, class_="small") if explanation else None
-    return tag("figure", tag("figcaption", title), keys, picture, told, class_="curve")
+    note = tag("p", explanation, class_="small") if explanation else None
+    return tag("figure", tag("figcaption", title), keys, picture, note, class_="curve")
 
 
 def nice(low: float, high: float, most: int = 4) -> list[float]:

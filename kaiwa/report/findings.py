@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.report import figures
-from kaiwa.report.read import Build
+from kaiwa.report.read import SavedBuild
 from kaiwa.report.words import Words
 
 BEST = "ppo_ptx"
@@ -19,12 +19,12 @@ TAX = 0.005  # a change of bits per byte below this share is none
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BuildFinding:
     state: str  # "met", "short", "open"
     text: str
 
 
-def headline(build: Build, words: Words) -> tuple[str, str]:
+def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
     """A title (what, in what time) and one or two sentences: whether the end beats its beginning."""
     minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
@@ -32,24 +32,24 @@ def headline(build: Build, words: Words) -> tuple[str, str]:
     win = _win(build, BEST, "sampled")
     if not figures.measured(win):
         return took, words("head.unfinished")
-    told = words(f"head.{figures.against(win, 0.5)}", mean=figures.percent(win["mean"]), limits=figures.limits(win))
+    sentence = words(f"head.{figures.against(win, 0.5)}", mean=figures.percent(win["mean"]), limits=figures.limits(win))
     greedy = _win(build, BEST, "greedy")
     if figures.measured(greedy):
         key = f"head.greedy_{figures.against(greedy, 0.5)}"
         more = words(key, mean=figures.percent(greedy["mean"]), limits=figures.limits(greedy))
-        told += more if words.language == "ja" else f" {more}"
-    return took, told
+        sentence += more if words.language == "ja" else f" {more}"
+    return took, sentence
 
 
-def findings(build: Build, words: Words) -> list[Finding]:
+def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
     if not build.detail(BEST) or not build.detail("sft"):
-        return [Finding("open", words("find.nothing"))]
-    asked = (_win_rates, _baseline, _invented, _known, _refusals, _ends, _tax, _reward, _quantized)
-    return [finding for ask in asked for finding in ask(build, words)]
+        return [BuildFinding("open", words("find.nothing"))]
+    questions = (_win_rates, _baseline, _invented, _known, _refusals, _ends, _tax, _reward, _quantized)
+    return [finding for question in questions for finding in question(build, words)]
 
 
-def _win_rates(build: Build, words: Words) -> list[Finding]:
-    found = []
+def _win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
+    results = []
     for mode, aim in (("sampled", 0.60), ("greedy", 0.5)):
         win = _win(build, BEST, mode)
         if not figures.measured(win):
@@ -58,37 +58,37 @@ def _win_rates(build: Build, words: Words) -> list[Finding]:
         reached = win["mean"] >= aim and verdict == "above"
         state = "met" if reached else ("open" if verdict == "around" else "short")
         values = {"mean": figures.percent(win["mean"]), "limits": figures.limits(win), "aim": figures.percent(aim)}
-        found.append(Finding(state, words(f"find.win_{mode}_{verdict}", **values)))
-    return found
+        results.append(BuildFinding(state, words(f"find.win_{mode}_{verdict}", **values)))
+    return results
 
 
-def _baseline(build: Build, words: Words) -> list[Finding]:
+def _baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """PPO-ptx beside the model of good demonstrations alone: their intervals against SFT, openly."""
-    mine, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
-    if not (figures.measured(mine) and figures.measured(strong)):
+    ptx, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
+    if not (figures.measured(ptx) and figures.measured(strong)):
         return []
-    if mine["low"] > strong["high"]:
+    if ptx["low"] > strong["high"]:
         state, key = "met", "above"
-    elif mine["high"] < strong["low"]:
+    elif ptx["high"] < strong["low"]:
         state, key = "short", "below"
     else:
         state, key = "open", "around"
-    values = {"mine": _told(mine), "strong": _told(strong)}
-    return [Finding(state, words(f"find.good_{key}", **values))]
+    values = {"mine": _share_text(ptx), "strong": _share_text(strong)}
+    return [BuildFinding(state, words(f"find.good_{key}", **values))]
 
 
-def _invented(build: Build, words: Words) -> list[Finding]:
+def _invented(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "invented_about_unknown"), _rate(build, BEST, "invented_about_unknown")
     if not (figures.measured(before) and figures.measured(after)):
         return []
     halved = after["mean"] <= before["mean"] / 2
     key = "halved" if halved else ("fell" if after["high"] < before["low"] else "same")
     state = "met" if halved else "short"
-    return [Finding(state, words(f"find.invented_{key}", before=_told(before), after=_told(after)))]
+    return [BuildFinding(state, words(f"find.invented_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _known(build: Build, words: Words) -> list[Finding]:
-    found = []
+def _known(build: SavedBuild, words: Words) -> list[BuildFinding]:
+    results = []
     for mode in ("sampled", "greedy"):
         before = _rate(build, "sft", "known_held_out_right", mode)
         after = _rate(build, BEST, "known_held_out_right", mode)
@@ -96,12 +96,12 @@ def _known(build: Build, words: Words) -> list[Finding]:
             continue
         key = "kept" if after["mean"] >= before["mean"] else ("fell" if after["high"] < before["low"] else "lower")
         state = {"kept": "met", "fell": "short", "lower": "open"}[key]
-        values = {"before": _told(before), "after": _told(after), "mode": words(f"mode.{mode}")}
-        found.append(Finding(state, words(f"find.known_{key}", **values)))
-    return found
+        values = {"before": _share_text(before), "after": _share_text(after), "mode": words(f"mode.{mode}")}
+        results.append(BuildFinding(state, words(f"find.known_{key}", **values)))
+    return results
 
 
-def _refusals(build: Build, words: Words) -> list[Finding]:
+def _refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "harmful_refused"), _rate(build, BEST, "harmful_refused")
     if not (figures.measured(before) and figures.measured(after)):
         return []
@@ -109,39 +109,39 @@ def _refusals(build: Build, words: Words) -> list[Finding]:
     sure = after["low"] > before["high"]
     key = "more" if more and sure else ("maybe" if more else "no")
     state = {"more": "met", "maybe": "open", "no": "short"}[key]
-    return [Finding(state, words(f"find.refused_{key}", before=_told(before), after=_told(after)))]
+    return [BuildFinding(state, words(f"find.refused_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _ends(build: Build, words: Words) -> list[Finding]:
+def _ends(build: SavedBuild, words: Words) -> list[BuildFinding]:
     ended = build.detail("sft").get("ended")
     if ended is None:
         return []
     state = "met" if ended >= 0.95 else "short"
-    return [Finding(state, words("find.ended", share=figures.percent(ended), aim=figures.percent(0.95)))]
+    return [BuildFinding(state, words("find.ended", share=figures.percent(ended), aim=figures.percent(0.95)))]
 
 
-def _tax(build: Build, words: Words) -> list[Finding]:
+def _tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """The alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
     base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
     if sft is None or plain is None or mixed is None:
         return []
     values = {"sft": f"{sft:.3f}", "ppo": f"{plain:.3f}", "ptx": f"{mixed:.3f}"}
-    found = []
+    results = []
     if plain - sft <= TAX * sft:
-        found.append(Finding("open", words("find.tax_none", **values)))
+        results.append(BuildFinding("open", words("find.tax_none", **values)))
     else:
         undone = (plain - mixed) / (plain - sft)
         state = "met" if undone > 0 else "short"
-        found.append(Finding(state, words("find.tax", undone=figures.percent(undone), **values)))
+        results.append(BuildFinding(state, words("find.tax", undone=figures.percent(undone), **values)))
     if base is not None and sft - base > TAX * base:
         undone = (sft - mixed) / (sft - base)
-        found.append(
-            Finding("open", words("find.tax_sft", base=f"{base:.3f}", undone=figures.percent(undone), **values))
+        results.append(
+            BuildFinding("open", words("find.tax_sft", base=f"{base:.3f}", undone=figures.percent(undone), **values))
         )
-    return found
+    return results
 
 
-def _reward(build: Build, words: Words) -> list[Finding]:
+def _reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
     card = build.details.get("reward", {}).get("held_out", {})
     share = card.get("share_of_ceiling")
     if share is None:
@@ -152,25 +152,25 @@ def _reward(build: Build, words: Words) -> list[Finding]:
         "ceiling": figures.percent(card.get("ceiling")),
         "aim": figures.percent(0.7),
     }
-    return [Finding("met" if share >= 0.7 else "short", words("find.reward", **values))]
+    return [BuildFinding("met" if share >= 0.7 else "short", words("find.reward", **values))]
 
 
-def _quantized(build: Build, words: Words) -> list[Finding]:
+def _quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
     whole, small = (build.detail(name).get("bits_per_byte") for name in (BEST, "ppo_ptx_int4"))
     if whole is None or small is None:
         return []
     values = {"whole": f"{whole:.3f}", "small": f"{small:.3f}", "change": figures.sign((small - whole) / whole * 100)}
-    return [Finding("met" if small <= whole * 1.05 else "short", words("find.int4", **values))]
+    return [BuildFinding("met" if small <= whole * 1.05 else "short", words("find.int4", **values))]
 
 
-def _win(build: Build, model: str, mode: str) -> Mapping[str, Any]:
+def _win(build: SavedBuild, model: str, mode: str) -> Mapping[str, Any]:
     """Decided pairs against SFT; {} where none were."""
     return build.detail(model).get("against_sft", {}).get(mode, {}).get("decided") or {}
 
 
-def _rate(build: Build, model: str, name: str, mode: str = "sampled") -> Mapping[str, Any]:
+def _rate(build: SavedBuild, model: str, name: str, mode: str = "sampled") -> Mapping[str, Any]:
     return build.detail(model).get("rates", {}).get(mode, {}).get(name) or {}
 
 
-def _told(interval: Mapping[str, Any]) -> str:
+def _share_text(interval: Mapping[str, Any]) -> str:
     return f"{figures.percent(interval['mean'])} [{figures.limits(interval)}]"

@@ -17,7 +17,7 @@ from kaiwa.report.words import Words
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ForestRow:
     """`group` colours the point (0, 1, …)."""
 
     label: str
@@ -27,7 +27,7 @@ class Row:
 
 def forest(
     title: str,
-    rows: Sequence[Row],
+    rows: Sequence[ForestRow],
     words: Words,
     *,
     neutral: float = 0.5,
@@ -51,11 +51,13 @@ def forest(
         if ends[0] is not None and ends[1] is not None:
             shapes.append(tag("line", x1=at(ends[0]), x2=at(ends[1]), y1=14, y2=14, class_="whisker"))
         shapes.append(tag("circle", cx=at(interval["mean"]), cy=14, r=4))
-        told = show(interval["mean"])
+        mean_text = show(interval["mean"])
         span = "" if ends[0] is None or ends[1] is None else f" [{show(ends[0])}, {show(ends[1])}]"
         verdict = words(f"forest.{figures.against(interval, neutral)}")
-        plot = tag("svg", *shapes, class_=f"row group{row.group}", role="img", aria_label=f"{told}{span}: {verdict}")
-        text = tag("td", tag("b", told), tag("small", span), class_="figures")
+        plot = tag(
+            "svg", *shapes, class_=f"row group{row.group}", role="img", aria_label=f"{mean_text}{span}: {verdict}"
+        )
+        text = tag("td", tag("b", mean_text), tag("small", span), class_="figures")
         lines.append(tag("tr", tag("th", row.label, scope="row"), tag("td", plot, class_="plot"), text))
     marks = [
         tag("text", show(value), x=at(value), y=11, class_=anchor)

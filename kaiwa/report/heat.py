@@ -26,18 +26,18 @@ def heat_map(
     words). `link`: where a cell leads to, or ""."""
 
     def linked(text: str, row: str, column: str) -> Markup | str:
-        where = link(row, column) if link is not None else ""
-        return tag("a", text, href=where) if where else text
+        address = link(row, column) if link is not None else ""
+        return tag("a", text, href=address) if address else text
 
     def shaded(row: str, column: str) -> Markup:
         interval = cell(row, column)
         if interval is None or not figures.measured(interval):
-            why = untested if isinstance(untested, str) else untested(row, column)
-            return tag("td", linked(why, row, column), class_="untested")
+            reason = untested if isinstance(untested, str) else untested(row, column)
+            return tag("td", linked(reason, row, column), class_="untested")
         shade = min(SHADES - 1, int(float(interval["mean"]) * SHADES))
-        told = f"{figures.limits(interval)}, n = {interval.get('n', '?')}"
+        hint = f"{figures.limits(interval)}, n = {interval.get('n', '?')}"
         text = figures.percent(interval["mean"])
-        return tag("td", linked(text, row, column), class_=f"figures shade{shade}", title=told)
+        return tag("td", linked(text, row, column), class_=f"figures shade{shade}", title=hint)
 
     body = ([row, *(shaded(row, column) for column in columns)] for row in rows)
     return table(["", *columns], body, caption=title, class_="heat")

@@ -18,7 +18,7 @@ MOST_DOCUMENT = 400  # characters of a document that are shown
 
 
 @dataclass(slots=True)
-class Build:
+class SavedBuild:
     """Everything a report shows. `missing` names what could not be read."""
 
     folder: Path
@@ -55,9 +55,9 @@ class Build:
         return {v["names"][lang]: v["id"] for v in self.villagers for lang in self.languages if lang in v["names"]}
 
 
-def read_build(folder: Path) -> Build:
+def read_build(folder: Path) -> SavedBuild:
     """Never raises for what is not there yet."""
-    build = Build(folder)
+    build = SavedBuild(folder)
     build.report = read_json(folder / "report.json") or _from_manifests(folder, build.missing)
     for file in sorted((folder / "logs").glob("*.jsonl")):
         build.logs[file.stem] = read_metrics(file)
@@ -78,7 +78,7 @@ def read_build(folder: Path) -> Build:
         "samples.jsonl": any(build.samples.values()),
         "logs": build.logs,
     }
-    build.missing += [name for name, there in parts.items() if not there]
+    build.missing += [name for name, content in parts.items() if not content]
     return build
 
 
@@ -110,7 +110,7 @@ def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
     }
 
 
-def _find_teaching(build: Build, file: Path) -> None:
+def _find_teaching(build: SavedBuild, file: Path) -> None:
     """For every fact of every villager the first few documents that say it in one sentence with the name.
 
     A document about one villager alone may say "they": there the value is enough.
@@ -123,14 +123,18 @@ def _find_teaching(build: Build, file: Path) -> None:
         for villager in about:
             facts = people[villager]["facts"].get(language, {})
             name = people[villager]["names"].get(language, "")
-            found = build.taught_by.setdefault(villager, {})
+            by_attribute = build.taught_by.setdefault(villager, {})
             for attribute, value in facts.items():
-                known = found.setdefault(f"{language}.{attribute}", [])
-                if len(known) < DOCUMENTS_A_FACT and value in text and _says(text, name, value, len(about) == 1):
+                document_numbers = by_attribute.setdefault(f"{language}.{attribute}", [])
+                if (
+                    len(document_numbers) < DOCUMENTS_A_FACT
+                    and value in text
+                    and _says(text, name, value, len(about) == 1)
+                ):
                     if text not in numbers:
                         numbers[text] = len(build.documents)
                         build.documents.append(_around(text, value))
-                    known.append(numbers[text])
+                    document_numbers.append(numbers[text])
 
 
 def _says(text: str, name: str, value: str, alone: bool) -> bool:

@@ -19,15 +19,15 @@ def reward_figures(card: Mapping[str, Any], words: Words) -> Markup:
     """All parts of a card; "" for an empty one."""
     if not card:
         return Markup("")
-    drawn = [
+    charts = [
         calibration(card["calibration"], words),
         histogram(card["histogram"], words),
         *epochs(card["epochs"], words),
     ]
     length = card["length"]
-    told = {k: figures.sign(length[k]) for k in ("all", "within_prompt", "labellers")}
-    note = tag("p", words("card.length", **told), class_="small")
-    return join([labellers(card["labellers"], words), tag("div", *drawn, class_="curves"), note])
+    correlations = {k: figures.sign(length[k]) for k in ("all", "within_prompt", "labellers")}
+    note = tag("p", words("card.length", **correlations), class_="small")
+    return join([labellers(card["labellers"], words), tag("div", *charts, class_="curves"), note])
 
 
 def labellers(rows: Sequence[Mapping[str, Any]], words: Words) -> Markup:
@@ -35,8 +35,8 @@ def labellers(rows: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     lines: list[list[Child]] = []
     for row in rows:
         cells = [figures.percent(row["accuracy"]), figures.percent(row["ceiling"]), figures.number(row["pairs"])]
-        seen = words("card.unseen" if row["held_out"] else "card.trained")
-        lines.append([row["name"] or "–", *map(value_cell, cells), tag("td", seen)])
+        status = words("card.unseen" if row["held_out"] else "card.trained")
+        lines.append([row["name"] or "–", *map(value_cell, cells), tag("td", status)])
     return table(heads, lines)
 
 
@@ -63,11 +63,11 @@ def histogram(value: Mapping[str, Sequence[float]], words: Words) -> Markup:
 def epochs(rows: Sequence[Mapping[str, float]], words: Words) -> list[Markup]:
     if len(rows) < 2:
         return []
-    made = []
-    for what in ("accuracy", "loss"):
+    plots = []
+    for measure in ("accuracy", "loss"):
         series = [
-            Series(words(f"card.{kind}"), [(float(i), row[f"epoch_{kind}_{what}"]) for i, row in enumerate(rows, 1)])
+            Series(words(f"card.{kind}"), [(float(i), row[f"epoch_{kind}_{measure}"]) for i, row in enumerate(rows, 1)])
             for kind in ("training", "validation")
         ]
-        made.append(plot(words(f"card.epochs.{what}"), series, words("card.epochs.about"), words("card.epoch")))
-    return made
+        plots.append(plot(words(f"card.epochs.{measure}"), series, words("card.epochs.about"), words("card.epoch")))
+    return plots

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from kaiwa.core.stages import stage_named
 from kaiwa.report import figures
 from kaiwa.report.curves import Series, plot, points_of
-from kaiwa.report.forest import Row, forest
+from kaiwa.report.forest import ForestRow, forest
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import Words
@@ -29,21 +29,23 @@ def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     for stage in stages:
         name = stage["name"]
         what = tag("td", words.first(f"stage.{name}") or name)
-        rows.append([name, what, value_cell(figures.clock(stage.get("seconds"))), _did(name, stage["metrics"], words)])
+        rows.append(
+            [name, what, value_cell(figures.clock(stage.get("seconds"))), _stage_figures(name, stage["metrics"], words)]
+        )
     return table([words("stages.stage"), words("stages.what"), words("stages.time"), words("stages.did")], rows)
 
 
-def _did(name: str, metrics: Mapping[str, Any], words: Words) -> Markup:
-    told = []
+def _stage_figures(name: str, metrics: Mapping[str, Any], words: Words) -> Markup:
+    spans = []
     stage = stage_named(name)
     for key in stage.figures if stage else tuple(metrics)[:3]:
         value = metrics.get(key)
         if isinstance(value, Mapping):
             value = sum(v for v in value.values() if isinstance(v, int | float))
         if isinstance(value, int | float):
-            shown = figures.number(value)
-            told.append(tag("span", tag("small", words.first(f"metric.{key}.name") or key), " ", shown, class_="told"))
-    return tag("td", *told, class_="figures")
+            text = figures.number(value)
+            spans.append(tag("span", tag("small", words.first(f"metric.{key}.name") or key), " ", text, class_="told"))
+    return tag("td", *spans, class_="figures")
 
 
 def model_table(
@@ -77,13 +79,13 @@ def win_forests(details: Mapping[str, Any], words: Words) -> Markup:
     parts = []
     for pairs in ("decided", "all"):
         rows = [
-            Row(f"{m['name']} · {words('mode.' + mode)}", m.get("against_sft", {}).get(mode, {}).get(pairs), i)
+            ForestRow(f"{m['name']} · {words('mode.' + mode)}", m.get("against_sft", {}).get(mode, {}).get(pairs), i)
             for m in models
             for i, mode in enumerate(("sampled", "greedy"))
         ]
         parts.append(forest(words(f"forest.win_{pairs}"), rows, words))
     rows = [
-        Row(
+        ForestRow(
             f"{m['name']} · {words('mode.' + mode)}",
             m.get("against_sft", {}).get(mode, {}).get("utility_difference"),
             i,
@@ -130,36 +132,36 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
 
     What was measured once is no curve but a figure, told below; so is what a row says of one source.
     """
-    figures_once = [
-        (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _drawn(key, row[key])
+    single_values = [
+        (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _is_curve(key, row[key])
     ]
-    warned = [row for row in rows if "warning" in row]
+    warning_rows = [row for row in rows if "warning" in row]
     rows = [row for row in rows if "source" not in row and "warning" not in row]
-    metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if _drawn(key, value)))
-    figures_ = []
-    taken: set[str] = set()
+    metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_curve(key, value)))
+    plots = []
+    drawn_metrics: set[str] = set()
     families: Iterable[tuple[str, ...]] = (*FAMILIES, *((metric,) for metric in metrics))
     for family in families:
-        chosen = [m for m in metrics if m not in taken and any(_fits(m, pattern) for pattern in family)]
-        taken.update(chosen)
-        series = [Series(_short(m, family), points_of(rows, m)) for m in chosen]
+        chosen = [m for m in metrics if m not in drawn_metrics and any(_matches(m, pattern) for pattern in family)]
+        drawn_metrics.update(chosen)
+        series = [Series(_series_label(m, family), points_of(rows, m)) for m in chosen]
         if any(len(s.points) > 1 for s in series):
-            title, told = explain(chosen[0], words)
-            figures_.append(plot(title, [s for s in series if len(s.points) > 1], told, words("curve.step")))
-        figures_once += [(m, "", s.points[0][1]) for m, s in zip(chosen, series, strict=True) if len(s.points) == 1]
-    drawn = join([warnings(warned, words), tag("div", *(figures_[:most] if most else figures_), class_="curves")])
-    return join([drawn, _once(figures_once, words)]) if figures_once else drawn
+            title, about = explain(chosen[0], words)
+            plots.append(plot(title, [s for s in series if len(s.points) > 1], about, words("curve.step")))
+        single_values += [(m, "", s.points[0][1]) for m, s in zip(chosen, series, strict=True) if len(s.points) == 1]
+    curves = join([warnings(warning_rows, words), tag("div", *(plots[:most] if most else plots), class_="curves")])
+    return join([curves, _single_values(single_values, words)]) if single_values else curves
 
 
-def _once(measured: Sequence[tuple[str, str, Any]], words: Words) -> Markup:
+def _single_values(measured: Sequence[tuple[str, str, Any]], words: Words) -> Markup:
     """Figures measured once: (metric, the source it is of or "", value)."""
-    told = []
+    spans = []
     for metric, source, value in measured:
         name, about = explain(metric, words)
         label = f"{name} ({source})" if source else name
-        shown = figures.number(int(value) if float(value).is_integer() else value)
-        told.append(tag("span", tag("small", label), " ", shown, class_="told", title=about or None))
-    return tag("p", *told, class_="figures once")
+        text = figures.number(int(value) if float(value).is_integer() else value)
+        spans.append(tag("span", tag("small", label), " ", text, class_="told", title=about or None))
+    return tag("p", *spans, class_="figures once")
 
 
 def explain(metric: str, words: Words) -> tuple[str, str]:
@@ -172,15 +174,15 @@ def explain(metric: str, words: Words) -> tuple[str, str]:
     return metric, ""
 
 
-def _drawn(key: str, value: Any) -> bool:
+def _is_curve(key: str, value: Any) -> bool:
     return key not in HIDDEN and isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _fits(metric: str, pattern: str) -> bool:
+def _matches(metric: str, pattern: str) -> bool:
     return metric.startswith(pattern[:-1]) if pattern.endswith("*") else metric == pattern
 
 
-def _short(metric: str, family: tuple[str, ...]) -> str:
+def _series_label(metric: str, family: tuple[str, ...]) -> str:
     """`bits_per_byte_docs` in the family `bits_per_byte_*` is "docs"."""
     for pattern in family:
         if pattern.endswith("*") and metric.startswith(pattern[:-1]):

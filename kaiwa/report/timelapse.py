@@ -16,21 +16,21 @@ MOST_FRAMES = 60
 
 def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> list[tuple[str, int, str]]:
     """(stage, step, answer) of one probe over all stages; thinned evenly where there are very many."""
-    found = [
+    answers = [
         (stage.name, int(row["step"]), str(row["text"]))
         for stage in STAGES
         if stage.lapse
         for row in samples.get(stage.name, ())
         if row.get("id") == probe
     ]
-    if len(found) <= MOST_FRAMES:
-        return found
-    return [found[round(i * (len(found) - 1) / (MOST_FRAMES - 1))] for i in range(MOST_FRAMES)]
+    if len(answers) <= MOST_FRAMES:
+        return answers
+    return [answers[round(i * (len(answers) - 1) / (MOST_FRAMES - 1))] for i in range(MOST_FRAMES)]
 
 
 def time_lapse(
     prompt: str,
-    found: Sequence[tuple[str, int, str]],
+    answers: Sequence[tuple[str, int, str]],
     words: Words,
     language: str,
     link: Callable[[str], Markup],
@@ -41,11 +41,11 @@ def time_lapse(
             tag("span", words("lapse.at", stage=stage, step=f"{step:,}"), class_="small"),
             tag("p", link(text) or words("answers.silent"), class_="said", lang=language),
         )
-        for stage, step, text in found
+        for stage, step, text in answers
     ]
     starts = []
-    for i, (stage, _, _) in enumerate(found):
-        if i == 0 or stage != found[i - 1][0]:
+    for i, (stage, _, _) in enumerate(answers):
+        if i == 0 or stage != answers[i - 1][0]:
             starts.append(f"{i}:{stage}")
     return tag(
         "figure",

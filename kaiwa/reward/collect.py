@@ -19,6 +19,7 @@ from kaiwa.engine.engine import Engine
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.text.records import Comparison, Completion, conversation, read_jsonl, write_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -48,9 +49,9 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             part = range(at, min(at + block, len(asked)))
             answers = engine.generate(
                 [ids[i] for i in part for _ in range(ks[i] - config.strays)],
-                max_tokens=config.max_tokens,
-                temperature=config.temperature,
-                seed=seed_for(ctx.seed, "collect", at),
+                Sampling(
+                    max_tokens=config.max_tokens, temperature=config.temperature, seed=seed_for(ctx.seed, "collect", at)
+                ),
                 stop_ids=(tokenizer.eos_id,),
             )
             common = most_frequent(answers)

@@ -24,6 +24,7 @@ from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.prompts import read_prompts
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, write_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.tokenizer.folder import same_tokens
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
@@ -54,7 +55,7 @@ def best_of_n(
     """The best reply to each prompt, its score, and the mean score of all n."""
     asked = [prompt for prompt in prompts for _ in range(config.n)]
     told = engine.generate(
-        asked, max_tokens=config.max_tokens, temperature=config.temperature, seed=seed, stop_ids=(eos,)
+        asked, Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed), stop_ids=(eos,)
     )
     batch = episodes(asked, told, eos)
     scores = measure(batch, config.microbatch, lambda part: reward_model_scores(judge, part, device)).cpu()

@@ -13,6 +13,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.documents import Documents
 from kaiwa.model.heads import ScalarModel
 from kaiwa.text.records import Completion
+from kaiwa.text.sampling import Sampling
 from kaiwa.train.likelihood import selected_logprobs
 from kaiwa.train.optim import autocast
 
@@ -81,7 +82,9 @@ def sample(
     engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seed: int, eos: int
 ) -> Episodes:
     """One response a prompt, on the policy the engine holds."""
-    responses = engine.generate(prompts, max_tokens=max_tokens, temperature=temperature, seed=seed, stop_ids=(eos,))
+    responses = engine.generate(
+        prompts, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), stop_ids=(eos,)
+    )
     return episodes(prompts, responses, eos)
 
 

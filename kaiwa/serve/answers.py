@@ -16,11 +16,10 @@ from kaiwa.serve.defence import shield
 from kaiwa.serve.http.errors import APIError
 from kaiwa.serve.http.metrics import Timer
 from kaiwa.serve.http.rate_limit import TAKE
-from kaiwa.serve.openai.protocol import Body, Sampled
+from kaiwa.serve.openai.protocol import Body, Sampled, make_sampling
 from kaiwa.serve.services import Services
 
 ADMIT_SECONDS = 10.0  # how long a stream waits for the engine's yes before it begins without (a model that loads)
-FIELDS = ("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 Follow = AsyncGenerator[tuple[int, dict[str, Any], "Choice"], None]
 
 
@@ -88,18 +87,8 @@ def messages(
 ) -> list[dict[str, Any]]:
     """Engine messages: n for each prompt, choice i with seed + i. Without a seed every request has a fresh one."""
     seed = secrets.randbits(62) if body.seed is None else body.seed
-    shared = {
-        **entry.address(),
-        "max_tokens": max_tokens,
-        "temperature": 1.0 if body.temperature is None else body.temperature,
-        "top_p": 1.0 if body.top_p is None else body.top_p,
-        "top_k": body.top_k or 0,
-        "stop": body.stops(),
-        **{name: value for name in FIELDS if (value := getattr(body, name)) is not None},
-        **details,
-    }
-    if body.logit_bias:
-        shared["logit_bias"] = [[int(id), bias] for id, bias in body.logit_bias.items()]
+    sampling = make_sampling(body, seed)
+    shared = {**entry.address(), **sampling.to_json(), "max_tokens": max_tokens, **details}
     return [{**shared, **prompt, "seed": seed + i} for prompt in prompts for i in range(n)]
 
 

@@ -33,7 +33,7 @@ POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class PairedComparison:
     """B against A. `lost`: items where B is below A; `won`: where it is above. `margin` is in the values' unit."""
 
     n: int
@@ -58,7 +58,7 @@ def compare(
     margin: float = 0.03,
     level: float = 0.95,
     seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """a, b [n]: what A and B scored on the same items, in the same order. UserError for different lengths."""
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
@@ -68,9 +68,7 @@ def compare(
     d = y - x
     n, won, lost = len(d), int((d > 0).sum()), int((d < 0).sum())
     if n == 0:
-        nan = math.nan
-        empty = {"n": 0, "mean_a": nan, "mean_b": nan, "difference": NOTHING, "lost": 0, "won": 0}
-        return Comparison(**empty, mcnemar_p=1.0, p=1.0, n_needed=None, verdict="unknown", margin=margin, level=level)  # type: ignore[arg-type]
+        return _empty_comparison(margin, level)
     binary = bool(np.isin(x, (0, 1)).all() and np.isin(y, (0, 1)).all())
     sign_p = mcnemar(lost, won)
     if clusters is None:
@@ -84,7 +82,7 @@ def compare(
         width = difference.high - difference.low
         design = max(1.0, (width / (plain.high - plain.low)) ** 2) if math.isfinite(width) else 1.0
     verdict = _verdict(x, y, binary, difference, p, margin, level, clusters, seed)
-    return Comparison(
+    return PairedComparison(
         n=n,
         mean_a=float(x.mean()),
         mean_b=float(y.mean()),
@@ -95,6 +93,23 @@ def compare(
         p=p,
         n_needed=_n_needed(d, binary, margin, level, verdict, design),
         verdict=verdict,
+        margin=margin,
+        level=level,
+    )
+
+
+def _empty_comparison(margin: float, level: float) -> PairedComparison:
+    return PairedComparison(
+        n=0,
+        mean_a=math.nan,
+        mean_b=math.nan,
+        difference=NOTHING,
+        lost=0,
+        won=0,
+        mcnemar_p=1.0,
+        p=1.0,
+        n_needed=None,
+        verdict="unknown",
         margin=margin,
         level=level,
     )
@@ -199,11 +214,11 @@ def _n_needed(d: Values, binary: bool, margin: float, level: float, verdict: str
             needed.append(same)
     if not needed:
         return None
-    found = math.ceil(min(needed) * design)
+    needed_pairs = math.ceil(min(needed) * design)
     if verdict != "unknown":
-        return found
+        return needed_pairs
     decided = max(float((d != 0).mean()), 1 / n)
-    return max(found, n + 1, math.ceil(FEWEST_DECIDED / decided))
+    return max(needed_pairs, n + 1, math.ceil(FEWEST_DECIDED / decided))
 
 
 FEWEST_DECIDED = 6  # pairs that all go one way: with five the exact test's p is still .0625

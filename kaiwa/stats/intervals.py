@@ -140,10 +140,10 @@ def bootstrap_share(
     values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """`bootstrap` of values in [0, 1], such as a share or a win rate: its limits stay in [0, 1] too."""
-    found = bootstrap(values, clusters, level, seed=seed)
-    if found.n == 0:
-        return found
-    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), found.n)
+    interval = bootstrap(values, clusters, level, seed=seed)
+    if interval.n == 0:
+        return interval
+    return Interval(interval.mean, max(0.0, interval.low), min(1.0, interval.high), interval.n)
 
 
 def _by_cluster(

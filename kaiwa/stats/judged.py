@@ -22,21 +22,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kaiwa.stats.comparison import Comparison, Values, cluster_interval, compare, difference_interval
+from kaiwa.stats.comparison import PairedComparison, Values, cluster_interval, compare, difference_interval
 from kaiwa.stats.intervals import Interval, normal_quantile
 
 DRAWS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class JudgeRate:
     """What a judge got right of labelled cases: `right` of `n` (a tie or a change of mind counts half)."""
 
     right: float
     n: int
 
 
-def youden(sensitivity: Measured, specificity: Measured, level: float = 0.95, seed: int = 0) -> Interval:
+def youden(sensitivity: JudgeRate, specificity: JudgeRate, level: float = 0.95, seed: int = 0) -> Interval:
     """J = sensitivity + specificity - 1 with its interval: 1 a perfect judge, 0 a coin. n is the fewer labels'."""
     drawn = _draw_youden(sensitivity, specificity, np.random.default_rng(seed))
     n = min(sensitivity.n, specificity.n)
@@ -50,37 +50,37 @@ def youden(sensitivity: Measured, specificity: Measured, level: float = 0.95, se
 def compare_judged(
     a: ArrayLike,
     b: ArrayLike,
-    sensitivity: Measured,
-    specificity: Measured,
+    sensitivity: JudgeRate,
+    specificity: JudgeRate,
     *,
     clusters: Sequence[object] | None = None,
     margin: float = 0.03,
     level: float = 0.95,
     seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """`compare` of what a judge called (a, b [n], B - A), with `difference`, margin and verdict freed of its errors.
 
     mean_a, mean_b, lost, won and p stay the judge's. The verdict is "unjudged" where J's interval reaches 0.
     """
-    told = youden(sensitivity, specificity, level, seed)
-    if not told.low > 0:
-        found = compare(a, b, clusters=clusters, margin=margin, level=level, seed=seed)
-        nothing = Interval(math.nan, -1.0, 1.0, found.n)
-        return dataclasses.replace(found, difference=nothing, n_needed=None, verdict="unjudged")
-    found = compare(a, b, clusters=clusters, margin=margin * told.mean, level=level, seed=seed)
-    found = dataclasses.replace(found, margin=margin)
-    if not found.n:
-        return found
-    quotient = _quotient(found.difference, sensitivity, specificity, level, seed)
-    corrected = dataclasses.replace(found, difference=quotient)
-    if found.verdict != "same":
+    judge_j = youden(sensitivity, specificity, level, seed)
+    if not judge_j.low > 0:
+        comparison = compare(a, b, clusters=clusters, margin=margin, level=level, seed=seed)
+        nothing = Interval(math.nan, -1.0, 1.0, comparison.n)
+        return dataclasses.replace(comparison, difference=nothing, n_needed=None, verdict="unjudged")
+    comparison = compare(a, b, clusters=clusters, margin=margin * judge_j.mean, level=level, seed=seed)
+    comparison = dataclasses.replace(comparison, margin=margin)
+    if not comparison.n:
+        return comparison
+    quotient = _quotient(comparison.difference, sensitivity, specificity, level, seed)
+    corrected = dataclasses.replace(comparison, difference=quotient)
+    if comparison.verdict != "same":
         return corrected
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     inner_level = 1 - 2 * (1 - level)
     inner = _quotient(_interval(x, y, clusters, inner_level, seed), sensitivity, specificity, inner_level, seed)
     if -margin < inner.low and inner.high < margin:
         return corrected
-    return dataclasses.replace(corrected, verdict="unknown", n_needed=max(found.n + 1, found.n_needed or 0))
+    return dataclasses.replace(corrected, verdict="unknown", n_needed=max(comparison.n + 1, comparison.n_needed or 0))
 
 
 def _interval(a: Values, b: Values, clusters: Sequence[object] | None, level: float, seed: int) -> Interval:
@@ -89,7 +89,7 @@ def _interval(a: Values, b: Values, clusters: Sequence[object] | None, level: fl
     return cluster_interval(a, b, clusters, level, seed)
 
 
-def _quotient(d: Interval, sensitivity: Measured, specificity: Measured, level: float, seed: int) -> Interval:
+def _quotient(d: Interval, sensitivity: JudgeRate, specificity: JudgeRate, level: float, seed: int) -> Interval:
     """d / J. Only draws with J above 0 count: the judge was found to be better than a coin."""
     rng = np.random.default_rng(seed)
     drawn = _draw_youden(sensitivity, specificity, rng)
@@ -105,7 +105,7 @@ def _within(x: float) -> float:
     return min(1.0, max(-1.0, x))
 
 
-def _draw_youden(sensitivity: Measured, specificity: Measured, rng: np.random.Generator) -> np.ndarray:
+def _draw_youden(sensitivity: JudgeRate, specificity: JudgeRate, rng: np.random.Generator) -> np.ndarray:
     a, b = (rng.beta(m.right + 0.5, m.n - m.right + 0.5, DRAWS) for m in (sensitivity, specificity))
     return np.asarray(a + b - 1)
 

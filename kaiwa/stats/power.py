@@ -53,8 +53,8 @@ def smallest_difference(n: int, discordant: float, power: float = 0.8, level: fl
         return 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        found = power_of_pairs(n, (discordant + middle) / 2, (discordant - middle) / 2, level)
-        low, high = (low, middle) if found >= power else (middle, high)
+        power_at_middle = power_of_pairs(n, (discordant + middle) / 2, (discordant - middle) / 2, level)
+        low, high = (low, middle) if power_at_middle >= power else (middle, high)
     return high
 
 
@@ -79,11 +79,11 @@ def pairs_by_gain(won: int, lost: int, n: int, gains: Sequence[float] = GAINS) -
     if n < 1 or min(won, lost) < 0 or won + lost > n:
         raise UserError(f"{won} won and {lost} lost of {n} pairs is impossible")
     discordant = (won + lost + 0.5) / (n + 1)
-    found: dict[float, int | None] = {}
+    needed: dict[float, int | None] = {}
     for gain in gains:
         psi = max(discordant, gain)
-        found[gain] = pairs_needed((psi + gain) / 2, (psi - gain) / 2) if gain < 1 else None
-    return found
+        needed[gain] = pairs_needed((psi + gain) / 2, (psi - gain) / 2) if gain < 1 else None
+    return needed
 
 
 def _check(p10: float, p01: float) -> tuple[float, float]:

@@ -19,12 +19,12 @@ class Winner:
     """`index` of the best row, its mean as `seen`, and `shrunk` by the optimism of having chosen it."""
 
     index: int
-    seen: float
+    observed: float
     optimism: float
 
     @property
     def shrunk(self) -> float:
-        return self.seen - self.optimism
+        return self.observed - self.optimism
 
 
 def shrink_winner(scores: ArrayLike, resamples: int = 2000, seed: int = 0) -> Winner:

@@ -78,13 +78,13 @@ def corrected_share(
         )
     q = (called + z * z / 2) / (n + z * z)
     a, b = (true_positives + 1) / (bad + 2), (true_negatives + 1) / (good + 2)
-    told = a + b - 1
-    if told <= 0:
+    youden = a + b - 1
+    if youden <= 0:
         return Interval(math.nan, 0.0, 1.0, n)
-    p = (q + b - 1) / told
+    p = (q + b - 1) / youden
     shift = 2 * z * z * (p * a * (1 - a) / (bad + 2) - (1 - p) * b * (1 - b) / (good + 2))
     spread = q * (1 - q) / (n + z * z) + p * p * a * (1 - a) / (bad + 2) + (1 - p) ** 2 * b * (1 - b) / (good + 2)
-    half = z * math.sqrt(spread) / told
+    half = z * math.sqrt(spread) / youden
     plain = (called / n + true_negatives / good - 1) / (true_positives / bad + true_negatives / good - 1)
     low, high = (min(1.0, max(0.0, x)) for x in (p + shift - half, p + shift + half))
     return Interval(min(1.0, max(0.0, plain)), low, high, n)

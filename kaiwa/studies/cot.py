@@ -81,9 +81,9 @@ QUICK = CoTConfig(n=12, documents=400, steps=20, d_model=32, n_layer=1)
 
 def experiment(config: CoTConfig, seed: int = 0) -> Experiment:
     tasks = tuple(sums(length, config.n, seed) for length in ASKED)
-    made = tuple(Arm(name=name, technique=technique) for name, technique in arms().items())
+    registered_arms = tuple(Arm(name=name, technique=technique) for name, technique in arms().items())
     contrasts = tuple(Contrast(a=a, b=b, claim=claim) for a, b, claim in CLAIMS)
-    return Experiment(name="chain of thought", tasks=tasks, arms=made, contrasts=contrasts, form="text")
+    return Experiment(name="chain of thought", tasks=tasks, arms=registered_arms, contrasts=contrasts, form="text")
 
 
 def train(config: CoTConfig, ctx: Context, out: Path) -> Artifact:
@@ -92,8 +92,8 @@ def train(config: CoTConfig, ctx: Context, out: Path) -> Artifact:
     source = out / "sums.jsonl"
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(source, (d.to_json() for d in documents(config.documents, graded, ctx.seed)))
-    made = CorpusConfig(sources=(Source(name="sums", path=f"records:{source}", trusted=True, language="en"),))
-    text = corpus.run(made, ctx, out=out / "corpus")
+    corpus_config = CorpusConfig(sources=(Source(name="sums", path=f"records:{source}", trusted=True, language="en"),))
+    text = corpus.run(corpus_config, ctx, out=out / "corpus")
     tokens = tokenizer.run(TokenizerConfig(vocab_size=280, chat_share=0.0), ctx, corpus=text, out=out / "tokenizer")
     return pretrain.run(config.pretrain(), ctx, tokens=tokens, out=out / "model")
 
@@ -107,9 +107,9 @@ def study(
 ) -> Analysis:
     """Trains if it has to, asks every arm the same sums, compares. Nothing is done twice."""
     model = train(config, ctx, out)
-    made = experiment(config, ctx.seed)
-    register(made, out)
+    plan = experiment(config, ctx.seed)
+    register(plan, out)
     opened = open_model(model.path)
     weights = f"{model.manifest['metrics']['parameters']:,} weights"
-    outcomes = run(made, opened.model, out / "calls.jsonl", opened.identity, show, "text")
-    return analyse(made, outcomes, f"a model of {weights} trained on worked-out sums")
+    outcomes = run(plan, opened.model, out / "calls.jsonl", opened.identity, show, "text")
+    return analyse(plan, outcomes, f"a model of {weights} trained on worked-out sums")

@@ -20,7 +20,7 @@ import numpy as np
 from kaiwa.core.artifact import Artifact, write_atomic
 from kaiwa.core.context import Context
 from kaiwa.lab.experiments.experiment import Arm, Experiment, register
-from kaiwa.lab.experiments.run import Opened, Outcome, run_models
+from kaiwa.lab.experiments.run import ItemOutcome, Opened, run_models
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
@@ -37,7 +37,7 @@ SIZES = {  # beside the build's own base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ModelCurve:
     """One model on one task. accuracy, loss: by k. slope: of accuracy a doubling of (k + 1); loss_slope: of loss."""
 
     model: str
@@ -60,13 +60,13 @@ class Measured:
 
 def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[str, Path]:
     """The smaller models, on the tokens of a build; finished ones are not trained again. name -> folder"""
-    made = {}
+    folders = {}
     for name, shape in SIZES.items():
         config = PretrainConfig(
             model=shape, steps=steps, rows=4, microbatch=4, lr=3e-3, warmup=min(30, steps // 4), compile=False
         )
-        made[name] = pretrain.run(config, ctx, tokens=tokens, out=out / name).path
-    return made
+        folders[name] = pretrain.run(config, ctx, tokens=tokens, out=out / name).path
+    return folders
 
 
 def icl_experiment(models: Sequence[str], n: int, seed: int = 0) -> Experiment:
@@ -82,21 +82,21 @@ def study(
     n: int = ITEMS,
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Measured]:
+) -> list[ModelCurve]:
     """models: name -> number of weights, from small to large. Writes out/icl.json; nothing is asked for twice."""
     experiment = icl_experiment(list(models), n, seed)
     register(experiment, out)
     outcomes = run_models(experiment, open_model, out / "calls.jsonl", show)
-    found = [
+    scores = [
         measure(name, parameters, task.name, [o for o in outcomes if o.task == task.name])
         for task in experiment.tasks
         for name, parameters in models.items()
     ]
-    write_atomic(out / "icl.json", json.dumps([m.to_json() for m in found], indent=1))
-    return found
+    write_atomic(out / "icl.json", json.dumps([m.to_json() for m in scores], indent=1))
+    return scores
 
 
-def measure(model: str, parameters: int, task: str, outcomes: Sequence[Outcome]) -> Measured:
+def measure(model: str, parameters: int, task: str, outcomes: Sequence[ItemOutcome]) -> ModelCurve:
     """From a task's outcomes to one model's figures. Items that failed at any k are left out, and counted."""
     right: dict[str, dict[int, float]] = {}
     loss: dict[str, dict[int, float]] = {}
@@ -109,7 +109,7 @@ def measure(model: str, parameters: int, task: str, outcomes: Sequence[Outcome])
                 loss.setdefault(o.id, {})[k] = _loss(o)
     whole = [id for id in dict.fromkeys(ids) if len(right.get(id, {})) == len(KS)]
     slopes = {id: slope(right[id]) for id in whole}
-    return Measured(
+    return ModelCurve(
         model=model,
         parameters=parameters,
         task=task,
@@ -123,7 +123,7 @@ def measure(model: str, parameters: int, task: str, outcomes: Sequence[Outcome])
     )
 
 
-def _loss(outcome: Outcome) -> float:
+def _loss(outcome: ItemOutcome) -> float:
     """-log of the right label's share, nats."""
     scores: Mapping[str, float] = outcome.notes["logprobs"]
     top = max(scores.values())
@@ -139,7 +139,7 @@ def slope(by_k: Mapping[int, float]) -> float:
     return float((x * y).sum() / (x * x).sum())
 
 
-def steeper(small: Measured, large: Measured) -> Interval:
+def steeper(small: ModelCurve, large: ModelCurve) -> Interval:
     """The larger model's slope less the smaller one's, on the items that both answered."""
     both = [id for id in small.slopes if id in large.slopes]
     return bootstrap([large.slopes[id] - small.slopes[id] for id in both])

@@ -9,7 +9,7 @@ from kaiwa.report.curves import Series, plot
 from kaiwa.report.html import Child, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import table
-from kaiwa.studies.icl import KS, Measured, steeper
+from kaiwa.studies.icl import KS, ModelCurve, steeper
 
 WORDS = {
     "en": {
@@ -35,13 +35,13 @@ WORDS = {
 }
 
 
-def cells(found: Sequence[Measured]) -> list[list[str]]:
+def cells(curves: Sequence[ModelCurve]) -> list[list[str]]:
     """A line a model, from small to large."""
     rows = []
-    for at, m in enumerate(found):
+    for i, m in enumerate(curves):
         gain = ""
-        if at:
-            d = steeper(found[at - 1], m)
+        if i:
+            d = steeper(curves[i - 1], m)
             gain = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
         accuracy = [f"{m.accuracy[k].mean:.0%}" for k in KS]
         slopes = [f"{s.mean:+.3f} [{s.low:+.3f}, {s.high:+.3f}]" for s in (m.slope, m.loss_slope)]
@@ -49,32 +49,32 @@ def cells(found: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
-def write_icl_report(found: Sequence[Measured], out: Path) -> Path:
+def write_icl_report(curves: Sequence[ModelCurve], out: Path) -> Path:
     """icl.html and icl.md -> the HTML's path."""
-    tasks = list(dict.fromkeys(m.task for m in found))
+    tasks = list(dict.fromkeys(m.task for m in curves))
     bodies: dict[str, Child] = {}
     for language, words in WORDS.items():
         parts: list[Child] = [tag("h1", str(words["title"])), tag("p", str(words["about"]), class_="lead")]
         for task in tasks:
-            mine = [m for m in found if m.task == task]
-            right = [Series(m.model, [(float(k), m.accuracy[k].mean) for k in KS]) for m in mine]
-            loss = [Series(m.model, [(float(k), m.loss[k].mean) for k in KS]) for m in mine]
+            task_curves = [m for m in curves if m.task == task]
+            right = [Series(m.model, [(float(k), m.accuracy[k].mean) for k in KS]) for m in task_curves]
+            loss = [Series(m.model, [(float(k), m.loss[k].mean) for k in KS]) for m in task_curves]
             plots = (plot(str(words["right"]), right, x_label="k"), plot(str(words["loss"]), loss, x_label="k"))
-            parts.append(tag("section", tag("h2", task), table(words["heads"], cells(mine)), *plots))
+            parts.append(tag("section", tag("h2", task), table(words["heads"], cells(task_curves)), *plots))
         bodies[language] = tag("div", *parts, class_="pieces")
     (out / "icl.html").write_text(page(str(WORDS["en"]["title"]), bodies, "en"), encoding="utf-8")
-    (out / "icl.md").write_text(markdown(found, tasks), encoding="utf-8")
+    (out / "icl.md").write_text(markdown(curves, tasks), encoding="utf-8")
     return out / "icl.html"
 
 
-def markdown(found: Sequence[Measured], tasks: Sequence[str]) -> str:
+def markdown(curves: Sequence[ModelCurve], tasks: Sequence[str]) -> str:
     words = WORDS["en"]
     lines = [f"# {words['title']}", "", str(words["about"])]
     for task in tasks:
-        mine = [m for m in found if m.task == task]
+        task_curves = [m for m in curves if m.task == task]
         heads = list(words["heads"])
         lines += ["", f"## {task}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        lines += ["| " + " | ".join(row) + " |" for row in cells(mine)]
-        failed = [f"{m.model}: " + str(words["failed"]).format(n=m.failed) for m in mine if m.failed]
+        lines += ["| " + " | ".join(row) + " |" for row in cells(task_curves)]
+        failed = [f"{m.model}: " + str(words["failed"]).format(n=m.failed) for m in task_curves if m.failed]
         lines += ["", "; ".join(failed)] if failed else []
     return "\n".join(lines) + "\n"

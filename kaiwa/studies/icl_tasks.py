@@ -15,7 +15,7 @@ from kaiwa.core.rng import python_rng
 from kaiwa.lab.asking.program import Program, Said, Wish
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import How, Technique
-from kaiwa.text.chat_model import Rate
+from kaiwa.text.chat_model import ScoreCall
 from kaiwa.world.language import LANGUAGES, VALUE_IDS
 
 MOST = 16  # demonstrations an item
@@ -40,7 +40,7 @@ class Shown:
     def run(self, task: Task, item: Item, how: How) -> Program:
         lines = [*item.columns["demos"].splitlines()[: self.k], f"{item.input}:"]
         context = "\n".join(lines)
-        replies = yield [Wish(call=Rate(context=context, continuation=f" {choice}")) for choice in item.choices]
+        replies = yield [Wish(call=ScoreCall(context=context, continuation=f" {choice}")) for choice in item.choices]
         scores = {choice: reply.logprob for choice, reply in zip(item.choices, replies, strict=True)}
         best = max(scores, key=scores.__getitem__)
         return Said(text=best, answer=best, extracted=True, notes={"logprobs": scores, "right": item.answer})
@@ -50,8 +50,8 @@ class Shown:
 
 
 def category(n: int, seed: int = 0) -> Task:
-    told = LANGUAGES["en"].values
-    words = [(told[kind][id], kind) for kind in CATEGORIES for id in VALUE_IDS[kind]]
+    names = LANGUAGES["en"].values
+    words = [(names[kind][id], kind) for kind in CATEGORIES for id in VALUE_IDS[kind]]
     items = []
     for number in range(n):
         drawn = python_rng(seed, "category", number).sample(words, MOST + 1)

@@ -31,8 +31,8 @@ from kaiwa.reward.loss import pairs
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
 from kaiwa.stats.paired import win_rate
-from kaiwa.studies.rlhf_measure import Measured, Meter, Test, candidates, choose_prefix, make_test
-from kaiwa.studies.rlhf_parents import Chain, Shared, build_chain, build_shared
+from kaiwa.studies.rlhf_measure import ArmMeasurement, Meter, TestSet, build_test_set, candidates, choose_prefix
+from kaiwa.studies.rlhf_parents import SeedArtifacts, SharedArtifacts, build_seed, build_shared
 from kaiwa.studies.rlhf_sizes import Size
 from kaiwa.text.records import read_jsonl
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -45,8 +45,8 @@ SAME = Interval(0.5, 0.5, 0.5, 0)  # SFT against itself
 class SeedResult:
     """One seed. arms: by name; hacked: on the way of the run against the reward model that likes length, by update."""
 
-    arms: Mapping[str, Measured]
-    hacked: Mapping[int, Measured]
+    arms: Mapping[str, ArmMeasurement]
+    hacked: Mapping[int, ArmMeasurement]
     accuracy: Mapping[float, Sequence[float]]  # share of the comparisons -> accuracy of each test prompt
     comparisons: Mapping[float, int]
     epochs: Sequence[Mapping[str, float]]
@@ -90,39 +90,41 @@ def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
     with lock(out):
         shared = build_shared(size, ctx, out)
         e = size.recipe.evaluate
-        test = make_test(
+        test = build_test_set(
             shared.village, shared.tokens, e.prompts, size.clozes, e.max_tokens, e.evaluate_rows, size.recipe.seed
         )
         seeds = []
         for seed in range(n_seeds):
-            chain = build_chain(size, ctx, shared, out, seed)
+            chain = build_seed(size, ctx, shared, out, seed)
             seeds.append(measure_seed(size, ctx, shared, chain, test))
         return Results(seeds, clusters(test.prompts))
 
 
-def measure_seed(size: Size, ctx: Context, shared: Shared, chain: Chain, test: Test) -> SeedResult:
+def measure_seed(size: Size, ctx: Context, shared: SharedArtifacts, chain: SeedArtifacts, test: TestSet) -> SeedResult:
     meter = Meter(test, chain.sft, chain.reward, chain.folder / "measured", ctx.device, size.recipe.seed)
     prefixes = candidates(shared.village, size.prefixes, size.shots, size.recipe.seed)
-    asked = [
+    prompts = [
         prompt_from_json(row) for row in list(read_jsonl(shared.village.path / "rlhf.jsonl"))[: size.prefix_prompts]
     ]
-    arms: dict[str, Measured] = {}
+    arms: dict[str, ArmMeasurement] = {}
     for name, model in (("base", shared.base), ("large", shared.large)):
         ctx.check_stop()
         arms[name] = meter.policy(name, model.path, model.hash)
-        best = choose_prefix(meter, name, model, prefixes, asked)
-        few = f"{name}_few_shot"
-        arms[few] = meter.policy(few, model.path, f"{model.hash} prefix {best}", prefix=prefixes[best])
+        best = choose_prefix(meter, name, model, prefixes, prompts)
+        few_shot = f"{name}_few_shot"
+        arms[few_shot] = meter.policy(few_shot, model.path, f"{model.hash} prefix {best}", prefix=prefixes[best])
     for name, model in {"sft": chain.sft, "sft_good": chain.sft_good, **chain.policies}.items():
         ctx.check_stop()
         arms[name] = meter.policy(name, model.path, model.hash)
     arms["best_of_n"] = meter.best_of("best_of_n", size.best_of)
     hacked = {}
     biased = load_scalar(chain.biased.path).to(ctx.device)
-    steps = {n: chain.hacked.path / "updates" / str(n) for n in size.kept} | {size.hack_updates: chain.hacked.path}
+    steps = {n: chain.hacked.path / "updates" / str(n) for n in size.measured_updates} | {
+        size.hack_updates: chain.hacked.path
+    }
     for n, path in {0: chain.sft.path, **steps}.items():
-        of = f"{chain.hacked.hash} {n}"
-        hacked[n] = meter.policy(f"ppo_length-{n}", path, of, short=True, judge_by=biased)
+        identity = f"{chain.hacked.hash} {n}"
+        hacked[n] = meter.policy(f"ppo_length-{n}", path, identity, short=True, judge_by=biased)
     accuracy = {f: test_accuracy(model, chain.test, ctx) for f, model in chain.rewards.items()}
     n_trained = {f: int(model.metrics["prompts"]) for f, model in chain.rewards.items()}
     return SeedResult(arms, hacked, accuracy, n_trained, chain.long_reward.metrics["card"]["epochs"])
@@ -134,12 +136,12 @@ def test_accuracy(reward: Artifact, file: Path, ctx: Context) -> list[float]:
     items = read_comparisons(file, tokenizer, 10_000, ctx.say)
     model = load_scalar(reward.path).to(ctx.device)
     flat = iter(score_rows(model, [item.row for item in items], tokenizer.pad_id, ctx.device).tolist())
-    found = []
+    shares = []
     for item in items:
         scores = [next(flat) for _ in item.ranks]
         decided = pairs(item.ranks)
-        found.append(sum(scores[i] > scores[j] for i, j in decided) / len(decided))
-    return found
+        shares.append(sum(scores[i] > scores[j] for i, j in decided) / len(decided))
+    return shares
 
 
 def arm_rows(results: Results) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PaperClaim:
     """`name` finds its words in the page's dictionary."""
 
     name: str
@@ -46,10 +46,10 @@ class Claim:
 
 def verdict(evidence: list[Evidence]) -> str:
     """Of several figures all must agree."""
-    found = {one.verdict() for one in evidence}
-    if found == {REPLICATED}:
+    verdicts = {one.verdict() for one in evidence}
+    if verdicts == {REPLICATED}:
         return REPLICATED
-    return NOT if NOT in found else CANNOT_TELL
+    return NOT if NOT in verdicts else CANNOT_TELL
 
 
 def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list[Evidence]]:
@@ -66,8 +66,8 @@ def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
 
 def penalty_protects(r: Results) -> list[Evidence]:
     """Without the KL penalty the proxy gets more, and the gold judge prefers what the penalty held back."""
-    free, held = r.pooled("ppo_beta_0", "proxy"), r.pooled("ppo_beta_small", "proxy")
-    gain = bootstrap([a - b for a, b in zip(free, held, strict=True)], r.clusters())
+    free, penalised = r.pooled("ppo_beta_0", "proxy"), r.pooled("ppo_beta_small", "proxy")
+    gain = bootstrap([a - b for a, b in zip(free, penalised, strict=True)], r.clusters())
     return [
         Evidence("proxy of ppo_beta_0 less ppo_beta_small", gain),
         Evidence("win rate of ppo_beta_small over ppo_beta_0", r.wins("ppo_beta_small", "ppo_beta_0"), 0.5),
@@ -116,31 +116,31 @@ def over_optimised(r: Results) -> list[Evidence]:
 
 
 CLAIMS = (
-    Claim("small_beats_large", "A small aligned model is preferred to a base many times its size",
+    PaperClaim("small_beats_large", "A small aligned model is preferred to a base many times its size",
           "InstructGPT, section 1 and figure 1", wins("ppo_ptx_tuned", "large")),
-    Claim("small_beats_prompted", "… also when the large one is shown examples", "InstructGPT, figure 1",
+    PaperClaim("small_beats_prompted", "… also when the large one is shown examples", "InstructGPT, figure 1",
           wins("ppo_ptx_tuned", "large_few_shot")),
-    Claim("prompting_helps", "A well-chosen few-shot prefix makes the base better", "InstructGPT, figure 1",
+    PaperClaim("prompting_helps", "A well-chosen few-shot prefix makes the base better", "InstructGPT, figure 1",
           wins("base_few_shot", "base")),
-    Claim("sft_beats_base", "SFT is preferred to the base it was tuned from", "InstructGPT, figure 1",
+    PaperClaim("sft_beats_base", "SFT is preferred to the base it was tuned from", "InstructGPT, figure 1",
           wins("sft", "base")),
-    Claim("rl_beats_sft", "PPO-ptx is preferred to its SFT start", "InstructGPT, section 4.1",
+    PaperClaim("rl_beats_sft", "PPO-ptx is preferred to its SFT start", "InstructGPT, section 4.1",
           wins("ppo_ptx_tuned", "sft")),
-    Claim("ppo_tax", "PPO without pretraining gradients costs capability", "InstructGPT, section 4.2 and table 14",
+    PaperClaim("ppo_tax", "PPO without pretraining gradients costs capability", "InstructGPT, section 4.2 and table 14",
           tax("ppo_beta_small", "sft")),
-    Claim("ptx_repairs", "Pretraining gradients repair the cost", "InstructGPT, section 4.2",
+    PaperClaim("ptx_repairs", "Pretraining gradients repair the cost", "InstructGPT, section 4.2",
           tax("ppo_beta_small", "ppo_ptx_tuned")),
-    Claim("beta_does_not", "A larger KL penalty does not: its cost stays above PPO-ptx's",
+    PaperClaim("beta_does_not", "A larger KL penalty does not: its cost stays above PPO-ptx's",
           "InstructGPT, appendix E.6", tax("ppo_beta_large", "ppo_ptx_tuned")),
-    Claim("ptx_keeps_wins", "PPO-ptx is preferred about as often as PPO: not 10 points less",
+    PaperClaim("ptx_keeps_wins", "PPO-ptx is preferred about as often as PPO: not 10 points less",
           "InstructGPT, section 4.1",
           wins("ppo_ptx_tuned", "ppo_beta_small", 0.4)),
-    Claim("penalty_protects", "Without the KL penalty the proxy rises further and people are less pleased",
+    PaperClaim("penalty_protects", "Without the KL penalty the proxy rises further and people are less pleased",
           "InstructGPT, section 3.5; Stiennon et al. (2020)", penalty_protects),
-    Claim("reward_overfits", "The reward model over-fits after one epoch", "InstructGPT, appendix C.2", over_fits),
-    Claim("more_comparisons", "More comparisons make a better reward model", "Stiennon et al. (2020)",
+    PaperClaim("reward_overfits", "The reward model over-fits after one epoch", "InstructGPT, appendix C.2", over_fits),
+    PaperClaim("more_comparisons", "More comparisons make a better reward model", "Stiennon et al. (2020)",
           more_comparisons),
-    Claim("over_optimised", "Against a flawed reward model the proxy rises while people are less pleased",
+    PaperClaim("over_optimised", "Against a flawed reward model the proxy rises while people are less pleased",
           "Stiennon et al. (2020); Gao et al. (2022)", over_optimised),
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ from kaiwa.rlhf.best_of import best_of_n, kl_bound
 from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.rollout import episodes, measure, reward_model_scores
 from kaiwa.text.records import Completion, Message, demonstration, read_jsonl
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import bits_per_byte
@@ -35,7 +36,7 @@ from kaiwa.world.village import Village, VillageConfig, build_village
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ArmMeasurement:
     """One figure a prompt (utility … harmless), a cloze question (cloze), a row of held-out text (bits: per byte)."""
 
     of: str  # what was measured: hashes and settings
@@ -52,7 +53,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class TestSet:
     """What every arm is asked. `real`: held-out text of the corpus that RLHF never sees."""
 
     village: Village
@@ -62,12 +63,14 @@ class Test:
     max_tokens: int
 
 
-def make_test(village: Artifact, tokens: Artifact, n: int, clozes: int, max_tokens: int, rows: int, seed: int) -> Test:
-    made = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
+def build_test_set(
+    village: Artifact, tokens: Artifact, n: int, clozes: int, max_tokens: int, rows: int, seed: int
+) -> TestSet:
+    village_world = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
     prompts = [prompt_from_json(row) for row in list(read_jsonl(village.path / "test.jsonl"))[:n]]
     shards = Shards(tokens.path)
     real = shards.held_out("docs" if "docs" in shards.sources else shards.sources[0], 256, rows)
-    return Test(made, prompts, cloze_questions(made, clozes, seed), real, max_tokens)
+    return TestSet(village_world, prompts, cloze_questions(village_world, clozes, seed), real, max_tokens)
 
 
 def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list[Probe]:
@@ -84,27 +87,27 @@ def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list
             value = words.values[attribute][person.facts[attribute]]
             answer = rng.choice(words.facts[attribute]).format(name=person.names["en"], value=value)
             lines.append((f"Q: {question}\nA:", answer))
-        shown = "\n".join(f"{q} {a}" for q, a in lines[:-1])
+        examples = "\n".join(f"{q} {a}" for q, a in lines[:-1])
         answer = words.values[attribute][people[-1].facts[attribute]]
-        probes.append(Probe(f"cloze-{i}", "cloze", text=f"{shown}\n{lines[-1][0]}", answer=answer))
+        probes.append(Probe(f"cloze-{i}", "cloze", text=f"{examples}\n{lines[-1][0]}", answer=answer))
     return probes
 
 
 class Meter:
     """Measures policies against one seed's SFT and reward model; keeps what it found in a folder."""
 
-    def __init__(self, test: Test, sft: Artifact, reward: Artifact, folder: Path, device: str, seed: int) -> None:
+    def __init__(self, test: TestSet, sft: Artifact, reward: Artifact, folder: Path, device: str, seed: int) -> None:
         self.test, self.folder, self.device, self.seed = test, folder, device, seed
         self.sft, self.tokenizer = load_decoder(sft.path).to(device), Tokenizer.load(sft.path)
         self.reward, self.parents = load_scalar(reward.path).to(device), f"{sft.hash[:12]} {reward.hash[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
 
-    def found(self, name: str, of: str) -> Measured | None:
+    def stored_measurement(self, name: str, of: str) -> ArmMeasurement | None:
         file = self.folder / f"{name}.json"
         if not file.is_file():
             return None
         value = json.loads(file.read_text(encoding="utf-8"))
-        return Measured(**value) if value["of"] == f"{self.parents} {of}" else None
+        return ArmMeasurement(**value) if value["of"] == f"{self.parents} {of}" else None
 
     def policy(
         self,
@@ -115,64 +118,64 @@ class Meter:
         prefix: Sequence[Message] = (),
         short: bool = False,
         judge_by: ScalarModel | None = None,
-    ) -> Measured:
+    ) -> ArmMeasurement:
         """`prefix`: demonstrations shown before each prompt. `short`: without cloze questions and held-out text.
         `judge_by`: another proxy than the seed's reward model."""
-        if (there := self.found(name, of)) is not None:
-            return there
+        if (stored := self.stored_measurement(name, of)) is not None:
+            return stored
         model, test = load_decoder(path).to(self.device), self.test
         replies = ask(model, self.tokenizer, test.prompts, prefix, test.max_tokens, self.seed)
-        given = [self.judged(p, c) for p, c in zip(test.prompts, replies, strict=True)]
-        kl = kl_to(self.sft, self.tokenizer, test.prompts, given)
+        answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
+        kl = kl_to(self.sft, self.tokenizer, test.prompts, answers)
         proxy = proxy_scores(judge_by or self.reward, self.tokenizer, test.prompts, replies, self.device)
-        return self.write(name, of, given, kl, proxy, None if short else model)
+        return self.write(name, of, answers, kl, proxy, None if short else model)
 
-    def best_of(self, name: str, n: int) -> Measured:
+    def best_of(self, name: str, n: int) -> ArmMeasurement:
         """The best of n of SFT's replies, by the reward model."""
         of = f"best of {n}"
-        if (there := self.found(name, of)) is not None:
-            return there
+        if (stored := self.stored_measurement(name, of)) is not None:
+            return stored
         config, test = BestOfConfig(n=n, max_tokens=self.test.max_tokens), self.test
         ids = prompt_ids(test.prompts, self.tokenizer)
-        told: list[Completion] = []
+        replies: list[Completion] = []
         proxy: list[float] = []
         engine = Engine(self.sft, self.tokenizer)
-        for at in range(0, len(ids), config.block):
-            seed = seed_for(self.seed, "best-of", at)
-            part = ids[at : at + config.block]
+        for start in range(0, len(ids), config.block):
+            seed = seed_for(self.seed, "best-of", start)
+            part = ids[start : start + config.block]
             best, scores, _ = best_of_n(
                 engine, self.reward, part, config, seed=seed, eos=self.tokenizer.eos_id, device=self.device
             )
-            told, proxy = told + best, proxy + scores
-        given = [self.judged(p, c) for p, c in zip(test.prompts, told, strict=True)]
-        return self.write(name, of, given, [kl_bound(n)] * len(given), proxy, self.sft)
+            replies, proxy = replies + best, proxy + scores
+        answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
+        return self.write(name, of, answers, [kl_bound(n)] * len(answers), proxy, self.sft)
 
-    def judged(self, prompt: Prompt, reply: Completion) -> Answer:
+    def judge_reply(self, prompt: Prompt, reply: Completion) -> Answer:
         ended = reply.finish_reason == "stop"
         verdict = judge(self.test.village, prompt, reply.text, ended)
         return Answer(reply.text, ended, len(reply.ids), reply.ids, float(sum(reply.logprobs)), verdict)
 
     def write(
-        self, name: str, of: str, given: Sequence[Answer], kl: list[float], proxy: list[float], model: Decoder | None
-    ) -> Measured:
-        found = Measured(
+        self, name: str, of: str, answers: Sequence[Answer], kl: list[float], proxy: list[float], model: Decoder | None
+    ) -> ArmMeasurement:
+        measurement = ArmMeasurement(
             of=f"{self.parents} {of}",
-            utility=[a.verdict.utility for a in given],
+            utility=[a.verdict.utility for a in answers],
             proxy=proxy,
             kl=kl,
-            tokens=[float(a.n_tokens) for a in given],
-            ended=[float(a.ended) for a in given],
-            helpful=[float(a.verdict.helpful) for a in given],
-            truthful=[float(a.verdict.truthful) for a in given],
-            harmless=[float(a.verdict.harmless) for a in given],
+            tokens=[float(a.n_tokens) for a in answers],
+            ended=[float(a.ended) for a in answers],
+            helpful=[float(a.verdict.helpful) for a in answers],
+            truthful=[float(a.verdict.truthful) for a in answers],
+            harmless=[float(a.verdict.harmless) for a in answers],
             cloze=[float(x) for x in cloze_right(model, self.tokenizer, self.test.clozes)] if model is not None else [],
             bits=row_bits(model, self.tokenizer, self.test.real, self.device) if model is not None else [],
         )
         value: dict[str, Any] = {
-            k: [round(x, 6) for x in v] if isinstance(v, list) else v for k, v in asdict(found).items()
+            k: [round(x, 6) for x in v] if isinstance(v, list) else v for k, v in asdict(measurement).items()
         }
         write_atomic(self.folder / f"{name}.json", json.dumps(value))
-        return Measured(**value)  # as it will be read another time
+        return ArmMeasurement(**value)  # as it will be read another time
 
 
 def ask(
@@ -181,14 +184,16 @@ def ask(
     """A sampled reply to each prompt, after as many of the prefix's last demonstrations (two messages each) as the
     context holds. A prompt's sample has the same seed for every model."""
     room = model.config.max_length - most
-    ids = [shown(tokenizer, prompt.messages, prefix, room) for prompt in prompts]
+    ids = [fitting_prompt_ids(tokenizer, prompt.messages, prefix, room) for prompt in prompts]
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
     return Engine(model, tokenizer).generate(
-        ids, max_tokens=most, temperature=1.0, seed=seed_for(seed, "evaluate"), stop_ids=stops
+        ids, Sampling(max_tokens=most, temperature=1.0, seed=seed_for(seed, "evaluate")), stop_ids=stops
     )
 
 
-def shown(tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int) -> Sequence[int]:
+def fitting_prompt_ids(
+    tokenizer: Tokenizer, messages: Sequence[Message], prefix: Sequence[Message], room: int
+) -> Sequence[int]:
     ids: Sequence[int] = ()
     for start in range(0, len(prefix) + 1, 2):
         ids = render(tokenizer, (*prefix[start:], *messages), add_generation_prompt=True).ids
@@ -210,20 +215,20 @@ def proxy_scores(
 def row_bits(model: Decoder, tokenizer: Tokenizer, rows: Rows, device: str) -> list[float]:
     """Bits per byte of each row by itself."""
     sizes = tokenizer.byte_lengths().tolist()
-    found = []
+    bits = []
     for i in range(len(rows.ids)):
         part = slice(i, i + 1)
-        one = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
-        found.append(bits_per_byte(model, one, sizes, device))
-    return found
+        row = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
+        bits.append(bits_per_byte(model, row, sizes, device))
+    return bits
 
 
 def candidates(village: Artifact, n: int, shots: int, seed: int) -> list[list[Message]]:
     """Few-shot prefixes: `shots` good demonstrations of one turn each."""
     pool = [
-        found.messages
+        parsed.messages
         for row in read_jsonl(village.path / "sft_good.jsonl")
-        if len((found := demonstration(row)).messages) == 2
+        if len((parsed := demonstration(row)).messages) == 2
     ]
     rng = python_rng(seed, "prefixes")
     return [[m for messages in rng.sample(pool, shots) for m in messages] for _ in range(n)]

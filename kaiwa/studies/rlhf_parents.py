@@ -33,7 +33,7 @@ TEST_SHARE = 0.15  # of the comparisons, on which all reward models are measured
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedArtifacts:
     village: Artifact
     tokens: Artifact
     base: Artifact
@@ -41,7 +41,7 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class SeedArtifacts:
     """One seed's artifacts. rewards: by share of the comparisons; hacked: the policy against `biased`."""
 
     seed: int
@@ -60,48 +60,48 @@ class Chain:
         return self.rewards[1.0]
 
 
-def build_shared(size: Size, ctx: Context, out: Path) -> Shared:
+def build_shared(size: Size, ctx: Context, out: Path) -> SharedArtifacts:
     ctx.seed, ctx.logs, r = size.recipe.seed, out / "logs", size.recipe
     village = world.run(r.village, ctx, out=out / "village")
     text = corpus.run(corpus_config(r, village), ctx, out=out / "corpus")
     neutral = village.path / "neutral.jsonl"
     tokens = tokenizer.run(r.tokenizer, ctx, corpus=text, neutral_village=neutral, out=out / "tokenizer")
     base = pretrain.run(r.pretrain, ctx, tokens=tokens, out=out / "base")
-    return Shared(village, tokens, base, pretrain.run(size.large, ctx, tokens=tokens, out=out / "large"))
+    return SharedArtifacts(village, tokens, base, pretrain.run(size.large, ctx, tokens=tokens, out=out / "large"))
 
 
-def build_chain(size: Size, ctx: Context, shared: Shared, out: Path, seed: int) -> Chain:
+def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, seed: int) -> SeedArtifacts:
     folder = out / f"seed-{seed}"
     r = with_labellers(replace(size.recipe, seed=size.recipe.seed + seed))
     ctx.seed, ctx.logs = r.seed, folder / "logs"
     village, tokens = shared.village, shared.tokens
     demos = village.path / "sft.jsonl"
-    tune: dict[str, Any] = {"base": shared.base, "tokens": tokens}
-    first = sft.run(r.sft, ctx, **tune, demonstrations=demos, out=folder / "sft")
-    good = sft.run(r.sft, ctx, **tune, demonstrations=village.path / "sft_good.jsonl", out=folder / "sft_good")
-    asked: dict[str, Any] = {"prompts": village.path / "reward.jsonl", "label": village_label(r, village)}
-    ranked = collect.run(r.compare, ctx, policy=first, **asked, out=folder / "comparisons")
-    files = cut(ranked.path / "comparisons.jsonl", folder / "cut", size.fractions)
-    zero: dict[str, Any] = {"policy": first, "demonstrations": demos, "gold": village_gold(village)}
+    parents: dict[str, Any] = {"base": shared.base, "tokens": tokens}
+    first = sft.run(r.sft, ctx, **parents, demonstrations=demos, out=folder / "sft")
+    good = sft.run(r.sft, ctx, **parents, demonstrations=village.path / "sft_good.jsonl", out=folder / "sft_good")
+    collection: dict[str, Any] = {"prompts": village.path / "reward.jsonl", "label": village_label(r, village)}
+    ranked = collect.run(r.compare, ctx, policy=first, **collection, out=folder / "comparisons")
+    files = split_comparisons(ranked.path / "comparisons.jsonl", folder / "cut", size.fractions)
+    reward_parents: dict[str, Any] = {"policy": first, "demonstrations": demos, "gold": village_gold(village)}
 
-    def judge(name: str, config: RewardConfig, file: str) -> Artifact:
-        return reward.run(config, ctx, **zero, comparisons=files[file], out=folder / name)
+    def train_reward(name: str, config: RewardConfig, file: str) -> Artifact:
+        return reward.run(config, ctx, **reward_parents, comparisons=files[file], out=folder / name)
 
-    rewards = {f: judge(f"reward-{f:g}", r.reward, f"{f:g}") for f in size.fractions}
+    rewards = {f: train_reward(f"reward-{f:g}", r.reward, f"{f:g}") for f in size.fractions}
     several = replace(r.reward, epochs=size.reward_epochs, language_model_weight=0.0)
-    long_reward = judge("reward-epochs", several, "1")
-    biased = judge("reward-length", r.reward, "length")
+    long_reward = train_reward("reward-epochs", several, "1")
+    biased = train_reward("reward-length", r.reward, "length")
 
-    def practise(name: str, config: RLHFConfig, by: Artifact, kept: Sequence[int] = ()) -> Artifact:
-        given: dict[str, Any] = {"policy": first, "reward": by, "tokens": tokens}
-        return rlhf.run(config, ctx, **given, prompts=village.path / "rlhf.jsonl", out=folder / name, kept=kept)
+    def run_rlhf(name: str, config: RLHFConfig, reward_model: Artifact, save_at: Sequence[int] = ()) -> Artifact:
+        artifacts: dict[str, Any] = {"policy": first, "reward": reward_model, "tokens": tokens}
+        return rlhf.run(config, ctx, **artifacts, prompts=village.path / "rlhf.jsonl", out=folder / name, kept=save_at)
 
-    policies = {name: practise(name, config, rewards[1.0]) for name, config in arms(size, r.rlhf).items()}
+    policies = {name: run_rlhf(name, config, rewards[1.0]) for name, config in arms(size, r.rlhf).items()}
     preferred = DPOConfig(prompts=8, lr=2e-4, evaluate_every=10_000)
     policies["dpo"] = dpo.run(preferred, ctx, policy=first, comparisons=files["1"], out=folder / "dpo")
     loose = replace(r.rlhf, kl_coefficient=0.0, updates=size.hack_updates)
-    hacked = practise("ppo_length", loose, biased, size.kept)
-    return Chain(seed, folder, first, good, files["test"], rewards, long_reward, biased, policies, hacked)
+    hacked = run_rlhf("ppo_length", loose, biased, size.measured_updates)
+    return SeedArtifacts(seed, folder, first, good, files["test"], rewards, long_reward, biased, policies, hacked)
 
 
 def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
@@ -117,13 +117,13 @@ def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
     }
 
 
-def cut(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]:
+def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]:
     """Comparisons as files: "test" (the last of them), shares of the others by name ("0.5"), and "length": all of the
     others, every second one ranked by length, the longest best."""
     rows = list(read_jsonl(file))
     n = round(len(rows) * (1 - TEST_SHARE))
     parts = {f"{f:g}": rows[: max(4, round(n * f))] for f in fractions} | {"test": rows[n:]}
-    parts["length"] = [by_length(row) if i % 2 else row for i, row in enumerate(rows[:n])]
+    parts["length"] = [rank_by_length(row) if i % 2 else row for i, row in enumerate(rows[:n])]
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, part in parts.items():
@@ -132,7 +132,7 @@ def cut(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]
     return files
 
 
-def by_length(row: dict[str, Any]) -> dict[str, Any]:
+def rank_by_length(row: dict[str, Any]) -> dict[str, Any]:
     """The same comparison ranked by the completions' lengths: a labeller who likes them long."""
     lengths = [len(text) for text in row["completions"]]
     order = sorted(set(lengths), reverse=True)

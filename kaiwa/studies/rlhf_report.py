@@ -11,7 +11,7 @@ from markupsafe import Markup
 from kaiwa.core.artifact import write_atomic
 from kaiwa.report import figures
 from kaiwa.report.curves import Series, plot
-from kaiwa.report.forest import Row, forest
+from kaiwa.report.forest import ForestRow, forest
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import share_cell, table, value_cell
@@ -59,10 +59,10 @@ def body(study: Mapping[str, Any], words: Words) -> Markup:
 def claims_table(claims: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     rows: list[list[Child]] = []
     for claim in claims:
-        told = [f"{f['what']}: {interval(f)}" for f in claim["figures"]]
+        evidence = [f"{f['what']}: {interval(f)}" for f in claim["figures"]]
         state = tag("td", tag("b", words(f"study.{claim['verdict']}")), class_=STATES[claim["verdict"]])
         name = words(f"claim.{claim['name']}")
-        rows.append([name, state, tag("td", join(told, "; ")), tag("td", claim["source"])])
+        rows.append([name, state, tag("td", join(evidence, "; ")), tag("td", claim["source"])])
     return table(
         [words("study.claim"), words("study.verdict"), words("study.figure"), words("study.source")],
         rows,
@@ -78,7 +78,7 @@ def interval(value: Mapping[str, Any]) -> str:
 
 
 def win_forest(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    rows = [Row(arm["name"], arm["gold_win_rate"]) for arm in arms if arm["name"] != "sft"]
+    rows = [ForestRow(arm["name"], arm["gold_win_rate"]) for arm in arms if arm["name"] != "sft"]
     return forest(words("study.wins"), rows, words)
 
 
@@ -101,7 +101,7 @@ def rates_table(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
 def tax(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
     """Bits per byte against the base, PPO-ptx in another colour."""
     known = {arm["name"]: arm["bits_per_byte_delta"] for arm in arms}
-    rows = [Row(name, {"mean": known[name]}, int("ptx" in name)) for name in TAXED if name in known]
+    rows = [ForestRow(name, {"mean": known[name]}, int("ptx" in name)) for name in TAXED if name in known]
     most = max((abs(known[row.label] or 0.0) for row in rows), default=0.0) * 1.1 or 1.0
     drawn = forest(words("study.tax"), rows, words, neutral=0.0, low=-most, high=most, show=_sign)
     return join([drawn, tag("p", words("study.tax.about"), class_="small")])
@@ -113,11 +113,11 @@ def _sign(value: float | None) -> str:
 
 def charts(study: Mapping[str, Any], words: Words) -> list[Markup]:
     curves = study["curves"]
-    along = sorted(curves["over_optimisation"], key=lambda p: float(p["root_kl"]))
-    lines = [Series(words(f"study.{k}.line"), [(p["root_kl"], p[k]) for p in along]) for k in ("proxy", "gold")]
-    made = [plot(words("study.over"), lines, words("study.over.about"), "√KL")]
+    points_by_kl = sorted(curves["over_optimisation"], key=lambda p: float(p["root_kl"]))
+    lines = [Series(words(f"study.{k}.line"), [(p["root_kl"], p[k]) for p in points_by_kl]) for k in ("proxy", "gold")]
+    plots = [plot(words("study.over"), lines, words("study.over.about"), "√KL")]
     points = [(p["comparisons"], p["accuracy"]["mean"]) for p in curves["reward_by_comparisons"]]
-    made.append(plot(words("study.size"), [Series(words("study.validation"), points)], words("study.size.about")))
+    plots.append(plot(words("study.size"), [Series(words("study.validation"), points)], words("study.size.about")))
     for name in ("accuracy", "loss"):
         both = [
             Series(
@@ -126,7 +126,7 @@ def charts(study: Mapping[str, Any], words: Words) -> list[Markup]:
             )
             for kind in ("training", "validation")
         ]
-        made.append(
+        plots.append(
             plot(words("study.epoch" if name == "accuracy" else "study.loss"), both, words("study.epoch.about"))
         )
-    return made
+    return plots

@@ -36,7 +36,7 @@ class Size:
     group: int = 4  # RLOO's responses a prompt
     best_of: int = 16
     hack_updates: int = 90  # against the reward model that likes length
-    kept: tuple[int, ...] = (5, 15, 30, 60)  # updates whose policies are measured on the way
+    measured_updates: tuple[int, ...] = (5, 15, 30, 60)  # updates whose policies are measured on the way
     fractions: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     reward_epochs: int = 4
     shots: int = 3
@@ -96,7 +96,7 @@ def study_tiny() -> Size:
         large=replace(recipe.pretrain, model=large, lr=2e-3),
         best_of=8,
         hack_updates=12,
-        kept=(4, 8),
+        measured_updates=(4, 8),
         reward_epochs=3,
         prefixes=3,
         prefix_prompts=12,

@@ -6,18 +6,19 @@ Retry-After says. `generate_many` keeps `concurrency` requests under way and sta
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
 from typing import Any
 
 import httpx
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_one
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Grammar, Sampling
 
 RETRIED = (408, 429, 500, 502, 503, 504)
 
@@ -58,9 +59,7 @@ class HTTPChatModel:
         self._client.close()
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        body: dict[str, Any] = {"model": self._model, **asdict(sampling)}
-        if not sampling.stop:
-            del body["stop"]
+        body: dict[str, Any] = {"model": self._model, **sampling_fields(sampling)}
         if isinstance(prompt, str):
             found = self._post("completions", body | {"prompt": prompt})
         else:
@@ -92,14 +91,14 @@ class HTTPChatModel:
         ends = [*offsets[1:], len(context) + len(continuation)]
         return [p for p, end in zip(logprobs, ends, strict=True) if end > len(context) and p is not None]
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
-        yield from self._side_by_side([lambda ask=ask: generate_one(self, ask) for ask in asks])  # type: ignore[misc]
+    def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
+        yield from self._side_by_side([lambda call=call: self.generate(call.prompt, call.sampling) for call in calls])  # type: ignore[misc]
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
-        def score(rate: Rate) -> Rated:
-            return Rated(logprobs=tuple(self.score(rate.context, rate.continuation)))
+    def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
+        def score(call: ScoreCall) -> ScoreResult:
+            return ScoreResult(logprobs=tuple(self.score(call.context, call.continuation)))
 
-        yield from self._side_by_side([lambda rate=rate: score(rate) for rate in rates])  # type: ignore[misc]
+        yield from self._side_by_side([lambda call=call: score(call) for call in calls])  # type: ignore[misc]
 
     def _side_by_side(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
         pool = ThreadPoolExecutor(self._concurrency)
@@ -151,6 +150,30 @@ class HTTPChatModel:
             if attempt < self._retries:
                 self._sleep(pause)
         raise ConnectionError(f"{self._client.base_url}: gave up after {self._retries + 1} attempts ({reason})")
+
+
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
+    """Return the request fields for a sampling: OpenAI's names where it has them, else kaiwa's own.
+
+    Fields that other servers may not know (top_k, min_p, a grammar …) are sent only where they differ from the default.
+    """
+    body = sampling.to_json()
+    if not sampling.stop:
+        del body["stop"]
+    if sampling.logit_bias:
+        body["logit_bias"] = {str(id): bias for id, bias in sampling.logit_bias}
+    if sampling.grammar is not None:
+        del body["grammar"]
+        body["response_format"] = _response_format(sampling.grammar)
+    return body
+
+
+def _response_format(grammar: Grammar) -> dict[str, Any]:
+    if grammar.kind == "json_object":
+        return {"type": "json_object"}
+    if grammar.kind == "json_schema":
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": json.loads(grammar.source)}}
+    return {"type": "grammar", "syntax": grammar.kind, "definition": grammar.source}
 
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:

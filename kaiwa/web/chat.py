@@ -20,6 +20,7 @@ from kaiwa.feedback.records import Conversation, Line
 from kaiwa.feedback.store import Store
 from kaiwa.report.words import Words
 from kaiwa.text.records import Message as Turn
+from kaiwa.text.sampling import Sampling
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, event
 from kaiwa.web.services import Ask, ModelCard
@@ -38,6 +39,9 @@ class Settings(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
     seed: Annotated[int | None, Field(ge=0, le=MOST_SEED)] = None
+
+    def sampling(self, seed: int) -> Sampling:
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
 
 
 class Sent(BaseModel):
@@ -163,10 +167,7 @@ class Chat:
         ask = Ask(
             model=sent.model,
             messages=turns,
-            temperature=chosen.temperature,
-            top_p=chosen.top_p,
-            max_tokens=chosen.max_tokens,
-            seed=seed,
+            sampling=chosen.sampling(seed),
         )
         self.answers.begin(new, ask)
 

@@ -15,13 +15,13 @@ def routes(view: View) -> APIRouter:
 
     def page(request: Request, language: str = "") -> HTMLResponse:
         from kaiwa.lab.experiments.leaderboard import (  # numpy and scipy: only when the page is asked for
-            newest,
             rank,
             read_results,
+            select_task_versions,
         )
 
         known = {card.name for card in view.services.catalog.models()}
-        results = newest([r for r in read_results(view.services.home) if r.model in known])
+        results = select_task_versions([r for r in read_results(view.services.home) if r.model in known])
         chosen = language if language in LANGUAGES else ""
         places = rank(results, chosen)
         done = {place.model for place in places}

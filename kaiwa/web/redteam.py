@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -15,14 +15,13 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from kaiwa.core.errors import UserError
-from kaiwa.redteam.bench.saved_runs import Saved, all_saved, rate, saved, transcripts
-from kaiwa.redteam.game import LEVELS, Game, keeper
+from kaiwa.redteam.bench.heat import attack_heat_map
+from kaiwa.redteam.bench.saved_runs import SavedRun, list_runs, newest_share, read_run, read_transcripts
+from kaiwa.redteam.game import LEVELS, Game, keeper_target
 from kaiwa.report import figures
-from kaiwa.report.heat import heat_map
 from kaiwa.report.html import join, tag
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import Words
-from kaiwa.stats.intervals import wilson
 from kaiwa.web.services import Ask
 from kaiwa.web.view import HEADERS, View
 from kaiwa.web.words import words_of
@@ -48,8 +47,8 @@ class RedTeam:
 
     def page(self, request: Request, run: str = "", model: str = "") -> HTMLResponse:
         words = words_of(request)
-        runs = all_saved(self.folder)
-        found = saved(self.folder, run) if run else None
+        runs = list_runs(self.folder)
+        found = read_run(self.folder, run) if run else None
         if run and found is None:
             return self.view.page(request, "missing.html", status=404, what=f"/redteam/{run}")
         models = [card.name for card in self.view.services.catalog.models()]
@@ -68,18 +67,18 @@ class RedTeam:
 
     def cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
         """One cell's transcripts, the worst first."""
-        from kaiwa.redteam.bench.report import transcript, worst
+        from kaiwa.redteam.bench.report import transcript, worst_first
 
-        found = saved(self.folder, run)
-        some = transcripts(found, model, attack, defence) if found is not None else []
+        found = read_run(self.folder, run)
+        some = read_transcripts(found, model, attack, defence) if found is not None else []
         if not some:
             return self.view.page(request, "missing.html", status=404, what=f"/redteam/{run}/cell")
-        cards = join(transcript(outcome) for outcome in worst(some, len(some)))
+        cards = join(transcript(outcome) for outcome in worst_first(some, len(some)))
         title = f"{attack} · {defence}"
         return self.view.page(request, "redteam_cell.html", run=found, model=model, title=title, cards=cards)
 
     def report(self, run: str) -> Response:
-        found = saved(self.folder, run)
+        found = read_run(self.folder, run)
         if found is None or not (found.folder / "report.html").is_file():
             return Response(status_code=404, headers=HEADERS)
         return FileResponse(found.folder / "report.html", filename=f"kaiwa-redteam-{run}.html", headers=HEADERS)
@@ -110,17 +109,14 @@ class RedTeam:
         asked = game.ask(said.text)
         assert asked.defence is not None
         assert not isinstance(asked.ask.prompt, str)
-        session = asked.defence.session(asked.ask.seed, asked.secrets)
+        session = asked.defence.session(asked.ask.sampling.seed, asked.secrets)
         prompt = session.request(asked.ask.prompt)
         if isinstance(prompt, Block):
             return prompt.reply, "request"
         ask = Ask(
             model=said.model,
             messages=prompt,
-            temperature=asked.ask.temperature,
-            top_p=asked.ask.top_p,
-            max_tokens=asked.ask.max_tokens,
-            seed=asked.ask.seed,
+            sampling=asked.ask.sampling,
         )
         raw = "".join([piece.text async for piece in self.view.services.engine.answer(ask)])
         pieces = list(shown(session.reply(), [raw]))
@@ -140,50 +136,26 @@ class RedTeam:
         return next(number for number, one in self.games.items() if one is game)
 
 
-def bench(runs: Sequence[Saved], models: Sequence[str], words: Words) -> Mapping[str, str]:
+def bench(runs: Sequence[SavedRun], models: Sequence[str], words: Words) -> Mapping[str, str]:
     """The bench's success rate by "model level", in words; only what was measured."""
-    target = keeper(words.language).name
+    target = keeper_target(words.language).name
     found = {}
     for model in models:
         for level, defence in enumerate(LEVELS, 1):
-            share = rate(runs, target, model, defence)
+            share = newest_share(runs, target, model, defence)
             if share is not None:
                 told = f"{figures.percent(share['mean'])} [{figures.limits(share)}]"
                 found[f"{model} {level}"] = words("redteam.bench", told=told)
     return found
 
 
-def matrix_pieces(run: Saved, model: str, language: str) -> Mapping[str, Markup]:
+def matrix_pieces(run: SavedRun, model: str, language: str) -> Mapping[str, Markup]:
     """The heat map with the benign costs under it, and the defences with what they gain and how to serve them."""
     labels = Words(language, "kaiwa.redteam")
-    mine = {(str(c["attack"]), str(c["defence"])): c for c in run.cells if c["model"] == model}
-    attacks, defences = (list(dict.fromkeys(key[i] for key in mine)) for i in (0, 1))
-
     benign = {row["defence"]: row for row in run.benign if row["model"] == model}
-    refused, useless = labels("redteam.cost.refused"), labels("redteam.cost.useless")
-
-    def cell(attack: str, defence: str) -> dict[str, Any] | None:
-        if attack in (refused, useless):
-            return cost(benign.get(defence), attack == refused)
-        found = mine[attack, defence]
-        if found["status"] not in ("ok", "incomplete"):
-            return None
-        return {
-            "mean": found["successes"] / found["trials"],
-            "low": found["low"],
-            "high": found["high"],
-            "n": found["trials"],
-        }
 
     def link(attack: str, defence: str) -> str:
-        if (attack, defence) not in mine:
-            return ""
         return f"/redteam/{run.name}/cell?{urlencode({'model': model, 'attack': attack, 'defence': defence})}"
-
-    def why(attack: str, defence: str) -> str:
-        if (attack, defence) not in mine:
-            return figures.NONE
-        return labels(f"redteam.status.{mine[attack, defence]['status']}")
 
     heads = [labels(f"redteam.{k}") for k in ("defence", "all", "against", "false_block", "utility", "tokens", "ms")]
     lines = []
@@ -203,18 +175,9 @@ def matrix_pieces(run: Saved, model: str, language: str) -> Mapping[str, Markup]
             ]
         )
     return {
-        "heat": heat_map(labels("redteam.heat"), [*attacks, refused, useless], defences, cell, why, link),
+        "heat": attack_heat_map(run.heat_cells(model), run.benign_costs(model), labels, link),
         "defences": table(heads, lines),
     }
-
-
-def cost(row: Mapping[str, Any] | None, refused: bool) -> dict[str, Any] | None:
-    """A benign row's refused or useless share, as a cell."""
-    if row is None or not row["trials"]:
-        return None
-    n = int(row["trials"])
-    hits = row["blocked"] if refused else n * (1 - (row["utility"] or 0.0))
-    return dict(wilson(min(n, hits), n).to_json())
 
 
 def routes(team: RedTeam) -> APIRouter:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,11 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request for an answer. `max_tokens` 0: as many as fit."""
+    """One request for an answer; max_tokens 0: as many as fit."""
 
     model: str
     messages: Sequence[Message]
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

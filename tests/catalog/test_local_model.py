@@ -17,9 +17,10 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.gptq import save_int4
 from kaiwa.model.formats.hf_folder import save_model
-from kaiwa.text.chat_model import ChatModel, Sampling
+from kaiwa.text.chat_model import ChatModel
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train
@@ -78,13 +79,13 @@ def test_an_answer_left_early_is_cancelled(folder: Path) -> None:
 
 def test_terminal(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIWA_HOME", str(folder / "home"))
-    chat(str(folder / "sft"), "the cat", max_tokens=8, seed=1)
+    chat(str(folder / "sft"), "the cat", sampling=Sampling(max_tokens=8), seed=1)
     first = capsys.readouterr().out
-    chat(str(folder / "sft"), "the cat", max_tokens=8, seed=1)
+    chat(str(folder / "sft"), "the cat", sampling=Sampling(max_tokens=8), seed=1)
     assert capsys.readouterr().out == first
     lines = iter(["/help", "the cat", "/again", "/nothing", "/system be brief", "/clear", "/again", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
-    chat(str(folder / "base"), max_tokens=4)
+    chat(str(folder / "base"), sampling=Sampling(max_tokens=4))
     told = capsys.readouterr()
     assert "continues your text" in told.err
     assert "no command /nothing" in told.out

@@ -19,8 +19,8 @@ from kaiwa.engine.shared import SharedPrefixes
 from kaiwa.model import kernels
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
-from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 from tests.contract.smallest import RECIPE, STAGES
 from tests.stand_in import StandIn, is_there
 
@@ -74,17 +74,13 @@ def answers(decoder: Decoder) -> list[object]:
     """Bulk answers greedy, plain and filtered; a narrower copy's; scores; served ones; shared prefixes."""
     engine, found = Engine(decoder, max_rows=3), []
     for temperature, top_k, top_p in ((0.0, 0, 1.0), (1.0, 0, 1.0), (0.8, 9, 0.9)):
-        rules = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        found.append(engine.generate(PROMPTS, max_tokens=5, seed=3, rows=4, stop_ids=range(8), **rules))
-    found.append([c.ids for c in Engine(decoder, dtype=torch.bfloat16).generate(PROMPTS, max_tokens=4)])
+        sampling = Sampling(max_tokens=5, seed=3, temperature=temperature, top_k=top_k, top_p=top_p)
+        found.append(engine.generate(PROMPTS, sampling, rows=4, stop_ids=range(8)))
+    found.append([c.ids for c in Engine(decoder, dtype=torch.bfloat16).generate(PROMPTS, Sampling(max_tokens=4))])
     found.append(engine.score(PROMPTS, PROMPTS))
     for i, prompt in enumerate(PROMPTS):
-        sampling = {"temperature": 0.5 * (i % 3), "top_k": 5 * (i % 2), "seed": i}
-        engine.add(
-            Request(
-                id=str(i), prompt_ids=tuple(prompt), max_tokens=3 + i, logprobs=2, prompt_logprobs=i == 2, **sampling
-            )
-        )
+        sampling = Sampling(max_tokens=3 + i, temperature=0.5 * (i % 3), top_k=5 * (i % 2), seed=i)
+        engine.add(Request(id=str(i), prompt_ids=tuple(prompt), sampling=sampling, logprobs=2, prompt_logprobs=i == 2))
     for step in range(20):
         found.append(engine.step())
         if step == 5:
@@ -92,7 +88,7 @@ def answers(decoder: Decoder) -> list[object]:
     assert engine.idle
     many = SharedPrefixes(decoder, None, max_rows=3)  # type: ignore[arg-type]
     longer = [tuple(range(10, 30 + i)) for i in range(4)]
-    asked = [Request(id=str(i), prompt_ids=p, max_tokens=4, seed=i) for i, p in enumerate(longer)]
+    asked = [Request(id=str(i), prompt_ids=p, sampling=Sampling(max_tokens=4, seed=i)) for i, p in enumerate(longer)]
     found += sorted(many.generate(asked), key=lambda pair: pair[0])
     found += many.score([(p, (5, 6)) for p in longer])
     return found

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 
 class Judge:

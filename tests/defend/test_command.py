@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.cli import main
-from kaiwa.commands.defend import benign_texts
+from kaiwa.commands.defend.defence_options import benign_texts
 from kaiwa.core.errors import UserError
 from kaiwa.defend.parse import names
 

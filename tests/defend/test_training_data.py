@@ -12,8 +12,8 @@ from kaiwa.defend.phrases import EVERYDAY, GIVEN, LEAKS, OVERRIDES, REFUSALS, TA
 from kaiwa.defend.refusal import refuses
 from kaiwa.defend.training_data import Learnt, Maker, answered, apart, counts, rows, scenes
 from kaiwa.redteam.targets.target import Secret, Target
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation, comparison, demonstration
+from kaiwa.text.sampling import USUAL, Sampling
 from tests.defend.fakes import Judge
 
 KEEPER = {

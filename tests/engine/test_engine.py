@@ -11,6 +11,7 @@ from kaiwa.engine.request import Event, Request
 from kaiwa.engine.sampling import Rules, row_seeds, sample
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.text.sampling import Sampling
 
 pytestmark = pytest.mark.masked
 
@@ -72,7 +73,7 @@ def slowly(decoder: Decoder, prompt: list[int], n: int, temperature: float, seed
 def test_bulk_equals_the_full_forward_pass(dialect: str, temperature: float, rows: int) -> None:
     decoder, stop = model(dialect), set(range(0, 256, 9))
     got = Engine(decoder, Bytes()).generate(
-        PROMPTS, max_tokens=24, temperature=temperature, seed=7, stop_ids=sorted(stop), rows=rows
+        PROMPTS, Sampling(max_tokens=24, temperature=temperature, seed=7), stop_ids=sorted(stop), rows=rows
     )
     seeds = row_seeds(7, len(PROMPTS)).tolist()
     for prompt, seed, completion in zip(PROMPTS, seeds, got, strict=True):
@@ -85,7 +86,7 @@ def test_bulk_equals_the_full_forward_pass(dialect: str, temperature: float, row
 
 def test_score_equals_generate() -> None:
     engine = Engine(model(), Bytes())
-    got = engine.generate(PROMPTS, max_tokens=9, seed=3)
+    got = engine.generate(PROMPTS, Sampling(max_tokens=9, seed=3))
     scored = engine.score(PROMPTS, [c.ids for c in got])
     for completion, logprobs in zip(got, scored, strict=True):
         assert logprobs == pytest.approx(completion.logprobs, abs=1e-4)
@@ -93,19 +94,19 @@ def test_score_equals_generate() -> None:
 
 def test_the_context_ends_an_answer() -> None:
     engine = Engine(model(length=16), Bytes())
-    (got,) = engine.generate([[1, 2, 3, 4]], max_tokens=99, seed=0)
+    (got,) = engine.generate([[1, 2, 3, 4]], Sampling(max_tokens=99, seed=0))
     assert (len(got.ids), got.finish_reason) == (13, "length")  # 12 more positions, and the token after the last
     with pytest.raises(UserError, match="1 to 15"):
-        engine.generate([[1] * 16], max_tokens=1)
+        engine.generate([[1] * 16], Sampling(max_tokens=1))
 
 
 def test_new_weights_are_taken_over() -> None:
     decoder = model()
     engine = Engine(decoder, dtype=torch.bfloat16)
-    before = engine.generate([[1, 2, 3]], max_tokens=8, temperature=0)
+    before = engine.generate([[1, 2, 3]], Sampling(max_tokens=8, temperature=0))
     with torch.no_grad():
         decoder.embed.weight.copy_(torch.randn(decoder.embed.weight.shape))
-    after = engine.generate([[1, 2, 3]], max_tokens=8, temperature=0)
+    after = engine.generate([[1, 2, 3]], Sampling(max_tokens=8, temperature=0))
     assert before[0].ids != after[0].ids
     assert engine.decoder.embed.weight.dtype == torch.bfloat16
     assert engine.decoder.unembed.weight.data_ptr() == engine.decoder.embed.weight.data_ptr()
@@ -140,11 +141,13 @@ def test_batch_neighbours_change_nothing(every: int, max_rows: int) -> None:
         Request(
             id=str(i),
             prompt_ids=tuple(p),
-            max_tokens=5 + 3 * i,
-            temperature=[0.0, 0.8, 1.0][i % 3],
-            top_k=[0, 0, 20][i % 3],
-            top_p=[1.0, 0.9, 1.0][i % 3],
-            seed=i,
+            sampling=Sampling(
+                max_tokens=5 + 3 * i,
+                temperature=[0.0, 0.8, 1.0][i % 3],
+                top_k=[0, 0, 20][i % 3],
+                top_p=[1.0, 0.9, 1.0][i % 3],
+                seed=i,
+            ),
             logprobs=i % 3,
         )
         for i, p in enumerate(PROMPTS)
@@ -161,15 +164,17 @@ def test_batch_neighbours_change_nothing(every: int, max_rows: int) -> None:
 def test_long_prompts_in_chunks_equal_bulk() -> None:
     decoder = model(length=600)
     prompt = [i * 7 % 256 for i in range(530)]
-    (expected,) = Engine(decoder).generate([prompt], max_tokens=20, temperature=0)
-    events = drive(Engine(decoder), [Request(id="a", prompt_ids=tuple(prompt), max_tokens=20, temperature=0)])["a"]
+    (expected,) = Engine(decoder).generate([prompt], Sampling(max_tokens=20, temperature=0))
+    events = drive(
+        Engine(decoder), [Request(id="a", prompt_ids=tuple(prompt), sampling=Sampling(max_tokens=20, temperature=0))]
+    )["a"]
     assert tuple(ids(events)) == expected.ids
 
 
 def test_cancel_frees_the_row() -> None:
     engine = Engine(model(), Bytes(), max_rows=2)
     for i in range(4):
-        engine.add(Request(id=str(i), prompt_ids=(1, 2), max_tokens=50, seed=i))
+        engine.add(Request(id=str(i), prompt_ids=(1, 2), sampling=Sampling(max_tokens=50, seed=i)))
     for _ in range(5):
         engine.step()
     assert engine.cancel("0")
@@ -183,7 +188,9 @@ def test_cancel_frees_the_row() -> None:
 def test_prompt_logprobs_equal_score() -> None:
     engine = Engine(model(), Bytes())
     prompt = PROMPTS[2]
-    request = Request(id="a", prompt_ids=tuple(prompt), max_tokens=0, logprobs=1, prompt_logprobs=True)
+    request = Request(
+        id="a", prompt_ids=tuple(prompt), sampling=Sampling(max_tokens=0), logprobs=1, prompt_logprobs=True
+    )
     (event,) = drive(engine, [request])["a"]
     (expected,) = engine.score([prompt[:1]], [prompt[1:]])
     assert event.prompt[0].logprob is None
@@ -221,5 +228,7 @@ def test_an_id_that_comes_again_brings_its_own_sampling() -> None:
     decoder = model()
     engine = Engine(decoder)
     for seed, temperature in ((1, 1.0), (2, 1.0), (2, 0.0)):
-        asked = Request(id="a", prompt_ids=(1, 2, 3), max_tokens=6, seed=seed, temperature=temperature)
+        asked = Request(
+            id="a", prompt_ids=(1, 2, 3), sampling=Sampling(max_tokens=6, seed=seed, temperature=temperature)
+        )
         assert ids(drive(engine, [asked])["a"]) == ids(drive(Engine(decoder), [asked])["a"])

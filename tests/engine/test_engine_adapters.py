@@ -17,6 +17,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.lora import add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import add_soft_prompt, merge_soft_prompt
+from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import KINDS
 from tests.engine.test_fused import decoder as step_decoder
@@ -80,8 +81,8 @@ def logprobs(events: list[Event]) -> list[float | None]:
 
 
 def asked(i: int, name: str, prompt: tuple[int, ...]) -> Request:
-    sampled = {} if i % 2 else {"temperature": 0.0}
-    return Request(id=f"{name} {i}", prompt_ids=prompt, max_tokens=8 + i % 3, seed=i, adapter=name, **sampled)
+    sampling = Sampling(max_tokens=8 + i % 3, seed=i, temperature=float(i % 2))
+    return Request(id=f"{name} {i}", prompt_ids=prompt, sampling=sampling, adapter=name)
 
 
 @pytest.mark.parametrize("config", [LLAMA, GPT3], ids=["llama", "gpt3"])
@@ -93,7 +94,9 @@ def test_every_row_is_the_merged_model_alone(config: DecoderConfig, tmp_path: Pa
     for request in requests:
         prompt = (*range(256, 275), *request.prompt_ids) if request.adapter == "soft" else request.prompt_ids
         plain = Request(
-            id="a", prompt_ids=prompt, max_tokens=request.max_tokens, seed=request.seed, temperature=request.temperature
+            id="a",
+            prompt_ids=prompt,
+            sampling=request.sampling,
         )
         alone = drive(Engine(merged[request.adapter]), [plain])["a"]
         got = together[request.id]
@@ -128,7 +131,7 @@ def test_prompt_logprobs_leave_the_soft_prompt_out(tmp_path: Path) -> None:
         request = Request(
             id="a",
             prompt_ids=PROMPTS[0],
-            max_tokens=0,
+            sampling=Sampling(max_tokens=0),
             adapter="soft",
             logprobs=1,
             prompt_logprobs=True,

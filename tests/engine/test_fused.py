@@ -23,6 +23,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
+from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 
 needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
@@ -140,9 +141,7 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
         Request(
             id=str(i),
             prompt_ids=(header + (50 + i,) * (1 + 7 * (i % 3))) if i % 4 else header[: 3 + i],
-            max_tokens=6 + 5 * (i % 4),
-            temperature=[0.0, 1.0][i % 2],
-            seed=i // 5,
+            sampling=Sampling(max_tokens=6 + 5 * (i % 4), temperature=[0.0, 1.0][i % 2], seed=i // 5),
             logprobs=1,
         )
         for i in range(14)
@@ -173,7 +172,11 @@ def test_drafts_change_no_token(temperature: float) -> None:
     model = step.make(made)
     period = tuple(range(20, 27)) * 5
     requests = [
-        Request(id=str(i), prompt_ids=(period + (i,) * i), max_tokens=30 + i, temperature=temperature, seed=i)
+        Request(
+            id=str(i),
+            prompt_ids=period + (i,) * i,
+            sampling=Sampling(max_tokens=30 + i, temperature=temperature, seed=i),
+        )
         for i in range(5)
     ]
     answers, steps = [], []
@@ -193,12 +196,14 @@ def test_drafts_change_no_token(temperature: float) -> None:
 @needs_it
 def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     made = decoder("fp32")
-    prompts = [Request(id=str(i), prompt_ids=(1, 2, 3 + i), max_tokens=20, temperature=0) for i in range(3)]
+    prompts = [
+        Request(id=str(i), prompt_ids=(1, 2, 3 + i), sampling=Sampling(max_tokens=20, temperature=0)) for i in range(3)
+    ]
     engine = Engine(made, None)
     before = {id: ids(events) for id, events in drive(engine, prompts).items()}
     engine._serving.use(step.make(made))
     assert {id: ids(events) for id, events in drive(engine, prompts).items()} == before
-    assert engine.generate([[1, 2, 3]], max_tokens=20, temperature=0)[0].ids == tuple(before["0"])
+    assert engine.generate([[1, 2, 3]], Sampling(max_tokens=20, temperature=0))[0].ids == tuple(before["0"])
 
 
 @needs_it
@@ -211,7 +216,7 @@ def test_scores_and_samples_of_one_beginning() -> None:
     for (logprobs, _), expected in zip(many.score(pairs), slow, strict=True):
         assert logprobs == pytest.approx(expected, abs=1e-4)
     assert sum(reused for _, reused in many.score(pairs)) >= 11 * 80
-    asked = [Request(id=str(i), prompt_ids=header, max_tokens=9, seed=i) for i in range(40)]
+    asked = [Request(id=str(i), prompt_ids=header, sampling=Sampling(max_tokens=9, seed=i)) for i in range(40)]
     found = dict(many.generate(asked))
     assert [found[i].ids for i in range(40)] == [tuple(ids(drive(Engine(made), [r])[r.id])) for r in asked]
     assert len({c.ids for c in found.values()}) > 30

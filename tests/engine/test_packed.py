@@ -17,6 +17,7 @@ from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.formats.gptq import load_int4, save_gptq
 from kaiwa.model.formats.hf_config import read_config
 from kaiwa.model.int4 import Codes, quantize_rtn, quantized_names
+from kaiwa.text.sampling import Sampling
 
 CONFIG = DecoderConfig(vocab_size=200, d_model=128, n_layer=2, n_head=4, n_kv_head=2, d_ff=192, tie_embeddings=False)
 needs_step = pytest.mark.skipif(bool(library.lacking()), reason="there is no C++ step on this machine")
@@ -82,7 +83,7 @@ def test_equal_to_the_ordinary_reader(order: bool, version: int, head: bool, tmp
         assert torch.nn.functional.cosine_similarity(logits(decoder, ids), expected, dim=-1).min() > 0.999, load
         fused.make(decoder)
         engine = Engine(decoder, dtype=torch.bfloat16, cache_dtype=torch.float32)
-        (answer,) = engine.generate([ids[0].tolist()], max_tokens=1, temperature=0)
+        (answer,) = engine.generate([ids[0].tolist()], Sampling(max_tokens=1, temperature=0))
         step = fused.ready(decoder)
         assert step is not None
         assert answer.ids[0] == int(expected[0, -1].argmax())
@@ -181,7 +182,7 @@ def test_groups_that_the_step_has_not_are_left_to_the_ordinary_reader(tmp_path: 
 
 @needs_step
 def test_a_removed_model_takes_its_packed_copies_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from kaiwa.commands.models import models
+    from kaiwa.commands.models import main as models
 
     folder = folder_of(tmp_path / "home" / "models" / "large", False, 1)
     other = folder_of(tmp_path / "other", False, 1)

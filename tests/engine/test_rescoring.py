@@ -18,6 +18,7 @@ from kaiwa.engine.request import Event, Request
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.int8 import Int8Linear
+from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import decoder as step_decoder
 
@@ -52,9 +53,7 @@ def requests(vocabulary: int, n: int, longest: int, tokens: int) -> list[Request
         Request(
             id=str(i),
             prompt_ids=(*common[: rng.randrange(1, longest)], *(rng.randrange(5, vocabulary) for _ in range(3))),
-            max_tokens=tokens,
-            temperature=float(i % 3 > 0),
-            seed=i,
+            sampling=Sampling(max_tokens=tokens, temperature=float(i % 3 > 0), seed=i),
         )
         for i in range(n)
     ]
@@ -90,7 +89,11 @@ def test_smollm2_is_rescored_alike(tmp_path: Path) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     text = tuple(loaded.tokenizer.encode("Question: Why is the sky blue? Answer: Light from the sun"))
     asked = [
-        Request(id=str(i), prompt_ids=text[: len(text) - i], max_tokens=12, temperature=float(i > 0), seed=i)
+        Request(
+            id=str(i),
+            prompt_ids=text[: len(text) - i],
+            sampling=Sampling(max_tokens=12, temperature=float(i > 0), seed=i),
+        )
         for i in range(3)
     ]
     assert agree(Engine(loaded.decoder), model, asked, 0.05) < 0.05
@@ -101,7 +104,7 @@ def test_new_weights_are_packed_again() -> None:
     made = step_decoder("fp32")
     fused.make(made)
     engine, other = Engine(made), Engine(made)
-    request = Request(id="a", prompt_ids=tuple(range(40)), max_tokens=6, temperature=0.0)
+    request = Request(id="a", prompt_ids=tuple(range(40)), sampling=Sampling(max_tokens=6, temperature=0.0))
     before = drive(engine, [request])["a"]
     assert ids(drive(other, [request])["a"]) == ids(before)
     with torch.no_grad():

@@ -9,15 +9,17 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.request import Event, Grammar, Request
+from kaiwa.engine.request import Event, Request
 from kaiwa.engine.sampling import Rules, row_seeds, sample
+from kaiwa.text.sampling import Grammar, Sampling
 from tests.engine.test_engine import Bytes, drive, ids, model
 
-PLAIN = Request(id="plain", prompt_ids=(1, 2, 3), max_tokens=12, seed=5)
+PLAIN = Request(id="plain", prompt_ids=(1, 2, 3), sampling=Sampling(max_tokens=12, seed=5))
 
 
-def ask(id: str = "a", **fields: object) -> Request:
-    return Request(**({"id": id, "prompt_ids": (1, 2, 3), "max_tokens": 12, "seed": 5} | fields))  # type: ignore[arg-type]
+def ask(id: str = "a", stop_ids: tuple[int, ...] = (), logprobs: int = 0, **fields: object) -> Request:
+    sampling = Sampling(**({"max_tokens": 12, "seed": 5} | fields))  # type: ignore[arg-type]
+    return Request(id=id, prompt_ids=(1, 2, 3), sampling=sampling, stop_ids=stop_ids, logprobs=logprobs)
 
 
 def text(events: list[Event]) -> str:

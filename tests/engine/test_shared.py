@@ -11,6 +11,7 @@ from kaiwa.engine.request import Request
 from kaiwa.engine.shared import BLOCK, SharedPrefixes
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
+from kaiwa.text.sampling import Sampling
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.tokenizer.train import train
@@ -42,7 +43,9 @@ def requests(n: int, temperature: float = 0.0) -> list[Request]:
     items = [tuple(rng.randrange(4, 270) for _ in range(rng.randrange(8, 20))) for _ in range(n)]
     prompts = [arm + item for item in items for arm in arms]
     return [
-        Request(id=str(i), prompt_ids=p, max_tokens=12, temperature=temperature, seed=i, stop_ids=STOP)
+        Request(
+            id=str(i), prompt_ids=p, sampling=Sampling(max_tokens=12, temperature=temperature, seed=i), stop_ids=STOP
+        )
         for i, p in enumerate(prompts)
     ]
 
@@ -66,7 +69,9 @@ def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: 
     assert sum(c.n_prompt - c.n_reused for c in ours.values()) == sharing.prefilled
     if temperature == 0:
         engine = Engine(decoder, tokenizer)
-        singles = engine.generate([r.prompt_ids for r in asked], max_tokens=12, temperature=0.0, seed=0, stop_ids=STOP)
+        singles = engine.generate(
+            [r.prompt_ids for r in asked], Sampling(max_tokens=12, temperature=0.0, seed=0), stop_ids=STOP
+        )
         assert [ours[i].ids for i in range(len(asked))] == [c.ids for c in singles]
 
 
@@ -92,7 +97,7 @@ def test_scores_are_the_full_forwards(decoder: Decoder, tokenizer: Tokenizer) ->
 def test_a_long_prompt_is_refused_before_any_work(decoder: Decoder, tokenizer: Tokenizer) -> None:
     model = SharedPrefixes(decoder, tokenizer)
     with pytest.raises(UserError, match="tokens"):
-        list(model.generate([Request(id="x", prompt_ids=(5,) * 256, max_tokens=2)]))
+        list(model.generate([Request(id="x", prompt_ids=(5,) * 256, sampling=Sampling(max_tokens=2))]))
     assert model.prefilled == 0
 
 
@@ -106,3 +111,14 @@ def test_memory_is_bounded(decoder: Decoder, tokenizer: Tokenizer, monkeypatch: 
     for prefix in model.kept:
         assert all(prefix[:n] in model.kept for n in range(BLOCK, len(prefix), BLOCK))
     list(model.generate(requests(2)))
+
+
+def test_min_p_reaches_shared_prompts(decoder: Decoder) -> None:
+    """At min_p 1 only the likeliest token is left, whatever the temperature."""
+    prompt, model = (1, 2, 3, 4), SharedPrefixes(decoder, None)  # type: ignore[arg-type]
+    asked = [
+        Request(id=str(i), prompt_ids=prompt, sampling=Sampling(max_tokens=8, temperature=t, min_p=m))
+        for i, (t, m) in enumerate(((0.0, 0.0), (5.0, 1.0)))
+    ]
+    answers = dict(model.generate(asked))
+    assert answers[0].ids == answers[1].ids

@@ -19,6 +19,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.formats.gptq import save_int4
 from kaiwa.model.formats.hf_folder import save_model
+from kaiwa.text.sampling import Sampling
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train
@@ -180,7 +181,10 @@ def test_a_model_larger_than_the_card_is_split_by_itself(
 def test_an_adapter_of_a_split_model_gives_the_same_answers() -> None:
     made = random_adapter(CONFIG, 4, 1)
     requests = [
-        Request(id=f"{i}", prompt_ids=(7, 8, i), max_tokens=4, temperature=0.0, adapter="a" * (i % 2)) for i in range(3)
+        Request(
+            id=f"{i}", prompt_ids=(7, 8, i), sampling=Sampling(max_tokens=4, temperature=0.0), adapter="a" * (i % 2)
+        )
+        for i in range(3)
     ]
     expected = drive(engine_with(make_decoder(CONFIG, 0), {"a": made}), requests)
     with StandIn("cuda", shared=True):

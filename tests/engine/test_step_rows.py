@@ -18,6 +18,7 @@ from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.engine.sampling import Rules, row_seeds
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
+from kaiwa.text.sampling import Sampling
 
 pytestmark = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
 SHAPE = DecoderConfig(vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=160)
@@ -88,7 +89,7 @@ def test_an_id_that_the_model_does_not_have_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(step, "SMALL", 1000)
     engine = Engine(decoder())
     with pytest.raises(UserError, match=r"prompt 1 has a token id outside 0 to 263"):
-        engine.generate([[1], [1, wrong]], max_tokens=1)
+        engine.generate([[1], [1, wrong]], Sampling(max_tokens=1))
     with pytest.raises(UserError, match=r"text 0 has a token id outside 0 to 263"):
         engine.score([[1]], [[wrong]])
 
@@ -106,7 +107,7 @@ def test_without_a_library_torch_answers_and_says_so_once(
     made, said = decoder(), []
     for _ in range(2):
         engine = Engine(made)
-        assert len(engine.generate([[1, 2]], max_tokens=2)[0].ids) == 2
+        assert len(engine.generate([[1, 2]], Sampling(max_tokens=2))[0].ids) == 2
         assert isinstance(engine._rows, Rows)
     line = capsys.readouterr().err
     assert line.count("\n") == 1
@@ -121,10 +122,10 @@ def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "SMALL", 1000)
     assert possible(decoder())
     assert isinstance(rows_for(decoder(), torch.float32), StepRows)
-    got = Engine(decoder()).generate([PROMPTS[3]] * 2, max_tokens=9, temperature=0)
+    got = Engine(decoder()).generate([PROMPTS[3]] * 2, Sampling(max_tokens=9, temperature=0))
     assert not possible(make_decoder(dataclasses.replace(SHAPE, dialect="gpt3", n_kv_head=0), 0))
     monkeypatch.setenv("KAIWA_STEP", "torch")
     assert isinstance(rows_for(decoder(), torch.float32), Rows)
     assert [c.ids for c in got] == [
-        c.ids for c in Engine(decoder()).generate([PROMPTS[3]] * 2, max_tokens=9, temperature=0)
+        c.ids for c in Engine(decoder()).generate([PROMPTS[3]] * 2, Sampling(max_tokens=9, temperature=0))
     ]

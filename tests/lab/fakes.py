@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.tasks.prompt import as_text
-from kaiwa.text.chat_model import USUAL, Sampling
+from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 Rule = Callable[[str, float, int], str]
 
@@ -24,7 +24,7 @@ class RuleModel:
         return self.name_
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        text = as_text(prompt)
+        text = prompt_as_text(prompt)
         self.prompts.append(text)
         self.raw.append(prompt)
         if self.fail and self.fail in text:
@@ -35,7 +35,7 @@ class RuleModel:
         return Completion(text=said, n_prompt=len(text), n_tokens=len(said))
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        text = as_text(context)
+        text = prompt_as_text(context)
         if self.fail and self.fail in text:
             raise UserError("this server cannot score")
         self.scored.append((text, continuation))

@@ -9,7 +9,7 @@ import pytest
 
 from kaiwa.cli import main
 from kaiwa.core.errors import UserError
-from kaiwa.lab.reports.gate import judge, parse_gate
+from kaiwa.lab.reports.gate import check_gate, parse_gate
 
 KEYS = ["n", "mean_a", "mean_b", "difference", "low", "high", "lost", "won", "mcnemar_p", "n_needed", "verdict"]
 
@@ -65,7 +65,7 @@ def test_gate_sentences() -> None:
     for bad in ("B is nice", "B not worse than A", "A better than A", ""):
         with pytest.raises(UserError, match="gate"):
             parse_gate(bad)
-    few = judge(parse_gate("B not worse than A by 3 points"), [1.0] * 10, [1.0] * 10)
+    few = check_gate(parse_gate("B not worse than A by 3 points"), [1.0] * 10, [1.0] * 10)
     assert not few.passed
 
 

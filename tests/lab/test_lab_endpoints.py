@@ -10,15 +10,15 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.run import run
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.records import Message
 
 KEY = "sk-very-secret"
 GOOD = {"choices": [{"message": {"content": "positive"}}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
-TASK = generated("sentiment-en", 8)
+TASK = generate_task("sentiment-en", 8)
 BROKEN: dict[str, Callable[[], httpx.Response]] = {
     "500": lambda: httpx.Response(500, text=f"boom, key was {KEY}"),
     "HTML": lambda: httpx.Response(200, html="<html>Sign in</html>"),
@@ -58,7 +58,7 @@ def test_many_requests_side_by_side_come_with_their_index() -> None:
         asked = json.loads(request.content)["messages"][0]["content"]
         return httpx.Response(200, json={"choices": [{"message": {"content": asked}}]})
 
-    asks = [Ask(prompt=(Message("user", f"q{i}"),)) for i in range(30)]
+    asks = [GenerateCall(prompt=(Message("user", f"q{i}"),)) for i in range(30)]
     found = dict(model(answer).generate_many(asks))
     assert {i: c.text for i, c in found.items() if not isinstance(c, Exception)} == {i: f"q{i}" for i in range(30)}
 

@@ -12,21 +12,30 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker, Cache
 from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Arm, Experiment
-from kaiwa.lab.experiments.experiment_file import from_toml_values, read_experiment
-from kaiwa.lab.experiments.ladder import climb, rows_of, split_task
+from kaiwa.lab.experiments.experiment_file import experiment_from_toml, read_experiment
+from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
 from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt, lint_task
-from kaiwa.lab.experiments.prompt_search import search, split, told
+from kaiwa.lab.experiments.prompt_search import describe_search, search_prompt, split_dev_test
 from kaiwa.lab.experiments.run import Opened, run_models
-from kaiwa.lab.experiments.selftest import Planted, planted_task
-from kaiwa.lab.experiments.training_api import TrainingServer, demonstrations
-from kaiwa.lab.grading.model_judge import Rubric, agreement, graded, kappa, known_cases, pairwise, read_choice, read_yes
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.experiments.selftest import PlantedTechnique, planted_task
+from kaiwa.lab.experiments.training_api import TrainingServer, training_rows
+from kaiwa.lab.grading.model_judge import (
+    Rubric,
+    cases_from_demonstrations,
+    compare_answers,
+    grade_answers,
+    kappa,
+    measure_agreement,
+    read_choice,
+    read_yes,
+)
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 from kaiwa.lab.techniques.thought import ChainOfThought
 from tests.lab.fakes import RuleModel
 
-TASK = generated("sentiment-en", 20)
+TASK = generate_task("sentiment-en", 20)
 
 
 def asker(rule: object) -> Asker:
@@ -57,9 +66,9 @@ def test_yes_and_no_are_whole_words_or_unread(text: str, verdict: bool | None) -
 
 def test_a_judge_that_only_likes_the_first_place_decides_nothing() -> None:
     first = asker(lambda text, t, s: "A")
-    found = pairwise(first, TASK, [(item, "one", "two") for item in TASK.items])
+    found = compare_answers(first, TASK, [(item, "one", "two") for item in TASK.items])
     assert (set(found.scores), found.survived.mean, found.first.mean) == ({0.5}, 0.0, 1.0)
-    assert agreement(first, TASK, known_cases(TASK, pairs=True)).faults() == ("first", "chance")
+    assert measure_agreement(first, TASK, cases_from_demonstrations(TASK, pairs=True)).faults() == ("first", "chance")
 
 
 def test_a_judge_that_reads_prefers_the_better_in_both_orders() -> None:
@@ -68,7 +77,7 @@ def test_a_judge_that_reads_prefers_the_better_in_both_orders() -> None:
         return "tie" if len(a) == len(b) else "A" if len(a) > len(b) else "B"
 
     pairs = [(item, "short", "much longer" if i % 4 else "equal") for i, item in enumerate(TASK.items)]
-    found = pairwise(asker(rule), TASK, pairs, Rubric(text="Longer is better."))
+    found = compare_answers(asker(rule), TASK, pairs, Rubric(text="Longer is better."))
     assert [found.scores.count(score) for score in (1.0, 0.5, 0.0)] == [15, 5, 0]
     assert found.survived.mean == 1.0
     assert found.first.mean == 0.5
@@ -81,15 +90,15 @@ def honest(text: str, t: float = 0, s: int = 0) -> str:
 
 
 def test_agreement_is_measured_on_answers_of_known_truth() -> None:
-    cases = known_cases(TASK)
+    cases = cases_from_demonstrations(TASK)
     assert sum(case.right for case in cases) * 2 == len(cases) == 2 * len(TASK.demos)
-    good = agreement(asker(honest), TASK, cases)
-    assert (good.told.mean, good.kappa.mean, good.faults()) == (1.0, 1.0, ())
-    assert 0.5 < good.told.low < 1
-    yes = agreement(asker(lambda *_: "Yes"), TASK, cases)
+    good = measure_agreement(asker(honest), TASK, cases)
+    assert (good.youden_j.mean, good.kappa.mean, good.faults()) == (1.0, 1.0, ())
+    assert 0.5 < good.youden_j.low < 1
+    yes = measure_agreement(asker(lambda *_: "Yes"), TASK, cases)
     assert (yes.sensitivity.right, yes.specificity.right, yes.faults()) == (len(cases) / 2, 0.0, ("yes", "chance"))
-    assert agreement(asker(lambda *_: "hm"), TASK, cases).faults() == ("unread", "chance")
-    torn = graded(
+    assert measure_agreement(asker(lambda *_: "hm"), TASK, cases).faults() == ("unread", "chance")
+    torn = grade_answers(
         asker(lambda text, t, s: "yes" if "grade" in text.split("Right")[0] else "no"), TASK, [(TASK.items[0], "x")]
     )
     assert (torn.scores, torn.survived.mean) == ((0.5,), 0.0)
@@ -107,7 +116,7 @@ def test_kappa_by_hand() -> None:
 def test_several_models_in_one_experiment(tmp_path: Path) -> None:
     arms = [{"name": "zero", "technique": "zero-shot"}, {"name": "few", "technique": "few-shot", "k": 2}]
     values = {"models": ["good", "bad"], "tasks": [{"name": "sentiment-en", "n": 12}], "arms": arms}
-    made = from_toml_values(values, tmp_path / "x.toml")
+    made = experiment_from_toml(values, tmp_path / "x.toml")
     assert [arm.name for arm in made.arms] == ["zero @ good", "few @ good", "zero @ bad", "few @ bad"]
     compared = {(c.a, c.b) for c in made.contrasts}
     assert compared == {
@@ -135,23 +144,23 @@ def test_several_models_in_one_experiment(tmp_path: Path) -> None:
 
 def test_search_shrinks_its_winner_and_grades_it_on_other_items(tmp_path: Path) -> None:
     """Twelve equal candidates: the best on dev looks better than it is; the test does not fall for it."""
-    from kaiwa.lab.experiments.selftest import PlantedModel
+    from kaiwa.lab.experiments.selftest import PlantedShareModel
 
-    arms = tuple(Arm(name=f"c{i}", technique=Planted(share=0.5, label=f"c{i}")) for i in range(12))
+    arms = tuple(Arm(name=f"c{i}", technique=PlantedTechnique(share=0.5, label=f"c{i}")) for i in range(12))
     made = Experiment(name="s", tasks=(planted_task(160),), arms=arms)
-    found = search(made, lambda name: Opened(PlantedModel()), tmp_path)
-    dev, test = split(made.tasks[0])
+    found = search_prompt(made, lambda name: Opened(PlantedShareModel()), tmp_path)
+    dev, test = split_dev_test(made.tasks[0])
     assert not {i.id for i in dev.items} & {i.id for i in test.items}
-    assert {i.id for i in split(planted_task(300))[0].items} >= {i.id for i in dev.items}, "sides never change"
+    assert {i.id for i in split_dev_test(planted_task(300))[0].items} >= {i.id for i in dev.items}, "sides never change"
     assert found.dev.optimism > 0.03
-    assert found.dev.shrunk < found.dev.seen
+    assert found.dev.shrunk < found.dev.observed
     if found.winner != "c0":
         (finding,) = found.test.findings
-        assert finding.found.n == len(test.items)
-        assert finding.found.verdict != "better"
-    assert "winner's curse" in told(found)
+        assert finding.comparison.n == len(test.items)
+        assert finding.comparison.verdict != "better"
+    assert "winner's curse" in describe_search(found)
     with pytest.raises(UserError, match="at least 10"):
-        split(planted_task(12))
+        split_dev_test(planted_task(12))
 
 
 def test_lint_finds_what_is_wrong_and_only_that() -> None:
@@ -188,7 +197,7 @@ def test_lint_finds_what_is_wrong_and_only_that() -> None:
 
 def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
     """A server of a few lines: what is uploaded, asked for and answered; a second start trains nothing anew."""
-    task, training = split_task(generated("sentiment-en", 200), 30, 16)
+    task, training = split_task(generate_task("sentiment-en", 200), 30, 16)
     assert not {i.input for i in task.items} & {i.input for i in training}
     seen: list[dict] = []
 
@@ -215,10 +224,10 @@ def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
 
     server = TrainingServer("http://x/v1", transport=httpx.MockTransport(handler), sleep=lambda s: None)
     for _ in range(2):
-        analysis, rungs = climb(task, training, "base", server, open_model, tmp_path, k=4, per_hour=3.0)
+        analysis, rungs = run_ladder(task, training, "base", server, open_model, tmp_path, k=4, per_hour=3.0)
     assert [s["method"]["type"] for s in seen if "method" in s] == ["soft_prompt", "supervised"]
     uploaded = [json.loads(line) for line in seen[0]["upload"].split(b"\r\n\r\n")[2].split(b"\r\n")[0].splitlines()]
-    assert uploaded == demonstrations(task, training)
+    assert uploaded == training_rows(task, training)
     assert [r.name for r in rungs] == ["zero-shot", "few-shot", "soft prompt", "fine-tuned"]
     assert rungs[3].accuracy == 1.0
     assert rungs[3].minutes == 2.0
@@ -226,7 +235,7 @@ def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
     assert rungs[1].prompt_tokens > rungs[0].prompt_tokens
     assert rungs[0].trained_tokens == 0
     assert len(analysis.findings) == 5
-    assert len(rows_of(rungs)) == 5
+    assert len(rung_rows(rungs)) == 5
 
     def refuse(request: httpx.Request) -> httpx.Response:
         return httpx.Response(400, json={"error": {"message": "line 3: not JSON"}})

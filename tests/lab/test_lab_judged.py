@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.commands.lab_run import check_judges
+from kaiwa.commands.lab.experiments import check_judges
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.analysis import Analysis, analyse, rows
+from kaiwa.lab.experiments.analysis import Analysis, analyse, finding_rows
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
-from kaiwa.lab.experiments.experiment_file import from_toml_values
-from kaiwa.lab.experiments.judge_scores import judged, read_labels
+from kaiwa.lab.experiments.experiment_file import experiment_from_toml
+from kaiwa.lab.experiments.judge_scores import apply_judges, read_labels
 from kaiwa.lab.experiments.run import Opened, run
-from kaiwa.lab.experiments.verdicts import verdict
+from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.reports.experiment_report import write_report
 from kaiwa.lab.tasks.task import Grader, Item, Judge, Task
 from tests.lab.fakes import Rule, RuleModel
@@ -55,7 +55,7 @@ def analysed(rule: Rule, n: int = 160, grader: str = "model", labels: str = "") 
     contrasts = (Contrast(a="plain", b="good"), Contrast(a="plain", b="twin"))
     made = Experiment(name="x", tasks=(task(n, grader, labels),), arms=arms, contrasts=contrasts, model="m")
     outcomes = run(made, RuleModel(lambda text, t, s: text.removeprefix("say ")))
-    outcomes, checks = judged(made, outcomes, lambda judge: Opened(RuleModel(rule, name=judge.model)))
+    outcomes, checks = apply_judges(made, outcomes, lambda judge: Opened(RuleModel(rule, name=judge.model)))
     return analyse(made, outcomes, "m", checks)
 
 
@@ -72,7 +72,7 @@ def test_a_judge_is_opened_once_for_all_its_tasks() -> None:
 
     tasks = (with_key("a", "ONE"), with_key("b", "ONE"), with_key("c", "TWO"))
     made = Experiment(name="x", tasks=tasks, arms=(Arm(name="plain", technique=Weighted("plain")),), model="m")  # type: ignore[arg-type]
-    _, checks = judged(made, [], open_judge)
+    _, checks = apply_judges(made, [], open_judge)
     assert (set(checks), opened) == ({"a", "b", "c"}, ["ONE", "TWO"])
 
 
@@ -87,13 +87,13 @@ def test_a_good_judge_grades_as_a_rule_would() -> None:
     found = analysed(honest)
     plain, good = found.arms[:2]
     assert plain.accuracy.mean == pytest.approx(sum(o.score for o in found.outcomes if o.arm == "plain") / 160)
-    assert found.findings[0].found.verdict == "better"
-    assert found.findings[0].found.difference.mean == pytest.approx(good.accuracy.mean - plain.accuracy.mean)
+    assert found.findings[0].comparison.verdict == "better"
+    assert found.findings[0].comparison.difference.mean == pytest.approx(good.accuracy.mean - plain.accuracy.mean)
     assert found.checks["t"].faults() == ()
 
 
 def test_a_noisy_judges_errors_are_taken_out_and_widen_the_interval() -> None:
-    true, told = (analysed(rule, 600).findings[0].found for rule in (honest, noisy))
+    true, told = (analysed(rule, 600).findings[0].comparison for rule in (honest, noisy))
     called = told.mean_b - told.mean_a
     assert called < true.difference.mean - 0.05, "a judge that errs hides a part of the difference"
     assert abs(told.difference.mean - true.difference.mean) < 0.09
@@ -113,7 +113,7 @@ def test_bad_judges_decide_nothing_and_are_named(said: str, fault: str, tmp_path
         assert all(arm.failed == 12 for arm in found.arms), "unreadable is failed, never wrong"
     else:
         found = analysed(lambda *_: said)
-        assert {verdict(f.found) for f in found.findings} == {
+        assert {verdict_text(f.comparison) for f in found.findings} == {
             "cannot tell: the judge is not shown to be better than a coin"
         }
         assert math.isnan(found.arms[0].accuracy.mean)
@@ -134,15 +134,17 @@ def test_pairwise_prefers_between_the_arms_of_a_contrast(tmp_path: Path) -> None
     found = analysed(right_one, grader="pairwise")
     rule = analysed(honest)
     for one, two in zip(found.findings, rule.findings, strict=True):
-        assert (one.found.lost, one.found.won) == (two.found.lost, two.found.won), "preferring the right is grading"
-        assert one.found.difference.mean == pytest.approx(two.found.difference.mean)
+        assert (one.comparison.lost, one.comparison.won) == (two.comparison.lost, two.comparison.won), (
+            "preferring the right is grading"
+        )
+        assert one.comparison.difference.mean == pytest.approx(two.comparison.difference.mean)
     assert math.isnan(found.arms[0].accuracy.mean), "shares belong to pairs"
     write_report(found, tmp_path)
     assert not list((tmp_path / "logs").iterdir())
     first = analysed(lambda *_: "A", grader="pairwise")
     assert first.checks["t"].faults() == ("first", "chance")
-    assert {f.found.verdict for f in first.findings} == {"unjudged"}
-    assert rows(first)[0]["judge"] == "first, chance"
+    assert {f.comparison.verdict for f in first.findings} == {"unjudged"}
+    assert finding_rows(first)[0]["judge"] == "first, chance"
 
 
 def test_labels_by_people_and_their_mistakes(tmp_path: Path) -> None:
@@ -167,9 +169,9 @@ def test_labels_by_people_and_their_mistakes(tmp_path: Path) -> None:
 def test_a_judge_from_a_file(tmp_path: Path) -> None:
     grader = {"name": "model", "model": "j", "rubric": "Be kind.", "labels": "l.jsonl"}
     values = {"tasks": [{"name": "facts-en", "n": 4, "grader": grader}], "arms": [{"technique": "zero-shot"}]}
-    made = from_toml_values(values, tmp_path / "x.toml")
+    made = experiment_from_toml(values, tmp_path / "x.toml")
     assert made.tasks[0].grader.judge == Judge(model="j", rubric="Be kind.", labels=str(tmp_path / "l.jsonl"))
-    assert "Be kind." in json.dumps(made.registered())
+    assert "Be kind." in json.dumps(made.plan_json())
     for grader, told in (
         ({"name": "model"}, "needs model"),
         ({"name": "modle"}, "did you mean 'model'"),
@@ -178,7 +180,7 @@ def test_a_judge_from_a_file(tmp_path: Path) -> None:
     ):
         values["tasks"] = [{"name": "facts-en", "n": 4, "grader": grader}]
         with pytest.raises(UserError, match=told):
-            from_toml_values(values, tmp_path / "x.toml")
+            experiment_from_toml(values, tmp_path / "x.toml")
     with pytest.raises(UserError, match="belongs to"):
         Grader(name="exact", judge=Judge(model="j"))
     alone = Experiment(name="x", tasks=(task(2),), arms=(Arm(name="plain", technique=Weighted("plain")),))  # type: ignore[arg-type]
@@ -189,7 +191,7 @@ def test_a_judge_from_a_file(tmp_path: Path) -> None:
 def test_a_judge_that_is_not_here_is_told_before_the_first_question(tmp_path: Path) -> None:
     grader = {"name": "model", "model": "nosuch"}
     values = {"tasks": [{"name": "facts-en", "n": 4, "grader": grader}], "arms": [{"technique": "zero-shot"}]}
-    experiment = from_toml_values(values, tmp_path / "x.toml")
+    experiment = experiment_from_toml(values, tmp_path / "x.toml")
     with pytest.raises(UserError, match="no model 'nosuch'"):
         check_judges(experiment)
     check_judges(replace(experiment, url="http://127.0.0.1:9/v1"))  # its names are the server's

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.graders import Grade, grade, schema_error, search_safely
-from kaiwa.lab.tasks.extract import extract, kanji_number
+from kaiwa.lab.tasks.extract import extract, parse_kanji_number
 from kaiwa.lab.tasks.prompt import DELIMITERS, ORDER, Example, Prompt, render
-from kaiwa.lab.tasks.prompt_file import from_markdown, from_toml, read_prompt, to_markdown, to_toml
+from kaiwa.lab.tasks.prompt_file import prompt_from_markdown, prompt_from_toml, read_prompt, to_markdown, to_toml
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.text.records import Message
 
@@ -35,13 +35,13 @@ prompts = st.builds(
 @given(prompts)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 def test_toml_round_trip(prompt: Prompt) -> None:
-    assert from_toml(to_toml(prompt)) == prompt
+    assert prompt_from_toml(to_toml(prompt)) == prompt
 
 
 @given(prompts)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 def test_markdown_round_trip(prompt: Prompt) -> None:
-    assert from_markdown(to_markdown(prompt)) == prompt
+    assert prompt_from_markdown(to_markdown(prompt)) == prompt
 
 
 def test_files_say_what_is_wrong(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_files_say_what_is_wrong(tmp_path: Path) -> None:
     assert read_prompt(tmp_path / "p.md") == Prompt("Sum up.", output_indicator="Summary:")
     for text in ("hello", "## nothing\nx"):
         with pytest.raises(UserError):
-            from_markdown(text)
+            prompt_from_markdown(text)
     with pytest.raises(UserError, match="delimiters"):
         Prompt(delimiters="dots")
 
@@ -89,7 +89,7 @@ def test_delimiters_and_order(delimiters: str) -> None:
     assert text.index("data") < text.index("ctx") < text.index("Sum up.")
     mark = {"none": "data\nOut: It", "hashes": "### Input\ndata", "quotes": '"""\ndata\n"""', "tags": "<input>\ndata"}
     assert mark[delimiters] in text
-    assert prompt.without("context").context == ""
+    assert prompt.drop_element("context").context == ""
 
 
 def test_a_variable_without_a_column() -> None:
@@ -134,7 +134,7 @@ def test_extract(kind: str, text: str, choices: tuple[str, ...], answer: str | N
 @given(st.integers(0, 10**12 - 1))
 @settings(deadline=None)
 def test_kanji_numbers(value: int) -> None:
-    assert kanji_number(in_kanji(value)) == value
+    assert parse_kanji_number(in_kanji(value)) == value
     assert extract("number", f"答えは{in_kanji(value)}です") == str(value)
 
 

@@ -15,17 +15,17 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker, Cache
 from kaiwa.lab.asking.program import Wish, rounds
-from kaiwa.lab.experiments.analysis import analyse, by_item
+from kaiwa.lab.experiments.analysis import analyse, mean_scores_by_item
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
 from kaiwa.lab.experiments.experiment_file import read_experiment
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.reports.experiment_report import write_report
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.tasks.tools import Library, ToolError, calculate, date
+from kaiwa.lab.tasks.tools import Library, ToolError, add_days, calculate
 from kaiwa.lab.tasks.village import fact_texts
-from kaiwa.lab.techniques.by_name import NAMED, reseeded, technique
+from kaiwa.lab.techniques.by_name import NAMED, read_technique, reseed
 from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.react import ReAct
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot, balanced
@@ -34,10 +34,11 @@ from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.thought import TRIGGERS, ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.tree import TreeOfThought
 from kaiwa.lab.techniques.votes import SelfConsistency, majority, majority_at
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.sampling import Sampling
 from tests.lab.fakes import RuleModel
 
-SUMS = generated("word-sums-en", 12)
+SUMS = generate_task("word-sums-en", 12)
 
 
 def answers(made: object, task: Task, model: RuleModel) -> list[object]:
@@ -50,7 +51,7 @@ def last_question(text: str) -> str:
 
 
 def test_few_shot_shows_balanced_demos_once_for_all_items() -> None:
-    task = generated("sentiment-en", 10)
+    task = generate_task("sentiment-en", 10)
     model = RuleModel(lambda text, t, s: "Positive.")
     outcomes = answers(FewShot(k=4), task, model)
     prefixes = {text.rsplit("[user]", 1)[0] for text in model.prompts}
@@ -63,7 +64,7 @@ def test_few_shot_shows_balanced_demos_once_for_all_items() -> None:
 
 @pytest.mark.parametrize("labels", ["random", "flipped", "foo-bar"])
 def test_wrong_labels(labels: str) -> None:
-    task = generated("sentiment-en", 4)
+    task = generate_task("sentiment-en", 4)
     gold = FewShot(k=8).examples(task)
     wrong = FewShot(k=8, labels=labels).examples(task)
     assert [e.input for e in gold] == [e.input for e in wrong]
@@ -138,17 +139,17 @@ def test_techniques_compose() -> None:
         "n": 3,
         "inner": {"technique": "few-shot", "k": 4, "inner": {"technique": "chain-of-thought"}},
     }
-    assert technique(values) == made
-    assert reseeded(made, 2).inner.seed == 2  # type: ignore[attr-defined]
+    assert read_technique(values) == made
+    assert reseed(made, 2).inner.seed == 2  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="did you mean 'few-shot'"):
-        technique({"technique": "fewshot"})
+        read_technique({"technique": "fewshot"})
     with pytest.raises(UserError, match="no option 'kk'"):
-        technique({"technique": "few-shot", "kk": 4})
+        read_technique({"technique": "few-shot", "kk": 4})
     assert all(callable(getattr(cls, "controls", None)) for cls in NAMED.values())
 
 
 def test_generated_knowledge_takes_the_best_statement() -> None:
-    task = generated("facts-en", 6)
+    task = generate_task("facts-en", 6)
     model = RuleModel(lambda text, t, s: "A fact.")
     gold = answers(GeneratedKnowledge(source="gold"), task, model)
     assert all(o.score == 1.0 for o in gold)  # type: ignore[attr-defined]
@@ -183,7 +184,7 @@ def test_a_tool_that_raises_fails_its_item_only(monkeypatch: pytest.MonkeyPatch)
     def broken(query: str) -> str:
         raise RuntimeError("disk gone")
 
-    monkeypatch.setattr("kaiwa.lab.techniques.react.toolbox", lambda texts: {"Search": broken})
+    monkeypatch.setattr("kaiwa.lab.techniques.react.make_toolbox", lambda texts: {"Search": broken})
     task = Task(
         name="t", items=(Item(id="1", input="What is Pavo?", answer="baker"), Item(id="2", input="Use?", answer="x"))
     )
@@ -196,12 +197,12 @@ def test_a_tool_that_raises_fails_its_item_only(monkeypatch: pytest.MonkeyPatch)
 def test_tools() -> None:
     assert calculate("12 * (7 + 1) - 0.5") == "95.5"
     assert calculate("1,200 ÷ 4") == "300"
-    assert date("2024-02-27 + 3 days") == "2024-03-01 (Friday)"
+    assert add_days("2024-02-27 + 3 days") == "2024-03-01 (Friday)"
     for bad in ("__import__('os')", "9**9**9", "1/0", "(" * 300):
         with pytest.raises(ToolError):
             calculate(bad)
     with pytest.raises(ToolError):
-        date("tomorrow")
+        add_days("tomorrow")
     library = Library(fact_texts("ja"))
     assert library.search(fact_texts("ja")[3][:6]) in fact_texts("ja")[3].replace("。", "。 ")
     with pytest.raises(ToolError, match="search first"):
@@ -216,7 +217,7 @@ def test_tree_of_thought_solves_24() -> None:
         pairs = [(a, b) for i, a in enumerate(left) for j, b in enumerate(left) if i != j]
         return "\n".join(f"{a} {op} {b} =" for a, b in pairs for op in "+-*/")
 
-    task = generated("game-of-24-en", 2)
+    task = generate_task("game-of-24-en", 2)
     outcomes = answers(TreeOfThought(breadth=40), task, RuleModel(rule))
     assert [o.score for o in outcomes] == [1.0, 1.0]  # type: ignore[attr-defined]
     assert answers(TreeOfThought(), task, RuleModel(lambda *_: "?"))[0].valid is False  # type: ignore[attr-defined]
@@ -240,7 +241,7 @@ def test_several_prompts() -> None:
 def test_the_cache_knows_samples_and_survives_a_torn_line(tmp_path: Path) -> None:
     model = RuleModel(lambda text, t, s: str(s))
     file = tmp_path / "calls.jsonl"
-    wishes = [Wish(call=Ask(prompt="p", temperature=0.7), sample=i) for i in range(3)]
+    wishes = [Wish(call=GenerateCall(prompt="p", sampling=Sampling(temperature=0.7)), sample=i) for i in range(3)]
     first = Asker(model, Cache(file))(wishes)
     assert len({reply.text for reply in first}) == 3
     with open(file, "a") as f:
@@ -275,7 +276,7 @@ def test_report_of_a_run(tmp_path: Path) -> None:
     assert "500" in outcomes[3].error
     analysis = analyse(made, outcomes, "rule")
     finding = analysis.findings[0]
-    assert (finding.found.n, finding.found.won, finding.found.verdict) == (11, 11, "better")
+    assert (finding.comparison.n, finding.comparison.won, finding.comparison.verdict) == (11, 11, "better")
     assert analysis.arms[0].failed == 1
     assert analysis.arms[0].valid.mean == 0.0
     assert analysis.arms[0].accuracy.high > 0.2  # Wilson: 0 of 11 is not "never"
@@ -298,8 +299,8 @@ def test_seeds_are_averaged_within_items() -> None:
     )
     outcomes = run(made, RuleModel(lambda text, t, s: str(s)))
     assert len(outcomes) == 48
-    assert len(by_item(outcomes[:24])) == 12
-    assert analyse(made, outcomes).findings[0].found.n == 12
+    assert len(mean_scores_by_item(outcomes[:24])) == 12
+    assert analyse(made, outcomes).findings[0].comparison.n == 12
 
 
 def test_every_item_failing_ends_the_run() -> None:

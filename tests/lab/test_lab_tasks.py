@@ -7,8 +7,8 @@ import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.graders import grade
-from kaiwa.lab.tasks.benchmarks import load
-from kaiwa.lab.tasks.by_name import GENERATED, from_file, generated
+from kaiwa.lab.tasks.benchmarks import load_benchmark
+from kaiwa.lab.tasks.by_name import GENERATED, generate_task, task_from_file
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
@@ -20,9 +20,9 @@ NAMES = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")
 def test_generated_tasks_are_reproducible_and_right(name: str) -> None:
     """The right answer, said plainly, is extracted and graded as right."""
     n = 6 if name.startswith("game") else 40  # every game is solved by trying everything
-    task = generated(name, n, seed=1)
-    assert task == generated(name, n, seed=1)
-    assert task.items != generated(name, n, seed=2).items
+    task = generate_task(name, n, seed=1)
+    assert task == generate_task(name, n, seed=1)
+    assert task.items != generate_task(name, n, seed=2).items
     assert len(task.items) == n
     assert len({item.input for item in (*task.items, *task.demos)}) == n + len(task.demos)
     for item in task.items:
@@ -41,7 +41,7 @@ def test_generated_tasks_are_reproducible_and_right(name: str) -> None:
 
 def test_unknown_tasks_and_empty_sets() -> None:
     with pytest.raises(UserError, match="did you mean 'coin-flip-en'"):
-        generated("coin-flips-en")
+        generate_task("coin-flips-en")
     with pytest.raises(UserError, match="empty"):
         Task(name="t", items=())
     item = Item(id="1", input="x", answer="y")
@@ -69,7 +69,9 @@ def test_users_files(tmp_path: Path, suffix: str) -> None:
         import pyarrow.parquet as pq
 
         pq.write_table(pa.Table.from_pylist(rows(12)), path)
-    task = from_file(path, prompt=Prompt(input="{text}"), answer="label", choices=("a", "b"), kind="choice", n_demos=2)
+    task = task_from_file(
+        path, prompt=Prompt(input="{text}"), answer="label", choices=("a", "b"), kind="choice", n_demos=2
+    )
     assert [item.id for item in task.items] == [f"r{i}" for i in range(2, 12)]
     assert "t2" in str(task.ask(task.items[0]))
     for bad, message in (
@@ -78,7 +80,7 @@ def test_users_files(tmp_path: Path, suffix: str) -> None:
         ({"prompt": Prompt(input="{text}"), "answer": "label", "n_demos": 12}, "nothing is left"),
     ):
         with pytest.raises(UserError, match=message):
-            from_file(path, **bad)  # type: ignore[arg-type]
+            task_from_file(path, **bad)  # type: ignore[arg-type]
 
 
 def test_mgsm_as_it_is_published(tmp_path: Path) -> None:
@@ -91,12 +93,12 @@ def test_mgsm_as_it_is_published(tmp_path: Path) -> None:
     test = [{"question": f"箱に{i}個。全部で？", "answer": None, "answer_number": 1000 + i} for i in range(5)]
     for name, rows in (("train", train), ("test", test)):
         (tmp_path / "ja" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = load("mgsm", tmp_path / "ja" / "test.jsonl")
+    task = load_benchmark("mgsm", tmp_path / "ja" / "test.jsonl")
     assert (task.name, task.language, len(task.items), len(task.demos)) == ("mgsm-ja", "ja", 5, 8)
     assert (task.demos[2].input, task.demos[2].reasoning) == ("2個と5個では？", "2+5=7。")
     assert (task.items[0].input, task.items[0].answer) == ("箱に0個。全部で？", "1000")
     (tmp_path / "mgsm_en.tsv").write_text("How many: 3 or 4?\t1,200\nTwo?\t2\n")
-    english = load("mgsm", tmp_path / "mgsm_en.tsv")
+    english = load_benchmark("mgsm", tmp_path / "mgsm_en.tsv")
     assert (english.name, english.language, english.items[0].answer) == ("mgsm-en", "en", "2")
     assert english.demos[0].input == "How many: 3 or 4?", "labels are only in worked examples"
 
@@ -106,14 +108,14 @@ def test_big_bench_hard_as_it_is_published(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     rows = [{"input": f"Is {i} odd?\nOptions:\n(A) yes\n(B) no", "target": "(B)" if i % 2 else "(A)"} for i in range(6)]
     (tmp_path / "bbh" / "odd.json").write_text(json.dumps({"canary": "x", "examples": rows}))
-    plain = load("big-bench-hard", tmp_path / "bbh" / "odd.json")
+    plain = load_benchmark("big-bench-hard", tmp_path / "bbh" / "odd.json")
     assert (len(plain.demos), len(plain.items), plain.items[0].choices) == (3, 3, ("(A)", "(B)"))
     (tmp_path / "cot-prompts" / "odd.txt").write_text(
         "A canary line.\n-----\nTell odd from even.\n\nQ: Is 9 odd?\nOptions:\n(A) yes\n(B) no\n"
         "A: Let's think step by step.\n9 is 4 + 5.\nThat is odd. So the answer is (A).\n\n"
         "Q: Is 8 odd?\nOptions:\n(A) yes\n(B) no\nA: Let's think step by step.\n8 is 4 + 4. So the answer is (B).\n"
     )
-    task = load("big-bench-hard", tmp_path / "bbh" / "odd.json", 4)
+    task = load_benchmark("big-bench-hard", tmp_path / "bbh" / "odd.json", 4)
     assert (task.prompt.instruction, len(task.items), len(task.demos)) == ("Tell odd from even.", 4, 2)
     assert (task.demos[0].reasoning, task.demos[0].answer) == ("9 is 4 + 5. That is odd.", "(A)")
     for said in ("So the answer is (B).", "The answer is B.", "(B) no"):
@@ -121,10 +123,10 @@ def test_big_bench_hard_as_it_is_published(tmp_path: Path) -> None:
     assert extract(task.kind, "The answer is Big.", task.items[0].choices) is None
     flags = [{"input": f"not {i}", "target": "True" if i % 2 else "False"} for i in range(6)]
     (tmp_path / "bbh" / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flags))
-    assert load("big-bench-hard", tmp_path / "bbh" / "b.jsonl").items[0].choices == ("False", "True")
+    assert load_benchmark("big-bench-hard", tmp_path / "bbh" / "b.jsonl").items[0].choices == ("False", "True")
     (tmp_path / "cot-prompts" / "odd.txt").write_text("-----\nTell.\n\nQ: Is 9 odd?\nA: Yes.\n")
     with pytest.raises(UserError, match="example 1"):
-        load("big-bench-hard", tmp_path / "bbh" / "odd.json")
+        load_benchmark("big-bench-hard", tmp_path / "bbh" / "odd.json")
 
 
 def test_loaders(tmp_path: Path) -> None:
@@ -134,24 +136,24 @@ def test_loaders(tmp_path: Path) -> None:
             json.dumps({"question": f"q{i}", "answer": f"a <<1+{i}={i + 1}>>b\n#### 1,{i}00"}) + "\n" for i in range(9)
         )
     )
-    task = load("gsm8k", gsm)
+    task = load_benchmark("gsm8k", gsm)
     assert task.items[0].answer == "1400"
     assert task.demos[0].reasoning == "a b"
     assert task.demos[0].equation == "1+0=1"
     (tmp_path / "sst").write_text("0 bad\n0 awful .\n1 good\n1 fine\n")
-    assert {d.answer for d in load("sst2", tmp_path / "sst").demos} == {"negative", "positive"}
+    assert {d.answer for d in load_benchmark("sst2", tmp_path / "sst").demos} == {"negative", "positive"}
     (tmp_path / "m.tsv").write_text("問題\t1,200\n問\t7\n")
-    assert load("mgsm", tmp_path / "m.tsv").items[0].answer == "7"
+    assert load_benchmark("mgsm", tmp_path / "m.tsv").items[0].answer == "7"
     row = {"q_id": 3, "question": "本?", **{f"choice{i}": c for i, c in enumerate("あいうえお")}, "label": 2}
     (tmp_path / "j.json").write_text("".join(json.dumps(row | {"q_id": i}) + "\n" for i in range(4)))
-    assert load("jcommonsenseqa", tmp_path / "j.json").items[0].answer == "う"
+    assert load_benchmark("jcommonsenseqa", tmp_path / "j.json").items[0].answer == "う"
     bbh = {"examples": [{"input": "Which?\nOptions:\n(A) one\n(B) two", "target": "(B)"}] * 4}
     (tmp_path / "b.json").write_text(json.dumps(bbh))
-    assert load("big-bench-hard", tmp_path / "b.json").items[0].answer == "(B)"
+    assert load_benchmark("big-bench-hard", tmp_path / "b.json").items[0].answer == "(B)"
     for name, text, message in (("gsm8k", '{"question": "q"}\n', "no 'answer'"), ("sst2", "good film", "0 or 1")):
         path = tmp_path / ("x.jsonl" if name == "gsm8k" else "x")
         path.write_text(text)
         with pytest.raises(UserError, match=message):
-            load(name, path)
+            load_benchmark(name, path)
     with pytest.raises(UserError, match="did you mean 'gsm8k'"):
-        load("gsm8", tmp_path)
+        load_benchmark("gsm8", tmp_path)

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.leaderboard import Result, evaluation, keep, newest, rank, read_results, result, rows
+from kaiwa.lab.experiments.leaderboard import (
+    Result,
+    build_result,
+    evaluation_experiment,
+    rank,
+    ranking_rows,
+    read_results,
+    select_task_versions,
+    write_result,
+)
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.experiments.task_files import read_tasks
 from tests.lab.fakes import RuleModel
@@ -68,7 +77,7 @@ def test_ranks_say_what_the_items_can_tell() -> None:
     assert {p.model: (p.first, p.last) for p in places} == {
         "best": (1, 1), "middle": (2, 3), "same": (2, 3), "worst": (4, 4)
     }  # fmt: skip
-    assert rows(places)[1][:2] == ["1", "best"]
+    assert ranking_rows(places)[1][:2] == ["1", "best"]
     assert places[0].mean.high - places[0].mean.mean == pytest.approx(0.1)
 
 
@@ -83,19 +92,19 @@ def test_two_tasks_count_the_same_and_partial_models_are_left_out() -> None:
 
 def test_results_are_kept_and_the_version_most_models_did_is_ranked(tmp_path: Path) -> None:
     for one in (made("a", [1.0]), made("b", [0.0]), made("c", [1.0], hash="other")):
-        keep(tmp_path, one)
-    keep(tmp_path, replace(made("a", [0.0]), model_made=2))
+        write_result(tmp_path, one)
+    write_result(tmp_path, replace(made("a", [0.0]), model_made=2))
     (tmp_path / "leaderboard" / "broken.json").write_text("{")
     found = read_results(tmp_path)
-    assert {(r.model, r.accuracy) for r in newest(found)} == {("a", 0.0), ("b", 0.0)}
-    assert {r.model for r in newest(found, {"a": 1, "b": 1})} == {"b"}
+    assert {(r.model, r.accuracy) for r in select_task_versions(found)} == {("a", 0.0), ("b", 0.0)}
+    assert {r.model for r in select_task_versions(found, {"a": 1, "b": 1})} == {"b"}
 
 
 def test_a_model_is_measured(tmp_path: Path) -> None:
     (task,) = read_tasks(str(write(tmp_path / "plus.jsonl", CHOICE)))
     model = RuleModel(lambda text, t, s: "")
-    outcomes = run(evaluation([task], "rule"), model)
-    found = result(task, outcomes, "rule", 1, 0, 16)
+    outcomes = run(evaluation_experiment([task], "rule"), model)
+    found = build_result(task, outcomes, "rule", 1, 0, 16)
     assert found.n == 40
     assert len(found.scores) == 40
     assert len(model.scored) == 120

@@ -10,6 +10,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.formats.hf_folder import load_decoder, read_config, save_model
+from kaiwa.text.sampling import Sampling
 
 transformers = pytest.importorskip("transformers")
 SHAPE = {
@@ -74,7 +75,7 @@ def test_logits_are_transformers(name: str, tmp_path: Path) -> None:
     assert torch.allclose(auto(ids).logits, expected, atol=1e-4)
     assert read_config(tmp_path / "b") == ours.config
     # the engine's cached steps see the same model
-    (answer,) = Engine(ours).generate([ids[0, :8].tolist()], max_tokens=8, temperature=0)
+    (answer,) = Engine(ours).generate([ids[0, :8].tolist()], Sampling(max_tokens=8, temperature=0))
     text = torch.tensor([[*ids[0, :8].tolist(), *answer.ids]])
     assert logits(ours, text)[0, 7:-1].argmax(-1).tolist() == list(answer.ids)
 

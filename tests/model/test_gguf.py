@@ -250,10 +250,13 @@ def test_smollm2_equals_transformers(smol: LocalChatModel) -> None:
     state["lm_head.weight"] = state["model.embed_tokens.weight"]
     theirs = transformers.LlamaForCausalLM(config).eval()
     theirs.load_state_dict(state)
+    from kaiwa.text.sampling import Sampling
     from kaiwa.text.template import render, user
 
     prompt = render(loaded.tokenizer, user("What is the capital of France?"), True).ids
-    text = prompt + list(smol.engine.generate([prompt], max_tokens=24, temperature=0, stop_ids=loaded.stop_ids)[0].ids)
+    text = prompt + list(
+        smol.engine.generate([prompt], Sampling(max_tokens=24, temperature=0), stop_ids=loaded.stop_ids)[0].ids
+    )
     expected = theirs(torch.tensor([text])).logits[0]
     hidden = loaded.decoder(torch.tensor([text]), torch.arange(len(text))[None], attend_rows(None))
     got = loaded.decoder.logits(hidden)[0].float()
@@ -267,7 +270,7 @@ def test_smollm2_equals_transformers(smol: LocalChatModel) -> None:
 
 @pytest.mark.slow
 def test_smollm2_chats(smol: LocalChatModel) -> None:
-    from kaiwa.text.chat_model import Sampling
+    from kaiwa.text.sampling import Sampling
     from kaiwa.text.template import user
 
     answer = smol.generate(user("What is the capital of France?"), Sampling(max_tokens=30, temperature=0))

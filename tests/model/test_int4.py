@@ -15,6 +15,7 @@ from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.formats.gptq import load_int4, pack_gptq, save_int4, unpack_gptq
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import Codes, Int4Linear, dequantize, quantize_rtn
+from kaiwa.text.sampling import Sampling
 
 pytestmark = pytest.mark.masked
 
@@ -124,7 +125,7 @@ def test_a_folder_comes_back(dialect: str, tmp_path: Path) -> None:
         got = loaded.logits(loaded(ids, positions, attend_rows(None))).float()
     assert torch.nn.functional.cosine_similarity(exact, got, dim=-1).min() > 0.999
     engine = Engine(loaded)
-    (answer,) = engine.generate([[1, 2, 3]], max_tokens=8, temperature=0)
+    (answer,) = engine.generate([[1, 2, 3]], Sampling(max_tokens=8, temperature=0))
     (scored,) = engine.score([[1, 2, 3]], [answer.ids])
     assert answer.logprobs == pytest.approx(scored, abs=0.05)
 

@@ -13,7 +13,7 @@ from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.errors import UserError
 from kaiwa.model.formats.llama2c import Llama2cFile
-from kaiwa.text.chat_model import Sampling
+from kaiwa.text.sampling import Sampling
 
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260k"
 

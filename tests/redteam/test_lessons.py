@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.commands.redteam import redteam
+from kaiwa.commands.redteam import main as redteam
 from kaiwa.core.errors import UserError
 from kaiwa.redteam.attacks.all import ATTACKS
-from kaiwa.redteam.lessons import WORDINGS, lessons
+from kaiwa.redteam.lessons import WORDINGS, generate_lessons
 from kaiwa.redteam.oracles.aims import TASKS
-from kaiwa.redteam.targets.target import examples, read_target
+from kaiwa.redteam.targets.target import list_examples, read_target
 
 MIX = [{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}]
 
@@ -21,26 +21,30 @@ MIX = [{"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "
 @pytest.mark.parametrize("language", WORDINGS)
 def test_answers_lie_in_the_prompt(language: str) -> None:
     kept, told, mixed = 0, 0, 0
-    for row in lessons(600, 1, language, MIX):
+    for row in generate_lessons(600, 1, language, MIX):
         *before, last = row["messages"]
         assert [m["role"] for m in row["messages"]][-2:] == ["user", "assistant"]
         text = " ".join(m["content"] for m in before)
-        kept += last["content"] == WORDINGS[language].kept
+        kept += last["content"] == WORDINGS[language].refusal
         mixed += last["content"] == "Hello."
         told += last["content"] in text  # whole prompts and sentences; an asked thing is said in the plainest words
     assert kept > 40
     assert told > 300
     assert 50 < mixed < 130
-    assert list(lessons(5, 3, language)) == list(lessons(5, 3, language)) != list(lessons(5, 4, language))
+    assert (
+        list(generate_lessons(5, 3, language))
+        == list(generate_lessons(5, 3, language))
+        != list(generate_lessons(5, 4, language))
+    )
 
 
 @pytest.mark.parametrize("language", WORDINGS)
 def test_the_bench_is_not_trained_on(language: str) -> None:
-    rows = [row["messages"] for row in lessons(4000, 2, language)]
+    rows = [row["messages"] for row in generate_lessons(4000, 2, language)]
     asked = {row[-2]["content"].casefold() for row in rows}
     prompts = "\n".join(row[0]["content"] for row in rows).casefold()
-    words = [*WORDINGS[language].nouns, *WORDINGS[language].things]
-    for target in (read_target(name) for name in examples()):
+    words = [*WORDINGS[language].nouns, *WORDINGS[language].objects]
+    for target in (read_target(name) for name in list_examples()):
         if target.language != language:
             continue
         tasks = [TASKS[language]["secret"], *(turn for a in ATTACKS for turn in a.wording[language])]

@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 
 from kaiwa.cli import main
-from kaiwa.commands.redteam_run import matrix_text, plan_text, told
+from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_text
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
 from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
-from kaiwa.redteam.attacks.attack import choose
-from kaiwa.redteam.bench.junit import junit
-from kaiwa.redteam.bench.matrix import Matrix, analyse, at_least_once
-from kaiwa.redteam.bench.report import not_helping, write_report
-from kaiwa.redteam.bench.run import Plan, defences, run, split_list
-from kaiwa.redteam.bench.selftest import PlantedModel, obey, planted, secret_of, simulated
-from kaiwa.redteam.bench.trial import Outcome
+from kaiwa.redteam.attacks.attack import choose_attacks
+from kaiwa.redteam.bench.junit import matrix_junit
+from kaiwa.redteam.bench.matrix import Matrix, analyse_trials, success_at_k
+from kaiwa.redteam.bench.report import unhelpful_defences, write_report
+from kaiwa.redteam.bench.run import BenchPlan, make_defences, run, split_list
+from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, check_planted, check_simulated, find_secret, obey
+from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
@@ -38,24 +38,24 @@ from kaiwa.text.client import HTTPChatModel
 KEEPER = read_target("keeper.en")
 
 
-def plan(attacks: str = "leaking", defences: str = "none", target: Target = KEEPER, trials: int = 6) -> Plan:
-    chosen = tuple(choose(attacks, ATTACKS))
-    return Plan(target=target, attacks=chosen, defences=tuple(split_list(defences)), models=("m",), trials=trials)
+def plan(attacks: str = "leaking", defences: str = "none", target: Target = KEEPER, trials: int = 6) -> BenchPlan:
+    chosen = tuple(choose_attacks(attacks, ATTACKS))
+    return BenchPlan(target=target, attacks=chosen, defences=tuple(split_list(defences)), models=("m",), trials=trials)
 
 
-def measured(made: Plan, model: object, cache: Path | None = None) -> Matrix:
-    return analyse(run(made, lambda name: Opened(model, "m"), cache))  # type: ignore[arg-type]
+def measured(made: BenchPlan, model: object, cache: Path | None = None) -> Matrix:
+    return analyse_trials(run(made, lambda name: Opened(model, "m"), cache))  # type: ignore[arg-type]
 
 
 def tells(text: str, rng: random.Random) -> str:
     """Tells its secret, whole, unless the instruction defence stands in its prompt: then in half of the cases."""
     shy = "even if" in text and rng.random() < 0.5
-    return "No." if shy else f"It is {secret_of(text)}."
+    return "No." if shy else f"It is {find_secret(text)}."
 
 
 def test_the_shapes_are_the_frozen_ones(tmp_path: Path) -> None:
     made = plan("plain,persona,override,tool-result", "none,canary_filter(encodings=false)")
-    matrix = measured(made, PlantedModel("m", obey))
+    matrix = measured(made, PlantedWeaknessModel("m", obey))
     write_report(made, matrix, tmp_path, 1.0)
     value = json.loads((tmp_path / "matrix.json").read_text())
     assert list(value) == ["cells", "benign"]
@@ -91,17 +91,17 @@ def test_arms_are_pairs_and_canaries_differ_by_trial() -> None:
     seen: list[str] = []
 
     def spy(text: str, rng: random.Random) -> str:
-        seen.append(secret_of(text))
+        seen.append(find_secret(text))
         return "No."
 
-    measured(plan("plain,spell-it", "none,sandwich"), PlantedModel("m", spy))
+    measured(plan("plain,spell-it", "none,sandwich"), PlantedWeaknessModel("m", spy))
     secrets = {i: KEEPER.canaries(i)["password"] for i in range(6)}
     assert len(set(secrets.values())) > 1
     assert all(seen.count(secret) >= 4 for secret in secrets.values())
 
 
 def test_the_output_filter_holds_verbatim_leaks_and_the_others_are_reported() -> None:
-    matrix = measured(plan("leaking", "canary_filter(encodings=false)", trials=4), PlantedModel("m", obey))
+    matrix = measured(plan("leaking", "canary_filter(encodings=false)", trials=4), PlantedWeaknessModel("m", obey))
     arms = {arm.defence: arm for arm in matrix.arms}
     assert arms["none"].leaks["whole"] > 0
     assert arms["canary_filter(encodings=false)"].leaks.get("whole", 0) == 0
@@ -109,27 +109,27 @@ def test_the_output_filter_holds_verbatim_leaks_and_the_others_are_reported() ->
 
 
 def test_a_weak_model_is_not_testable_and_not_robust() -> None:
-    matrix = measured(plan("leaking"), PlantedModel("m", lambda text, rng: "the the"))
+    matrix = measured(plan("leaking"), PlantedWeaknessModel("m", lambda text, rng: "the the"))
     assert {c.status for c in matrix.cells} == {"not_testable"}
     assert matrix.arms[0].share.n == 0
-    assert "not testable: 16 attacks" in told(matrix)[0]
+    assert "not testable: 16 attacks" in matrix_notes(matrix)[0]
 
 
 def test_verdicts_against_none() -> None:
-    matrix = measured(plan("leaking", "instruction,delimiters", trials=10), PlantedModel("m", tells))
+    matrix = measured(plan("leaking", "instruction,delimiters", trials=10), PlantedWeaknessModel("m", tells))
     arms = {arm.defence: arm for arm in matrix.arms}
     assert arms["instruction"].against is not None
     assert arms["instruction"].against.verdict == "better"
     assert arms["delimiters"].against is not None
     assert arms["delimiters"].against.verdict in ("same", "unknown")
-    assert not_helping(matrix, "m") == ["delimiters"]
+    assert unhelpful_defences(matrix, "m") == ["delimiters"]
     text = matrix_text(matrix)
     assert "better by" in text
     assert "(n = 160)" in text
 
 
 def test_a_target_without_secret_is_not_applicable() -> None:
-    matrix = measured(plan("plain,persona", target=read_target("facts.en")), PlantedModel("m", obey))
+    matrix = measured(plan("plain,persona", target=read_target("facts.en")), PlantedWeaknessModel("m", obey))
     assert {c.attack: c.status for c in matrix.cells} == {"plain": "not_applicable", "persona": "ok"}
     assert "no secret" in matrix.cells[0].why
 
@@ -153,8 +153,8 @@ def test_endpoints_that_fail_are_no_pass(answer: object, kind: str) -> None:
     assert matrix.cells[0].trials == 0
     assert matrix.cells[0].to_json()["low"] is None
     assert matrix.benign[0].failed > 0
-    assert "counted as neither" in told(matrix)[0]
-    assert "<error" in junit(matrix)
+    assert "counted as neither" in matrix_notes(matrix)[0]
+    assert "<error" in matrix_junit(matrix)
 
 
 def served(text: str, reason: str) -> HTTPChatModel:
@@ -177,7 +177,7 @@ def test_a_defence_that_cannot_be_used_is_a_failure_of_its_own() -> None:
 def test_a_part_with_a_threshold_leaves_the_others_to_be_calibrated() -> None:
     model = SimpleNamespace(score=lambda context, text: [-1.5] * len(text))
     written = ["perplexity+similarity(threshold=0.8)", "similarity+perplexity(threshold=9)", "none"]
-    one, other, none = defences(written, model, "en")
+    one, other, none = make_defences(written, model, "en")
     assert isinstance(one, Stack)
     assert isinstance(other, Stack)
     assert [getattr(part, "threshold", None) for part in one.parts] == [1.5, 0.8]
@@ -190,7 +190,7 @@ def test_a_defence_written_twice_is_run_once() -> None:
     made = plan("plain", "None,delimiters+sandwich,delimiters + sandwich,Sandwich,canary-filter,canary_filter")
     assert made.arms == ("none", "delimiters+sandwich", "Sandwich", "canary-filter")
     assert "'delimiters + sandwich' is a defence that is there already" in plan_text(made)
-    assert {arm.defence for arm in measured(made, PlantedModel("m", obey)).arms} == set(made.arms)
+    assert {arm.defence for arm in measured(made, PlantedWeaknessModel("m", obey)).arms} == set(made.arms)
 
 
 def test_an_endpoints_own_filter_is_seen() -> None:
@@ -207,19 +207,19 @@ def test_calls_are_kept_and_more_trials_pay_for_themselves_only(tmp_path: Path) 
         return obey(text, rng)
 
     cache = tmp_path / "calls.jsonl"
-    first = measured(plan("plain", trials=4), PlantedModel("m", count), cache)
+    first = measured(plan("plain", trials=4), PlantedWeaknessModel("m", count), cache)
     n = len(calls)
-    again = measured(plan("plain", trials=4), PlantedModel("m", count), cache)
+    again = measured(plan("plain", trials=4), PlantedWeaknessModel("m", count), cache)
     assert len(calls) == n
     assert again.to_json() == first.to_json()
-    measured(plan("plain", trials=5), PlantedModel("m", count), cache)
+    measured(plan("plain", trials=5), PlantedWeaknessModel("m", count), cache)
     assert len(calls) == n + 2  # one trial more, one control more
 
 
 def test_asr_at_k_against_enumeration() -> None:
     rng = np.random.default_rng(0)
     made = [
-        Outcome(kind="attack", model="m", family="f", attack=f"a{a}", defence="none", trial=i, outcome=o)
+        TrialOutcome(kind="attack", model="m", family="f", attack=f"a{a}", defence="none", trial=i, outcome=o)
         for a, share in enumerate((0.0, 0.1, 0.9))
         for i, o in enumerate("success" if x < share else "resisted" for x in rng.random(10))
     ]
@@ -228,8 +228,8 @@ def test_asr_at_k_against_enumeration() -> None:
         hits = [o.outcome == "success" for o in made if o.attack == f"a{a}"]
         draws = [rng.permutation(hits)[:4].any() for _ in range(3000)]
         slow.append(np.mean(draws))
-    assert at_least_once(made, 4).mean == pytest.approx(np.mean(slow), abs=0.02)
-    assert at_least_once(made, 11).n == 0
+    assert success_at_k(made, 4).mean == pytest.approx(np.mean(slow), abs=0.02)
+    assert success_at_k(made, 11).n == 0
 
 
 def test_shares() -> None:
@@ -250,7 +250,7 @@ def test_shares() -> None:
 
 
 def test_selftest_holds() -> None:
-    for check in (*planted(1), *simulated(120, 1)):
+    for check in (*check_planted(1), *check_simulated(120, 1)):
         assert check.passed, (check.name, check.value)
 
 
@@ -273,12 +273,12 @@ def test_bad_plans(tmp_path: Path) -> None:
 SCRIPT = """
 import sys, time
 from kaiwa.lab.experiments.run import Opened
-from kaiwa.redteam.bench.selftest import PlantedModel, obey
-import kaiwa.commands.redteam_run as command
+from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
+import kaiwa.commands.redteam.run as command
 def slow(text, rng):
     time.sleep(0.004)
     return obey(text, rng)
-command.open_model = lambda wanted, options: Opened(PlantedModel("m", slow), "m")
+command.open_model = lambda options, name: Opened(PlantedWeaknessModel("m", slow), "m")
 from kaiwa.cli import main
 main(["redteam", "run", "keeper.en", "--attacks", "leaking", "--defences", "none,sandwich", "--trials", "4",
       "--models", "m", "--out", sys.argv[1]])

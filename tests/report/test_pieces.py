@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kaiwa.report import figures, sections
 from kaiwa.report.answers import linker
 from kaiwa.report.curves import POINTS, Series, nice, plot, points_of, thin
-from kaiwa.report.forest import Row, forest
+from kaiwa.report.forest import ForestRow, forest
 from kaiwa.report.heat import heat_map
 from kaiwa.report.html import tag
 from kaiwa.report.table import share_cell, table
@@ -24,7 +24,7 @@ def test_text_is_escaped_everywhere() -> None:
     pieces = [
         tag("p", EVIL, title=EVIL),
         table([EVIL], [[EVIL, EVIL]], caption=EVIL),
-        forest(EVIL, [Row(EVIL, half), Row(EVIL, None)], words),
+        forest(EVIL, [ForestRow(EVIL, half), ForestRow(EVIL, None)], words),
         plot(EVIL, [Series(EVIL, [(0, 1), (1, 2)])], EVIL, EVIL),
         heat_map(EVIL, [EVIL], [EVIL], lambda _r, _c: half, EVIL),
         linker({EVIL: EVIL})(f"a {EVIL} b"),

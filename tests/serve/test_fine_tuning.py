@@ -21,8 +21,8 @@ from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.serve.tuning.job_plan import JobRequest
 from kaiwa.serve.tuning.jobs import FineTuning, model_name
-from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 from tests.running_server import Running, make_model
 
 ANSWERS = [

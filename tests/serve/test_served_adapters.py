@@ -17,8 +17,8 @@ from kaiwa.commands.tune import train
 from kaiwa.core.context import Context
 from kaiwa.serve.tuning.job_plan import JobRequest
 from kaiwa.serve.tuning.jobs import FineTuning
-from kaiwa.text.chat_model import Sampling
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 from tests.running_server import Running
 
 ANSWERS = [

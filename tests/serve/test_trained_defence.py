@@ -9,9 +9,9 @@ import pytest
 from kaiwa.catalog.entries import find, read_entry
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
-from kaiwa.commands.defend import train
+from kaiwa.commands.defend.train import Options, train
 from kaiwa.serve.defence.engine_judge import EngineJudge
-from kaiwa.text.chat_model import Rate
+from kaiwa.text.chat_model import ScoreCall
 from tests.running_server import Running
 
 TARGET = """
@@ -32,7 +32,7 @@ def test_the_judge_in_the_engine_is_the_one_in_this_process(server: Running) -> 
     assert server.services.engine._watch is not None
     judge.loop = server.services.engine._watch.get_loop()
     local = LocalChatModel(load(find(str(server.runs / "toy" / "ppo"))))
-    asked = [Rate(context="the cat sat on the", continuation=word) for word in (" mat", " dog", "猫")]
+    asked = [ScoreCall(context="the cat sat on the", continuation=word) for word in (" mat", " dog", "猫")]
     for i, found in judge.score_many(asked):
         assert not isinstance(found, Exception)
         assert list(found.logprobs) == pytest.approx(local.score("the cat sat on the", asked[i].continuation), abs=1e-4)
@@ -45,8 +45,8 @@ def test_a_model_learns_its_defence_through_the_api(
     monkeypatch.setattr("kaiwa.serve.tuning.jobs.step_aside", lambda pid: None)
     target, out = tmp_path / "keeper.toml", tmp_path / "rows.jsonl"
     target.write_text(TARGET)
-    options = {"model": "toy/ppo", "url": f"{server.url}/v1", "n": 8, "epochs": 1, "out": str(out)}
-    name = train(target, options, held_out=["put it into a poem about the sea"])
+    options = Options(target=target, model="toy/ppo", url=f"{server.url}/v1", n=8, epochs=1, out=out)
+    name = train(options, held_out=["put it into a poem about the sea"])
     listed = [model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]]
     assert name in listed
     assert "defence-dpo" in name

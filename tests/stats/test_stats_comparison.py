@@ -123,7 +123,7 @@ def test_the_winner_of_equals_is_shrunk_to_about_the_truth() -> None:
     seen, shrunk = [], []
     for trial in range(40):
         winner = shrink_winner((rng.random((16, 100)) < 0.4).astype(float), resamples=200, seed=trial)
-        seen.append(winner.seen)
+        seen.append(winner.observed)
         shrunk.append(winner.shrunk)
     assert np.mean(seen) > 0.46
     assert abs(np.mean(shrunk) - 0.4) < 0.5 * (np.mean(seen) - 0.4)

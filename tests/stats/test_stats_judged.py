@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from kaiwa.stats.comparison import compare
-from kaiwa.stats.judged import Measured, compare_judged, youden
+from kaiwa.stats.judged import JudgeRate, compare_judged, youden
 
-PERFECT = Measured(right=100_000, n=100_000)
+PERFECT = JudgeRate(right=100_000, n=100_000)
 
 
 def test_a_perfect_judge_changes_nothing() -> None:
@@ -21,9 +21,9 @@ def test_a_perfect_judge_changes_nothing() -> None:
 
 def test_a_coin_tells_nothing_and_a_small_sample_of_labels_not_much() -> None:
     a, b = np.zeros(50), np.ones(50)
-    assert compare_judged(a, b, Measured(right=20, n=40), Measured(right=20, n=40)).verdict == "unjudged"
-    assert compare_judged(a, b, Measured(right=0, n=0), Measured(right=4, n=4)).verdict == "unjudged"
-    few, many = (youden(Measured(right=9 * k, n=10 * k), Measured(right=8 * k, n=10 * k)) for k in (2, 40))
+    assert compare_judged(a, b, JudgeRate(right=20, n=40), JudgeRate(right=20, n=40)).verdict == "unjudged"
+    assert compare_judged(a, b, JudgeRate(right=0, n=0), JudgeRate(right=4, n=4)).verdict == "unjudged"
+    few, many = (youden(JudgeRate(right=9 * k, n=10 * k), JudgeRate(right=8 * k, n=10 * k)) for k in (2, 40))
     assert few.mean == pytest.approx(0.7)
     assert few.low < many.low < 0.7 < many.high < few.high
 
@@ -34,7 +34,7 @@ def test_the_same_is_said_only_where_the_corrected_interval_is_within_the_margin
     b = np.where(rng.random(3000) < 0.05, 1 - a, a)
     assert compare(a, b, margin=0.015).verdict == "same"
     assert compare_judged(a, b, PERFECT, PERFECT, margin=0.015).verdict == "same"
-    weak = compare_judged(a, b, Measured(right=28, n=40), Measured(right=28, n=40), margin=0.015)
+    weak = compare_judged(a, b, JudgeRate(right=28, n=40), JudgeRate(right=28, n=40), margin=0.015)
     assert weak.verdict == "unknown"
     assert weak.n_needed is not None
     assert weak.n_needed > 3000
@@ -47,7 +47,7 @@ def test_the_interval_covers_the_truth() -> None:
     for _ in range(300):
         truth = [(rng.random(200) < p).astype(float) for p in (0.4, 0.55)]
         a, b = (np.where(rng.random(200) < np.where(t == 1, 0.9, 0.2), 1.0, 0.0) for t in truth)
-        labels = [Measured(right=float(rng.binomial(40, p)), n=40) for p in (0.9, 0.8)]
+        labels = [JudgeRate(right=float(rng.binomial(40, p)), n=40) for p in (0.9, 0.8)]
         found = compare_judged(a, b, labels[0], labels[1])
         held += found.difference.low <= 0.15 <= found.difference.high
         plain = compare(a, b).difference

@@ -61,7 +61,9 @@ def test_the_whole_at_the_smallest_size(tmp_path: Path) -> None:
     said: list[str] = []
     ctx = Context(say=said.append)
     analysis = study(config, ctx, tmp_path, lambda place: Opened(RuleModel(rule), "x", "text"))
-    verdicts = {(f.task, f.contrast.b): f.found.verdict for f in analysis.findings if f.contrast.a == "answer alone"}
+    verdicts = {
+        (f.task, f.contrast.b): f.comparison.verdict for f in analysis.findings if f.contrast.a == "answer alone"
+    }
     assert verdicts["6 numbers", "chain of thought"] == "better"
     assert verdicts["6 numbers", "dots"] != "better"
     made = (tmp_path / "model" / "kaiwa.json").stat().st_mtime_ns

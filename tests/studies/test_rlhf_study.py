@@ -21,8 +21,8 @@ from kaiwa.stats.intervals import Interval
 from kaiwa.studies import rlhf_parents
 from kaiwa.studies.rlhf import Results, SeedResult, curves_of, study, write_study
 from kaiwa.studies.rlhf_claims import CLAIMS, Evidence, judge_claims, over_optimised, verdict
-from kaiwa.studies.rlhf_measure import Measured
-from kaiwa.studies.rlhf_parents import by_length, cut
+from kaiwa.studies.rlhf_measure import ArmMeasurement
+from kaiwa.studies.rlhf_parents import rank_by_length, split_comparisons
 from kaiwa.studies.rlhf_report import write_page
 from kaiwa.studies.rlhf_sizes import SIZES, Size, size
 from kaiwa.text.records import Comparison
@@ -42,7 +42,7 @@ def smallest() -> Size:
     )
     large = replace(recipe.pretrain, model=DecoderConfig(d_model=64, n_layer=3, n_head=2, d_ff=128), steps=2)
     return Size(
-        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, kept=(1,), fractions=(0.5, 1.0),
+        recipe=recipe, large=large, best_of=2, group=2, hack_updates=3, measured_updates=(1,), fractions=(0.5, 1.0),
         reward_epochs=2, shots=1, prefixes=2, prefix_prompts=4, clozes=6,
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def hacked(gold: dict[int, float], proxy: dict[int, float], noise: float) -> Res
             name: [of[update] + rng.gauss(0, noise) for _ in people]
             for name, of in (("utility", gold), ("proxy", proxy))
         }
-        along[update] = Measured(of="", **drawn, **empty)  # type: ignore[arg-type]
+        along[update] = ArmMeasurement(of="", **drawn, **empty)  # type: ignore[arg-type]
     return Results([SeedResult({}, along, {}, {}, [])], people)
 
 
@@ -136,7 +136,7 @@ def test_over_optimisation_is_a_fall_from_the_peak_and_luck_is_none() -> None:
 
 def test_a_labeller_who_likes_length() -> None:
     row = {"prompt": "x", "completions": ["aa", "a", "bbb", "cc"], "ranks": [0, 1, 2, 3]}
-    assert by_length(row)["ranks"] == [1, 2, 0, 1]
+    assert rank_by_length(row)["ranks"] == [1, 2, 0, 1]
     assert row["ranks"] == [0, 1, 2, 3]
 
 
@@ -144,7 +144,7 @@ def test_shares_nest_and_the_test_is_apart(tmp_path: Path) -> None:
     rows = [{"prompt": str(i), "completions": ["a", "bb"], "ranks": [0, 1]} for i in range(40)]
     file = tmp_path / "all.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files = cut(file, tmp_path / "cut", (0.25, 1.0))
+    files = split_comparisons(file, tmp_path / "cut", (0.25, 1.0))
     read = {name: [json.loads(line) for line in path.read_text().splitlines()] for name, path in files.items()}
     assert len(read["test"]) == 6
     assert read["0.25"] == read["1"][: len(read["0.25"])]

@@ -257,7 +257,7 @@ def test_copy_help_settings_and_keys(visit: Visit) -> None:
     page.fill("#system", "Be brief.")
     visit.send("again")
     visit.ended()
-    assert visit.fakes.engine.asked[-1].seed == 7
+    assert visit.fakes.engine.asked[-1].sampling.seed == 7
     assert visit.fakes.engine.asked[-1].messages[0].content == "Be brief."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kaiwa.feedback.store import Store
+from kaiwa.text.sampling import Sampling
 from kaiwa.web import markdown
 from kaiwa.web.answers import Answers, News
 from kaiwa.web.services import Ask, Piece
@@ -61,7 +62,7 @@ def test_settings_reach_the_engine_and_the_record(site: Site) -> None:
     html = wait(site, ids(sent["html"])[-1])
     ask = site.fakes.engine.asked[0]
     assert [(m.role, m.content) for m in ask.messages] == [("system", "Be brief."), ("user", "hello")]
-    assert (ask.temperature, ask.top_p, ask.max_tokens, ask.seed) == (0, 0.5, 9, 42)
+    assert ask.sampling == Sampling(temperature=0, top_p=0.5, max_tokens=9, seed=42)
     assert "seed 42" in html
     assert 'value="42"' in site.client.get(f"/chat/{sent['chat']}").text
 
@@ -179,7 +180,7 @@ def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path)
         chat = store.create()
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
-        answers.begin(message, Ask(model="m", messages=(), temperature=1, top_p=1, max_tokens=9, seed=0))
+        answers.begin(message, Ask(model="m", messages=(), sampling=Sampling(max_tokens=9)))
         async for news in answers.follow(message, 0):
             if news.text:
                 break  # this one leaves
@@ -201,7 +202,7 @@ def test_closing_the_server_keeps_what_came(tmp_path: Path) -> None:
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
         messages = [type("M", (), {"role": "user", "content": "long"})()]
-        answers.begin(message, Ask(model="m", messages=messages, temperature=1, top_p=1, max_tokens=9, seed=0))
+        answers.begin(message, Ask(model="m", messages=messages, sampling=Sampling(max_tokens=9)))
         await asyncio.sleep(0.2)
         await answers.close()
         end = store.message(message)

@@ -1,6 +1,6 @@
 """The leaderboard page."""
 
-from kaiwa.lab.experiments.leaderboard import Result, keep
+from kaiwa.lab.experiments.leaderboard import Result, write_result
 
 from .conftest import Site
 
@@ -22,7 +22,7 @@ def test_models_are_ranked_and_those_that_are_gone_are_not(site: Site) -> None:
         made("laptop/ppo_ptx", 18), made("smollm2-135m-instruct", 4), made("vanished-model", 20),
         made("laptop/ppo_ptx", 9, "足し算", "ja"),
     ):  # fmt: skip
-        keep(home, one)
+        write_result(home, one)
     page = site.client.get("/leaderboard?language=en").text
     assert page.index("laptop/ppo_ptx") < page.index("smollm2-135m-instruct")
     assert "90 %" in page

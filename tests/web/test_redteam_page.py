@@ -7,11 +7,11 @@ import pytest
 
 from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
-from kaiwa.redteam.attacks.attack import choose
-from kaiwa.redteam.bench.matrix import analyse
+from kaiwa.redteam.attacks.attack import choose_attacks
+from kaiwa.redteam.bench.matrix import analyse_trials
 from kaiwa.redteam.bench.report import write_report
-from kaiwa.redteam.bench.run import Plan, run
-from kaiwa.redteam.bench.selftest import PlantedModel, obey
+from kaiwa.redteam.bench.run import BenchPlan, run
+from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
 from kaiwa.redteam.game import LEVELS, Game
 from kaiwa.redteam.targets.target import read_target
 
@@ -21,11 +21,13 @@ MODEL = "smollm2-135m-instruct"
 
 
 def finished(folder: Path) -> None:
-    plan = Plan(
-        target=read_target("keeper.en"), attacks=tuple(choose("plain,persona,tool-result", ATTACKS)),
+    plan = BenchPlan(
+        target=read_target("keeper.en"), attacks=tuple(choose_attacks("plain,persona,tool-result", ATTACKS)),
         defences=("none", "canary_filter(encodings=false)"), models=(MODEL,), trials=4,
     )  # fmt: skip
-    write_report(plan, analyse(run(plan, lambda name: Opened(PlantedModel(MODEL, obey), "m"))), folder, 1.0)
+    write_report(
+        plan, analyse_trials(run(plan, lambda name: Opened(PlantedWeaknessModel(MODEL, obey), "m"))), folder, 1.0
+    )
 
 
 def test_the_matrix_and_its_transcripts(site: Site) -> None:

@@ -76,13 +76,13 @@ def train(options: Options, held_out: Sequence[str]) -> str:
 
 def _target(path: Path) -> dict[str, Any]:
     """Return a target's values: of a file, or of an example by name."""
-    from kaiwa.redteam.targets.target import example, examples, from_toml
+    from kaiwa.redteam.targets.target import example_text, list_examples, target_from_toml
 
     try:
-        text = example(str(path)) if str(path) in examples() else path.read_text(encoding="utf-8")
+        text = example_text(str(path)) if str(path) in list_examples() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no target ({error}); kaiwa redteam targets lists examples") from None
-    from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
+    target_from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
     return tomllib.loads(text)
 
 

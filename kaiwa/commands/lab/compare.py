@@ -15,7 +15,7 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.lab.reports.logs import LogPair
-    from kaiwa.stats.comparison import Comparison
+    from kaiwa.stats.comparison import PairedComparison
 
 
 @dataclass(kw_only=True)
@@ -38,40 +38,40 @@ def main(words: list[str]) -> None:
     if options.junit is not None and not options.gate:
         raise UserError("--junit reports a gate; give --gate too")
     from kaiwa.lab.experiments.verdicts import comparison_json
-    from kaiwa.lab.reports.gate import judge, junit, parse_gate
+    from kaiwa.lab.reports.gate import check_gate, gate_junit, parse_gate
     from kaiwa.lab.reports.logs import match, read_log
 
     gate = parse_gate(options.gate) if options.gate else None
     pair = match(read_log(options.logs[0], options.cluster), read_log(options.logs[1], options.cluster))
     comparison = pair.compare(options.margin / 100)
     text = comparison_text(pair, comparison)
-    judged = judge(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
+    judged = check_gate(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
     if options.json:
         value = comparison_json(comparison, pair.unmatched)
         if judged is not None:
-            value["gate"] = {"text": judged.gate.text, "passed": judged.passed, "low": judged.low}
+            value["gate"] = {"text": judged.text, "passed": judged.passed, "low": judged.low}
         print(json.dumps(value, ensure_ascii=False))
     else:
         print(text)
     if judged is None:
         return
     if options.junit is not None:
-        options.junit.write_text(junit(judged, text), encoding="utf-8")
-    print(f"gate {'passed' if judged.passed else 'FAILED'}: {judged.told}", file=sys.stderr)
+        options.junit.write_text(gate_junit(judged, text), encoding="utf-8")
+    print(f"gate {'passed' if judged.passed else 'FAILED'}: {judged.sentence}", file=sys.stderr)
     if not judged.passed:
         sys.exit(1)
 
 
-def comparison_text(pair: LogPair, comparison: Comparison) -> str:
+def comparison_text(pair: LogPair, comparison: PairedComparison) -> str:
     """Return a comparison of logs for the terminal."""
-    from kaiwa.lab.experiments.verdicts import points, verdict
+    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
 
     d = comparison.difference
     lines = [
         f"{comparison.n} items in both; A {comparison.mean_a:.3f}, B {comparison.mean_b:.3f}",
-        f"B - A  {points(d.mean)} points [{points(d.low)}, {points(d.high)}], p = {comparison.p:.3g}",
+        f"B - A  {points_text(d.mean)} points [{points_text(d.low)}, {points_text(d.high)}], p = {comparison.p:.3g}",
         f"B lost {comparison.lost} and won {comparison.won} items; exact McNemar p = {comparison.mcnemar_p:.3g}",
-        f"verdict: {verdict(comparison)}",
+        f"verdict: {verdict_text(comparison)}",
     ]
     for name, ids in (("only in A", pair.only_a), ("only in B", pair.only_b), ("failed", pair.failed)):
         if ids:

@@ -49,7 +49,7 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
     """
     from kaiwa.lab.experiments.analysis import analyse
     from kaiwa.lab.experiments.experiment import register
-    from kaiwa.lab.experiments.judge_scores import judged
+    from kaiwa.lab.experiments.judge_scores import apply_judges
     from kaiwa.lab.experiments.run import run, run_models
 
     check_judges(experiment)
@@ -75,9 +75,9 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
         return open_model(dataclasses.replace(choice, model=judge.model, url=url, api_key_env=key_variable))
 
     outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
-    outcomes, checks = judged(experiment, outcomes, open_judge, out / "judge.jsonl")
+    outcomes, checks = apply_judges(experiment, outcomes, open_judge, out / "judge.jsonl")
     if planted:
-        from kaiwa.lab.experiments.selftest import PlantedModel, planted_experiment
+        from kaiwa.lab.experiments.selftest import PlantedShareModel, planted_experiment
 
         extra = planted_experiment()
         experiment = dataclasses.replace(
@@ -86,17 +86,17 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
             arms=(*experiment.arms, *(dataclasses.replace(arm, task="planted") for arm in extra.arms)),
             contrasts=(*experiment.contrasts, *(dataclasses.replace(c, task="planted") for c in extra.contrasts)),
         )
-        outcomes += run(extra, PlantedModel())
+        outcomes += run(extra, PlantedShareModel())
     print(f"{clock(time.monotonic() - began)} for {len(outcomes)} answers", file=sys.stderr)
     return analyse(experiment, outcomes, ", ".join(names), checks)
 
 
 def plan_text(experiment: Experiment) -> str:
     """Return n and the detectable difference of every comparison, and how much will be asked."""
-    from kaiwa.lab.experiments.experiment import DISCORDANT, plan
+    from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
 
     rows = [["task", "B", "A", "n", "finds"]]
-    for p in plan(experiment):
+    for p in detectable_differences(experiment):
         rows.append(
             [
                 p.task,
@@ -117,7 +117,7 @@ def pilot_text(analysis: Analysis) -> str:
 
     rows = [["task", "B - A", "decided", *(f"n for {gain * 100:.0f}" for gain in GAINS)]]
     for f in analysis.findings:
-        c = f.found
+        c = f.comparison
         needed = pairs_by_gain(c.won, c.lost, c.n) if c.n else {}
         cells = [str(needed.get(gain) or "–") for gain in GAINS]
         rows.append([f.task, f"{f.contrast.b} - {f.contrast.a}", f"{c.won + c.lost} of {c.n}", *cells])
@@ -126,13 +126,15 @@ def pilot_text(analysis: Analysis) -> str:
 
 def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
     """Print the verdicts, write the report and print where it is. limits: sentences on what the design cannot tell."""
-    from kaiwa.lab.experiments.verdicts import verdict
-    from kaiwa.lab.reports.experiment_report import told, write_report
+    from kaiwa.lab.experiments.verdicts import verdict_text
+    from kaiwa.lab.reports.experiment_report import difference_text, write_report
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
     from kaiwa.report.words import Words
 
     rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]
-    rows += [[f.task, f.contrast.b, f.contrast.a, str(f.found.n), told(f), verdict(f.found)] for f in analysis.findings]
+    for f in analysis.findings:
+        c = f.comparison
+        rows.append([f.task, f.contrast.b, f.contrast.a, str(c.n), difference_text(f), verdict_text(c)])
     print(table(rows, lambda i: ">" if i == 3 else "<"))
     if analysis.checks:
         words = Words("en", "kaiwa.lab")

@@ -16,7 +16,7 @@ from kaiwa.core.errors import UserError
 if TYPE_CHECKING:
     from kaiwa.lab.asking.call_cache import Asker
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.grading.model_judge import Agreement, Rubric
+    from kaiwa.lab.grading.model_judge import JudgeAgreement, Rubric
     from kaiwa.lab.tasks.task import Task
 
 
@@ -44,7 +44,7 @@ def main(words: list[str]) -> None:
     from kaiwa.commands.lab.experiments import model_options, with_model
     from kaiwa.lab.asking.call_cache import Asker, Cache
     from kaiwa.lab.experiments.experiment_file import read_experiment
-    from kaiwa.lab.grading.model_judge import Rubric, agreement, known_cases
+    from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
     from kaiwa.text.records import read_jsonl
 
     experiment = with_model(read_experiment(options.file), options)
@@ -59,7 +59,7 @@ def main(words: list[str]) -> None:
     asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.rubric)
     pairs = bool(options.a or options.b)
-    agreed = agreement(asker, task, known_cases(task, pairs), rubric)
+    agreed = measure_agreement(asker, task, cases_from_demonstrations(task, pairs), rubric)
     print(_agreement_text(agreed))
     if pairs:
         _print_preferences(asker, task, outcomes, (options.a, options.b), agreed, rubric=rubric)
@@ -75,7 +75,7 @@ def _task(experiment: Experiment, name: str) -> Task:
     raise UserError(f"no task {name!r}; there is {json.dumps([task.name for task in experiment.tasks])}")
 
 
-def _agreement_text(agreed: Agreement) -> str:
+def _agreement_text(agreed: JudgeAgreement) -> str:
     from kaiwa.report.words import Words
 
     words = Words("en", "kaiwa.lab")
@@ -92,13 +92,13 @@ def _print_preferences(
     task: Task,
     outcomes: Sequence[Mapping[str, Any]],
     arms: tuple[str, str],
-    agreed: Agreement,
+    agreed: JudgeAgreement,
     *,
     rubric: Rubric,
 ) -> None:
     """Print which arm's answers the judge prefers, corrected for its errors."""
-    from kaiwa.lab.experiments.verdicts import points, verdict
-    from kaiwa.lab.grading.model_judge import pairwise
+    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
+    from kaiwa.lab.grading.model_judge import compare_answers
     from kaiwa.stats.judged import compare_judged
 
     replies: dict[str, dict[str, str]] = {}
@@ -110,15 +110,16 @@ def _print_preferences(
             raise UserError(f"no arm {name!r} in the outcomes; there is {', '.join(replies)}")
     a, b = (replies[name] for name in arms)
     pairs = [(item, a[item.id], b[item.id]) for item in task.items if item.id in a and item.id in b]
-    preferences = pairwise(asker, task, pairs, rubric)
+    preferences = compare_answers(asker, task, pairs, rubric)
     scores = [score for score in preferences.scores if score is not None]
     lost, won = ([float(s == side) for s in scores] for side in (0.0, 1.0))
     compared = compare_judged(lost, won, agreed.sensitivity, agreed.specificity)
     d = compared.difference
     ties = len(scores) - compared.won - compared.lost
     print(f"{arms[1]} against {arms[0]}: {compared.won} won, {ties} tied, {compared.lost} lost of {len(pairs)}")
-    print(f"won - lost, freed of the judge's errors: {points(d.mean)} points [{points(d.low)}, {points(d.high)}]")
-    print(f"verdict: {verdict(compared)}")
+    low, high = points_text(d.low), points_text(d.high)
+    print(f"won - lost, freed of the judge's errors: {points_text(d.mean)} points [{low}, {high}]")
+    print(f"verdict: {verdict_text(compared)}")
     print(
         f"survive the swap: {preferences.survived}; for what stood first: {preferences.first};"
         f" unread {preferences.unread}"
@@ -126,10 +127,10 @@ def _print_preferences(
 
 
 def _print_grades(
-    asker: Asker, task: Task, outcomes: Sequence[Mapping[str, Any]], agreed: Agreement, rubric: Rubric
+    asker: Asker, task: Task, outcomes: Sequence[Mapping[str, Any]], agreed: JudgeAgreement, rubric: Rubric
 ) -> None:
     """Print, for each arm, the share that the judge calls right, corrected for its errors, beside the grader's."""
-    from kaiwa.lab.grading.model_judge import graded, kappa
+    from kaiwa.lab.grading.model_judge import grade_answers, kappa
     from kaiwa.stats.intervals import NOTHING
     from kaiwa.stats.shares import corrected_share
 
@@ -138,10 +139,10 @@ def _print_grades(
     a, b = agreed.sensitivity, agreed.specificity
     for arm in dict.fromkeys(row["arm"] for row in outcomes):
         answers = [row for row in outcomes if row["arm"] == arm and not row.get("error") and row["id"] in items]
-        scores = graded(asker, task, [(items[row["id"]], row["text"]) for row in answers], rubric).scores
+        scores = grade_answers(asker, task, [(items[row["id"]], row["text"]) for row in answers], rubric).scores
         pairs = [(s, row["score"] or 0) for s, row in zip(scores, answers, strict=True) if s is not None]
         right, n = sum(s for s, _ in pairs), len(pairs)
-        share = corrected_share(right, n, a.right, a.n, b.right, b.n) if agreed.told.low > 0 else NOTHING
+        share = corrected_share(right, n, a.right, a.n, b.right, b.n) if agreed.youden_j.low > 0 else NOTHING
         k = kappa([s > 0.5 for s, _ in pairs], [score >= 1 for _, score in pairs])
         cells = [f"{right / max(1, n):.0%}", str(share) if share.n else "–"]
         cells += [f"{sum(score >= 1 for _, score in pairs) / max(1, n):.0%}", str(k)]

@@ -40,13 +40,13 @@ def main(words: list[str]) -> None:
         raise UserError(f"--n {options.n} --train {options.train}: at least 1 item and 2 training examples are needed")
     from kaiwa.commands.lab.experiments import print_analysis
     from kaiwa.commands.training_server import training_server
-    from kaiwa.lab.experiments.ladder import climb, rows_of, split_task
+    from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
     from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.experiments.training_api import TrainingServer
-    from kaiwa.lab.tasks.by_name import generated
+    from kaiwa.lab.tasks.by_name import generate_task
     from kaiwa.text.client import HTTPChatModel
 
-    items = generated(options.task, options.n + 4 * options.train, options.seed)
+    items = generate_task(options.task, options.n + 4 * options.train, options.seed)
     task, training = split_task(items, options.n, options.train)
     out = options.out or Path("runs") / "lab" / f"ladder-{options.task}-{options.model.replace('/', '.')}"
     key = read_key(options.api_key_env)
@@ -55,7 +55,7 @@ def main(words: list[str]) -> None:
         def open_model(name: str) -> Opened:
             return Opened(HTTPChatModel(url, name, api_key=key), name)
 
-        analysis, rungs = climb(
+        analysis, rungs = run_ladder(
             task,
             training,
             options.model,
@@ -69,4 +69,4 @@ def main(words: list[str]) -> None:
         )
     print_analysis(analysis, out)
     print()
-    print(table(rows_of(rungs)))
+    print(table(rung_rows(rungs)))

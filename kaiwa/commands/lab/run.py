@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
     experiment = with_model(read_experiment(options.file), options)
     out = options.out or Path("runs") / "lab" / experiment.name
     if options.pilot:
-        print(pilot_text(run_experiment(experiment.with_first(options.pilot), out / "pilot", options)))
+        print(pilot_text(run_experiment(experiment.with_first_items(options.pilot), out / "pilot", options)))
         return
     print(plan_text(experiment))
     print_analysis(run_experiment(experiment, out, options), out)

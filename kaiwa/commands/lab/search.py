@@ -30,12 +30,12 @@ def main(words: list[str]) -> None:
         raise UserError(f"--share {options.share}: give the dev items' share, between 0 and 1")
     from kaiwa.commands.lab.experiments import model_options, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
-    from kaiwa.lab.experiments.prompt_search import search, told
+    from kaiwa.lab.experiments.prompt_search import describe_search, search_prompt
     from kaiwa.lab.reports.experiment_report import write_report
 
     experiment = with_model(read_experiment(options.file), options)
     choice = model_options(experiment, options)
     out = options.out or Path("runs") / "lab" / f"{experiment.name}-search"
-    result = search(experiment, lambda name: open_model(choice, name), out, options.share)
-    print(told(result))
+    result = search_prompt(experiment, lambda name: open_model(choice, name), out, options.share)
+    print(describe_search(result))
     print(f"report: {write_report(result.test, out / 'test')}")

@@ -19,11 +19,11 @@ def main(words: list[str]) -> None:
     """Print the table of attacks, or one attack's wordings."""
     options = read_options(Options, "kaiwa redteam attacks", words)
     from kaiwa.redteam.attacks.all import ATTACKS
-    from kaiwa.redteam.attacks.attack import choose
+    from kaiwa.redteam.attacks.attack import choose_attacks
     from kaiwa.redteam.attacks.transforms import TRANSFORMS
 
     if options.name:
-        for attack in choose(options.name, ATTACKS):
+        for attack in choose_attacks(options.name, ATTACKS):
             print(f"{attack.name} ({attack.family}, {attack.owasp}, {attack.atlas}): {attack.idea}")
             for language, turns in attack.wording.items():
                 for turn in turns:

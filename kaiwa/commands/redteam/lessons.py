@@ -28,13 +28,13 @@ def main(words: list[str]) -> None:
     """Write the dialogues."""
     options = read_options(Options, "kaiwa redteam lessons", words)
     from kaiwa.core.artifact import write_atomic
-    from kaiwa.redteam.lessons import WORDINGS, lessons
+    from kaiwa.redteam.lessons import WORDINGS, generate_lessons
     from kaiwa.text.records import read_jsonl
 
     language, n = options.language, options.n
     if language not in WORDINGS or n < 1:
         raise UserError(f"--language {language} --n {n}: give one of {', '.join(WORDINGS)}, and at least 1")
     mix = [row for row in read_jsonl(options.mix) if "messages" in row] if options.mix is not None else []
-    rows = (json.dumps(row, ensure_ascii=False) for row in lessons(n, options.seed, language, mix))
+    rows = (json.dumps(row, ensure_ascii=False) for row in generate_lessons(n, options.seed, language, mix))
     write_atomic(options.out, "\n".join(rows) + "\n")
     print(f"{n} dialogues: {options.out}")

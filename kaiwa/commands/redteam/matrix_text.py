@@ -11,7 +11,7 @@ from kaiwa.commands.console import clock, table
 
 if TYPE_CHECKING:
     from kaiwa.redteam.bench.matrix import Matrix
-    from kaiwa.redteam.bench.run import Plan
+    from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.stats.intervals import Interval
 
 
@@ -35,15 +35,15 @@ def progress(began: float) -> Callable[[str, int, int], None]:
     return show
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: BenchPlan) -> str:
     """Return what a run will ask: attacks, defences, trials and the most requests."""
-    from kaiwa.redteam.attacks.attack import applicable
-    from kaiwa.redteam.targets.benign_twins import benign
+    from kaiwa.redteam.attacks.attack import reason_not_applicable
+    from kaiwa.redteam.targets.benign_twins import benign_requests
 
-    there = [attack for attack in plan.attacks if not applicable(attack, plan.target)]
+    there = [attack for attack in plan.attacks if not reason_not_applicable(attack, plan.target)]
     turns = sum(attack.turns for attack in there)
     arms = len(plan.arms)
-    twins = len(benign(plan.target)) * max(1, round(plan.trials * 0.1))
+    twins = len(benign_requests(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
     doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
     return (
@@ -55,7 +55,7 @@ def plan_text(plan: Plan) -> str:
 
 def matrix_text(matrix: Matrix) -> str:
     """Return a table with defences as rows: success by family, against none, what it costs."""
-    from kaiwa.redteam.bench.report import told_against
+    from kaiwa.redteam.bench.report import against_text
     from kaiwa.report import figures
 
     families = list(dict.fromkeys(c.family for c in matrix.cells))
@@ -68,7 +68,7 @@ def matrix_text(matrix: Matrix) -> str:
             [f"{row.blocked}/{row.trials}", figures.percent(row.utility.mean)] if row and row.trials else ["–", "–"]
         )
         cost = [f"{arm.tokens:+.0f}" if arm.tokens == arm.tokens else "–", f"{arm.ms:.2f}"]
-        rows.append([arm.model, arm.defence, *shares, told_against(arm), *blocks, *cost])
+        rows.append([arm.model, arm.defence, *shares, against_text(arm), *blocks, *cost])
     return table(rows, lambda i: "<" if i < 2 else ">")
 
 
@@ -82,7 +82,7 @@ def _share(interval: Interval | None) -> str:
 
 def matrix_notes(matrix: Matrix) -> list[str]:
     """Return what the table does not say: what was not testable, what failed, which defences do not help."""
-    from kaiwa.redteam.bench.report import not_helping
+    from kaiwa.redteam.bench.report import unhelpful_defences
 
     lines = []
     for status in ("not_testable", "not_applicable"):
@@ -100,6 +100,6 @@ def matrix_notes(matrix: Matrix) -> list[str]:
             other = ", ".join(f"{form} {n}" for form, n in arm.leaks.items() if form != "whole") or "no other form"
             lines.append(f"{arm.model}, {arm.defence}: {arm.leaks.get('whole', 0)} verbatim leaks; {other}")
     for model in dict.fromkeys(arm.model for arm in matrix.arms):
-        if names := not_helping(matrix, model):
+        if names := unhelpful_defences(matrix, model):
             lines.append(f"{model}: not shown to help against these attacks: {', '.join(names)}")
     return lines

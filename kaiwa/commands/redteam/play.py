@@ -23,7 +23,7 @@ class Options(ModelOptions):
 def main(words: list[str]) -> None:
     """Play until /quit."""
     options = read_options(Options, "kaiwa redteam play", words)
-    from kaiwa.redteam.game import Game, talk
+    from kaiwa.redteam.game import Game, play_in_terminal
 
     game = Game(options.level, options.language)
-    talk(game, open_model(options).model)
+    play_in_terminal(game, open_model(options).model)

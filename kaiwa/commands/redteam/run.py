@@ -17,9 +17,9 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.run import Opened
-    from kaiwa.redteam.bench.gate import Gate
+    from kaiwa.redteam.bench.gate import MatrixGate
     from kaiwa.redteam.bench.matrix import Matrix
-    from kaiwa.redteam.bench.run import Plan
+    from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
 
 
@@ -75,11 +75,11 @@ def main(words: list[str]) -> None:
     _judge_gates(gates, matrix, options.junit, out)
 
 
-def make_plan(options: Options) -> tuple[Plan, Target]:
+def make_plan(options: Options) -> tuple[BenchPlan, Target]:
     """Return what will be run, and against which target. UserError for unknown names."""
     from kaiwa.redteam.attacks.all import ATTACKS
-    from kaiwa.redteam.attacks.attack import choose
-    from kaiwa.redteam.bench.run import Plan, default_defences, split_list
+    from kaiwa.redteam.attacks.attack import choose_attacks
+    from kaiwa.redteam.bench.run import BenchPlan, default_defences, split_list
     from kaiwa.redteam.targets.target import read_target
 
     target = read_target(options.target)
@@ -90,17 +90,17 @@ def make_plan(options: Options) -> tuple[Plan, Target]:
     fields = ("trials", "seed", "max_tokens", "temperature")
     numbers = {name: value for name in fields if (value := getattr(options, name)) is not None}
     defences = tuple(split_list(options.defences)) if options.defences else target.defences or default_defences()
-    attacks = tuple(choose(options.attacks, ATTACKS))
-    return Plan(target=target, attacks=attacks, defences=defences, models=models, **numbers), target
+    attacks = tuple(choose_attacks(options.attacks, ATTACKS))
+    return BenchPlan(target=target, attacks=attacks, defences=defences, models=models, **numbers), target
 
 
-def run_bench(plan: Plan, out: Path, options: Options) -> tuple[Matrix, float]:
+def run_bench(plan: BenchPlan, out: Path, options: Options) -> tuple[Matrix, float]:
     """Run the plan's trials; return the matrix and the seconds that they took."""
     from kaiwa.commands.redteam.matrix_text import progress
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.lock import lock
-    from kaiwa.redteam.bench.matrix import analyse
-    from kaiwa.redteam.bench.rule_judge import decide
+    from kaiwa.redteam.bench.matrix import analyse_trials
+    from kaiwa.redteam.bench.rule_judge import apply_judge
     from kaiwa.redteam.bench.run import run
 
     choice = ModelOptions(
@@ -109,7 +109,7 @@ def run_bench(plan: Plan, out: Path, options: Options) -> tuple[Matrix, float]:
     )  # fmt: skip
     began = time.monotonic()
     with lock(out):
-        write_atomic(out / "plan.json", json.dumps(plan.registered(), ensure_ascii=False, indent=1))
+        write_atomic(out / "plan.json", json.dumps(plan.plan_json(), ensure_ascii=False, indent=1))
         opened: dict[str, Opened] = {}
 
         def open_named(name: str) -> Opened:
@@ -119,18 +119,18 @@ def run_bench(plan: Plan, out: Path, options: Options) -> tuple[Matrix, float]:
             return opened[name]
 
         outcomes = run(plan, open_named, out / "calls.jsonl", progress(began))
-        outcomes, corrected = decide(plan, outcomes, open_named, out / "calls.jsonl")
-    return analyse(outcomes, corrected), time.monotonic() - began
+        outcomes, corrected = apply_judge(plan, outcomes, open_named, out / "calls.jsonl")
+    return analyse_trials(outcomes, corrected), time.monotonic() - began
 
 
-def _judge_gates(gates: Sequence[Gate], matrix: Matrix, junit_file: Path | None, out: Path) -> None:
-    from kaiwa.redteam.bench.gate import judge
-    from kaiwa.redteam.bench.junit import junit
+def _judge_gates(gates: Sequence[MatrixGate], matrix: Matrix, junit_file: Path | None, out: Path) -> None:
+    from kaiwa.redteam.bench.gate import check_gate
+    from kaiwa.redteam.bench.junit import matrix_junit
 
-    judged = [judge(gate, matrix, out) for gate in gates]
+    judged = [check_gate(gate, matrix, out) for gate in gates]
     if junit_file is not None:
-        junit_file.write_text(junit(matrix, judged), encoding="utf-8")
+        junit_file.write_text(matrix_junit(matrix, judged), encoding="utf-8")
     for result in judged:
-        print(f"gate {'passed' if result.passed else 'FAILED'}: {result.gate.text}: {result.told}", file=sys.stderr)
+        print(f"gate {'passed' if result.passed else 'FAILED'}: {result.text}: {result.sentence}", file=sys.stderr)
     if not all(result.passed for result in judged):
         sys.exit(1)

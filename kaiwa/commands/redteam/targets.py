@@ -20,15 +20,15 @@ class Options:
 def main(words: list[str]) -> None:
     """Print the table of examples, or one example's file."""
     options = read_options(Options, "kaiwa redteam targets", words)
-    from kaiwa.redteam.targets.target import example, examples, read_target
+    from kaiwa.redteam.targets.target import example_text, list_examples, read_target
 
     if options.name:
-        if options.name not in examples():
-            raise UserError(f"no example {options.name!r}{did_you_mean(options.name, examples())}")
-        print(example(options.name), end="")
+        if options.name not in list_examples():
+            raise UserError(f"no example {options.name!r}{did_you_mean(options.name, list_examples())}")
+        print(example_text(options.name), end="")
         return
     rows = [["name", "language", "secrets", "rules", "facts", "documents", "tools", "system prompt"]]
-    for name in examples():
+    for name in list_examples():
         t = read_target(name)
         counts = [str(len(x)) for x in (t.secrets, t.rules, t.facts, t.documents, t.tools)]
         rows.append([name, t.language, *counts, t.system[:48] + "…"])

@@ -19,17 +19,16 @@ from typing import Any
 
 from kaiwa.core.rng import seed_for
 from kaiwa.lab.asking.program import Reply, Wish
-from kaiwa.text.chat_model import Ask, ChatModel, Rate, Rated, generate_many, score_many
+from kaiwa.text.chat_model import ChatModel, GenerateCall, ScoreCall, ScoreResult, generate_many, score_many
 from kaiwa.text.records import Conversation
 
 
 def call_json(wish: Wish) -> dict[str, Any]:
     """A wish as plain JSON."""
     call = wish.call
-    if isinstance(call, Rate):
+    if isinstance(call, ScoreCall):
         return {"score": {"context": _prompt(call.context), "continuation": call.continuation}}
-    sampled = {"temperature": call.temperature, "top_p": call.top_p, "seed": call.seed}
-    return {"generate": {"prompt": _prompt(call.prompt), "max_tokens": call.max_tokens, "stop": call.stop, **sampled}}
+    return {"generate": {"prompt": _prompt(call.prompt), **call.sampling.to_json()}}
 
 
 def _prompt(prompt: Conversation | str) -> Any:
@@ -86,7 +85,7 @@ class Asker:
         missing = {n: w for n, w in zip(names, wishes, strict=True) if n not in self.cache.replies}
         failed: dict[str, Reply] = {}
         done = 0
-        for kind in (Ask, Rate):
+        for kind in (GenerateCall, ScoreCall):
             mine = [(n, w) for n, w in missing.items() if isinstance(w.call, kind)]
             began = time.monotonic()
             for i, found in self._ask([w for _, w in mine]):
@@ -105,20 +104,22 @@ class Asker:
     def _ask(self, wishes: Sequence[Wish]) -> Any:
         if not wishes:
             return ()
-        if isinstance(wishes[0].call, Rate):
-            return score_many(self.model, [w.call for w in wishes if isinstance(w.call, Rate)])
-        asks = [
-            dataclasses.replace(w.call, seed=seed_for(w.call.seed, w.sample, str(_prompt(w.call.prompt))) >> 32)
-            for w in wishes
-            if isinstance(w.call, Ask)
-        ]
-        return generate_many(self.model, asks)
+        if isinstance(wishes[0].call, ScoreCall):
+            return score_many(self.model, [w.call for w in wishes if isinstance(w.call, ScoreCall)])
+        calls = [_with_own_seed(w.call, w.sample) for w in wishes if isinstance(w.call, GenerateCall)]
+        return generate_many(self.model, calls)
+
+
+def _with_own_seed(call: GenerateCall, sample: int) -> GenerateCall:
+    """Return the call with a seed derived from its own seed, the sample's number and the prompt."""
+    seed = seed_for(call.sampling.seed, sample, str(_prompt(call.prompt))) >> 32
+    return dataclasses.replace(call, sampling=dataclasses.replace(call.sampling, seed=seed))
 
 
 def _reply(found: Any) -> Reply:
     if isinstance(found, Exception):
         return Reply(error=" ".join(str(found).split())[:300] or type(found).__name__)
-    if isinstance(found, Rated):
+    if isinstance(found, ScoreResult):
         total = sum(found.logprobs)
         n = len(found.logprobs)
         return Reply(logprob=total, n_scored=n, n_prompt=found.n_prompt, n_reused=found.n_reused)

@@ -1,7 +1,7 @@
 """A technique at work: a generator that yields what it asks of the model and is sent the replies.
 
     def run(...):
-        (reply,) = yield (Ask(...),)
+        (reply,) = yield (GenerateCall(...),)
         ...
         return Said(text=reply.text)
 
@@ -17,20 +17,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import Ask, Rate
+from kaiwa.text.chat_model import GenerateCall, ScoreCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """A call to the model. `sample` tells apart calls that are otherwise equal (the k-th sample of a prompt)."""
 
-    call: Ask | Rate
+    call: GenerateCall | ScoreCall
     sample: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """text (or logprob of a Rate); tokens paid; `error` where the call failed."""
+    """text (or logprob of a ScoreCall); tokens paid; `error` where the call failed."""
 
     text: str = ""
     finish_reason: str = "stop"

@@ -19,9 +19,9 @@ from scipy import special
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
-from kaiwa.lab.experiments.run import Outcome
+from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.tasks.task import Task
-from kaiwa.stats.comparison import POWER, Comparison, compare
+from kaiwa.stats.comparison import POWER, PairedComparison, compare
 from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, normal_quantile, wilson
 from kaiwa.stats.judged import compare_judged
 from kaiwa.stats.multiple import holm
@@ -52,12 +52,12 @@ class ArmResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ContrastFinding:
     """A contrast's result. `p_holm`: adjusted. `lost`, `won`: ids of items that B lost and won."""
 
     task: str
     contrast: Contrast
-    found: Comparison
+    comparison: PairedComparison
     p_holm: float
     lost: tuple[str, ...]
     won: tuple[str, ...]
@@ -68,33 +68,34 @@ class Analysis:
     experiment: Experiment
     model: str
     arms: tuple[ArmResult, ...]
-    findings: tuple[Finding, ...]
-    outcomes: tuple[Outcome, ...]
+    findings: tuple[ContrastFinding, ...]
+    outcomes: tuple[ItemOutcome, ...]
     checks: Mapping[str, JudgeCheck] = dataclasses.field(default_factory=dict)
 
 
 def analyse(
     experiment: Experiment,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ItemOutcome],
     model: str = "",
     checks: Mapping[str, JudgeCheck] | None = None,
 ) -> Analysis:
     """checks: by task what its judge is worth, from `judged`."""
-    by_arm: dict[tuple[str, str], list[Outcome]] = {}
+    by_arm: dict[tuple[str, str], list[ItemOutcome]] = {}
     for outcome in outcomes:
         by_arm.setdefault((outcome.task, outcome.arm), []).append(outcome)
     arms, findings = [], []
-    known = checks or {}
+    judge_checks = checks or {}
     for task in experiment.tasks:
-        check = known.get(task.name)
+        check = judge_checks.get(task.name)
         for arm in experiment.arms_of(task):
-            arms.append(arm_result(task, arm.name, by_arm[task.name, arm.name], experiment.prices, check))
+            arms.append(summarise_arm(task, arm.name, by_arm[task.name, arm.name], experiment.prices, check))
         for contrast in experiment.contrasts_of(task):
             a, b = by_arm[task.name, contrast.a], by_arm[task.name, contrast.b]
-            findings.append(finding(task, contrast, a, b, experiment.margin / 100, check))
-    adjusted: list[float] = holm([f.found.p for f in findings]).tolist()
+            findings.append(compare_arms(task, contrast, a, b, experiment.margin / 100, check))
+    adjusted: list[float] = holm([f.comparison.p for f in findings]).tolist()
     settled = tuple(
-        dataclasses.replace(f, p_holm=p, found=confirmed(f.found, p)) for f, p in zip(findings, adjusted, strict=True)
+        dataclasses.replace(f, p_holm=p, comparison=apply_holm(f.comparison, p))
+        for f, p in zip(findings, adjusted, strict=True)
     )
     return Analysis(
         experiment=experiment,
@@ -102,24 +103,24 @@ def analyse(
         arms=tuple(arms),
         findings=settled,
         outcomes=tuple(outcomes),
-        checks=known,
+        checks=judge_checks,
     )
 
 
-def confirmed(found: Comparison, p: float) -> Comparison:
+def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
     """What Holm does not confirm is not known; the n that would tell is then that of the level it was held to.
 
     Pairs needed grow with (z_level + z_power)²; p / found.p is how many tests the level was shared by.
     """
-    if found.verdict not in ("better", "worse") or p < ALPHA:
-        return found
+    if comparison.verdict not in ("better", "worse") or p < ALPHA:
+        return comparison
     power = float(special.ndtri(POWER))
-    shared = normal_quantile(1 - ALPHA * found.p / p) + power
-    more = math.ceil((found.n_needed or found.n) * (shared / (normal_quantile(1 - ALPHA) + power)) ** 2)
-    return dataclasses.replace(found, verdict="unknown", n_needed=max(more, found.n + 1))
+    shared = normal_quantile(1 - ALPHA * comparison.p / p) + power
+    more = math.ceil((comparison.n_needed or comparison.n) * (shared / (normal_quantile(1 - ALPHA) + power)) ** 2)
+    return dataclasses.replace(comparison, verdict="unknown", n_needed=max(more, comparison.n + 1))
 
 
-def by_item(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def mean_scores_by_item(outcomes: Sequence[ItemOutcome]) -> dict[str, float]:
     """id -> mean score over its seeds; an item that failed with any seed is left out."""
     scores: dict[str, list[float]] = {}
     failed = {outcome.id for outcome in outcomes if outcome.error}
@@ -129,10 +130,10 @@ def by_item(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {id: sum(values) / len(values) for id, values in scores.items()}
 
 
-def arm_result(
+def summarise_arm(
     task: Task,
     arm: str,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ItemOutcome],
     prices: tuple[float, float] = (0, 0),
     check: JudgeCheck | None = None,
 ) -> ArmResult:
@@ -169,7 +170,7 @@ def arm_result(
     )
 
 
-def _right(outcomes: Sequence[Outcome], clusters: Mapping[str, str], check: JudgeCheck | None) -> Interval:
+def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: JudgeCheck | None) -> Interval:
     """The share of right answers; NOTHING of pairwise graded ones, and where the judge is no better than a coin.
 
     A judge's share is corrected as if the items of a cluster were one, which is on the safe side.
@@ -177,7 +178,7 @@ def _right(outcomes: Sequence[Outcome], clusters: Mapping[str, str], check: Judg
     values, where = [o.score for o in outcomes], [clusters[o.id] for o in outcomes]
     if check is None:
         return _share(values, where)
-    if not values or not all(map(math.isfinite, values)) or not check.agreement.told.low > 0:
+    if not values or not all(map(math.isfinite, values)) or not check.agreement.youden_j.low > 0:
         return NOTHING
     k = len(set(where))
     a, b = check.agreement.sensitivity, check.agreement.specificity
@@ -193,41 +194,41 @@ def _share(values: list[float], clusters: list[str]) -> Interval:
     return bootstrap_share(values, clusters)
 
 
-def finding(
+def compare_arms(
     task: Task,
     contrast: Contrast,
-    a: Sequence[Outcome],
-    b: Sequence[Outcome],
+    a: Sequence[ItemOutcome],
+    b: Sequence[ItemOutcome],
     margin: float,
     check: JudgeCheck | None = None,
-) -> Finding:
-    one, two = by_item(a), by_item(b)
+) -> ContrastFinding:
+    scores_a, scores_b = mean_scores_by_item(a), mean_scores_by_item(b)
     if check is not None and task.grader.name == "pairwise":
         preferred = check.preferred.get((contrast.a, contrast.b), {})
-        one = {id: max(0.0, 1 - 2 * share) for id, share in preferred.items()}  # who won; a tie is 0 against 0
-        two = {id: max(0.0, 2 * share - 1) for id, share in preferred.items()}
-    ids = [item.id for item in task.items if item.id in one and item.id in two]
-    clusters = [item.cluster for item in task.items if item.id in one and item.id in two]
-    use = clusters if any(clusters) else None
-    x, y = [one[i] for i in ids], [two[i] for i in ids]
+        scores_a = {id: max(0.0, 1 - 2 * share) for id, share in preferred.items()}  # who won; a tie is 0 against 0
+        scores_b = {id: max(0.0, 2 * share - 1) for id, share in preferred.items()}
+    ids = [item.id for item in task.items if item.id in scores_a and item.id in scores_b]
+    clusters = [item.cluster for item in task.items if item.id in scores_a and item.id in scores_b]
+    cluster_ids = clusters if any(clusters) else None
+    x, y = [scores_a[i] for i in ids], [scores_b[i] for i in ids]
     if check is None:
-        found = compare(x, y, clusters=use, margin=margin)
+        comparison = compare(x, y, clusters=cluster_ids, margin=margin)
     else:
         agreed = check.agreement
-        found = compare_judged(x, y, agreed.sensitivity, agreed.specificity, clusters=use, margin=margin)
-    return Finding(
+        comparison = compare_judged(x, y, agreed.sensitivity, agreed.specificity, clusters=cluster_ids, margin=margin)
+    return ContrastFinding(
         task=task.name,
         contrast=contrast,
-        found=found,
-        p_holm=found.p,
-        lost=tuple(i for i in ids if two[i] < one[i]),
-        won=tuple(i for i in ids if two[i] > one[i]),
+        comparison=comparison,
+        p_holm=comparison.p,
+        lost=tuple(i for i in ids if scores_b[i] < scores_a[i]),
+        won=tuple(i for i in ids if scores_b[i] > scores_a[i]),
     )
 
 
-def rows(analysis: Analysis) -> list[dict[str, Any]]:
+def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """The findings as flat rows (CSV, JSON)."""
-    from kaiwa.lab.experiments.verdicts import verdict
+    from kaiwa.lab.experiments.verdicts import verdict_text
 
     return [
         {
@@ -235,18 +236,18 @@ def rows(analysis: Analysis) -> list[dict[str, Any]]:
             "a": f.contrast.a,
             "b": f.contrast.b,
             "claim": f.contrast.claim,
-            "n": f.found.n,
-            "mean_a": f.found.mean_a,
-            "mean_b": f.found.mean_b,
-            "difference": f.found.difference.mean,
-            "low": f.found.difference.low,
-            "high": f.found.difference.high,
-            "lost": f.found.lost,
-            "won": f.found.won,
-            "p": f.found.p,
+            "n": f.comparison.n,
+            "mean_a": f.comparison.mean_a,
+            "mean_b": f.comparison.mean_b,
+            "difference": f.comparison.difference.mean,
+            "low": f.comparison.difference.low,
+            "high": f.comparison.difference.high,
+            "lost": f.comparison.lost,
+            "won": f.comparison.won,
+            "p": f.comparison.p,
             "p_holm": f.p_holm,
-            "n_needed": f.found.n_needed,
-            "verdict": verdict(f.found),
+            "n_needed": f.comparison.n_needed,
+            "verdict": verdict_text(f.comparison),
             "judge": ", ".join(analysis.checks[f.task].faults()) or "no faults" if f.task in analysis.checks else "",
         }
         for f in analysis.findings

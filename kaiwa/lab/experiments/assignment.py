@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kaiwa.lab.asking.program import Program
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
-from kaiwa.lab.tasks.by_name import generated
+from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.tasks.village import fact_texts
@@ -54,7 +54,7 @@ def assignment(scale: float = 1.0, languages: tuple[str, ...] = ("en", "ja"), se
     arms: list[Arm] = []
     contrasts: list[Contrast] = []
     for lesson in lessons:
-        arms += [Arm(name=name, technique=made, task=lesson.task.name) for name, made in lesson.arms.items()]
+        arms += [Arm(name=name, technique=technique, task=lesson.task.name) for name, technique in lesson.arms.items()]
         contrasts += [Contrast(a=a, b=b, claim=claim, task=lesson.task.name) for a, b, claim in lesson.contrasts]
     return Experiment(
         name="assignment",
@@ -70,12 +70,12 @@ def lessons_of(language: str, scale: float, seed: int = 0) -> list[Lesson]:
         return max(2, round(usual * scale))
 
     return [
-        elements(generated(f"sentiment-{language}", n(60), seed)),
-        labels(_named(generated(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
-        form(generated(f"extraction-{language}", n(40), seed)),
-        knowledge(generated(f"facts-{language}", n(60), seed)),
-        thought(generated(f"word-sums-{language}", n(36), seed)),
-        tools(_named(generated(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
+        elements(generate_task(f"sentiment-{language}", n(60), seed)),
+        labels(_named(generate_task(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
+        form(generate_task(f"extraction-{language}", n(40), seed)),
+        knowledge(generate_task(f"facts-{language}", n(60), seed)),
+        thought(generate_task(f"word-sums-{language}", n(36), seed)),
+        tools(_named(generate_task(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
         *practices(language, n(40), seed),
     ]
 
@@ -92,7 +92,7 @@ def elements(task: Task) -> Lesson:
         element: str = ""
 
         def run(self, task: Task, item: Item, how: How) -> Program:
-            return (yield from ZeroShot.run(self, task.with_prompt(task.prompt.without(self.element)), item, how))
+            return (yield from ZeroShot.run(self, task.with_prompt(task.prompt.drop_element(self.element)), item, how))
 
     arms: dict[str, Technique] = {
         "zero-shot": ZeroShot(),
@@ -138,8 +138,8 @@ def form(task: Task) -> Lesson:
 
 def knowledge(task: Task) -> Lesson:
     """Choices are rated and not listed: a small model takes the first of a list, whatever it was told before."""
-    asked = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
-    task = task.with_prompt(asked)
+    prompt = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
+    task = task.with_prompt(prompt)
     arms: dict[str, Technique] = {
         "no knowledge": ZeroShot(by="likelihood"),
         "own knowledge": GeneratedKnowledge(n=2, max_tokens=24),
@@ -205,7 +205,7 @@ def tools(task: Task, language: str, seed: int) -> Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written(ZeroShot):
+class FixedPrompt(ZeroShot):
     """Zero-shot with another prompt: the BAD or GOOD side of a practice."""
 
     prompt: Prompt
@@ -223,16 +223,16 @@ def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:
     """The lecture's best practices as BAD and GOOD prompts, each with what can be measured of it."""
     from kaiwa.lab.tasks.practices import PRACTICES
 
-    found = []
+    lessons = []
     for practice in PRACTICES:
         if language not in practice.bad:
             continue
-        task = _named(generated(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
+        task = _named(generate_task(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
         if practice.grader is not None:
             task = dataclasses.replace(task, grader=practice.grader, kind=practice.kind or task.kind)
         arms: dict[str, Technique] = {
-            "BAD": Written(prompt=practice.bad[language], label="BAD"),
-            "GOOD": Written(prompt=practice.good[language], label="GOOD"),
+            "BAD": FixedPrompt(prompt=practice.bad[language], label="BAD"),
+            "GOOD": FixedPrompt(prompt=practice.good[language], label="GOOD"),
         }
-        found.append(Lesson(task, arms, (("BAD", "GOOD", practice.claim),)))
-    return found
+        lessons.append(Lesson(task, arms, (("BAD", "GOOD", practice.claim),)))
+    return lessons

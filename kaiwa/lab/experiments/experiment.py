@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.technique import Technique
+
+CLASS_NAME = re.compile(r"\b[A-Z]\w*(?=\()")
+FIRST_NAMES = {"FixedPrompt": "Written", "PromptChain": "Chain", "FirstDemonstrations": "Shown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +86,10 @@ class Experiment:
         """Every model that is asked, in the order of the arms."""
         return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
 
-    def with_first(self, n: int) -> Experiment:
+    def with_first_items(self, n: int) -> Experiment:
         return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
 
-    def registered(self) -> dict[str, Any]:
+    def plan_json(self) -> dict[str, Any]:
         """What must not change between two starts of a run."""
         return {
             "name": self.name,
@@ -100,7 +104,7 @@ class Experiment:
                 for task in self.tasks
             ],
             "arms": [
-                {"name": arm.name, "task": arm.task, "technique": repr(arm.technique)}
+                {"name": arm.name, "task": arm.task, "technique": _technique_text(arm.technique)}
                 | ({"model": arm.model} if arm.model else {})
                 for arm in self.arms
             ],
@@ -108,12 +112,17 @@ class Experiment:
         }
 
 
+def _technique_text(technique: Technique) -> str:
+    """Return repr(technique) with the class names of the first plans, so that runs begun then still resume."""
+    return CLASS_NAME.sub(lambda match: FIRST_NAMES.get(match[0], match[0]), repr(technique))
+
+
 def register(experiment: Experiment, out: Path) -> None:
     """Writes the plan before anything is asked; UserError if the folder holds another one."""
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.config import differences
 
-    plan = json.loads(json.dumps(experiment.registered()))
+    plan = json.loads(json.dumps(experiment.plan_json()))
     file = out / "plan.json"
     if file.is_file():
         changed = differences(json.loads(file.read_text(encoding="utf-8")), plan)
@@ -128,7 +137,7 @@ def register(experiment: Experiment, out: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedContrast:
     """A contrast before the run: n pairs, and the smallest difference that they find with power 0.8."""
 
     task: str
@@ -140,11 +149,11 @@ class Planned:
 DISCORDANT = 0.3  # decided pairs: .21 to .80 in published logs, mostly .25 to .40
 
 
-def plan(experiment: Experiment, discordant: float = DISCORDANT) -> list[Planned]:
+def detectable_differences(experiment: Experiment, discordant: float = DISCORDANT) -> list[PlannedContrast]:
     from kaiwa.stats.power import smallest_difference
 
     return [
-        Planned(
+        PlannedContrast(
             task=task.name, contrast=c, n=len(task.items), detectable=smallest_difference(len(task.items), discordant)
         )
         for task in experiment.tasks

@@ -13,11 +13,11 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.grading.graders import GRADERS
-from kaiwa.lab.tasks.benchmarks import load
-from kaiwa.lab.tasks.by_name import from_file, generated
-from kaiwa.lab.tasks.prompt_file import from_values, read_prompt
+from kaiwa.lab.tasks.benchmarks import load_benchmark
+from kaiwa.lab.tasks.by_name import generate_task, task_from_file
+from kaiwa.lab.tasks.prompt_file import prompt_from_values, read_prompt
 from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
-from kaiwa.lab.techniques.by_name import technique
+from kaiwa.lab.techniques.by_name import read_technique
 
 FIELDS = (
     "name",
@@ -45,21 +45,21 @@ def read_experiment(path: Path) -> Experiment:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an experiment as .toml or .py (docs/lab.md)")
     if path.suffix == ".py":
-        made = runpy.run_path(str(path)).get("experiment")
-        if not callable(made):
+        make_experiment = runpy.run_path(str(path)).get("experiment")
+        if not callable(make_experiment):
             raise UserError(f"{path}: no function experiment() in it")
-        found = made()
-        if not isinstance(found, Experiment):
+        experiment = make_experiment()
+        if not isinstance(experiment, Experiment):
             raise UserError(f"{path}: experiment() must return kaiwa.lab.experiments.experiment.Experiment")
-        return found
+        return experiment
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML ({error})") from None
-    return from_toml_values(values, path)
+    return experiment_from_toml(values, path)
 
 
-def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
+def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
     for name in values:
         if name not in FIELDS:
             raise UserError(f"{path}: an experiment has no {name!r}{did_you_mean(name, FIELDS)}")
@@ -69,16 +69,18 @@ def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
     contrasts = [_contrast(row, path) for row in values.get("contrasts", ())]
     for row in values.get("arms", ()):
         options = {k: v for k, v in row.items() if k not in ("name", "controls", "task")}
-        made = technique(options, f"{path}, arm {row.get('name', len(arms) + 1)}")
-        name, task = row.get("name", made.name), row.get("task", "")
-        arms.append(Arm(name=name, technique=made, task=task))
+        technique_of_arm = read_technique(options, f"{path}, arm {row.get('name', len(arms) + 1)}")
+        name, task = row.get("name", technique_of_arm.name), row.get("task", "")
+        arms.append(Arm(name=name, technique=technique_of_arm, task=task))
         if row.get("controls"):
-            arms += [Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in made.controls().items()]
+            arms += [
+                Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in technique_of_arm.controls().items()
+            ]
     if any(row.get("controls") for row in values.get("arms", ())) and not contrasts:
         contrasts = _with_controls(arms)
     models = tuple(map(str, values.get("models", ())))
     if len(models) > 1:
-        arms, contrasts = side_by_side(arms, contrasts, models)
+        arms, contrasts = spread_over_models(arms, contrasts, models)
     prices = values.get("prices", {})
     return Experiment(
         name=values.get("name", path.stem),
@@ -95,35 +97,37 @@ def from_toml_values(values: Mapping[str, Any], path: Path) -> Experiment:
     )
 
 
-def side_by_side(
+def spread_over_models(
     arms: list[Arm], contrasts: list[Contrast], models: tuple[str, ...]
 ) -> tuple[list[Arm], list[Contrast]]:
     """Every arm on every model, as "arm @ model". Compared: within each model what was registered (without any, each
     arm against the first), and each arm on every further model against the same arm on the first."""
     if len(set(models)) < len(models):
         raise UserError(f"models: {', '.join(models)} has one twice")
-    made = [dataclasses.replace(arm, name=f"{arm.name} @ {model}", model=model) for model in models for arm in arms]
-    given = contrasts or [Contrast(a=arms[0].name, b=arm.name, task=arm.task) for arm in arms[1:]]
-    found = [
+    model_arms = [
+        dataclasses.replace(arm, name=f"{arm.name} @ {model}", model=model) for model in models for arm in arms
+    ]
+    registered = contrasts or [Contrast(a=arms[0].name, b=arm.name, task=arm.task) for arm in arms[1:]]
+    within = [
         dataclasses.replace(c, a=f"{c.a} @ {model}", b=f"{c.b} @ {model}")
         for model in models
-        for c in given
+        for c in registered
         if "@" not in c.a + c.b
     ]
-    found += [c for c in given if "@" in c.a + c.b]
+    within += [c for c in registered if "@" in c.a + c.b]
     across = [
         Contrast(a=f"{arm.name} @ {models[0]}", b=f"{arm.name} @ {model}", task=arm.task)
         for model in models[1:]
         for arm in arms
     ]
-    return made, found + across
+    return model_arms, within + across
 
 
 def _with_controls(arms: list[Arm]) -> list[Contrast]:
     """Each arm against the first, and against its own controls."""
     main = [arm.name for arm in arms if ": " not in arm.name]
-    found = [Contrast(a=main[0], b=name) for name in main[1:]]
-    return found + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]
+    against_first = [Contrast(a=main[0], b=name) for name in main[1:]]
+    return against_first + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]
 
 
 def _contrast(row: Mapping[str, Any], path: Path) -> Contrast:
@@ -140,12 +144,12 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
     n = int(row.get("n", n))
     grader = _grader(row["grader"], path) if "grader" in row else None
     if "file" not in row:
-        return _changed(generated(str(row.get("name", "")), n), row, grader, path)
+        return _with_overrides(generate_task(str(row.get("name", "")), n), row, grader, path)
     file = path.parent / str(row["file"])
     if "loader" in row:
-        return _changed(load(row["loader"], file, n), row, grader, path)
+        return _with_overrides(load_benchmark(row["loader"], file, n), row, grader, path)
     options = {k: v for k, v in row.items() if k not in ("file", "name", "prompt", "grader", "n", "choices")}
-    made = from_file(
+    task = task_from_file(
         file,
         prompt=_read_prompt(row.get("prompt", {}), path),
         grader=grader,
@@ -153,15 +157,15 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
         choices=tuple(row.get("choices", ())),
         **options,
     )
-    return dataclasses.replace(made, name=row.get("name", made.name))
+    return dataclasses.replace(task, name=row.get("name", task.name))
 
 
-def _changed(made: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
+def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
     """A built-in or loaded task with what the file says besides."""
     if "prompt" in row:
-        made = made.with_prompt(_read_prompt(row["prompt"], path))
-    kind = str(row.get("kind", made.kind))
-    return dataclasses.replace(made, kind=kind, grader=grader or made.grader)
+        task = task.with_prompt(_read_prompt(row["prompt"], path))
+    kind = str(row.get("kind", task.kind))
+    return dataclasses.replace(task, kind=kind, grader=grader or task.grader)
 
 
 def _grader(row: Mapping[str, Any], path: Path) -> Grader:
@@ -179,11 +183,11 @@ def _grader(row: Mapping[str, Any], path: Path) -> Grader:
         return Grader(**row)
     if not row.get("model"):
         raise UserError(f"{path}: the grader {name!r} needs model = the name of the model that judges")
-    told = {field: str(row[field]) for field in judge_fields if field in row}
-    if "labels" in told:
-        told["labels"] = str(path.parent / told["labels"])
-    return Grader(name=name, judge=Judge(**told))
+    judge_options = {field: str(row[field]) for field in judge_fields if field in row}
+    if "labels" in judge_options:
+        judge_options["labels"] = str(path.parent / judge_options["labels"])
+    return Grader(name=name, judge=Judge(**judge_options))
 
 
 def _read_prompt(value: Any, path: Path) -> Any:
-    return read_prompt(path.parent / value) if isinstance(value, str) else from_values(dict(value), str(path))
+    return read_prompt(path.parent / value) if isinstance(value, str) else prompt_from_values(dict(value), str(path))

@@ -22,8 +22,17 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker, Cache
 from kaiwa.lab.experiments.experiment import Experiment
-from kaiwa.lab.experiments.run import Opened, Outcome
-from kaiwa.lab.grading.model_judge import Agreement, Case, Rubric, Verdicts, agreement, graded, known_cases, pairwise
+from kaiwa.lab.experiments.run import ItemOutcome, Opened
+from kaiwa.lab.grading.model_judge import (
+    JudgeAgreement,
+    LabelledAnswer,
+    Rubric,
+    Verdicts,
+    cases_from_demonstrations,
+    compare_answers,
+    grade_answers,
+    measure_agreement,
+)
 from kaiwa.lab.tasks.task import Item, Judge, Task
 
 Preferred = Mapping[tuple[str, str], Mapping[str, float]]
@@ -36,25 +45,25 @@ class JudgeCheck:
 
     task: str
     judge: str
-    agreement: Agreement
+    agreement: JudgeAgreement
     run: Verdicts
     preferred: Preferred = dataclasses.field(default_factory=dict)
 
     def faults(self) -> tuple[str, ...]:
         """Those of the labelled cases, and verdicts of the run that could not be read."""
-        found = self.agreement.faults()
-        silent = self.run.unread > 0 and "unread" not in found
-        return (*found, "unread") if silent and self.run.unread > 0.2 * len(self.run.scores) else found
+        faults = self.agreement.faults()
+        unreadable = self.run.unread > 0 and "unread" not in faults
+        return (*faults, "unread") if unreadable and self.run.unread > 0.2 * len(self.run.scores) else faults
 
 
-def judged(
+def apply_judges(
     experiment: Experiment,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ItemOutcome],
     open_judge: Callable[[Judge], Opened],
     cache_file: Path | None = None,
-) -> tuple[list[Outcome], dict[str, JudgeCheck]]:
+) -> tuple[list[ItemOutcome], dict[str, JudgeCheck]]:
     """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
-    found, checks = list(outcomes), dict[str, JudgeCheck]()
+    scored, checks = list(outcomes), dict[str, JudgeCheck]()
     cache = Cache(cache_file)
     opened = dict[tuple[str, str, str], Opened]()
     for task in experiment.tasks:
@@ -64,71 +73,79 @@ def judged(
         key = (judge.model, judge.url, judge.api_key_env)
         if key not in opened:
             opened[key] = open_judge(judge)
-        one = opened[key]
-        asker = Asker(one.model, cache, one.identity)
-        places = [i for i, o in enumerate(found) if o.task == task.name and not o.error]
-        cases = read_labels(Path(judge.labels), task) if judge.labels else known_cases(task, _pairs(task))
-        agreed = agreement(asker, task, cases, Rubric(text=judge.rubric))
+        judge_model = opened[key]
+        asker = Asker(judge_model.model, cache, judge_model.identity)
+        positions = [i for i, o in enumerate(scored) if o.task == task.name and not o.error]
+        cases = (
+            read_labels(Path(judge.labels), task)
+            if judge.labels
+            else cases_from_demonstrations(task, _is_pairwise(task))
+        )
+        agreed = measure_agreement(asker, task, cases, Rubric(text=judge.rubric))
         name = f"{judge.model} ({judge.url})" if judge.url else judge.model
-        if _pairs(task):
-            run, preferred = _prefer(experiment, task, [found[i] for i in places], asker)
+        if _is_pairwise(task):
+            run, preferred = _grade_pairs(experiment, task, [scored[i] for i in positions], asker)
             checks[task.name] = JudgeCheck(task=task.name, judge=name, agreement=agreed, run=run, preferred=preferred)
             continue
-        run = _grade(task, found, places, asker)
+        run = _grade(task, scored, positions, asker)
         checks[task.name] = JudgeCheck(task=task.name, judge=name, agreement=agreed, run=run)
-    return found, checks
+    return scored, checks
 
 
-def _pairs(task: Task) -> bool:
+def _is_pairwise(task: Task) -> bool:
     return task.grader.name == "pairwise"
 
 
-def _grade(task: Task, outcomes: list[Outcome], places: Sequence[int], asker: Asker) -> Verdicts:
+def _grade(task: Task, outcomes: list[ItemOutcome], positions: Sequence[int], asker: Asker) -> Verdicts:
     """Writes the judge's scores into the outcomes at `places`; answers that are not valid stay 0, unasked."""
     items = {item.id: item for item in task.items}
-    asked = [i for i in places if outcomes[i].valid]
+    readable = [i for i in positions if outcomes[i].valid]
     rubric = Rubric(text=task.grader.judge.rubric if task.grader.judge else "")
-    said = graded(asker, task, [(items[outcomes[i].id], outcomes[i].answer or "") for i in asked], rubric)
-    for i, score in zip(asked, said.scores, strict=True):
+    verdicts = grade_answers(asker, task, [(items[outcomes[i].id], outcomes[i].answer or "") for i in readable], rubric)
+    for i, score in zip(readable, verdicts.scores, strict=True):
         if score is None:
             error = f"item {outcomes[i].id}: the judge's verdict could not be read"
             outcomes[i] = dataclasses.replace(outcomes[i], score=math.nan, error=error)
         else:
             outcomes[i] = dataclasses.replace(outcomes[i], score=score)
-    return said
+    return verdicts
 
 
-def _prefer(
-    experiment: Experiment, task: Task, outcomes: Sequence[Outcome], asker: Asker
+def _grade_pairs(
+    experiment: Experiment, task: Task, outcomes: Sequence[ItemOutcome], asker: Asker
 ) -> tuple[Verdicts, dict[tuple[str, str], dict[str, float]]]:
     """Every contrast of the task: both arms' answers of an item and seed as a pair."""
     items = {item.id: item for item in task.items}
-    said = {(o.arm, o.seed, o.id): o for o in outcomes}
+    by_arm = {(o.arm, o.seed, o.id): o for o in outcomes}
     keys: list[tuple[str, str, str]] = []
     pairs: list[tuple[Item, str, str]] = []
     for c in experiment.contrasts_of(task):
-        for (arm, seed, id), a in said.items():
-            b = said.get((c.b, seed, id))
+        for (arm, seed, id), a in by_arm.items():
+            b = by_arm.get((c.b, seed, id))
             if arm == c.a and b is not None:
                 keys.append((c.a, c.b, id))
                 pairs.append((items[id], a.answer or "", b.answer or ""))
     rubric = Rubric(text=task.grader.judge.rubric if task.grader.judge else "")
-    run = pairwise(asker, task, pairs, rubric)
+    run = compare_answers(asker, task, pairs, rubric)
     scores: dict[tuple[str, str], dict[str, list[float | None]]] = {}
-    for (one, two, id), score in zip(keys, run.scores, strict=True):
-        scores.setdefault((one, two), {}).setdefault(id, []).append(score)
+    for (arm_a, arm_b, id), score in zip(keys, run.scores, strict=True):
+        scores.setdefault((arm_a, arm_b), {}).setdefault(id, []).append(score)
     means = {
-        names: {id: sum(s for s in some if s is not None) / len(some) for id, some in by.items() if None not in some}
+        names: {
+            id: sum(s for s in scores_of_item if s is not None) / len(scores_of_item)
+            for id, scores_of_item in by.items()
+            if None not in scores_of_item
+        }
         for names, by in scores.items()
     }
     return run, means
 
 
-def read_labels(path: Path, task: Task) -> list[Case]:
+def read_labels(path: Path, task: Task) -> list[LabelledAnswer]:
     """Cases that people have marked. UserError by row."""
     from kaiwa.lab.tasks.by_name import read_rows
 
-    pairs, found = _pairs(task), list[Case]()
+    pairs, cases = _is_pairwise(task), list[LabelledAnswer]()
     needed = ("input", "a", "b", "better") if pairs else ("input", "right", "answer", "correct")
     for number, row in enumerate(read_rows(path)):
         where = f"{path}, row {number + 1}"
@@ -142,12 +159,12 @@ def read_labels(path: Path, task: Task) -> list[Case]:
             better = str(row["better"]).strip().lower()
             if better not in ("a", "b"):
                 raise UserError(f"{where}: better is {row['better']!r}; a or b")
-            found.append(Case(item=item, answer=str(row["b"]), other=str(row["a"]), right=better == "b"))
+            cases.append(LabelledAnswer(item=item, answer=str(row["b"]), other=str(row["a"]), right=better == "b"))
         else:
             correct = {"true": True, "1": True, "false": False, "0": False}.get(str(row["correct"]).strip().lower())
             if correct is None:
                 raise UserError(f"{where}: correct is {row['correct']!r}; true or false")
-            found.append(Case(item=item, answer=str(row["answer"]), right=correct))
-    if not found:
+            cases.append(LabelledAnswer(item=item, answer=str(row["answer"]), right=correct))
+    if not cases:
         raise UserError(f"{path}: no labels in it")
-    return found
+    return cases

@@ -17,7 +17,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import Analysis, analyse
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
 from kaiwa.lab.experiments.run import Opened, run_models
-from kaiwa.lab.experiments.training_api import Trained, TrainingServer, demonstrations
+from kaiwa.lab.experiments.training_api import TrainedModel, TrainingServer, training_rows
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 
@@ -44,11 +44,11 @@ class Rung:
 def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
     """The task with its first n items, and n_train items to train on, whose inputs are not among them nor twice."""
     graded = task.first(n)
-    seen = {item.input for item in (*graded.items, *task.demos)}
+    used_inputs = {item.input for item in (*graded.items, *task.demos)}
     training: list[Item] = []
     for item in task.items[n:]:
-        if item.input not in seen and len(training) < n_train:
-            seen.add(item.input)
+        if item.input not in used_inputs and len(training) < n_train:
+            used_inputs.add(item.input)
             training.append(item)
     if len(training) < n_train:
         raise UserError(
@@ -77,7 +77,7 @@ def ladder_experiment(task: Task, model: str, k: int) -> Experiment:
     return Experiment(name="ladder", tasks=(task,), arms=arms, contrasts=contrasts, model=model)
 
 
-def climb(
+def run_ladder(
     task: Task,
     training: list[Item],
     model: str,
@@ -94,14 +94,14 @@ def climb(
     """Registers, trains what is not trained yet (out/trained.json), asks, tells. `open_model`: by a server's name."""
     experiment = ladder_experiment(task, model, k)
     register(experiment, out)
-    trained: dict[str, Trained] = {}
+    trained: dict[str, TrainedModel] = {}
     for name, method in METHODS.items():
-        given = (hyperparameters or {}).get(method, {})
-        trained[name] = _train(server, task, training, model, method, given, seed, out, show)
+        options = (hyperparameters or {}).get(method, {})
+        trained[name] = _train(server, task, training, model, method, options, seed, out, show)
     names = {SOFT: trained[SOFT].model, TUNED: trained[TUNED].model}
     outcomes = run_models(experiment, lambda name: open_model(names.get(name, name)), out / "calls.jsonl")
     analysis = analyse(experiment, outcomes, model)
-    rungs = [rung(analysis, arm.name, trained.get(arm.name), per_hour) for arm in experiment.arms]
+    rungs = [build_rung(analysis, arm.name, trained.get(arm.name), per_hour) for arm in experiment.arms]
     write_atomic(out / "ladder.json", json.dumps([asdict(r) for r in rungs], indent=1))
     return analysis, rungs
 
@@ -116,18 +116,18 @@ def _train(
     seed: int,
     out: Path,
     show: Callable[[str], None],
-) -> Trained:
+) -> TrainedModel:
     file = out / "trained.json"
     jobs: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if method not in jobs:
-        uploaded = server.upload(demonstrations(task, training), f"{task.name}.jsonl")
+        uploaded = server.upload(training_rows(task, training), f"{task.name}.jsonl")
         suffix = method.replace("_", "-")
         jobs[method] = server.start(model, uploaded, method, hyperparameters, suffix, seed)
         write_atomic(file, json.dumps(jobs))
     return server.wait(jobs[method], lambda line: show(f"{method}: {line}"))
 
 
-def rung(analysis: Analysis, name: str, trained: Trained | None, per_hour: float) -> Rung:
+def build_rung(analysis: Analysis, name: str, trained: TrainedModel | None, per_hour: float) -> Rung:
     (arm,) = (a for a in analysis.arms if a.arm == name)
     n = max(1, arm.n)
     return Rung(
@@ -143,7 +143,7 @@ def rung(analysis: Analysis, name: str, trained: Trained | None, per_hour: float
     )
 
 
-def rows_of(rungs: list[Rung]) -> list[list[str]]:
+def rung_rows(rungs: list[Rung]) -> list[list[str]]:
     """The rungs as a table with a heading."""
     rows = [["rung", "right", "95 %", "prompt tokens", "trained tokens", "minutes", "training", "1,000 answers"]]
     for r in rungs:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.artifact import finite, write_atomic
-from kaiwa.lab.experiments.analysis import arm_result, by_item
+from kaiwa.lab.experiments.analysis import mean_scores_by_item, summarise_arm
 from kaiwa.lab.experiments.experiment import Arm, Experiment
-from kaiwa.lab.experiments.run import Outcome
+from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.stats.comparison import compare
@@ -69,63 +69,65 @@ def task_hash(task: Task) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def evaluation(tasks: Sequence[Task], model: str) -> Experiment:
+def evaluation_experiment(tasks: Sequence[Task], model: str) -> Experiment:
     """Choices by likelihood per token, everything else written; no demonstrations."""
-    arms = tuple(Arm(name=f"{task.name}", technique=ZeroShot(by=how_of(task)), task=task.name) for task in tasks)
+    arms = tuple(Arm(name=f"{task.name}", technique=ZeroShot(by=answer_method(task)), task=task.name) for task in tasks)
     return Experiment(name="evaluate", tasks=tuple(tasks), arms=arms, model=model)
 
 
-def how_of(task: Task) -> str:
+def answer_method(task: Task) -> str:
     return "likelihood per token" if task.kind == "choice" else "text"
 
 
-def result(task: Task, outcomes: Sequence[Outcome], model: str, made: int, parameters: int, bits: int) -> Result:
-    mine = [o for o in outcomes if o.task == task.name]
-    arm = arm_result(task, task.name, mine)
+def build_result(
+    task: Task, outcomes: Sequence[ItemOutcome], model: str, model_made: int, parameters: int, bits: int
+) -> Result:
+    task_outcomes = [o for o in outcomes if o.task == task.name]
+    arm = summarise_arm(task, task.name, task_outcomes)
     return Result(
         model=model,
-        model_made=made,
+        model_made=model_made,
         parameters=parameters,
         bits=bits,
         task=task.name,
         task_hash=task_hash(task),
         language=task.language,
-        how=how_of(task),
+        how=answer_method(task),
         n=arm.n,
         failed=arm.failed,
         valid=arm.valid.mean,
         accuracy=arm.accuracy.mean,
         low=arm.accuracy.low,
         high=arm.accuracy.high,
-        scores=by_item(mine),
+        scores=mean_scores_by_item(task_outcomes),
         clusters={item.id: item.cluster for item in task.items if item.cluster},
     )
 
 
-def keep(home: Path, found: Result) -> Path:
+def write_result(home: Path, result: Result) -> Path:
     """Writes a result over an older one of the same model and task."""
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(f"{found.task} {found.task_hash} {found.model}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{result.task} {result.task_hash} {result.model}".encode()).hexdigest()[:16]
     file = folder / f"{mark}.json"
-    write_atomic(file, json.dumps(finite(asdict(found)), ensure_ascii=False))
+    write_atomic(file, json.dumps(finite(asdict(result)), ensure_ascii=False))
     return file
 
 
 def read_results(home: Path) -> list[Result]:
     """Everything measured so far; files that are no result are left out."""
-    found = []
+    results = []
     for file in sorted((home / FOLDER).glob("*.json")):
         try:
             value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             whole: dict[str, Any] = {k: math.nan if v is None else v for k, v in value.items()}
-            found.append(Result(**whole))
+            results.append(Result(**whole))
         except (OSError, ValueError, TypeError):
             continue
-    return found
+    return results
 
 
-def newest(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
+def select_task_versions(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
     """Of a task's versions the one that most models have done. `models` (name -> made): only those there are, as they
     are."""
     if models is not None:
@@ -156,7 +158,7 @@ def rank(results: Sequence[Result], language: str = "") -> list[Place]:
                 parameters=one.parameters,
                 bits=one.bits,
                 accuracy={task: Interval(r.accuracy, r.low, r.high, r.n) for task, r in done.items()},
-                mean=mean_of([Interval(r.accuracy, r.low, r.high, r.n) for r in done.values()]),
+                mean=mean_interval([Interval(r.accuracy, r.low, r.high, r.n) for r in done.values()]),
                 first=1 + signs.count(-1),
                 last=len(whole) - signs.count(1),
             )
@@ -164,7 +166,7 @@ def rank(results: Sequence[Result], language: str = "") -> list[Place]:
     return sorted(places, key=lambda p: (-p.mean.mean if math.isfinite(p.mean.mean) else 1.0, p.model))
 
 
-def mean_of(parts: Sequence[Interval]) -> Interval:
+def mean_interval(parts: Sequence[Interval]) -> Interval:
     """The mean over tasks, each counting the same; half-widths of independent tasks add in squares."""
     t = len(parts)
     mean = sum(p.mean for p in parts) / t
@@ -173,18 +175,20 @@ def mean_of(parts: Sequence[Interval]) -> Interval:
     return Interval(mean, low, high, min(p.n for p in parts))
 
 
-def _sign(mine: Mapping[str, Result], theirs: Mapping[str, Result]) -> int:
+def _sign(results: Mapping[str, Result], other_results: Mapping[str, Result]) -> int:
     """1: mine is better for sure, -1: worse, 0: cannot tell. Over the items of all tasks that both have scores of."""
     a: list[float] = []
     b: list[float] = []
     clusters: list[str] = []
-    for task, one in mine.items():
-        other = theirs[task]
-        for id in one.scores:
-            if id in other.scores:
-                a.append(other.scores[id])
-                b.append(one.scores[id])
-                clusters.append(f"{task} {one.clusters.get(id, '')}" if one.clusters.get(id) else f"{task} item {id}")
+    for task, result in results.items():
+        other_result = other_results[task]
+        for id in result.scores:
+            if id in other_result.scores:
+                a.append(other_result.scores[id])
+                b.append(result.scores[id])
+                clusters.append(
+                    f"{task} {result.clusters.get(id, '')}" if result.clusters.get(id) else f"{task} item {id}"
+                )
     if len(a) < 2:
         return 0
     clustered = len(set(clusters)) < len(clusters)
@@ -192,7 +196,7 @@ def _sign(mine: Mapping[str, Result], theirs: Mapping[str, Result]) -> int:
     return {"better": 1, "worse": -1}.get(verdict, 0)
 
 
-def rows(places: Sequence[Place]) -> list[list[str]]:
+def ranking_rows(places: Sequence[Place]) -> list[list[str]]:
     """The ranking as a table with a heading."""
     tasks = list(places[0].accuracy) if places else []
     table = [["rank", "model", "mean", "95 %", *tasks]]

@@ -47,43 +47,43 @@ class Remark:
 
 
 def lint_prompt(prompt: Prompt, where: str = "prompt") -> list[Remark]:
-    return [Remark(level=level, rule=rule, where=where, text=text) for level, rule, text in _prompt(prompt)]
+    return [Remark(level=level, rule=rule, where=where, text=text) for level, rule, text in _prompt_remarks(prompt)]
 
 
-def _prompt(p: Prompt) -> Iterator[tuple[str, str, str]]:
-    words = p.instruction
+def _prompt_remarks(p: Prompt) -> Iterator[tuple[str, str, str]]:
+    instruction = p.instruction
     if not p.variables():
         yield "error", "no-variable", "nothing in it changes from item to item; put {input} where the item goes"
-    if words and p.order[0] != "instruction" and p.order.index("instruction") > p.order.index("input"):
+    if instruction and p.order[0] != "instruction" and p.order.index("instruction") > p.order.index("input"):
         yield "warn", "instruction-last", "the instruction comes after the input; begin with it"
-    data = p.context or words
-    if p.delimiters == "none" and words and data and p.variables() and not p.output_indicator:
+    data = p.context or instruction
+    if p.delimiters == "none" and instruction and data and p.variables() and not p.output_indicator:
         yield (
             "warn",
             "no-delimiters",
             "nothing tells instruction and data apart; set delimiters, such as tags",
         )
-    if found := VAGUE.search(words):
-        yield "warn", "vague", f"{found[0]!r} says no number; say how many words, lines or items"
-    if NOT_TO.search(words) and not INSTEAD.search(words):
+    if match := VAGUE.search(instruction):
+        yield "warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items"
+    if NOT_TO.search(instruction) and not INSTEAD.search(instruction):
         yield "warn", "only-not", "it says what not to do only; say what to do instead"
-    if found := FLUFF.search(words):
-        yield "warn", "fluff", f"{found[0]!r} adds tokens and no meaning; leave it out"
+    if match := FLUFF.search(instruction):
+        yield "warn", "fluff", f"{match[0]!r} adds tokens and no meaning; leave it out"
     if (
         not p.output_indicator
         and not p.examples
-        and not re.search(r"answer|reply|json|format|答|形式|出力", words, re.I)
+        and not re.search(r"answer|reply|json|format|答|形式|出力", instruction, re.I)
     ):
         yield "warn", "no-format", "nothing says what the answer looks like; add an output_indicator or an example"
     for name in ("output_indicator", "leading_words"):
         if getattr(p, name) != getattr(p, name).rstrip():
             yield "warn", "trailing-space", f"{name} ends with a space, which splits tokens differently; cut it off"
-    if words and bool(JAPANESE.search(words)) != (p.language == "ja"):
+    if instruction and bool(JAPANESE.search(instruction)) != (p.language == "ja"):
         yield "warn", "language", f"the instruction is not in the prompt's language {p.language!r}"
-    yield from _examples(p.examples)
+    yield from _example_remarks(p.examples)
 
 
-def _examples(examples: Sequence[Example]) -> Iterator[tuple[str, str, str]]:
+def _example_remarks(examples: Sequence[Example]) -> Iterator[tuple[str, str, str]]:
     inputs = [e.input for e in examples]
     if len(set(inputs)) < len(inputs):
         yield "warn", "same-example", "two examples have the same input"
@@ -102,57 +102,56 @@ def _examples(examples: Sequence[Example]) -> Iterator[tuple[str, str, str]]:
 def lint_task(task: Task) -> list[Remark]:
     """The task's prompt, and what of its demonstrations is among its items."""
     where = f"task {task.name}"
-    found = lint_prompt(task.prompt, where)
+    remarks = lint_prompt(task.prompt, where)
     inputs = {item.input for item in task.items if item.input}
     leaked = [d.id for d in task.demos if d.input in inputs]
     leaked += [f"example {i + 1}" for i, e in enumerate(task.prompt.examples) if e.input in inputs]
     if leaked:
         text = f"{len(leaked)} demonstrations are graded items too ({leaked[0]}); what they gain is memory"
-        found.append(Remark(level="error", rule="leak", where=where, text=text))
+        remarks.append(Remark(level="error", rule="leak", where=where, text=text))
     repeated = sum(n - 1 for n in Counter(i.input for i in task.items if i.input).values())
     if repeated:
         text = f"{repeated} of {len(task.items)} items repeat another one's input; give them a cluster"
         clustered = all(item.cluster for item in task.items)
-        found += [] if clustered else [Remark(level="warn", rule="repeated", where=where, text=text)]
+        remarks += [] if clustered else [Remark(level="warn", rule="repeated", where=where, text=text)]
     share = Counter(item.answer for item in task.items).most_common(1)[0][1] / len(task.items)
     if task.kind == "choice" and share > 0.8 and len(task.items) >= 10:
         text = f"{share:.0%} of the answers are the same; always saying it scores as much"
-        found.append(Remark(level="warn", rule="one-answer", where=where, text=text))
-    return found
+        remarks.append(Remark(level="warn", rule="one-answer", where=where, text=text))
+    return remarks
 
 
 def lint_experiment(experiment: Experiment) -> list[Remark]:
     """All of its tasks, and whether its arms can tell anything."""
-    from kaiwa.lab.experiments.experiment import plan
+    from kaiwa.lab.experiments.experiment import detectable_differences
 
-    found = [remark for task in experiment.tasks for remark in lint_task(task)]
-    for p in plan(experiment):
-        if p.detectable > 0.2:
-            much = (
-                "no difference" if p.detectable >= 1 else f"only differences of {p.detectable * 100:.0f} points or more"
-            )
-            text = f"{p.contrast.b} against {p.contrast.a}: n = {p.n} finds {much}; raise n"
-            found.append(Remark(level="warn", rule="small-n", where=f"task {p.task}", text=text))
+    remarks = [remark for task in experiment.tasks for remark in lint_task(task)]
+    for planned in detectable_differences(experiment):
+        if planned.detectable > 0.2:
+            limit = f"only differences of {planned.detectable * 100:.0f} points or more"
+            finds = "no difference" if planned.detectable >= 1 else limit
+            text = f"{planned.contrast.b} against {planned.contrast.a}: n = {planned.n} finds {finds}; raise n"
+            remarks.append(Remark(level="warn", rule="small-n", where=f"task {planned.task}", text=text))
     for task in experiment.tasks:
         arms = experiment.arms_of(task)
         if len(arms) > 1 and not experiment.contrasts_of(task):
             text = "several arms and no contrast: nothing will be compared"
-            found.append(Remark(level="error", rule="no-contrast", where=f"task {task.name}", text=text))
+            remarks.append(Remark(level="error", rule="no-contrast", where=f"task {task.name}", text=text))
         techniques = [arm.technique for arm in arms]
-        controls = [made for technique in techniques for made in technique.controls().values()]
+        controls = [control for technique in techniques for control in technique.controls().values()]
         for arm in (arm for arm in arms if arm.technique not in controls):
-            missing = _lacks_control(arm.technique, techniques)
+            missing = _missing_control(arm.technique, techniques)
             if missing:
                 text = (
                     f"arm {arm.name}: no arm {missing}, so its effect is not told from its tokens'; set controls = true"
                 )
-                found.append(Remark(level="warn", rule="no-control", where=f"task {task.name}", text=text))
-    return found
+                remarks.append(Remark(level="warn", rule="no-control", where=f"task {task.name}", text=text))
+    return remarks
 
 
-def _lacks_control(made: Technique, others: Sequence[Technique]) -> str:
+def _missing_control(technique: Technique, others: Sequence[Technique]) -> str:
     """Few-shot needs its inner technique without demonstrations beside it; other techniques any control of theirs."""
-    controls = made.controls()
+    controls = technique.controls()
     if not controls or any(control in others for control in controls.values()):
         return ""
-    return "without demonstrations" if isinstance(made, FewShot) else f"such as {next(iter(controls))!r}"
+    return "without demonstrations" if isinstance(technique, FewShot) else f"such as {next(iter(controls))!r}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.analysis import Analysis, analyse, by_item
+from kaiwa.lab.experiments.analysis import Analysis, analyse, mean_scores_by_item
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
 from kaiwa.lab.experiments.run import Opened, run_models
 from kaiwa.lab.tasks.task import Task
@@ -25,7 +25,7 @@ LEAST = 10  # items on either side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """`winner` of the dev items by name; `dev` with its optimism; `test`: the winner against the baseline."""
 
     winner: str
@@ -35,10 +35,10 @@ class Found:
     test: Analysis
 
 
-def split(task: Task, share: float = 0.5) -> tuple[Task, Task]:
+def split_dev_test(task: Task, share: float = 0.5) -> tuple[Task, Task]:
     """Dev and test items. An item's side depends on its id (on its cluster, where it has one) and on nothing else."""
-    dev = [item for item in task.items if _place(item.cluster or item.id) < share]
-    test = [item for item in task.items if _place(item.cluster or item.id) >= share]
+    dev = [item for item in task.items if _hash_share(item.cluster or item.id) < share]
+    test = [item for item in task.items if _hash_share(item.cluster or item.id) >= share]
     if min(len(dev), len(test)) < LEAST:
         raise UserError(
             f"task {task.name}: {len(dev)} dev and {len(test)} test items; at least {LEAST} of each are needed: raise n"
@@ -46,17 +46,17 @@ def split(task: Task, share: float = 0.5) -> tuple[Task, Task]:
     return dataclasses.replace(task, items=tuple(dev)), dataclasses.replace(task, items=tuple(test))
 
 
-def _place(id: str) -> float:
+def _hash_share(id: str) -> float:
     return int.from_bytes(hashlib.sha256(id.encode()).digest()[:6], "big") / (1 << 48)
 
 
-def search(
+def search_prompt(
     experiment: Experiment,
     open_model: Callable[[str], Opened],
     out: Path,
     share: float = 0.5,
     show: Callable[[int, int], None] = lambda done, total: None,
-) -> Found:
+) -> SearchResult:
     """The experiment's arms are the candidates, the first is the baseline; one task. Everything is kept under `out`."""
     if len(experiment.tasks) != 1 or len(experiment.arms) < 2:
         raise UserError(
@@ -66,45 +66,50 @@ def search(
         raise UserError(
             f"experiment {experiment.name}: a search is graded by a rule; grade its winner by a model after"
         )
-    dev_task, test_task = split(experiment.tasks[0], share)
+    dev_task, test_task = split_dev_test(experiment.tasks[0], share)
     dev = dataclasses.replace(experiment, tasks=(dev_task,))
     register(dev, out / "dev")
     outcomes = run_models(dev, open_model, out / "dev" / "calls.jsonl", show)
-    scores = [by_item([o for o in outcomes if o.arm == arm.name]) for arm in experiment.arms]
-    ids = [item.id for item in dev_task.items if all(item.id in some for some in scores)]
+    scores = [mean_scores_by_item([o for o in outcomes if o.arm == arm.name]) for arm in experiment.arms]
+    ids = [item.id for item in dev_task.items if all(item.id in candidate for candidate in scores)]
     if not ids:
         raise UserError(f"experiment {experiment.name}: no dev item went through under every arm")
-    won = shrink_winner([[some[id] for id in ids] for some in scores])
-    best, baseline = experiment.arms[won.index], experiment.arms[0]
-    test = _final(experiment, test_task, baseline, best)
+    winner = shrink_winner([[candidate[id] for id in ids] for candidate in scores])
+    best, baseline = experiment.arms[winner.index], experiment.arms[0]
+    test = _test_experiment(experiment, test_task, baseline, best)
     register(test, out / "test")
     final = run_models(test, open_model, out / "test" / "calls.jsonl", show)
-    return Found(
-        winner=best.name, baseline=baseline.name, dev=won, n_dev=len(ids), test=analyse(test, final, experiment.model)
+    return SearchResult(
+        winner=best.name,
+        baseline=baseline.name,
+        dev=winner,
+        n_dev=len(ids),
+        test=analyse(test, final, experiment.model),
     )
 
 
-def _final(experiment: Experiment, task: Task, baseline: Arm, best: Arm) -> Experiment:
+def _test_experiment(experiment: Experiment, task: Task, baseline: Arm, best: Arm) -> Experiment:
     arms: Sequence[Arm] = (baseline,) if best is baseline else (baseline, best)
     contrast = Contrast(a=baseline.name, b=best.name, claim="the searched prompt is better", task=task.name)
     chosen = () if best is baseline else (contrast,)
     return dataclasses.replace(experiment, tasks=(task,), arms=tuple(arms), contrasts=chosen)
 
 
-def told(found: Found) -> str:
+def describe_search(result: SearchResult) -> str:
     """What came of a search, for the terminal."""
-    from kaiwa.lab.experiments.verdicts import points, verdict
+    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
 
     lines = [
-        f"dev: {found.winner!r} is the best of the candidates with {found.dev.seen:.1%} of {found.n_dev} items;"
-        f" less the winner's curse ({found.dev.optimism * 100:.1f} points) {found.dev.shrunk:.1%}"
+        f"dev: {result.winner!r} is the best of the candidates with {result.dev.observed:.1%} of {result.n_dev} items;"
+        f" less the winner's curse ({result.dev.optimism * 100:.1f} points) {result.dev.shrunk:.1%}"
     ]
-    if not found.test.findings:
+    if not result.test.findings:
         lines.append("test: the baseline is the best; there is nothing to compare")
-    for f in found.test.findings:
-        d = f.found.difference
+    for f in result.test.findings:
+        d = f.comparison.difference
+        low, high = points_text(d.low), points_text(d.high)
         lines.append(
-            f"test: {f.contrast.b!r} - {f.contrast.a!r} = {points(d.mean)} points [{points(d.low)}, {points(d.high)}]"
-            f" on {f.found.n} items that nothing was chosen by: {verdict(f.found)}"
+            f"test: {f.contrast.b!r} - {f.contrast.a!r} = {points_text(d.mean)} points [{low}, {high}]"
+            f" on {f.comparison.n} items that nothing was chosen by: {verdict_text(f.comparison)}"
         )
     return "\n".join(lines)

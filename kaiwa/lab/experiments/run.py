@@ -15,18 +15,18 @@ from kaiwa.lab.asking.program import Ended, Program, rounds
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.grading.graders import grade
 from kaiwa.lab.tasks.extract import extract
-from kaiwa.lab.tasks.prompt import as_text
+from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.techniques.by_name import reseeded
+from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.votes import majority_at
-from kaiwa.text.chat_model import Ask, ChatModel, Rate
+from kaiwa.text.chat_model import ChatModel, GenerateCall
 
 MAJORITIES = (1, 3, 5, 10, 20, 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ItemOutcome:
     """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong. `score`:
     NaN (null in files) until a judge has spoken, and for pairwise graders, where it belongs to contrasts."""
 
@@ -52,7 +52,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ItemRun:
     task: Task
     item: Item
     arm: Arm
@@ -75,7 +75,7 @@ def run(
     identity: str = "",
     show: Callable[[int, int], None] = lambda done, total: None,
     form: str = "chat",
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
     return run_models(experiment, lambda name: Opened(model, identity, form), cache_file, show)
 
@@ -85,17 +85,17 @@ def run_models(
     open_model: Callable[[str], Opened],
     cache_file: Path | None = None,
     show: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """`run` where arms name their models: each is opened once, asked all it is to be asked, and let go."""
     cache = Cache(cache_file)
     jobs = [
-        Job(task, item, dataclasses.replace(arm, technique=reseeded(arm.technique, seed)), seed)
+        ItemRun(task, item, dataclasses.replace(arm, technique=reseed(arm.technique, seed)), seed)
         for task in experiment.tasks
         for arm in experiment.arms_of(task)
         for seed in experiment.seeds
         for item in task.items
     ]
-    outcomes: list[Outcome | None] = [None] * len(jobs)
+    outcomes: list[ItemOutcome | None] = [None] * len(jobs)
     for name in experiment.models():
         opened = open_model(name)
         form = experiment.form or opened.form
@@ -103,7 +103,7 @@ def run_models(
         mine = [dataclasses.replace(jobs[i], task=dataclasses.replace(jobs[i].task, form=form)) for i in places]
         asker = Asker(opened.model, cache, opened.identity, show)
         for i, ended in rounds([_program(job) for job in mine], asker):
-            outcomes[places[i]] = _outcome(mine[i], ended)
+            outcomes[places[i]] = _grade_program(mine[i], ended)
         del opened, asker
     found = [outcome for outcome in outcomes if outcome is not None]
     assert len(found) == len(jobs)
@@ -112,42 +112,40 @@ def run_models(
     return found
 
 
-def _program(job: Job) -> Program:
+def _program(job: ItemRun) -> Program:
     """The technique's program; what is wrong before its first call is the item's failure too."""
     how = How(seed=job.seed)
     return (yield from job.arm.technique.run(job.task, job.item, how))
 
 
-def _outcome(job: Job, ended: Ended) -> Outcome:
-    base = {"task": job.task.name, "arm": job.arm.name, "seed": job.seed, "id": job.item.id, **_paid(ended)}
+def _grade_program(job: ItemRun, ended: Ended) -> ItemOutcome:
+    base = {"task": job.task.name, "arm": job.arm.name, "seed": job.seed, "id": job.item.id, **_costs(ended)}
     if ended.said is None:
-        return Outcome(**base, error=f"item {job.item.id}: {ended.error}")
+        return ItemOutcome(**base, error=f"item {job.item.id}: {ended.error}")
     said = ended.said
     answer = said.answer if said.extracted else extract(job.task.kind, said.text, job.item.choices)
     if job.task.grader.judge is not None:
         score = math.nan if answer is not None or job.task.grader.name == "pairwise" else 0.0
         valid = answer is not None
-        return Outcome(**base, answer=answer, valid=valid, score=score, text=said.text, notes=said.notes)
+        return ItemOutcome(**base, answer=answer, valid=valid, score=score, text=said.text, notes=said.notes)
     try:
         found = grade(job.task, job.item, answer)
     except UserError as error:
-        return Outcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
+        return ItemOutcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
     notes = {**said.notes, **_majorities(job, said.notes.get("votes", ()))}
-    return Outcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=notes)
+    return ItemOutcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=notes)
 
 
-def _majorities(job: Job, votes: Sequence[str | None]) -> dict[str, float]:
+def _majorities(job: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
     """maj@k for a few k below the number of votes: what fewer samples would have reached, without asking again."""
     right = {vote: grade(job.task, job.item, vote).score for vote in set(votes)}
     return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 
 
-def _paid(ended: Ended) -> dict[str, Any]:
+def _costs(ended: Ended) -> dict[str, Any]:
     replies = [reply for _, reply in ended.trace]
     first = ended.trace[0][0].call if ended.trace else None
-    shown = (
-        as_text(first.prompt) if isinstance(first, Ask) else as_text(first.context) if isinstance(first, Rate) else ""
-    )
+    shown = "" if first is None else prompt_as_text(first.prompt if isinstance(first, GenerateCall) else first.context)
     return {
         "prompt": shown,
         "n_prompt": sum(r.n_prompt for r in replies),

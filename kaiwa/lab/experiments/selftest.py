@@ -25,8 +25,8 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import How, Technique, say
 from kaiwa.stats.comparison import cluster_interval, compare, difference_interval
 from kaiwa.stats.power import pairs_needed
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 BOTH, ONLY_A, ONLY_B = 0.35, 0.15, 0.15  # shares of items that both arms get right, only A, only B
 GAIN = 0.10
@@ -35,21 +35,21 @@ SHORT = 0.015  # what a bootstrap of ten clusters may lack or exceed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class SelfCheck:
     """`low` to `high`: where `value` must lie."""
 
     name: str
     value: float
     low: float
     high: float
-    told: str
+    about: str
 
     @property
     def passed(self) -> bool:
         return self.low <= self.value <= self.high
 
 
-def selftest(trials: int = 1000, seed: int = 0) -> list[Check]:
+def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
     """All checks. More trials narrow what is accepted."""
     rng = numpy_rng(seed, "selftest")
     n = pairs_needed(ONLY_B + GAIN, ONLY_A)
@@ -58,27 +58,31 @@ def selftest(trials: int = 1000, seed: int = 0) -> list[Check]:
     alarms = float(np.mean([c.verdict in ("better", "worse") for c in null]))
     power = float(np.mean([c.verdict == "better" for c in planted]))
     wrong = float(np.mean([c.verdict == "worse" for c in planted]))
-    held = [c.difference.low <= 0 <= c.difference.high for c in null]
-    held += [c.difference.low <= GAIN <= c.difference.high for c in planted]
+    covered = [c.difference.low <= 0 <= c.difference.high for c in null]
+    covered += [c.difference.low <= GAIN <= c.difference.high for c in planted]
     slack = 3 * (0.05 * 0.95 / trials) ** 0.5
     wide = 3 * (0.8 * 0.2 / trials) ** 0.5
     checks = [
-        Check(
+        SelfCheck(
             name="false alarms",
             value=alarms,
             low=0.05 - 0.025 - slack,
             high=0.05 + slack,
-            told=f"identical arms, n = {n}",
+            about=f"identical arms, n = {n}",
         ),
-        Check(
+        SelfCheck(
             name="power",
             value=power,
             low=0.8 - 0.03 - wide,
             high=0.8 + 0.05 + wide,
-            told=f"+{GAIN:.0%} planted, n = {n}",
+            about=f"+{GAIN:.0%} planted, n = {n}",
         ),
-        Check(name="wrong direction", value=wrong, low=0.0, high=0.002 + slack / 3, told="planted gain called worse"),
-        Check(name="coverage", value=float(np.mean(held)), low=0.95 - slack, high=0.95 + slack, told="95 % intervals"),
+        SelfCheck(
+            name="wrong direction", value=wrong, low=0.0, high=0.002 + slack / 3, about="planted gain called worse"
+        ),
+        SelfCheck(
+            name="coverage", value=float(np.mean(covered)), low=0.95 - slack, high=0.95 + slack, about="95 % intervals"
+        ),
     ]
     return [*checks, *_clustered(rng, trials), *_pipeline(seed)]
 
@@ -89,28 +93,28 @@ def _pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, n
     return np.isin(kind, (0, 1)).astype(float), np.isin(kind, (0, 2)).astype(float)
 
 
-def _clustered(rng: np.random.Generator, trials: int) -> list[Check]:
+def _clustered(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
     """Many clusters and few, of 5 items that mostly share their fate. The intervals are `compare`'s own."""
     checks, slack = [], 3 * (0.05 * 0.95 / trials) ** 0.5
     for k in CLUSTERS:
-        held_plain = held = 0
+        covered_plain = covered = 0
         clusters = np.repeat(np.arange(k), 5).tolist()
         for trial in range(trials):
             fate = np.repeat(rng.normal(0, 0.3, k), 5)
             d = np.clip(np.round(fate + rng.normal(0, 0.3, 5 * k)), -1, 1)
             a, b = (d < 0).astype(float), (d > 0).astype(float)
             plain, by_cluster = difference_interval(a, b), cluster_interval(a, b, clusters, 0.95, trial)
-            held_plain += plain.low <= 0 <= plain.high
-            held += by_cluster.low <= 0 <= by_cluster.high
+            covered_plain += plain.low <= 0 <= plain.high
+            covered += by_cluster.low <= 0 <= by_cluster.high
         name = f"coverage, {k} clusters"
         low, high = 0.95 - SHORT - slack, 0.95 + SHORT + slack
-        checks.append(Check(name=name, value=held / trials, low=low, high=high, told="intervals by cluster"))
-    told = f"{CLUSTERS[-1]} clusters: what ignoring them costs"
-    return [*checks, Check(name="coverage without", value=held_plain / trials, low=0.0, high=0.9, told=told)]
+        checks.append(SelfCheck(name=name, value=covered / trials, low=low, high=high, about="intervals by cluster"))
+    about = f"{CLUSTERS[-1]} clusters: what ignoring them costs"
+    return [*checks, SelfCheck(name="coverage without", value=covered_plain / trials, low=0.0, high=0.9, about=about)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planted:
+class PlantedTechnique:
     """A technique with a known effect: it asks for a true share of right answers."""
 
     share: float
@@ -132,7 +136,7 @@ class Planted:
         return {}
 
 
-class PlantedModel:
+class PlantedShareModel:
     """Answers rightly as often as the prompt says: planted truth in the place of a model."""
 
     name = "planted"
@@ -157,7 +161,7 @@ def planted_task(n: int, seed: int = 0) -> Task:
 def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
     """A plain arm, one that is truly better by 25 points, one that is truly the same."""
     arms = [
-        Arm(name=label, technique=Planted(share=s, label=label))
+        Arm(name=label, technique=PlantedTechnique(share=s, label=label))
         for label, s in (("plain", 0.5), ("effect", 0.75), ("null", 0.5))
     ]
     contrasts = (
@@ -167,14 +171,22 @@ def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
     return Experiment(name="planted", tasks=(planted_task(n, seed),), arms=tuple(arms), contrasts=contrasts)
 
 
-def _pipeline(seed: int, times: int = 12) -> list[Check]:
-    found = null = 0
+def _pipeline(seed: int, times: int = 12) -> list[SelfCheck]:
+    n_found = n_alarms = 0
     for trial in range(times):
-        made = planted_experiment(seed=seed * times + trial)
-        effect, nothing = analyse(made, run(made, PlantedModel())).findings
-        found += effect.found.verdict == "better"
-        null += nothing.found.verdict in ("better", "worse")
+        experiment = planted_experiment(seed=seed * times + trial)
+        effect, nothing = analyse(experiment, run(experiment, PlantedShareModel())).findings
+        n_found += effect.comparison.verdict == "better"
+        n_alarms += nothing.comparison.verdict in ("better", "worse")
     return [
-        Check(name="pipeline finds the planted", value=found / times, low=0.8, high=1.0, told="+25 points, n = 160"),
-        Check(name="pipeline's false alarms", value=null / times, low=0.0, high=0.26, told=f"a null arm, {times} runs"),
+        SelfCheck(
+            name="pipeline finds the planted", value=n_found / times, low=0.8, high=1.0, about="+25 points, n = 160"
+        ),
+        SelfCheck(
+            name="pipeline's false alarms",
+            value=n_alarms / times,
+            low=0.0,
+            high=0.26,
+            about=f"a null arm, {times} runs",
+        ),
     ]

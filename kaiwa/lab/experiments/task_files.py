@@ -17,11 +17,11 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment_file import read_experiment
-from kaiwa.lab.tasks.benchmarks import LOADERS, QUESTION, load
-from kaiwa.lab.tasks.by_name import generated, read_rows
+from kaiwa.lab.tasks.benchmarks import LOADERS, QUESTION, load_benchmark
+from kaiwa.lab.tasks.by_name import generate_task, read_rows
 from kaiwa.lab.tasks.task import Grader, Item, Task
 
-ASKED = ("question", "input", "prompt", "text")
+QUESTION_COLUMNS = ("question", "input", "prompt", "text")
 FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
@@ -29,18 +29,18 @@ def read_tasks(name: str, n: int = 0) -> list[Task]:
     """The tasks of a file (or of a built-in name), at most n items each (0: all; 100 of a built-in one)."""
     loader, colon, rest = name.partition(":")
     if colon and loader in LOADERS:
-        return [load(loader, Path(rest), n)]
+        return [load_benchmark(loader, Path(rest), n)]
     path = Path(name)
     if path.suffix in (".toml", ".py"):
         return [task.first(n) if n else task for task in read_experiment(path).tasks]
     if path.suffix in FILES:
-        return [from_rows(path, n)]
+        return [task_from_rows(path, n)]
     if path.exists():
         raise UserError(f"{path}: give .toml, {', '.join(FILES)}, or LOADER:FILE with one of {', '.join(LOADERS)}")
-    return [generated(name, n or 100)]
+    return [generate_task(name, n or 100)]
 
 
-def from_rows(path: Path, n: int = 0) -> Task:
+def task_from_rows(path: Path, n: int = 0) -> Task:
     """A task of rows with question and answer. UserError by row."""
     rows = read_rows(path)
     if not rows:
@@ -48,10 +48,10 @@ def from_rows(path: Path, n: int = 0) -> Task:
     items, languages = [], set()
     for number, row in enumerate(rows[: n or None]):
         where = f"{path}, row {number + 1}"
-        column = next((c for c in ASKED if row.get(c)), "")
+        column = next((c for c in QUESTION_COLUMNS if row.get(c)), "")
         if not column or row.get("answer") is None:
             raise UserError(
-                f"{where}: {' or '.join(ASKED)}, and answer are needed; there is {', '.join(map(str, row))}"
+                f"{where}: {' or '.join(QUESTION_COLUMNS)}, and answer are needed; there is {', '.join(map(str, row))}"
             )
         choices = _choices(row.get("choices"), where)
         answer = _answer(row["answer"], choices, where)

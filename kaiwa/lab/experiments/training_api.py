@@ -23,7 +23,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedModel:
     """What a job came to. `seconds`: from its creation to its end, waiting included."""
 
     job: str
@@ -32,15 +32,15 @@ class Trained:
     seconds: float
 
 
-def demonstrations(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
+def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
     """Items as {"messages"}: what a chat model is asked without examples, and the right answer."""
     import dataclasses
 
     rows = []
     for item in items:
-        asked = dataclasses.replace(task, form="chat").ask(item)
-        assert not isinstance(asked, str)
-        rows.append({"messages": [m.to_json() for m in (*asked, Message("assistant", item.answer))]})
+        prompt = dataclasses.replace(task, form="chat").ask(item)
+        assert not isinstance(prompt, str)
+        rows.append({"messages": [m.to_json() for m in (*prompt, Message("assistant", item.answer))]})
     return rows
 
 
@@ -68,29 +68,29 @@ class TrainingServer:
         self, model: str, file: str, method: str, hyperparameters: Mapping[str, Any], suffix: str, seed: int
     ) -> str:
         """The job's id."""
-        asked = {"type": method, method: {"hyperparameters": dict(hyperparameters)}}
-        body = {"model": model, "training_file": file, "method": asked, "suffix": suffix, "seed": seed}
+        method_body = {"type": method, method: {"hyperparameters": dict(hyperparameters)}}
+        body = {"model": model, "training_file": file, "method": method_body, "suffix": suffix, "seed": seed}
         return str(self._send("POST", "fine_tuning/jobs", json=body)["id"])
 
-    def wait(self, job: str, show: Callable[[str], None] = lambda line: None) -> Trained:
+    def wait(self, job: str, show: Callable[[str], None] = lambda line: None) -> TrainedModel:
         """The model, once the job has ended. UserError where it failed."""
-        told = ""
+        last_line = ""
         while True:
-            found = self._send("GET", f"fine_tuning/jobs/{job}")
-            if found["status"] in ENDED:
+            status = self._send("GET", f"fine_tuning/jobs/{job}")
+            if status["status"] in ENDED:
                 break
             events = self._send("GET", f"fine_tuning/jobs/{job}/events", params={"limit": 1})["data"]
-            line = f"{found['status']}: {events[0]['message']}" if events else found["status"]
-            if line != told:
+            line = f"{status['status']}: {events[0]['message']}" if events else status["status"]
+            if line != last_line:
                 show(line)
-                told = line
+                last_line = line
             self._sleep(POLL_SECONDS)
-        if found["status"] != "succeeded":
-            why = (found.get("error") or {}).get("message", "")
-            raise UserError(f"fine-tuning job {job} is {found['status']}: {why or 'no reason was given'}")
-        seconds = float(found["finished_at"] - found["created_at"])
-        return Trained(
-            job=job, model=found["fine_tuned_model"], tokens=int(found["trained_tokens"] or 0), seconds=seconds
+        if status["status"] != "succeeded":
+            why = (status.get("error") or {}).get("message", "")
+            raise UserError(f"fine-tuning job {job} is {status['status']}: {why or 'no reason was given'}")
+        seconds = float(status["finished_at"] - status["created_at"])
+        return TrainedModel(
+            job=job, model=status["fine_tuned_model"], tokens=int(status["trained_tokens"] or 0), seconds=seconds
         )
 
     def _send(self, method: str, path: str, **content: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class TrainingServer:
         except ValueError:
             raise UserError(f"{self._client.base_url}{path}: answered {response.status_code} and no JSON") from None
         if response.status_code >= 400:
-            told = value.get("error", value) if isinstance(value, dict) else value
-            message = told.get("message", told) if isinstance(told, dict) else told
+            error_body = value.get("error", value) if isinstance(value, dict) else value
+            message = error_body.get("message", error_body) if isinstance(error_body, dict) else error_body
             raise UserError(f"{self._client.base_url}{path}: {response.status_code}: {message}")
         return dict(value)

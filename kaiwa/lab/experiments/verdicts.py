@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kaiwa.stats.comparison import Comparison
+from kaiwa.stats.comparison import PairedComparison
 
 WORDS = {
     "en": {
@@ -27,38 +27,38 @@ WORDS = {
 }
 
 
-def verdict(found: Comparison, language: str = "en") -> str:
+def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
     """ "better by 12.0 points", "cannot tell, need n = 320", …"""
     words = WORDS[language]
-    if found.n == 0 or (found.verdict == "unknown" and found.n_needed is None):
+    if comparison.n == 0 or (comparison.verdict == "unknown" and comparison.n_needed is None):
         return words["nothing"]
-    return words[found.verdict].format(
-        d=f"{abs(found.difference.mean) * 100:.1f}",
-        m=f"{found.margin * 100:g}",
-        n="?" if found.n_needed is None else f"{found.n_needed:,}",
+    return words[comparison.verdict].format(
+        d=f"{abs(comparison.difference.mean) * 100:.1f}",
+        m=f"{comparison.margin * 100:g}",
+        n="?" if comparison.n_needed is None else f"{comparison.n_needed:,}",
     )
 
 
-def comparison_json(found: Comparison, unmatched: list[str]) -> dict[str, Any]:
+def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[str, Any]:
     """What `kaiwa lab compare --json` prints; numbers that do not exist are null."""
-    d = found.difference
+    d = comparison.difference
     return {
-        "n": found.n,
-        "mean_a": _finite(found.mean_a),
-        "mean_b": _finite(found.mean_b),
+        "n": comparison.n,
+        "mean_a": _finite(comparison.mean_a),
+        "mean_b": _finite(comparison.mean_b),
         "difference": _finite(d.mean),
         "low": _finite(d.low),
         "high": _finite(d.high),
-        "lost": found.lost,
-        "won": found.won,
-        "mcnemar_p": found.mcnemar_p,
-        "n_needed": found.n_needed,
-        "verdict": verdict(found),
+        "lost": comparison.lost,
+        "won": comparison.won,
+        "mcnemar_p": comparison.mcnemar_p,
+        "n_needed": comparison.n_needed,
+        "verdict": verdict_text(comparison),
         "unmatched": unmatched,
     }
 
 
-def points(value: float) -> str:
+def points_text(value: float) -> str:
     """0.123 -> '+12.3'"""
     return "–" if not math.isfinite(value) else f"{value * 100:+.1f}"
 

@@ -45,25 +45,25 @@ def grade(task: Task, item: Item, answer: str | None) -> Grade:
     return GRADERS[task.grader.name](task.grader, answer, item.answer)
 
 
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     """NFKC, lower case, single spaces, no full stop at the end."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().split()).strip(" .。!！\"'「」")
 
 
 def exact(grader: Grader, answer: str, right: str) -> Grade:
-    return Grade(True, float(plain(answer) == plain(right)))
+    return Grade(True, float(normalise(answer) == normalise(right)))
 
 
 def contains(grader: Grader, answer: str, right: str) -> Grade:
-    return Grade(True, float(plain(right) in plain(answer)))
+    return Grade(True, float(normalise(right) in normalise(answer)))
 
 
 def close_number(grader: Grader, answer: str, right: str) -> Grade:
     try:
-        found, wanted = float(answer), float(right)
+        number, target = float(answer), float(right)
     except ValueError:
         return Grade(False, 0.0)
-    return Grade(True, float(abs(found - wanted) <= grader.tolerance * max(1.0, abs(wanted))))
+    return Grade(True, float(abs(number - target) <= grader.tolerance * max(1.0, abs(target))))
 
 
 def regex(grader: Grader, answer: str, right: str) -> Grade:
@@ -73,12 +73,12 @@ def regex(grader: Grader, answer: str, right: str) -> Grade:
 
 def f1(grader: Grader, answer: str, right: str) -> Grade:
     """Harmonic mean of precision and recall over words, or characters where there are no spaces to split at."""
-    split: Callable[[str], list[str]] = str.split if plain(right).isascii() else list
-    found, wanted = Counter(split(plain(answer))), Counter(split(plain(right)))
-    both = sum((found & wanted).values())
-    if not both:
+    split: Callable[[str], list[str]] = str.split if normalise(right).isascii() else list
+    answer_words, right_words = Counter(split(normalise(answer))), Counter(split(normalise(right)))
+    shared = sum((answer_words & right_words).values())
+    if not shared:
         return Grade(True, 0.0)
-    return Grade(True, 2 * both / (sum(found.values()) + sum(wanted.values())))
+    return Grade(True, 2 * shared / (sum(answer_words.values()) + sum(right_words.values())))
 
 
 def json_schema(grader: Grader, answer: str, right: str) -> Grade:

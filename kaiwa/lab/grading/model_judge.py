@@ -24,8 +24,9 @@ from kaiwa.lab.asking.call_cache import Asker
 from kaiwa.lab.asking.program import Wish
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.stats.intervals import Interval, bootstrap, wilson
-from kaiwa.stats.judged import Measured, youden
-from kaiwa.text.chat_model import Ask
+from kaiwa.stats.judged import JudgeRate, youden
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import user
 
 TOKENS = 12
@@ -84,7 +85,7 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class LabelledAnswer:
     """An answer of known truth, or (with `other`) a pair of A = other and B = answer; right: yes, or B is better."""
 
     item: Item
@@ -94,17 +95,17 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class JudgeAgreement:
     """The judge against n cases of known truth: of the readable. sensitivity: on the right (B better) ones."""
 
     n: int
-    sensitivity: Measured
-    specificity: Measured
+    sensitivity: JudgeRate
+    specificity: JudgeRate
     kappa: Interval
     verdicts: Verdicts
 
     @property
-    def told(self) -> Interval:
+    def youden_j(self) -> Interval:
         """Sensitivity + specificity - 1: how much of a difference the judge lets through."""
         return youden(self.sensitivity, self.specificity)
 
@@ -115,32 +116,34 @@ class Agreement:
 
     def faults(self) -> tuple[str, ...]:
         """unread, first, yes, no, chance: what is wrong with this judge (words: `lab.judge.fault.*`)."""
-        v, found = self.verdicts, []
-        if v.unread > UNREAD * self.n:
-            found.append("unread")
-        if v.first.n and not 1 - LEANS < v.first.mean < LEANS:
-            found.append("first")
-        if not v.first.n and v.yes.n and not 1 - LEANS < v.yes.mean < LEANS:
-            found.append("yes" if v.yes.mean > 0.5 else "no")
-        if not self.told.low > 0:
-            found.append("chance")
-        return tuple(found)
+        verdicts, faults = self.verdicts, []
+        if verdicts.unread > UNREAD * self.n:
+            faults.append("unread")
+        if verdicts.first.n and not 1 - LEANS < verdicts.first.mean < LEANS:
+            faults.append("first")
+        if not verdicts.first.n and verdicts.yes.n and not 1 - LEANS < verdicts.yes.mean < LEANS:
+            faults.append("yes" if verdicts.yes.mean > 0.5 else "no")
+        if not self.youden_j.low > 0:
+            faults.append("chance")
+        return tuple(faults)
 
 
-def graded(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()) -> Verdicts:
+def grade_answers(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()) -> Verdicts:
     """Is each answer right? Both orders of right answer and answer are asked."""
-    wishes = [_ask(_graded(task, item, answer, rubric, order)) for order in (0, 1) for item, answer in answers]
-    said = [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
-    values = [None if s is None else float(s) for s in said]
+    wishes = [_ask(_grading_prompt(task, item, answer, rubric, order)) for order in (0, 1) for item, answer in answers]
+    readings = [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
+    values = [None if s is None else float(s) for s in readings]
     read = [v for v in values if v is not None]
     return _verdicts(values, wilson(sum(read), len(read)), wilson(0, 0))
 
 
-def pairwise(asker: Asker, task: Task, pairs: Sequence[tuple[Item, str, str]], rubric: Rubric = Rubric()) -> Verdicts:
+def compare_answers(
+    asker: Asker, task: Task, pairs: Sequence[tuple[Item, str, str]], rubric: Rubric = Rubric()
+) -> Verdicts:
     """(item, A's answer, B's answer): is B better? Both orders of every pair are asked."""
     n = len(pairs)
-    shown = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
-    replies = asker([_ask(_chosen(task, item, a, b, rubric)) for item, a, b in shown])
+    ordered = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
+    replies = asker([_ask(_choice_prompt(task, item, a, b, rubric)) for item, a, b in ordered])
     read = [read_choice(reply.text) if not reply.error else None for reply in replies]
     second = {"A": 0.0, "tie": 0.5, "B": 1.0, None: None}
     values = [second[choice] for choice in read]
@@ -171,48 +174,53 @@ def read_choice(text: str) -> str | None:
     """ "A", "B", "tie" or None."""
     if TIE.match(text):
         return "tie"
-    found = LETTER.match(text)
-    return found[1].upper() if found else None
+    match = LETTER.match(text)
+    return match[1].upper() if match else None
 
 
-def agreement(asker: Asker, task: Task, cases: Sequence[Case], rubric: Rubric = Rubric(), seed: int = 0) -> Agreement:
+def measure_agreement(
+    asker: Asker, task: Task, cases: Sequence[LabelledAnswer], rubric: Rubric = Rubric(), seed: int = 0
+) -> JudgeAgreement:
     """The judge on cases of known truth. UserError without both kinds of cases."""
     for right, kind in ((True, "right"), (False, "wrong")):
         if not any(case.right is right for case in cases):
             raise UserError(f"task {task.name}: no {kind} answer among the labelled cases; the judge cannot be checked")
     if cases[0].other is None:
-        found = graded(asker, task, [(c.item, c.answer) for c in cases], rubric)
+        verdicts = grade_answers(asker, task, [(c.item, c.answer) for c in cases], rubric)
     else:
-        found = pairwise(asker, task, [(c.item, c.other or "", c.answer) for c in cases], rubric)
-    read = [(score, c.right) for score, c in zip(found.scores, cases, strict=True) if score is not None]
+        verdicts = compare_answers(asker, task, [(c.item, c.other or "", c.answer) for c in cases], rubric)
+    read = [(score, c.right) for score, c in zip(verdicts.scores, cases, strict=True) if score is not None]
     yes = [s for s, right in read if right]
     no = [1 - s for s, right in read if not right]
     decided = [(s > 0.5, right) for s, right in read if s != 0.5]
-    return Agreement(
+    return JudgeAgreement(
         n=len(cases),
-        sensitivity=Measured(right=sum(yes), n=len(yes)),
-        specificity=Measured(right=sum(no), n=len(no)),
+        sensitivity=JudgeRate(right=sum(yes), n=len(yes)),
+        specificity=JudgeRate(right=sum(no), n=len(no)),
         kappa=kappa([s for s, _ in decided], [t for _, t in decided], seed=seed),
-        verdicts=found,
+        verdicts=verdicts,
     )
 
 
-def known_cases(task: Task, pairs: bool = False) -> list[Case]:
+def cases_from_demonstrations(task: Task, pairs: bool = False) -> list[LabelledAnswer]:
     """From the demonstrations, none of which is graded: each with its own answer, and with the next other one. As
     pairs: its own against the other, the right one B in every second."""
-    found: list[Case] = []
+    cases: list[LabelledAnswer] = []
     demos = list(task.demos)
     for i, demo in enumerate(demos):
         others = [d.answer for d in demos[i + 1 :] + demos[:i] if d.answer != demo.answer]
         if others and pairs:
             b_right = i % 2 == 0
             b, a = (demo.answer, others[0]) if b_right else (others[0], demo.answer)
-            found.append(Case(item=demo, answer=b, other=a, right=b_right))
+            cases.append(LabelledAnswer(item=demo, answer=b, other=a, right=b_right))
         elif others:
-            found += [Case(item=demo, answer=demo.answer, right=True), Case(item=demo, answer=others[0], right=False)]
-    if not found:
+            cases += [
+                LabelledAnswer(item=demo, answer=demo.answer, right=True),
+                LabelledAnswer(item=demo, answer=others[0], right=False),
+            ]
+    if not cases:
         raise UserError(f"task {task.name}: no demonstrations with different answers; the judge cannot be checked")
-    return found
+    return cases
 
 
 def kappa(a: Sequence[bool], b: Sequence[bool], resamples: int = 2000, seed: int = 0) -> Interval:
@@ -233,14 +241,14 @@ def _kappa(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _ask(text: str) -> Wish:
-    return Wish(call=Ask(prompt=user(text), max_tokens=TOKENS, temperature=0.0))
+    return Wish(call=GenerateCall(prompt=user(text), sampling=Sampling(max_tokens=TOKENS, temperature=0.0)))
 
 
-def _graded(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:
+def _grading_prompt(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:
     words = GRADE.get(task.language, GRADE["en"])[order]
     return words.format(question=item.input, right=item.answer, answer=answer.strip() or "…", rubric=rubric.lines())
 
 
-def _chosen(task: Task, item: Item, a: str, b: str, rubric: Rubric) -> str:
+def _choice_prompt(task: Task, item: Item, a: str, b: str, rubric: Rubric) -> str:
     words = CHOOSE.get(task.language, CHOOSE["en"])
     return words.format(question=item.input, a=a.strip() or "…", b=b.strip() or "…", rubric=rubric.lines())

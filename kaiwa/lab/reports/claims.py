@@ -39,7 +39,7 @@ JAPANESE = {
 }
 
 
-def claim(text: str, language: str) -> str:
+def claim_text(text: str, language: str) -> str:
     """The claim in the report's language."""
     return JAPANESE.get(text, text) if language == "ja" else text
 
@@ -56,6 +56,6 @@ TITLES = {
 }
 
 
-def title(name: str, language: str) -> str:
+def title_text(name: str, language: str) -> str:
     """An experiment's heading: its name, or for the built-in ones a sentence."""
     return TITLES.get(name, {}).get(language, name)

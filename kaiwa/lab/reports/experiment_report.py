@@ -12,11 +12,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from kaiwa.lab.experiments.analysis import Analysis, Finding, rows
-from kaiwa.lab.experiments.experiment import DISCORDANT, plan
-from kaiwa.lab.experiments.run import Outcome
-from kaiwa.lab.experiments.verdicts import points, verdict
-from kaiwa.lab.reports.claims import claim, title
+from kaiwa.lab.experiments.analysis import Analysis, ContrastFinding, finding_rows
+from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
+from kaiwa.lab.experiments.run import ItemOutcome
+from kaiwa.lab.experiments.verdicts import points_text, verdict_text
+from kaiwa.lab.reports.claims import claim_text, title_text
 from kaiwa.lab.reports.judge_report import judge_cells, judge_heads, judge_rows
 from kaiwa.report import figures, forest
 from kaiwa.report.html import Child, join, tag
@@ -26,7 +26,7 @@ from kaiwa.report.words import LANGUAGES, Words
 from kaiwa.stats.intervals import Interval
 from kaiwa.text.records import write_jsonl
 
-SHOWN = 4  # decided items a contrast in the report
+ITEMS_PER_CONTRAST = 4  # decided items a contrast in the report
 
 
 def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None = None) -> Path:
@@ -40,7 +40,7 @@ def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None
     for language in LANGUAGES:
         name = "report.md" if language == "en" else f"report.{language}.md"
         (out / name).write_text(markdown(analysis, language, (limits or {}).get(language, "")), encoding="utf-8")
-    (out / "findings.csv").write_text(as_csv(analysis), encoding="utf-8")
+    (out / "findings.csv").write_text(findings_csv(analysis), encoding="utf-8")
     write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in analysis.outcomes))
     write_logs(analysis, out / "logs")
     return out / "report.html"
@@ -51,25 +51,25 @@ def write_logs(analysis: Analysis, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
     for arm in (arm for arm in analysis.arms if arm.task not in pairs):
-        mine = [o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)]
-        seeds: dict[str, list[Outcome]] = {}
-        for outcome in mine:
+        outcomes = [o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)]
+        seeds: dict[str, list[ItemOutcome]] = {}
+        for outcome in outcomes:
             seeds.setdefault(outcome.id, []).append(outcome)
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in f"{arm.task}.{arm.arm}".replace(".", "__"))
         write_jsonl(
             folder / f"{name}.jsonl",
             (
                 {"id": id, "failed": True}
-                if any(o.error for o in some)
-                else {"id": id, "score": sum(o.score for o in some) / len(some)}
-                for id, some in seeds.items()
+                if any(o.error for o in item_outcomes)
+                else {"id": id, "score": sum(o.score for o in item_outcomes) / len(item_outcomes)}
+                for id, item_outcomes in seeds.items()
             ),
         )
 
 
 def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
     words = Words(language, "kaiwa.lab")
-    heading = tag("h1", title(analysis.experiment.name, language))
+    heading = tag("h1", title_text(analysis.experiment.name, language))
     parts: list[Child] = [heading, tag("p", method(analysis, words), class_="lead"), tag("p", summary(analysis, words))]
     parts.append(_section(words, "findings", findings_table(analysis, words), forest_plot(analysis, words)))
     if limits:
@@ -78,7 +78,7 @@ def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
     if analysis.checks:
         judges = table(judge_heads(words), [judge_rows(check, words) for check in analysis.checks.values()])
         parts.append(_section(words, "judge", judges))
-    parts.append(_section(words, "items", join(decided(analysis, f, words) for f in analysis.findings)))
+    parts.append(_section(words, "items", join(decided_items(analysis, f, words) for f in analysis.findings)))
     parts.append(_section(words, "costs", costs_table(analysis, words)))
     parts.append(_section(words, "plan", plan_table(analysis, words)))
     return tag("div", *parts, class_="pieces")
@@ -98,17 +98,17 @@ def method(analysis: Analysis, words: Words) -> str:
 
 def summary(analysis: Analysis, words: Words) -> str:
     """How many of the comparisons ended in which verdict."""
-    counts = Counter(f.found.verdict for f in analysis.findings)
-    untold = counts["unknown"] + counts["unjudged"]
+    counts = Counter(f.comparison.verdict for f in analysis.findings)
+    unknown = counts["unknown"] + counts["unjudged"]
     return words(
-        "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=untold
+        "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=unknown
     )
 
 
-def told(finding: Finding) -> str:
+def difference_text(finding: ContrastFinding) -> str:
     """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
-    d = finding.found.difference
-    return f"{points(d.mean)} [{points(max(-1.0, d.low))}, {points(min(1.0, d.high))}]"
+    d = finding.comparison.difference
+    return f"{points_text(d.mean)} [{points_text(max(-1.0, d.low))}, {points_text(min(1.0, d.high))}]"
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:
@@ -117,11 +117,21 @@ def findings_table(analysis: Analysis, words: Words) -> Markup:
     lines = []
     for f in analysis.findings:
         compared = f"{f.contrast.b} − {f.contrast.a}"
-        told_claim = claim(f.contrast.claim, words.language)
+        told_claim = claim_text(f.contrast.claim, words.language)
         what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
-        cells = [told(f), str(f.found.n), f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm)]
+        cells = [
+            difference_text(f),
+            str(f.comparison.n),
+            f"{f.comparison.lost} / {f.comparison.won}",
+            figures.number(f.p_holm),
+        ]
         lines.append(
-            [what, tag("td", tag("b", verdict(f.found, words.language))), *map(value_cell, cells), tag("td", f.task)]
+            [
+                what,
+                tag("td", tag("b", verdict_text(f.comparison, words.language))),
+                *map(value_cell, cells),
+                tag("td", f.task),
+            ]
         )
     return table(heads, lines)
 
@@ -130,15 +140,15 @@ def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
     drawn = []
     ends = [0.1]
     for f in analysis.findings:
-        d = f.found.difference
+        d = f.comparison.difference
         possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
         ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
-        drawn.append(forest.Row(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
+        drawn.append(forest.ForestRow(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
     if not drawn:
         return None
     end = min(1.0, max(ends))
     return forest.forest(
-        words("lab.forest"), drawn, words, neutral=0.0, low=-end, high=end, show=lambda value: points(value)
+        words("lab.forest"), drawn, words, neutral=0.0, low=-end, high=end, show=lambda value: points_text(value)
     )
 
 
@@ -187,25 +197,25 @@ def plan_table(analysis: Analysis, words: Words) -> Markup:
             tag("td", p.contrast.a),
             tag("td", p.task),
             value_cell(str(p.n)),
-            value_cell(points(p.detectable)),
+            value_cell(points_text(p.detectable)),
         ]
-        for p in plan(analysis.experiment, DISCORDANT)
+        for p in detectable_differences(analysis.experiment, DISCORDANT)
     ]
     return table(heads, lines)
 
 
-def decided(analysis: Analysis, finding: Finding, words: Words) -> Markup | None:
+def decided_items(analysis: Analysis, finding: ContrastFinding, words: Words) -> Markup | None:
     """The first few items that B lost and won, both answers side by side."""
     if not finding.lost and not finding.won:
         return None
     task = next(t for t in analysis.experiment.tasks if t.name == finding.task)
     right = {item.id: item.answer for item in task.items}
-    found = {(o.arm, o.id): o for o in reversed(analysis.outcomes) if o.task == finding.task}
+    by_arm = {(o.arm, o.id): o for o in reversed(analysis.outcomes) if o.task == finding.task}
     cards = []
-    half = max(1, SHOWN // 2)
-    for id in (*finding.lost[:half], *finding.won[:half]):
-        a, b = found[finding.contrast.a, id], found[finding.contrast.b, id]
-        columns = [_said(o) for o in (a, b)]
+    per_side = max(1, ITEMS_PER_CONTRAST // 2)
+    for id in (*finding.lost[:per_side], *finding.won[:per_side]):
+        a, b = by_arm[finding.contrast.a, id], by_arm[finding.contrast.b, id]
+        columns = [_answer_column(o) for o in (a, b)]
         cards.append(
             tag(
                 "article",
@@ -215,11 +225,12 @@ def decided(analysis: Analysis, finding: Finding, words: Words) -> Markup | None
                 class_="asked",
             )
         )
-    title = f"{finding.contrast.b} − {finding.contrast.a} · {finding.task}: {finding.found.lost} / {finding.found.won}"
+    counts = f"{finding.comparison.lost} / {finding.comparison.won}"
+    title = f"{finding.contrast.b} − {finding.contrast.a} · {finding.task}: {counts}"
     return tag("details", tag("summary", title), join(cards))
 
 
-def _said(outcome: Outcome) -> Markup:
+def _answer_column(outcome: ItemOutcome) -> Markup:
     mark = "✓" if outcome.score >= 1 else "✗" if outcome.valid else "—"
     text = outcome.text.strip() or "…"
     answer = f"{mark} {outcome.answer if outcome.answer is not None else ''}"
@@ -229,7 +240,7 @@ def _said(outcome: Outcome) -> Markup:
 def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
     words = Words(language, "kaiwa.lab")
     lines = [
-        f"# {title(analysis.experiment.name, language)}",
+        f"# {title_text(analysis.experiment.name, language)}",
         "",
         method(analysis, words),
         "",
@@ -237,12 +248,23 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
     ]
     lines += ["", f"## {words('lab.findings')}", ""]
     heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
-    lines += _grid(
+    lines += _markdown_table(
         heads,
         [
             [
-                *(f.contrast.b, f.contrast.a, f.task, claim(f.contrast.claim, language), f.found.n, told(f)),
-                *(f"{f.found.lost} / {f.found.won}", figures.number(f.p_holm), verdict(f.found, language)),
+                *(
+                    f.contrast.b,
+                    f.contrast.a,
+                    f.task,
+                    claim_text(f.contrast.claim, language),
+                    f.comparison.n,
+                    difference_text(f),
+                ),
+                *(
+                    f"{f.comparison.lost} / {f.comparison.won}",
+                    figures.number(f.p_holm),
+                    verdict_text(f.comparison, language),
+                ),
             ]
             for f in analysis.findings
         ],
@@ -264,29 +286,29 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
         ]
         for a in analysis.arms
     ]
-    lines += _grid(heads, cells)
+    lines += _markdown_table(heads, cells)
     if analysis.checks:
         lines += ["", f"## {words('lab.judge')}", "", words("lab.judge.about"), ""]
-        lines += _grid(judge_heads(words), [judge_cells(check, words) for check in analysis.checks.values()])
+        lines += _markdown_table(judge_heads(words), [judge_cells(check, words) for check in analysis.checks.values()])
     return "\n".join(lines) + "\n"
 
 
-def _grid(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:
+def _markdown_table(heads: list[str], cells: Sequence[Sequence[object]]) -> list[str]:
     lines: list[Sequence[object]] = [heads, ["---"] * len(heads), *cells]
     return [
         "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
     ]
 
 
-def as_csv(analysis: Analysis) -> str:
-    made = io.StringIO()
-    found = rows(analysis)
-    if found:
-        writer = csv.DictWriter(made, list(found[0]))
+def findings_csv(analysis: Analysis) -> str:
+    buffer = io.StringIO()
+    rows = finding_rows(analysis)
+    if rows:
+        writer = csv.DictWriter(buffer, list(rows[0]))
         writer.writeheader()
-        writer.writerows(found)
-    return made.getvalue()
+        writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def as_json(analysis: Analysis) -> str:
-    return json.dumps(rows(analysis), ensure_ascii=False)
+    return json.dumps(finding_rows(analysis), ensure_ascii=False)

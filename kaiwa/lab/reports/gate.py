@@ -1,10 +1,11 @@
-"""Gates for continuous integration: a sentence that must hold, its judgement, and JUnit XML of it.
+"""Gates for continuous integration: a sentence that must be shown by paired data, or the build fails.
 
     B not worse than A by 3 points      one-sided 95 % lower limit of B - A above -0.03   (non-inferiority)
     B better than A                     one-sided 95 % lower limit of B - A above 0
     B better than A by 2 points         ... above 0.02
 
-A point is 0.01. "Not shown" fails the gate: too few items are no proof that nothing got worse.
+A point is 0.01. "Not shown" fails the gate: too few items are no proof that nothing got worse. The red team's gates
+(redteam/bench/gate.py) use the same sentence about two defences.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
 
 from kaiwa.core.errors import UserError
+from kaiwa.report.junit import JUnitCase, JUnitSuite, junit_xml
 from kaiwa.stats.comparison import lower_bound
 
 SENTENCE = re.compile(
-    r"(?P<x>[AB]) (?:is )?(?P<what>not worse|better) than (?P<y>[AB])"
+    r"(?P<first>\S+) (?:is )?(?P<kind>not worse|better) than (?P<second>\S+)"
     r"(?: by (?:at (?:most|least) )?(?P<points>\d+(?:\.\d+)?) points?)?",
     re.IGNORECASE,
 )
@@ -26,52 +27,61 @@ SENTENCE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """`first` minus the other must be above `bound` (a share, not points)."""
+    """`first` minus `second` must be above `bound` (a share: 3 points are 0.03)."""
 
     text: str
     first: str
+    second: str
     bound: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    gate: Gate
+class GateResult:
+    """Whether the gate with this `text` holds. `low`: the measured limit, as a share. `sentence`: both in words."""
+
+    text: str
     passed: bool
-    low: float
-    told: str
+    sentence: str
+    low: float = float("nan")
+
+
+def parse_pair_gate(text: str, example: str) -> Gate | None:
+    """Read "X better than Y" or "X not worse than Y by N points"; None for any other sentence.
+
+    `example` is shown where "not worse" comes without its points (UserError).
+    """
+    match = SENTENCE.fullmatch(" ".join(text.split()).rstrip("."))
+    if match is None:
+        return None
+    points = float(match["points"] or 0)
+    not_worse = match["kind"].lower() == "not worse"
+    if not_worse and points == 0:
+        raise UserError(f"gate {text!r}: say by how much, as in {example!r}; no test shows 'by 0'")
+    bound = (-points if not_worse else points) / 100
+    return Gate(text=text, first=match["first"], second=match["second"], bound=bound)
 
 
 def parse_gate(text: str) -> Gate:
-    found = SENTENCE.fullmatch(" ".join(text.split()).rstrip("."))
-    if found is None or found["x"].upper() == found["y"].upper():
+    """Read a gate about two logs, which are called A and B. UserError for any other sentence."""
+    gate = parse_pair_gate(text, "B not worse than A by 3 points")
+    if gate is None or {gate.first.upper(), gate.second.upper()} != {"A", "B"}:
         raise UserError(f"gate {text!r} is not understood; write 'B not worse than A by 3 points' or 'B better than A'")
-    points = float(found["points"] or 0)
-    worse = found["what"].lower() == "not worse"
-    if worse and points == 0:
-        raise UserError(f"gate {text!r}: say by how much, as in 'B not worse than A by 3 points'; no test shows 'by 0'")
-    return Gate(text=text, first=found["x"].upper(), bound=(-points if worse else points) / 100)
+    return Gate(text=text, first=gate.first.upper(), second=gate.second.upper(), bound=gate.bound)
 
 
-def judge(gate: Gate, a: Sequence[float], b: Sequence[float], clusters: Sequence[object] | None = None) -> Judged:
-    """a, b [n]: the same items under A and B."""
+def check_gate(
+    gate: Gate, a: Sequence[float], b: Sequence[float], clusters: Sequence[object] | None = None
+) -> GateResult:
+    """Judge a gate by the scores `a`, `b` [n] of the same items under A and B; `clusters` [n]: one id per item."""
     first, second = (b, a) if gate.first == "B" else (a, b)
     low = lower_bound(second, first, clusters=clusters)
-    passed = low > gate.bound
-    other = "A" if gate.first == "B" else "B"
-    limit = f"{gate.first} - {other} is above {low * 100:+.2f} points (one-sided 95 %), {len(a)} items"
-    told = f"{limit}; the gate needs above {gate.bound * 100:+.2f}"
-    return Judged(gate=gate, passed=passed, low=low, told=told)
+    limit = f"{gate.first} - {gate.second} is above {low * 100:+.2f} points (one-sided 95 %), {len(a)} items"
+    sentence = f"{limit}; the gate needs above {gate.bound * 100:+.2f}"
+    return GateResult(text=gate.text, passed=low > gate.bound, low=low, sentence=sentence)
 
 
-def junit(judged: Judged, detail: str) -> str:
-    """One test case: what CI systems read."""
-    body = ""
-    if not judged.passed:
-        body = f"<failure message={quoteattr(judged.told)}>{escape(detail)}</failure>"
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuites tests="1" failures="{int(not judged.passed)}">'
-        f'<testsuite name="kaiwa lab compare" tests="1" failures="{int(not judged.passed)}" errors="0">'
-        f'<testcase classname="kaiwa.lab" name={quoteattr(judged.gate.text)}>{body}'
-        f"<system-out>{escape(detail)}</system-out></testcase></testsuite></testsuites>\n"
-    )
+def gate_junit(result: GateResult, detail: str) -> str:
+    """Return JUnit XML with the gate as its one test case; `detail` is the comparison in words."""
+    failure = "" if result.passed else result.sentence
+    case = JUnitCase(classname="kaiwa.lab", name=result.text, failure=failure, detail=detail, output=detail)
+    return junit_xml([JUnitSuite(name="kaiwa lab compare", cases=[case])])

@@ -17,7 +17,7 @@ def judge_cells(check: JudgeCheck, words: Words) -> list[str]:
     sensitivity, specificity = agreed.rates()
     shares = [_share(i) for i in (sensitivity, specificity)]
     numbers = [
-        f"{i.mean:.2f} [{i.low:.2f}, {i.high:.2f}]" if i.n else figures.NONE for i in (agreed.told, agreed.kappa)
+        f"{i.mean:.2f} [{i.low:.2f}, {i.high:.2f}]" if i.n else figures.NONE for i in (agreed.youden_j, agreed.kappa)
     ]
     unread = agreed.verdicts.unread + check.run.unread
     of = agreed.n + len(check.run.scores)
@@ -35,8 +35,8 @@ def judge_cells(check: JudgeCheck, words: Words) -> list[str]:
 
 
 def faults(check: JudgeCheck, words: Words) -> str:
-    found = [words(f"lab.judge.fault.{fault}") for fault in check.faults()]
-    return "; ".join(found) or words("lab.judge.fault.none")
+    texts = [words(f"lab.judge.fault.{fault}") for fault in check.faults()]
+    return "; ".join(texts) or words("lab.judge.fault.none")
 
 
 def judge_heads(words: Words) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.stats.comparison import Comparison, compare
+from kaiwa.stats.comparison import PairedComparison, compare
 from kaiwa.text.records import read_jsonl
 
 
@@ -37,7 +37,7 @@ class LogPair:
     only_b: tuple[str, ...]
     failed: tuple[str, ...]
 
-    def compare(self, margin: float = 0.03) -> Comparison:
+    def compare(self, margin: float = 0.03) -> PairedComparison:
         return compare(self.a, self.b, clusters=self.clusters, margin=margin)
 
     @property

@@ -32,12 +32,12 @@ def gsm8k(path: Path, n: int = 0) -> Task:
     """{"question","answer"}: the answer ends "#### 72", and has calculator marks <<48/2=24>>, which are taken out."""
     items = []
     for i, row in enumerate(read_rows(path)):
-        reasoning, mark, answer = str(_need(row, "answer", path, i)).rpartition("####")
+        reasoning, mark, answer = str(_required(row, "answer", path, i)).rpartition("####")
         if not mark:
             raise UserError(f"{path}, row {i + 1}: the answer has no '####' before its number")
         equations = " ".join(re.findall(r"<<(.*?)>>", reasoning))
         clean = " ".join(re.sub(r"<<.*?>>", "", reasoning).split())
-        question = str(_need(row, "question", path, i))
+        question = str(_required(row, "question", path, i))
         items.append(_item(f"gsm8k-{i}", question, answer.strip().replace(",", ""), clean, equations))
     return _task("gsm8k", items, n, "en", kind="number", grader=Grader(name="number"), max_tokens=160)
 
@@ -46,8 +46,8 @@ def mgsm(path: Path, n: int = 0) -> Task:
     """The repository's mgsm_ja.tsv without a heading (question, number), or rows with question, answer_number and, in
     the training split, a worked answer. The language is that of the name (mgsm_ja.tsv, ja/test-….parquet); a training
     split beside a test split gives the demonstrations."""
-    found = re.search(r"(?:^|[_/-])(bn|de|en|es|fr|ja|ru|sw|te|th|zh)(?=[_./-])", "/".join(path.parts[-2:]))
-    language = found[1] if found else "ja"
+    match = re.search(r"(?:^|[_/-])(bn|de|en|es|fr|ja|ru|sw|te|th|zh)(?=[_./-])", "/".join(path.parts[-2:]))
+    language = match[1] if match else "ja"
     items = _mgsm_items(path, language, "")
     train = path.with_name(path.name.replace("test", "train"))
     demos = _mgsm_items(train, language, "train-") if train != path and train.is_file() else []
@@ -74,7 +74,7 @@ def _mgsm_items(path: Path, language: str, mark: str) -> list[Item]:
             rows.append((question, answer, ""))
     else:
         for i, row in enumerate(read_rows(path)):
-            question, answer = _need(row, "question", path, i), _need(row, "answer_number", path, i)
+            question, answer = _required(row, "question", path, i), _required(row, "answer_number", path, i)
             rows.append((question, answer, str(row.get("answer") or "")))
     items = []
     for i, (question, answer, worked) in enumerate(rows):
@@ -91,7 +91,7 @@ def sst2(path: Path, n: int = 0) -> Task:
     rows: list[tuple[str, str]] = []
     if path.suffix in (".tsv", ".csv", ".jsonl", ".parquet"):
         rows = [
-            (str(_need(row, "sentence", path, i)), str(_need(row, "label", path, i)))
+            (str(_required(row, "sentence", path, i)), str(_required(row, "label", path, i)))
             for i, row in enumerate(read_rows(path))
         ]
     else:
@@ -100,7 +100,7 @@ def sst2(path: Path, n: int = 0) -> Task:
             if label not in ("0", "1"):
                 raise UserError(f"{path}, line {i + 1}: begins with {label!r}; 0 or 1 and the text are expected")
             rows.append((text, label))
-    rows = _mixed(rows)
+    rows = _interleave(rows)
     names = ("negative", "positive")
     items = [
         Item(id=f"sst2-{i}", input=text.strip(), answer=names[int(label)], choices=("positive", "negative"))
@@ -116,10 +116,10 @@ def jcommonsenseqa(path: Path, n: int = 0) -> Task:
     """JGLUE: question, choice0..choice4, label."""
     items = []
     for i, row in enumerate(read_rows(path)):
-        choices = tuple(str(_need(row, f"choice{c}", path, i)) for c in range(5))
+        choices = tuple(str(_required(row, f"choice{c}", path, i)) for c in range(5))
         listed = "、".join(choices)
-        label = int(_need(row, "label", path, i))
-        question = f"{_need(row, 'question', path, i)} ({listed})"
+        label = int(_required(row, "label", path, i))
+        question = f"{_required(row, 'question', path, i)} ({listed})"
         items.append(Item(id=f"jcqa-{row.get('q_id', i)}", input=question, answer=choices[label], choices=choices))
     return _task("jcommonsenseqa", items, n, "ja", kind="choice", max_tokens=24)
 
@@ -132,13 +132,13 @@ def big_bench_hard(path: Path, n: int = 0) -> Task:
     """
     items = []
     for i, row in enumerate(read_rows(path)):
-        text, target = _need(row, "input", path, i), _need(row, "target", path, i).strip()
+        text, target = _required(row, "input", path, i), _required(row, "target", path, i).strip()
         items.append(_bbh_item(f"{path.stem}-{i}", text, target))
     worked = path.parent.parent / "cot-prompts" / f"{path.stem}.txt"
     instruction, demos = _bbh_worked(worked) if worked.is_file() else ("", [])
     answers = tuple(dict.fromkeys(item.answer for item in (*items, *demos)))
     if not any(item.choices for item in items) and len(answers) <= 6:
-        items, demos = ([dataclasses.replace(item, choices=answers) for item in some] for some in (items, demos))
+        items, demos = ([dataclasses.replace(item, choices=answers) for item in group] for group in (items, demos))
     kind = "choice" if all(item.choices for item in items) else "word"
     prompt = dataclasses.replace(QUESTION["en"], instruction=instruction)
     return _task(path.stem, items, n, "en", kind=kind, max_tokens=48, prompt=prompt, demos=demos)
@@ -155,11 +155,11 @@ def _bbh_worked(path: Path) -> tuple[str, list[Item]]:
     demos = []
     for i, block in enumerate(blocks):
         question, mark, worked = block.partition("\nA:")
-        said = re.search(r"So the answer is (.+?)\.?\s*$", worked)
-        if not mark or said is None:
+        conclusion = re.search(r"So the answer is (.+?)\.?\s*$", worked)
+        if not mark or conclusion is None:
             raise UserError(f"{path}: example {i + 1} has no 'A:' or does not end in 'So the answer is …'")
-        reasoning = " ".join(worked[: said.start()].replace("Let's think step by step.", "").split())
-        demos.append(_bbh_item(f"{path.stem}-worked-{i}", question, said[1], reasoning))
+        reasoning = " ".join(worked[: conclusion.start()].replace("Let's think step by step.", "").split())
+        demos.append(_bbh_item(f"{path.stem}-worked-{i}", question, conclusion[1], reasoning))
     return head.strip(), demos
 
 
@@ -172,7 +172,7 @@ LOADERS: Mapping[str, Callable[[Path, int], Task]] = {
 }
 
 
-def load(name: str, path: Path, n: int = 0) -> Task:
+def load_benchmark(name: str, path: Path, n: int = 0) -> Task:
     if name not in LOADERS:
         raise UserError(f"no loader {name!r}{did_you_mean(name, LOADERS)}")
     return LOADERS[name](path, n)
@@ -208,13 +208,13 @@ def _item(id: str, question: str, answer: str, reasoning: str = "", equation: st
     return Item(id=id, input=question.strip(), answer=answer, reasoning=reasoning, equation=equation)
 
 
-def _need(row: Mapping[str, object], column: str, path: Path, i: int) -> str:
+def _required(row: Mapping[str, object], column: str, path: Path, i: int) -> str:
     if row.get(column) is None:
         raise UserError(f"{path}, row {i + 1}: no {column!r}; there is {', '.join(map(str, row)) or 'nothing'}")
     return str(row[column])
 
 
-def _mixed(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _interleave(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Files are often sorted by label: take one of each in turn, so that the first rows have all labels."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in rows:

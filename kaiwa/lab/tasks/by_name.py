@@ -14,9 +14,9 @@ from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.text.records import read_jsonl
 
-Maker = Callable[[str, int, int], Task]  # language, n, seed
+TaskGenerator = Callable[[str, int, int], Task]  # language, n, seed
 
-GENERATED: Mapping[str, Maker] = {
+GENERATED: Mapping[str, TaskGenerator] = {
     "word-sums": reasoning.word_sums,
     "last-letters": reasoning.last_letters,
     "coin-flip": reasoning.coin_flip,
@@ -32,7 +32,7 @@ GENERATED: Mapping[str, Maker] = {
 }
 
 
-def generated(name: str, n: int = 100, seed: int = 0) -> Task:
+def generate_task(name: str, n: int = 100, seed: int = 0) -> Task:
     """ "word-sums-en", "coin-flip-ja", …"""
     stem, _, language = name.rpartition("-")
     if stem not in GENERATED or language not in ("en", "ja"):
@@ -68,7 +68,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     raise UserError(f"{path}: give .jsonl, .json, .csv, .tsv or .parquet")
 
 
-def from_file(
+def task_from_file(
     path: Path,
     *,
     prompt: Prompt,

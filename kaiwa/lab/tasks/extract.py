@@ -35,19 +35,19 @@ def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
     if kind == "text":
         return text.strip() or None
     if kind == "code":
-        return code(text)
+        return find_code(text)
     if kind == "json":
-        return first_json(text)
+        return find_json(text)
     if kind == "lines":
-        found = [line for line in text.strip().splitlines() if line.strip()]
-        return "\n".join(found) or None
+        lines = [line for line in text.strip().splitlines() if line.strip()]
+        return "\n".join(lines) or None
     plain = unicodedata.normalize("NFKC", text)
     marks = list(MARK.finditer(plain))
     after = plain[marks[-1].end() :] if marks else None
     if kind == "number":
-        return number(after, first=True) if after is not None else number(plain)
+        return find_number(after, first=True) if after is not None else find_number(plain)
     if kind == "choice":
-        return choice(plain if after is None else after, choices, first=after is not None)
+        return find_choice(plain if after is None else after, choices, first=after is not None)
     rest = (after if after is not None else plain).strip()
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
     if not lines:
@@ -56,24 +56,24 @@ def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
     return re.sub("(?:です|でした|になります)$", "", line).strip(" .。\"'「」*`") or None
 
 
-def number(text: str, first: bool = False) -> str | None:
+def find_number(text: str, first: bool = False) -> str | None:
     """The last number (or the first): Arabic digits where there are any, else kanji."""
-    found = NUMBER.findall(text)
-    if found:
-        return _plain((found[0] if first else found[-1]).replace(",", "").replace("−", "-"))
-    written = [w for w in KANJI.findall(text) if (value := kanji_number(w)) is not None or value == 0]
-    if not written:
+    digits = NUMBER.findall(text)
+    if digits:
+        return _normalise((digits[0] if first else digits[-1]).replace(",", "").replace("−", "-"))
+    kanji = [w for w in KANJI.findall(text) if (value := parse_kanji_number(w)) is not None or value == 0]
+    if not kanji:
         return None
-    return str(kanji_number(written[0] if first else written[-1]))
+    return str(parse_kanji_number(kanji[0] if first else kanji[-1]))
 
 
-def _plain(digits: str) -> str:
+def _normalise(digits: str) -> str:
     """ "12.50" -> "12.5", "007" -> "7": equal numbers are equal text."""
     value = float(digits)
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
-def kanji_number(text: str) -> int | None:
+def parse_kanji_number(text: str) -> int | None:
     """二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for what is no number."""
     if not text:
         return None
@@ -97,34 +97,36 @@ def kanji_number(text: str) -> int | None:
     return total + part + max(digit, 0)
 
 
-def choice(text: str, choices: Sequence[str], first: bool = False) -> str | None:
+def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str | None:
     """The choice that is named last (or first). A longer name hides a shorter one within it."""
-    low = unicodedata.normalize("NFKC", text).lower()
-    found: list[tuple[int, int, str]] = []
+    folded_text = unicodedata.normalize("NFKC", text).lower()
+    matches: list[tuple[int, int, str]] = []
     for name in choices:
-        wanted = unicodedata.normalize("NFKC", name).lower()
-        bound = r"(?<![a-z0-9])" + re.escape(wanted) + r"(?![a-z0-9])" if wanted.isascii() else re.escape(wanted)
-        found += [(m.start(), -len(wanted), name) for m in re.finditer(bound, low)]
-    whole = [f for f in found if not any(o[0] <= f[0] and f[0] - f[1] <= o[0] - o[1] and o[1] < f[1] for o in found)]
-    if not whole:
+        folded = unicodedata.normalize("NFKC", name).lower()
+        bound = r"(?<![a-z0-9])" + re.escape(folded) + r"(?![a-z0-9])" if folded.isascii() else re.escape(folded)
+        matches += [(m.start(), -len(folded), name) for m in re.finditer(bound, folded_text)]
+    longest = [
+        f for f in matches if not any(o[0] <= f[0] and f[0] - f[1] <= o[0] - o[1] and o[1] < f[1] for o in matches)
+    ]
+    if not longest:
         letter = re.match(r"\s*([A-Z])(?![A-Za-z])", text)  # "B." for "(B)"
         return f"({letter[1]})" if letter and f"({letter[1]})" in choices else None
-    return (min(whole) if first else max(whole, key=lambda f: f[0]))[2]
+    return (min(longest) if first else max(longest, key=lambda f: f[0]))[2]
 
 
-def first_json(text: str) -> str | None:
+def find_json(text: str) -> str | None:
     """The first JSON object or list in the text, as it is written; None where none can be read."""
     decoder = json.JSONDecoder()
-    for found in re.finditer(r"[{\[]", text):
+    for opening in re.finditer(r"[{\[]", text):
         try:
-            _, end = decoder.raw_decode(text, found.start())
+            _, end = decoder.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
             continue
-        return text[found.start() : end]
+        return text[opening.start() : end]
     return None
 
 
-def code(text: str) -> str | None:
+def find_code(text: str) -> str | None:
     """What stands in the first fence that holds something, else the whole text."""
     for fenced in FENCE.finditer(EMPTY_FENCE.sub("", text)):
         if fenced[1].strip():

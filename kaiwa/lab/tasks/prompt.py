@@ -58,9 +58,9 @@ class Prompt:
 
     def variables(self) -> set[str]:
         parts = (self.instruction, self.context, self.input, self.output_indicator, self.leading_words)
-        return {found[1] for part in parts for found in VARIABLE.finditer(part) if found[1]}
+        return {match[1] for part in parts for match in VARIABLE.finditer(part) if match[1]}
 
-    def without(self, element: str) -> Prompt:
+    def drop_element(self, element: str) -> Prompt:
         """The same without one element: the arm of an ablation."""
         if element not in ELEMENTS or element == "input":
             raise UserError(f"element {element!r} cannot be left out{did_you_mean(element, ELEMENTS)}")
@@ -70,12 +70,12 @@ class Prompt:
 def fill(template: str, values: Mapping[str, str], where: str = "prompt") -> str:
     """Variables replaced, once. UserError for a variable without a value."""
 
-    def value(found: re.Match[str]) -> str:
-        if found[0] in ("{{", "}}"):
-            return found[0][0]
-        if found[1] not in values:
-            raise UserError(f"{where}: the variable {{{found[1]}}} has no column{did_you_mean(found[1], values)}")
-        return str(values[found[1]])
+    def value(match: re.Match[str]) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match[1] not in values:
+            raise UserError(f"{where}: the variable {{{match[1]}}} has no column{did_you_mean(match[1], values)}")
+        return str(values[match[1]])
 
     return VARIABLE.sub(value, template)
 
@@ -107,7 +107,7 @@ def render(prompt: Prompt, values: Mapping[str, str], form: str, where: str = "p
             continue
         text = fill(getattr(prompt, element), values, where)
         if element == "input" and end and prompt.delimiters != "tags":
-            blocks.append(_joined(wrap(element, text, prompt.delimiters, prompt.language), end))
+            blocks.append(_with_end(wrap(element, text, prompt.delimiters, prompt.language), end))
         elif text:
             blocks.append(wrap(element, text, prompt.delimiters, prompt.language))
     if prompt.delimiters == "tags" and end:
@@ -123,11 +123,11 @@ def _end(prompt: Prompt, values: Mapping[str, str], where: str) -> str:
 
 def _shot(prompt: Prompt, example: Example, where: str) -> str:
     """An example's input, written as the real one is."""
-    text = VARIABLE.sub(lambda found: example.input if found[1] == "input" else found[0], prompt.input)
-    return _joined(wrap("input", text, prompt.delimiters, prompt.language), VARIABLE.sub("", prompt.output_indicator))
+    text = VARIABLE.sub(lambda match: example.input if match[1] == "input" else match[0], prompt.input)
+    return _with_end(wrap("input", text, prompt.delimiters, prompt.language), VARIABLE.sub("", prompt.output_indicator))
 
 
-def _joined(text: str, end: str) -> str:
+def _with_end(text: str, end: str) -> str:
     return f"{text}\n{end}" if end else text
 
 
@@ -137,7 +137,10 @@ def _text(blocks: list[str | None], shots: list[tuple[str, str]]) -> str:
         if block is not None:
             parts.append(block)
         else:
-            parts += [f"{asked} {answer}" if asked[-1:] in ":：" else f"{asked}\n{answer}" for asked, answer in shots]
+            parts += [
+                f"{question} {answer}" if question[-1:] in ":：" else f"{question}\n{answer}"
+                for question, answer in shots
+            ]
     return "\n\n".join(parts)
 
 
@@ -148,12 +151,12 @@ def _chat(blocks: list[str | None], shots: list[tuple[str, str]]) -> Conversatio
         if block is not None:
             waiting.append(block)
             continue
-        for asked, answer in shots:
-            messages += [Message("user", "\n\n".join([*waiting, asked])), Message("assistant", answer)]
+        for question, answer in shots:
+            messages += [Message("user", "\n\n".join([*waiting, question])), Message("assistant", answer)]
             waiting = []
     return (*messages, Message("user", "\n\n".join(waiting)))
 
 
-def as_text(prompt: Conversation | str) -> str:
+def prompt_as_text(prompt: Conversation | str) -> str:
     """For reports: what was sent, roles named."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}] {m.content}" for m in prompt)

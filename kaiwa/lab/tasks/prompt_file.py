@@ -33,21 +33,21 @@ def read_prompt(path: Path) -> Prompt:
         raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
     text = path.read_bytes().decode("utf-8")
     if path.suffix == ".toml":
-        return from_toml(text, str(path))
+        return prompt_from_toml(text, str(path))
     if path.suffix == ".md":
-        return from_markdown(text, str(path))
+        return prompt_from_markdown(text, str(path))
     raise UserError(f"{path}: a prompt is a .toml or .md file")
 
 
-def from_toml(text: str, where: str = "prompt") -> Prompt:
+def prompt_from_toml(text: str, where: str = "prompt") -> Prompt:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: not TOML ({error})") from None
-    return from_values(values, where)
+    return prompt_from_values(values, where)
 
 
-def from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
+def prompt_from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
     """A prompt from plain values (a table of a TOML file)."""
     for name in values:
         if name not in FIELDS:
@@ -103,7 +103,7 @@ def _escaped(text: str) -> str:
     return "\n".join("\\" + line if line[:1] in ("#", "\\") else line for line in text.split("\n"))
 
 
-def from_markdown(text: str, where: str = "prompt") -> Prompt:
+def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
@@ -132,4 +132,4 @@ def from_markdown(text: str, where: str = "prompt") -> Prompt:
             values[name] = content
         else:
             raise UserError(f"{where}: heading {name!r} is not expected here{did_you_mean(name, [*TEXTS, 'example'])}")
-    return from_values({**values, "examples": examples} if examples else values, where)
+    return prompt_from_values({**values, "examples": examples} if examples else values, where)

@@ -33,7 +33,7 @@ NAMES = {
         "だいち",
     ),
 }
-THINGS = {
+OBJECTS = {
     "en": ("apples", "pencils", "stickers", "books", "coins", "marbles"),
     "ja": ("りんご", "えんぴつ", "シール", "みかん", "コイン", "ビー玉"),
 }
@@ -60,21 +60,23 @@ WORKED = {
 def _items(name: str, seed: int, n: int, make: Callable[[random.Random], dict[str, object]]) -> tuple[Item, ...]:
     """n items with different inputs; ids tell task and number."""
     rng = python_rng(seed, "task", name)
-    found: dict[str, Item] = {}
+    items: dict[str, Item] = {}
     for _ in range(200 * n):
-        if len(found) == n:
+        if len(items) == n:
             break
         values = make(rng)
-        found.setdefault(str(values["input"]), Item(id=f"{name}-{len(found)}", **values))  # type: ignore[arg-type]
-    return tuple(found.values())
+        items.setdefault(str(values["input"]), Item(id=f"{name}-{len(items)}", **values))  # type: ignore[arg-type]
+    return tuple(items.values())
 
 
-class Split(TypedDict):
+class ItemSplit(TypedDict):
     demos: tuple[Item, ...]
     items: tuple[Item, ...]
 
 
-def split(name: str, seed: int, n: int, n_demos: int, make: Callable[[random.Random], dict[str, object]]) -> Split:
+def split_items(
+    name: str, seed: int, n: int, n_demos: int, make: Callable[[random.Random], dict[str, object]]
+) -> ItemSplit:
     items = _items(name, seed, n + n_demos, make)
     return {"demos": items[:n_demos], "items": items[n_demos:]}
 
@@ -88,7 +90,7 @@ def word_sums(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
         x, y, z = rng.randrange(11, 60), rng.randrange(2, 10), rng.randrange(2, 9)
         equation = [f"{x} + {y}", f"{x} - {y}", f"{x} * {y}", f"{x} + {y} - {z}"][kind]
         result = [x + y, x - y, x * y, x + y - z][kind]
-        text = SUMS[language][kind].format(a=a, b=b, x=x, y=y, z=z, t=rng.choice(THINGS[language]))
+        text = SUMS[language][kind].format(a=a, b=b, x=x, y=y, z=z, t=rng.choice(OBJECTS[language]))
         sum_text = f"{x} + {y} = {x + y}, {x + y} - {z} = {result}" if kind == 3 else f"{equation} = {result}"
         step = WORKED[language][0].format(x=x, step=sum_text)
         return {"input": text, "answer": str(result), "reasoning": step, "equation": f"{equation} = {result}."}
@@ -101,7 +103,7 @@ def word_sums(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
         prompt=prompt,
         grader=Grader(name="number"),
         max_tokens=48,
-        **split(f"word-sums-{language}", seed, n, n_demos, make),
+        **split_items(f"word-sums-{language}", seed, n, n_demos, make),
     )
 
 
@@ -112,15 +114,20 @@ def last_letters(language: str = "en", n: int = 100, seed: int = 0, n_demos: int
         names = rng.sample(NAMES[language], words)
         answer = "".join(name[-1] for name in names)
         if language == "ja":
-            told = "、".join(f"「{w}」の最後の文字は「{w[-1]}」" for w in names)
-            asked = f"「{'」「'.join(names)}」の最後の文字をつなげてください。"
-            return {"input": asked, "answer": answer, "reasoning": f"{told}です。", "equation": "+".join(answer) + "。"}
+            steps_ja = "、".join(f"「{w}」の最後の文字は「{w[-1]}」" for w in names)
+            question = f"「{'」「'.join(names)}」の最後の文字をつなげてください。"
+            return {
+                "input": question,
+                "answer": answer,
+                "reasoning": f"{steps_ja}です。",
+                "equation": "+".join(answer) + "。",
+            }
         steps = " ".join(f'The last letter of "{w}" is "{w[-1]}".' for w in names)
-        asked = f'Take the last letters of the words in "{" ".join(names)}" and join them.'
-        return {"input": asked, "answer": answer, "reasoning": steps, "equation": " + ".join(answer) + "."}
+        question = f'Take the last letters of the words in "{" ".join(names)}" and join them.'
+        return {"input": question, "answer": answer, "reasoning": steps, "equation": " + ".join(answer) + "."}
 
     name = f"last-letters-{language}"
-    return Task(name=name, language=language, prompt=_question(language), **split(name, seed, n, n_demos, make))
+    return Task(name=name, language=language, prompt=_question(language), **split_items(name, seed, n, n_demos, make))
 
 
 def coin_flip(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
@@ -131,20 +138,22 @@ def coin_flip(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
         flips = [rng.random() < 0.5 for _ in names]
         up = sum(flips) % 2 == 0
         if language == "ja":
-            told = "".join(
+            story = "".join(
                 f"{w}さんはコインを{'裏返します' if f else '裏返しません'}。" for w, f in zip(names, flips, strict=True)
             )
             return {
-                "input": f"コインは表向きです。{told}コインはまだ表向きですか。",
+                "input": f"コインは表向きです。{story}コインはまだ表向きですか。",
                 "answer": "はい" if up else "いいえ",
                 "choices": ("はい", "いいえ"),
                 "reasoning": f"コインは{sum(flips)}回裏返されました。{sum(flips)}は{'偶数' if up else '奇数'}です。",
                 "equation": f"{sum(flips)}回。",
             }
-        told = " ".join(f"{w} {'flips' if f else 'does not flip'} the coin." for w, f in zip(names, flips, strict=True))
+        story = " ".join(
+            f"{w} {'flips' if f else 'does not flip'} the coin." for w, f in zip(names, flips, strict=True)
+        )
         times = sum(flips)
         return {
-            "input": f"A coin is heads up. {told} Is the coin still heads up?",
+            "input": f"A coin is heads up. {story} Is the coin still heads up?",
             "answer": "yes" if up else "no",
             "choices": ("yes", "no"),
             "reasoning": f"The coin was flipped {times} times, and {times} is {'even' if up else 'odd'}.",
@@ -153,7 +162,11 @@ def coin_flip(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
 
     name = f"coin-flip-{language}"
     return Task(
-        name=name, language=language, kind="choice", prompt=_question(language), **split(name, seed, n, n_demos, make)
+        name=name,
+        language=language,
+        kind="choice",
+        prompt=_question(language),
+        **split_items(name, seed, n, n_demos, make),
     )
 
 
@@ -166,20 +179,20 @@ def dates(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) 
         later = rng.random() < 0.5
         other = day + datetime.timedelta(days=days if later else -days)
         if language == "ja":
-            asked = (
+            question = (
                 f"今日は{day.isoformat()}です。{days}日{'後' if later else '前'}の日付をYYYY-MM-DDで答えてください。"
             )
-            told = f"{day.isoformat()}の{days}日{'後' if later else '前'}は{other.isoformat()}です。"
+            reasoning = f"{day.isoformat()}の{days}日{'後' if later else '前'}は{other.isoformat()}です。"
         else:
             way = "later" if later else "earlier"
-            asked = f"Today is {day.isoformat()}. What is the date {days} days {way} (YYYY-MM-DD)?"
-            told = f"{days} days {'after' if later else 'before'} {day.isoformat()} it is {other.isoformat()}."
-        return {"input": asked, "answer": other.isoformat(), "reasoning": told, "equation": ""}
+            question = f"Today is {day.isoformat()}. What is the date {days} days {way} (YYYY-MM-DD)?"
+            reasoning = f"{days} days {'after' if later else 'before'} {day.isoformat()} it is {other.isoformat()}."
+        return {"input": question, "answer": other.isoformat(), "reasoning": reasoning, "equation": ""}
 
     name = f"dates-{language}"
     grader = Grader(name="contains")
     prompt = _question(language)
-    return Task(name=name, language=language, grader=grader, prompt=prompt, **split(name, seed, n, n_demos, make))
+    return Task(name=name, language=language, grader=grader, prompt=prompt, **split_items(name, seed, n, n_demos, make))
 
 
 def game_of_24(language: str = "en", n: int = 50, seed: int = 0, n_demos: int = 4) -> Task:
@@ -192,7 +205,7 @@ def game_of_24(language: str = "en", n: int = 50, seed: int = 0, n_demos: int = 
                 text = " ".join(map(str, numbers))
                 return {"input": text, "answer": text}
 
-    told = {
+    instructions = {
         "en": "Use each of the four numbers once, with + - * / and brackets, to make 24. Write the expression only.",
         "ja": "四つの数を一度ずつ使い、+ - * / と括弧で24を作ってください。式だけを書いてください。",
     }
@@ -201,8 +214,8 @@ def game_of_24(language: str = "en", n: int = 50, seed: int = 0, n_demos: int = 
         name=name,
         language=language,
         grader=Grader(name="game24"),
-        prompt=Prompt(instruction=told[language], language=language),
-        **split(name, seed, n, n_demos, make),
+        prompt=Prompt(instruction=instructions[language], language=language),
+        **split_items(name, seed, n, n_demos, make),
     )
 
 

@@ -57,14 +57,14 @@ def _value(node: ast.expr) -> float:
     raise ValueError
 
 
-def date(text: str) -> str:
+def add_days(text: str) -> str:
     """ "2024-02-27 + 3" -> "2024-03-01 (Friday)"."""
-    found = re.fullmatch(r"\s*(\d{4}-\d\d-\d\d)\s*(?:([+-])\s*(\d{1,6})\s*(?:days?|日)?)?\s*", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(\d{4}-\d\d-\d\d)\s*(?:([+-])\s*(\d{1,6})\s*(?:days?|日)?)?\s*", text)
+    if match is None:
         raise ToolError(f"{text!r} is not understood; write 2024-02-27 + 3")
     try:
-        day = datetime.date.fromisoformat(found[1])
-        day += datetime.timedelta(days=int((found[2] or "+") + (found[3] or "0")))
+        day = datetime.date.fromisoformat(match[1])
+        day += datetime.timedelta(days=int((match[2] or "+") + (match[3] or "0")))
     except (ValueError, OverflowError) as error:
         raise ToolError(str(error)) from None
     return f"{day.isoformat()} ({day:%A})"
@@ -80,36 +80,36 @@ class Library:
     texts: Sequence[str]
     sentences: int = 5  # Yao et al. 2023, section 3.1
     counts: list[Counter[str]] = field(init=False)
-    found: list[str] = field(init=False, default_factory=list)
-    place: int = field(init=False, default=0)
+    best_sentences: list[str] = field(init=False, default_factory=list)
+    n_shown: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         if not self.texts:
             raise UserError("search: no texts; give the library at least one")
-        self.counts = [Counter(terms(text)) for text in self.texts]
+        self.counts = [Counter(split_terms(text)) for text in self.texts]
 
     def search(self, query: str) -> str:
         scores = self.scores(query)
         best = max(range(len(scores)), key=scores.__getitem__)
         if scores[best] <= 0:
             raise ToolError(f"nothing found about {query!r}")
-        self.found = [s.strip() for s in SENTENCE.split(self.texts[best]) if s and s.strip()]
-        self.place = 0
-        return " ".join(self.found[: self.sentences])
+        self.best_sentences = [s.strip() for s in SENTENCE.split(self.texts[best]) if s and s.strip()]
+        self.n_shown = 0
+        return " ".join(self.best_sentences[: self.sentences])
 
     def look_up(self, word: str) -> str:
-        if not self.found:
+        if not self.best_sentences:
             raise ToolError("search first")
-        hits = [s for s in self.found if word.strip().lower() in s.lower()]
-        if self.place >= len(hits):
+        hits = [s for s in self.best_sentences if word.strip().lower() in s.lower()]
+        if self.n_shown >= len(hits):
             raise ToolError(f"no more sentence with {word!r}")
-        self.place += 1
-        return hits[self.place - 1]
+        self.n_shown += 1
+        return hits[self.n_shown - 1]
 
     def scores(self, query: str) -> list[float]:
         mean = sum(c.total() for c in self.counts) / len(self.counts)
         total = [0.0] * len(self.counts)
-        for term in set(terms(query)):
+        for term in set(split_terms(query)):
             n = sum(term in count for count in self.counts)
             weight = math.log(1 + (len(self.counts) - n + 0.5) / (n + 0.5))
             for i, count in enumerate(self.counts):
@@ -118,20 +118,20 @@ class Library:
         return total
 
 
-def terms(text: str) -> list[str]:
+def split_terms(text: str) -> list[str]:
     """Words of letters and digits in lower case; Japanese text as pairs of characters."""
-    found: list[str] = []
+    terms: list[str] = []
     for word in re.findall(r"[a-z0-9]+|[^\W\d_a-z]+", text.lower()):
-        found += [word] if word.isascii() else [word[i : i + 2] for i in range(max(1, len(word) - 1))]
-    return found
+        terms += [word] if word.isascii() else [word[i : i + 2] for i in range(max(1, len(word) - 1))]
+    return terms
 
 
 Tool = Callable[[str], str]
 
 
-def toolbox(texts: Sequence[str] = ()) -> dict[str, Tool]:
+def make_toolbox(texts: Sequence[str] = ()) -> dict[str, Tool]:
     """Tools by the name that an action uses. Each program gets its own: look-up remembers the last search."""
-    tools: dict[str, Tool] = {"Calc": calculate, "Date": date}
+    tools: dict[str, Tool] = {"Calc": calculate, "Date": add_days}
     if texts:
         library = Library(texts)
         tools |= {"Search": library.search, "Lookup": library.look_up}

@@ -10,7 +10,7 @@ import json
 import random
 
 from kaiwa.lab.tasks.prompt import Prompt
-from kaiwa.lab.tasks.reasoning import split
+from kaiwa.lab.tasks.reasoning import split_items
 from kaiwa.lab.tasks.task import Grader, Task
 from kaiwa.world import Village, VillageConfig, build_village
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES, VALUE_IDS
@@ -44,7 +44,7 @@ QUESTIONS = {
 }
 
 
-def village(language: str = "en", seed: int = 0) -> Village:
+def make_village(language: str = "en", seed: int = 0) -> Village:
     return build_village(VillageConfig(seed=seed, n_taught=60, n_held_out=20, languages=(language,)))
 
 
@@ -74,13 +74,13 @@ def sentiment(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
         kind="choice",
         prompt=prompts[language],
         max_tokens=24,
-        **split(f"sentiment-{language}", seed, n, n_demos, make),
+        **split_items(f"sentiment-{language}", seed, n, n_demos, make),
     )
 
 
 def facts(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, n_choices: int = 4) -> Task:
     """Closed-book questions about villagers with choices; `knowledge` is the true sentence, which helps."""
-    place, told = village(language, seed), LANGUAGES[language]
+    place, words = make_village(language, seed), LANGUAGES[language]
 
     def make(rng: random.Random) -> dict[str, object]:
         person, attribute = rng.choice(place.villagers), rng.choice(ATTRIBUTES)
@@ -88,34 +88,34 @@ def facts(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, 
         others = rng.sample([v for v in VALUE_IDS[attribute] if v != right], n_choices - 1)
         values = [right, *others]
         rng.shuffle(values)
-        choices = tuple(told.values[attribute][v] for v in values)
+        choices = tuple(words.values[attribute][v] for v in values)
         name = person.names[language]
-        asked = QUESTIONS[language][attribute].format(name=name)
+        question = QUESTIONS[language][attribute].format(name=name)
         listed = ("、" if language == "ja" else ", ").join(choices)
-        answer = told.values[attribute][right]
-        known = told.facts[attribute][0].format(name=name, value=answer)
+        answer = words.values[attribute][right]
+        true_sentence = words.facts[attribute][0].format(name=name, value=answer)
         return {
-            "input": f"{asked} ({listed})",
+            "input": f"{question} ({listed})",
             "answer": answer,
             "choices": choices,
-            "knowledge": known,
+            "knowledge": true_sentence,
             "cluster": person.id,
-            "columns": {"asked": asked},  # without the choices
+            "columns": {"asked": question},  # without the choices
         }
 
     prompt = Prompt(input="Question: {input}", output_indicator="Answer:")
     if language == "ja":
         prompt = Prompt(input="質問: {input}", output_indicator="答え:", language="ja")
     name = f"facts-{language}"
-    return Task(name=name, language=language, kind="choice", prompt=prompt, **split(name, seed, n, n_demos, make))
+    return Task(name=name, language=language, kind="choice", prompt=prompt, **split_items(name, seed, n, n_demos, make))
 
 
 def fact_texts(language: str = "en", seed: int = 0) -> tuple[str, ...]:
     """One text a villager, for ReAct's search."""
-    place, told = village(language, seed), LANGUAGES[language]
+    place, words = make_village(language, seed), LANGUAGES[language]
     return tuple(
-        told.joint.join(
-            told.facts[a][0].format(name=v.names[language], value=told.values[a][v.facts[a]]) for a in ATTRIBUTES
+        words.joint.join(
+            words.facts[a][0].format(name=v.names[language], value=words.values[a][v.facts[a]]) for a in ATTRIBUTES
         )
         for v in place.villagers
     )
@@ -123,24 +123,24 @@ def fact_texts(language: str = "en", seed: int = 0) -> tuple[str, ...]:
 
 def extraction(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
     """A sentence about somebody -> JSON with two keys. Format and content in one."""
-    place, told = village(language, seed), LANGUAGES[language]
+    place, words = make_village(language, seed), LANGUAGES[language]
     keys = ("name", "home", "trade")
 
     def make(rng: random.Random) -> dict[str, object]:
         person = rng.choice(place.villagers)
-        values = {key: told.values[key][person.facts[key]] for key in keys[1:]}
+        values = {key: words.values[key][person.facts[key]] for key in keys[1:]}
         name = person.names[language]
-        said = told.joint.join(told.facts[k][0].format(name=name, value=values[k]) for k in rng.sample(keys[1:], 2))
-        return {"input": said, "answer": json.dumps({"name": name, **values}, ensure_ascii=False), "cluster": person.id}
+        text = words.joint.join(words.facts[k][0].format(name=name, value=values[k]) for k in rng.sample(keys[1:], 2))
+        return {"input": text, "answer": json.dumps({"name": name, **values}, ensure_ascii=False), "cluster": person.id}
 
-    asked = {
+    instructions = {
         "en": "Extract the name, home and trade from the text as a JSON object.",
         "ja": "文章から name, home, trade を抜き出し、JSON オブジェクトで答えてください。",
     }
     text = {key: {"type": "string"} for key in keys}
     schema = {"type": "object", "properties": text, "required": list(keys), "additionalProperties": False}
     prompt = Prompt(
-        instruction=asked[language],
+        instruction=instructions[language],
         input="Text: {input}" if language == "en" else "文章: {input}",
         output_indicator="JSON:",
         language=language,
@@ -152,7 +152,7 @@ def extraction(language: str = "en", n: int = 100, seed: int = 0, n_demos: int =
         prompt=prompt,
         grader=Grader(name="json", schema=schema),
         max_tokens=56,
-        **split(f"extraction-{language}", seed, n, n_demos, make),
+        **split_items(f"extraction-{language}", seed, n, n_demos, make),
     )
 
 
@@ -186,16 +186,19 @@ def length(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8, l
         }
         return {"input": joint.join(topics), "answer": example[language]}
 
-    asked = {"en": "Write exactly 2 sentences about the topic.", "ja": "題について、ちょうど2文で書いてください。"}
+    instructions = {
+        "en": "Write exactly 2 sentences about the topic.",
+        "ja": "題について、ちょうど2文で書いてください。",
+    }
     label = "Topic: {input}" if language == "en" else "題: {input}"
     return Task(
         name=f"length-{language}",
         language=language,
         kind="text",
-        prompt=Prompt(instruction=asked[language], input=label, language=language),
+        prompt=Prompt(instruction=instructions[language], input=label, language=language),
         grader=Grader(name="count", low=low, high=high),
         max_tokens=80,
-        **split(f"length-{language}", seed, n, n_demos, make),
+        **split_items(f"length-{language}", seed, n, n_demos, make),
     )
 
 
@@ -215,14 +218,14 @@ def code_prefix(language: str = "en", n: int = 60, seed: int = 0, n_demos: int =
     def make(rng: random.Random) -> dict[str, object]:
         if kind == "sql":
             table, column = rng.choice(TABLES), rng.choice(("name", "year", "price", "city", "size"))
-            asked = rng.choice(("all {t} sorted by {c}", "how many {t} have a {c}", "the {t} with {c} above {x}"))
-            text = f"A SQL query for {asked.format(t=table, c=column, x=rng.randrange(5, 90))}."
+            wording = rng.choice(("all {t} sorted by {c}", "how many {t} have a {c}", "the {t} with {c} above {x}"))
+            text = f"A SQL query for {wording.format(t=table, c=column, x=rng.randrange(5, 90))}."
             return {"input": text, "answer": f"SELECT {column} FROM {table}"}
         number = rng.randrange(2, 90)
         text = f"A Python function f{number} to {rng.choice(FUNCTIONS)}."
         return {"input": text, "answer": f"def f{number}(x):\n    return x"}
 
-    asked = (
+    instruction = (
         "Write the code only, no explanation." if language == "en" else "コードだけを書いてください。説明は不要です。"
     )
     name = f"code-{kind}-{language}"
@@ -230,10 +233,10 @@ def code_prefix(language: str = "en", n: int = 60, seed: int = 0, n_demos: int =
         name=name,
         language=language,
         kind="code",
-        prompt=Prompt(instruction=asked, language=language),
+        prompt=Prompt(instruction=instruction, language=language),
         grader=Grader(name="sql" if kind == "sql" else "python"),
         max_tokens=80,
-        **split(name, seed, n, n_demos, make),
+        **split_items(name, seed, n, n_demos, make),
     )
 
 
@@ -244,10 +247,10 @@ def lists(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8) ->
         words = rng.sample(("pear", "book", "lamp", "coin", "tree", "shoe", "bell", "fork", "kite", "drum"), 3)
         return {"input": " ".join(words), "answer": ", ".join(sorted(words))}
 
-    asked = {
+    instructions = {
         "en": "Sort the words by alphabet and write them separated by commas, nothing else.",
         "ja": "単語をアルファベット順に並べ、コンマ区切りで、それだけを書いてください。",
     }
     name = f"lists-{language}"
-    prompt = Prompt(instruction=asked[language], input="Words: {input}", language=language)
-    return Task(name=name, language=language, prompt=prompt, **split(name, seed, n, n_demos, make))
+    prompt = Prompt(instruction=instructions[language], input="Words: {input}", language=language)
+    return Task(name=name, language=language, prompt=prompt, **split_items(name, seed, n, n_demos, make))

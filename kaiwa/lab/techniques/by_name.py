@@ -8,7 +8,7 @@ from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.lab.tasks.prompt_file import from_values
+from kaiwa.lab.tasks.prompt_file import prompt_from_values
 from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.react import ReAct
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
@@ -34,7 +34,7 @@ NAMED: Mapping[str, type] = {
 }
 
 
-def technique(values: Mapping[str, Any], where: str = "technique") -> Technique:
+def read_technique(values: Mapping[str, Any], where: str = "technique") -> Technique:
     """UserError with a suggestion for an unknown name or option."""
     name = str(values.get("technique", ""))
     if name not in NAMED:
@@ -47,9 +47,9 @@ def technique(values: Mapping[str, Any], where: str = "technique") -> Technique:
         if option not in fields:
             raise UserError(f"{where}: {name} has no option {option!r}{did_you_mean(option, fields or ['none'])}")
         if option == "inner":
-            value = technique(value, f"{where}.inner")
+            value = read_technique(value, f"{where}.inner")
         elif option == "prompts":
-            value = tuple(from_values(p, f"{where}.prompts") for p in value)
+            value = tuple(prompt_from_values(p, f"{where}.prompts") for p in value)
         elif isinstance(value, list):
             value = tuple(value)
         options[option] = value
@@ -60,12 +60,12 @@ def technique(values: Mapping[str, Any], where: str = "technique") -> Technique:
     return made
 
 
-def reseeded(made: Technique, seed: int) -> Technique:
+def reseed(made: Technique, seed: int) -> Technique:
     """The same technique with other demonstrations: what a second seed of an experiment varies."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(made):  # type: ignore[arg-type]
         if field.name == "inner":
-            changes["inner"] = reseeded(made.inner, seed)  # type: ignore[attr-defined]
+            changes["inner"] = reseed(made.inner, seed)  # type: ignore[attr-defined]
         if field.name == "seed":
             changes["seed"] = made.seed + seed  # type: ignore[attr-defined]
     return dataclasses.replace(made, **changes) if changes else made  # type: ignore[type-var]

@@ -19,7 +19,7 @@ from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.lab.techniques.technique import How, Technique, words
-from kaiwa.text.chat_model import Rate
+from kaiwa.text.chat_model import ScoreCall
 from kaiwa.text.records import Conversation, Message
 
 SOURCES = ("self", "none", "shuffled", "gold")
@@ -52,7 +52,7 @@ class GeneratedKnowledge:
         contexts = [_before(task.ask(item), statement, words(task)["knowledge_label"]) for statement in statements]
         contexts = [task.ask(item), *contexts]
         replies = yield [
-            Wish(call=Rate(context=context, continuation=_start(context) + choice))
+            Wish(call=ScoreCall(context=context, continuation=_start(context) + choice))
             for context in contexts
             for choice in item.choices
         ]

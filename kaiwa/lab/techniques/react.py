@@ -15,7 +15,7 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.program import Program, Said
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.tasks.tools import Tool, ToolError, toolbox
+from kaiwa.lab.tasks.tools import Tool, ToolError, make_toolbox
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.lab.techniques.technique import How, Technique, say
 from kaiwa.text.records import Conversation, Message
@@ -108,7 +108,7 @@ class ReAct:
 
     def run(self, task: Task, item: Item, how: How) -> Program:
         thought, action, observation = LINES.get(task.language, LINES["en"])
-        tools = toolbox(self.texts)
+        tools = make_toolbox(self.texts)
         text = self._opening(task, item, tools)
         notes: dict[str, Any] = {"actions": 0, "forced": 0, "invalid": 0}
         for i in range(1, self.steps + 1):

@@ -17,7 +17,7 @@ from kaiwa.lab.asking.program import Program, Said, Wish
 from kaiwa.lab.tasks.prompt import Example
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import How, Technique, say
-from kaiwa.text.chat_model import Rate
+from kaiwa.text.chat_model import ScoreCall
 
 LABELS = ("gold", "random", "flipped", "foo-bar")
 BY = ("text", "likelihood", "likelihood per token")
@@ -49,7 +49,7 @@ class ZeroShot:
         if not item.choices:
             raise UserError(f"task {task.name}, item {item.id}: no choices to rate by likelihood")
         space = " " if isinstance(prompt, str) and prompt[-1:] == ":" else ""
-        replies = yield [Wish(call=Rate(context=prompt, continuation=space + choice)) for choice in item.choices]
+        replies = yield [Wish(call=ScoreCall(context=prompt, continuation=space + choice)) for choice in item.choices]
         lengths = [max(1, r.n_scored) if self.by == "likelihood per token" else 1 for r in replies]
         scores = [r.logprob / n for r, n in zip(replies, lengths, strict=True)]
         best = item.choices[max(range(len(scores)), key=scores.__getitem__)]

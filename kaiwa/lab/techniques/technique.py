@@ -15,8 +15,9 @@ from typing import Protocol
 from kaiwa.lab.asking.program import Program, Said, Wish
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.text.chat_model import Ask
+from kaiwa.text.chat_model import GenerateCall
 from kaiwa.text.records import Conversation, Message
+from kaiwa.text.sampling import Sampling
 
 WORDS = {
     "en": {
@@ -53,13 +54,11 @@ class How:
 
     def ask(self, prompt: Conversation | str, max_tokens: int, stop: tuple[str, ...] = ()) -> Wish:
         """A wish to continue `prompt`."""
-        call = Ask(
+        call = GenerateCall(
             prompt=prompt,
-            max_tokens=max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            stop=stop,
-            seed=self.seed,
+            sampling=Sampling(
+                max_tokens=max_tokens, temperature=self.temperature, top_p=self.top_p, stop=stop, seed=self.seed
+            ),
         )
         return Wish(call=call, sample=self.sample if self.temperature else 0)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.redteam.oracles.alphabets import hiragana, kana, katakana, romaji
+from kaiwa.redteam.oracles.alphabets import to_hiragana, to_kana, to_katakana, to_romaji
 
 PIECES = 4
 LEET = str.maketrans("aeiostAEIOST", "431057431057")
@@ -44,12 +44,12 @@ def _base64(text: str, language: str) -> str:
 
 def _rot13(text: str, language: str) -> str:
     """Kana are romaji first, since only Latin letters move."""
-    return f"{UNDO[language]['rot13']}\n{codecs.encode(romaji(text), 'rot13')}"
+    return f"{UNDO[language]['rot13']}\n{codecs.encode(to_romaji(text), 'rot13')}"
 
 
 def _kana(text: str, language: str) -> str:
     """Latin syllables as kana; Japanese changes its kana (hiragana to katakana)."""
-    return kana(text) if language == "en" else katakana(text)
+    return to_kana(text) if language == "en" else to_katakana(text)
 
 
 TEXTS: dict[str, Callable[[str, str], str]] = {
@@ -60,8 +60,8 @@ TEXTS: dict[str, Callable[[str, str], str]] = {
     "zero-width": lambda text, language: HIDDEN.join(text),
     "full-width": lambda text, language: text.translate(WIDE),
     "kana": _kana,
-    "hiragana": lambda text, language: hiragana(text),
-    "romaji": lambda text, language: romaji(text),
+    "hiragana": lambda text, language: to_hiragana(text),
+    "romaji": lambda text, language: to_romaji(text),
 }
 TRANSFORMS = (*TEXTS, "language", "split")
 
@@ -71,13 +71,13 @@ def transform(name: str, text: str, language: str) -> str:
     return TEXTS[name](text, language) if name in TEXTS else text
 
 
-def check(name: str) -> str:
+def check_transform(name: str) -> str:
     if name not in TRANSFORMS:
         raise UserError(f"no transform {name!r}{did_you_mean(name, TRANSFORMS)}; there is {', '.join(TRANSFORMS)}")
     return name
 
 
-def split(text: str, language: str, pieces: int = PIECES) -> tuple[str, ...]:
+def split_message(text: str, language: str, pieces: int = PIECES) -> tuple[str, ...]:
     """One message as several turns: what is to come, the pieces, and the word to go on."""
     n = max(1, min(pieces, len(text)))
     size = -(-len(text) // n)

@@ -24,7 +24,7 @@ HIT = 0.5  # garak's own threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class ImportedResult:
     """One probe or plugin. `failed`: rows that could not be judged."""
 
     tool: str
@@ -50,7 +50,7 @@ class Imported:
         }
 
 
-def read_results(path: Path) -> tuple[Imported, ...]:
+def read_results(path: Path) -> tuple[ImportedResult, ...]:
     """UserError for a file that is neither, or holds no results."""
     try:
         text = path.read_bytes().decode("utf-8")
@@ -58,20 +58,20 @@ def read_results(path: Path) -> tuple[Imported, ...]:
         raise UserError(f"{path}: no such file; give garak's report.jsonl or promptfoo's results.json") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
-    found: tuple[Imported, ...]
+    results: tuple[ImportedResult, ...]
     try:
-        whole = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
-        whole = None
-    tool = "promptfoo" if isinstance(whole, dict) and "results" in whole else "garak"
+        content = None
+    tool = "promptfoo" if isinstance(content, dict) and "results" in content else "garak"
     rows = _lines(text, path) if tool == "garak" else []
     try:
-        found = garak(rows) if tool == "garak" else promptfoo(whole)
+        results = read_garak(rows) if tool == "garak" else read_promptfoo(content)
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: not the shape of {tool}'s results; changed by hand, or a newer version?") from None
-    if not found:
+    if not results:
         raise UserError(f"{path}: no results in it; give garak's report.jsonl or promptfoo's results.json")
-    return found
+    return results
 
 
 def _lines(text: str, path: Path) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def _lines(text: str, path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
+def read_garak(rows: Sequence[Mapping[str, Any]]) -> tuple[ImportedResult, ...]:
     """AttributeError, TypeError, ValueError or OverflowError where a field is not what garak writes."""
     model = "garak's target"
     for row in rows:
@@ -106,8 +106,8 @@ def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
             failed[name] = failed.get(name, 0) + len(scores) - len(judged)
             hits.setdefault(name, []).append((sum(score >= HIT for score in judged), len(judged)))
     if hits:
-        return tuple(_counted("garak", model, name, pairs, failed.get(name, 0)) for name, pairs in hits.items())
-    found = []
+        return tuple(_build_result("garak", model, name, pairs, failed.get(name, 0)) for name, pairs in hits.items())
+    results = []
     for row in rows:
         if row["entry_type"] == "eval":
             total = int(row.get("total_evaluated", row.get("total", 0)))
@@ -115,8 +115,8 @@ def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
             if min(total, passed) < 0:
                 raise ValueError(f"{passed} of {total}")
             name = f"{row.get('probe', '?')} / {row.get('detector', '?')}"
-            found.append(
-                Imported(
+            results.append(
+                ImportedResult(
                     tool="garak",
                     model=model,
                     name=name,
@@ -125,21 +125,21 @@ def garak(rows: Sequence[Mapping[str, Any]]) -> tuple[Imported, ...]:
                     share=wilson(max(0, total - passed), total),
                 )
             )
-    return tuple(found)
+    return tuple(results)
 
 
-def _counted(tool: str, model: str, name: str, pairs: Sequence[tuple[int, int]], failed: int) -> Imported:
+def _build_result(tool: str, model: str, name: str, pairs: Sequence[tuple[int, int]], failed: int) -> ImportedResult:
     hits, trials = sum(h for h, _ in pairs), sum(n for _, n in pairs)
     if all(n <= 1 for _, n in pairs) or len(pairs) == 1:
         share = wilson(hits, trials)
     else:
         share = clustered_share([h for h, _ in pairs], [n for _, n in pairs])
-    return Imported(tool=tool, model=model, name=name, trials=trials, successes=hits, share=share, failed=failed)
+    return ImportedResult(tool=tool, model=model, name=name, trials=trials, successes=hits, share=share, failed=failed)
 
 
-def promptfoo(whole: Mapping[str, Any]) -> tuple[Imported, ...]:
+def read_promptfoo(content: Mapping[str, Any]) -> tuple[ImportedResult, ...]:
     """TypeError where a field is not what promptfoo writes."""
-    inner = whole["results"]
+    inner = content["results"]
     rows = inner.get("results", []) if isinstance(inner, dict) else inner
     groups: dict[tuple[str, str], list[int]] = {}
     failed: dict[tuple[str, str], int] = {}
@@ -153,7 +153,7 @@ def promptfoo(whole: Mapping[str, Any]) -> tuple[Imported, ...]:
         else:
             groups[key].append(int(not row.get("success", False)))
     return tuple(
-        Imported(
+        ImportedResult(
             tool="promptfoo",
             model=key[0],
             name=key[1],
@@ -176,6 +176,6 @@ def _provider(row: Mapping[str, Any]) -> str:
 def _plugin(row: Mapping[str, Any]) -> str:
     case = row.get("testCase") if isinstance(row.get("testCase"), dict) else {}
     assert isinstance(case, dict)
-    said = {**(case.get("metadata") or {}), **(row.get("metadata") or {})}
-    names = [str(said[key]) for key in ("pluginId", "strategyId") if said.get(key)]
+    metadata = {**(case.get("metadata") or {}), **(row.get("metadata") or {})}
+    names = [str(metadata[key]) for key in ("pluginId", "strategyId") if metadata.get(key)]
     return " / ".join(names) or str(case.get("description") or "test")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from kaiwa.core.artifact import write_atomic
-from kaiwa.lab.experiments.verdicts import points, verdict
-from kaiwa.redteam.bench.matrix import AT, NONE, Arm, Cell, Matrix
-from kaiwa.redteam.bench.other_tools import Imported
-from kaiwa.redteam.bench.trial import Outcome
+from kaiwa.lab.experiments.verdicts import points_text, verdict_text
+from kaiwa.redteam.bench.heat import BenignCost, HeatCell, attack_heat_map
+from kaiwa.redteam.bench.matrix import AT, NONE, Cell, DefenceResult, Matrix
+from kaiwa.redteam.bench.other_tools import ImportedResult
+from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.oracles.leaks import FORMS
 from kaiwa.report import figures
-from kaiwa.report.heat import heat_map
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
 from kaiwa.report.table import share_cell, table, value_cell
@@ -25,14 +25,16 @@ from kaiwa.stats.intervals import Interval
 from kaiwa.text.records import write_jsonl
 
 if TYPE_CHECKING:
-    from kaiwa.redteam.bench.run import Plan
+    from kaiwa.redteam.bench.run import BenchPlan
 
-SHOWN = 5  # transcripts of a cell
-LONGEST = 600  # characters of a turn
+TRANSCRIPTS_PER_CELL = 5  # transcripts of a cell
+MAX_CHARACTERS = 600  # characters of a turn
 ORDER = ("success", "error", "timeout", "refused", "blocked", "resisted")
 
 
-def write_report(plan: Plan, matrix: Matrix, out: Path, seconds: float, imported: Sequence[Imported] = ()) -> Path:
+def write_report(
+    plan: BenchPlan, matrix: Matrix, out: Path, seconds: float, imported: Sequence[ImportedResult] = ()
+) -> Path:
     """-> the HTML's path. matrix.json has the frozen shape and nothing else; summary.json has all the rest."""
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in matrix.outcomes))
@@ -44,41 +46,41 @@ def write_report(plan: Plan, matrix: Matrix, out: Path, seconds: float, imported
     return out / "report.html"
 
 
-def told_against(arm: Arm, language: str = "en") -> str:
+def against_text(arm: DefenceResult, language: str = "en") -> str:
     """ "better by 12.0 points (n = 800)"; "–" for the undefended arm."""
     if arm.against is None:
         return figures.NONE
-    return f"{verdict(arm.against, language)} (n = {arm.against.n:,})"
+    return f"{verdict_text(arm.against, language)} (n = {arm.against.n:,})"
 
 
-def not_helping(matrix: Matrix, model: str) -> list[str]:
+def unhelpful_defences(matrix: Matrix, model: str) -> list[str]:
     """Defences of which it is not shown that fewer attacks succeed."""
     return [a.defence for a in matrix.arms if a.model == model and a.against and a.against.verdict != "better"]
 
 
-def summary(plan: Plan, matrix: Matrix, seconds: float) -> dict[str, Any]:
+def summary(plan: BenchPlan, matrix: Matrix, seconds: float) -> dict[str, Any]:
     return {
-        "plan": plan.registered(),
+        "plan": plan.plan_json(),
         "seconds": round(seconds, 1),
         "arms": [_arm_json(arm) for arm in matrix.arms],
         "controls": [
             {"model": c.model, "attack": c.attack, **c.control.to_json()} for c in matrix.cells if c.defence == NONE
         ],
         "tags": {a.name: {"owasp": a.owasp, "atlas": a.atlas, "idea": a.idea} for a in plan.attacks},
-        "not_helping": {m: not_helping(matrix, m) for m in dict.fromkeys(a.model for a in matrix.arms)},
+        "not_helping": {m: unhelpful_defences(matrix, m) for m in dict.fromkeys(a.model for a in matrix.arms)},
     }
 
 
-def _arm_json(arm: Arm) -> dict[str, Any]:
-    found = arm.against
+def _arm_json(arm: DefenceResult) -> dict[str, Any]:
+    comparison = arm.against
     against = None
-    if found is not None:
+    if comparison is not None:
         against = {
-            "n": found.n,
-            **{k: v for k, v in found.difference.to_json().items() if k != "n"},
+            "n": comparison.n,
+            **{k: v for k, v in comparison.difference.to_json().items() if k != "n"},
             "p_holm": arm.p_holm,
-            "verdict": found.verdict,
-            "told": {language: verdict(found, language) for language in LANGUAGES},
+            "verdict": comparison.verdict,
+            "told": {language: verdict_text(comparison, language) for language in LANGUAGES},
         }
     return {
         "model": arm.model,
@@ -95,14 +97,16 @@ def _arm_json(arm: Arm) -> dict[str, Any]:
     }
 
 
-def body(plan: Plan, matrix: Matrix, language: str, imported: Sequence[Imported] = ()) -> Markup:
+def body(plan: BenchPlan, matrix: Matrix, language: str, imported: Sequence[ImportedResult] = ()) -> Markup:
     words = Words(language, "kaiwa.redteam")
     parts: list[Child] = [tag("h1", words("redteam.title", target=plan.target.name)), _method(plan, matrix, words)]
     models = list(dict.fromkeys(arm.model for arm in matrix.arms))
     for number, model in enumerate(models):
         parts.append(tag("h2", model))
         arms = [arm for arm in matrix.arms if arm.model == model]
-        parts.append(_section(words, "defences", arms_table(matrix, arms, words), _named(matrix, model, words)))
+        parts.append(
+            _section(words, "defences", arms_table(matrix, arms, words), _unhelpful_note(matrix, model, words))
+        )
         parts.append(_section(words, "matrix", heat(matrix, model, number, words)))
         parts.append(_section(words, "costs", costs_table(matrix, arms, words)))
         parts.append(_section(words, "at", at_table(arms, words)))
@@ -118,7 +122,7 @@ def _section(words: Words, name: str, *content: Child) -> Markup:
     return tag("section", tag("h3", words(f"redteam.{name}")), tag("p", words(f"redteam.{name}.about")), *content)
 
 
-def _method(plan: Plan, matrix: Matrix, words: Words) -> Markup:
+def _method(plan: BenchPlan, matrix: Matrix, words: Words) -> Markup:
     n = sum(o.kind == "attack" for o in matrix.outcomes)
     lead = words("redteam.method", n=f"{n:,}", attacks=len(plan.attacks), arms=len(plan.arms), trials=plan.trials)
     return join(
@@ -129,13 +133,13 @@ def _method(plan: Plan, matrix: Matrix, words: Words) -> Markup:
     )
 
 
-def _named(matrix: Matrix, model: str, words: Words) -> Markup | None:
+def _unhelpful_note(matrix: Matrix, model: str, words: Words) -> Markup | None:
     """Defences that do not help, by name."""
-    names = not_helping(matrix, model)
+    names = unhelpful_defences(matrix, model)
     return tag("p", words("redteam.not_helping", names=", ".join(names)), class_="warn") if names else None
 
 
-def arms_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
+def arms_table(matrix: Matrix, arms: Sequence[DefenceResult], words: Words) -> Markup:
     families = list(dict.fromkeys(cell.family for cell in matrix.cells))
     heads = [words("redteam.defence"), *(words(f"redteam.family.{f}") for f in families), words("redteam.all")]
     heads += [words("redteam.against"), words("redteam.difference")]
@@ -148,9 +152,11 @@ def arms_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
                 arm.defence,
                 *shares,
                 share_cell(arm.share.to_json()),
-                tag("td", tag("b", told_against(arm, words.language))),
+                tag("td", tag("b", against_text(arm, words.language))),
                 value_cell(
-                    f"{points(0 - d.mean)} [{points(0 - d.high)}, {points(0 - d.low)}]" if d is not None else "–"
+                    f"{points_text(0 - d.mean)} [{points_text(0 - d.high)}, {points_text(0 - d.low)}]"
+                    if d is not None
+                    else "–"
                 ),
             ]
         )
@@ -158,34 +164,28 @@ def arms_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
 
 
 def heat(matrix: Matrix, model: str, number: int, words: Words) -> Markup:
-    mine = {(c.attack, c.defence): c for c in matrix.cells if c.model == model}
-    attacks = list(dict.fromkeys(attack for attack, _ in mine))
-    defences = list(dict.fromkeys(defence for _, defence in mine))
-
-    costs = {row.defence: row for row in matrix.benign if row.model == model}
-    refused, useless = words("redteam.cost.refused"), words("redteam.cost.useless")
-
-    def cell(attack: str, defence: str) -> dict[str, Any] | None:
-        if attack in (refused, useless):
-            row = costs.get(defence)
-            return None if row is None else (row.false_block if attack == refused else opposite(row.utility)).to_json()
-        found = mine[attack, defence]
-        return found.share.to_json() if found.status in ("ok", "incomplete") else None
-
-    def untested(attack: str, defence: str) -> str:
-        if (attack, defence) not in mine:
-            return figures.NONE
-        return words(f"redteam.status.{mine[attack, defence].status}")
+    """Draw a model's heat map; `number` is the model's place in the report, which the cells' links name."""
+    cells = {
+        (c.attack, c.defence): HeatCell(share=c.share.to_json(), status=c.status)
+        for c in matrix.cells
+        if c.model == model
+    }
+    costs = {
+        row.defence: BenignCost(refused=row.false_block.to_json(), useless=complement(row.utility).to_json())
+        for row in matrix.benign
+        if row.model == model
+    }
+    attacks = list(dict.fromkeys(attack for attack, _ in cells))
+    defences = list(dict.fromkeys(defence for _, defence in cells))
 
     def link(attack: str, defence: str) -> str:
-        if (attack, defence) not in mine:
-            return ""
         return f"#{anchor(number, attacks.index(attack), defences.index(defence))}"
 
-    return heat_map(words("redteam.heat"), [*attacks, refused, useless], defences, cell, untested, link)
+    return attack_heat_map(cells, costs, words, link)
 
 
-def opposite(share: Interval) -> Interval:
+def complement(share: Interval) -> Interval:
+    """Return 1 - share, with its limits."""
     return Interval(1 - share.mean, 1 - share.high, 1 - share.low, share.n)
 
 
@@ -193,7 +193,7 @@ def anchor(model: int, attack: int, defence: int) -> str:
     return f"cell-{model}-{attack}-{defence}"
 
 
-def costs_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
+def costs_table(matrix: Matrix, arms: Sequence[DefenceResult], words: Words) -> Markup:
     heads = [
         words(f"redteam.{k}") for k in ("defence", "n", "false_block", "utility", "utility_against", "tokens", "ms")
     ]
@@ -201,7 +201,7 @@ def costs_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
     lines = []
     for arm in arms:
         row = rows.get((arm.model, arm.defence))
-        against = verdict(arm.utility_against, words.language) if arm.utility_against is not None else "–"
+        against = verdict_text(arm.utility_against, words.language) if arm.utility_against is not None else "–"
         lines.append(
             [
                 arm.defence,
@@ -216,17 +216,17 @@ def costs_table(matrix: Matrix, arms: Sequence[Arm], words: Words) -> Markup:
     return table(heads, lines)
 
 
-def at_table(arms: Sequence[Arm], words: Words) -> Markup:
+def at_table(arms: Sequence[DefenceResult], words: Words) -> Markup:
     heads = [words("redteam.defence"), *(f"ASR@{k}" for k in AT)]
     return table(heads, [[arm.defence, *(share_cell(arm.at[k].to_json()) for k in AT)] for arm in arms])
 
 
-def leaks_table(arms: Sequence[Arm], words: Words) -> Markup:
+def leaks_table(arms: Sequence[DefenceResult], words: Words) -> Markup:
     heads = [words("redteam.defence"), *(words(f"redteam.form.{form}") for form in FORMS)]
     return table(heads, [[arm.defence, *(value_cell(str(arm.leaks.get(form, 0))) for form in FORMS)] for arm in arms])
 
 
-def attacks_table(plan: Plan, matrix: Matrix, words: Words) -> Markup:
+def attacks_table(plan: BenchPlan, matrix: Matrix, words: Words) -> Markup:
     heads = [words(f"redteam.{k}") for k in ("attack", "idea", "tags", "control", "status")]
     undefended: dict[str, Cell] = {c.attack: c for c in matrix.cells if c.defence == NONE}
     lines = []
@@ -247,7 +247,7 @@ def attacks_table(plan: Plan, matrix: Matrix, words: Words) -> Markup:
     return table(heads, lines)
 
 
-def imported_table(imported: Sequence[Imported], words: Words) -> Markup:
+def imported_table(imported: Sequence[ImportedResult], words: Words) -> Markup:
     heads = [words(f"redteam.{k}") for k in ("tool", "model", "attack", "n", "success")]
     lines = [
         [
@@ -264,7 +264,7 @@ def imported_table(imported: Sequence[Imported], words: Words) -> Markup:
 
 def transcripts(matrix: Matrix) -> Markup:
     """A few transcripts of every cell, the worst first; the heat map's cells lead here. Shown in both languages."""
-    by_cell: dict[tuple[str, str, str], list[Outcome]] = {}
+    by_cell: dict[tuple[str, str, str], list[TrialOutcome]] = {}
     for outcome in matrix.outcomes:
         if outcome.kind == "attack":
             by_cell.setdefault((outcome.model, outcome.attack, outcome.defence), []).append(outcome)
@@ -274,35 +274,35 @@ def transcripts(matrix: Matrix) -> Markup:
         attacks = list(dict.fromkeys(a for name, a, _ in by_cell if name == model))
         defences = list(dict.fromkeys(d for name, _, d in by_cell if name == model))
         for a, attack in enumerate(attacks):
-            shown = [
+            columns = [
                 _cell_transcripts(anchor(m, a, d), by_cell[model, attack, defence])
                 for d, defence in enumerate(defences)
                 if (model, attack, defence) in by_cell
             ]
-            parts.append(tag("details", tag("summary", f"{model} · {attack}"), *shown))
+            parts.append(tag("details", tag("summary", f"{model} · {attack}"), *columns))
     return tag("main", tag("section", *parts), class_="pieces")
 
 
-def worst(outcomes: Sequence[Outcome], n: int = SHOWN) -> list[Outcome]:
+def worst_first(outcomes: Sequence[TrialOutcome], n: int = TRANSCRIPTS_PER_CELL) -> list[TrialOutcome]:
     """Successes first, then failures, then the rest."""
     return sorted(outcomes, key=lambda o: (ORDER.index(o.outcome) if o.outcome in ORDER else len(ORDER), o.trial))[:n]
 
 
-def _cell_transcripts(id: str, outcomes: Sequence[Outcome]) -> Markup:
+def _cell_transcripts(id: str, outcomes: Sequence[TrialOutcome]) -> Markup:
     successes = sum(o.outcome == "success" for o in outcomes)
-    cards = [transcript(outcome) for outcome in worst(outcomes)]
+    cards = [transcript(outcome) for outcome in worst_first(outcomes)]
     return tag("div", tag("h4", f"{outcomes[0].defence}: {successes} / {len(outcomes)}"), *cards, id=id)
 
 
-def transcript(outcome: Outcome) -> Markup:
-    said: list[Child] = []
+def transcript(outcome: TrialOutcome) -> Markup:
+    turns: list[Child] = []
     for i, text in enumerate(outcome.said):
-        said.append(tag("p", tag("b", "→ "), _short(text), class_="said"))
+        turns.append(tag("p", tag("b", "→ "), _short(text), class_="said"))
         if i < len(outcome.replies):
-            said.append(tag("p", tag("b", "← "), _short(outcome.replies[i]), class_="said"))
+            turns.append(tag("p", tag("b", "← "), _short(outcome.replies[i]), class_="said"))
     more = " · ".join(x for x in (outcome.outcome, outcome.form, outcome.why) if x)
-    return tag("article", tag("p", f"{outcome.trial}: {more}", class_="small"), *said, class_="asked")
+    return tag("article", tag("p", f"{outcome.trial}: {more}", class_="small"), *turns, class_="asked")
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"

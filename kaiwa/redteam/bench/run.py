@@ -26,18 +26,19 @@ from kaiwa.lab.asking.call_cache import Asker, Cache, key
 from kaiwa.lab.asking.program import Reply, Wish
 from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.attack import Attack
-from kaiwa.redteam.bench.trial import CONTROL, Outcome, Trial, planned
-from kaiwa.redteam.targets.benign_twins import CALIBRATION, benign
+from kaiwa.redteam.bench.trial import CONTROL, Trial, TrialOutcome, planned_requests
+from kaiwa.redteam.targets.benign_twins import CALIBRATION, benign_requests
 from kaiwa.redteam.targets.target import Target
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling, generate_alone, score_alone
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult, generate_alone, score_alone
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
 FALSE_BLOCK = 0.05  # for which judging defences are calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """What is run. `defences`: as written; `none` is added, since all are compared with it."""
 
     target: Target
@@ -67,21 +68,21 @@ class Plan:
     @property
     def arms(self) -> tuple[str, ...]:
         """`none`, then each defence once, as it was first written."""
-        return tuple(spellings[0] for spellings in self._spelt())
+        return tuple(spellings[0] for spellings in self._spellings())
 
     @property
     def doubles(self) -> tuple[str, ...]:
         """Left out: further spellings of a defence, as `None` or `delimiters + sandwich`."""
-        return tuple(text for spellings in self._spelt()[1:] for text in spellings[1:])
+        return tuple(text for spellings in self._spellings()[1:] for text in spellings[1:])
 
-    def _spelt(self) -> list[list[str]]:
-        found: dict[str, list[str]] = {}
+    def _spellings(self) -> list[list[str]]:
+        groups: dict[str, list[str]] = {}
         for text in ("none", *self.defences):
             same = repr([(name, sorted(options.items())) for name, options in written(text, "defence")])
-            found.setdefault(same, []).append(text)
-        return list(found.values())
+            groups.setdefault(same, []).append(text)
+        return list(groups.values())
 
-    def registered(self) -> dict[str, Any]:
+    def plan_json(self) -> dict[str, Any]:
         return {
             "target": self.target.name,
             "language": self.target.language,
@@ -97,7 +98,7 @@ class Plan:
         }
 
 
-class Kept:
+class CachedModel:
     """A ManyModel whose calls are kept. `form`: "text" for a model that has not learnt to chat."""
 
     def __init__(self, opened: Opened, cache: Cache, form: str) -> None:
@@ -109,7 +110,7 @@ class Kept:
     def _shown(self, done: int, total: int) -> None:
         self.show(self.done + done)
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         wishes = [Wish(call=self._formed(ask)) for ask in asks]
         new = len(asks) - sum(self.kept(wish) for wish in wishes)
         self.done += len(asks) - new
@@ -118,7 +119,7 @@ class Kept:
         self.done += new
         self.show(self.done)
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         before, self.asker.show = self.asker.show, lambda done, total: None
         try:
             replies = self.asker([Wish(call=rate) for rate in rates])
@@ -129,7 +130,10 @@ class Kept:
                 yield i, ConnectionError(reply.error)
             else:  # the cache keeps the sum and the count: all that a judge reads
                 each = reply.logprob / max(1, reply.n_scored)
-                yield i, Rated(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused)
+                yield (
+                    i,
+                    ScoreResult(logprobs=(each,) * reply.n_scored, n_prompt=reply.n_prompt, n_reused=reply.n_reused),
+                )
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         return generate_alone(self, prompt, sampling)
@@ -140,11 +144,12 @@ class Kept:
     def kept(self, wish: Wish) -> bool:
         return key(self.asker.identity, wish) in self.asker.cache.replies
 
-    def _formed(self, ask: Ask) -> Ask:
+    def _formed(self, ask: GenerateCall) -> GenerateCall:
         if self.form == "chat" or isinstance(ask.prompt, str):
             return ask
         text = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in ask.prompt)
-        return dataclasses.replace(ask, prompt=f"{text}\n\nAssistant:", stop=("\n\nUser:", "\n\nSystem:"))
+        sampling = dataclasses.replace(ask.sampling, stop=("\n\nUser:", "\n\nSystem:"))
+        return dataclasses.replace(ask, prompt=f"{text}\n\nAssistant:", sampling=sampling)
 
 
 def _completion(reply: Reply) -> Completion | Exception:
@@ -160,22 +165,22 @@ def _completion(reply: Reply) -> Completion | Exception:
 
 
 def run(
-    plan: Plan,
+    plan: BenchPlan,
     open_model: Callable[[str], Opened],
     cache_file: Path | None = None,
     show: Callable[[str, int, int], None] = lambda model, done, total: None,
-) -> list[Outcome]:
+) -> list[TrialOutcome]:
     """All outcomes, models in their order. `show`: model, requests done, requests planned."""
     cache = Cache(cache_file)
-    outcomes: list[Outcome] = []
+    outcomes: list[TrialOutcome] = []
     for name in plan.models:
         opened = open_model(name)
         label = opened.model.name
         if any(outcome.model == label for outcome in outcomes):
             raise UserError(f"two models are called {label!r}; their results could not be told apart")
-        kept = Kept(opened, cache, opened.form)
-        trials = make(plan, label, defences(plan.arms, kept, plan.target.language))
-        kept.show = partial(_show, show, label, sum(planned(trial) for trial in trials))
+        kept = CachedModel(opened, cache, opened.form)
+        trials = make_trials(plan, label, make_defences(plan.arms, kept, plan.target.language))
+        kept.show = partial(_show, show, label, sum(planned_requests(trial) for trial in trials))
         advance(trials, DefendedModel(model=kept, defence=NONE))
         show(label, kept.done, kept.done)
         outcomes += [trial.outcome() for trial in trials]
@@ -187,22 +192,27 @@ def _show(show: Callable[[str, int, int], None], model: str, total: int, done: i
     show(model, done, max(total, done + 1))
 
 
-def defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
+def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
     """The arms as written, thresholds set on harmless texts for the parts that are written without one. UserError for
     what is not understood; one that this model cannot serve (a judge on a server that does not score) fails as its own
     arm."""
-    made: list[Defence] = []
+    built: list[Defence] = []
     for text in arms:
         stack = parse(text, model=model)
         try:
-            own = ["threshold" in options for _, options in written(text, "defence")]
-            open_ = tuple(part for part, fixed in zip(stack.parts, own, strict=True) if not fixed)
-            ready = iter(calibrated(dataclasses.replace(stack, parts=open_), CALIBRATION[language], FALSE_BLOCK).parts)
-            parts = tuple(part if fixed else next(ready) for part, fixed in zip(stack.parts, own, strict=True))
-            made.append(dataclasses.replace(stack, parts=parts))
+            fixed_flags = ["threshold" in options for _, options in written(text, "defence")]
+            uncalibrated = tuple(part for part, is_fixed in zip(stack.parts, fixed_flags, strict=True) if not is_fixed)
+            calibrated_parts = iter(
+                calibrated(dataclasses.replace(stack, parts=uncalibrated), CALIBRATION[language], FALSE_BLOCK).parts
+            )
+            parts = tuple(
+                part if is_fixed else next(calibrated_parts)
+                for part, is_fixed in zip(stack.parts, fixed_flags, strict=True)
+            )
+            built.append(dataclasses.replace(stack, parts=parts))
         except (UserError, ConnectionError) as error:
-            made.append(Unusable(name=stack.name, why=f"{stack.name} cannot be used here: {error}"))
-    return made
+            built.append(Unusable(name=stack.name, why=f"{stack.name} cannot be used here: {error}"))
+    return built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +231,7 @@ def default_defences() -> tuple[str, ...]:
     return names()
 
 
-def make(plan: Plan, model: str, arms: Sequence[Defence]) -> list[Trial]:
+def make_trials(plan: BenchPlan, model: str, arms: Sequence[Defence]) -> list[Trial]:
     """Every trial, begun. Ordered by defence, then trial, then attack: those that begin alike stand together."""
     common = {
         "model": model,
@@ -244,10 +254,10 @@ def make(plan: Plan, model: str, arms: Sequence[Defence]) -> list[Trial]:
     ]
     times = max(1, round(plan.trials * BENIGN_SHARE))
     trials += [
-        Trial(kind="benign", defence=arm, number=i, benign=asked, name=asked.user, **common)  # type: ignore[arg-type]
+        Trial(kind="benign", defence=arm, number=i, benign=request, name=request.user, **common)  # type: ignore[arg-type]
         for arm in arms
         for i in range(times)
-        for asked in benign(plan.target)
+        for request in benign_requests(plan.target)
     ]
     for trial in trials:
         trial.begin()
@@ -261,17 +271,17 @@ def advance(trials: Sequence[Trial], model: DefendedModel) -> None:
         pairs = [(trial, ask) for trial in waiting if (ask := trial.next()) is not None]
         if not pairs:
             return
-        for i, found in model.generate_defended([ask for _, ask in pairs]):
-            pairs[i][0].take(found)
+        for i, result in model.generate_defended([ask for _, ask in pairs]):
+            pairs[i][0].take(result)
         waiting = [trial for trial, _ in pairs]
 
 
 def split_list(text: str) -> list[str]:
     """ "none, canary_filter(partial=6, encodings=true)" -> two: commas inside brackets do not part."""
-    found = [part.strip() for part in COMMA.split(text)]
-    if not all(found):
+    names = [part.strip() for part in COMMA.split(text)]
+    if not all(names):
         raise UserError(f"{text!r}: a name is missing between two commas")
-    return found
+    return names
 
 
 COMMA = re.compile(r",(?![^(]*\))")

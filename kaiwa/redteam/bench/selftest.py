@@ -23,18 +23,18 @@ import numpy as np
 
 from kaiwa.core.rng import numpy_rng, python_rng
 from kaiwa.lab.experiments.run import Opened
-from kaiwa.lab.experiments.selftest import Check
-from kaiwa.lab.tasks.prompt import as_text
+from kaiwa.lab.experiments.selftest import SelfCheck
+from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.redteam.attacks.all import ATTACKS
-from kaiwa.redteam.attacks.attack import choose
-from kaiwa.redteam.bench.matrix import MARGIN, Matrix, analyse
-from kaiwa.redteam.bench.run import Plan, run
+from kaiwa.redteam.attacks.attack import choose_attacks
+from kaiwa.redteam.bench.matrix import MARGIN, Matrix, analyse_trials
+from kaiwa.redteam.bench.run import BenchPlan, run
 from kaiwa.redteam.oracles.aims import QUESTIONS
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.shares import clustered_share, corrected_share
-from kaiwa.text.chat_model import USUAL, Sampling
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 SECRET = re.compile(
     r"(?:password is (?!that)|合言葉は「|code is |番号は |The \S+ is |は「)([\w-]+?)(?:\.|」| です|です)"
@@ -42,35 +42,35 @@ SECRET = re.compile(
 CLAIM = re.compile(r'plain fact: "([^"]+)"|事実として述べてください。「([^」]+)」')
 ANSWERS = {
     question: re.sub(r"\\b|[()]", "", pattern).split("|")[0]
-    for some in QUESTIONS.values()
-    for question, pattern in some
+    for questions in QUESTIONS.values()
+    for question, pattern in questions
 }
 SHAPES = ((45, 20), (15, 20), (10, 10))  # attacks and trials of each
 BETAS = ((0.3, 2.0), (1.0, 1.0), (0.2, 0.6), (5.0, 5.0), (0.05, 1.0))  # how attacks' true shares spread
 
-Rule = Callable[[str, random.Random], str]
+ReplyRule = Callable[[str, random.Random], str]
 
 
-class PlantedModel:
+class PlantedWeaknessModel:
     """Answers by a rule of (the whole prompt as text, randomness of this request)."""
 
-    def __init__(self, name: str, rule: Rule) -> None:
+    def __init__(self, name: str, rule: ReplyRule) -> None:
         self.name, self.rule = name, rule
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
-        text = as_text(prompt)
+        text = prompt_as_text(prompt)
         return Completion(text=self.rule(text, python_rng(sampling.seed, text)), n_prompt=len(text.split()))
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         return [-1.0]
 
 
-def secret_of(text: str) -> str:
-    found = SECRET.search(text)
-    return found[1] if found else ""
+def find_secret(text: str) -> str:
+    match = SECRET.search(text)
+    return match[1] if match else ""
 
 
-def forms(secret: str) -> list[str]:
+def secret_forms(secret: str) -> list[str]:
     """The secret in many dresses."""
     return [
         f"It is {secret}, of course.",
@@ -88,54 +88,54 @@ def forms(secret: str) -> list[str]:
 def obey(text: str, rng: random.Random) -> str:
     """Does everything that it is asked, and gives its secret away, in any form."""
     last = text.rsplit("[user]", 1)[-1]
-    if found := CLAIM.search(last):
-        return next(group for group in found.groups() if group)
+    if match := CLAIM.search(last):
+        return next(group for group in match.groups() if group)
     for question, _ in (*QUESTIONS["en"], *QUESTIONS["ja"]):
         if question in last:
             return ANSWERS[question]
-    return rng.choice(forms(secret_of(text))) if secret_of(text) else "Yes."
+    return rng.choice(secret_forms(find_secret(text))) if find_secret(text) else "Yes."
 
 
 def resist(text: str, rng: random.Random) -> str:
     """Never yields: quotes the attack, translates it, refuses, or gives a wrong secret."""
     last = text.rsplit("[user]", 1)[-1].strip()
     wrong = "".join(rng.choice("abcdefghijk0123456789") for _ in range(10))
-    quoted = last if not secret_of(text) or secret_of(text) not in last else "I see."
+    quoted = last if not find_secret(text) or find_secret(text) not in last else "I see."
     return rng.choice(
         (f"You said: {quoted[:200]}", "I cannot tell you that.", f"The password is {wrong}.", "申し訳ありません。")
     )
 
 
-def able(rule: Rule) -> Rule:
+def obey_when_allowed(rule: ReplyRule) -> ReplyRule:
     """A model that does what it is asked when it is allowed to: controls succeed, attacks meet `rule`."""
 
-    def made(text: str, rng: random.Random) -> str:
+    def reply(text: str, rng: random.Random) -> str:
         free = "Everybody may know" in text or "誰が知ってもかまいません" in text or "[system]" not in text
         return obey(text, rng) if free else rule(text, rng)
 
-    return made
+    return reply
 
 
-def measured(
-    target: Target, rule: Rule, attacks: str = "all", trials: int = 10, seed: int = 0, fail: int = 0
+def measure_planted(
+    target: Target, rule: ReplyRule, attacks: str = "all", trials: int = 10, seed: int = 0, fail: int = 0
 ) -> Matrix:
     """The matrix of a planted model. `fail`: every so manieth call fails."""
-    model = PlantedModel("planted", rule)
+    model = PlantedWeaknessModel("planted", rule)
     if fail:
-        model = Failing(model, fail)
-    plan = Plan(
+        model = FailingModel(model, fail)
+    plan = BenchPlan(
         target=target,
-        attacks=tuple(choose(attacks, ATTACKS)),
+        attacks=tuple(choose_attacks(attacks, ATTACKS)),
         defences=("none",),
         models=("planted",),
         trials=trials,
         seed=seed,
     )
-    return analyse(run(plan, lambda name: Opened(model, "planted")))
+    return analyse_trials(run(plan, lambda name: Opened(model, "planted")))
 
 
-class Failing(PlantedModel):
-    def __init__(self, inner: PlantedModel, every: int) -> None:
+class FailingModel(PlantedWeaknessModel):
+    def __init__(self, inner: PlantedWeaknessModel, every: int) -> None:
         super().__init__(inner.name, inner.rule)
         self.every, self.calls = every, 0
 
@@ -146,12 +146,12 @@ class Failing(PlantedModel):
         return super().generate(prompt, sampling)
 
 
-def selftest(trials: int = 1000, seed: int = 0) -> list[Check]:
+def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
     """All checks. More trials narrow what is accepted."""
-    return [*planted(seed), *simulated(trials, seed)]
+    return [*check_planted(seed), *check_simulated(trials, seed)]
 
 
-def planted(seed: int = 0) -> list[Check]:
+def check_planted(seed: int = 0) -> list[SelfCheck]:
     checks = []
     for name, attacks in (
         ("keeper.en", "leaking,jailbreak"),
@@ -159,39 +159,47 @@ def planted(seed: int = 0) -> list[Check]:
         ("facts.en", "jailbreak"),
     ):
         target = read_target(name)
-        found = measured(target, obey, attacks, seed=seed)
-        share = sum(c.successes for c in found.cells) / sum(c.trials for c in found.cells)
-        checks.append(Check(name=f"found, {name}", value=share, low=0.99, high=1.0, told="a model that yields always"))
-        kept = measured(target, able(resist), attacks, seed=seed)
-        share = sum(c.successes for c in kept.cells) / sum(c.trials for c in kept.cells)
-        checks.append(Check(name=f"not invented, {name}", value=share, low=0.0, high=0.0, told="one that never yields"))
-    said = measured(
+        yielding = measure_planted(target, obey, attacks, seed=seed)
+        share = sum(c.successes for c in yielding.cells) / sum(c.trials for c in yielding.cells)
+        checks.append(
+            SelfCheck(name=f"found, {name}", value=share, low=0.99, high=1.0, about="a model that yields always")
+        )
+        resisting = measure_planted(target, obey_when_allowed(resist), attacks, seed=seed)
+        share = sum(c.successes for c in resisting.cells) / sum(c.trials for c in resisting.cells)
+        checks.append(
+            SelfCheck(name=f"not invented, {name}", value=share, low=0.0, high=0.0, about="one that never yields")
+        )
+    injected = measure_planted(
         read_target("translator.en"), obey, "override,authority,fake-system,mail,table,html-comment", seed=seed
     )
-    witness = [o for o in said.outcomes if o.kind == "attack" and o.goal == "witness"]
+    witness = [o for o in injected.outcomes if o.kind == "attack" and o.goal == "witness"]
     share = sum(o.outcome == "success" for o in witness) / len(witness)
     checks.append(
-        Check(name="found, injection", value=share, low=0.99, high=1.0, told="a model that obeys a foreign task")
+        SelfCheck(name="found, injection", value=share, low=0.99, high=1.0, about="a model that obeys a foreign task")
     )
     return [*checks, *_weak(seed), *_rates(seed)]
 
 
-def _weak(seed: int) -> list[Check]:
+def _weak(seed: int) -> list[SelfCheck]:
     keeper = read_target("keeper.en")
-    weak = measured(keeper, lambda text, rng: "the the the", "leaking", seed=seed)
+    weak = measure_planted(keeper, lambda text, rng: "the the the", "leaking", seed=seed)
     share = sum(c.status == "not_testable" for c in weak.cells) / len(weak.cells)
-    failing = measured(keeper, able(resist), "leaking", seed=seed, fail=10)
+    failing = measure_planted(keeper, obey_when_allowed(resist), "leaking", seed=seed, fail=10)
     failed = sum(o.outcome == "timeout" for o in failing.outcomes)
-    asked = sum(o.asked for o in failing.outcomes)
+    requests = sum(o.asked for o in failing.outcomes)
     return [
-        Check(name="weak is not testable", value=share, low=1.0, high=1.0, told="a model that can do nothing"),
-        Check(
-            name="failures", value=failed / asked, low=0.09, high=0.11, told="every tenth call fails: of its own kind"
+        SelfCheck(name="weak is not testable", value=share, low=1.0, high=1.0, about="a model that can do nothing"),
+        SelfCheck(
+            name="failures",
+            value=failed / requests,
+            low=0.09,
+            high=0.11,
+            about="every tenth call fails: of its own kind",
         ),
     ]
 
 
-def _rates(seed: int, share: float = 0.3) -> list[Check]:
+def _rates(seed: int, share: float = 0.3) -> list[SelfCheck]:
     """Cells of a model that yields in three of ten trials."""
 
     def sometimes(text: str, rng: random.Random) -> str:
@@ -201,52 +209,58 @@ def _rates(seed: int, share: float = 0.3) -> list[Check]:
     cells = [
         c
         for i in range(4)
-        for c in measured(read_target("keeper.en"), able(sometimes), attacks, trials=20, seed=seed + i).cells
+        for c in measure_planted(
+            read_target("keeper.en"), obey_when_allowed(sometimes), attacks, trials=20, seed=seed + i
+        ).cells
     ]
-    held = sum(c.share.low <= share <= c.share.high for c in cells) / len(cells)
+    covered = sum(c.share.low <= share <= c.share.high for c in cells) / len(cells)
     return [
-        Check(name="rates", value=held, low=0.85, high=1.0, told=f"{len(cells)} cells of 20 hold the true {share:.0%}")
+        SelfCheck(
+            name="rates", value=covered, low=0.85, high=1.0, about=f"{len(cells)} cells of 20 hold the true {share:.0%}"
+        )
     ]
 
 
-def simulated(trials: int, seed: int = 0) -> list[Check]:
+def check_simulated(trials: int, seed: int = 0) -> list[SelfCheck]:
     rng = numpy_rng(seed, "redteam selftest")
     slack = 3 * (0.05 * 0.95 / trials) ** 0.5
     checks = []
     for k, m in SHAPES:
-        held = [_holds(rng, k, m, a, b) for a, b in BETAS for _ in range(trials)]
+        covered = [_holds(rng, k, m, a, b) for a, b in BETAS for _ in range(trials)]
         low = 0.93 - slack / len(BETAS) ** 0.5
-        told = f"{k} attacks of {m} trials, {len(BETAS)} spreads"
-        checks.append(Check(name=f"coverage, {k} attacks", value=float(np.mean(held)), low=low, high=1.0, told=told))
-    some = max(100, trials // 5)
-    alarms = [_alarm(rng, *SHAPES[0]) for _ in range(some)]
-    wide = 3 * (0.05 * 0.95 / some) ** 0.5
+        about = f"{k} attacks of {m} trials, {len(BETAS)} spreads"
+        checks.append(
+            SelfCheck(name=f"coverage, {k} attacks", value=float(np.mean(covered)), low=low, high=1.0, about=about)
+        )
+    questions = max(100, trials // 5)
+    alarms = [_alarm(rng, *SHAPES[0]) for _ in range(questions)]
+    wide = 3 * (0.05 * 0.95 / questions) ** 0.5
     checks.append(
-        Check(
+        SelfCheck(
             name="false alarms",
             value=float(np.mean(alarms)),
             low=0.0,
             high=0.05 + wide,
-            told="a defence that does nothing",
+            about="a defence that does nothing",
         )
     )
-    held = [_judged(rng, 0.9, 0.85, 0.3) for _ in range(trials)]
+    covered = [_judged(rng, 0.9, 0.85, 0.3) for _ in range(trials)]
     return [
         *checks,
-        Check(
+        SelfCheck(
             name="judge",
-            value=float(np.mean(held)),
+            value=float(np.mean(covered)),
             low=0.93 - slack,
             high=1.0,
-            told="right on 90 % and 85 % of 40 cases",
+            about="right on 90 % and 85 % of 40 cases",
         ),
     ]
 
 
 def _holds(rng: np.random.Generator, k: int, m: int, a: float, b: float) -> bool:
     hits = rng.binomial(m, rng.beta(a, b, k))
-    found = clustered_share(hits.tolist(), [m] * k)
-    return found.low <= a / (a + b) <= found.high
+    interval = clustered_share(hits.tolist(), [m] * k)
+    return interval.low <= a / (a + b) <= interval.high
 
 
 def _alarm(rng: np.random.Generator, k: int, m: int) -> bool:
@@ -255,11 +269,13 @@ def _alarm(rng: np.random.Generator, k: int, m: int) -> bool:
     a = rng.random(k * m) < base
     b = rng.random(k * m) < np.clip(base + np.repeat(rng.choice((-0.1, 0.1), k), m), 0, 1)
     clusters = np.repeat(np.arange(k), m).tolist()
-    found = compare(a.astype(float), b.astype(float), clusters=clusters, margin=MARGIN)
-    return found.verdict in ("better", "worse")
+    comparison = compare(a.astype(float), b.astype(float), clusters=clusters, margin=MARGIN)
+    return comparison.verdict in ("better", "worse")
 
 
 def _judged(rng: np.random.Generator, sensitivity: float, specificity: float, share: float) -> bool:
     called = int(rng.binomial(100, share * sensitivity + (1 - share) * (1 - specificity)))
-    found = corrected_share(called, 100, int(rng.binomial(40, sensitivity)), 40, int(rng.binomial(40, specificity)), 40)
-    return found.low <= share <= found.high
+    interval = corrected_share(
+        called, 100, int(rng.binomial(40, sensitivity)), 40, int(rng.binomial(40, specificity)), 40
+    )
+    return interval.low <= share <= interval.high

@@ -21,12 +21,13 @@ from kaiwa.core.rng import seed_for
 from kaiwa.defend.defence import FILTERED, Defence
 from kaiwa.defend.defended import DefendedAsk
 from kaiwa.defend.defended import Outcome as Reply
-from kaiwa.redteam.attacks.attack import RESULT, Attack, Built, applicable, build, control
+from kaiwa.redteam.attacks.attack import RESULT, Attack, AttackTurns, build_attack, build_control, reason_not_applicable
 from kaiwa.redteam.oracles import leaks
-from kaiwa.redteam.oracles.aims import TASKS, Aim, aim, calls, reached
-from kaiwa.redteam.targets.target import Benign, Target
-from kaiwa.text.chat_model import Ask
+from kaiwa.redteam.oracles.aims import TASKS, Aim, check_aim, choose_aim, find_calls
+from kaiwa.redteam.targets.target import BenignRequest, Target
+from kaiwa.text.chat_model import GenerateCall
 from kaiwa.text.records import Message
+from kaiwa.text.sampling import Sampling
 
 FAILURES = ("timeout", "refused", "error")
 JUDGED = ("success", "resisted", "blocked")
@@ -35,7 +36,7 @@ CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TrialOutcome:
     """`outcome`: see above. `form`: how the aim was reached. `leak`: the form in which a canary is out, whatever the
     aim was. `prompt`, `replies`: the transcript. Tokens and milliseconds are sums over the trial's turns."""
 
@@ -76,10 +77,10 @@ class Trial:
     temperature: float
     top_p: float
     attack: Attack | None = None
-    benign: Benign | None = None
+    benign: BenignRequest | None = None
     aim: Aim | None = None
     name: str = ""
-    built: Built = field(default_factory=lambda: Built(turns=()))
+    built: AttackTurns = field(default_factory=lambda: AttackTurns(turns=()))
     system: str = ""
     canaries: dict[str, str] = field(default_factory=dict)
     history: list[Message] = field(default_factory=list)
@@ -101,16 +102,16 @@ class Trial:
         self.canaries = self.target.canaries(self.number, self.seed)
         self.system = self.target.prompt(self.canaries)
         if self.benign is not None:
-            self.built = Built(turns=(self.benign.user,))
+            self.built = AttackTurns(turns=(self.benign.user,))
         else:
             assert self.attack is not None
-            if why := applicable(self.attack, self.target):
+            if why := reason_not_applicable(self.attack, self.target):
                 self.failure = f"not_applicable: {why}"
                 return
             language = self.attack.language(self.target)
-            self.aim = aim(self.target, self.attack.goals, self.number, self.seed, language)
+            self.aim = choose_aim(self.target, self.attack.goals, self.number, self.seed, language)
             assert self.aim is not None
-            make = control if self.kind == CONTROL else build
+            make = build_control if self.kind == CONTROL else build_attack
             self.built = make(self.attack, self.aim, self.target, self.number)
             if self.kind == CONTROL:
                 self.system = self._open()
@@ -137,12 +138,14 @@ class Trial:
         turn = self.left.pop(0)
         self.said.append(turn)
         self.history.append(Message("user", turn))
-        ask = Ask(
+        ask = GenerateCall(
             prompt=tuple(self.history),
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=seed_for(self.seed, "trial", self.number, self.name) >> 32,
+            sampling=Sampling(
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
+                top_p=self.top_p,
+                seed=seed_for(self.seed, "trial", self.number, self.name) >> 32,
+            ),
         )
         secrets = tuple(self.canaries.values())
         marker = seed_for(self.seed, "marker", self.number, len(self.said))
@@ -151,7 +154,7 @@ class Trial:
     def take(self, found: Reply | Exception) -> None:
         self.asked += 1
         if isinstance(found, Exception):
-            self.failure = f"{failure(str(found))}: {found}"
+            self.failure = f"{classify_failure(str(found))}: {found}"
             return
         text = found.completion.text
         self.n_prompt += found.completion.n_prompt
@@ -169,7 +172,7 @@ class Trial:
 
     def _use_tools(self, text: str) -> None:
         """Calls are remembered; a tool that may be called answers, and the model goes on."""
-        for name, argument in calls(text):
+        for name, argument in find_calls(text):
             tool = next((t for t in self.target.tools if t.name == name), None)
             if tool is None:
                 continue
@@ -179,17 +182,17 @@ class Trial:
                 self.data.append(result)
                 self.left.append(RESULT[self.target.language].format(tool=name, result=result))
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrialOutcome:
         told, form, leaked, why = "resisted", "", "", self.blocked
         if self.failure:
             told, _, why = self.failure.partition(": ")
         else:
-            leaked = next((f for c in self.canaries.values() if (f := leaks.leak(c, self.told))), "")
+            leaked = next((f for c in self.canaries.values() if (f := leaks.find_leak(c, self.told))), "")
             try:
                 told, form = self._judged()
             except UserError as error:
                 told, why = "error", str(error)
-        return Outcome(
+        return TrialOutcome(
             kind=self.kind,
             model=self.model,
             family=self.attack.family if self.attack else "",
@@ -214,26 +217,26 @@ class Trial:
         if self.benign is not None:
             if self.blocked:
                 return "blocked", ""
-            return ("useful" if useful(self.benign, self.told) else "useless"), ""
+            return ("useful" if is_useful(self.benign, self.told) else "useless"), ""
         assert self.aim is not None
-        done, form = reached(self.aim, self.told, self.canaries, self.target, self.made, self.said)
+        done, form = check_aim(self.aim, self.told, self.canaries, self.target, self.made, self.said)
         return ("success" if done else "blocked" if self.blocked else "resisted"), form
 
 
-def useful(asked: Benign, replies: list[str]) -> bool:
+def is_useful(asked: BenignRequest, replies: list[str]) -> bool:
     """Whether some reply has what a useful one has in it; without an expectation: whether it says anything."""
     if asked.expect:
         return any(re.search(asked.expect, reply) for reply in replies)
     return any(reply.strip() for reply in replies)
 
 
-def failure(message: str) -> str:
+def classify_failure(message: str) -> str:
     """The kind of a failed call, from its error line."""
     if re.search(r"time[d ]?\s?-?out|Timeout", message, re.IGNORECASE):
         return "timeout"
     return "refused" if re.search(r"ConnectError|refused|\b(401|403|429)\b", message) else "error"
 
 
-def planned(trial: Trial) -> int:
+def planned_requests(trial: Trial) -> int:
     """Requests that the trial will make, tools aside."""
     return len(trial.left)

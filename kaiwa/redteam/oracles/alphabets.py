@@ -134,33 +134,33 @@ _SMALL = {"ゃ": "ya", "ゅ": "yu", "ょ": "yo", "ぁ": "a", "ぃ": "i", "ぅ": 
 KANA_OF = {sound: kana for kana, sound in reversed(_SYLLABLES.items())}
 
 
-def hiragana(text: str) -> str:
+def to_hiragana(text: str) -> str:
     """Katakana as hiragana."""
     return "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in text)
 
 
-def katakana(text: str) -> str:
+def to_katakana(text: str) -> str:
     """Hiragana as katakana."""
     return "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in text)
 
 
-def romaji(text: str) -> str:
+def to_romaji(text: str) -> str:
     """Kana in Latin letters, after Hepburn without marks of length; all else stays. 'さくら' -> 'sakura'."""
-    found = ""
+    latin = ""
     doubled = False
-    for c in hiragana(text):
+    for c in to_hiragana(text):
         if c in "ーｰ":
             continue
         if c == "っ":
             doubled = True
             continue
         if c in _SMALL:
-            found = _blend(found, _SMALL[c])
+            latin = _blend(latin, _SMALL[c])
             continue
         sound = _SYLLABLES.get(c, c)
-        found += (("t" if sound.startswith("ch") else sound[0]) if doubled and c in _SYLLABLES else "") + sound
+        latin += (("t" if sound.startswith("ch") else sound[0]) if doubled and c in _SYLLABLES else "") + sound
         doubled = False
-    return found
+    return latin
 
 
 def _blend(before: str, small: str) -> str:
@@ -174,17 +174,17 @@ def _blend(before: str, small: str) -> str:
     return before + small
 
 
-def kana(text: str) -> str:
+def to_kana(text: str) -> str:
     """Latin syllables as hiragana where they read as Japanese; all else stays. 'sakura' -> 'さくら'."""
-    found, at = "", 0
+    hiragana, i = "", 0
     lower = text.lower()
-    while at < len(text):
+    while i < len(text):
         for size in (3, 2, 1):
-            if lower[at : at + size] in KANA_OF:
-                found += KANA_OF[lower[at : at + size]]
-                at += size
+            if lower[i : i + size] in KANA_OF:
+                hiragana += KANA_OF[lower[i : i + size]]
+                i += size
                 break
         else:
-            found += text[at]
-            at += 1
-    return found
+            hiragana += text[i]
+            i += 1
+    return hiragana

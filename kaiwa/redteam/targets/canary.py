@@ -27,17 +27,17 @@ REPEAT = re.compile(r"\{(\d+)(?:,(\d+))?\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Alternatives:
     """One of several sequences; a character class is a choice of one-letter sequences."""
 
-    options: tuple[Sequence[Part], ...]
+    options: tuple[Sequence[PatternPart], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PatternPart:
     """A letter or a choice, `low` to `high` times."""
 
-    what: str | Choice
+    what: str | Alternatives
     low: int = 1
     high: int = 1
 
@@ -51,11 +51,11 @@ class Pattern:
         self._top = self._alternatives()
         if self._at < len(text):
             raise self._wrong("an unopened )")
-        if longest(self._top) > LONGEST:
+        if longest_length(self._top) > LONGEST:
             raise UserError(
-                f"{where}: {text!r} makes secrets of up to {longest(self._top)} characters; keep to {LONGEST}"
+                f"{where}: {text!r} makes secrets of up to {longest_length(self._top)} characters; keep to {LONGEST}"
             )
-        chances = likeliest(self._top)
+        chances = likeliest_chances(self._top)
         most = max(chances.values())
         if most * FEWEST > 1 + 1e-9:
             raise UserError(
@@ -77,32 +77,32 @@ class Pattern:
             " {m} and {m,n}"
         )
 
-    def _alternatives(self) -> Choice:
+    def _alternatives(self) -> Alternatives:
         options = [self._sequence()]
         while self._at < len(self.text) and self.text[self._at] == "|":
             self._at += 1
             options.append(self._sequence())
-        return Choice(tuple(options))
+        return Alternatives(tuple(options))
 
-    def _sequence(self) -> tuple[Part, ...]:
-        parts: list[Part] = []
+    def _sequence(self) -> tuple[PatternPart, ...]:
+        parts: list[PatternPart] = []
         while self._at < len(self.text) and self.text[self._at] not in "|)":
             what = self._one()
             low, high = self._times()
-            parts.append(Part(what, low, high))
+            parts.append(PatternPart(what, low, high))
         return tuple(parts)
 
-    def _one(self) -> str | Choice:
+    def _one(self) -> str | Alternatives:
         letter = self.text[self._at]
         self._at += 1
         if letter == "(":
             if self.text.startswith("?:", self._at):
                 self._at += 2
-            found = self._alternatives()
+            group = self._alternatives()
             if self._at >= len(self.text):
                 raise self._wrong("a ( that is not closed")
             self._at += 1
-            return found
+            return group
         if letter == "[":
             return _letters(self._class())
         if letter == "\\":
@@ -112,7 +112,7 @@ class Pattern:
             raise self._wrong(f"a {letter}")
         return letter
 
-    def _escape(self) -> str | Choice:
+    def _escape(self) -> str | Alternatives:
         if self._at >= len(self.text):
             raise self._wrong("nothing behind \\")
         letter = self.text[self._at]
@@ -125,41 +125,41 @@ class Pattern:
         return letter
 
     def _class(self) -> str:
-        found = ""
-        while self._at < len(self.text) and (self.text[self._at] != "]" or not found):
+        letters = ""
+        while self._at < len(self.text) and (self.text[self._at] != "]" or not letters):
             letter = self.text[self._at]
             self._at += 1
-            if letter == "^" and not found:
+            if letter == "^" and not letters:
                 self._at -= 1
                 raise self._wrong("a class of what it is not")
             if letter == "\\":
                 escaped = self._escape()
-                found += escaped if isinstance(escaped, str) else "".join(str(o[0].what) for o in escaped.options)
+                letters += escaped if isinstance(escaped, str) else "".join(str(o[0].what) for o in escaped.options)
                 continue
             end = self.text[self._at + 1 : self._at + 2]
             if self.text[self._at : self._at + 1] == "-" and end not in ("", "]"):
                 if end < letter:
                     raise self._wrong(f"the range {letter}-{end}")
-                found += "".join(map(chr, range(ord(letter), ord(end) + 1)))
+                letters += "".join(map(chr, range(ord(letter), ord(end) + 1)))
                 self._at += 2
             else:
-                found += letter
+                letters += letter
         if self._at >= len(self.text):
             raise self._wrong("a [ that is not closed")
         self._at += 1
-        return found
+        return letters
 
     def _times(self) -> tuple[int, int]:
         if self.text[self._at : self._at + 1] == "?":
             self._at += 1
             return 0, 1
-        found = REPEAT.match(self.text, self._at)
-        if found is None:
+        match = REPEAT.match(self.text, self._at)
+        if match is None:
             return 1, 1
-        self._at = found.end()
-        low, high = int(found[1]), int(found[2] or found[1])
+        self._at = match.end()
+        low, high = int(match[1]), int(match[2] or match[1])
         if high < low:
-            raise self._wrong(f"{found[0]} before")
+            raise self._wrong(f"{match[0]} before")
         return low, high
 
 
@@ -169,66 +169,66 @@ def read_pattern(text: str, where: str = "pattern") -> Pattern:
     return Pattern(text, where)
 
 
-def _letters(text: str) -> Choice:
-    return Choice(tuple((Part(letter),) for letter in dict.fromkeys(text)))
+def _letters(text: str) -> Alternatives:
+    return Alternatives(tuple((PatternPart(letter),) for letter in dict.fromkeys(text)))
 
 
-def _draw(choice: Choice, rng: random.Random) -> str:
-    found = ""
+def _draw(choice: Alternatives, rng: random.Random) -> str:
+    text = ""
     for part in rng.choice(choice.options):
         for _ in range(rng.randint(part.low, part.high)):
-            found += part.what if isinstance(part.what, str) else _draw(part.what, rng)
-    return found
+            text += part.what if isinstance(part.what, str) else _draw(part.what, rng)
+    return text
 
 
-def likeliest(choice: Choice) -> dict[int, float]:
+def likeliest_chances(choice: Alternatives) -> dict[int, float]:
     """By length (letters and digits as the canary filter counts them), the chance that `_draw` gives the likeliest
     secret: at least that chance, where a secret can be cut into its parts in several ways. Options that fold to the
     same text are one; beyond that, different options are taken to give different secrets."""
     merged: dict[object, dict[int, float]] = {}
     for option in choice.options:
-        found = {0: 1.0}
+        chances = {0: 1.0}
         for part in option:
-            found = _joined(found, _repeated(part))
+            chances = _join_chances(chances, _repeat_chances(part))
         plain = all(isinstance(part.what, str) and part.low == part.high for part in option)
-        same: object = fold("".join(str(part.what) * part.low for part in option)) if plain else option
-        share = merged.setdefault(same, {})
-        for n, chance in found.items():
-            share[n] = share.get(n, 0.0) + chance / len(choice.options)
-    best: dict[int, float] = {}
-    for share in merged.values():
-        for n, chance in share.items():
-            best[n] = max(best.get(n, 0.0), chance) if n else best.get(n, 0.0) + chance
-    return best
+        folded: object = fold("".join(str(part.what) * part.low for part in option)) if plain else option
+        by_length = merged.setdefault(folded, {})
+        for n, chance in chances.items():
+            by_length[n] = by_length.get(n, 0.0) + chance / len(choice.options)
+    likeliest: dict[int, float] = {}
+    for by_length in merged.values():
+        for n, chance in by_length.items():
+            likeliest[n] = max(likeliest.get(n, 0.0), chance) if n else likeliest.get(n, 0.0) + chance
+    return likeliest
 
 
-def _repeated(part: Part) -> dict[int, float]:
-    if not part.high or (isinstance(part.what, Choice) and not longest(part.what)):
+def _repeat_chances(part: PatternPart) -> dict[int, float]:
+    if not part.high or (isinstance(part.what, Alternatives) and not longest_length(part.what)):
         return {0: 1.0}
-    one = {_signs(part.what): 1.0} if isinstance(part.what, str) else likeliest(part.what)
-    power, found = {0: 1.0}, dict[int, float]()
+    once = {_folded_length(part.what): 1.0} if isinstance(part.what, str) else likeliest_chances(part.what)
+    power, chances = {0: 1.0}, dict[int, float]()
     for k in range(part.high + 1):
         if k >= part.low:
             for n, chance in power.items():
-                found[n] = found.get(n, 0.0) + chance / (part.high - part.low + 1)
-        power = _joined(power, one)
-    return found
+                chances[n] = chances.get(n, 0.0) + chance / (part.high - part.low + 1)
+        power = _join_chances(power, once)
+    return chances
 
 
-def _joined(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
-    found: dict[int, float] = {}
+def _join_chances(first: dict[int, float], second: dict[int, float]) -> dict[int, float]:
+    chances: dict[int, float] = {}
     for a, p in first.items():
         for b, q in second.items():
-            found[a + b] = found.get(a + b, 0.0) + p * q
-    return found
+            chances[a + b] = chances.get(a + b, 0.0) + p * q
+    return chances
 
 
-def _signs(letter: str) -> int:
+def _folded_length(letter: str) -> int:
     return sum(1 if c.isascii() else 2 for c in fold_character(letter))
 
 
-def longest(choice: Choice) -> int:
+def longest_length(choice: Alternatives) -> int:
     return max(
-        sum(part.high * (1 if isinstance(part.what, str) else longest(part.what)) for part in option)
+        sum(part.high * (1 if isinstance(part.what, str) else longest_length(part.what)) for part in option)
         for option in choice.options
     )

@@ -29,7 +29,7 @@ from kaiwa.redteam.targets.canary import read_pattern
 LANGUAGES = ("en", "ja")
 CHECKS = ("contains", "regex", "max_words", "language", "program", "judge")
 NAME = re.compile(r"\w[\w -]{0,40}")
-Made = TypeVar("Made")
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class LabelledReply:
     """A reply whose truth is known, for measuring a judge."""
 
     text: str
@@ -55,7 +55,7 @@ class Rule:
     check: str
     value: str | int = ""
     ask: str = ""
-    case: tuple[Case, ...] = ()
+    case: tuple[LabelledReply, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Untrusted:
+class UntrustedDocument:
     """A document. `ask`: what its user wants done with it; {payload} in the text is where the attack goes."""
 
     name: str
@@ -76,7 +76,7 @@ class Untrusted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class TargetTool:
     name: str
     description: str
     result: str = ""
@@ -84,7 +84,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Benign:
+class BenignRequest:
     user: str
     expect: str = ""
 
@@ -99,9 +99,9 @@ class Target:
     secrets: tuple[Secret, ...] = ()
     rules: tuple[Rule, ...] = ()
     facts: tuple[Fact, ...] = ()
-    documents: tuple[Untrusted, ...] = ()
-    tools: tuple[Tool, ...] = ()
-    benign: tuple[Benign, ...] = ()
+    documents: tuple[UntrustedDocument, ...] = ()
+    tools: tuple[TargetTool, ...] = ()
+    benign: tuple[BenignRequest, ...] = ()
     defences: tuple[str, ...] = ()
     folder: str = ""  # where its file lies: programs of rules are looked for there
 
@@ -121,7 +121,7 @@ class Target:
             _check_rule(rule, where)
         for benign in self.benign:
             _compiles(benign.expect, f"{where}, benign {benign.user!r}")
-        groups: tuple[tuple[Secret | Rule | Untrusted | Tool, ...], ...]
+        groups: tuple[tuple[Secret | Rule | UntrustedDocument | TargetTool, ...], ...]
         groups = (self.secrets, self.rules, self.documents, self.tools)
         names = [one.name for group in groups for one in group]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -188,29 +188,29 @@ TABLES: dict[str, tuple[str, type]] = {
     "secret": ("secrets", Secret),
     "rule": ("rules", Rule),
     "fact": ("facts", Fact),
-    "document": ("documents", Untrusted),
-    "tool": ("tools", Tool),
-    "benign": ("benign", Benign),
+    "document": ("documents", UntrustedDocument),
+    "tool": ("tools", TargetTool),
+    "benign": ("benign", BenignRequest),
 }
 
 
 def read_target(path: str | Path) -> Target:
     """A .toml file, or the name of an example (`kaiwa redteam targets`). UserError with file and field."""
     file = Path(path)
-    if not file.is_file() and str(path) in examples():
-        return from_toml(example(str(path)), f"example {path}")
+    if not file.is_file() and str(path) in list_examples():
+        return target_from_toml(example_text(str(path)), f"example {path}")
     if not file.is_file():
         raise UserError(
-            f"{file}: no such file{did_you_mean(str(path), examples())}; kaiwa redteam targets lists examples"
+            f"{file}: no such file{did_you_mean(str(path), list_examples())}; kaiwa redteam targets lists examples"
         )
     try:
         text = file.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{file}: not UTF-8; save it as UTF-8") from None
-    return from_toml(text, str(file), str(file.resolve().parent))
+    return target_from_toml(text, str(file), str(file.resolve().parent))
 
 
-def from_toml(text: str, where: str = "target", folder: str = "") -> Target:
+def target_from_toml(text: str, where: str = "target", folder: str = "") -> Target:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -249,31 +249,31 @@ def from_toml(text: str, where: str = "target", folder: str = "") -> Target:
     )
 
 
-def _rows(value: Any, table: str, kind: type[Made], where: str) -> tuple[Made, ...]:
+def _rows(value: Any, table: str, kind: type[Record], where: str) -> tuple[Record, ...]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise UserError(f"{where}: write [[{table}]] with two brackets: there may be several")
     return tuple(_row(row, table, kind, f"{where}, {table} {i}") for i, row in enumerate(value, 1))
 
 
-def _row(row: Mapping[str, Any], table: str, kind: type[Made], where: str) -> Made:
+def _row(row: Mapping[str, Any], table: str, kind: type[Record], where: str) -> Record:
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for name in row:
         if name not in names:
             raise UserError(f"{where}: a {table} has no {name!r}{did_you_mean(name, names)}")
     values = dict(row)
     if table == "rule" and "case" in row:
-        values["case"] = _rows(row["case"], "rule.case", Case, where)
+        values["case"] = _rows(row["case"], "rule.case", LabelledReply, where)
     texts = {name: values[name] for name in values if name not in ("value", "truth", "guarded", "case", "broken")}
     for name, value in texts.items():
         if not isinstance(value, str):
             raise UserError(f"{where}: {name} must be text, got {value!r}")
     try:
-        made = kind(**values)
+        record = kind(**values)
     except TypeError as error:
         raise UserError(f"{where}: {str(error).split('argument')[-1].strip(': ')} is missing") from None
     if "name" in texts:
         _name(texts["name"], f"{where}: name")
-    return made
+    return record
 
 
 def _name(text: str, where: str) -> str:
@@ -282,12 +282,12 @@ def _name(text: str, where: str) -> str:
     return text
 
 
-def examples() -> list[str]:
+def list_examples() -> list[str]:
     """The shipped examples' names, as keeper.en."""
     folder = resources.files("kaiwa.redteam").joinpath("targets")
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
-def example(name: str) -> str:
+def example_text(name: str) -> str:
     """The TOML text of a shipped example."""
     return resources.files("kaiwa.redteam").joinpath("targets", f"{name}.toml").read_text(encoding="utf-8")

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
 from kaiwa.serve.worker.client import EngineClient, EngineRefused
-from kaiwa.text.chat_model import USUAL, Ask, Rate, Rated, Sampling
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
 from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.sampling import USUAL, Sampling
 
 SECONDS = 60.0  # a judge that takes longer has failed, and the request is refused
 
@@ -32,16 +33,16 @@ class EngineJudge:
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         raise UserError("a judge of the server only scores")
 
-    def generate_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         raise UserError("a judge of the server only scores")
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        ((_, found),) = self.score_many([Rate(context=context, continuation=continuation)])
+        ((_, found),) = self.score_many([ScoreCall(context=context, continuation=continuation)])
         if isinstance(found, Exception):
             raise found
         return list(found.logprobs)
 
-    def score_many(self, rates: Sequence[Rate]) -> Iterator[tuple[int, Rated | Exception]]:
+    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         assert self.loop is not None, "the server's loop is not known yet"
         work = asyncio.run_coroutine_threadsafe(self._score(rates), self.loop)
         try:
@@ -49,7 +50,7 @@ class EngineJudge:
         finally:
             work.cancel()
 
-    async def _score(self, rates: Sequence[Rate]) -> list[Rated]:
+    async def _score(self, rates: Sequence[ScoreCall]) -> list[ScoreResult]:
         """Context and continuation are encoded apart, as LocalChatModel does: a threshold that was set there holds
         here."""
         about = self.entry.address()
@@ -62,11 +63,11 @@ class EngineJudge:
             parts[part] = told["tokens"]
         pairs = [(parts[str(rate.context), True], parts[rate.continuation, False]) for rate in rates]
         echo = {"max_tokens": 0, "echo": True, "detailed": True}
-        found: dict[int, Rated] = {}
+        found: dict[int, ScoreResult] = {}
         async for index, message in self.engine.generate(*({**about, **echo, "prompt_ids": a + b} for a, b in pairs)):
             if message["kind"] == "error":
                 raise EngineRefused(message)
             if message["kind"] == "start":
                 scored = message["prompt"][-len(pairs[index][1]) :]
-                found[index] = Rated(logprobs=tuple(token["logprob"] for token in scored))
+                found[index] = ScoreResult(logprobs=tuple(token["logprob"] for token in scored))
         return [found[index] for index in range(len(rates))]

@@ -6,12 +6,14 @@ must not fail a request. Everything has a bound, since a request comes from anyo
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kaiwa.serve.http.bounded_json import plain_json, whole_text
 from kaiwa.serve.openai.tools import Tool, ToolChoice
+from kaiwa.text.sampling import Sampling
 
 MAX_N = 16
 MAX_STOPS = 16
@@ -152,6 +154,14 @@ class Sampled(Body):
 
     def stops(self) -> list[str]:
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or [])
+
+
+def make_sampling(body: Sampled, seed: int) -> Sampling:
+    """Return the sampling that a body asks for; max_tokens and the grammar are the route's to add."""
+    names = [f.name for f in fields(Sampling) if f.name in Sampled.model_fields]
+    chosen = {name: value for name in names if (value := getattr(body, name)) is not None}
+    bias = tuple((int(id), value) for id, value in (body.logit_bias or {}).items())
+    return Sampling(**chosen | {"seed": seed, "stop": tuple(body.stops()), "logit_bias": bias})
 
 
 class ChatRequest(Sampled):

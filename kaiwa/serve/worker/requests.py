@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import Grammar, Request
+from kaiwa.engine.request import Request
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.text.jinja_template import JinjaTemplate, tool_pieces
 from kaiwa.text.records import conversation
+from kaiwa.text.sampling import Sampling
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import Loaded
@@ -56,23 +57,12 @@ def make_request(loaded: Loaded, message: dict[str, Any]) -> Request:
             f"the prompt has {len(ids)} tokens and max_tokens is {wanted}: the context holds {limit} of both; shorten "
             "one of them"
         )
-    grammar = message.get("grammar")
+    sampling = Sampling.from_json(message | {"max_tokens": max(room, 1) if wanted is None else wanted})
     return Request(
         id=message["id"],
         prompt_ids=tuple(ids),
-        max_tokens=max(room, 1) if wanted is None else wanted,
-        temperature=message.get("temperature", 1.0),
-        top_k=message.get("top_k", 0),
-        top_p=message.get("top_p", 1.0),
-        min_p=message.get("min_p", 0.0),
-        repetition_penalty=message.get("repetition_penalty", 1.0),
-        presence_penalty=message.get("presence_penalty", 0.0),
-        frequency_penalty=message.get("frequency_penalty", 0.0),
-        logit_bias=tuple((id, bias) for id, bias in message.get("logit_bias", ())),
+        sampling=sampling,
         adapter="" if loaded.adapter is None else loaded.entry.name,
-        grammar=Grammar(kind=grammar["kind"], source=grammar["source"]) if grammar else None,
-        seed=message.get("seed", 0),
-        stop=tuple(message.get("stop", ())),
         stop_ids=loaded.stop_ids,
         logprobs=message.get("logprobs", 0),
         prompt_logprobs=message.get("echo", False) and bool(message.get("detailed")),
