@@ -42,7 +42,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str]) -> T:
             parsed: tuple[T, list[str]] = tyro.cli(
                 options, prog=prog, args=list(words), return_unknown_args=True, config=CONFIG
             )
-    except SystemExit as exit:
+    except SystemExit as exit:  # tyro prints its help, or what is wrong, and exits
         if exit.code in (0, None):
             raise
         if not words:  # a command by itself, and it needs something: show what
@@ -55,19 +55,23 @@ def read_options(options: type[T], prog: str, words: Sequence[str]) -> T:
 
 
 def _first_line(box: str) -> str:
-    """Return what a box of tyro's says, without its frame, heading and help texts."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    """Return what is wrong out of tyro's box: the text under its title, without frame and help, in our words."""
+    lines = [line.strip("│╭╮╰╯ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     body: list[str] = []
-    for line, raw in zip(lines[1:], box.splitlines()[1:], strict=False):
-        if "──" in raw:
-            break
-        body.append(line)
-    text = " ".join(part for part in body if part).rstrip(".:")
+    for line in lines:
+        if line and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
+            if body[1:]:
+                break
+            continue
+        body += [line] if line else []
+    text = " ".join(body[1:] or body).rstrip(".:")
     text = re.sub(r"^Missing from [^:]*: ", "missing: ", text).replace(" (required)", "")
-    text = re.sub(
-        r"^Error parsing (--\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 \2 is not a whole number", text
-    )
-    text = re.sub(r"^Error parsing (--\S+): could not convert string to float: (.*)", r"\1 \2 is not a number", text)
+    numbers = {
+        r"invalid literal for int\(\) with base 10:": "a whole number",
+        "could not convert string to float:": "a number",
+    }
+    for theirs, ours in numbers.items():
+        text = re.sub(rf"^Error parsing ([^:]*): {theirs} (.*)", rf"\1 \2 is not {ours}", text)
     return re.sub(r"^Error parsing [^:]*: ", "", text)
 
 
@@ -107,11 +111,9 @@ def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str],
 
 
 def option_names(options: type[Any]) -> list[str]:
-    """Return the names of a command's options, such as "--max-tokens", from the help that tyro writes."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(options, args=["--help"], config=CONFIG)
-    return sorted(set(re.findall(r"(?<![\w-])--[a-z0-9][\w.-]*", re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()))))
+    """Return the names of a command's options, such as "--max-tokens", sorted."""
+    parser = tyro.extras.get_parser(options, config=CONFIG)
+    return sorted(name for action in parser._actions for name in action.option_strings)
 
 
 def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:
