@@ -65,7 +65,8 @@ def _first_line(box: str) -> str:
             continue
         body += [line] if line else []
     text = " ".join(body[1:] or body).rstrip(".:")
-    text = re.sub(r"^Missing from [^:]*: ", "missing: ", text).replace(" (required)", "")
+    if text.startswith("Missing from ") and (names := re.findall(r"(?<!\S)--[\w.-]+(?= [A-Z{])", text)):
+        return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
     numbers = {
         r"invalid literal for int\(\) with base 10:": "a whole number",
         "could not convert string to float:": "a number",
@@ -81,8 +82,8 @@ def _unknown_word(unknown: Sequence[str], options: type[Any], prog: str) -> str:
     if not word.startswith("-"):
         return f"unexpected {word!r}; see {prog} --help"
     name = word.partition("=")[0]
-    known = option_names(options)
-    return f"no option {name!r}{did_you_mean(name, known)}" if known else f"no option {name!r}; see {prog} --help"
+    names = [known.lstrip("-") for known in option_names(options)]
+    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names)}"
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
