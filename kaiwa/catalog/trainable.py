@@ -16,18 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kaiwa.catalog.load import tokenizer_of
+from kaiwa.catalog.entries import weights_format
+from kaiwa.catalog.weights import open_weights
 from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifact
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.decoder import Decoder, attend_rows
-from kaiwa.model.formats.gguf import GgufFile
-from kaiwa.model.formats.gptq import load_int4
-from kaiwa.model.formats.hf_config import read_config, read_json
-from kaiwa.model.formats.hf_folder import load_decoder, save_model
-from kaiwa.model.formats.llama2c import Llama2cFile
-from kaiwa.model.int4 import LINEARS, Int4Linear, JoinedLinear
+from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
@@ -46,7 +42,7 @@ class Trainable:
 
 def as_parent(path: Path) -> Artifact:
     """A base model as a parent: an artifact of ours, somebody else's folder, or a .gguf file."""
-    if path.suffix == ".gguf":
+    if weights_format(path) != "folder":
         return fingerprint(path)
     if (path / "kaiwa.json").is_file():
         return open_artifact(path)
@@ -74,61 +70,19 @@ def open_trainable(
 
 
 def open_base(base: Path) -> tuple[Decoder, Tokenizer]:
-    """Dense fp32 weights and the tokenizer of a folder or a .gguf file."""
-    if base.suffix == ".gguf":
-        file = GgufFile(base)
-        return expand(file.decoder(torch.float32, False)), tokenizer_of(file.vocabulary())
-    if base.suffix == ".bin":
-        old = Llama2cFile(base)
-        return old.decoder(torch.float32, False), tokenizer_of(old.vocabulary())
-    if not (base / "config.json").is_file():
-        raise UserError(f"{base}: no config.json; give a model's folder or a .gguf file")
-    raw = read_json(base / "config.json")
-    if any("SequenceClassification" in str(name) for name in raw.get("architectures") or ()):
-        raise UserError(f"{base}: is a reward model, which says nothing; give a language model")
-    four = raw.get("quantization_config") or (base / "quantize_config.json").is_file()
-    decoder = expand(load_int4(base, torch.float32, False)) if four else load_decoder(base)
-    return decoder, Tokenizer.load(base)
+    """Read dense fp32 weights and the tokenizer of a model's folder or file. UserError for a reward model."""
+    weights = open_weights(base)
+    return weights.read_dense(), weights.read_tokenizer()
 
 
 def read_tokenizer(base: Path) -> Tokenizer:
-    """The tokenizer alone, of a folder or a .gguf file."""
-    return tokenizer_of(GgufFile(base).vocabulary()) if base.suffix == ".gguf" else Tokenizer.load(base)
+    """Read the tokenizer alone of a model's folder or file."""
+    return open_weights(base).read_tokenizer()
 
 
 def context_length(base: Path) -> int:
-    """Tokens that a model reads at once."""
-    return (GgufFile(base).config if base.suffix == ".gguf" else read_config(base)).max_length
-
-
-def expand(decoder: Decoder) -> Decoder:
-    """4-bit layers as dense ones of the same weights."""
-    for block in decoder.blocks:
-        for part in LINEARS:
-            setattr(block, part, _dense(getattr(block, part)))
-    if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
-        decoder.unembed = _dense(decoder.unembed)
-    return decoder.float()
-
-
-def _dense(layer: nn.Module) -> nn.Linear:
-    if isinstance(layer, nn.Linear):
-        return layer
-    if isinstance(layer, JoinedLinear):
-        parts = [_dense(part) for part in layer.parts]
-        weights = [part.weight.detach() for part in parts]
-        weight = torch.cat(weights)
-        biases = [part.bias.detach() for part in parts if part.bias is not None]
-        bias = torch.cat(biases) if biases else None
-    else:
-        assert isinstance(layer, Int4Linear)
-        assert layer.dense is not None
-        weight, bias = layer.dense, layer.bias
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    made.weight = nn.Parameter(weight.float())
-    if bias is not None:
-        made.bias = nn.Parameter(bias.float())
-    return made
+    """Return how many tokens a model reads at once."""
+    return open_weights(base).config.max_length
 
 
 def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
@@ -190,7 +144,7 @@ def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) 
             hidden = decoder(probe, positions, attend_rows(None)).flatten(0, 1)
         decoder = merge_soft_prompt(decoder, least_likely(decoder, hidden))
     save_model(folder, decoder, special_ids(trained.tokenizer), torch.float32)
-    if trained.base.suffix == ".gguf" or decoder is not trained.decoder:
+    if weights_format(trained.base) != "folder" or decoder is not trained.decoder:
         save_tokenizer(trained.tokenizer, folder)
     else:
         copy_tokenizer(trained.base, folder)

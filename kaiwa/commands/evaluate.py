@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,11 +71,8 @@ def evaluate_tasks(options: Options) -> None:
     """Answer the tasks with each model, keep the results for the leaderboard and print the ranking."""
     if not options.models or not options.tasks:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")):
-        os.environ.setdefault(name, value)
     from kaiwa.catalog.entries import find
-    from kaiwa.catalog.local_model import LocalChatModel
-    from kaiwa.catalog.memory_plan import load_here
+    from kaiwa.catalog.open_model import open_entry, rest_idle_threads
     from kaiwa.lab.experiments.leaderboard import (
         build_result,
         evaluation_experiment,
@@ -95,17 +91,21 @@ def evaluate_tasks(options: Options) -> None:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise UserError(f"two tasks are called {max(names, key=names.count)!r}; rename one file")
+    rest_idle_threads()
     calls = options.out or home() / "leaderboard" / "calls"
     entries = [find(model) for model in options.models]
     results = []
     for entry in entries:
         print(f"{entry.name}: {sum(len(t.items) for t in tasks):,} items", file=sys.stderr)
-        model = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr)))
-        form = "chat" if entry.chat else "text"
-        experiment, identity = evaluation_experiment(tasks, entry.name), f"{entry.name} {entry.created}"
-        outcomes = run(experiment, model, calls / "calls.jsonl", identity, form=form)
+        opened, experiment = open_entry(entry), evaluation_experiment(tasks, entry.name)
+        outcomes = run(experiment, opened.model, calls / "calls.jsonl", identity=opened.identity, form=opened.form)
         for task in tasks:
-            results.append(build_result(task, outcomes, entry.name, entry.created, entry.parameters, entry.bits))
+            results.append(
+                build_result(
+                    task, outcomes, model=entry.name, model_made=entry.created, parameters=entry.parameters,
+                    bits=entry.bits,
+                )
+            )  # fmt: skip
             write_result(home(), results[-1])
             failed = [o.error for o in outcomes if o.task == task.name and o.error]
             if failed:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.adapters import NONE, Adapters, Known
-from kaiwa.engine.grammar import Vocabulary
+from kaiwa.engine.grammar import GrammarVocabulary
 from kaiwa.engine.logit_rules import Shaping, choose
 from kaiwa.engine.native import step
 from kaiwa.engine.prompt_lookup import Lookup
@@ -74,7 +74,7 @@ class Serving:
         """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
-        per_token = 2 * c.n_layer * c.kv_heads * c.d_head * dtype.itemsize
+        per_token = c.cache_numbers * dtype.itemsize
         self.kept = KEPT_BYTES // per_token if reuse else 0
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
@@ -83,7 +83,7 @@ class Serving:
         self._wanted, self.draft = reuse, draft
         self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
-        self._vocabulary: Vocabulary | None = None  # made for the first grammar
+        self._vocabulary: GrammarVocabulary | None = None  # made for the first grammar
 
     def use(self, model: step.FusedModel | None) -> None:
         """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
@@ -140,7 +140,7 @@ class Serving:
     def _shaping(self, request: Request) -> Shaping:
         V = self.decoder.config.vocab_size
         if request.sampling.grammar is not None and self._vocabulary is None and self.tokenizer is not None:
-            self._vocabulary = Vocabulary(self.tokenizer, V)
+            self._vocabulary = GrammarVocabulary(self.tokenizer, V)
         return Shaping(request, V, self._vocabulary)
 
     def cancel(self, id: str) -> bool:

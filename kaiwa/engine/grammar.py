@@ -20,7 +20,7 @@ JSON: Any = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwis
 SHOWN = 300  # characters of llguidance's complaint
 
 
-class Vocabulary:
+class GrammarVocabulary:
     """The tokens' bytes as llguidance wants them; made once a model, which takes a tenth of a second."""
 
     def __init__(self, tokenizer: TextTokenizer, size: int) -> None:

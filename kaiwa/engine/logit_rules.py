@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.grammar import GrammarState, Vocabulary
+from kaiwa.engine.grammar import GrammarState, GrammarVocabulary
 from kaiwa.engine.request import Request
 from kaiwa.engine.sampling import Rules, sample
 
@@ -22,7 +22,7 @@ NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights
 
 
 class Shaping:
-    def __init__(self, request: Request, vocab_size: int, vocabulary: Vocabulary | None) -> None:
+    def __init__(self, request: Request, vocab_size: int, vocabulary: GrammarVocabulary | None) -> None:
         """UserError for tokens that the model does not have and for a grammar that cannot be used."""
         sampling = request.sampling
         for id, _ in sampling.logit_bias:

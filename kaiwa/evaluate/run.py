@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaiwa.catalog.load import four_bit
+from kaiwa.catalog.weights import four_bit
 from kaiwa.core.artifact import Artifact, Plan, finished, open_artifact, publish
 from kaiwa.core.config import did_you_mean, from_json
 from kaiwa.core.context import Context, Progress

@@ -19,7 +19,10 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, rotary_frequencies
-from kaiwa.model.formats.hf_config import yarn_scale
+from kaiwa.model.families.by_name import family_of
+from kaiwa.model.families.config_fields import yarn_scale
+from kaiwa.model.families.family import Family
+from kaiwa.model.formats.gguf import PARTS, TOP
 from kaiwa.model.formats.hf_names import sizes_of
 from kaiwa.tokenizer.tokenizer import PRE_NAMES, Tokenizer, pre_tokenizer
 
@@ -28,19 +31,13 @@ KINDS: tuple[Kind, ...] = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "BF16": 32}
 NEAREST = "qwen2"  # for a tokenizer whose split of text has no name in llama.cpp: letters, single digits, marks
 NORMAL, CONTROL, USER, UNUSED = 1, 3, 4, 5  # llama.cpp's kinds of token
-LLAMA = {"out": ("attn_output",), "up": ("ffn_gate", "ffn_up"), "qkv": ("attn_q", "attn_k", "attn_v")}
-GPT2 = {"out": ("attn_output",), "up": ("ffn_up",), "qkv": ("attn_qkv",)}
-REST = {"down": "ffn_down", "norm_attn": "attn_norm", "norm_mlp": "ffn_norm"}
-REST |= {"norm_q": "attn_q_norm", "norm_k": "attn_k_norm"}
-TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm", "unembed": "output"}
 
 
-def family_of(config: DecoderConfig) -> str:
-    if config.dialect == "gpt3":
-        return "gpt2"
-    if config.out_bias:
+def gguf_family(config: DecoderConfig) -> Family:
+    """Return the family that a model is written as. UserError for one that GGUF has no architecture for."""
+    if config.dialect == "llama" and config.out_bias:
         raise UserError("GGUF has no family with biases on the attention's output; export for transformers instead")
-    return "qwen3" if config.qk_norm else "qwen2" if config.qkv_bias else "llama"
+    return family_of(config)
 
 
 def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, kind: Kind) -> None:
@@ -50,8 +47,8 @@ def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, ki
     """
     import gguf
 
-    config, family = decoder.config, family_of(decoder.config)
-    writer = gguf.GGUFWriter(path, family)
+    config, family = decoder.config, gguf_family(decoder.config)
+    writer = gguf.GGUFWriter(path, family.gguf)
     try:
         _write_shape(writer, config, family, name, kind)
         _write_tokenizer(writer, tokenizer, config.vocab_size)
@@ -67,7 +64,7 @@ def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, ki
         writer.close()
 
 
-def _write_shape(writer: Any, c: DecoderConfig, family: str, name: str, kind: str) -> None:
+def _write_shape(writer: Any, c: DecoderConfig, family: Family, name: str, kind: str) -> None:
     writer.add_name(name)
     writer.add_file_type(FILE_TYPES[kind])
     writer.add_context_length(c.max_length)
@@ -75,7 +72,7 @@ def _write_shape(writer: Any, c: DecoderConfig, family: str, name: str, kind: st
     writer.add_block_count(c.n_layer)
     writer.add_feed_forward_length(c.d_ff)
     writer.add_head_count(c.n_head)
-    if family == "gpt2":
+    if c.dialect == "gpt3":
         writer.add_layer_norm_eps(c.norm_eps)
         return
     writer.add_head_count_kv(c.kv_heads)
@@ -85,7 +82,7 @@ def _write_shape(writer: Any, c: DecoderConfig, family: str, name: str, kind: st
     if c.head_size:
         writer.add_key_length(c.d_head)
         writer.add_value_length(c.d_head)
-    if family == "llama":
+    if family.gguf == "llama":
         writer.add_vocab_size(c.vocab_size)
     if c.rope.kind == "linear":
         writer.add_rope_scaling_type(_scaling("linear"))
@@ -94,7 +91,7 @@ def _write_shape(writer: Any, c: DecoderConfig, family: str, name: str, kind: st
         writer.add_rope_scaling_type(_scaling("yarn"))
         writer.add_rope_scaling_factor(c.rope.factor)
         writer.add_rope_scaling_orig_ctx_len(c.rope.original_length)
-        scaling = f"{family}.rope.scaling"
+        scaling = f"{family.gguf}.rope.scaling"
         writer.add_float32(f"{scaling}.attn_factor", c.rope.attention / yarn_scale(c.rope.factor, 1.0))
         writer.add_float32(f"{scaling}.yarn_beta_fast", c.rope.high_factor)
         writer.add_float32(f"{scaling}.yarn_beta_slow", c.rope.low_factor)
@@ -166,10 +163,10 @@ def _bare(value: Any) -> Any:
     return [_bare(v) for v in value] if isinstance(value, list) else value
 
 
-def tensors_of(decoder: Decoder, family: str) -> list[tuple[str, Tensor]]:
+def tensors_of(decoder: Decoder, family: Family) -> list[tuple[str, Tensor]]:
     """llama.cpp's names and our weights, fused products taken apart."""
     c, found = decoder.config, []
-    parts = GPT2 if family == "gpt2" else LLAMA
+    parts = PARTS | dict(family.gguf_parts)
     for name, tensor in decoder.state_dict().items():
         head, _, end = name.rpartition(".")
         if head == "unembed" and c.tie_embeddings:
@@ -178,10 +175,10 @@ def tensors_of(decoder: Decoder, family: str) -> list[tuple[str, Tensor]]:
             found.append((f"{TOP[head]}.{end}", tensor))
             continue
         _, layer, part = head.split(".")
-        names = parts.get(part, (REST.get(part, ""),))
+        names = parts[part]
         pieces = [tensor] if len(names) == 1 else tensor.split(sizes_of(c, name))
         for theirs, piece in zip(names, pieces, strict=True):
-            turn = family == "llama" and theirs in ("attn_q", "attn_k")
+            turn = family.gguf_pairs and theirs in ("attn_q", "attn_k")
             found.append((f"blk.{layer}.{theirs}.{end}", paired(piece, c.d_head) if turn else piece))
     return found
 

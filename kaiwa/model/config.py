@@ -88,15 +88,26 @@ class DecoderConfig:
         return self.head_size or self.d_model // self.n_head
 
     @property
+    def block_products(self) -> int:
+        """Weights of one block's four products."""
+        d, q, kv = self.d_model, self.n_head * self.d_head, self.kv_heads * self.d_head
+        return d * (q + 2 * kv) + q * d + (3 if self.dialect == "llama" else 2) * d * self.d_ff
+
+    @property
+    def cache_numbers(self) -> int:
+        """Numbers of keys and values that one token keeps, over all blocks."""
+        return 2 * self.n_layer * self.kv_heads * self.d_head
+
+    @property
     def n_parameters(self) -> int:
         """All weights, the tied unembedding counted once."""
         d, f, q, kv = self.d_model, self.d_ff, self.n_head * self.d_head, self.kv_heads * self.d_head
         unembedding = 0 if self.tie_embeddings else self.vocab_size * d
         if self.dialect == "llama":
-            block = d * (q + 2 * kv) + d * q + 3 * d * f + 2 * d
+            block = self.block_products + 2 * d
             block += self.qkv_bias * (q + 2 * kv) + self.out_bias * d + self.qk_norm * 2 * self.d_head
             return self.vocab_size * d + unembedding + self.n_layer * block + d
-        block = d * 3 * d + 3 * d + d * d + d + 2 * d * f + f + d + 4 * d
+        block = self.block_products + 3 * d + d + f + d + 4 * d
         return self.vocab_size * d + unembedding + self.max_length * d + self.n_layer * block + 2 * d
 
 

@@ -198,3 +198,33 @@ def quantized_names(decoder: Decoder) -> list[str]:
     """The weights that 4-bit formats pack: the blocks' linear layers."""
     ends = tuple(f".{part}.weight" for part in LINEARS)
     return [n for n in decoder.state_dict() if n.startswith("blocks.") and n.endswith(ends)]
+
+
+def expand(decoder: Decoder) -> Decoder:
+    """Replace 4-bit layers by dense ones of the same weights, in place; return the decoder in fp32."""
+    for block in decoder.blocks:
+        for part in LINEARS:
+            setattr(block, part, _as_linear(getattr(block, part)))
+    if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
+        decoder.unembed = _as_linear(decoder.unembed)
+    return decoder.float()
+
+
+def _as_linear(layer: nn.Module) -> nn.Linear:
+    if isinstance(layer, nn.Linear):
+        return layer
+    if isinstance(layer, JoinedLinear):
+        parts = [_as_linear(part) for part in layer.parts]
+        weights = [part.weight.detach() for part in parts]
+        weight = torch.cat(weights)
+        biases = [part.bias.detach() for part in parts if part.bias is not None]
+        bias = torch.cat(biases) if biases else None
+    else:
+        assert isinstance(layer, Int4Linear)
+        assert layer.dense is not None
+        weight, bias = layer.dense, layer.bias
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight.float())
+    if bias is not None:
+        made.bias = nn.Parameter(bias.float())
+    return made

@@ -27,7 +27,7 @@ MOST_FEW = 32768  # numbers
 CHUNK = 64  # rows, as in block.cpp
 
 
-def lacking() -> str:
+def machine_refusal() -> str:
     """Why this machine cannot have them, as the beginning of a sentence; empty where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
@@ -43,7 +43,7 @@ def lacking() -> str:
 @functools.cache
 def library() -> ctypes.CDLL | str:
     """Or why this machine cannot have it."""
-    why = lacking()
+    why = machine_refusal()
     if not why:
         try:
             return _typed(load(SOURCE, SOURCE.file()))

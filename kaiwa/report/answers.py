@@ -46,6 +46,7 @@ def side_by_side(
     prompt: Mapping[str, Any],
     answers: Mapping[str, Mapping[str, Mapping[str, Any]]],
     models: Sequence[str],
+    *,
     words: Words,
     link: Callable[[str], Markup],
     truth: str = "",

@@ -100,7 +100,7 @@ def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> M
         names = _truths(build, language)
         for row in rows:
             truth = ", ".join(names.get(value, value) for value in _truth(row["prompt"], build, language))
-            card = side_by_side(row["prompt"], row["answers"], model_names(), words, link, truth)
+            card = side_by_side(row["prompt"], row["answers"], model_names(), words=words, link=link, truth=truth)
             parts.append(tag("div", card, lang=language) if language != words.language else card)
     return section("prompts", join(parts), words) if parts else None
 

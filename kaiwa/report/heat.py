@@ -18,6 +18,7 @@ def heat_map(
     title: str,
     rows: Sequence[str],
     columns: Sequence[str],
+    *,
     cell: Callable[[str, str], Interval | None],
     untested: str | Callable[[str, str], str],
     link: Callable[[str, str], str] | None = None,

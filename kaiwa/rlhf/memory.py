@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kaiwa.catalog.weights import open_weights
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.formats.gguf import GgufFile
-from kaiwa.model.formats.hf_config import read_config
 from kaiwa.rlhf.config import RLHFConfig
 
 WEIGHT, TRAINED = 4, 16  # bytes
@@ -50,7 +49,7 @@ def memory_parts(
     if c.ema:
         parts.append(Part("average", "of the policy", (p + change) * WEIGHT))
     length = min(policy.max_length, longest + c.max_tokens) if longest else policy.max_length
-    cache = min(ROWS, c.batch) * length * 2 * policy.n_layer * policy.kv_heads * policy.d_head * WEIGHT
+    cache = min(ROWS, c.batch) * length * policy.cache_numbers * WEIGHT
     parts.append(Part("cache", f"{min(ROWS, c.batch)} rollouts of up to {length} tokens", cache))
     step, of = activations(policy, c.microbatch, length, c.max_tokens), f"{c.microbatch} episodes of {length} tokens"
     if c.has_pretraining:
@@ -90,4 +89,4 @@ def as_text(parts: list[Part]) -> str:
 
 
 def shape(folder: Path) -> DecoderConfig:
-    return GgufFile(folder).config if folder.suffix == ".gguf" else read_config(folder)
+    return open_weights(folder).config

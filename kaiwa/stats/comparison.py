@@ -81,7 +81,9 @@ def compare(
         p = _cluster_test(d, clusters, seed)
         width = difference.high - difference.low
         design = max(1.0, (width / (plain.high - plain.low)) ** 2) if math.isfinite(width) else 1.0
-    verdict = _verdict(x, y, binary, difference, p, margin, level, clusters, seed)
+    verdict = _verdict(
+        x, y, binary=binary, difference=difference, p=p, margin=margin, level=level, clusters=clusters, seed=seed
+    )
     return PairedComparison(
         n=n,
         mean_a=float(x.mean()),
@@ -91,7 +93,7 @@ def compare(
         won=won,
         mcnemar_p=sign_p,
         p=p,
-        n_needed=_n_needed(d, binary, margin, level, verdict, design),
+        n_needed=_n_needed(d, binary=binary, margin=margin, level=level, verdict=verdict, design=design),
         verdict=verdict,
         margin=margin,
         level=level,
@@ -169,6 +171,7 @@ def _cluster_test(d: Values, clusters: Sequence[object], seed: int) -> float:
 def _verdict(
     a: Values,
     b: Values,
+    *,
     binary: bool,
     difference: Interval,
     p: float,
@@ -193,7 +196,7 @@ def _verdict(
     return "same"
 
 
-def _n_needed(d: Values, binary: bool, margin: float, level: float, verdict: str, design: float) -> int | None:
+def _n_needed(d: Values, *, binary: bool, margin: float, level: float, verdict: str, design: float) -> int | None:
     """Pairs that find a difference like this one with power 0.8 or, if fewer, that show it is within the margin."""
     n, mean = len(d), float(d.mean())
     if n < 2:

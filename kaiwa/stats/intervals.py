@@ -32,10 +32,6 @@ class Interval:
         values = {"mean": self.mean, "low": self.low, "high": self.high}
         return {**{k: v if math.isfinite(v) else None for k, v in values.items()}, "n": self.n}
 
-    def excludes(self, value: float) -> bool:
-        """Whether the whole interval lies on one side of `value`."""
-        return self.low > value or self.high < value
-
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
 

@@ -59,7 +59,7 @@ def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
 
 
 def corrected_share(
-    called: float, n: int, true_positives: float, bad: int, true_negatives: float, good: int, level: float = 0.95
+    called: float, n: int, *, true_positives: float, bad: int, true_negatives: float, good: int, level: float = 0.95
 ) -> Interval:
     """The true share behind `called` of n, by a judge that was right on so many of the bad and of the good cases.
 

@@ -111,5 +111,5 @@ def study(
     register(plan, out)
     opened = open_model(model.path)
     weights = f"{model.manifest['metrics']['parameters']:,} weights"
-    outcomes = run(plan, opened.model, out / "calls.jsonl", opened.identity, show, "text")
+    outcomes = run(plan, opened.model, out / "calls.jsonl", identity=opened.identity, show=show, form="text")
     return analyse(plan, outcomes, f"a model of {weights} trained on worked-out sums")

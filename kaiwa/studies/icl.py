@@ -79,6 +79,7 @@ def study(
     models: Mapping[str, int],
     open_model: Callable[[str], Opened],
     out: Path,
+    *,
     n: int = ITEMS,
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,

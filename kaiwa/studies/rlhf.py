@@ -91,7 +91,13 @@ def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
         shared = build_shared(size, ctx, out)
         e = size.recipe.evaluate
         test = build_test_set(
-            shared.village, shared.tokens, e.prompts, size.clozes, e.max_tokens, e.evaluate_rows, size.recipe.seed
+            shared.village,
+            shared.tokens,
+            n=e.prompts,
+            clozes=size.clozes,
+            max_tokens=e.max_tokens,
+            rows=e.evaluate_rows,
+            seed=size.recipe.seed,
         )
         seeds = []
         for seed in range(n_seeds):
@@ -101,7 +107,9 @@ def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
 
 
 def measure_seed(size: Size, ctx: Context, shared: SharedArtifacts, chain: SeedArtifacts, test: TestSet) -> SeedResult:
-    meter = Meter(test, chain.sft, chain.reward, chain.folder / "measured", ctx.device, size.recipe.seed)
+    meter = Meter(
+        test, chain.sft, chain.reward, folder=chain.folder / "measured", device=ctx.device, seed=size.recipe.seed
+    )
     prefixes = candidates(shared.village, size.prefixes, size.shots, size.recipe.seed)
     prompts = [
         prompt_from_json(row) for row in list(read_jsonl(shared.village.path / "rlhf.jsonl"))[: size.prefix_prompts]

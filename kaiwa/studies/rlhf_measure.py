@@ -64,7 +64,7 @@ class TestSet:
 
 
 def build_test_set(
-    village: Artifact, tokens: Artifact, n: int, clozes: int, max_tokens: int, rows: int, seed: int
+    village: Artifact, tokens: Artifact, *, n: int, clozes: int, max_tokens: int, rows: int, seed: int
 ) -> TestSet:
     village_world = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
     prompts = [prompt_from_json(row) for row in list(read_jsonl(village.path / "test.jsonl"))[:n]]
@@ -96,7 +96,7 @@ def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list
 class Meter:
     """Measures policies against one seed's SFT and reward model; keeps what it found in a folder."""
 
-    def __init__(self, test: TestSet, sft: Artifact, reward: Artifact, folder: Path, device: str, seed: int) -> None:
+    def __init__(self, test: TestSet, sft: Artifact, reward: Artifact, *, folder: Path, device: str, seed: int) -> None:
         self.test, self.folder, self.device, self.seed = test, folder, device, seed
         self.sft, self.tokenizer = load_decoder(sft.path).to(device), Tokenizer.load(sft.path)
         self.reward, self.parents = load_scalar(reward.path).to(device), f"{sft.hash[:12]} {reward.hash[:12]}"
@@ -124,11 +124,11 @@ class Meter:
         if (stored := self.stored_measurement(name, of)) is not None:
             return stored
         model, test = load_decoder(path).to(self.device), self.test
-        replies = ask(model, self.tokenizer, test.prompts, prefix, test.max_tokens, self.seed)
+        replies = ask(model, self.tokenizer, test.prompts, prefix=prefix, most=test.max_tokens, seed=self.seed)
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
         kl = kl_to(self.sft, self.tokenizer, test.prompts, answers)
         proxy = proxy_scores(judge_by or self.reward, self.tokenizer, test.prompts, replies, self.device)
-        return self.write(name, of, answers, kl, proxy, None if short else model)
+        return self.write(name, of, answers=answers, kl=kl, proxy=proxy, model=None if short else model)
 
     def best_of(self, name: str, n: int) -> ArmMeasurement:
         """The best of n of SFT's replies, by the reward model."""
@@ -148,7 +148,7 @@ class Meter:
             )
             replies, proxy = replies + best, proxy + scores
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
-        return self.write(name, of, answers, [kl_bound(n)] * len(answers), proxy, self.sft)
+        return self.write(name, of, answers=answers, kl=[kl_bound(n)] * len(answers), proxy=proxy, model=self.sft)
 
     def judge_reply(self, prompt: Prompt, reply: Completion) -> Answer:
         ended = reply.finish_reason == "stop"
@@ -156,7 +156,14 @@ class Meter:
         return Answer(reply.text, ended, len(reply.ids), reply.ids, float(sum(reply.logprobs)), verdict)
 
     def write(
-        self, name: str, of: str, answers: Sequence[Answer], kl: list[float], proxy: list[float], model: Decoder | None
+        self,
+        name: str,
+        of: str,
+        *,
+        answers: Sequence[Answer],
+        kl: list[float],
+        proxy: list[float],
+        model: Decoder | None,
     ) -> ArmMeasurement:
         measurement = ArmMeasurement(
             of=f"{self.parents} {of}",
@@ -179,7 +186,7 @@ class Meter:
 
 
 def ask(
-    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], prefix: Sequence[Message], most: int, seed: int
+    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, prefix: Sequence[Message], most: int, seed: int
 ) -> list[Completion]:
     """A sampled reply to each prompt, after as many of the prefix's last demonstrations (two messages each) as the
     context holds. A prompt's sample has the same seed for every model."""
@@ -245,7 +252,7 @@ def choose_prefix(
             return int(known["chosen"])
     decoder, means = load_decoder(model.path).to(meter.device), []
     for prefix in prefixes:
-        replies = ask(decoder, meter.tokenizer, prompts, prefix, meter.test.max_tokens, meter.seed)
+        replies = ask(decoder, meter.tokenizer, prompts, prefix=prefix, most=meter.test.max_tokens, seed=meter.seed)
         scores = proxy_scores(meter.reward, meter.tokenizer, prompts, replies, meter.device)
         means.append(sum(scores) / len(scores))
     chosen = max(range(len(means)), key=means.__getitem__)

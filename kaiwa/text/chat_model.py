@@ -30,6 +30,15 @@ class ChatModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model, what identifies it in a cache of its answers, and the form of its prompts ("chat" or "text")."""
+
+    model: ChatModel
+    identity: str = ""
+    form: str = "chat"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateCall:
     """One `generate` as a value."""

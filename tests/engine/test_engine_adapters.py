@@ -22,7 +22,7 @@ from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import KINDS
 from tests.engine.test_fused import decoder as step_decoder
 
-needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 LLAMA = DecoderConfig(vocab_size=256, d_model=32, n_layer=2, n_head=4, n_kv_head=2, d_ff=64, max_length=160)
 GPT3 = DecoderConfig(dialect="gpt3", vocab_size=256, d_model=32, n_layer=2, n_head=4, d_ff=64, max_length=160)
 PROMPTS = [tuple(7 * i % 256 for i in range(40)), (1, 2, 3), tuple(7 * i % 256 for i in range(50)), (9,)]

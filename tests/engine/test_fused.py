@@ -4,6 +4,7 @@ import dataclasses
 import random
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.many import Many
 from kaiwa.engine.native import library, step
+from kaiwa.engine.native.refusal import native_refusal, shape_refusal
 from kaiwa.engine.native.step import FusedModel
 from kaiwa.engine.native.weight_layout import pack
 from kaiwa.engine.request import Request
+from kaiwa.engine.rows.native_rows import possible
 from kaiwa.engine.rows.prefix_tree import BLOCK
+from kaiwa.engine.rows.torch_rows import Rows
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
@@ -26,7 +30,7 @@ from kaiwa.model.int8 import Int8Linear
 from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 
-needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 KINDS = ("fp32", "bf16", "int4", "biased")
 
 
@@ -233,13 +237,34 @@ def test_broken_weights_show() -> None:
 
 
 def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpt3 = make_decoder(DecoderConfig(dialect="gpt3", vocab_size=64, d_model=32, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "LLaMA" in step.unsupported(gpt3)
+    gpt3 = DecoderConfig(dialect="gpt3", vocab_size=64, d_model=32, n_layer=1, n_head=2, d_ff=32)
+    assert "LLaMA" in shape_refusal(gpt3)
     odd = make_decoder(DecoderConfig(vocab_size=64, d_model=40, n_layer=1, n_head=2, d_ff=32), 0)
-    assert "16 divides" in step.unsupported(odd)
+    assert "16 divides" in shape_refusal(odd.config)
     monkeypatch.setenv("KAIWA_STEP", "torch")
     with pytest.raises(UserError, match="KAIWA_STEP"):
         step.make(odd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledConfig(DecoderConfig):
+    """A family of tomorrow, whose embedding is scaled."""
+
+    embed_scale: float = 1.0
+
+
+def test_an_unknown_field_is_refused() -> None:
+    shape = {"vocab_size": 64, "d_model": 32, "n_layer": 1, "n_head": 2, "d_ff": 32}
+    scaled = ScaledConfig(**shape, embed_scale=2.0)  # type: ignore[arg-type]
+    assert shape_refusal(scaled) == "the C++ step does not know embed_scale = 2.0"
+    assert shape_refusal(ScaledConfig(**shape)) == ""  # type: ignore[arg-type]
+    assert "embed_scale" in native_refusal(scaled) or library.machine_refusal()
+    decoder = make_decoder(scaled, 0)
+    assert "embed_scale" in step.decoder_refusal(decoder) or library.machine_refusal()
+    with pytest.raises(UserError):
+        step.make(decoder)
+    assert not possible(decoder)
+    assert Rows(decoder, torch.float32).lean is None
 
 
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from kaiwa.model.int4 import Codes, quantize_rtn, quantized_names
 from kaiwa.text.sampling import Sampling
 
 CONFIG = DecoderConfig(vocab_size=200, d_model=128, n_layer=2, n_head=4, n_kv_head=2, d_ff=192, tie_embeddings=False)
-needs_step = pytest.mark.skipif(bool(library.lacking()), reason="there is no C++ step on this machine")
+needs_step = pytest.mark.skipif(bool(library.machine_refusal()), reason="there is no C++ step on this machine")
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native_home = library._file() if not library.lacking() else None
+    native_home = library._file() if not library.machine_refusal() else None
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path / "home"))
     if native_home is not None:
         monkeypatch.setattr(library, "_file", lambda: native_home)  # compiled once for all tests
@@ -110,7 +110,7 @@ def one_pass(step: fused.FusedModel, ids: list[int]) -> torch.Tensor:
 def test_an_act_ordered_layer_runs_in_the_step_of_small_models_too(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", True, 1)
     decoder = load_int4(folder)
-    assert fused.unsupported(decoder) == ""
+    assert fused.decoder_refusal(decoder) == ""
     hidden = one_pass(fused.make(decoder), list(range(10)))
     plain = load_int4(folder, torch.float32, False)
     with torch.no_grad():

@@ -23,7 +23,7 @@ from tests.engine.test_engine import drive, ids
 from tests.engine.test_fused import decoder as step_decoder
 
 transformers = pytest.importorskip("transformers")
-needs_it = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
+needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 
 
 def rescored(model: Any, prompt: tuple[int, ...], answer: list[int]) -> list[float]:

@@ -20,7 +20,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.text.sampling import Sampling
 
-pytestmark = pytest.mark.skipif(bool(library.lacking()), reason=library.lacking() or "there")
+pytestmark = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 SHAPE = DecoderConfig(vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=160)
 # Some are asked several times, some are long, and the answers end at different lengths.
 PROMPTS = [[(5 * i + j * j) % 264 for j in range(1 + 17 * i % 90)] for i in (0, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7, 8)]

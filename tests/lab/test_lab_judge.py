@@ -224,7 +224,9 @@ def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
 
     server = TrainingServer("http://x/v1", transport=httpx.MockTransport(handler), sleep=lambda s: None)
     for _ in range(2):
-        analysis, rungs = run_ladder(task, training, "base", server, open_model, tmp_path, k=4, per_hour=3.0)
+        analysis, rungs = run_ladder(
+            task, training, "base", server, open_model=open_model, out=tmp_path, k=4, per_hour=3.0
+        )
     assert [s["method"]["type"] for s in seen if "method" in s] == ["soft_prompt", "supervised"]
     uploaded = [json.loads(line) for line in seen[0]["upload"].split(b"\r\n\r\n")[2].split(b"\r\n")[0].splitlines()]
     assert uploaded == training_rows(task, training)

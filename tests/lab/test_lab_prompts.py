@@ -5,43 +5,18 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.grading.graders import Grade, grade, schema_error, search_safely
+from kaiwa.lab.grading.graders import Grade, grade
+from kaiwa.lab.grading.json_schema import schema_error
+from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.extract import extract, parse_kanji_number
-from kaiwa.lab.tasks.prompt import DELIMITERS, ORDER, Example, Prompt, render
-from kaiwa.lab.tasks.prompt_file import prompt_from_markdown, prompt_from_toml, read_prompt, to_markdown, to_toml
+from kaiwa.lab.tasks.prompt import DELIMITERS, Example, Prompt, render
+from kaiwa.lab.tasks.prompt_file import prompt_from_markdown, read_prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.text.records import Message
-
-anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
-lines = st.text(st.sampled_from('#\\ab"{} 日\n'), max_size=20)
-prompts = st.builds(
-    Prompt,
-    instruction=anything | lines,
-    context=lines,
-    examples=st.lists(st.builds(Example, lines, anything), max_size=3).map(tuple),
-    input=lines,
-    output_indicator=anything,
-    leading_words=lines,
-    delimiters=st.sampled_from(DELIMITERS),
-    order=st.permutations(ORDER).map(tuple),
-    language=st.sampled_from(("en", "ja")),
-)
-
-
-@given(prompts)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
-def test_toml_round_trip(prompt: Prompt) -> None:
-    assert prompt_from_toml(to_toml(prompt)) == prompt
-
-
-@given(prompts)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
-def test_markdown_round_trip(prompt: Prompt) -> None:
-    assert prompt_from_markdown(to_markdown(prompt)) == prompt
 
 
 def test_files_say_what_is_wrong(tmp_path: Path) -> None:
@@ -185,11 +160,11 @@ def test_graders(grader: Grader, answer: str, right: str, score: float) -> None:
 def test_json_schema() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
     assert schema_error({"n": 2}, schema) == ""
-    assert schema_error({"n": True}, schema) == "$.n is no integer"
-    assert "out of range" in schema_error({"n": 0}, schema)
-    assert "missing" in schema_error({}, schema)
+    assert schema_error({"n": True}, schema) == "$.n: True is not of type 'integer'"
+    assert "less than the minimum" in schema_error({"n": 0}, schema)
+    assert "'n' is a required property" in schema_error({}, schema)
     strict = {**schema, "additionalProperties": False}
-    assert "not expected" in schema_error({"n": 1, "m": 2}, strict)
+    assert "'m' was unexpected" in schema_error({"n": 1, "m": 2}, strict)
     item = Item(id="1", input="", answer='{"n": 2}')
     task = Task(name="t", kind="json", items=(item,), grader=Grader(name="json", schema=schema))
     assert grade(task, item, json.dumps({"n": 2})).score == 1.0
@@ -198,7 +173,7 @@ def test_json_schema() -> None:
 
 
 def test_a_regex_that_explodes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kaiwa.lab.grading.graders.REGEX_SECONDS", 0.2)
+    monkeypatch.setattr("kaiwa.lab.grading.safe_regex.REGEX_SECONDS", 0.2)
     began = time.monotonic()
     with pytest.raises(UserError, match="simpler"):
         search_safely(r"(a+)+$", "a" * 40 + "b")

@@ -104,7 +104,7 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     (task,) = read_tasks(str(write(tmp_path / "plus.jsonl", CHOICE)))
     model = RuleModel(lambda text, t, s: "")
     outcomes = run(evaluation_experiment([task], "rule"), model)
-    found = build_result(task, outcomes, "rule", 1, 0, 16)
+    found = build_result(task, outcomes, model="rule", model_made=1, parameters=0, bits=16)
     assert found.n == 40
     assert len(found.scores) == 40
     assert len(model.scored) == 120

@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kaiwa.catalog.trainable import expand
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.formats.hf_names import names_of, to_hf
-from kaiwa.model.int4 import Codes, make_linear, quantize_rtn
+from kaiwa.model.int4 import Codes, expand, make_linear, quantize_rtn
 from kaiwa.model.lora import add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import add_soft_prompt, least_likely, merge_soft_prompt
 

@@ -14,7 +14,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder, rotate, rotate_both
 from kaiwa.model.documents import Documents, attend_padded, padded_indices
 
-pytestmark = pytest.mark.skipif(bool(kernels.lacking()), reason=kernels.lacking() or "there")
+pytestmark = pytest.mark.skipif(bool(kernels.machine_refusal()), reason=kernels.machine_refusal() or "there")
 
 
 @pytest.fixture(autouse=True)

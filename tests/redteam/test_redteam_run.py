@@ -21,7 +21,6 @@ from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_t
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
 from kaiwa.redteam.bench.junit import matrix_junit
@@ -44,7 +43,7 @@ def plan(attacks: str = "leaking", defences: str = "none", target: Target = KEEP
 
 
 def measured(made: BenchPlan, model: object, cache: Path | None = None) -> Matrix:
-    return analyse_trials(run(made, lambda name: Opened(model, "m"), cache))  # type: ignore[arg-type]
+    return analyse_trials(run(made, lambda name: OpenedModel(model, "m"), cache))  # type: ignore[arg-type]
 
 
 def tells(text: str, rng: random.Random) -> str:
@@ -240,11 +239,12 @@ def test_shares() -> None:
     wide, narrow = clustered_share([20] * 5 + [0] * 5, [20] * 10), clustered_share([10] * 10, [20] * 10)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     with pytest.raises(UserError, match="no better than chance"):
-        corrected_share(5, 10, 5, 10, 5, 10)
-    sure = corrected_share(30, 100, 1000, 1000, 1000, 1000)
+        corrected_share(5, 10, true_positives=5, bad=10, true_negatives=5, good=10)
+    sure = corrected_share(30, 100, true_positives=1000, bad=1000, true_negatives=1000, good=1000)
     assert sure.mean == pytest.approx(0.3)
     assert (
-        corrected_share(30, 100, 18, 20, 18, 20).high - corrected_share(30, 100, 18, 20, 18, 20).low
+        corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).high
+        - corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).low
         > sure.high - sure.low
     )
 
@@ -272,13 +272,13 @@ def test_bad_plans(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys, time
-from kaiwa.lab.experiments.run import Opened
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
 import kaiwa.commands.redteam.run as command
 def slow(text, rng):
     time.sleep(0.004)
     return obey(text, rng)
-command.open_model = lambda options, name: Opened(PlantedWeaknessModel("m", slow), "m")
+command.open_model = lambda choice: OpenedModel(PlantedWeaknessModel("m", slow), "m")
 from kaiwa.cli import main
 main(["redteam", "run", "keeper.en", "--attacks", "leaking", "--defences", "none,sandwich", "--trials", "4",
       "--models", "m", "--out", sys.argv[1]])

@@ -26,7 +26,7 @@ def test_text_is_escaped_everywhere() -> None:
         table([EVIL], [[EVIL, EVIL]], caption=EVIL),
         forest(EVIL, [ForestRow(EVIL, half), ForestRow(EVIL, None)], words),
         plot(EVIL, [Series(EVIL, [(0, 1), (1, 2)])], EVIL, EVIL),
-        heat_map(EVIL, [EVIL], [EVIL], lambda _r, _c: half, EVIL),
+        heat_map(EVIL, [EVIL], [EVIL], cell=lambda _r, _c: half, untested=EVIL),
         linker({EVIL: EVIL})(f"a {EVIL} b"),
     ]
     for piece in pieces:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.catalog.open_model import open_model
+from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional
 from kaiwa.core.errors import UserError
 
@@ -43,7 +44,7 @@ def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
 
     judge = None
     if described.judges:
-        judge = open_model(options, "" if options.model else described.model).model
+        judge = open_model(options.choice(options.model or described.model)).model
     return make(described.defence, described.options, judge, described.path)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.catalog.entries import SMOLLM2
+from kaiwa.catalog.open_model import read_key
 from kaiwa.commands.defend.defence_options import benign_texts
-from kaiwa.commands.open_model import read_key
 from kaiwa.commands.options import Positional, read_options
 from kaiwa.core.errors import UserError
 
@@ -68,7 +68,9 @@ def train(options: Options, held_out: Sequence[str]) -> str:
         server = TrainingServer(url, key)
         settings = {"n_epochs": options.epochs} if options.epochs is not None else {}
         uploaded = server.upload(lines, f"defence-{options.target.stem}.jsonl")
-        job = server.start(options.model, uploaded, method, settings, f"defence-{method}", seed)
+        job = server.start(
+            options.model, uploaded, method, hyperparameters=settings, suffix=f"defence-{method}", seed=seed
+        )
         done = server.wait(job, say)
     say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
     return done.model

@@ -8,28 +8,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import clock, table
-from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.commands.model_options import ModelOptions
 
 if TYPE_CHECKING:
     from kaiwa.lab.experiments.analysis import Analysis
     from kaiwa.lab.experiments.experiment import Experiment
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.tasks.task import Judge
+    from kaiwa.text.chat_model import OpenedModel
 
 
 def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
     """Return the experiment with the model, server and key variable that the command line names instead of its own."""
     changes = {name: getattr(options, name) for name in ("model", "url", "api_key_env") if getattr(options, name)}
     return dataclasses.replace(experiment, **changes)
-
-
-def model_options(experiment: Experiment, options: ModelOptions) -> ModelOptions:
-    """Return how to open the experiment's model: its own choice, at the pace of the command line."""
-    return ModelOptions(
-        model=experiment.model, url=experiment.url, api_key_env=experiment.api_key_env,
-        concurrency=options.concurrency, per_minute=options.per_minute,
-    )  # fmt: skip
 
 
 def check_judges(experiment: Experiment) -> None:
@@ -63,16 +56,15 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
             print(f"asked {done} of {total} in this round, {seconds}", end="\r" if live else "\n", file=sys.stderr)
 
     names: list[str] = []
-    choice = model_options(experiment, options)
 
-    def open_named(name: str) -> Opened:
-        opened = open_model(choice, name)
+    def open_named(name: str) -> OpenedModel:
+        opened = open_model(options.choice(name or experiment.model, experiment.url, experiment.api_key_env))
         names.append(opened.model.name)
         return opened
 
-    def open_judge(judge: Judge) -> Opened:
-        url, key_variable = judge.url or experiment.url, judge.api_key_env or experiment.api_key_env
-        return open_model(dataclasses.replace(choice, model=judge.model, url=url, api_key_env=key_variable))
+    def open_judge(judge: Judge) -> OpenedModel:
+        key_variable = judge.api_key_env or experiment.api_key_env
+        return open_model(options.choice(judge.model, judge.url or experiment.url, key_variable))
 
     outcomes = run_models(experiment, open_named, out / "calls.jsonl", show)
     outcomes, checks = apply_judges(experiment, outcomes, open_judge, out / "judge.jsonl")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import table
-from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional, read_options
 from kaiwa.core.errors import UserError
 
@@ -41,7 +42,7 @@ class Options(ModelOptions):
 def main(words: list[str]) -> None:
     """Check the judge, let it judge, and print what it finds."""
     options = read_options(Options, "kaiwa lab judge", words)
-    from kaiwa.commands.lab.experiments import model_options, with_model
+    from kaiwa.commands.lab.experiments import with_model
     from kaiwa.lab.asking.call_cache import Asker, Cache
     from kaiwa.lab.experiments.experiment_file import read_experiment
     from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
@@ -54,7 +55,7 @@ def main(words: list[str]) -> None:
         raise UserError(
             f"{options.outcomes}: no outcome of task {task.name!r}; give outcomes.jsonl of a run of {options.file}"
         )
-    opened = open_model(model_options(experiment, options), options.judge)
+    opened = open_model(options.choice(options.judge, experiment.url, experiment.api_key_env))
     folder = options.out or options.outcomes.parent
     asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.rubric)
@@ -142,7 +143,11 @@ def _print_grades(
         scores = grade_answers(asker, task, [(items[row["id"]], row["text"]) for row in answers], rubric).scores
         pairs = [(s, row["score"] or 0) for s, row in zip(scores, answers, strict=True) if s is not None]
         right, n = sum(s for s, _ in pairs), len(pairs)
-        share = corrected_share(right, n, a.right, a.n, b.right, b.n) if agreed.youden_j.low > 0 else NOTHING
+        share = (
+            corrected_share(right, n, true_positives=a.right, bad=a.n, true_negatives=b.right, good=b.n)
+            if agreed.youden_j.low > 0
+            else NOTHING
+        )
         k = kappa([s > 0.5 for s, _ in pairs], [score >= 1 for _, score in pairs])
         cells = [f"{right / max(1, n):.0%}", str(share) if share.n else "–"]
         cells += [f"{sum(score >= 1 for _, score in pairs) / max(1, n):.0%}", str(k)]

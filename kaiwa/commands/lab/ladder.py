@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.catalog.entries import SMOLLM2
+from kaiwa.catalog.open_model import read_key
 from kaiwa.commands.console import table
-from kaiwa.commands.open_model import read_key
 from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
 
@@ -41,9 +41,9 @@ def main(words: list[str]) -> None:
     from kaiwa.commands.lab.experiments import print_analysis
     from kaiwa.commands.training_server import training_server
     from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.lab.experiments.training_api import TrainingServer
     from kaiwa.lab.tasks.by_name import generate_task
+    from kaiwa.text.chat_model import OpenedModel
     from kaiwa.text.client import HTTPChatModel
 
     items = generate_task(options.task, options.n + 4 * options.train, options.seed)
@@ -52,16 +52,16 @@ def main(words: list[str]) -> None:
     key = read_key(options.api_key_env)
     with training_server(options.url) as url:
 
-        def open_model(name: str) -> Opened:
-            return Opened(HTTPChatModel(url, name, api_key=key), name)
+        def open_model(name: str) -> OpenedModel:
+            return OpenedModel(HTTPChatModel(url, name, api_key=key), name)
 
         analysis, rungs = run_ladder(
             task,
             training,
             options.model,
             TrainingServer(url, key),
-            open_model,
-            out,
+            open_model=open_model,
+            out=out,
             k=options.k,
             seed=options.seed,
             per_hour=options.per_hour,

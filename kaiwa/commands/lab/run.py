@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaiwa.commands.open_model import ModelOptions
+from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional, read_options
 
 

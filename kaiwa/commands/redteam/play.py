@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.catalog.open_model import open_model
+from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional, read_options
 
 
@@ -26,4 +27,4 @@ def main(words: list[str]) -> None:
     from kaiwa.redteam.game import Game, play_in_terminal
 
     game = Game(options.level, options.language)
-    play_in_terminal(game, open_model(options).model)
+    play_in_terminal(game, open_model(options.choice()).model)

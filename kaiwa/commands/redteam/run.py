@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import clock
-from kaiwa.commands.open_model import ModelOptions, open_model
+from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional, Repeated, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.redteam.bench.gate import MatrixGate
     from kaiwa.redteam.bench.matrix import Matrix
     from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
+    from kaiwa.text.chat_model import OpenedModel
 
 
 @dataclass(kw_only=True)
@@ -103,19 +104,16 @@ def run_bench(plan: BenchPlan, out: Path, options: Options) -> tuple[Matrix, flo
     from kaiwa.redteam.bench.rule_judge import apply_judge
     from kaiwa.redteam.bench.run import run
 
-    choice = ModelOptions(
-        url=options.url or plan.target.url, api_key_env=options.api_key_env,
-        concurrency=options.concurrency, per_minute=options.per_minute,
-    )  # fmt: skip
+    url = options.url or plan.target.url
     began = time.monotonic()
     with lock(out):
         write_atomic(out / "plan.json", json.dumps(plan.plan_json(), ensure_ascii=False, indent=1))
-        opened: dict[str, Opened] = {}
+        opened: dict[str, OpenedModel] = {}
 
-        def open_named(name: str) -> Opened:
+        def open_named(name: str) -> OpenedModel:
             if name not in opened:
                 opened.clear()  # one model at a time in memory
-                opened[name] = open_model(choice, name)
+                opened[name] = open_model(options.choice(name, url))
             return opened[name]
 
         outcomes = run(plan, open_named, out / "calls.jsonl", progress(began))

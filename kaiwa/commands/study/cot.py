@@ -11,7 +11,7 @@ from kaiwa.commands.console import make_context
 from kaiwa.commands.options import read_options
 
 if TYPE_CHECKING:
-    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.text.chat_model import OpenedModel
 
 
 @dataclass(kw_only=True)
@@ -31,9 +31,8 @@ def main(words: list[str]) -> None:
     """Train, ask, and print the verdicts."""
     options = read_options(Options, "kaiwa study cot", words)
     from kaiwa.catalog.entries import read_entry
+    from kaiwa.catalog.open_model import open_entry
     from kaiwa.commands.lab.experiments import plan_text, print_analysis
-    from kaiwa.commands.open_model import load_local
-    from kaiwa.lab.experiments.run import Opened
     from kaiwa.studies.cot import QUICK, CoTConfig, experiment, study
 
     changes = {name: value for name in ("n", "steps") if (value := getattr(options, name)) is not None}
@@ -42,9 +41,9 @@ def main(words: list[str]) -> None:
     ctx = make_context(seed=options.seed, device="", logs=out / "logs")
     print(plan_text(experiment(config, ctx.seed)))
 
-    def open_model(folder: Path) -> Opened:
+    def open_model(folder: Path) -> OpenedModel:
         entry = read_entry(folder, "worked-out sums")
         assert entry is not None
-        return Opened(load_local(entry), f"{entry.name} {entry.created}", "text")
+        return dataclasses.replace(open_entry(entry), form="text")
 
     print_analysis(study(config, ctx, out, open_model), out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
     from kaiwa.catalog.entries import Entry
-    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.text.chat_model import OpenedModel
 
 
 @dataclass(kw_only=True)
@@ -35,8 +36,7 @@ class Options:
 def main(words: list[str]) -> None:
     """Ask every model, and print accuracy by size and number of demonstrations."""
     options = read_options(Options, "kaiwa study icl", words)
-    from kaiwa.commands.open_model import load_local
-    from kaiwa.lab.experiments.run import Opened
+    from kaiwa.catalog.open_model import open_entry
     from kaiwa.studies.icl import ITEMS, QUICK_ITEMS, QUICK_STEPS, STEPS, study
     from kaiwa.studies.icl_report import WORDS, cells, write_icl_report
 
@@ -47,13 +47,13 @@ def main(words: list[str]) -> None:
         raise UserError(f"--n {n} --steps {steps}: at least 2 items and 1 step are needed")
     entries = _entries(options, out, steps)
 
-    def open_model(name: str) -> Opened:
+    def open_model(name: str) -> OpenedModel:
         entry = entries[name]
         print(f"asking {name}", file=sys.stderr)
-        return Opened(load_local(entry), f"{entry.name} {entry.created}", "text")
+        return dataclasses.replace(open_entry(entry), form="text")
 
     sizes = {name: entry.parameters for name, entry in entries.items()}
-    measured = study(sizes, open_model, out, n, options.seed)
+    measured = study(sizes, open_model, out, n=n, seed=options.seed)
     for task in dict.fromkeys(m.task for m in measured):
         print(f"\n{task}")
         print(table([list(WORDS["en"]["heads"]), *cells([m for m in measured if m.task == task])]))

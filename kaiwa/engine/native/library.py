@@ -13,7 +13,7 @@ STEP = Source(Path(__file__).parent / "csrc", "step.cpp", "step", "the C++ step"
 NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 
-def lacking() -> str:
+def machine_refusal() -> str:
     """Why this machine cannot have the C++ step, as the beginning of a sentence; empty where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"

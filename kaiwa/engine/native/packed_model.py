@@ -23,6 +23,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.machine import cores
 from kaiwa.engine.native import library as native
 from kaiwa.engine.native import packed_file, packed_folder
+from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.native.weight_layout import BF16, GROUP, INT4, LANES, Strips, pack, unpack
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
@@ -52,10 +53,8 @@ class PackedLinear(nn.Module):
 
 
 def applies(folder: Path, config: DecoderConfig, device: str) -> bool:
-    """Whether a 4-bit folder is large enough, and of a shape that the C++ step computes, on a machine that has it."""
-    sizes = (config.d_model, config.d_head, config.d_ff)
-    fits = config.dialect == "llama" and not any(size % 32 for size in sizes)
-    return device == "cpu" and fits and config.n_parameters > LARGE and not native.lacking()
+    """Return whether a 4-bit folder is large enough to be kept packed, and the C++ step computes such models here."""
+    return config.n_parameters > LARGE and not native_refusal(config, device, GROUP)
 
 
 def load_packed(folder: Path, config: DecoderConfig, say: Say = lambda line: None) -> Decoder:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native import library as native
 from kaiwa.engine.native.huge_pages import Arena
+from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.native.weight_layout import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
@@ -211,15 +212,13 @@ def pack_adapter(adapter: Adapter) -> PackedAdapter:
     return PackedAdapter(_Adapter(soft, ctypes.addressof(lows) if adapter.changes else None), rank, kept)
 
 
-def unsupported(decoder: Decoder) -> str:
-    """Why this decoder cannot be run by the C++ step; empty where it can."""
-    c = decoder.config
-    if c.dialect != "llama":
-        return "the C++ step has the LLaMA dialect only"
-    if decoder.embed.weight.device.type != "cpu" or decoder.embed.weight.dtype not in (torch.float32, torch.bfloat16):
+def decoder_refusal(decoder: Decoder) -> str:
+    """Return why the C++ step cannot compute with this decoder's weights on this machine; "" where it can."""
+    weight = decoder.embed.weight
+    if why := native_refusal(decoder.config, weight.device.type):
+        return why
+    if weight.dtype not in (torch.float32, torch.bfloat16):
         return "the C++ step computes on the CPU, in fp32 or bf16"
-    if any(size % LANES for size in (c.d_model, c.d_head, c.d_ff)):
-        return f"the C++ step needs sizes that {LANES} divides"
     if not all(can_pack(linear) for linear in linears(decoder)):
         return "this model's layers are kept in a way that the C++ step does not read"
     return ""
@@ -260,7 +259,7 @@ def wait(decoder: Decoder) -> FusedModel | None:
 
 def make(decoder: Decoder) -> FusedModel:
     """Compiles where needed, packs, and waits for it. UserError where that is not possible."""
-    if why := native.lacking() or unsupported(decoder):
+    if why := decoder_refusal(decoder):
         raise UserError(f"{why}; PyTorch can compute the answers")
     if decoder not in _ready:
         _ready[decoder] = FusedModel(decoder, native.library())
@@ -279,7 +278,7 @@ def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) ->
     """Does `make` in the background. `say` hears in one line what computes the answers."""
     if decoder.config.n_parameters < SMALL:
         return
-    if why := native.lacking() or unsupported(decoder):
+    if why := decoder_refusal(decoder):
         say(f"{why}: PyTorch computes the answers")
         return
     if native.is_built():

@@ -45,7 +45,7 @@ def packed_bytes(linear: nn.Module) -> int:
     """What `pack` makes of a layer, without making it."""
     if isinstance(already := getattr(linear, "strips", None), Strips):
         parts = (already.data, already.scales, already.bias, already.order)
-        return sum(t.numel() * t.element_size() for t in parts if t is not None)
+        return sum(t.nbytes for t in parts if t is not None)
     if isinstance(linear, Int4Linear):
         weights = linear.in_features * linear.out_features
         width = 0.5 + 4 / linear.group if linear.packs else 0.0 if linear.dense is None else linear.dense.element_size()
@@ -53,7 +53,7 @@ def packed_bytes(linear: nn.Module) -> int:
     if isinstance(linear, Int8Linear):
         return linear.q.numel()
     weight = getattr(linear, "weight", None)
-    return 0 if weight is None else weight.numel() * weight.element_size()
+    return 0 if weight is None else weight.nbytes
 
 
 @torch.no_grad()

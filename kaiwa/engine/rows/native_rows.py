@@ -27,7 +27,7 @@ _said: set[str] = set()  # why there is no C++ step
 def possible(decoder: Decoder) -> bool:
     """Whether bulk generation of this decoder can and should be done by the C++ step: dense weights on the CPU (of
     4-bit ones many rows are quicker as dense products), not so few of them that nothing is worth compiling for."""
-    if decoder.config.n_parameters < step.SMALL or library.lacking() or step.unsupported(decoder):
+    if decoder.config.n_parameters < step.SMALL or step.decoder_refusal(decoder):
         return False
     return all(isinstance(linear, torch.nn.Linear) for linear in step.linears(decoder))
 
@@ -56,7 +56,7 @@ class StepRows:
         self.lengths = torch.zeros(0, dtype=torch.int64)
         self._model = step.FusedModel(decoder, library.library())
         c = decoder.config
-        self._items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
+        self._items = c.cache_numbers * BLOCK
         self._type: type[np.generic] = np.float32 if wide else np.uint16
         self._cache = np.zeros((0, self._items), self._type)
         self._tables = np.zeros((0, 0), np.int32)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.engine.native.refusal import field_refusal
 from kaiwa.engine.rows.cpu_offload import is_split
 from kaiwa.engine.rows.kv_cache import Cache
 from kaiwa.engine.rows.torch_adapters import adapted, changes_of
@@ -32,7 +33,8 @@ class Rows:
         self.decoder, self.device = decoder, decoder.embed.weight.device
         self.cache = Cache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        self.lean = LeanStep(decoder) if decoder.config.dialect == "llama" and not is_split(decoder) else None
+        refused = is_split(decoder) or field_refusal(decoder.config, "LeanStep")
+        self.lean = None if refused else LeanStep(decoder)
 
     @property
     def n(self) -> int:

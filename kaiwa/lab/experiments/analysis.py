@@ -91,7 +91,7 @@ def analyse(
             arms.append(summarise_arm(task, arm.name, by_arm[task.name, arm.name], experiment.prices, check))
         for contrast in experiment.contrasts_of(task):
             a, b = by_arm[task.name, contrast.a], by_arm[task.name, contrast.b]
-            findings.append(compare_arms(task, contrast, a, b, experiment.margin / 100, check))
+            findings.append(compare_arms(task, contrast, a, b, margin=experiment.margin / 100, check=check))
     adjusted: list[float] = holm([f.comparison.p for f in findings]).tolist()
     settled = tuple(
         dataclasses.replace(f, p_holm=p, comparison=apply_holm(f.comparison, p))
@@ -182,7 +182,9 @@ def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: 
         return NOTHING
     k = len(set(where))
     a, b = check.agreement.sensitivity, check.agreement.specificity
-    return corrected_share(k * sum(values) / len(values), k, a.right, a.n, b.right, b.n)
+    return corrected_share(
+        k * sum(values) / len(values), k, true_positives=a.right, bad=a.n, true_negatives=b.right, good=b.n
+    )
 
 
 def _share(values: list[float], clusters: list[str]) -> Interval:
@@ -199,6 +201,7 @@ def compare_arms(
     contrast: Contrast,
     a: Sequence[ItemOutcome],
     b: Sequence[ItemOutcome],
+    *,
     margin: float,
     check: JudgeCheck | None = None,
 ) -> ContrastFinding:

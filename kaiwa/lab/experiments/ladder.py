@@ -82,9 +82,9 @@ def run_ladder(
     training: list[Item],
     model: str,
     server: TrainingServer,
+    *,
     open_model: Callable[[str], Opened],
     out: Path,
-    *,
     k: int = 8,
     seed: int = 0,
     hyperparameters: Mapping[str, Mapping[str, Any]] | None = None,
@@ -97,7 +97,17 @@ def run_ladder(
     trained: dict[str, TrainedModel] = {}
     for name, method in METHODS.items():
         options = (hyperparameters or {}).get(method, {})
-        trained[name] = _train(server, task, training, model, method, options, seed, out, show)
+        trained[name] = _train(
+            server,
+            task,
+            training=training,
+            model=model,
+            method=method,
+            hyperparameters=options,
+            seed=seed,
+            out=out,
+            show=show,
+        )
     names = {SOFT: trained[SOFT].model, TUNED: trained[TUNED].model}
     outcomes = run_models(experiment, lambda name: open_model(names.get(name, name)), out / "calls.jsonl")
     analysis = analyse(experiment, outcomes, model)
@@ -109,6 +119,7 @@ def run_ladder(
 def _train(
     server: TrainingServer,
     task: Task,
+    *,
     training: list[Item],
     model: str,
     method: str,
@@ -122,7 +133,7 @@ def _train(
     if method not in jobs:
         uploaded = server.upload(training_rows(task, training), f"{task.name}.jsonl")
         suffix = method.replace("_", "-")
-        jobs[method] = server.start(model, uploaded, method, hyperparameters, suffix, seed)
+        jobs[method] = server.start(model, uploaded, method, hyperparameters=hyperparameters, suffix=suffix, seed=seed)
         write_atomic(file, json.dumps(jobs))
     return server.wait(jobs[method], lambda line: show(f"{method}: {line}"))
 

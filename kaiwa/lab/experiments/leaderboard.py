@@ -80,7 +80,7 @@ def answer_method(task: Task) -> str:
 
 
 def build_result(
-    task: Task, outcomes: Sequence[ItemOutcome], model: str, model_made: int, parameters: int, bits: int
+    task: Task, outcomes: Sequence[ItemOutcome], *, model: str, model_made: int, parameters: int, bits: int
 ) -> Result:
     task_outcomes = [o for o in outcomes if o.task == task.name]
     arm = summarise_arm(task, task.name, task_outcomes)

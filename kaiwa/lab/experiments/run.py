@@ -20,7 +20,7 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import How
 from kaiwa.lab.techniques.votes import majority_at
-from kaiwa.text.chat_model import ChatModel, GenerateCall
+from kaiwa.text.chat_model import ChatModel, GenerateCall, OpenedModel
 
 MAJORITIES = (1, 3, 5, 10, 20, 40)
 
@@ -59,19 +59,14 @@ class ItemRun:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A model, what identifies it in the cache, and the form of its prompts ("chat" or "text")."""
-
-    model: ChatModel
-    identity: str = ""
-    form: str = "chat"
+Opened = OpenedModel
 
 
 def run(
     experiment: Experiment,
     model: ChatModel,
     cache_file: Path | None = None,
+    *,
     identity: str = "",
     show: Callable[[int, int], None] = lambda done, total: None,
     form: str = "chat",

@@ -65,7 +65,7 @@ class TrainingServer:
         return str(self._send("POST", "files", files=files, data={"purpose": "fine-tune"})["id"])
 
     def start(
-        self, model: str, file: str, method: str, hyperparameters: Mapping[str, Any], suffix: str, seed: int
+        self, model: str, file: str, method: str, *, hyperparameters: Mapping[str, Any], suffix: str, seed: int
     ) -> str:
         """The job's id."""
         method_body = {"type": method, method: {"hyperparameters": dict(hyperparameters)}}

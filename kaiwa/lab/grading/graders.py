@@ -10,24 +10,18 @@ from __future__ import annotations
 import ast
 import json
 import re
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.grading.json_schema import schema_error
+from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.tasks.tools import ToolError, calculate
-
-REGEX_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,80 +137,3 @@ GRADERS: Mapping[str, Callable[[Grader, str, str], Grade]] = {
     "count": count,
     "game24": game24,
 }
-
-
-def schema_error(value: Any, schema: Mapping[str, Any], where: str = "$") -> str:
-    """ "" if the value fits; else the first place that does not. type, enum, properties, required,
-    additionalProperties, items, minItems, maxItems, minimum, maximum, pattern of JSON Schema."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "object": dict,
-        "array": list,
-        "string": str,
-        "number": (int, float),
-        "integer": int,
-        "boolean": bool,
-        "null": type(None),
-    }
-    kind = schema.get("type")
-    if kind is not None:
-        if kind not in kinds:
-            raise UserError(f"schema: type {kind!r} at {where} is unknown{did_you_mean(str(kind), kinds)}")
-        if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "boolean"):
-            return f"{where} is no {kind}"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"{where} is none of {schema['enum']}"
-    if isinstance(value, dict):
-        known = schema.get("properties", {})
-        for name in schema.get("required", ()):
-            if name not in value:
-                return f"{where}.{name} is missing"
-        for name, inner in value.items():
-            if name not in known and schema.get("additionalProperties") is False:
-                return f"{where}.{name} is not expected"
-            if name in known and (error := schema_error(inner, known[name], f"{where}.{name}")):
-                return error
-    if isinstance(value, list):
-        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-            return f"{where} has {len(value)} items"
-        for i, inner in enumerate(value):
-            if error := schema_error(inner, schema.get("items", {}), f"{where}[{i}]"):
-                return error
-    if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        return f"{where} = {value} is out of range"
-    if isinstance(value, str) and "pattern" in schema and not search_safely(schema["pattern"], value):
-        return f"{where} does not match"
-    return ""
-
-
-def search_safely(pattern: str, text: str) -> bool:
-    """re.search that ends: UserError after REGEX_SECONDS (a pattern can take longer than the universe)."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"regex {pattern!r}: {error}") from None
-    slow = UserError(f"regex {pattern[:60]!r} took more than {REGEX_SECONDS:g} s; make it simpler")
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        script = "import json,re,sys; p,t=json.load(sys.stdin); print(bool(re.search(p,t)))"
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", script],
-                input=json.dumps([pattern, text]),
-                capture_output=True,
-                text=True,
-                timeout=REGEX_SECONDS,
-                check=True,
-            )
-        except subprocess.TimeoutExpired:
-            raise slow from None
-        return done.stdout.strip() == "True"
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise slow
-
-    old = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, REGEX_SECONDS)
-    try:
-        return compiled.search(text) is not None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)

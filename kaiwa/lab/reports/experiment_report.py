@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -308,7 +307,3 @@ def findings_csv(analysis: Analysis) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return buffer.getvalue()
-
-
-def as_json(analysis: Analysis) -> str:
-    return json.dumps(finding_rows(analysis), ensure_ascii=False)

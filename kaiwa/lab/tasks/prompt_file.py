@@ -12,7 +12,6 @@ In Markdown a line of an element that begins with # or \\ is written with a \\ b
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -61,46 +60,6 @@ def prompt_from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
         raise UserError(f"{where}: each of examples needs an input and an output") from None
     order = tuple(values.get("order", ORDER))
     return Prompt(**{**values, "examples": examples, "order": order})
-
-
-def to_toml(prompt: Prompt) -> str:
-    """Only what differs from an empty prompt."""
-    empty, lines = Prompt(), []
-    for name in (*TEXTS, "delimiters", "language"):
-        if getattr(prompt, name) != getattr(empty, name):
-            lines.append(f"{name} = {_string(getattr(prompt, name))}")
-    if prompt.order != ORDER:
-        lines.append(f"order = [{', '.join(map(_string, prompt.order))}]")
-    for example in prompt.examples:
-        lines += ["", "[[examples]]", f"input = {_string(example.input)}", f"output = {_string(example.output)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _string(text: str) -> str:
-    def escape(line: str) -> str:
-        return json.dumps(line, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")
-
-    if "\n" not in text:
-        return f'"{escape(text)}"'
-    return '"""\n' + "\n".join(escape(line) for line in text.split("\n")) + '"""'
-
-
-def to_markdown(prompt: Prompt) -> str:
-    settings = [f"delimiters = {prompt.delimiters}", f"language = {prompt.language}"]
-    if prompt.order != ORDER:
-        settings.append(f"order = {' '.join(prompt.order)}")
-    parts = [f"<!-- kaiwa: {', '.join(settings)} -->"]
-    empty = Prompt()
-    for name in TEXTS:
-        if getattr(prompt, name) != getattr(empty, name):
-            parts += [f"## {name}", _escaped(getattr(prompt, name))]
-    for example in prompt.examples:
-        parts += ["## example", _escaped(example.input), "### output", _escaped(example.output)]
-    return "\n".join(parts) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return "\n".join("\\" + line if line[:1] in ("#", "\\") else line for line in text.split("\n"))
 
 
 def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import TypedDict
 
 from kaiwa.core.rng import python_rng
+from kaiwa.lab.tasks.game24 import can_reach_24
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
-from kaiwa.lab.techniques.tree import search
 
 NAMES = {
     "en": ("Anna", "Ben", "Clara", "Daniel", "Emma", "Felix", "Grace", "Hugo", "Iris", "Jack", "Kate", "Leo"),
@@ -201,7 +201,7 @@ def game_of_24(language: str = "en", n: int = 50, seed: int = 0, n_demos: int = 
     def make(rng: random.Random) -> dict[str, object]:
         while True:
             numbers = sorted(rng.randrange(1, 14) for _ in range(4))
-            if search(tuple(map(Fraction, numbers))):
+            if can_reach_24(tuple(map(Fraction, numbers))):
                 text = " ".join(map(str, numbers))
                 return {"input": text, "answer": text}
 

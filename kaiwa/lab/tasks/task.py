@@ -93,11 +93,6 @@ class Task:
         if ids & demo_ids:
             raise UserError(f"task {self.name}: item {min(ids & demo_ids)!r} is among the demonstrations too")
 
-    @property
-    def asks_in(self) -> str:
-        """The language's words that a technique uses ("en" or "ja")."""
-        return self.language
-
     def ask(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
         """The item's prompt, rendered. UserError with the item's id for a variable without a column."""
         values = {**item.columns, "input": item.input}
@@ -112,8 +107,3 @@ class Task:
     def first(self, n: int) -> Task:
         """The first n items (they are in random order already, drawn from a seed)."""
         return dataclasses.replace(self, items=self.items[:n])
-
-
-def all_choices(task: Task) -> tuple[str, ...]:
-    """Choices of the whole task, in order of appearance."""
-    return tuple(dict.fromkeys(choice for item in task.items for choice in item.choices))

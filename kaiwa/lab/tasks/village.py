@@ -174,7 +174,7 @@ TOPICS = {
 }
 
 
-def length(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8, low: int = 2, high: int = 2) -> Task:
+def length(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8, *, low: int = 2, high: int = 2) -> Task:
     """Exactly two sentences about something."""
 
     def make(rng: random.Random) -> dict[str, object]:

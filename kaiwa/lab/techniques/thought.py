@@ -19,24 +19,6 @@ from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import How, Technique, added, longer, say, the_answer, went_on, words
 
 STYLES = ("reasoning", "answer", "equation", "dots", "after")
-TRIGGERS = {
-    "en": (
-        "Let's think step by step.",
-        "Let's solve this problem by splitting it into steps.",
-        "Let's think about this logically.",
-        "First,",
-        "Let's be realistic and think step by step.",
-        "Before we dive into the answer,",
-        "The answer is after the proof.",
-    ),
-    "ja": (
-        "ステップに分けて考えてください。",
-        "ステップごとに考えましょう。",
-        "論理的に考えましょう。",
-        "まず、",
-        "答えを出す前に、順を追って説明します。",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,15 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
 
 from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.tasks.game24 import Numbers, apply_operator
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.lab.techniques.technique import How, Technique
 
-Numbers = tuple[Fraction, ...]
 State = tuple[tuple[Fraction, str], ...]  # each number with how it was made
 LINE = re.compile(r"(-?\d+(?:/\d+)?)\s*([-+*/×÷])\s*(-?\d+(?:/\d+)?)\s*=")
 PROPOSE = "Numbers: {left}. Write possible next steps, one a line, such as: 4 + 9 ="
@@ -90,28 +89,8 @@ def proposals(left: State, text: str) -> list[State]:
         if len(taken) < 2:
             continue
         (one, left_text), (two, right_text) = taken
-        value = apply(one, op, two)
+        value = apply_operator(one, op, two)
         if value is not None:
             sign = {"×": "*", "÷": "/"}.get(op, op)
             found.append(tuple(sorted((*rest, (value, f"({left_text} {sign} {right_text})")))))
     return found
-
-
-def apply(a: Fraction, op: str, b: Fraction) -> Fraction | None:
-    if op in "/÷":
-        return a / b if b else None
-    return a + b if op == "+" else a - b if op == "-" else a * b
-
-
-def search(left: Numbers) -> bool:
-    """Whether 24 can be reached, by trying everything."""
-    if len(left) == 1:
-        return left[0] == 24
-    for i, j in combinations(range(len(left)), 2):
-        rest = tuple(n for k, n in enumerate(left) if k not in (i, j))
-        for a, b in ((left[i], left[j]), (left[j], left[i])):
-            for op in "+-*/":
-                value = apply(a, op, b)
-                if value is not None and search((*rest, value)):
-                    return True
-    return False

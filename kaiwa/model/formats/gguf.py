@@ -10,7 +10,7 @@ half of a head against the other, so the order is undone here. Qwen's rows lie a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
 from kaiwa.model.config import DecoderConfig, RopeScaling
 from kaiwa.model.decoder import Decoder, rotary_frequencies
+from kaiwa.model.families.by_name import GGUF
+from kaiwa.model.families.config_fields import yarn_scale
 from kaiwa.model.formats.gguf_container import RawTensor, read_gguf
-from kaiwa.model.formats.hf_config import yarn_scale
 from kaiwa.model.formats.hf_folder import check_state
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
 from kaiwa.model.int8 import Int8Linear
 
 FOUR_BIT = ("Q4_0", "Q4_1", "Q4_K")
 BLOCK = 32
-FAMILIES = ("llama", "qwen2", "qwen3", "gpt2")
 PARTS: dict[str, tuple[str, ...]] = {
     "qkv": ("attn_q", "attn_k", "attn_v"),
     "out": ("attn_output",),
@@ -45,7 +45,7 @@ TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class RawVocabulary:
     """What a tokenizer is made from (Tokenizer.from_vocab_merges, from_pieces). `scores`: of a SentencePiece one."""
 
     tokens: tuple[str, ...]
@@ -67,9 +67,10 @@ class GgufFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fields, self.tensors = read_gguf(path)
-        self.family = self.fields.get("general.architecture")
-        if self.family not in FAMILIES:
-            raise UserError(f"{path}: architecture {str(self.family)[:40]!r}; only {', '.join(FAMILIES)} are read")
+        name = self.fields.get("general.architecture")
+        if not isinstance(name, str) or name not in GGUF:
+            raise UserError(f"{path}: architecture {str(name)[:40]!r}; only {', '.join(sorted(GGUF))} are read")
+        self.family = GGUF[name]
         try:
             self.config = self._config()
         except (TypeError, ValueError, OverflowError) as error:
@@ -77,25 +78,25 @@ class GgufFile:
             raise UserError(why if why.startswith(str(path)) else f"{path}: {why}") from None
 
     def _need(self, key: str) -> Any:
-        value = self.fields.get(f"{self.family}.{key}")
+        value = self.fields.get(f"{self.family.gguf}.{key}")
         if value is None:
-            raise UserError(f"{self.path}: {self.family}.{key} is missing; the file is incomplete")
+            raise UserError(f"{self.path}: {self.family.gguf}.{key} is missing; the file is incomplete")
         return value
 
     def _config(self) -> DecoderConfig:
         heads, d_model = int(self._need("attention.head_count")), int(self._need("embedding_length"))
-        gpt2 = self.family == "gpt2"
-        size = 0 if gpt2 else int(self.fields.get(f"{self.family}.attention.key_length", 0))
-        theta = float(self.fields.get(f"{self.family}.rope.freq_base", 10000.0))
-        window = int(self.fields.get(f"{self.family}.attention.sliding_window", 0))
+        gpt2 = self.family.flags["dialect"] == "gpt3"
+        size = 0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.key_length", 0))
+        theta = float(self.fields.get(f"{self.family.gguf}.rope.freq_base", 10000.0))
+        window = int(self.fields.get(f"{self.family.gguf}.attention.sliding_window", 0))
         length = int(self._need("context_length"))
-        made = DecoderConfig(
+        read = DecoderConfig(
             dialect="gpt3" if gpt2 else "llama",
             vocab_size=int(self._tensor("token_embd.weight").shape[0]),
             d_model=d_model,
             n_layer=int(self._need("block_count")),
             n_head=heads,
-            n_kv_head=0 if gpt2 else int(self.fields.get(f"{self.family}.attention.head_count_kv", heads)),
+            n_kv_head=0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.head_count_kv", heads)),
             d_ff=int(self._need("feed_forward_length")),
             max_length=min(length, window) if window else length,
             rope_theta=theta,
@@ -107,6 +108,7 @@ class GgufFile:
             qk_norm="blk.0.attn_q_norm.weight" in self.tensors,
             rope=RopeScaling() if gpt2 else self._rope(theta, size or d_model // max(1, heads)),
         )
+        made = replace(read, **self.family.flags)
         if made.n_layer > len(self.tensors):
             raise UserError(
                 f"{self.path}: {made.n_layer:,} layers are announced, {len(self.tensors)} tensors are there"
@@ -115,17 +117,17 @@ class GgufFile:
 
     def _rope(self, theta: float, d_head: int) -> RopeScaling:
         """Scaling by name, or Llama 3's, which llama.cpp's converter writes as a tensor of divisors."""
-        kind = self.fields.get(f"{self.family}.rope.scaling.type", "none")
+        kind = self.fields.get(f"{self.family.gguf}.rope.scaling.type", "none")
         if kind == "linear":
             return RopeScaling(kind="linear", factor=float(self._need("rope.scaling.factor")))
         if kind == "yarn":
             factor = float(self._need("rope.scaling.factor"))
-            attention = float(self.fields.get(f"{self.family}.rope.scaling.attn_factor", 1))
+            attention = float(self.fields.get(f"{self.family.gguf}.rope.scaling.attn_factor", 1))
             return RopeScaling(
                 kind="yarn",
                 factor=factor,
-                low_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_slow", 1)),
-                high_factor=float(self.fields.get(f"{self.family}.rope.scaling.yarn_beta_fast", 32)),
+                low_factor=float(self.fields.get(f"{self.family.gguf}.rope.scaling.yarn_beta_slow", 1)),
+                high_factor=float(self.fields.get(f"{self.family.gguf}.rope.scaling.yarn_beta_fast", 32)),
                 original_length=int(self._need("rope.scaling.original_context_length")),
                 attention=attention * yarn_scale(factor, 1.0),
             )
@@ -143,7 +145,7 @@ class GgufFile:
                 return rope
         raise UserError(f"{self.path}: rope_freqs.weight is not Llama 3's scaling, which alone is computed")
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> RawVocabulary:
         """UserError for tokenizers that are neither byte-level nor SentencePiece BPE."""
         get = self.fields.get
         model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
@@ -162,7 +164,7 @@ class GgufFile:
                 raise UserError(f"{self.path}: the {role} token is number {id} of {len(tokens)}; the file is damaged")
             return "" if id is None else tokens[int(id)]
 
-        return Vocabulary(
+        return RawVocabulary(
             tokens=tuple(tokens),
             merges=tuple(get("tokenizer.ggml.merges", [])),
             special=tuple(t for t, kind in zip(tokens, kinds, strict=True) if kind in (2, 3)),  # unknown, control
@@ -215,8 +217,7 @@ class GgufFile:
         if head in TOP:
             return [f"{TOP[head]}.{kind}"]
         _, layer, part = head.split(".")
-        gpt2 = {"qkv": ("attn_qkv",), "up": ("ffn_up",)} if self.family == "gpt2" else {}
-        return [f"blk.{layer}.{theirs}.{kind}" for theirs in gpt2.get(part, PARTS[part])]
+        return [f"blk.{layer}.{theirs}.{kind}" for theirs in (PARTS | dict(self.family.gguf_parts))[part]]
 
     def _parts(self, name: str) -> list[Codes | Tensor]:
         parts = []
@@ -239,7 +240,7 @@ class GgufFile:
 
     def _undo(self, name: str, rows: int) -> Tensor | None:
         """Rows of LLaMA's query or key, from neighbouring pairs to halves; None for what lies as ours does."""
-        if self.family != "llama" or not any(f".attn_{n}." in name for n in "qk"):
+        if not self.family.gguf_pairs or not any(f".attn_{n}." in name for n in "qk"):
             return None
         size = self.config.d_head
         if rows % size:

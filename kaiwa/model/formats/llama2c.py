@@ -19,7 +19,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.gguf import Vocabulary
+from kaiwa.model.formats.gguf import RawVocabulary
 from kaiwa.model.formats.hf_folder import check_state
 
 HEADER = struct.Struct("<7i")
@@ -75,7 +75,7 @@ class Llama2cFile:
         model.load_state_dict(state)
         return model.to(dtype).requires_grad_(False).eval()
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> RawVocabulary:
         """The tokenizer beside the model: tok*.bin of as many tokens as the model has."""
         for file in sorted(self.path.parent.glob("tok*.bin")):
             tokens, scores = _tokens(file, self.config.vocab_size)
@@ -84,7 +84,7 @@ class Llama2cFile:
         else:
             raise UserError(f"{self.path}: no tokenizer of {self.config.vocab_size} tokens (tok*.bin) beside it")
         tokens[:3] = ["<unk>", "<s>", "</s>"]
-        return Vocabulary(
+        return RawVocabulary(
             tokens=tuple(t.replace(" ", "▁") for t in tokens),
             merges=(),
             special=("<unk>", "<s>", "</s>"),

@@ -23,7 +23,6 @@ from kaiwa.redteam.targets.target import Target, UntrustedDocument
 from kaiwa.text.records import Message
 
 FAMILIES = ("injection", "leaking", "jailbreak")
-PLACES = ("user", "document", "tool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,11 +231,11 @@ def _defence_results(
             model,
             name,
             [o for o in testable_by_defence.get(name, []) if o.outcome in JUDGED],
-            all_by_defence[name],
-            apply_holm(comparisons[name], adjusted[name]) if name in comparisons else None,
-            adjusted.get(name, math.nan),
-            utility_comparisons.get(name),
-            all_by_defence.get(NONE, []),
+            all_outcomes=all_by_defence[name],
+            against=apply_holm(comparisons[name], adjusted[name]) if name in comparisons else None,
+            p_holm=adjusted.get(name, math.nan),
+            utility_against=utility_comparisons.get(name),
+            undefended=all_by_defence.get(NONE, []),
         )
         for name in defences
     ]
@@ -245,6 +245,7 @@ def _defence_result(
     model: str,
     name: str,
     judged: list[TrialOutcome],
+    *,
     all_outcomes: list[TrialOutcome],
     against: PairedComparison | None,
     p_holm: float,

@@ -124,13 +124,17 @@ def _correct_cells(
         if o.kind == "attack" and key in keys and o.outcome in JUDGED:
             cells[key][id(o) not in judged_ids].append(o.outcome == "success")
     intervals = {}
-    right = (measured.true_positives, measured.bad, measured.true_negatives, measured.good)
     for key, (judged_trials, exact_trials) in cells.items():
         n = len(judged_trials) + len(exact_trials)
-        judged_share, exact_share = (
-            corrected_share(sum(judged_trials), len(judged_trials), *right),
-            wilson(sum(exact_trials), len(exact_trials)),
+        judged_share = corrected_share(
+            sum(judged_trials),
+            len(judged_trials),
+            true_positives=measured.true_positives,
+            bad=measured.bad,
+            true_negatives=measured.true_negatives,
+            good=measured.good,
         )
+        exact_share = wilson(sum(exact_trials), len(exact_trials))
         weighted = [
             (share, m / n) for share, m in ((judged_share, len(judged_trials)), (exact_share, len(exact_trials))) if m
         ]

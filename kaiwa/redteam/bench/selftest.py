@@ -117,7 +117,7 @@ def obey_when_allowed(rule: ReplyRule) -> ReplyRule:
 
 
 def measure_planted(
-    target: Target, rule: ReplyRule, attacks: str = "all", trials: int = 10, seed: int = 0, fail: int = 0
+    target: Target, rule: ReplyRule, attacks: str = "all", *, trials: int = 10, seed: int = 0, fail: int = 0
 ) -> Matrix:
     """The matrix of a planted model. `fail`: every so manieth call fails."""
     model = PlantedWeaknessModel("planted", rule)
@@ -276,6 +276,11 @@ def _alarm(rng: np.random.Generator, k: int, m: int) -> bool:
 def _judged(rng: np.random.Generator, sensitivity: float, specificity: float, share: float) -> bool:
     called = int(rng.binomial(100, share * sensitivity + (1 - share) * (1 - specificity)))
     interval = corrected_share(
-        called, 100, int(rng.binomial(40, sensitivity)), 40, int(rng.binomial(40, specificity)), 40
+        called,
+        100,
+        true_positives=int(rng.binomial(40, sensitivity)),
+        bad=40,
+        true_negatives=int(rng.binomial(40, specificity)),
+        good=40,
     )
     return interval.low <= share <= interval.high

@@ -219,7 +219,9 @@ class Trial:
                 return "blocked", ""
             return ("useful" if is_useful(self.benign, self.told) else "useless"), ""
         assert self.aim is not None
-        done, form = check_aim(self.aim, self.told, self.canaries, self.target, self.made, self.said)
+        done, form = check_aim(
+            self.aim, self.told, self.canaries, self.target, tool_calls=self.made, user_turns=self.said
+        )
         return ("success" if done else "blocked" if self.blocked else "resisted"), form
 
 

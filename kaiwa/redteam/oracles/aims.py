@@ -156,6 +156,7 @@ def check_aim(
     replies: Sequence[str],
     canaries: Mapping[str, str],
     target: Target,
+    *,
     tool_calls: Sequence[tuple[str, str]] = (),
     user_turns: Sequence[str] = (),
 ) -> tuple[bool, str]:

@@ -25,7 +25,6 @@ from urllib.parse import unquote
 from kaiwa.redteam.oracles.alphabets import CODE_WORDS, DIGIT_WORDS, LETTER_NAMES, MORSE, to_romaji
 
 PARTIAL = 8  # signs
-VERBATIM = ("whole",)
 FORMS = ("whole", "reversed", "encoded", "letters", "translated", "partial", "turns")
 LEET = str.maketrans("013457@$!", "oieastasi")
 TOKENS = re.compile(r"[^\W_]+")

@@ -1,0 +1,79 @@
+"""A model that a person chose, opened: behind a URL, or on this machine. No torch until one is read here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kaiwa.catalog.entries import SMOLLM2, Entry, find
+from kaiwa.core.errors import UserError
+from kaiwa.text.chat_model import OpenedModel
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """What a person chose. model: a name from `kaiwa models`, a path, or the server's name for it ("": SmolLM2).
+
+    url: of a server that speaks OpenAI's protocol (ends in /v1), "" for this machine. api_key_env: the environment
+    variable with its key. concurrency: requests under way at a time; per_minute: most requests begun a minute, 0 for no
+    limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which hold where these are empty.
+    """
+
+    model: str = ""
+    url: str = ""
+    api_key_env: str = ""
+    concurrency: int = 8
+    per_minute: float = 0.0
+    device: str = ""
+    max_memory: str = ""
+
+
+def rest_idle_threads() -> None:
+    """Let threads sleep while they wait, so that what runs beside gets the time. Call it before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+
+
+def print_line(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def open_model(choice: ModelChoice, say: Say = print_line) -> OpenedModel:
+    """Open a model. UserError for an unknown name, a missing key, or weights that do not fit; `say` gets progress."""
+    if choice.url:
+        return _open_server(choice)
+    rest_idle_threads()
+    return open_entry(find(choice.model or SMOLLM2), say, choice.device, choice.max_memory)
+
+
+def open_entry(entry: Entry, say: Say = print_line, device: str = "", max_memory: str = "") -> OpenedModel:
+    """Read the weights of a catalog entry on this machine, split where a card is too small for them."""
+    from kaiwa.catalog.local_model import LocalChatModel
+    from kaiwa.catalog.memory_plan import load_here
+
+    model = LocalChatModel(load_here(entry, say, max_memory, device))
+    return OpenedModel(model, f"{entry.name} {entry.created}", "chat" if entry.chat else "text")
+
+
+def _open_server(choice: ModelChoice) -> OpenedModel:
+    from kaiwa.text.client import HTTPChatModel
+
+    if not choice.model:
+        raise UserError("a server needs the model's name: --model NAME (or model = … in the file)", field="model")
+    key = read_key(choice.api_key_env)
+    model = HTTPChatModel(
+        choice.url, choice.model, api_key=key, concurrency=choice.concurrency, per_minute=choice.per_minute
+    )
+    return OpenedModel(model, f"{choice.url} {choice.model}")
+
+
+def read_key(variable: str) -> str:
+    """Return the API key that the environment variable holds, "" for no variable. UserError for an empty one."""
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise UserError(f"the environment variable {variable} is empty; it should hold the key", field="api_key_env")
+    return key

@@ -1,0 +1,97 @@
+"""Fields of config.json, read with bounds: a hostile or damaged file gets a UserError that names the field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kaiwa.core.errors import UserError
+from kaiwa.model.config import RopeScaling
+
+LARGEST = dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 31) | {
+    "vocab_size": 1 << 24,
+    **dict.fromkeys(("num_hidden_layers", "n_layer"), 1 << 10),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "head_dim"), 1 << 14),
+}
+
+
+def read_size(raw: Mapping[str, Any], field: str) -> int:
+    """Read a whole number from 1 to a bound that no model exceeds. KeyError if it is missing, UserError otherwise."""
+    value, largest = raw[field], LARGEST.get(field, 1 << 20)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+        raise UserError(f"field {field!r} is {str(value)[:40]!r}; a whole number from 1 to {largest:,} is expected")
+    return value
+
+
+def require_value(raw: Mapping[str, Any], field: str, allowed: tuple[Any, ...]) -> None:
+    """Raise UserError unless the field has one of the values that our decoder computes (missing: the first)."""
+    value = raw.get(field, allowed[0])
+    if value not in allowed:
+        raise UserError(f"{field} is {value!r}, which is not computed; only {', '.join(map(repr, allowed))}")
+
+
+def read_rope(raw: Mapping[str, Any], length: int) -> RopeScaling:
+    """Read `rope_scaling`. length: the model's context, which yarn multiplies unless the file names another."""
+    kind = raw.get("rope_type", raw.get("type", "default"))
+    if kind == "default":
+        return RopeScaling()
+    if kind == "linear":
+        return RopeScaling(kind="linear", factor=float(raw["factor"]))
+    if kind == "llama3":
+        return RopeScaling(
+            kind="llama3",
+            factor=float(raw["factor"]),
+            low_factor=float(raw["low_freq_factor"]),
+            high_factor=float(raw["high_freq_factor"]),
+            original_length=int(raw["original_max_position_embeddings"]),
+        )
+    if kind == "yarn":
+        return _read_yarn(raw, length)
+    raise UserError(f"rope scaling {kind!r} is not computed; there is default, linear, llama3, yarn")
+
+
+def _read_yarn(raw: Mapping[str, Any], length: int) -> RopeScaling:
+    factor = float(raw["factor"])
+    attention = raw.get("attention_factor")
+    if attention is None:
+        m, m_all = raw.get("mscale"), raw.get("mscale_all_dim")
+        attention = yarn_scale(factor, m) / yarn_scale(factor, m_all) if m and m_all else yarn_scale(factor, 1.0)
+    return RopeScaling(
+        kind="yarn",
+        factor=factor,
+        low_factor=float(raw.get("beta_slow") or 1),
+        high_factor=float(raw.get("beta_fast") or 32),
+        original_length=int(raw.get("original_max_position_embeddings") or length),
+        attention=float(attention),
+        whole=bool(raw.get("truncate", True)),
+    )
+
+
+def yarn_scale(factor: float, weight: float) -> float:
+    """Return the factor on cosines and sines that keeps attention as sharp over a longer text (Peng et al., 2023)."""
+    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+
+def write_rope(rope: RopeScaling) -> dict[str, Any]:
+    """Return `rope_scaling` for a scaling that is not "none"."""
+    if rope.kind == "linear":
+        return {"rope_type": "linear", "type": "linear", "factor": rope.factor}
+    if rope.kind == "yarn":
+        return {
+            "rope_type": "yarn",
+            "type": "yarn",
+            "factor": rope.factor,
+            "beta_fast": rope.high_factor,
+            "beta_slow": rope.low_factor,
+            "original_max_position_embeddings": rope.original_length,
+            "attention_factor": rope.attention,
+            "truncate": rope.whole,
+        }
+    return {
+        "rope_type": "llama3",
+        "factor": rope.factor,
+        "low_freq_factor": rope.low_factor,
+        "high_freq_factor": rope.high_factor,
+        "original_max_position_embeddings": rope.original_length,
+    }

@@ -1,0 +1,49 @@
+"""What a model family is: a record that the readers and writers of model files, and the catalog, look things up in.
+
+To add a family: a file beside this one, a line in by_name.py, a line in docs/models.md and one in
+tests/model/test_families.py. What it computes differently is a field of DecoderConfig (model/config.py) that
+model/decoder.py reads; the engine's fast steps refuse fields that they do not know (engine/native/refusal.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kaiwa.model.config import DecoderConfig
+
+Names = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One family of decoders.
+
+    architecture: transformers' class that generates text. scalar_architecture: its class with a reward head, or "".
+    flags: fields of DecoderConfig that every model of the family has; a model is written as the first family of
+    by_name.FAMILIES whose flags it has. read_config reads config.json, write_config makes it without class names.
+
+    tensors: our part of a block -> Hugging Face's names in a layer; several names are a product that we fuse.
+    top: our tensors outside the blocks -> Hugging Face's. transposed: products are kept as [in, out].
+    gguf: the architecture's name there; gguf_parts: where a block's names differ from gguf.PARTS. gguf_pairs: llama.cpp
+    reorders the rows of query and key, so that its rotary positions turn neighbouring pairs.
+    """
+
+    architecture: str
+    scalar_architecture: str = ""
+    model_type: str
+    flags: Mapping[str, Any]
+    read_config: Callable[[Mapping[str, Any]], DecoderConfig]
+    write_config: Callable[[DecoderConfig], dict[str, Any]]
+    layers: str
+    tensors: Names
+    top: Mapping[str, str]
+    transposed: bool = False
+    gguf: str = ""
+    gguf_parts: Names = field(default_factory=dict)
+    gguf_pairs: bool = False
+
+    def has(self, config: DecoderConfig) -> bool:
+        """Whether a model of this shape can be written as one of this family."""
+        return all(getattr(config, name) == value for name, value in self.flags.items())
