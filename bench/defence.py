@@ -13,12 +13,12 @@ import argparse
 import asyncio
 import statistics
 from collections.abc import AsyncGenerator
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 from kaiwa.defend.parse import JUDGES, names, parse
-from kaiwa.serve.defence import shield as defending
-from kaiwa.serve.defence.shield import Shield
+from kaiwa.serve.defence.shield import Shield, generate
+from kaiwa.serve.openai.chat_turn import ChatTurn
+from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, Tokens
 
 PIECES = ("The ", "boat ", "left ", "at ", "nine", ", and ", "nobody ", "saw ", "it ", "again", ". ")
 TEXTS = {
@@ -28,32 +28,27 @@ TEXTS = {
 
 
 class Engine:
-    async def generate(self, *requests: dict[str, Any]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
-        yield 0, {"kind": "start", "prompt_tokens": 1, "cached": 0, "prompt": []}
+    async def generate(self, *requests: Generate) -> AsyncGenerator[tuple[int, Reply], None]:
+        yield 0, Started(prompt_tokens=1)
         for i in range(128):
-            finish = "length" if i == 127 else None
-            yield 0, {"kind": "tokens", "text": PIECES[i % len(PIECES)], "n": 1, "tokens": [], "finish": finish}
+            yield 0, Tokens(text=PIECES[i % len(PIECES)], n=1, finish="length" if i == 127 else None)
 
 
-def chat(language: str) -> list[dict[str, str]]:
+def make_request(language: str) -> Generate:
     system, user = TEXTS[language]
-    said = user * (3 if language == "en" else 8)
-    turns = [
-        ("system", system),
-        ("user", said),
-        ("assistant", said),
-        ("user", said),
-        ("assistant", said),
-        ("user", said),
-    ]
-    return [{"role": role, "content": content} for role, content in turns]
+    text = user * (3 if language == "en" else 8)
+    roles = ("user", "assistant", "user", "assistant", "user")
+    turns: list[ChatTurn] = [{"role": "system", "content": system}]
+    turns += [{"role": role, "content": text} for role in roles]
+    return Generate(model=ModelAddress(name="stub", path=Path("stub")), prompt=ChatPrompt(tuple(turns)))
 
 
-async def one(services: Any, messages: list[dict[str, str]]) -> float:
-    before = services.shield.seconds
-    async for _ in defending.generate(services, {"messages": messages, "seed": 0}):
+async def measure(shield: Shield, request: Generate) -> float:
+    """Return the milliseconds that the defence takes for one request and its answer."""
+    before = shield.seconds
+    async for _ in generate(Engine(), shield, [request]):  # type: ignore[arg-type]
         pass
-    return 1000 * float(services.shield.seconds - before)
+    return 1000 * (shield.seconds - before)
 
 
 def main() -> None:
@@ -65,12 +60,11 @@ def main() -> None:
     for name in [name for name in names() if name not in JUDGES] + [everything]:
         for language in TEXTS:
             shield = Shield(defence=parse(name), secrets=("open-sesame-4217",) if "canary" in name else ())
-            services = SimpleNamespace(shield=shield, engine=Engine())
-            asyncio.run(one(services, chat(language)))  # automata and indices are built once
-            spent = sorted(asyncio.run(one(services, chat(language))) for _ in range(n))
+            asyncio.run(measure(shield, make_request(language)))  # automata and indices are built once
+            spent = sorted(asyncio.run(measure(shield, make_request(language))) for _ in range(n))
             label = "all of these" if name == everything else name
-            told = f"{statistics.median(spent):>10.3f} {spent[int(0.95 * n)]:>8.3f} {spent[-1]:>8.3f}"
-            print(f"{label:<18} {language:<3} {told}")
+            figures = f"{statistics.median(spent):>10.3f} {spent[int(0.95 * n)]:>8.3f} {spent[-1]:>8.3f}"
+            print(f"{label:<18} {language:<3} {figures}")
 
 
 if __name__ == "__main__":

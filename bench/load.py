@@ -64,8 +64,8 @@ def start() -> tuple[subprocess.Popen[bytes], str, float]:
         "import pathlib, sys, uvicorn\n"
         "from kaiwa.core.home import home, runs\n"
         "from kaiwa.serve.app import make_app, make_services\n"
-        "from kaiwa.serve.services import Settings\n"
-        "app = make_app(make_services(Settings(runs=runs().resolve(), home=home(), port=int(sys.argv[1]))))\n"
+        "from kaiwa.serve.services import ServerSettings\n"
+        "app = make_app(make_services(ServerSettings(runs=runs().resolve(), home=home(), port=int(sys.argv[1]))))\n"
         "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning', access_log=False,"
         " timeout_graceful_shutdown=3)\n"
     )

@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("uvicorn")
 
 from kaiwa.serve.app import make_app
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.worker.client import EngineClient
 
 TEXTS = ["the cat sat on the mat and the dog ran to the cat. 猫と犬。 0123456789\n"] * 30
@@ -50,7 +50,7 @@ def make_model(folder: Path, kind: str, length: int = 512) -> None:
 class Running:
     url: str
     port: int
-    services: Services
+    services: ServerServices
     runs: Path
 
     def engine(self) -> dict:
@@ -94,10 +94,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     stub.write_text(STUB)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    services = Services(
-        settings=Settings(runs=runs, home=home, port=port),
+    services = ServerServices(
+        settings=ServerSettings(runs=runs, home=home, port=port),
         engine=EngineClient(limit=12),
-        jobs=Jobs(runs, command=[sys.executable, str(stub)]),
+        jobs=BuildJobs(runs, command=[sys.executable, str(stub)]),
     )
     running = uvicorn.Server(uvicorn.Config(make_app(services), log_level="warning", timeout_graceful_shutdown=2))
     running.capture_signals = __import__("contextlib").nullcontext  # type: ignore[method-assign]

@@ -68,13 +68,6 @@ class Entry:
     base: Entry | None = None
     wanted: str = ""
 
-    def address(self) -> dict[str, Any]:
-        """How the engine process is told of it."""
-        place = {"model": self.name, "path": str(self.path), "created": self.created}
-        if self.adapter is None or self.base is None:
-            return place
-        return place | {"adapter": str(self.adapter), "chat": self.chat, "base": self.base.address()}
-
     def to_json(self) -> dict[str, Any]:
         return {
             "chat": self.chat,

@@ -29,18 +29,19 @@ HELP = ("-h", "--help")
 CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
-def read_options(options: type[T], prog: str, words: Sequence[str]) -> T:
+def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None) -> T:
     """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
 
-    prog: the command, such as "kaiwa lab run".
+    prog: the command, such as "kaiwa lab run". default: other defaults; tyro.MISSING: required.
     Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
     """
+    start: Any = tyro.MISSING_NONPROP if default is None else default
     box = io.StringIO()
     # Nothing has been read where tyro fails: its box of several lines becomes one line.
     try:
         with contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
-                options, prog=prog, args=list(words), return_unknown_args=True, config=CONFIG
+                options, prog=prog, args=list(words), default=start, return_unknown_args=True, config=CONFIG
             )
     except SystemExit as exit:  # tyro prints its help, or what is wrong, and exits
         if exit.code in (0, None):

@@ -1,29 +1,31 @@
-"""The pages' services made of the server's: where the web room meets engine, catalog and builds."""
+"""The pages' services made of the server's: here the web room meets the engine, the catalog and the builds."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
-from kaiwa.serve.defence import shield as defending
-from kaiwa.serve.services import Services as ServerServices
+from kaiwa.serve import answers
+from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
+from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
-from kaiwa.serve.worker.client import EngineBusy, EngineLost, EngineRefused
-from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services, TuningJob
+from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
+from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
-CATALOG_SECONDS = 1.0  # how long a look at the folders is good for
+CATALOG_SECONDS = 1.0  # the models' folders are read at most so often
 
 
-def page_services(server: ServerServices) -> Services:
+def page_services(server: ServerServices) -> PageServices:
+    """Return what the pages need, made of the server's parts."""
     models = PageCatalog(server)
-    return Services(
+    return PageServices(
         engine=PageEngine(server, models),
         catalog=models,
-        jobs=PageJobs(server),
+        jobs=PageBuilds(server),
         tuning=PageTuning(server.tuning) if server.tuning is not None else None,
         home=server.settings.home,
         runs=server.settings.runs,
@@ -31,18 +33,18 @@ def page_services(server: ServerServices) -> Services:
 
 
 class PageCatalog:
-    """The catalog's entries as cards, the model that the pages open with first."""
+    """The catalog's models as cards; the one that the pages open with comes first."""
 
     def __init__(self, server: ServerServices) -> None:
         self.server = server
-        self.looked, self.found = -CATALOG_SECONDS, list[Entry]()
+        self.read_at, self.known = -CATALOG_SECONDS, list[Entry]()
 
     def entries(self) -> list[Entry]:
-        if time.monotonic() - self.looked > CATALOG_SECONDS:
+        if time.monotonic() - self.read_at > CATALOG_SECONDS:
             first = self.server.settings.model
-            self.found = sorted(self.server.models(), key=lambda entry: entry.name != first)
-            self.looked = time.monotonic()
-        return self.found
+            self.known = sorted(self.server.models(), key=lambda entry: entry.name != first)
+            self.read_at = time.monotonic()
+        return self.known
 
     def models(self) -> Sequence[ModelCard]:
         state = self.server.engine.state
@@ -71,25 +73,32 @@ class PageEngine:
     def __init__(self, server: ServerServices, catalog: PageCatalog) -> None:
         self.server, self.catalog = server, catalog
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        entry = next((entry for entry in self.catalog.entries() if entry.name == ask.model), None)
+    async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerPiece]:
+        """Yield the pieces of an answer, which counts in the client's share. UserError says what failed."""
+        entry = next((entry for entry in self.catalog.entries() if entry.name == request.model), None)
         if entry is None:
-            raise UserError(f"{ask.model} is not here any more; choose another model")
+            raise UserError(f"{request.model} is not here any more; choose another model")
         if entry.name not in self.server.engine.state.models:
-            yield Piece(waiting="loading")
-        stream = defending.generate(self.server, _message(entry, ask))
+            yield AnswerPiece(waiting="loading")
+        replies = self._replies(entry, request)
         try:
-            async for _, message in stream:
-                if message["kind"] == "error":
-                    raise UserError(message["message"])
-                if message["kind"] == "start":
-                    yield Piece()
-                elif message["kind"] == "tokens":
-                    yield Piece(text=message["text"], n_tokens=message["n"], finish_reason=message.get("finish") or "")
-        except (EngineBusy, EngineLost, EngineRefused) as error:
+            async for reply in replies:
+                if isinstance(reply, Started):
+                    yield AnswerPiece()
+                elif isinstance(reply, Tokens):
+                    yield AnswerPiece(text=reply.text, n_tokens=reply.n, finish_reason=reply.finish or "")
+        except (APIError, EngineBusy, EngineLost) as error:
             raise UserError(str(error)) from None
         finally:
-            await stream.aclose()
+            await replies.aclose()
+
+    async def _replies(self, entry: Entry, request: AnswerRequest) -> AsyncGenerator[Reply, None]:
+        """Yield the engine's replies by the same way as for an API request: defence, metrics and the client's share."""
+        with contextlib.closing(self.server.shares.open(request.client)) as share:
+            events = answers.follow(self.server, [_generate(entry, request)], share)
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event.reply
 
     def status(self) -> EngineStatus:
         engine, shield = self.server.engine.state, self.server.shield
@@ -99,24 +108,23 @@ class PageEngine:
         if engine.state == "stopped":
             return EngineStatus(state="gone", defence=defence)
         state = "loading" if engine.loading else ("working" if engine.requests else "still")
-        why = ", ".join(engine.loading) if engine.loading else "\n".join(engine.said)
+        why = ", ".join(engine.loading) if engine.loading else "\n".join(engine.notices)
         return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why, defence=defence)
 
 
-def _message(entry: Entry, ask: Ask) -> dict[str, Any]:
-    """The engine's request. A model that has not learnt to chat continues the conversation as plain text."""
-    said = [message.to_json() for message in ask.messages]
-    prompt = {"messages": said} if entry.chat else {"prompt": "\n".join(turn["content"] for turn in said)}
-    return {
-        **entry.address(),
-        **ask.sampling.to_json(),
-        "max_tokens": ask.sampling.max_tokens or None,
-        "shorten": True,  # as long as the context has room, rather than an error
-        **prompt,
-    }
+def _generate(entry: Entry, request: AnswerRequest) -> Generate:
+    """Return the engine's request. A model that has not learnt to chat continues the conversation as plain text."""
+    messages = request.messages
+    prompt = (
+        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages))
+        if entry.chat
+        else TextPrompt("\n".join(message.content for message in messages))
+    )
+    # A page's answer is as long as the context has room, rather than an error.
+    return Generate(model=ModelAddress.of(entry), prompt=prompt, sampling=request.sampling, fit="shorten")
 
 
-class PageJobs:
+class PageBuilds:
     def __init__(self, server: ServerServices) -> None:
         self.server = server
 
@@ -137,23 +145,23 @@ class PageTuning:
         self.tuning = tuning
 
     def jobs(self, events: int) -> Sequence[TuningJob]:
-        return [self._shown(folder, events) for folder in self.tuning.all()]
+        return [self._tuning_job(folder, events) for folder in self.tuning.all()]
 
     def cancel(self, id: str) -> None:
         self.tuning.stop(id, "cancel")
 
-    def _shown(self, folder: JobFolder, events: int) -> TuningJob:
-        told = folder.to_json()
-        finish = told["estimated_finish"]
+    def _tuning_job(self, folder: JobFolder, events: int) -> TuningJob:
+        job, state, public = folder.job(), folder.state(), folder.to_json()
+        finish = public["estimated_finish"]
         return TuningJob(
-            id=told["id"],
-            status=told["status"],
-            model=told["model"],
-            method=told["method"]["type"],
-            suffix=told["user_provided_suffix"] or "",
-            trained=told["fine_tuned_model"] or "",
-            tokens=told["trained_tokens"] or 0,
-            seconds_left=None if finish is None else max(0.0, finish - time.time()),
-            error=(told["error"] or {}).get("message", ""),
-            events=[event["message"] for event in folder.events()[:events]],
+            id=folder.id,
+            status=str(public["status"]),
+            model=job["model"],
+            method=job["method"],
+            suffix=job["suffix"] or "",
+            trained=str(public["fine_tuned_model"] or ""),
+            tokens=state.get("trained_tokens") or 0,
+            seconds_left=max(0.0, finish - time.time()) if isinstance(finish, int) else None,
+            error=(state.get("error") or {}).get("message", ""),
+            events=[str(event["message"]) for event in folder.events()[:events]],
         )

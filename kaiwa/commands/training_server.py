@@ -23,7 +23,7 @@ def training_server(url: str) -> Iterator[str]:
         import uvicorn
 
         from kaiwa.serve.app import make_app, make_services
-        from kaiwa.serve.services import Settings
+        from kaiwa.serve.services import ServerSettings
     except ImportError as error:
         raise UserError(
             f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'"
@@ -32,7 +32,7 @@ def training_server(url: str) -> Iterator[str]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    services = make_services(Settings(runs=runs().resolve(), home=home(), port=port))
+    services = make_services(ServerSettings(runs=runs().resolve(), home=home(), port=port))
     server = uvicorn.Server(uvicorn.Config(make_app(services), log_level="warning", access_log=False))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)

@@ -22,7 +22,7 @@ from kaiwa.core.errors import Stopped, UserError
 from kaiwa.core.home import home
 from kaiwa.core.lock import lock
 from kaiwa.serve.tuning.job_folder import JOB, TERMINAL, JobFolder, as_openai
-from kaiwa.serve.tuning.uploaded_files import Files
+from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
 SHOW_SECONDS = 0.5
 STARTERS = 3
@@ -68,7 +68,7 @@ def train_job(folder: JobFolder) -> None:
     except Exception as error:
         _failed(folder, f"training failed ({type(error).__name__}: {error}); train.log says more", "server_error")
         raise
-    results = Files(home() / "files")
+    results = UploadedFiles(home() / "files")
     id = f"file-{folder.id[6:]}"
     results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id)
     tokens = made.metrics.get("trained_tokens")

@@ -29,7 +29,7 @@ from kaiwa.core.status import read_status
 
 if TYPE_CHECKING:
     from kaiwa.serve.http.network import Access
-    from kaiwa.serve.services import Services
+    from kaiwa.serve.services import ServerServices
 
 PORTS = 20  # how many are tried after the one asked for
 STOP_SECONDS = 120.0
@@ -99,7 +99,8 @@ def up(
         from kaiwa.serve.app import make_app, make_services
         from kaiwa.serve.http.network import Access, names
         from kaiwa.serve.http.rate_limit import MOST
-        from kaiwa.serve.services import Settings
+        from kaiwa.serve.services import ServerSettings
+        from kaiwa.serve.worker.wire import ModelAddress
         from kaiwa.web.pages import mount
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
@@ -112,7 +113,7 @@ def up(
     listener, found = _listen(port, "0.0.0.0" if access.listen else "127.0.0.1")
     if found != port:
         print(f"port {port} is in use; the address below has the next free one ({found})", file=sys.stderr)
-    settings = Settings(
+    settings = ServerSettings(
         runs=runs().resolve(),
         home=home(),
         port=found,
@@ -137,7 +138,7 @@ def up(
     try:
         _wait_until_started(server, thread)
         if chosen is not None:
-            asyncio.run_coroutine_threadsafe(services.engine.load(chosen), server.loop).result(10)
+            asyncio.run_coroutine_threadsafe(services.engine.load(ModelAddress.of(chosen)), server.loop).result(10)
         here = _greet(services, access, found)
         if browser:
             threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
@@ -158,7 +159,7 @@ def up(
         listener.close()
 
 
-def _greet(services: Services, access: Access, port: int) -> str:
+def _greet(services: ServerServices, access: Access, port: int) -> str:
     """Says where kaiwa is and what runs. -> the page's address, with the admin key where there is one."""
     address = f"http://127.0.0.1:{port}"
     here = f"{address}/?key={access.admin_key}" if access.admin_key else address
@@ -261,7 +262,7 @@ def _wait_until_started(server: Any, thread: threading.Thread) -> None:
         time.sleep(0.05)
 
 
-def _build(services: Services, recipe: str) -> None:
+def _build(services: ServerServices, recipe: str) -> None:
     """Starts the build and shows its progress until it ends; the server goes on either way."""
     from kaiwa.serve.tuning.builds import run_name
 
@@ -272,7 +273,7 @@ def _build(services: Services, recipe: str) -> None:
     follow(services, run_name(recipe))
 
 
-def follow(services: Services, run: str) -> None:
+def follow(services: ServerServices, run: str) -> None:
     """Progress of a build: a bar a stage where there is a terminal; elsewhere (a log) a line when a stage begins, at
     each quarter of it, and when it is done."""
     from rich.console import Console
@@ -344,7 +345,7 @@ def _bar(stage: dict[str, Any], build_left: float | None) -> Any:
     return Text(line, no_wrap=True, overflow="ellipsis")
 
 
-def _stop_builds(services: Services) -> None:
+def _stop_builds(services: ServerServices) -> None:
     """SIGINT to builds that this server started, and some time for them to save their state."""
     for run in list(services.jobs.children):
         status = read_status(services.settings.runs / run)

@@ -6,13 +6,16 @@ headers nor ninja, and compiles in seconds.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from kaiwa.core.home import home
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
 
 _failed: dict[Path, str] = {}  # what could not be compiled, and why
+_compilers: set[subprocess.Popen[str]] = set()  # those that run, until their temporary folder is removed
+ABANDON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +78,40 @@ def processor_flags() -> str:
     return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("flags")), "")
 
 
+def abandon() -> None:
+    """Stop compilers that run and wait until their temporary folders are removed: for a process that ends at once."""
+    for process in list(_compilers):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + ABANDON_SECONDS
+    while _compilers and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def _compile(source: Source, file: Path) -> None:
+    """Compile to `file`, which appears whole or not at all. UserError with the compiler's first line if it fails."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    named = compiler()
-    assert named is not None
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        made = Path(folder) / "made.so"
-        command = [named, *FLAGS, *source.flags, str(source.folder / source.main), "-o", str(made)]
-        ended = subprocess.run(command, capture_output=True, text=True)  # seconds, once: a process that ends waits
-        if ended.returncode:
-            why = (ended.stderr.strip().splitlines() or ["no message"])[0]
-            raise UserError(f"{named} cannot compile {source.what} (KAIWA_STEP=torch does without): {why[:300]}")
-        os.replace(made, file)
+    program = compiler()
+    assert program is not None
+    process: subprocess.Popen[str] | None = None
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            output = Path(folder) / "made.so"
+            process = subprocess.Popen(
+                [program, *FLAGS, *source.flags, str(source.folder / source.main), "-o", str(output)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"TMPDIR": folder},
+                start_new_session=True,  # Ctrl-C does not reach it; `abandon` ends it with its children
+            )
+            _compilers.add(process)
+            _, errors = process.communicate()  # seconds, once: a process that ends normally waits for it
+            if process.returncode:
+                why = (errors.strip().splitlines() or ["no message"])[0]
+                raise UserError(f"{program} cannot compile {source.what} (KAIWA_STEP=torch does without): {why[:300]}")
+            os.replace(output, file)
+    finally:
+        if process is not None:
+            _compilers.discard(process)

@@ -18,7 +18,7 @@ from kaiwa.engine.grammar import GrammarVocabulary
 from kaiwa.engine.logit_rules import Shaping, choose
 from kaiwa.engine.native import step
 from kaiwa.engine.prompt_lookup import Lookup
-from kaiwa.engine.request import Event, Request, TextTokenizer, TokenInfo
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request, TextTokenizer, TokenInfo
 from kaiwa.engine.rows.native_shared_rows import PagedRows
 from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.engine.rows.torch_shared_rows import CopiedRows
@@ -122,12 +122,14 @@ class Serving:
             soft = f" with {n_soft} of the soft prompt" if n_soft else ""
             raise UserError(
                 f"the prompt has {len(ids)} tokens{soft}, the context holds {self.max_length} with the answer; shorten"
-                " the prompt"
+                " the prompt",
+                field="prompt",
+                code=CONTEXT_EXCEEDED,
             )
         if request.id in self.answers:
             raise UserError(f"request {request.id!r} is under way already; give each its own id")
         if not all(0 <= i < V for i in request.prompt_ids):
-            raise UserError(f"the prompt has a token id outside 0 to {V - 1}")
+            raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
         if self.idle and (model := step.ready(self.decoder)) is not (
             self.rows.model if isinstance(self.rows, PagedRows) else None
         ):
@@ -259,7 +261,8 @@ class Serving:
                 at = row + i
                 answer.length += 1
                 if at in wrong:
-                    events.append(Event(id=answer.request.id, finish_reason="error", error=wrong[at]))
+                    error, field = str(wrong[at]), wrong[at].field
+                    events.append(Event(id=answer.request.id, finish_reason="error", error=error, error_field=field))
                     break
                 events.append(self._event(answer, TokenInfo(ids[at], logprobs[at], tops[at])))
                 if events[-1].finish_reason is not None or tokens[i + 1 : i + 2] != [ids[at]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine.request import CONTEXT_EXCEEDED
 from kaiwa.engine.rows.torch_adapters import adapted, changes_of
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder, attend_rows
@@ -22,7 +23,8 @@ def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) 
     soft = range(V, V + (0 if adapter is None else adapter.n_soft))
     limit = decoder.config.max_length - len(soft)
     if not 0 < len(ids) <= limit:
-        raise UserError(f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it")
+        message = f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it"
+        raise UserError(message, field="prompt", code=CONTEXT_EXCEEDED)
     given = torch.tensor([[*soft, *ids]], device=device)
     with adapted(decoder, changes_of([adapter])):
         hidden = decoder(given, torch.arange(given.shape[1], device=device)[None], attend_rows(None))

@@ -27,7 +27,9 @@ class GrammarVocabulary:
         try:
             import llguidance
         except ImportError:
-            raise UserError("grammars need llguidance; install it with: pip install 'kaiwa[grammar]'") from None
+            raise UserError(
+                "grammars need llguidance; install it with: pip install 'kaiwa[grammar]'", field="grammar"
+            ) from None
         self.size, self._module = size, llguidance
         words = [tokenizer.decode_bytes([i]) for i in range(size)]
         self.spoken = torch.tensor([bool(word) for word in words])  # [V]
@@ -53,10 +55,12 @@ class GrammarVocabulary:
             else:
                 source = matcher.grammar_from_lark(grammar.source)
         except ValueError as error:
-            raise UserError(f"the {grammar.kind} grammar cannot be read: {_short(str(error))}") from None
+            raise UserError(
+                f"the {grammar.kind} grammar cannot be read: {_short(str(error))}", field="grammar"
+            ) from None
         made = matcher(self.inner, source, log_level=0)
         if made.is_error():
-            raise UserError(f"the {grammar.kind} grammar cannot be used: {_short(made.get_error())}")
+            raise UserError(f"the {grammar.kind} grammar cannot be used: {_short(made.get_error())}", field="grammar")
         return GrammarState(made, self.spoken)
 
 
@@ -70,10 +74,13 @@ class GrammarState:
         """-> which tokens may come next [V] bool, and whether the answer may end. UserError where neither can be."""
         mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8).bool()
         if self._matcher.is_error():
-            raise UserError(f"the grammar cannot go on: {_short(self._matcher.get_error().partition('<state>')[0])}")
+            reason = _short(self._matcher.get_error().partition("<state>")[0])
+            raise UserError(f"the grammar cannot go on: {reason}", field="grammar")
         tokens, ends = mask[:-1] & self._spoken, bool(mask[-1])  # forced bytes may ask for a token without any
         if not ends and not bool(tokens.any()):
-            raise UserError("the grammar allows no token of this model's vocabulary here; change the grammar")
+            raise UserError(
+                "the grammar allows no token of this model's vocabulary here; change the grammar", field="grammar"
+            )
         return tokens, ends
 
     def push(self, id: int) -> None:

@@ -81,16 +81,16 @@ class Shaping:
 
 def choose(
     logits: Tensor, shapings: Sequence[Shaping | None], rules: Rules, positions: Tensor
-) -> tuple[list[int], list[float], dict[int, str]]:
+) -> tuple[list[int], list[float], dict[int, UserError]]:
     """logits [n,V] fp32 (overwritten) -> a token a row, log-probabilities, {row: why it cannot go on}.
 
     Rows are sampled at `positions` [n]. Log-probabilities are those of the unshaped logits at the temperature.
     """
-    wrong: dict[int, str] = {}
+    wrong: dict[int, UserError] = {}
     peaks = logits.amax(dim=-1)  # NaN if any entry is
     if not bool(peaks.isfinite().all()):
         for row in (~peaks.isfinite()).nonzero()[:, 0].tolist():
-            wrong[row] = NOT_NUMBERS
+            wrong[row] = UserError(NOT_NUMBERS)
             logits[row] = 0.0
     shaped = [i for i, shaping in enumerate(shapings) if shaping is not None and i not in wrong]
     own = logits[torch.tensor(shaped, device=logits.device)] if shaped else logits
@@ -100,7 +100,7 @@ def choose(
         try:
             shaping.apply(logits[i])
         except UserError as error:
-            wrong[i] = str(error)
+            wrong[i] = error
             logits[i] = 0.0
     chosen, logprobs = sample(logits, rules, positions)
     if shaped:

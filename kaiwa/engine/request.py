@@ -10,6 +10,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.sampling import USUAL, Sampling
 
 MAX_ALTERNATIVES = 20
+CONTEXT_EXCEEDED = "context_length_exceeded"  # the code of errors about prompts and answers that are too long
 
 
 class TextTokenizer(Protocol):
@@ -76,3 +77,4 @@ class Event:
     prompt: tuple[TokenInfo, ...] = ()
     cached: int = 0  # prompt tokens that were not computed again
     error: str = ""
+    error_field: str = ""  # the request's field at fault, such as "grammar"; empty: the model is

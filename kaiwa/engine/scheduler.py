@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
+from kaiwa.engine.request import CONTEXT_EXCEEDED
 
 
 @dataclass(slots=True)
@@ -51,7 +52,9 @@ class Scheduler:
         """Queues a request. UserError if it can never fit, or too many wait."""
         if prompt + answer > self.max_tokens:
             raise UserError(
-                f"the request may come to {prompt + answer} tokens, the cache holds {self.max_tokens}; shorten it"
+                f"the request may come to {prompt + answer} tokens, the cache holds {self.max_tokens}; shorten it",
+                field="prompt",
+                code=CONTEXT_EXCEEDED,
             )
         if len(self.waiting) >= self.max_waiting:
             raise UserError(f"{len(self.waiting)} requests wait already, which is the limit; try again later")

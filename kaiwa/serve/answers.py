@@ -1,80 +1,54 @@
-"""From a checked request to engine messages, and what both kinds of answers share."""
+"""The one way from a request to an answer, for the API and the pages: defence, metrics, shares, and the engine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
 
 from kaiwa.catalog.entries import Entry, listed
 from kaiwa.core.errors import UserError
 from kaiwa.serve.defence import shield
-from kaiwa.serve.http.errors import APIError
-from kaiwa.serve.http.metrics import Timer
-from kaiwa.serve.http.rate_limit import TAKE
-from kaiwa.serve.openai.protocol import Body, Sampled, make_sampling
-from kaiwa.serve.services import Services
+from kaiwa.serve.exceptions import APIError, EngineRefused
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.http.metrics import AnswerTimer
+from kaiwa.serve.http.rate_limit import Share, share_of
+from kaiwa.serve.http.sse import streaming, unless_disconnected
+from kaiwa.serve.openai.choice import AnswerChoice
+from kaiwa.serve.openai.protocol import Body
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import Admitted, Failed, Generate, ModelPrompt, Reply, Started, Tokens
 
-ADMIT_SECONDS = 10.0  # how long a stream waits for the engine's yes before it begins without (a model that loads)
-Follow = AsyncGenerator[tuple[int, dict[str, Any], "Choice"], None]
-
-
-@dataclass(slots=True)
-class Choice:
-    """What one answer has come to so far."""
-
-    text: str = ""
-    tokens: list[dict[str, Any]] = field(default_factory=list)
-    prompt: list[dict[str, Any]] = field(default_factory=list)
-    n_tokens: int = 0
-    prompt_tokens: int = 0
-    cached: int = 0
-    finish: str | None = None
-
-    def take(self, message: dict[str, Any]) -> None:
-        """Adds an engine message; an error in it is raised."""
-        if message["kind"] == "error":
-            raise APIError(message["status"], message["message"], message["code"], message.get("param"))
-        if message["kind"] == "start":
-            self.prompt_tokens, self.cached, self.prompt = (
-                message["prompt_tokens"],
-                message["cached"],
-                message["prompt"],
-            )
-        elif message["kind"] == "tokens":
-            self.text += message["text"]
-            self.tokens += message["tokens"]
-            self.n_tokens += message["n"]
-            self.finish = message["finish"]
-
-    @property
-    def mean_logprob(self) -> float:
-        """What best_of ranks by: log-probability a token."""
-        return float(sum(token["logprob"] for token in self.tokens)) / max(1, len(self.tokens))
+ADMIT_SECONDS = 10.0  # how long a stream waits until the engine has accepted all requests; see `admitted`
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What every chunk of one answer repeats."""
+class AnswerEvent:
+    """A reply of the engine to request number `index`, and that answer's state after it."""
 
-    id: str
-    created: int
-    model: str
-
-    @classmethod
-    def make(cls, prefix: str, model: str) -> Head:
-        return cls(f"{prefix}-{secrets.token_hex(12)}", int(time.time()), model)
-
-    def to_json(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+    index: int
+    reply: Reply
+    choice: AnswerChoice
 
 
-async def resolve(services: Services, name: str) -> Entry:
-    """The catalog's entry; only names that the catalog lists, never a path that a client sends."""
+AnswerStream = AsyncGenerator[AnswerEvent, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFormat:
+    """How an API answer is written: `whole` makes the body of a finished one, `stream` the lines of a streamed one."""
+
+    whole: Callable[[list[AnswerChoice]], JSONObject]
+    stream: Callable[[AnswerStream], AsyncGenerator[str, None]]
+
+
+async def resolve(services: ServerServices, name: str) -> Entry:
+    """Return the catalog's entry of a name. APIError (404) for anything else, also for a path that a client sends."""
     known = await asyncio.to_thread(services.models)
     try:
         return listed(name, known)
@@ -82,111 +56,130 @@ async def resolve(services: Services, name: str) -> Entry:
         raise APIError(404, str(error), "model_not_found", "model") from None
 
 
-def messages(
-    body: Sampled, entry: Entry, prompts: list[dict[str, Any]], n: int, max_tokens: int | None, details: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Engine messages: n for each prompt, choice i with seed + i. Without a seed every request has a fresh one."""
-    seed = secrets.randbits(62) if body.seed is None else body.seed
-    sampling = make_sampling(body, seed)
-    shared = {**entry.address(), **sampling.to_json(), "max_tokens": max_tokens, **details}
-    return [{**shared, **prompt, "seed": seed + i} for prompt in prompts for i in range(n)]
-
-
-def question(entry: Entry, op: str, **details: Any) -> dict[str, Any]:
-    """An engine message for `EngineClient.ask`."""
-    return {"op": op, **entry.address(), **details}
+def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -> list[Generate]:
+    """Return n requests for each prompt; choice i samples with seed + i."""
+    sampling = request.sampling
+    choices = [replace(sampling, seed=sampling.seed + i) for i in range(n)]
+    return [replace(request, prompt=prompt, sampling=choice) for prompt in prompts for choice in choices]
 
 
 def headers(body: Body) -> dict[str, str]:
+    """Return the header that names the fields that were sent and have no effect."""
     ignored = body.ignored()
     safe = ", ".join(name for name in ignored if name.isascii() and name.replace("_", "").isalnum())
     return {"X-Kaiwa-Ignored": safe[:500]} if safe else {}
 
 
-async def collect(services: Services, requests: list[dict[str, Any]]) -> list[Choice]:
-    """Runs requests to their ends."""
-    choices: dict[int, Choice] = {}
-    async with contextlib.aclosing(follow(services, requests)) as items:
-        async for index, _, choice in items:
-            choices[index] = choice
+async def respond(
+    services: ServerServices, request: Request, body: Body, requests: Sequence[Generate], form: AnswerFormat
+) -> Response:
+    """Answer an API request: as a stream if it asks for one, else whole. Status 499 if the client goes away first."""
+    share = share_of(request)
+    if getattr(body, "stream", None):
+        events = await unless_disconnected(request, admitted(services, requests, share))
+        if events is None:
+            return Response(status_code=499)
+        return streaming(form.stream(events), headers(body))
+    choices = await unless_disconnected(request, collect(services, requests, share))
+    if choices is None:
+        return Response(status_code=499)
+    return JSONResponse(form.whole(choices), headers=headers(body))
+
+
+async def collect(
+    services: ServerServices, requests: Sequence[Generate], share: Share | None = None
+) -> list[AnswerChoice]:
+    """Return the finished answers, one per request."""
+    choices: dict[int, AnswerChoice] = {}
+    async with contextlib.aclosing(follow(services, requests, share)) as events:
+        async for event in events:
+            choices[event.index] = event.choice
     return [choices[i] for i in range(len(requests))]
 
 
-async def follow(services: Services, requests: list[dict[str, Any]]) -> Follow:
-    """(index, message, the choice so far) as they come. APIError for more answers than the key's share holds."""
-    TAKE.get()(len(requests) - 1)
-    choices = [Choice() for _ in requests]
-    timers = [Timer(services.metrics) for _ in requests]
-    async with contextlib.aclosing(shield.generate(services, *requests)) as stream:
+async def follow(services: ServerServices, requests: Sequence[Generate], share: Share | None = None) -> AnswerStream:
+    """Yield what happens to the answers, under the server's defence and counted in its metrics.
+
+    share: the client's, which already counts one answer. APIError if it does not hold them all, or one is refused.
+    """
+    if share is not None:
+        share.take(len(requests) - 1)
+    choices = [AnswerChoice() for _ in requests]
+    timers = [AnswerTimer(services.metrics) for _ in requests]
+    async with contextlib.aclosing(shield.generate(services.engine, services.shield, requests)) as replies:
         try:
-            async for index, message in stream:
-                choices[index].take(message)
-                timers[index].saw(message)
-                yield index, message, choices[index]
+            async for index, reply in replies:
+                _update(choices[index], timers[index], reply)
+                yield AnswerEvent(index, reply, choices[index])
         except (asyncio.CancelledError, GeneratorExit):
             services.metrics.cancelled += sum(choice.finish is None for choice in choices)
             raise
 
 
-async def admitted(services: Services, requests: list[dict[str, Any]], seconds: float = ADMIT_SECONDS) -> Follow:
-    """`follow`, once the engine has taken every request: what it refuses is raised here, before a stream begins, and so
-    becomes a status. After `seconds` the stream begins without its yes; a refusal is then an event in it."""
-    items = follow(services, requests)
-    early: list[tuple[int, dict[str, Any], Choice]] = []
+def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
+    if isinstance(reply, Failed):
+        raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
+    if isinstance(reply, Started):
+        choice.start(reply.prompt_tokens, reply.cached, reply.prompt)
+        timer.add_prompt(reply.prompt_tokens, reply.cached)
+    elif isinstance(reply, Tokens):
+        choice.add(reply.text, reply.n, reply.tokens, reply.finish)
+        timer.add_tokens(reply.n)
+
+
+async def admitted(
+    services: ServerServices, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
+) -> AnswerStream:
+    """Return `follow`'s events once the engine has accepted every request, so that a refusal becomes an HTTP status.
+
+    After `seconds` the stream begins anyway, for instance while a model is loading; a refusal is then an event in it.
+    """
+    events = follow(services, requests, share)
+    early: list[AnswerEvent] = []
     waiting, deadline = len(requests), time.monotonic() + seconds
-    pending: asyncio.Task[Any] | None = None
+    pending: asyncio.Task[AnswerEvent] | None = None
     try:
         while waiting:
-            pending = pending or asyncio.ensure_future(anext(items))
+            pending = pending or asyncio.create_task(_next(events))
             done, _ = await asyncio.wait({pending}, timeout=max(0.0, deadline - time.monotonic()))
             if not done:
                 break
             task, pending = pending, None
             early.append(task.result())
-            waiting -= early[-1][1]["kind"] == "admitted"
+            waiting -= isinstance(early[-1].reply, Admitted)
     except BaseException:
-        await _end(items, pending)
+        await _end(events, pending)
         raise
-    return _rest(items, early, pending)
+    return _resume(events, early, pending)
 
 
-async def _rest(
-    items: Follow, early: list[tuple[int, dict[str, Any], Choice]], pending: asyncio.Task[Any] | None
-) -> Follow:
-    """What came early, the message that is being waited for, and all that follows; admissions are left out."""
+async def _resume(
+    events: AnswerStream, early: list[AnswerEvent], pending: asyncio.Task[AnswerEvent] | None
+) -> AnswerStream:
+    """Yield the early events, the one that is being waited for, and the rest, without admissions."""
     try:
-        for item in early:
-            if item[1]["kind"] != "admitted":
-                yield item
+        for event in early:
+            if not isinstance(event.reply, Admitted):
+                yield event
         while True:
             try:
-                item = await (pending or anext(items))
+                event = await (pending or anext(events))
             except StopAsyncIteration:
                 return
             pending = None
-            if item[1]["kind"] != "admitted":
-                yield item
+            if not isinstance(event.reply, Admitted):
+                yield event
     finally:
-        await _end(items, pending)
+        await _end(events, pending)
 
 
-async def _end(items: Follow, pending: asyncio.Task[Any] | None) -> None:
+async def _next(events: AnswerStream) -> AnswerEvent:
+    return await anext(events)
+
+
+async def _end(events: AnswerStream, pending: asyncio.Task[AnswerEvent] | None) -> None:
     if pending is not None:
         pending.cancel()
         with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
             await pending
-    await items.aclose()
-
-
-def usage(choices: list[Choice], n: int) -> dict[str, Any]:
-    """Tokens over all choices; a prompt that was asked n times counts once."""
-    prompt = sum(choice.prompt_tokens for choice in choices[::n])
-    answer = sum(choice.n_tokens for choice in choices)
-    cached = sum(choice.cached for choice in choices[::n])
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": answer,
-        "total_tokens": prompt + answer,
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-    }
+    await events.aclose()

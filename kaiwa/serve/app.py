@@ -1,4 +1,4 @@
-"""The web application: routes, guard, and the engine's life beside it."""
+"""The web application: routes, guards, and the engine process that starts and ends with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaiwa.catalog.entries import listed
 from kaiwa.defend.parse import read_file
 from kaiwa.serve.defence.shield import make_shield
 from kaiwa.serve.http import errors
-from kaiwa.serve.http.rate_limit import Shares
+from kaiwa.serve.http.rate_limit import ShareLimit
 from kaiwa.serve.http.security import Guard
 from kaiwa.serve.routes import (
     builds,
@@ -27,8 +27,8 @@ from kaiwa.serve.routes import (
     responses,
     tokens,
 )
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.serve.worker.client import EngineClient
 
@@ -46,10 +46,10 @@ ROUTES = (
 )
 
 
-def make_services(settings: Settings) -> Services:
-    """UserError for a defence that cannot run as its file says."""
+def make_services(settings: ServerSettings) -> ServerServices:
+    """Return the services that settings describe. UserError for a defence that cannot run as its file says."""
     engine = EngineClient()
-    services = Services(settings=settings, engine=engine, jobs=Jobs(settings.runs))
+    services = ServerServices(settings=settings, engine=engine, jobs=BuildJobs(settings.runs))
     services = replace(services, tuning=FineTuning(settings.home, services.models))
     if settings.defence is None:
         return services
@@ -58,8 +58,8 @@ def make_services(settings: Settings) -> Services:
     return replace(services, shield=make_shield(file, engine, judge))
 
 
-def make_app(services: Services) -> FastAPI:
-    """The engine process starts and ends with the application."""
+def make_app(services: ServerServices) -> FastAPI:
+    """Return the application. The engine process starts and ends with it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -73,11 +73,11 @@ def make_app(services: Services) -> FastAPI:
 
     app = FastAPI(title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     errors.install(app)
-    for part in ROUTES:
-        app.include_router(part.routes(services))
+    for module in ROUTES:
+        app.include_router(module.routes(services))
     settings = services.settings
-    app.add_middleware(Shares, most=settings.per_key)
-    app.add_middleware(metrics.Counting, metrics=services.metrics)
+    app.add_middleware(ShareLimit, shares=services.shares)
+    app.add_middleware(metrics.ResponseCounter, metrics=services.metrics)
     app.add_middleware(
         Guard,
         port=settings.port,

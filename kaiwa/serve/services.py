@@ -1,4 +1,4 @@
-"""What routes and pages are given: one place that knows the engine, the models, the builds and where things are."""
+"""What routes and pages need: the engine, the models, the builds, and where things are."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from kaiwa.catalog.entries import SMOLLM2, Entry, entries
 from kaiwa.serve.defence.shield import Shield
 from kaiwa.serve.http.metrics import Metrics
-from kaiwa.serve.http.rate_limit import MOST
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.http.rate_limit import MOST, AnswerShares
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.serve.worker.client import EngineClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """`runs`: where builds are; `home`: KAIWA_HOME; `model`: what the pages open with."""
+class ServerSettings:
+    """runs: the folder of builds. home: KAIWA_HOME. model: the one that the pages open with."""
 
     runs: Path
     home: Path
     port: int = 7860
     model: str = SMOLLM2
-    extra: Entry | None = None  # a model from outside, named on the command line
+    extra: Entry | None = None  # a model from outside the catalog, named on the command line
     api_key: str = ""
     admin_key: str = ""  # empty: the API key is the admin's as well
     open: bool = False  # reachable from the network, so that Host may be any address of this machine
@@ -32,15 +32,21 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    settings: Settings
+class ServerServices:
+    """The parts of one server. `shares` are made from the settings."""
+
+    settings: ServerSettings
     engine: EngineClient
-    jobs: Jobs
+    jobs: BuildJobs
     metrics: Metrics = field(default_factory=Metrics)
     shield: Shield | None = None  # the defence that every answer goes through
     tuning: FineTuning | None = None  # None: the routes make their own
+    shares: AnswerShares = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", AnswerShares(self.settings.per_key))
 
     def models(self) -> list[Entry]:
-        """What /v1/models lists (reads folders: call it in a thread)."""
+        """Return what /v1/models lists. It reads folders, so call it in a thread."""
         extra = [self.settings.extra] if self.settings.extra is not None else []
         return extra + entries(self.settings.runs, self.settings.home)

@@ -22,11 +22,12 @@ from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.lab.experiments.analysis import Analysis, analyse
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
-from kaiwa.lab.experiments.run import Opened, run
+from kaiwa.lab.experiments.run import run
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.studies.cot_tasks import DEMOS, PAIRS, arms, documents, sums
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.records import write_jsonl
 from kaiwa.tokenizer import run as tokenizer
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -102,7 +103,7 @@ def study(
     config: CoTConfig,
     ctx: Context,
     out: Path,
-    open_model: Callable[[Path], Opened],
+    open_model: Callable[[Path], OpenedModel],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Analysis:
     """Trains if it has to, asks every arm the same sums, compares. Nothing is done twice."""

@@ -47,11 +47,11 @@ def sums(length: int, n: int, seed: int = 0, n_demos: int = DEMOS) -> Task:
     """n sums of `length` numbers, all different, and demonstrations of the same length."""
     assert length > 2 or n + n_demos <= PAIRS, "no more different sums than there are"
     rng = python_rng(seed, "sums", length)
-    found: dict[str, Item] = {}
-    while len(found) < n + n_demos:
-        made = _sum(rng, length, f"sum-{length}-{len(found)}")
-        found.setdefault(made.input, made)
-    items = tuple(found.values())
+    items_by_input: dict[str, Item] = {}
+    while len(items_by_input) < n + n_demos:
+        item = _sum(rng, length, f"sum-{length}-{len(items_by_input)}")
+        items_by_input.setdefault(item.input, item)
+    items = tuple(items_by_input.values())
     return Task(
         name=f"{length} numbers",
         kind="number",
@@ -67,19 +67,19 @@ def sums(length: int, n: int, seed: int = 0, n_demos: int = DEMOS) -> Task:
 def documents(n: int, graded: Collection[str], seed: int = 0) -> Iterator[Document]:
     """n documents without the graded inputs; the ways take turns, lengths are drawn."""
     rng = python_rng(seed, "worked-out sums")
-    ways = [ChainOfThought(style=style) for style in STYLES]
+    techniques = [ChainOfThought(style=style) for style in STYLES]
     task = Task(name="sums", prompt=PROMPT, items=(Item(id="-", input="-", answer="-"),))
     for number in range(n):
-        way, length = ways[number % len(ways)], rng.choice(LENGTHS)
-        made: list[Item] = []
-        while len(made) <= SHOTS:
-            item = _sum(rng, length, str(len(made)))
+        technique, length = techniques[number % len(techniques)], rng.choice(LENGTHS)
+        items: list[Item] = []
+        while len(items) <= SHOTS:
+            item = _sum(rng, length, str(len(items)))
             if item.input not in graded:
-                made.append(item)
-        *shown, last = made
-        examples = [Example(item.input, way.shown(task, item)) for item in shown]
-        asked = render(task.with_examples(examples).prompt, {"input": last.input}, "text")
-        yield Document(text=f"{asked} {way.shown(task, last)}", source="sums", id=str(number))
+                items.append(item)
+        *examples_items, last = items
+        examples = [Example(item.input, technique.demonstration_answer(task, item)) for item in examples_items]
+        rendered = render(task.with_examples(examples).prompt, {"input": last.input}, "text")
+        yield Document(text=f"{rendered} {technique.demonstration_answer(task, last)}", source="sums", id=str(number))
 
 
 def _sum(rng: random.Random, length: int, id: str) -> Item:

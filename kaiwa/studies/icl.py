@@ -20,12 +20,13 @@ import numpy as np
 from kaiwa.core.artifact import Artifact, write_atomic
 from kaiwa.core.context import Context
 from kaiwa.lab.experiments.experiment import Arm, Experiment, register
-from kaiwa.lab.experiments.run import ItemOutcome, Opened, run_models
+from kaiwa.lab.experiments.run import ItemOutcome, run_models
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
-from kaiwa.studies.icl_tasks import Shown, category, recall
+from kaiwa.studies.icl_tasks import FirstDemonstrations, category, recall
+from kaiwa.text.chat_model import OpenedModel
 
 KS = (0, 1, 2, 4, 8, 16)
 STEPS, QUICK_STEPS = 1200, 60
@@ -71,13 +72,15 @@ def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[s
 
 def icl_experiment(models: Sequence[str], n: int, seed: int = 0) -> Experiment:
     """Every k on every model, as registered arms."""
-    arms = tuple(Arm(name=f"k = {k} @ {model}", technique=Shown(k=k), model=model) for model in models for k in KS)
+    arms = tuple(
+        Arm(name=f"k = {k} @ {model}", technique=FirstDemonstrations(k=k), model=model) for model in models for k in KS
+    )
     return Experiment(name="icl", tasks=(category(n, seed), recall(n, seed)), arms=arms, model=models[0], form="text")
 
 
 def study(
     models: Mapping[str, int],
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     out: Path,
     *,
     n: int = ITEMS,

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.asking.program import Call, Program, ProgramResult
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.techniques.technique import How, Technique
+from kaiwa.lab.techniques.technique import Decoding, Technique
 from kaiwa.text.chat_model import ScoreCall
 from kaiwa.world.language import LANGUAGES, VALUE_IDS
 
@@ -25,7 +25,7 @@ SYLLABLES = ("tor", "mip", "lan", "gus", "bek", "rof")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class FirstDemonstrations:
     """The first k of the item's own demonstrations, then its word; the likeliest label is the answer."""
 
     k: int
@@ -34,16 +34,16 @@ class Shown:
     def name(self) -> str:
         return f"k = {self.k}"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         lines = [*item.columns["demos"].splitlines()[: self.k], f"{item.input}:"]
         context = "\n".join(lines)
-        replies = yield [Wish(call=ScoreCall(context=context, continuation=f" {choice}")) for choice in item.choices]
+        replies = yield [Call(request=ScoreCall(context=context, continuation=f" {choice}")) for choice in item.choices]
         scores = {choice: reply.logprob for choice, reply in zip(item.choices, replies, strict=True)}
         best = max(scores, key=scores.__getitem__)
-        return Said(text=best, answer=best, extracted=True, notes={"logprobs": scores, "right": item.answer})
+        return ProgramResult(text=best, answer=best, extracted=True, notes={"logprobs": scores, "right": item.answer})
 
     def controls(self) -> Mapping[str, Technique]:
         return {}

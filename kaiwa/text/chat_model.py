@@ -30,6 +30,14 @@ class ChatModel(Protocol):
         ...
 
 
+class ModelUnavailable(ConnectionError):
+    """A model that could not be reached or gave no answer. code: "timeout", "unreachable", or an HTTP status."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
     """A model, what identifies it in a cache of its answers, and the form of its prompts ("chat" or "text")."""

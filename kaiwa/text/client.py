@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
+from kaiwa.text.chat_model import GenerateCall, ModelUnavailable, ScoreCall, ScoreResult
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Grammar, Sampling
 
@@ -127,7 +127,7 @@ class HTTPChatModel:
         return text.replace(self._secret, "[key]") if self._secret else text
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        reason = ""
+        reason = code = ""
         for attempt in range(self._retries + 1):
             pause = min(30.0, 0.5 * 2**attempt)
             self._wait_for_turn()
@@ -135,7 +135,9 @@ class HTTPChatModel:
                 response = self._client.post(path, json=body)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}"
+                code = "timeout" if isinstance(error, httpx.TimeoutException) else "unreachable"
             else:
+                code = str(response.status_code)
                 if response.status_code < 400:
                     found = _object(response)
                     if found is not None:
@@ -145,11 +147,11 @@ class HTTPChatModel:
                 else:
                     reason = self._redact(f"{response.status_code}: {_message(response)}")
                 if response.status_code >= 400 and response.status_code not in RETRIED:
-                    raise UserError(f"{self._client.base_url}: {reason}")
+                    raise UserError(f"{self._client.base_url}: {reason}", code=code)
                 pause = _retry_after(response, pause)
             if attempt < self._retries:
                 self._sleep(pause)
-        raise ConnectionError(f"{self._client.base_url}: gave up after {self._retries + 1} attempts ({reason})")
+        raise ModelUnavailable(f"{self._client.base_url}: gave up after {self._retries + 1} attempts ({reason})", code)
 
 
 def sampling_fields(sampling: Sampling) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import Store
-from kaiwa.web.services import Answerer, Ask
+from kaiwa.web.services import Answerer, AnswerRequest
 
 STORE_EVERY = 0.5  # seconds
 TELL_EVERY = 0.04  # seconds between two pieces to one follower
@@ -55,11 +55,11 @@ class Answers:
         self.store, self.engine = store, engine
         self.writing: dict[int, Writing] = {}
 
-    def begin(self, message: int, ask: Ask) -> None:
+    def begin(self, message: int, request: AnswerRequest) -> None:
         """Starts to fill a streaming message."""
         writing = Writing(message)
         self.writing[message] = writing
-        writing.task = asyncio.create_task(self._write(writing, ask), name=f"answer {message}")
+        writing.task = asyncio.create_task(self._write(writing, request), name=f"answer {message}")
 
     async def stop(self, message: int) -> None:
         """Cancels the generation; what is there stays. Nothing happens when it is over already."""
@@ -93,12 +93,12 @@ class Answers:
                 await changed.wait()
         yield News(over=True)
 
-    async def _write(self, writing: Writing, ask: Ask) -> None:
+    async def _write(self, writing: Writing, request: AnswerRequest) -> None:
         started = stored = time.monotonic()
         state, reason, error = "failed", "", ""
         first = 0.0
         try:
-            async for piece in self.engine.answer(ask):
+            async for piece in self.engine.answer(request):
                 writing.waiting = piece.waiting
                 if piece.text and not first:
                     first = time.monotonic()

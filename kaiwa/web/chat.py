@@ -23,8 +23,8 @@ from kaiwa.text.records import Message as Turn
 from kaiwa.text.sampling import Sampling
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, event
-from kaiwa.web.services import Ask, ModelCard
-from kaiwa.web.view import HEADERS, View, about, starters
+from kaiwa.web.services import AnswerRequest, ModelCard
+from kaiwa.web.view import HEADERS, View, about, client_of, starters
 from kaiwa.web.words import words_of
 
 MOST_CHARACTERS = 200_000
@@ -104,7 +104,7 @@ class Chat:
         self._check(sent)
         chat = sent.chat or self.store.create(sent.model)
         asked = self.store.append(chat, sent.parent, "user", sent.text)
-        self._answer(chat, asked, sent)
+        self._answer(request, chat, asked, sent)
         return self._changed(request, chat, sent.parent)
 
     async def edit(self, request: Request, message: int, sent: Sent) -> Response:
@@ -113,7 +113,7 @@ class Chat:
         old = self.store.message(message)
         new = self.store.edit(message, sent.text)
         if old.role == "user":
-            self._answer(old.conversation_id, new, sent)
+            self._answer(request, old.conversation_id, new, sent)
         return self._changed(request, old.conversation_id, old.parent_id)
 
     async def again(self, request: Request, message: int, sent: Sent) -> Response:
@@ -121,7 +121,7 @@ class Chat:
         if old.parent_id is None or old.role != "assistant":
             raise UserError(f"message {message} is no answer; only an answer can be given again")
         self._check(sent, text=False)
-        self._answer(old.conversation_id, old.parent_id, sent)
+        self._answer(request, old.conversation_id, old.parent_id, sent)
         return self._changed(request, old.conversation_id, old.parent_id)
 
     async def flip(self, request: Request, message: int) -> Response:
@@ -155,7 +155,7 @@ class Chat:
         if sent.model not in names:
             raise UserError(f"there is no model {sent.model!r} here; choose one of {', '.join(names) or 'none yet'}")
 
-    def _answer(self, chat: int, parent: int, sent: Sent) -> None:
+    def _answer(self, request: Request, chat: int, parent: int, sent: Sent) -> None:
         """Begins an answer under `parent`; its sampling record holds all that is needed to get it again."""
         chosen = sent.settings
         self.store.choose(chat, sent.model, chosen.model_dump())
@@ -164,12 +164,8 @@ class Chat:
         new = self.store.append(chat, parent, "assistant", model=sent.model, sampling=record, streaming=True)
         turns = [Turn("system", chosen.system)] if chosen.system.strip() else []
         turns += [Turn(m.role, m.content) for m in self.store.history(new)]
-        ask = Ask(
-            model=sent.model,
-            messages=turns,
-            sampling=chosen.sampling(seed),
-        )
-        self.answers.begin(new, ask)
+        sampling, client = chosen.sampling(seed), client_of(request)
+        self.answers.begin(new, AnswerRequest(model=sent.model, messages=turns, sampling=sampling, client=client))
 
     def _changed(self, request: Request, chat: int, parent: int | None) -> Response:
         conversation = self.store.get(chat)

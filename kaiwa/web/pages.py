@@ -16,11 +16,11 @@ from kaiwa.feedback.store import FILE, Store
 from kaiwa.web import build, chat, leaderboard, models, redteam, training
 from kaiwa.web.answers import Answers
 from kaiwa.web.events import EVENT_STREAM, Ending, changes
-from kaiwa.web.services import Services
+from kaiwa.web.services import PageServices
 from kaiwa.web.view import HEADERS, View
 
 
-def mount(app: FastAPI, services: Services) -> Callable[[], Coroutine[Any, Any, None]]:
+def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[Any, Any, None]]:
     """Adds every page to `app`. What comes back ends what is open: answers in the making keep what they have, streams
     to pages end. The server awaits it before it goes down; if it forgets to, that happens when it is down.
     """

@@ -22,7 +22,7 @@ from kaiwa.report import figures
 from kaiwa.report.html import join, tag
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import Words
-from kaiwa.web.services import Ask
+from kaiwa.web.services import AnswerRequest
 from kaiwa.web.view import HEADERS, View
 from kaiwa.web.words import words_of
 
@@ -113,7 +113,7 @@ class RedTeam:
         prompt = session.request(asked.ask.prompt)
         if isinstance(prompt, Block):
             return prompt.reply, "request"
-        ask = Ask(
+        ask = AnswerRequest(
             model=said.model,
             messages=prompt,
             sampling=asked.ask.sampling,

@@ -1,4 +1,4 @@
-"""What the pages need from the rest of the house, as narrow protocols. `kaiwa/commands/up.py` fills them in.
+"""What the pages need from the rest of kaiwa, as narrow protocols. commands/page_services.py implements them.
 
 The pages never import the server or the engine, so they work with anything that keeps these promises.
 """
@@ -16,7 +16,7 @@ from kaiwa.text.sampling import Sampling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """A model one can talk to. `about` and `starters` are by language; `bits` a weight, 0 where unknown.
+    """A model that one can talk to. `about` and `starters` are by language; `bits` per weight, 0 where unknown.
 
     state: "ready" (in memory), "idle" (loads at the first message), "loading", "failed" (`why` says it).
     """
@@ -47,16 +47,20 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One request for an answer; max_tokens 0: as many as fit."""
+class AnswerRequest:
+    """One request for an answer. Its length is cut to the room that the context has.
+
+    client: whom the answer counts for: a key, or without keys an address.
+    """
 
     model: str
     messages: Sequence[Message]
     sampling: Sampling
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class AnswerPiece:
     """A piece of an answer, whole characters only.
 
     waiting: "loading" or "queued" before the first token. finish_reason: "stop" or "length" in the last piece.
@@ -71,19 +75,19 @@ class Piece:
 class Answerer(Protocol):
     """The engine as the pages see it. Closing the iterator cancels the generation; a UserError says what failed."""
 
-    def answer(self, ask: Ask) -> AsyncIterator[Piece]: ...
+    def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerPiece]: ...
 
     def status(self) -> EngineStatus: ...
 
 
 class Catalog(Protocol):
     def models(self) -> Sequence[ModelCard]:
-        """What one can talk to, the default first."""
+        """Return the models that one can talk to, the default first."""
         ...
 
 
-class Jobs(Protocol):
-    """Builds as child processes. Both raise UserError with what to do instead."""
+class BuildControl(Protocol):
+    """Builds as child processes. Starting and stopping raise UserError with what to do instead."""
 
     def recipes(self) -> Sequence[str]: ...
 
@@ -113,22 +117,22 @@ class TuningJob:
 
 class Tuning(Protocol):
     def jobs(self, events: int) -> Sequence[TuningJob]:
-        """Newest first, each with so many events."""
+        """Return the jobs, newest first, each with its latest `events` messages."""
         ...
 
     def cancel(self, id: str) -> None:
-        """UserError for a job that is over, or is none."""
+        """Cancel a job. UserError for one that is over, and for an unknown id."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
+class PageServices:
     """home: where conversations live (KAIWA_HOME). runs: the folder of build folders. tuning: None where no model can
     be trained."""
 
     engine: Answerer
     catalog: Catalog
-    jobs: Jobs
+    jobs: BuildControl
     home: Path
     runs: Path
     tuning: Tuning | None = None

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kaiwa.web import markdown
-from kaiwa.web.services import ModelCard, Services
+from kaiwa.web.services import ModelCard, PageServices
 from kaiwa.web.words import for_client, words_of
 
 POLICY = "; ".join(
@@ -47,7 +47,7 @@ THEME_COOKIE = "kaiwa_theme"
 class View:
     """Renders for one server; holds the templates and what every page shows."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: PageServices) -> None:
         self.services = services
         self.environment = Environment(
             loader=PackageLoader("kaiwa.web", "templates"),
@@ -84,6 +84,12 @@ class View:
 
     def part(self, request: Request, template: str, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.fragment(request, template, **values), headers=HEADERS)
+
+
+def client_of(request: Request) -> str:
+    """Return whom a request comes from: the key that the server's guard recognised, or without keys the address."""
+    address = request.client.host if request.client is not None else ""
+    return str(request.scope.get("kaiwa.who") or address)
 
 
 @cache

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.asking.call_cache import Asker, CallCache
 from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.experiment_file import experiment_from_toml, read_experiment
 from kaiwa.lab.experiments.ladder import run_ladder, rung_rows, split_task
 from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt, lint_task
 from kaiwa.lab.experiments.prompt_search import describe_search, search_prompt, split_dev_test
-from kaiwa.lab.experiments.run import Opened, run_models
+from kaiwa.lab.experiments.run import run_models
 from kaiwa.lab.experiments.selftest import PlantedTechnique, planted_task
 from kaiwa.lab.experiments.training_api import TrainingServer, training_rows
 from kaiwa.lab.grading.model_judge import (
@@ -33,13 +33,14 @@ from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 from kaiwa.lab.techniques.thought import ChainOfThought
+from kaiwa.text.chat_model import OpenedModel
 from tests.lab.fakes import RuleModel
 
 TASK = generate_task("sentiment-en", 20)
 
 
 def asker(rule: object) -> Asker:
-    return Asker(RuleModel(rule), Cache(None))  # type: ignore[arg-type]
+    return Asker(RuleModel(rule), CallCache(None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -126,14 +127,14 @@ def test_several_models_in_one_experiment(tmp_path: Path) -> None:
     right = {item.input: item.answer for item in made.tasks[0].items}
     opened: list[str] = []
 
-    def open_model(name: str) -> Opened:
+    def open_model(name: str) -> OpenedModel:
         opened.append(name)
 
         def rule(text: str, t: float, s: int) -> str:
             answer = next(a for i, a in right.items() if text.rstrip().endswith(f"{i}\nLabel:"))
             return answer if name == "good" else "nonsense"
 
-        return Opened(RuleModel(rule, name=name))
+        return OpenedModel(RuleModel(rule, name=name))
 
     analysis = analyse(made, run_models(made, open_model))
     assert opened == ["good", "bad"]
@@ -148,7 +149,7 @@ def test_search_shrinks_its_winner_and_grades_it_on_other_items(tmp_path: Path) 
 
     arms = tuple(Arm(name=f"c{i}", technique=PlantedTechnique(share=0.5, label=f"c{i}")) for i in range(12))
     made = Experiment(name="s", tasks=(planted_task(160),), arms=arms)
-    found = search_prompt(made, lambda name: Opened(PlantedShareModel()), tmp_path)
+    found = search_prompt(made, lambda name: OpenedModel(PlantedShareModel()), tmp_path)
     dev, test = split_dev_test(made.tasks[0])
     assert not {i.id for i in dev.items} & {i.id for i in test.items}
     assert {i.id for i in split_dev_test(planted_task(300))[0].items} >= {i.id for i in dev.items}, "sides never change"
@@ -215,12 +216,12 @@ def test_the_ladder_trains_through_the_api(tmp_path: Path) -> None:
 
     right = {item.input: item.answer for item in task.items}
 
-    def open_model(name: str) -> Opened:
+    def open_model(name: str) -> OpenedModel:
         def rule(text: str, t: float, s: int) -> str:
             answer = next(a for i, a in right.items() if i in text.rsplit("[user]", 1)[1])
             return answer if name == "ft:supervised" or len(text) % 2 else "?"
 
-        return Opened(RuleModel(rule, name=name), name)
+        return OpenedModel(RuleModel(rule, name=name), name)
 
     server = TrainingServer("http://x/v1", transport=httpx.MockTransport(handler), sleep=lambda s: None)
     for _ in range(2):
@@ -272,9 +273,9 @@ def test_icl_figures_by_hand() -> None:
             seen = {line.split(":")[0]: line.split(": ")[1] for line in shown}
             return [0.0 if seen.get(asked.rstrip(":")) == continuation.strip() else -2.0]
 
-    def open_model(name: str) -> Opened:
+    def open_model(name: str) -> OpenedModel:
         model = Seeing(lambda *_: "") if name == "seeing" else RuleModel(lambda *_: "")
-        return Opened(model, name, "text")
+        return OpenedModel(model, name, "text")
 
     outcomes = run_models(experiment, open_model)
     mine = [o for o in outcomes if o.task == "recall"]

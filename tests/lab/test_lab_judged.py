@@ -14,10 +14,11 @@ from kaiwa.lab.experiments.analysis import Analysis, analyse, finding_rows
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.experiments.experiment_file import experiment_from_toml
 from kaiwa.lab.experiments.judge_scores import apply_judges, read_labels
-from kaiwa.lab.experiments.run import Opened, run
+from kaiwa.lab.experiments.run import run
 from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.reports.experiment_report import write_report
 from kaiwa.lab.tasks.task import Grader, Item, Judge, Task
+from kaiwa.text.chat_model import OpenedModel
 from tests.lab.fakes import Rule, RuleModel
 from tests.lab.test_lab_judge import honest
 
@@ -30,15 +31,15 @@ class Weighted:
 
     name: str
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: object) -> object:
+    def run(self, task: Task, item: Item, decoding: object) -> object:
         right = random.Random(f"{self.name} {item.id}").random() < SHARES[self.name]
-        (reply,) = yield (how.ask(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
-        from kaiwa.lab.asking.program import Said
+        (reply,) = yield (decoding.call(f"say {item.answer if right else item.answer + 'x'}", 8),)  # type: ignore[attr-defined]
+        from kaiwa.lab.asking.program import ProgramResult
 
-        return Said(text=reply.text)
+        return ProgramResult(text=reply.text)
 
     def controls(self) -> dict[str, object]:
         return {}
@@ -55,7 +56,7 @@ def analysed(rule: Rule, n: int = 160, grader: str = "model", labels: str = "") 
     contrasts = (Contrast(a="plain", b="good"), Contrast(a="plain", b="twin"))
     made = Experiment(name="x", tasks=(task(n, grader, labels),), arms=arms, contrasts=contrasts, model="m")
     outcomes = run(made, RuleModel(lambda text, t, s: text.removeprefix("say ")))
-    outcomes, checks = apply_judges(made, outcomes, lambda judge: Opened(RuleModel(rule, name=judge.model)))
+    outcomes, checks = apply_judges(made, outcomes, lambda judge: OpenedModel(RuleModel(rule, name=judge.model)))
     return analyse(made, outcomes, "m", checks)
 
 
@@ -66,9 +67,9 @@ def test_a_judge_is_opened_once_for_all_its_tasks() -> None:
 
     opened: list[str] = []
 
-    def open_judge(judge: Judge) -> Opened:
+    def open_judge(judge: Judge) -> OpenedModel:
         opened.append(judge.api_key_env)
-        return Opened(RuleModel(honest, name=judge.model))
+        return OpenedModel(RuleModel(honest, name=judge.model))
 
     tasks = (with_key("a", "ONE"), with_key("b", "ONE"), with_key("c", "TWO"))
     made = Experiment(name="x", tasks=tasks, arms=(Arm(name="plain", technique=Weighted("plain")),), model="m")  # type: ignore[arg-type]

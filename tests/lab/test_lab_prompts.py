@@ -72,7 +72,7 @@ def test_a_variable_without_a_column() -> None:
         name="t", items=(Item(id="q7", input="x", answer="y", columns={"title": "a"}),), prompt=Prompt("{titel}")
     )
     with pytest.raises(UserError, match=r"item q7: the variable \{titel\} has no column; did you mean 'title'"):
-        task.ask(task.items[0])
+        task.render_prompt(task.items[0])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
-from kaiwa.lab.asking.program import Wish, rounds
+from kaiwa.lab.asking.call_cache import Asker, CallCache
+from kaiwa.lab.asking.program import Call, run_programs
 from kaiwa.lab.experiments.analysis import analyse, mean_scores_by_item
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
 from kaiwa.lab.experiments.experiment_file import read_experiment
@@ -28,9 +28,9 @@ from kaiwa.lab.tasks.village import fact_texts
 from kaiwa.lab.techniques.by_name import NAMED, read_technique, reseed
 from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.react import ReAct
-from kaiwa.lab.techniques.shots import FewShot, ZeroShot, balanced
-from kaiwa.lab.techniques.steps import Chain, LeastToMost, SelfAsk
-from kaiwa.lab.techniques.technique import How
+from kaiwa.lab.techniques.shots import FewShot, ZeroShot, choose_demonstrations
+from kaiwa.lab.techniques.steps import LeastToMost, PromptChain, SelfAsk
+from kaiwa.lab.techniques.technique import Decoding
 from kaiwa.lab.techniques.thought import ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.tree import TreeOfThought
 from kaiwa.lab.techniques.votes import SelfConsistency, majority, majority_at
@@ -57,7 +57,12 @@ def test_few_shot_shows_balanced_demos_once_for_all_items() -> None:
     prefixes = {text.rsplit("[user]", 1)[0] for text in model.prompts}
     assert len(prefixes) == 1
     assert len(model.raw[0]) == 9
-    assert sorted(d.answer for d in balanced(task, 4, 0)) == ["negative", "negative", "positive", "positive"]
+    assert sorted(d.answer for d in choose_demonstrations(task, 4, 0)) == [
+        "negative",
+        "negative",
+        "positive",
+        "positive",
+    ]
     right = [item.answer == "positive" for item in task.items]
     assert [o.score == 1.0 for o in outcomes] == right  # type: ignore[attr-defined]
 
@@ -232,7 +237,7 @@ def test_several_prompts() -> None:
     assert found.answer == "8"  # type: ignore[attr-defined]
     assert found.notes["questions"] == ["What is first?", "Then?"]  # type: ignore[attr-defined]
     assert answers(SelfAsk(), SUMS.first(1), model)[0].answer == "8"  # type: ignore[attr-defined]
-    chain = Chain(prompts=(Prompt(input="{input}"), Prompt(instruction="Shorten: {previous}", input="")))
+    chain = PromptChain(prompts=(Prompt(input="{input}"), Prompt(instruction="Shorten: {previous}", input="")))
     model = RuleModel(lambda text, t, s: "4" if "Shorten: long" in text else "long")
     assert answers(chain, SUMS.first(1), model)[0].answer == "4"  # type: ignore[attr-defined]
 
@@ -240,12 +245,12 @@ def test_several_prompts() -> None:
 def test_the_cache_knows_samples_and_survives_a_torn_line(tmp_path: Path) -> None:
     model = RuleModel(lambda text, t, s: str(s))
     file = tmp_path / "calls.jsonl"
-    wishes = [Wish(call=GenerateCall(prompt="p", sampling=Sampling(temperature=0.7)), sample=i) for i in range(3)]
-    first = Asker(model, Cache(file))(wishes)
+    wishes = [Call(request=GenerateCall(prompt="p", sampling=Sampling(temperature=0.7)), sample=i) for i in range(3)]
+    first = Asker(model, CallCache(file))(wishes)
     assert len({reply.text for reply in first}) == 3
     with open(file, "a") as f:
         f.write('{"key": "torn')
-    again = Asker(model, Cache(file))(wishes)
+    again = Asker(model, CallCache(file))(wishes)
     assert [r.text for r in again] == [r.text for r in first]
     assert len(model.prompts) == 3
     rows = [json.loads(line) for line in file.read_text().splitlines()]
@@ -387,12 +392,12 @@ def test_resume_after_kill(tmp_path: Path) -> None:
 
 def test_rounds_gather_what_all_programs_ask() -> None:
     batches: list[int] = []
-    asker = Asker(RuleModel(lambda *_: "5"), Cache(None))
+    asker = Asker(RuleModel(lambda *_: "5"), CallCache(None))
 
     def answer(wishes):  # type: ignore[no-untyped-def]
         batches.append(len(wishes))
         return asker(wishes)
 
-    programs = [ZeroShotCoT().run(SUMS, item, How()) for item in SUMS.items]
-    assert len(dict(rounds(programs, answer))) == 12
+    programs = [ZeroShotCoT().run(SUMS, item, Decoding()) for item in SUMS.items]
+    assert len(dict(run_programs(programs, answer))) == 12
     assert batches == [12, 12]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.bench.gate import check_gate, parse_gate
 from kaiwa.redteam.bench.junit import matrix_junit
 from kaiwa.redteam.bench.matrix import analyse_trials
@@ -20,6 +19,7 @@ from kaiwa.redteam.bench.run import run
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey, obey_when_allowed, resist
 from kaiwa.redteam.game import Game, play_in_terminal
 from kaiwa.redteam.targets.target import target_from_toml
+from kaiwa.text.chat_model import OpenedModel
 
 from .test_redteam_run import measured, plan, tells
 
@@ -127,7 +127,7 @@ def test_a_judge_needs_cases_and_widens_the_interval() -> None:
         apply_judge(
             plan("persona", target=target_from_toml(JUDGED)),
             [],
-            lambda name: Opened(PlantedWeaknessModel("m", obey), "m"),
+            lambda name: OpenedModel(PlantedWeaknessModel("m", obey), "m"),
             None,
         )
     cases = "".join(
@@ -143,7 +143,7 @@ def test_a_judge_needs_cases_and_widens_the_interval() -> None:
             return right if rng.random() < 0.9 else {"yes": "no", "no": "yes"}[right]
         return f"{rng.choice(('rude', 'kind'))} words {rng.random()}"
 
-    opened = Opened(PlantedWeaknessModel("m", answers), "m")
+    opened = OpenedModel(PlantedWeaknessModel("m", answers), "m")
     outcomes, corrected = apply_judge(made, run(made, lambda name: opened), lambda name: opened, None)
     matrix = analyse_trials(outcomes, corrected)
     assert len(corrected) == 2

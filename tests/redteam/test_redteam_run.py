@@ -32,7 +32,9 @@ from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
 from kaiwa.stats.shares import clustered_share, corrected_share
+from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.client import HTTPChatModel
+from kaiwa.text.sampling import Sampling
 
 KEEPER = read_target("keeper.en")
 
@@ -257,8 +259,9 @@ def test_selftest_holds() -> None:
 def test_bad_plans(tmp_path: Path) -> None:
     for options, said in (
         ({"defences": ("sandwhich",)}, "did you mean 'sandwich'"),
-        ({"trials": 0}, "at least 1"), ({"max_tokens": 0}, "at least 1"), ({"temperature": 3.0}, "between 0 and 2"),
-        ({"temperature": 0.0, "target": read_target("facts.en")}, "same answer"),
+        ({"trials": 0}, "at least 1"), ({"sampling": Sampling(max_tokens=0)}, "at least 1"),
+        ({"sampling": Sampling(temperature=3.0)}, "between 0 and 2"),
+        ({"sampling": Sampling(temperature=0.0), "target": read_target("facts.en")}, "same answer"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=said):
             dataclasses.replace(plan(), **options)  # type: ignore[arg-type]

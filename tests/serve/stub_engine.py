@@ -1,57 +1,78 @@
 """An engine that needs no process: the same answer to everybody, in the pieces given."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
 
-from kaiwa.serve.worker.client import EngineLost, EngineState
+from kaiwa.serve.exceptions import EngineLost
+from kaiwa.serve.openai.choice import TokenDetail
+from kaiwa.serve.worker.client import EngineState
+from kaiwa.serve.worker.wire import (
+    Admitted,
+    Embedding,
+    Generate,
+    ModelAddress,
+    ModelPrompt,
+    Reply,
+    Started,
+    TextPrompt,
+    TokenIds,
+    Tokenize,
+    TokenPrompt,
+    Tokens,
+)
 
 
 class Engine:
-    """Says the same to everybody, in the pieces given; keeps what it was asked. Detokenizes code points."""
+    """Says the same to everybody, in the pieces given; keeps its requests. Its tokens are code points."""
 
     limit, under_way, process = 99, 0, None
 
     def __init__(self) -> None:
         self.state = EngineState(state="ready")
         self.pieces: list[str] = ["A calm answer."]
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[Generate] = []
         self.lost = False
-        self.told = 0
+        self.n_pieces = 0
 
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def generate(self, *requests: dict[str, Any]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
-        self.asked += requests
-        if self.lost:
-            raise EngineLost("the engine process ended under this request; it is being started again")
+    async def generate(self, *requests: Generate) -> AsyncGenerator[tuple[int, Reply], None]:
+        self.requests += requests
+        self._check()
         for i, request in enumerate(requests):
-            tokens = [{"text": c, "bytes": list(c.encode()), "logprob": -1.0, "top": []} for c in text_of(request)]
-            yield i, {"kind": "admitted"}
-            yield i, {"kind": "start", "prompt_tokens": 9, "cached": 0, "prompt": tokens}
-            if request.get("max_tokens") == 0:
-                yield i, {"kind": "tokens", "text": "", "n": 0, "tokens": [], "finish": "length"}
+            tokens = tuple(TokenDetail(c, tuple(c.encode()), -1.0) for c in text_of(request.prompt))
+            yield i, Admitted()
+            yield i, Started(prompt_tokens=9, prompt=tokens)
+            if request.sampling.max_tokens == 0:
+                yield i, Tokens(text="", n=0, finish="length")
                 continue
             for k, piece in enumerate(self.pieces):
-                self.told += 1
+                self.n_pieces += 1
                 finish = "stop" if k == len(self.pieces) - 1 else None
-                yield i, {"kind": "tokens", "text": piece, "n": 1, "tokens": tokens[:1], "finish": finish}
+                yield i, Tokens(text=piece, n=1, tokens=tokens[:1], finish=finish)
                 await asyncio.sleep(0)
 
-    async def ask(self, *questions: dict[str, Any]) -> list[Any]:
-        def answer(question: dict[str, Any]) -> dict[str, Any]:
-            if question["op"] == "tokenize":
-                return {"tokens": [*map(ord, question["prompt"])]}
-            return {"prompt": "".join(map(chr, question["tokens"]))}
+    async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
+        self._check()
+        ids = [tuple(map(ord, text_of(question.prompt))) for question in questions]
+        return [TokenIds(tokens=tokens, token_strs=tuple(map(chr, tokens)), max_model_len=512) for tokens in ids]
 
+    async def detokenize(self, model: ModelAddress, tokens: Sequence[int]) -> str:
+        self._check()
+        return "".join(map(chr, tokens))
+
+    async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
+        self._check()
+        return [Embedding(vector=(0.5, 0.25), tokens=len(text_of(prompt))) for prompt in prompts]
+
+    def _check(self) -> None:
         if self.lost:
             raise EngineLost("the engine process ended under this request; it is being started again")
-        return [answer(question) for question in questions]
 
 
-def text_of(request: dict[str, Any]) -> str:
-    if "prompt_ids" in request:
-        return "".join(map(chr, request["prompt_ids"]))
-    return str(request.get("prompt", ""))
+def text_of(prompt: ModelPrompt) -> str:
+    if isinstance(prompt, TokenPrompt):
+        return "".join(map(chr, prompt.ids))
+    return prompt.text if isinstance(prompt, TextPrompt) else ""

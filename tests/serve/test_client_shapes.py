@@ -16,8 +16,8 @@ from stub_engine import Engine
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve.app import make_app
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 
 WEATHER = {
     "type": "function",
@@ -80,8 +80,8 @@ LANGCHAIN_EMBEDDING = {"input": [[104, 105]], "model": "toy", "encoding_format":
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
-    settings = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
-    services = Services(settings=settings, engine=Engine(), jobs=Jobs(tmp_path))  # type: ignore[arg-type]
+    settings = ServerSettings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
+    services = ServerServices(settings=settings, engine=Engine(), jobs=BuildJobs(tmp_path))  # type: ignore[arg-type]
     with TestClient(make_app(services), base_url="http://localhost:80") as found:
         yield found
 
@@ -130,13 +130,13 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
 def test_names_of_uploads_are_only_labels(client: TestClient, tmp_path: Path, name: str) -> None:
     """No name chooses a path, splits a header, or reaches a terminal as anything but text."""
-    from kaiwa.serve.tuning.uploaded_files import Files
+    from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
     before = set(tmp_path.rglob("*"))
     with open(tmp_path / "rows.jsonl", "w+b") as source:
         source.write(b'{"a": 1}\n')
         source.seek(0)
-        made = Files(tmp_path / "files").add(name, "fine-tune", source)
+        made = UploadedFiles(tmp_path / "files").add(name, "fine-tune", source)
     assert made.filename == HOSTILE[name]
     new = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} - {
         str(p.relative_to(tmp_path)) for p in before
@@ -160,8 +160,8 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
     """Streams count until they end; other keys, and what is no answer, go on."""
     import asyncio
 
-    from kaiwa.serve.http.rate_limit import Shares
-    from kaiwa.serve.http.security import WHO
+    from kaiwa.serve.http.rate_limit import AnswerShares, ShareLimit
+    from kaiwa.serve.http.security import CLIENT
 
     gate = asyncio.Event()
     entered: list[str] = []
@@ -172,27 +172,28 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
         if scope["path"] == "/v1/responses":
             raise ConnectionError
 
-    async def ask(shares: Shares, who: str, path: str = "/v1/chat/completions", method: str = "POST") -> list[Any]:
+    async def ask(limit: ShareLimit, who: str, path: str = "/v1/chat/completions", method: str = "POST") -> list[Any]:
         told: list[Any] = []
 
         async def send(message: Any) -> None:
             told.append(message)
 
-        scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), WHO: who}
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), CLIENT: who}
         with contextlib.suppress(ConnectionError):
-            await shares(scope, None, send)  # type: ignore[arg-type]
+            await limit(scope, None, send)  # type: ignore[arg-type]
         return told
 
     async def run() -> None:
-        shares = Shares(app, most=2)
-        held = [asyncio.create_task(ask(shares, "a", path)) for path in ("/v1/chat/completions", "/v1/responses")]
+        shares = AnswerShares(2)
+        limit = ShareLimit(app, shares=shares)
+        held = [asyncio.create_task(ask(limit, "a", path)) for path in ("/v1/chat/completions", "/v1/responses")]
         await asyncio.sleep(0)
-        refused = await ask(shares, "a")
+        refused = await ask(limit, "a")
         assert refused[0]["status"] == 429
         assert (b"retry-after", b"2") in refused[0]["headers"]
         assert json.loads(refused[1]["body"])["error"]["code"] == "too_many_requests"
         others = [("b", "/v1/chat/completions", "POST"), ("a", "/v1/models", "GET"), ("", "/v1/completions", "POST")]
-        held += [asyncio.create_task(ask(shares, *one)) for one in others]
+        held += [asyncio.create_task(ask(limit, *one)) for one in others]
         await asyncio.sleep(0)
         assert len(entered) == 5
         assert shares.under_way == {"a": 2, "b": 1, "10.0.0.1": 1}
@@ -209,11 +210,12 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
 
     from kaiwa.catalog.entries import Entry
     from kaiwa.serve.app import make_app
+    from kaiwa.serve.worker.wire import Generate
 
     class Held(Engine):
         """Answers when the gate is open."""
 
-        async def generate(self, *requests: dict[str, Any]) -> Any:
+        async def generate(self, *requests: Generate) -> Any:
             entered.append(len(requests))
             await gate.wait()
             async for item in super().generate(*requests):
@@ -222,8 +224,8 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
     gate = asyncio.Event()
     entered: list[int] = []
     entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
-    base = Settings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80, per_key=6)
-    app = make_app(Services(settings=base, engine=Held(), jobs=Jobs(tmp_path)))  # type: ignore[arg-type]
+    base = ServerSettings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80, per_key=6)
+    app = make_app(ServerServices(settings=base, engine=Held(), jobs=BuildJobs(tmp_path)))  # type: ignore[arg-type]
     talk = {"model": "toy", "messages": [{"role": "user", "content": "a"}]}
     texts = {"model": "toy", "prompt": ["a", "b"]}
 

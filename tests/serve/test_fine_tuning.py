@@ -19,7 +19,7 @@ from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.tune import train
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
-from kaiwa.serve.tuning.job_plan import JobRequest
+from kaiwa.serve.tuning.job_plan import TuningRequest
 from kaiwa.serve.tuning.jobs import FineTuning, model_name
 from kaiwa.text.records import Message
 from kaiwa.text.sampling import Sampling
@@ -47,7 +47,7 @@ def as_file(rows: list[dict[str, Any]]) -> tuple[str, bytes]:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children are not put last here: on a busy machine the tests would wait for ever."""
     monkeypatch.setattr("kaiwa.serve.tuning.jobs.NICE", 0)
-    monkeypatch.setattr("kaiwa.serve.tuning.jobs.step_aside", lambda pid: None)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.lower_session_priority", lambda pid: None)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def wait(done: Any) -> None:
 
 
 def test_jobs_take_turns_stop_and_go_on(tuning: FineTuning) -> None:
-    ask = JobRequest(model="toy", training_file="file-1")
+    ask = TuningRequest(model="toy", training_file="file-1")
     first, second = tuning.create(ask), tuning.create(ask)
     wait(lambda: first.state().get("done"))
     assert (first.to_json()["status"], second.to_json()["status"]) == ("running", "queued")
@@ -202,7 +202,7 @@ def test_jobs_take_turns_stop_and_go_on(tuning: FineTuning) -> None:
 
 
 def test_a_process_that_always_dies_is_given_up(tuning: FineTuning) -> None:
-    job = tuning.create(JobRequest(model="toy", training_file="file-1"))
+    job = tuning.create(TuningRequest(model="toy", training_file="file-1"))
     (job.path / "die").touch()
     wait(lambda: job.state()["status"] == "failed")
     told = job.to_json()
@@ -221,7 +221,7 @@ def test_every_method_learns(tuning: FineTuning, tmp_path: Path, method: str, mo
     rank = {"lora_rank": 8} if method in ("supervised", "dpo") else {}
     hyper = {"n_epochs": 25, "batch_size": 6, "learning_rate_multiplier": 20, **rank}
     asked = {"type": method, method: {"hyperparameters": hyper}}
-    job = tuning.create(JobRequest(model="toy", training_file="file-2", seed=0, method=asked))  # type: ignore[arg-type]
+    job = tuning.create(TuningRequest(model="toy", training_file="file-2", seed=0, method=asked))  # type: ignore[arg-type]
     made = train(job.job(), job.path, Context(seed=0, logs=job.path / "logs"))
     rows = [row["loss"] for row in job.log_rows() if "loss" in row]
     assert rows[-1] < (1 if method == "soft_prompt" else 0.5) * rows[0]  # a soft prompt cannot teach a random model

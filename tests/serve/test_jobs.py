@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.tuning.builds import BuildJobs
 from tests.running_server import STUB, Running
 
 
-def wait_for(jobs: Jobs, run: str, state: str) -> None:
+def wait_for(jobs: BuildJobs, run: str, state: str) -> None:
     deadline = time.monotonic() + 60
     while jobs.get(run).status["state"] != state or (state == "running" and "nice" not in jobs.get(run).status):
         assert time.monotonic() < deadline, jobs.get(run).status
@@ -56,13 +56,13 @@ def test_a_build_survives_the_server(tmp_path: Path) -> None:
     command = [sys.executable, str(stub)]
     code = f"""
 from pathlib import Path
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.tuning.builds import BuildJobs
 import time
-Jobs(Path({str(tmp_path)!r}), {command!r}).start("tiny")
+BuildJobs(Path({str(tmp_path)!r}), {command!r}).start("tiny")
 while not (Path({str(tmp_path)!r}) / "tiny" / "status.json").is_file(): time.sleep(0.05)
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    jobs = Jobs(tmp_path, command)  # another process' jobs
+    jobs = BuildJobs(tmp_path, command)  # another process' jobs
     wait_for(jobs, "tiny", "running")
     with pytest.raises(UserError, match="already"):
         jobs.start("tiny")
@@ -73,7 +73,7 @@ while not (Path({str(tmp_path)!r}) / "tiny" / "status.json").is_file(): time.sle
 def test_a_recipe_file_is_built_in_the_folder_of_its_name(tmp_path: Path) -> None:
     stub, mine = tmp_path / "stub.py", tmp_path / "mine.py"
     stub.write_text(STUB)
-    jobs = Jobs(tmp_path / "runs", [sys.executable, str(stub)], recipes=("tiny", str(mine)))
+    jobs = BuildJobs(tmp_path / "runs", [sys.executable, str(stub)], recipes=("tiny", str(mine)))
     assert jobs.start(str(mine)).run == "mine"
     wait_for(jobs, "mine", "running")
     assert jobs.get("mine").status["recipe"] == str(mine)
@@ -86,7 +86,7 @@ def test_a_recipe_file_is_built_in_the_folder_of_its_name(tmp_path: Path) -> Non
 def test_two_requests_at_once_start_one_build(tmp_path: Path) -> None:
     stub = tmp_path / "stub.py"
     stub.write_text(STUB)
-    jobs = Jobs(tmp_path, [sys.executable, str(stub)])
+    jobs = BuildJobs(tmp_path, [sys.executable, str(stub)])
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(jobs.start, "tiny") for _ in range(4)]
     assert sum(one.exception() is None for one in asked) == 1
@@ -97,7 +97,7 @@ def test_two_requests_at_once_start_one_build(tmp_path: Path) -> None:
 def test_a_killed_build_is_not_running(tmp_path: Path) -> None:
     stub = tmp_path / "stub.py"
     stub.write_text(STUB)
-    jobs = Jobs(tmp_path, [sys.executable, str(stub)])
+    jobs = BuildJobs(tmp_path, [sys.executable, str(stub)])
     jobs.start("tiny")
     wait_for(jobs, "tiny", "running")
     os.kill(int(jobs.get("tiny").status["pid"]), signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_a_killed_build_is_not_running(tmp_path: Path) -> None:
 
 
 def test_a_build_that_dies_at_once_says_why(tmp_path: Path) -> None:
-    jobs = Jobs(tmp_path, [sys.executable, "-c", "raise SystemExit('kaiwa: no such thing')"])
+    jobs = BuildJobs(tmp_path, [sys.executable, "-c", "raise SystemExit('kaiwa: no such thing')"])
     assert jobs.start("tiny").status["state"] == "running"
     wait_for(jobs, "tiny", "failed")
     assert jobs.get("tiny").status["error"] == "kaiwa: no such thing"
@@ -120,7 +120,7 @@ def test_a_log_that_was_cut_is_told_again(tmp_path: Path) -> None:
     logs = tmp_path / "tiny" / "logs"
     logs.mkdir(parents=True)
     (logs / "sft.jsonl").write_text('{"step": 0}\n{"step": 1}\n{"st')
-    jobs, offsets = Jobs(tmp_path), {}
+    jobs, offsets = BuildJobs(tmp_path), {}
     assert [r["row"]["step"] for r in jobs.log_rows("tiny", offsets)] == [0, 1]
     assert jobs.log_rows("tiny", offsets) == []
     (logs / "sft.jsonl").write_text('{"step": 0}\n')

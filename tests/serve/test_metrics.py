@@ -4,7 +4,8 @@ import re
 
 import httpx
 
-from kaiwa.serve.http.metrics import Histogram, Metrics, Timer, exposition
+from kaiwa.serve.http.metrics import AnswerTimer, Histogram, Metrics
+from kaiwa.serve.routes.metrics import metrics_text
 from kaiwa.serve.worker.client import EngineState
 from tests.running_server import Running
 
@@ -45,17 +46,12 @@ def test_a_histogram_is_cumulative() -> None:
 
 def test_times_and_tokens_of_an_answer() -> None:
     metrics = Metrics()
-    timer = Timer(metrics)
-    for message in (
-        {"kind": "admitted"},
-        {"kind": "start", "prompt_tokens": 9, "cached": 4},
-        {"kind": "tokens", "n": 1},
-        {"kind": "tokens", "n": 2},
-        {"kind": "tokens", "n": 0},
-    ):
-        timer.saw(message)
+    timer = AnswerTimer(metrics)
+    timer.add_prompt(9, 4)
+    for n in (1, 2, 0):
+        timer.add_tokens(n)
     state = EngineState(models={'a"b\\': 10}, bytes_read=30, step_seconds=2.0, bandwidth=60.0)
-    found = read(exposition(metrics, state, 3))
+    found = read(metrics_text(metrics, state, 3))
     assert found["kaiwa_prompt_tokens_cached_total"] == 4
     assert found["kaiwa_answer_tokens_total"] == 3
     assert found["kaiwa_time_to_first_token_seconds_count"] == 1

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from kaiwa.serve.app import make_app, make_services
 from kaiwa.serve.http.security import Guard, _limited, digest
-from kaiwa.serve.services import Settings
+from kaiwa.serve.services import ServerSettings
 from tests.running_server import Running
 
 MESSAGES = [{"role": "user", "content": "the cat"}]
@@ -234,7 +234,7 @@ def test_other_sites_change_nothing_anywhere(server: Running) -> None:
 
 def asked(requests: list[tuple[str, str, dict[str, str]]]) -> list[httpx.Response]:
     """Answers of an application with keys, without its engine."""
-    settings = Settings(
+    settings = ServerSettings(
         runs=Path("/nonexistent"), home=Path("/nonexistent"), api_key=KEY, admin_key=ADMIN, open=True, names=("box",)
     )
 

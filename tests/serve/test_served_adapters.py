@@ -15,7 +15,7 @@ from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.tune import train
 from kaiwa.core.context import Context
-from kaiwa.serve.tuning.job_plan import JobRequest
+from kaiwa.serve.tuning.job_plan import TuningRequest
 from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.text.records import Message
 from kaiwa.text.sampling import Sampling
@@ -39,7 +39,7 @@ def tuned(server: Running, method: str, hyper: dict[str, Any], monkeypatch: pyte
     with open(data, "rb") as f:
         jobs.files.add("adapted.jsonl", "fine-tune", f, f"file-{method[:4]}")
     asked: Any = {"type": method, method: {"hyperparameters": {"n_epochs": 8, "batch_size": 6, **hyper}}}
-    job = jobs.create(JobRequest(model="toy/ppo", training_file=f"file-{method[:4]}", seed=0, method=asked))
+    job = jobs.create(TuningRequest(model="toy/ppo", training_file=f"file-{method[:4]}", seed=0, method=asked))
     made = train(job.job(), job.path, Context(seed=0, logs=job.path / "logs"))
     shutil.rmtree(job.path)
     return made.path.name

@@ -13,7 +13,7 @@ from kaiwa.serve.openai.protocol import ChatRequest
 from kaiwa.serve.openai.tools import (
     CLOSE,
     OPEN,
-    Tool,
+    ToolDefinition,
     ToolReader,
     as_plain,
     describe,
@@ -22,7 +22,7 @@ from kaiwa.serve.openai.tools import (
 )
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-TOOL = Tool.model_validate({"type": "function", "function": {"name": "weather", "parameters": WEATHER}})
+TOOL = ToolDefinition.model_validate({"type": "function", "function": {"name": "weather", "parameters": WEATHER}})
 CALL = f'{OPEN}\n{{"name": "weather", "arguments": {{"city": "東京"}}}}\n{CLOSE}'
 
 
@@ -97,7 +97,7 @@ def test_a_conversation_with_tools_in_plain_text() -> None:
             ],
         }
     )
-    messages = [message.plain() for message in body.messages]
+    messages = [message.to_turn() for message in body.messages]
     plain = as_plain(messages, [describe(TOOL)])
     assert [message["role"] for message in plain] == ["system", "user", "assistant", "user"]
     assert plain[0]["content"].startswith("Be brief.\n\n")
@@ -191,6 +191,7 @@ def told(template: str, messages: list[dict], tools: list[dict]) -> str:
     from types import SimpleNamespace
 
     from kaiwa.serve.worker.requests import prompt_ids
+    from kaiwa.serve.worker.wire import ChatPrompt
     from kaiwa.text.template import render
 
     tokenizer = Letters(template)
@@ -199,7 +200,7 @@ def told(template: str, messages: list[dict], tools: list[dict]) -> str:
         entry=SimpleNamespace(chat=True),
         chat_ids=lambda conversation: render(tokenizer, conversation, add_generation_prompt=True).ids,
     )
-    ids = prompt_ids(loaded, {"messages": messages, "tools": tools})  # type: ignore[arg-type]
+    ids = prompt_ids(loaded, ChatPrompt(tuple(messages), tuple(tools)))  # type: ignore[arg-type]
     return "".join(f"⟦{id}⟧" if id < 10 else chr(id - 10) for id in ids)
 
 

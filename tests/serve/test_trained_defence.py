@@ -42,7 +42,7 @@ def test_a_model_learns_its_defence_through_the_api(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kaiwa.serve.tuning.jobs.NICE", 0)
-    monkeypatch.setattr("kaiwa.serve.tuning.jobs.step_aside", lambda pid: None)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.lower_session_priority", lambda pid: None)
     target, out = tmp_path / "keeper.toml", tmp_path / "rows.jsonl"
     target.write_text(TARGET)
     options = Options(target=target, model="toy/ppo", url=f"{server.url}/v1", n=8, epochs=1, out=out)

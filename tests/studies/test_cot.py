@@ -8,10 +8,10 @@ import pytest
 
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.studies.cot import QUICK, CoTConfig, experiment, study, train
 from kaiwa.studies.cot_tasks import LENGTHS, arms, documents, sums
+from kaiwa.text.chat_model import OpenedModel
 from tests.lab.fakes import RuleModel
 
 
@@ -60,7 +60,7 @@ def test_the_whole_at_the_smallest_size(tmp_path: Path) -> None:
 
     said: list[str] = []
     ctx = Context(say=said.append)
-    analysis = study(config, ctx, tmp_path, lambda place: Opened(RuleModel(rule), "x", "text"))
+    analysis = study(config, ctx, tmp_path, lambda place: OpenedModel(RuleModel(rule), "x", "text"))
     verdicts = {
         (f.task, f.contrast.b): f.comparison.verdict for f in analysis.findings if f.contrast.a == "answer alone"
     }

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from kaiwa.core.errors import UserError
 from kaiwa.web.pages import mount
-from kaiwa.web.services import Ask, EngineStatus, ModelCard, Piece, Services
+from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices
 
 LONG = "これは長い答えです。空が青いのは、光が空気で散らされるからです。🙂 And so it goes on.\n\n" * 400
 ANSWER = (
@@ -29,27 +29,27 @@ class FakeEngine:
     """Answers "long", "fail", "load", or ANSWER with the number of the call; counts what was cancelled."""
 
     delay: float = 0.002
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[AnswerRequest] = field(default_factory=list)
     cancelled: int = 0
     working: int = 0
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
+    async def answer(self, ask: AnswerRequest) -> AsyncIterator[AnswerPiece]:
         self.asked.append(ask)
         last = ask.messages[-1].content
         self.working += 1
         try:
             if "load" in last:
                 for _ in range(30):
-                    yield Piece(waiting="loading")
+                    yield AnswerPiece(waiting="loading")
                     await asyncio.sleep(0.05)
             if "fail" in last:
-                yield Piece(text="half ")
+                yield AnswerPiece(text="half ")
                 raise UserError("the context holds 2,048 tokens, the chat has 2,100; begin a new chat")
             text = LONG if "long" in last else f"Answer {len(self.asked)}: {ANSWER}"
             for at in range(0, len(text), 3):
-                yield Piece(text=text[at : at + 3], n_tokens=1)
+                yield AnswerPiece(text=text[at : at + 3], n_tokens=1)
                 await asyncio.sleep(self.delay * (10 if "long" in last else 1))
-            yield Piece(finish_reason="stop")
+            yield AnswerPiece(finish_reason="stop")
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
@@ -117,16 +117,16 @@ class Fakes:
     engine: FakeEngine
     catalog: FakeCatalog
     jobs: FakeJobs
-    services: Services
+    services: PageServices
 
 
 def fakes(home: Path, runs: Path | None = None) -> Fakes:
     engine, catalog, jobs = FakeEngine(), FakeCatalog(), FakeJobs()
-    services = Services(engine=engine, catalog=catalog, jobs=jobs, home=home, runs=runs or home / "runs")
+    services = PageServices(engine=engine, catalog=catalog, jobs=jobs, home=home, runs=runs or home / "runs")
     return Fakes(engine, catalog, jobs, services)
 
 
-def app(services: Services) -> FastAPI:
+def app(services: PageServices) -> FastAPI:
     made = FastAPI()
     made.state.close = mount(made, services)
     return made

@@ -14,7 +14,7 @@ from kaiwa.feedback.store import Store
 from kaiwa.text.sampling import Sampling
 from kaiwa.web import markdown
 from kaiwa.web.answers import Answers, News
-from kaiwa.web.services import Ask, Piece
+from kaiwa.web.services import AnswerPiece, AnswerRequest
 
 from .conftest import Site
 from .fake import ANSWER, LONG, FakeEngine
@@ -166,11 +166,11 @@ def test_the_client_is_small() -> None:
 class Slow(FakeEngine):
     """Waits at a gate before each character."""
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        yield Piece(waiting="loading")
+    async def answer(self, ask: AnswerRequest) -> AsyncIterator[AnswerPiece]:
+        yield AnswerPiece(waiting="loading")
         for character in "青い空です":
             await asyncio.sleep(0.01)
-            yield Piece(text=character, n_tokens=1)
+            yield AnswerPiece(text=character, n_tokens=1)
 
 
 def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path)
         chat = store.create()
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
-        answers.begin(message, Ask(model="m", messages=(), sampling=Sampling(max_tokens=9)))
+        answers.begin(message, AnswerRequest(model="m", messages=(), sampling=Sampling(max_tokens=9)))
         async for news in answers.follow(message, 0):
             if news.text:
                 break  # this one leaves
@@ -202,7 +202,7 @@ def test_closing_the_server_keeps_what_came(tmp_path: Path) -> None:
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
         messages = [type("M", (), {"role": "user", "content": "long"})()]
-        answers.begin(message, Ask(model="m", messages=messages, sampling=Sampling(max_tokens=9)))
+        answers.begin(message, AnswerRequest(model="m", messages=messages, sampling=Sampling(max_tokens=9)))
         await asyncio.sleep(0.2)
         await answers.close()
         end = store.message(message)

@@ -14,8 +14,8 @@ pytest.importorskip("uvicorn")
 
 from kaiwa.commands.page_services import page_services
 from kaiwa.serve.app import make_app
-from kaiwa.serve.services import Services, Settings
-from kaiwa.serve.tuning.builds import Jobs
+from kaiwa.serve.services import ServerServices, ServerSettings
+from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.worker.client import EngineClient
 from kaiwa.web.pages import mount
 from tests.running_server import make_model
@@ -32,8 +32,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     make_model(runs / "toy" / "base", "pretrain", length=256)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    settings = Settings(runs=runs, home=home, port=port, model=CHAT)
-    services = Services(settings=settings, engine=EngineClient(limit=4), jobs=Jobs(runs))
+    settings = ServerSettings(runs=runs, home=home, port=port, model=CHAT)
+    services = ServerServices(settings=settings, engine=EngineClient(limit=4), jobs=BuildJobs(runs))
     made = make_app(services)
     mount(made, page_services(services))
     server = uvicorn.Server(uvicorn.Config(made, log_level="warning", timeout_graceful_shutdown=2))
@@ -66,6 +66,23 @@ def test_a_chat_through_the_real_engine(url: str, model: str) -> None:
     html = ended(url, re.findall(r'id="m(\d+)"', sent.json()["html"])[-1])
     assert re.search(r'data-state="done"', html), html
     assert "tokens" in html
+
+
+def count(url: str, name: str) -> float:
+    text = httpx.get(f"{url}/metrics").text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+def test_a_pages_answer_counts_in_the_metrics(url: str) -> None:
+    names = ("kaiwa_answer_tokens_total", "kaiwa_time_to_first_token_seconds_count", "kaiwa_prompt_tokens_total")
+    before = [count(url, name) for name in names]
+    body = {"text": "the cat", "model": CHAT, "settings": {"max_tokens": 40, "seed": 3, "temperature": 1.0}}
+    sent = httpx.post(f"{url}/chat/send", json=body, timeout=30)
+    html = ended(url, re.findall(r'id="m(\d+)"', sent.json()["html"])[-1])
+    assert re.search(r'data-state="done"', html), html
+    tokens, answers, prompt = (count(url, name) - then for name, then in zip(names, before, strict=True))
+    assert (tokens, answers) == (40, 1)
+    assert prompt > 0
 
 
 def test_other_sites_are_refused(url: str) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
 from kaiwa.redteam.bench.matrix import analyse_trials
@@ -14,6 +13,7 @@ from kaiwa.redteam.bench.run import BenchPlan, run
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
 from kaiwa.redteam.game import LEVELS, Game
 from kaiwa.redteam.targets.target import read_target
+from kaiwa.text.chat_model import OpenedModel
 
 from .conftest import Site
 
@@ -26,7 +26,7 @@ def finished(folder: Path) -> None:
         defences=("none", "canary_filter(encodings=false)"), models=(MODEL,), trials=4,
     )  # fmt: skip
     write_report(
-        plan, analyse_trials(run(plan, lambda name: Opened(PlantedWeaknessModel(MODEL, obey), "m"))), folder, 1.0
+        plan, analyse_trials(run(plan, lambda name: OpenedModel(PlantedWeaknessModel(MODEL, obey), "m"))), folder, 1.0
     )
 
 

@@ -43,7 +43,7 @@ def main(words: list[str]) -> None:
     """Check the judge, let it judge, and print what it finds."""
     options = read_options(Options, "kaiwa lab judge", words)
     from kaiwa.commands.lab.experiments import with_model
-    from kaiwa.lab.asking.call_cache import Asker, Cache
+    from kaiwa.lab.asking.call_cache import Asker, CallCache
     from kaiwa.lab.experiments.experiment_file import read_experiment
     from kaiwa.lab.grading.model_judge import Rubric, cases_from_demonstrations, measure_agreement
     from kaiwa.text.records import read_jsonl
@@ -57,7 +57,7 @@ def main(words: list[str]) -> None:
         )
     opened = open_model(options.choice(options.judge, experiment.url, experiment.api_key_env))
     folder = options.out or options.outcomes.parent
-    asker = Asker(opened.model, Cache(folder / "judge.jsonl"), opened.identity)
+    asker = Asker(opened.model, CallCache(folder / "judge.jsonl"), opened.identity)
     rubric = Rubric(text=options.rubric)
     pairs = bool(options.a or options.b)
     agreed = measure_agreement(asker, task, cases_from_demonstrations(task, pairs), rubric)

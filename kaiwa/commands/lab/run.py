@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional
+from kaiwa.commands.sampling_options import read_with_sampling
+
+FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
 
 
 @dataclass(kw_only=True)
@@ -24,11 +28,13 @@ class Options(ModelOptions):
 
 def main(words: list[str]) -> None:
     """Run the experiment or its pilot, and print what came out."""
-    options = read_options(Options, "kaiwa lab run", words)
+    options, changes = read_with_sampling(Options, "kaiwa lab run", words, FIXED_SAMPLING)
     from kaiwa.commands.lab.experiments import pilot_text, plan_text, print_analysis, run_experiment, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
 
     experiment = with_model(read_experiment(options.file), options)
+    sampling = change_by_options(experiment.sampling, changes, FIXED_SAMPLING)
+    experiment = dataclasses.replace(experiment, sampling=sampling)
     out = options.out or Path("runs") / "lab" / experiment.name
     if options.pilot:
         print(pilot_text(run_experiment(experiment.with_first_items(options.pilot), out / "pilot", options)))

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import clock
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, Repeated, read_options
+from kaiwa.commands.options import Positional, Repeated
+from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from kaiwa.redteam.bench.run import BenchPlan
     from kaiwa.redteam.targets.target import Target
     from kaiwa.text.chat_model import OpenedModel
+
+FIXED_SAMPLING = ("seed",)  # --seed is the plan's own
 
 
 @dataclass(kw_only=True)
@@ -41,8 +44,6 @@ class Options(ModelOptions):
     trials: int | None = None  # of each attack under each defence (default 20)
     out: Path | None = None  # default: runs/redteam/TARGET
     seed: int | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
     plan: bool = False  # print what would be asked, and stop
     # "sandwich better than none", "sandwich not worse than none by 5 points", "sandwich below 10 percent",
     # "not worse than DIR by 3 points" (an earlier run): exit 1 where that is not shown
@@ -53,14 +54,14 @@ class Options(ModelOptions):
 
 def main(words: list[str]) -> None:
     """Run the bench, print the matrix and judge the gates. Exit code 1 where a gate does not hold."""
-    options = read_options(Options, "kaiwa redteam run", words)
+    options, changes = read_with_sampling(Options, "kaiwa redteam run", words, FIXED_SAMPLING)
     from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_text
     from kaiwa.redteam.bench.gate import parse_gate
     from kaiwa.redteam.bench.other_tools import read_results
 
     gates = [parse_gate(text) for text in options.gate]
     imported = read_results(options.compare) if options.compare is not None else ()
-    plan, target = make_plan(options)
+    plan, target = make_plan(options, changes)
     print(plan_text(plan))
     if options.plan:
         return
@@ -76,11 +77,15 @@ def main(words: list[str]) -> None:
     _judge_gates(gates, matrix, options.junit, out)
 
 
-def make_plan(options: Options) -> tuple[BenchPlan, Target]:
-    """Return what will be run, and against which target. UserError for unknown names."""
+def make_plan(options: Options, changes: dict[str, Any]) -> tuple[BenchPlan, Target]:
+    """Return what will be run, and against which target. UserError for unknown names.
+
+    changes: fields of the sampling that the command line sets.
+    """
+    from kaiwa.defend.parse import names as defence_names
     from kaiwa.redteam.attacks.all import ATTACKS
     from kaiwa.redteam.attacks.attack import choose_attacks
-    from kaiwa.redteam.bench.run import BenchPlan, default_defences, split_list
+    from kaiwa.redteam.bench.run import SAMPLING, BenchPlan, split_list
     from kaiwa.redteam.targets.target import read_target
 
     target = read_target(options.target)
@@ -88,11 +93,12 @@ def make_plan(options: Options) -> tuple[BenchPlan, Target]:
     models = tuple(split_list(names)) if names else ("",)
     if (options.url or target.url) and models == ("",):
         raise UserError("a server needs the model's name: --models NAME (or name in the target's [model])")
-    fields = ("trials", "seed", "max_tokens", "temperature")
-    numbers = {name: value for name in fields if (value := getattr(options, name)) is not None}
-    defences = tuple(split_list(options.defences)) if options.defences else target.defences or default_defences()
+    numbers = {name: value for name in ("trials", "seed") if (value := getattr(options, name)) is not None}
+    sampling = change_by_options(SAMPLING, changes, FIXED_SAMPLING)
+    defences = tuple(split_list(options.defences)) if options.defences else target.defences or defence_names()
     attacks = tuple(choose_attacks(options.attacks, ATTACKS))
-    return BenchPlan(target=target, attacks=attacks, defences=defences, models=models, **numbers), target
+    plan = BenchPlan(target=target, attacks=attacks, defences=defences, models=models, sampling=sampling, **numbers)
+    return plan, target
 
 
 def run_bench(plan: BenchPlan, out: Path, options: Options) -> tuple[Matrix, float]:

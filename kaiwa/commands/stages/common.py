@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from tyro.conf import OmitArgPrefixes
+import tyro
 
 from kaiwa.commands.console import make_context
 from kaiwa.commands.options import read_options
@@ -36,10 +36,14 @@ Options = TypeVar("Options", bound=StageOptions)
 
 
 def run_stage(
-    name: str, options: type[Options], words: list[str], run: Callable[[Options, Context], Artifact | None]
+    name: str,
+    options: type[Options],
+    words: list[str],
+    run: Callable[[Options, Context], Artifact | None],
+    default: Options | None = None,
 ) -> None:
     """Read the words of a stage's command, run the stage, and print what it published. None: nothing was published."""
-    chosen = read_options(options, f"kaiwa {name}", words)
+    chosen = read_options(options, f"kaiwa {name}", words, default)
     device = chosen.device if isinstance(chosen, DeviceOptions) else None
     ctx = make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=chosen.out.parent / "logs")
     artifact = run(chosen, ctx)
@@ -47,11 +51,14 @@ def run_stage(
         print(f"{artifact.path}: {artifact.kind}, {artifact.manifest['seconds']} s, hash {artifact.hash[:16]}")
 
 
-def with_preset(name: str, options: type[Options], words: list[str]) -> tuple[type[Options], list[str]]:
-    """Take `--preset NAME` out of the words; return the options with the preset's configuration as their defaults."""
+def run_stage_with_preset(
+    name: str, options: type[Options], words: list[str], run: Callable[[Options, Context], Artifact | None]
+) -> None:
+    """Do what `run_stage` does; `--preset NAME` makes the preset's configuration the defaults of the options."""
     at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--preset"), None)
     if at is None:
-        return options, words
+        run_stage(name, options, words, run)
+        return
     _, equals, preset_name = words[at].partition("=")
     rest = words[at + 1 :]
     if not equals:
@@ -60,10 +67,6 @@ def with_preset(name: str, options: type[Options], words: list[str]) -> tuple[ty
         preset_name, rest = rest[0], rest[1:]
     from kaiwa.recipes.instructgpt import preset
 
-    config = preset(preset_name, name)
-    config_field: list[tuple[str, Any, Any]] = [
-        ("config", Annotated[type(config), OmitArgPrefixes], field(default_factory=lambda: config))
-    ]
-    with_defaults: type[Options] = make_dataclass(options.__name__, config_field, bases=(options,), kw_only=True)
-    with_defaults.__doc__ = options.__doc__
-    return with_defaults, words[:at] + rest
+    required = {f.name: tyro.MISSING for f in fields(options) if f.default is MISSING and f.default_factory is MISSING}
+    values: dict[str, Any] = {**required, "config": preset(preset_name, name)}
+    run_stage(name, options, words[:at] + rest, run, options(**values))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.commands.options import Flat
-from kaiwa.commands.stages.common import DeviceOptions, run_stage, with_preset
+from kaiwa.commands.stages.common import DeviceOptions, run_stage_with_preset
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.reward.config import RewardConfig
@@ -27,8 +27,7 @@ class Options(DeviceOptions):
 
 def main(words: list[str]) -> None:
     """Run the stage."""
-    options, words = with_preset("reward", Options, words)
-    run_stage("reward", options, words, run_reward)
+    run_stage_with_preset("reward", Options, words, run_reward)
 
 
 def run_reward(options: Options, ctx: Context) -> Artifact:

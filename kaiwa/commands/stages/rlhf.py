@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.commands.options import Flat
-from kaiwa.commands.stages.common import DeviceOptions, run_stage, with_preset
+from kaiwa.commands.stages.common import DeviceOptions, run_stage_with_preset
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
 from kaiwa.rlhf.config import RLHFConfig
@@ -29,8 +29,7 @@ class Options(DeviceOptions):
 
 def main(words: list[str]) -> None:
     """Run the stage."""
-    options, words = with_preset("rlhf", Options, words)
-    run_stage("rlhf", options, words, run_rlhf)
+    run_stage_with_preset("rlhf", Options, words, run_rlhf)
 
 
 def run_rlhf(options: Options, ctx: Context) -> Artifact | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaiwa.commands.options import Flat
-from kaiwa.commands.stages.common import DeviceOptions, run_stage, with_preset
+from kaiwa.commands.stages.common import DeviceOptions, run_stage_with_preset
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
 from kaiwa.sft.config import SFTConfig
@@ -27,8 +27,7 @@ class Options(DeviceOptions):
 
 def main(words: list[str]) -> None:
     """Run the stage."""
-    options, words = with_preset("sft", Options, words)
-    run_stage("sft", options, words, run_sft)
+    run_stage_with_preset("sft", Options, words, run_sft)
 
 
 def run_sft(options: Options, ctx: Context) -> Artifact:

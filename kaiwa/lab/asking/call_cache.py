@@ -1,10 +1,10 @@
-"""Every call's request and reply, appended to one file: what was asked, what came, and never asked twice.
+"""Every call's request and reply, appended to one file, so that no call is ever made twice.
 
-    {"key", "model", "sample", "call": {…raw request…}, "reply": {…raw reply…}}        one JSON object a line
+    {"key", "model", "sample", "call": {…raw request…}, "reply": {…raw reply…}}        one JSON object per line
 
 The key covers the model, everything that is sent, and the sample's index: the third sample of a prompt is another call
 than the second. A line is written as soon as its reply is known; after kill -9 at most a torn last line is lost. Failed
-calls are not kept: they are tried again. Keys to servers are no part of a request and are never written.
+calls are not stored: they are tried again. Keys to servers are no part of a request and are never written.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kaiwa.core.rng import seed_for
-from kaiwa.lab.asking.program import Reply, Wish
+from kaiwa.lab.asking.program import Call, Reply
 from kaiwa.text.chat_model import ChatModel, GenerateCall, ScoreCall, ScoreResult, generate_many, score_many
-from kaiwa.text.records import Conversation
+from kaiwa.text.records import Completion, Conversation
 
 
-def call_json(wish: Wish) -> dict[str, Any]:
-    """A wish as plain JSON."""
-    call = wish.call
-    if isinstance(call, ScoreCall):
-        return {"score": {"context": _prompt(call.context), "continuation": call.continuation}}
-    return {"generate": {"prompt": _prompt(call.prompt), **call.sampling.to_json()}}
+def call_json(call: Call) -> dict[str, Any]:
+    """Return a call's request as plain JSON, as the file and the key have it."""
+    request = call.request
+    if isinstance(request, ScoreCall):
+        return {"score": {"context": _prompt(request.context), "continuation": request.continuation}}
+    return {"generate": {"prompt": _prompt(request.prompt), **request.sampling.to_json()}}
 
 
 def _prompt(prompt: Conversation | str) -> Any:
     return prompt if isinstance(prompt, str) else [m.to_json() for m in prompt]
 
 
-def key(model: str, wish: Wish) -> str:
-    text = json.dumps([model, call_json(wish), wish.sample], ensure_ascii=False, sort_keys=True)
+def call_key(model: str, call: Call) -> str:
+    """Return the cache key: SHA-256 over the model's identity, the request and the sample's index."""
+    text = json.dumps([model, call_json(call), call.sample], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Cache:
-    """Replies by key. `path` None: in memory only."""
+class CallCache:
+    """Replies by key, read from `path` and appended to it. `path` None: in memory only."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.replies = path, dict[str, Reply]()
@@ -57,76 +58,82 @@ class Cache:
                 row = json.loads(line)
                 self.replies[row["key"]] = Reply(**row["reply"])
 
-    def keep(self, name: str, model: str, wish: Wish, reply: Reply) -> None:
-        self.replies[name] = reply
+    def store(self, key: str, model: str, call: Call, reply: Reply) -> None:
+        """Remember a reply, and append it to the file."""
+        self.replies[key] = reply
         if self.path is None:
             return
-        told = {k: v for k, v in dataclasses.asdict(reply).items() if v != getattr(Reply(), k)}
-        row = {"key": name, "model": model, "sample": wish.sample, "call": call_json(wish), "reply": told}
+        fields = {k: v for k, v in dataclasses.asdict(reply).items() if v != getattr(Reply(), k)}
+        row = {"key": key, "model": model, "sample": call.sample, "call": call_json(call), "reply": fields}
         with open(self.path, "a", encoding="utf-8") as f:
             f.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Asker:
-    """Answers wishes from the cache, and the rest by the model, many at once. Also counts what was paid anew."""
+    """Answers calls from the cache, and the rest by the model, many at once. `calls` counts those of the model.
+
+    `identity` names the model in keys; `show` is told (done, total) of the calls that the cache does not hold.
+    """
 
     def __init__(
         self,
         model: ChatModel,
-        cache: Cache,
+        cache: CallCache,
         identity: str = "",
         show: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.model, self.cache, self.identity, self.show = model, cache, identity or model.name, show
         self.calls = 0
 
-    def __call__(self, wishes: Sequence[Wish]) -> list[Reply]:
-        names = [key(self.identity, wish) for wish in wishes]
-        missing = {n: w for n, w in zip(names, wishes, strict=True) if n not in self.cache.replies}
+    def __call__(self, calls: Sequence[Call]) -> list[Reply]:
+        """Return the replies in the order of the calls; a failed call's reply carries its error."""
+        keys = [call_key(self.identity, call) for call in calls]
+        missing = {key: call for key, call in zip(keys, calls, strict=True) if key not in self.cache.replies}
         failed: dict[str, Reply] = {}
         done = 0
         for kind in (GenerateCall, ScoreCall):
-            mine = [(n, w) for n, w in missing.items() if isinstance(w.call, kind)]
+            batch = [(key, call) for key, call in missing.items() if isinstance(call.request, kind)]
             began = time.monotonic()
-            for i, found in self._ask([w for _, w in mine]):
-                name, wish = mine[i]
+            for i, outcome in self._send([call for _, call in batch]):
+                key, call = batch[i]
                 seconds, began = time.monotonic() - began, time.monotonic()
-                reply = dataclasses.replace(_reply(found), seconds=round(seconds, 4))
+                reply = dataclasses.replace(_reply(outcome), seconds=round(seconds, 4))
                 if reply.error:
-                    failed[name] = reply
+                    failed[key] = reply
                 else:
-                    self.cache.keep(name, self.identity, wish, reply)
+                    self.cache.store(key, self.identity, call, reply)
                 done += 1
                 self.calls += 1
                 self.show(done, len(missing))
-        return [self.cache.replies[n] if n in self.cache.replies else failed[n] for n in names]
+        return [self.cache.replies[key] if key in self.cache.replies else failed[key] for key in keys]
 
-    def _ask(self, wishes: Sequence[Wish]) -> Any:
-        if not wishes:
-            return ()
-        if isinstance(wishes[0].call, ScoreCall):
-            return score_many(self.model, [w.call for w in wishes if isinstance(w.call, ScoreCall)])
-        calls = [_with_own_seed(w.call, w.sample) for w in wishes if isinstance(w.call, GenerateCall)]
-        return generate_many(self.model, calls)
-
-
-def _with_own_seed(call: GenerateCall, sample: int) -> GenerateCall:
-    """Return the call with a seed derived from its own seed, the sample's number and the prompt."""
-    seed = seed_for(call.sampling.seed, sample, str(_prompt(call.prompt))) >> 32
-    return dataclasses.replace(call, sampling=dataclasses.replace(call.sampling, seed=seed))
+    def _send(self, calls: Sequence[Call]) -> Iterator[tuple[int, Completion | ScoreResult | Exception]]:
+        """Yield the model's outcomes of calls of one kind."""
+        if calls and isinstance(calls[0].request, ScoreCall):
+            yield from score_many(self.model, [c.request for c in calls if isinstance(c.request, ScoreCall)])
+        elif calls:
+            requests = [_seeded(c.request, c.sample) for c in calls if isinstance(c.request, GenerateCall)]
+            yield from generate_many(self.model, requests)
 
 
-def _reply(found: Any) -> Reply:
-    if isinstance(found, Exception):
-        return Reply(error=" ".join(str(found).split())[:300] or type(found).__name__)
-    if isinstance(found, ScoreResult):
-        total = sum(found.logprobs)
-        n = len(found.logprobs)
-        return Reply(logprob=total, n_scored=n, n_prompt=found.n_prompt, n_reused=found.n_reused)
+def _seeded(request: GenerateCall, sample: int) -> GenerateCall:
+    """Return the request with a seed of its own, drawn from its seed, the sample's index and the prompt."""
+    seed = seed_for(request.sampling.seed, sample, str(_prompt(request.prompt))) >> 32
+    return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=seed))
+
+
+def _reply(outcome: Completion | ScoreResult | Exception) -> Reply:
+    if isinstance(outcome, Exception):
+        message = " ".join(str(outcome).split())[:300] or type(outcome).__name__
+        return Reply(error=message, error_code=getattr(outcome, "code", ""))
+    if isinstance(outcome, ScoreResult):
+        total = sum(outcome.logprobs)
+        n = len(outcome.logprobs)
+        return Reply(logprob=total, n_scored=n, n_prompt=outcome.n_prompt, n_reused=outcome.n_reused)
     return Reply(
-        text=found.text,
-        finish_reason=found.finish_reason,
-        n_prompt=found.n_prompt,
-        n_reused=found.n_reused,
-        n_tokens=found.n_tokens,
+        text=outcome.text,
+        finish_reason=outcome.finish_reason,
+        n_prompt=outcome.n_prompt,
+        n_reused=outcome.n_reused,
+        n_tokens=outcome.n_tokens,
     )

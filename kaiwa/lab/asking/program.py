@@ -1,13 +1,14 @@
-"""A technique at work: a generator that yields what it asks of the model and is sent the replies.
+"""A technique at work: a generator that yields the calls it makes to the model and is sent the replies.
 
     def run(...):
-        (reply,) = yield (GenerateCall(...),)
+        (reply,) = yield (decoding.call(prompt, max_tokens),)
         ...
-        return Said(text=reply.text)
+        return ProgramResult(text=reply.text)
 
-So a technique is plain sequential Python, knows nothing of engines, threads or caches, and thousands of them go on side
-by side: `rounds` gathers what all of them ask and hands it on together, so that shared prefixes are computed once and
-servers are kept busy. A failed reply ends the one program that asked (`CallFailed`), never the run.
+So a technique is plain sequential Python and knows nothing of engines, threads or caches. Thousands of programs run
+side by side: `run_programs` gathers the calls of all of them and hands them on together, so that shared prefixes are
+computed once and servers are kept busy. A failed reply ends the one program that made the call (`CallFailed`), never
+the run.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from kaiwa.text.chat_model import GenerateCall, ScoreCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Call:
     """A call to the model. `sample` tells apart calls that are otherwise equal (the k-th sample of a prompt)."""
 
-    call: GenerateCall | ScoreCall
+    request: GenerateCall | ScoreCall
     sample: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """text (or logprob of a ScoreCall); tokens paid; `error` where the call failed."""
+    """The reply to a call: text, or the log-probability (nats) of a ScoreCall's continuation; the tokens it took; and
+    `error` where the call failed, with the kind of failure (text/chat_model.py) as `error_code`."""
 
     text: str = ""
     finish_reason: str = "stop"
@@ -41,12 +43,13 @@ class Reply:
     n_tokens: int = 0
     seconds: float = 0.0
     error: str = ""
+    error_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a technique ends with: text for the extractor, or an answer that was extracted already. `notes` go into
-    the log (votes, steps, the valid-action count)."""
+class ProgramResult:
+    """The end of a technique: text for the extractor, or an answer that was extracted already. `notes` go into the log
+    (votes, steps, the number of valid actions)."""
 
     text: str = ""
     answer: str | None = None
@@ -55,87 +58,90 @@ class Said:
 
 
 class CallFailed(Exception):
-    """A call to the model failed; the program that made it ends as failed."""
+    """A call to the model failed; the program that made the call ends as failed."""
 
 
-Program = Generator[Sequence[Wish], list[Reply], Said]
-
-
-def together(programs: Sequence[Program]) -> Generator[Sequence[Wish], list[Reply], list[Said]]:
-    """Runs programs side by side as one: in each round it asks all that they ask."""
-    said: list[Said | None] = [None] * len(programs)
-    asked: dict[int, Sequence[Wish]] = {}
-    for i, program in enumerate(programs):
-        _advance(said, asked, i, program, None)
-    while asked:
-        order = list(asked)
-        replies = yield [wish for i in order for wish in asked[i]]
-        at = 0
-        for i in order:
-            mine = replies[at : at + len(asked[i])]
-            at += len(mine)
-            _advance(said, asked, i, programs[i], mine)
-    return [s for s in said if s is not None]
-
-
-def _advance(
-    said: list[Said | None], asked: dict[int, Sequence[Wish]], i: int, program: Program, replies: list[Reply] | None
-) -> None:
-    try:
-        asked[i] = next(program) if replies is None else program.send(replies)
-    except StopIteration as end:
-        asked.pop(i, None)
-        said[i] = end.value
+Program = Generator[Sequence[Call], list[Reply], ProgramResult]
+Answerer = Callable[[Sequence[Call]], list[Reply]]
 
 
 @dataclass(slots=True)
-class Ended:
-    """A program's end: what it said, or why it failed; all its wishes and replies."""
+class FinishedProgram:
+    """A program's result, or why it failed (`error`), with all its calls and replies."""
 
-    said: Said | None
+    result: ProgramResult | None
     error: str
-    trace: list[tuple[Wish, Reply]]
+    trace: list[tuple[Call, Reply]]
 
 
-Answerer = Callable[[Sequence[Wish]], list[Reply]]
+def run_side_by_side(programs: Sequence[Program]) -> Generator[Sequence[Call], list[Reply], list[ProgramResult]]:
+    """Run several programs as one: each round makes the calls of all of them. Return their results in order."""
+    results: list[ProgramResult | None] = [None] * len(programs)
+    calls: dict[int, Sequence[Call]] = {}
+    for i, program in enumerate(programs):
+        _advance(results, calls, i, program, None)
+    while calls:
+        order = list(calls)
+        replies = yield [call for i in order for call in calls[i]]
+        start = 0
+        for i in order:
+            own = replies[start : start + len(calls[i])]
+            start += len(own)
+            _advance(results, calls, i, programs[i], own)
+    return [result for result in results if result is not None]
 
 
-def rounds(programs: Sequence[Program], answer: Answerer) -> Iterator[tuple[int, Ended]]:
-    """Drives programs to their ends in rounds. -> (index, end), each when it is known."""
-    traces: list[list[tuple[Wish, Reply]]] = [[] for _ in programs]
-    waiting: list[tuple[int, list[Wish]]] = []
+def _advance(
+    results: list[ProgramResult | None],
+    calls: dict[int, Sequence[Call]],
+    i: int,
+    program: Program,
+    replies: list[Reply] | None,
+) -> None:
+    try:
+        calls[i] = next(program) if replies is None else program.send(replies)
+    except StopIteration as end:
+        calls.pop(i, None)
+        results[i] = end.value
+
+
+def run_programs(programs: Sequence[Program], answer: Answerer) -> Iterator[tuple[int, FinishedProgram]]:
+    """Drive programs to their ends in rounds. Yield (index, end) as soon as each end is known."""
+    traces: list[list[tuple[Call, Reply]]] = [[] for _ in programs]
+    waiting: list[tuple[int, list[Call]]] = []
     for i, program in enumerate(programs):
         step = _step(program, None)
-        if isinstance(step, Ended):
+        if isinstance(step, FinishedProgram):
             yield i, step
         else:
             waiting.append((i, step))
     while waiting:
-        replies = answer([wish for _, wishes in waiting for wish in wishes])
-        at, after = 0, []
-        for i, wishes in waiting:
-            mine = replies[at : at + len(wishes)]
-            at += len(wishes)
-            traces[i] += zip(wishes, mine, strict=True)
-            step = _step(programs[i], mine)
-            if isinstance(step, Ended):
+        replies = answer([call for _, calls in waiting for call in calls])
+        start, still_waiting = 0, []
+        for i, calls in waiting:
+            own = replies[start : start + len(calls)]
+            start += len(calls)
+            traces[i] += zip(calls, own, strict=True)
+            step = _step(programs[i], own)
+            if isinstance(step, FinishedProgram):
                 step.trace = traces[i]
                 yield i, step
             else:
-                after.append((i, step))
-        waiting = after
+                still_waiting.append((i, step))
+        waiting = still_waiting
 
 
-def _step(program: Program, replies: list[Reply] | None) -> list[Wish] | Ended:
+def _step(program: Program, replies: list[Reply] | None) -> list[Call] | FinishedProgram:
+    """Send replies to a program (None: start it). Return its next calls, or its end."""
     try:
         if replies is None:
             return list(next(program))
         failed = next((reply for reply in replies if reply.error), None)
         if failed is not None:
             program.throw(CallFailed(failed.error))
-            raise AssertionError("a program went on after a failed call")
+            raise AssertionError("a program continued after a failed call")
         return list(program.send(replies))
     except StopIteration as end:
-        return Ended(end.value, "", [])
+        return FinishedProgram(end.value, "", [])
     except (CallFailed, UserError) as error:
-        return Ended(None, str(error), [])
+        return FinishedProgram(None, str(error), [])

@@ -20,7 +20,7 @@ from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.react import ReAct
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
 from kaiwa.lab.techniques.steps import LeastToMost, SelfAsk
-from kaiwa.lab.techniques.technique import How, Technique
+from kaiwa.lab.techniques.technique import Decoding, Technique
 from kaiwa.lab.techniques.thought import ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.votes import SelfConsistency
 
@@ -91,8 +91,10 @@ def elements(task: Task) -> Lesson:
     class Without(ZeroShot):
         element: str = ""
 
-        def run(self, task: Task, item: Item, how: How) -> Program:
-            return (yield from ZeroShot.run(self, task.with_prompt(task.prompt.drop_element(self.element)), item, how))
+        def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+            return (
+                yield from ZeroShot.run(self, task.with_prompt(task.prompt.drop_element(self.element)), item, decoding)
+            )
 
     arms: dict[str, Technique] = {
         "zero-shot": ZeroShot(),
@@ -215,8 +217,8 @@ class FixedPrompt(ZeroShot):
     def name(self) -> str:
         return self.label
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        return (yield from ZeroShot.run(self, task.with_prompt(self.prompt), item, how))
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        return (yield from ZeroShot.run(self, task.with_prompt(self.prompt), item, decoding))
 
 
 def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:

@@ -16,7 +16,8 @@ from typing import Any
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.task import Task
-from kaiwa.lab.techniques.technique import Technique
+from kaiwa.lab.techniques.technique import GREEDY, Technique
+from kaiwa.text.sampling import Sampling
 
 CLASS_NAME = re.compile(r"\b[A-Z]\w*(?=\()")
 FIRST_NAMES = {"FixedPrompt": "Written", "PromptChain": "Chain", "FirstDemonstrations": "Shown"}
@@ -57,6 +58,7 @@ class Experiment:
     margin: float = 5.0
     form: str = ""  # "": chat for a model that has learnt to, else text
     prices: tuple[float, float] = (0.0, 0.0)
+    sampling: Sampling = GREEDY  # of every call; max_tokens are the tasks', the seed is that of `seeds`
 
     def __post_init__(self) -> None:
         if not self.tasks or not self.arms or not self.seeds:
@@ -109,7 +111,7 @@ class Experiment:
                 for arm in self.arms
             ],
             "contrasts": [dataclasses.asdict(c) for task in self.tasks for c in self.contrasts_of(task)],
-        }
+        } | ({"sampling": self.sampling.to_json()} if self.sampling != GREEDY else {})
 
 
 def _technique_text(technique: Technique) -> str:

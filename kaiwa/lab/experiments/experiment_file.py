@@ -11,6 +11,7 @@ from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.sampling_values import change_sampling
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.grading.graders import GRADERS
 from kaiwa.lab.tasks.benchmarks import load_benchmark
@@ -18,6 +19,8 @@ from kaiwa.lab.tasks.by_name import generate_task, task_from_file
 from kaiwa.lab.tasks.prompt_file import prompt_from_values, read_prompt
 from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
 from kaiwa.lab.techniques.by_name import read_technique
+from kaiwa.lab.techniques.technique import GREEDY
+from kaiwa.text.sampling import Sampling
 
 FIELDS = (
     "name",
@@ -33,6 +36,7 @@ FIELDS = (
     "arms",
     "contrasts",
     "prices",
+    "sampling",
 )
 FILE_FIELDS = (
     *("file", "loader", "prompt", "answer", "id", "input", "choices", "cluster", "kind", "grader", "n_demos"),
@@ -93,8 +97,17 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
         seeds=tuple(values.get("seeds", (0,))),
         margin=float(values.get("margin", 5.0)),
         form=values.get("form", ""),
+        sampling=read_sampling(GREEDY, values.get("sampling", {}), f"{path}, sampling"),
         prices=(float(prices.get("prompt", 0.0)), float(prices.get("answer", 0.0))),
     )
+
+
+def read_sampling(sampling: Sampling, values: Mapping[str, Any], where: str) -> Sampling:
+    """Return an experiment's sampling with some fields replaced. UserError for what no sampler can use.
+
+    max_tokens belong to tasks and techniques, seeds to the experiment: both are refused here.
+    """
+    return change_sampling(sampling, values, where, fixed=("max_tokens", "seed"))
 
 
 def spread_over_models(

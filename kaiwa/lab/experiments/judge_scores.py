@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
+from kaiwa.lab.asking.call_cache import Asker, CallCache
 from kaiwa.lab.experiments.experiment import Experiment
-from kaiwa.lab.experiments.run import ItemOutcome, Opened
+from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.grading.model_judge import (
     JudgeAgreement,
     LabelledAnswer,
@@ -34,6 +34,7 @@ from kaiwa.lab.grading.model_judge import (
     measure_agreement,
 )
 from kaiwa.lab.tasks.task import Item, Judge, Task
+from kaiwa.text.chat_model import OpenedModel
 
 Preferred = Mapping[tuple[str, str], Mapping[str, float]]
 
@@ -59,13 +60,13 @@ class JudgeCheck:
 def apply_judges(
     experiment: Experiment,
     outcomes: Sequence[ItemOutcome],
-    open_judge: Callable[[Judge], Opened],
+    open_judge: Callable[[Judge], OpenedModel],
     cache_file: Path | None = None,
 ) -> tuple[list[ItemOutcome], dict[str, JudgeCheck]]:
     """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
     scored, checks = list(outcomes), dict[str, JudgeCheck]()
-    cache = Cache(cache_file)
-    opened = dict[tuple[str, str, str], Opened]()
+    cache = CallCache(cache_file)
+    opened = dict[tuple[str, str, str], OpenedModel]()
     for task in experiment.tasks:
         judge = task.grader.judge
         if judge is None:

@@ -16,10 +16,11 @@ from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import Analysis, analyse
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
-from kaiwa.lab.experiments.run import Opened, run_models
+from kaiwa.lab.experiments.run import run_models
 from kaiwa.lab.experiments.training_api import TrainedModel, TrainingServer, training_rows
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
+from kaiwa.text.chat_model import OpenedModel
 
 ZERO, FEW, SOFT, TUNED = "zero-shot", "few-shot", "soft prompt", "fine-tuned"
 METHODS = {SOFT: "soft_prompt", TUNED: "supervised"}
@@ -83,7 +84,7 @@ def run_ladder(
     model: str,
     server: TrainingServer,
     *,
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     out: Path,
     k: int = 8,
     seed: int = 0,

@@ -17,9 +17,10 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import Analysis, analyse, mean_scores_by_item
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
-from kaiwa.lab.experiments.run import Opened, run_models
+from kaiwa.lab.experiments.run import run_models
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.selection import Winner, shrink_winner
+from kaiwa.text.chat_model import OpenedModel
 
 LEAST = 10  # items on either side
 
@@ -52,7 +53,7 @@ def _hash_share(id: str) -> float:
 
 def search_prompt(
     experiment: Experiment,
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     out: Path,
     share: float = 0.5,
     show: Callable[[int, int], None] = lambda done, total: None,

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
-from kaiwa.lab.asking.program import Ended, Program, rounds
+from kaiwa.lab.asking.call_cache import Asker, CallCache
+from kaiwa.lab.asking.program import FinishedProgram, Program, run_programs
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.grading.graders import grade
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.by_name import reseed
-from kaiwa.lab.techniques.technique import How
+from kaiwa.lab.techniques.technique import Decoding
 from kaiwa.lab.techniques.votes import majority_at
 from kaiwa.text.chat_model import ChatModel, GenerateCall, OpenedModel
+from kaiwa.text.sampling import Sampling
 
 MAJORITIES = (1, 3, 5, 10, 20, 40)
 
@@ -53,13 +54,12 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ItemRun:
+    """One item to be answered under one arm; `sampling.seed` is the run's seed."""
+
     task: Task
     item: Item
     arm: Arm
-    seed: int
-
-
-Opened = OpenedModel
+    sampling: Sampling
 
 
 def run(
@@ -72,80 +72,90 @@ def run(
     form: str = "chat",
 ) -> list[ItemOutcome]:
     """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
-    return run_models(experiment, lambda name: Opened(model, identity, form), cache_file, show)
+    return run_models(experiment, lambda name: OpenedModel(model, identity, form), cache_file, show)
 
 
 def run_models(
     experiment: Experiment,
-    open_model: Callable[[str], Opened],
+    open_model: Callable[[str], OpenedModel],
     cache_file: Path | None = None,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ItemOutcome]:
     """`run` where arms name their models: each is opened once, asked all it is to be asked, and let go."""
-    cache = Cache(cache_file)
-    jobs = [
-        ItemRun(task, item, dataclasses.replace(arm, technique=reseed(arm.technique, seed)), seed)
+    cache = CallCache(cache_file)
+    runs = [
+        ItemRun(task, item, _seeded_arm(arm, seed), replace(experiment.sampling, seed=seed))
         for task in experiment.tasks
         for arm in experiment.arms_of(task)
         for seed in experiment.seeds
         for item in task.items
     ]
-    outcomes: list[ItemOutcome | None] = [None] * len(jobs)
+    outcomes: list[ItemOutcome | None] = [None] * len(runs)
     for name in experiment.models():
         opened = open_model(name)
         form = experiment.form or opened.form
-        places = [i for i, job in enumerate(jobs) if (job.arm.model or experiment.model) == name]
-        mine = [dataclasses.replace(jobs[i], task=dataclasses.replace(jobs[i].task, form=form)) for i in places]
+        positions = [i for i, item_run in enumerate(runs) if (item_run.arm.model or experiment.model) == name]
+        model_runs = [replace(runs[i], task=replace(runs[i].task, form=form)) for i in positions]
         asker = Asker(opened.model, cache, opened.identity, show)
-        for i, ended in rounds([_program(job) for job in mine], asker):
-            outcomes[places[i]] = _grade_program(mine[i], ended)
+        for i, ended in run_programs([_program(item_run) for item_run in model_runs], asker):
+            outcomes[positions[i]] = _grade_program(model_runs[i], ended)
         del opened, asker
-    found = [outcome for outcome in outcomes if outcome is not None]
-    assert len(found) == len(jobs)
-    if all(outcome.error for outcome in found):
-        raise UserError(f"experiment {experiment.name}: every item failed; the first: {found[0].error}")
-    return found
+    results = [outcome for outcome in outcomes if outcome is not None]
+    assert len(results) == len(runs)
+    if all(outcome.error for outcome in results):
+        raise UserError(f"experiment {experiment.name}: every item failed; the first: {results[0].error}")
+    return results
 
 
-def _program(job: ItemRun) -> Program:
+def _seeded_arm(arm: Arm, seed: int) -> Arm:
+    return replace(arm, technique=reseed(arm.technique, seed))
+
+
+def _program(item_run: ItemRun) -> Program:
     """The technique's program; what is wrong before its first call is the item's failure too."""
-    how = How(seed=job.seed)
-    return (yield from job.arm.technique.run(job.task, job.item, how))
+    return (yield from item_run.arm.technique.run(item_run.task, item_run.item, Decoding(sampling=item_run.sampling)))
 
 
-def _grade_program(job: ItemRun, ended: Ended) -> ItemOutcome:
-    base = {"task": job.task.name, "arm": job.arm.name, "seed": job.seed, "id": job.item.id, **_costs(ended)}
-    if ended.said is None:
-        return ItemOutcome(**base, error=f"item {job.item.id}: {ended.error}")
-    said = ended.said
-    answer = said.answer if said.extracted else extract(job.task.kind, said.text, job.item.choices)
-    if job.task.grader.judge is not None:
-        score = math.nan if answer is not None or job.task.grader.name == "pairwise" else 0.0
-        valid = answer is not None
-        return ItemOutcome(**base, answer=answer, valid=valid, score=score, text=said.text, notes=said.notes)
+def _grade_program(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
+    """Return the outcome of a finished program: its answer graded by a rule, or left for the judge."""
+    task, item = item_run.task, item_run.item
+    outcome = _costs(item_run, finished)
+    if finished.result is None:
+        return replace(outcome, error=f"item {item.id}: {finished.error}")
+    result = finished.result
+    answer = result.answer if result.extracted else extract(task.kind, result.text, item.choices)
+    outcome = replace(outcome, answer=answer, text=result.text)
+    if task.grader.judge is not None:
+        score = math.nan if answer is not None or task.grader.name == "pairwise" else 0.0
+        return replace(outcome, valid=answer is not None, score=score, notes=result.notes)
     try:
-        found = grade(job.task, job.item, answer)
+        graded = grade(task, item, answer)
     except UserError as error:
-        return ItemOutcome(**base, answer=answer, text=said.text, error=f"item {job.item.id}: {error}")
-    notes = {**said.notes, **_majorities(job, said.notes.get("votes", ()))}
-    return ItemOutcome(**base, answer=answer, valid=found.valid, score=found.score, text=said.text, notes=notes)
+        return replace(outcome, error=f"item {item.id}: {error}")
+    notes = {**result.notes, **_majorities(item_run, result.notes.get("votes", ()))}
+    return replace(outcome, valid=graded.valid, score=graded.score, notes=notes)
 
 
-def _majorities(job: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
+def _majorities(item_run: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
     """maj@k for a few k below the number of votes: what fewer samples would have reached, without asking again."""
-    right = {vote: grade(job.task, job.item, vote).score for vote in set(votes)}
+    right = {vote: grade(item_run.task, item_run.item, vote).score for vote in set(votes)}
     return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 
 
-def _costs(ended: Ended) -> dict[str, Any]:
-    replies = [reply for _, reply in ended.trace]
-    first = ended.trace[0][0].call if ended.trace else None
-    shown = "" if first is None else prompt_as_text(first.prompt if isinstance(first, GenerateCall) else first.context)
-    return {
-        "prompt": shown,
-        "n_prompt": sum(r.n_prompt for r in replies),
-        "n_reused": sum(r.n_reused for r in replies),
-        "n_tokens": sum(r.n_tokens for r in replies),
-        "seconds": round(sum(r.seconds for r in replies), 4),
-        "calls": len(replies),
-    }
+def _costs(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
+    """Return an ungraded outcome with the first prompt, and the sums of tokens, seconds and calls."""
+    replies = [reply for _, reply in finished.trace]
+    first = finished.trace[0][0].request if finished.trace else None
+    prompt = "" if first is None else prompt_as_text(first.prompt if isinstance(first, GenerateCall) else first.context)
+    return ItemOutcome(
+        task=item_run.task.name,
+        arm=item_run.arm.name,
+        seed=item_run.sampling.seed,
+        id=item_run.item.id,
+        prompt=prompt,
+        n_prompt=sum(r.n_prompt for r in replies),
+        n_reused=sum(r.n_reused for r in replies),
+        n_tokens=sum(r.n_tokens for r in replies),
+        seconds=round(sum(r.seconds for r in replies), 4),
+        calls=len(replies),
+    )

@@ -22,7 +22,7 @@ from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.techniques.technique import How, Technique, say
+from kaiwa.lab.techniques.technique import Decoding, Technique, extract_result
 from kaiwa.stats.comparison import cluster_interval, compare, difference_interval
 from kaiwa.stats.power import pairs_needed
 from kaiwa.text.records import Completion, Conversation
@@ -124,13 +124,13 @@ class PlantedTechnique:
     def name(self) -> str:
         return self.label
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        prompt = f"{task.ask(item)} share={self.share} label={self.label}"
-        (reply,) = yield (how.ask(prompt, 8),)
-        return say(task, item, reply.text)
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        prompt = f"{task.render_prompt(item)} share={self.share} label={self.label}"
+        (reply,) = yield (decoding.call(prompt, 8),)
+        return extract_result(task, item, reply.text)
 
     def controls(self) -> dict[str, Technique]:
         return {}

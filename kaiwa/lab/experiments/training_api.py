@@ -38,7 +38,7 @@ def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
 
     rows = []
     for item in items:
-        prompt = dataclasses.replace(task, form="chat").ask(item)
+        prompt = dataclasses.replace(task, form="chat").render_prompt(item)
         assert not isinstance(prompt, str)
         rows.append({"messages": [m.to_json() for m in (*prompt, Message("assistant", item.answer))]})
     return rows

@@ -21,7 +21,7 @@ import numpy as np
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker
-from kaiwa.lab.asking.program import Wish
+from kaiwa.lab.asking.program import Call
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.stats.intervals import Interval, bootstrap, wilson
 from kaiwa.stats.judged import JudgeRate, youden
@@ -240,8 +240,8 @@ def _kappa(x: np.ndarray, y: np.ndarray) -> float:
     return (observed - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def _ask(text: str) -> Wish:
-    return Wish(call=GenerateCall(prompt=user(text), sampling=Sampling(max_tokens=TOKENS, temperature=0.0)))
+def _ask(text: str) -> Call:
+    return Call(request=GenerateCall(prompt=user(text), sampling=Sampling(max_tokens=TOKENS, temperature=0.0)))
 
 
 def _grading_prompt(task: Task, item: Item, answer: str, rubric: Rubric, order: int) -> str:

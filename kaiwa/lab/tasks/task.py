@@ -93,7 +93,7 @@ class Task:
         if ids & demo_ids:
             raise UserError(f"task {self.name}: item {min(ids & demo_ids)!r} is among the demonstrations too")
 
-    def ask(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
+    def render_prompt(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
         """The item's prompt, rendered. UserError with the item's id for a variable without a column."""
         values = {**item.columns, "input": item.input}
         return render(prompt or self.prompt, values, self.form, f"task {self.name}, item {item.id}")

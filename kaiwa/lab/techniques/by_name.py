@@ -12,7 +12,7 @@ from kaiwa.lab.tasks.prompt_file import prompt_from_values
 from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.react import ReAct
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
-from kaiwa.lab.techniques.steps import Chain, LeastToMost, SelfAsk
+from kaiwa.lab.techniques.steps import LeastToMost, PromptChain, SelfAsk
 from kaiwa.lab.techniques.technique import Technique
 from kaiwa.lab.techniques.thought import ChainOfThought, ZeroShotCoT
 from kaiwa.lab.techniques.tree import TreeOfThought
@@ -29,7 +29,7 @@ NAMED: Mapping[str, type] = {
     "least-to-most": LeastToMost,
     "self-ask": SelfAsk,
     "tree-of-thought": TreeOfThought,
-    "chain": Chain,
+    "chain": PromptChain,
     "longer": Longer,
 }
 
@@ -54,18 +54,18 @@ def read_technique(values: Mapping[str, Any], where: str = "technique") -> Techn
             value = tuple(value)
         options[option] = value
     try:
-        made: Technique = NAMED[name](**options)
+        technique: Technique = NAMED[name](**options)
     except TypeError as error:
         raise UserError(f"{where}: {name}: {error}") from None
-    return made
+    return technique
 
 
-def reseed(made: Technique, seed: int) -> Technique:
+def reseed(technique: Technique, seed: int) -> Technique:
     """The same technique with other demonstrations: what a second seed of an experiment varies."""
     changes: dict[str, Any] = {}
-    for field in dataclasses.fields(made):  # type: ignore[arg-type]
+    for field in dataclasses.fields(technique):  # type: ignore[arg-type]
         if field.name == "inner":
-            changes["inner"] = reseed(made.inner, seed)  # type: ignore[attr-defined]
+            changes["inner"] = reseed(technique.inner, seed)  # type: ignore[attr-defined]
         if field.name == "seed":
-            changes["seed"] = made.seed + seed  # type: ignore[attr-defined]
-    return dataclasses.replace(made, **changes) if changes else made  # type: ignore[type-var]
+            changes["seed"] = technique.seed + seed  # type: ignore[attr-defined]
+    return dataclasses.replace(technique, **changes) if changes else technique  # type: ignore[type-var]

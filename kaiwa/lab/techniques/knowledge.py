@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.asking.program import Program, Reply, Said, Wish
+from kaiwa.lab.asking.program import Call, Program, ProgramResult, Reply
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import How, Technique, words
+from kaiwa.lab.techniques.technique import Decoding, Technique, technique_words
 from kaiwa.text.chat_model import ScoreCall
 from kaiwa.text.records import Conversation, Message
 
@@ -42,57 +42,62 @@ class GeneratedKnowledge:
     def name(self) -> str:
         return "generated knowledge" if self.source == "self" else f"{self.source} knowledge"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         if not item.choices:
             raise UserError(f"task {task.name}, item {item.id}: generated knowledge rates choices, and there are none")
-        statements = yield from self._statements(task, item, how)
-        contexts = [_before(task.ask(item), statement, words(task)["knowledge_label"]) for statement in statements]
-        contexts = [task.ask(item), *contexts]
+        statements = yield from self._statements(task, item, decoding)
+        contexts = [
+            _prepend(task.render_prompt(item), statement, technique_words(task)["knowledge_label"])
+            for statement in statements
+        ]
+        contexts = [task.render_prompt(item), *contexts]
         replies = yield [
-            Wish(call=ScoreCall(context=context, continuation=_start(context) + choice))
+            Call(request=ScoreCall(context=context, continuation=_separator(context) + choice))
             for context in contexts
             for choice in item.choices
         ]
         best, answer = -math.inf, item.choices[0]
         for row in range(len(contexts)):
-            found = [r.logprob for r in replies[row * len(item.choices) : (row + 1) * len(item.choices)]]
-            total = math.log(sum(math.exp(x - max(found)) for x in found)) + max(found)  # softmax over the choices
-            for choice, logprob in zip(item.choices, found, strict=True):
+            logprobs = [r.logprob for r in replies[row * len(item.choices) : (row + 1) * len(item.choices)]]
+            total = math.log(sum(math.exp(x - max(logprobs)) for x in logprobs)) + max(
+                logprobs
+            )  # softmax over the choices
+            for choice, logprob in zip(item.choices, logprobs, strict=True):
                 if logprob - total > best:
                     best, answer = logprob - total, choice
-        return Said(text=answer, answer=answer, extracted=True, notes={"knowledge": statements})
+        return ProgramResult(text=answer, answer=answer, extracted=True, notes={"knowledge": statements})
 
-    def _statements(self, task: Task, item: Item, how: How) -> Generator[Sequence[Wish], list[Reply], list[str]]:
+    def _statements(
+        self, task: Task, item: Item, decoding: Decoding
+    ) -> Generator[Sequence[Call], list[Reply], list[str]]:
         if self.source == "none":
             return []
         if self.source in ("gold", "shuffled"):
-            return [_gold(task, item, self.source, how.seed)]
-        told = words(task)
+            return [_reference_statement(task, item, self.source, decoding.sampling.seed)]
+        words = technique_words(task)
         ask = Prompt(
-            instruction=told["knowledge"],
-            input=f"{told['question_label']} {{input}}",
-            output_indicator=told["knowledge_label"],
+            instruction=words["knowledge"],
+            input=f"{words['question_label']} {{input}}",
+            output_indicator=words["knowledge_label"],
             language=task.language,
         )
-        wishes = [
-            How(temperature=self.temperature, sample=i, seed=how.seed).ask(
-                task.ask(item, ask), self.max_tokens, ("\n",)
-            )
+        calls = [
+            decoding.sampled(self.temperature, i).call(task.render_prompt(item, ask), self.max_tokens, ("\n",))
             for i in range(self.n)
         ]
-        replies = yield wishes
-        found = [" ".join(reply.text.split()) for reply in replies]
-        return list(dict.fromkeys(text for text in found if text))
+        replies = yield calls
+        texts = [" ".join(reply.text.split()) for reply in replies]
+        return list(dict.fromkeys(text for text in texts if text))
 
     def controls(self) -> Mapping[str, Technique]:
         arms: dict[str, Technique] = {"plain": ZeroShot(by="likelihood")}
         return arms | {f"{s} knowledge": GeneratedKnowledge(source=s) for s in SOURCES[1:]}
 
 
-def _gold(task: Task, item: Item, source: str, seed: int) -> str:
+def _reference_statement(task: Task, item: Item, source: str, seed: int) -> str:
     """The item's own true statement, or one of another item with another answer."""
     if source == "gold":
         if not item.knowledge:
@@ -104,11 +109,11 @@ def _gold(task: Task, item: Item, source: str, seed: int) -> str:
     return python_rng(seed, "shuffled", task.name, item.id).choice(others)
 
 
-def _before(prompt: Conversation | str, statement: str, label: str) -> Conversation | str:
+def _prepend(prompt: Conversation | str, statement: str, label: str) -> Conversation | str:
     if isinstance(prompt, str):
         return f"{label} {statement}\n\n{prompt}"
     return (*prompt[:-1], Message("user", f"{label} {statement}\n\n{prompt[-1].content}"))
 
 
-def _start(prompt: Conversation | str) -> str:
+def _separator(prompt: Conversation | str) -> str:
     return " " if isinstance(prompt, str) and prompt[-1:] == ":" else ""

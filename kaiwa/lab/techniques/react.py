@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.program import Program, Said
+from kaiwa.lab.asking.program import Program, ProgramResult
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.tasks.tools import Tool, ToolError, make_toolbox
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import How, Technique, say
+from kaiwa.lab.techniques.technique import Decoding, Technique, extract_result
 from kaiwa.text.records import Conversation, Message
 
 ACTION = re.compile(r"(?P<tool>\w+)\s*[\[［](?P<input>.*?)[\]］]", re.DOTALL)
 NAMES = {"計算": "Calc", "日付": "Date", "検索": "Search", "参照": "Lookup", "終了": "Finish"}
 LINES = {"en": ("Thought", "Action", "Observation"), "ja": ("思考", "行動", "観察")}
-TOLD = {
+INSTRUCTION = {
     "en": "Answer the question in steps. Each step is a thought, then one action in the form Name[input]."
     " The actions are {tools} and Finish[answer].",
     "ja": "質問に段階的に答えてください。各段階は思考と、名前[入力] の形の行動ひとつです。"
@@ -33,11 +33,11 @@ Shot = tuple[str, tuple[tuple[str, str, str], ...]]  # question, (thought, actio
 SHOTS: Mapping[str, tuple[Shot, ...]] = {
     "en": (
         (
-            "Question: A box holds 12 pens. How many pens are in 7 boxes?",
+            "Question: A box holds 12 pens. Decoding many pens are in 7 boxes?",
             (("I multiply 12 by 7.", "Calc[12 * 7]", "84"), ("The answer is 84.", "Finish[84]", "")),
         ),
         (
-            "Question: Rosa had 31 stamps and gave away 9. How many are left?",
+            "Question: Rosa had 31 stamps and gave away 9. Decoding many are left?",
             (("I take 9 from 31.", "Calc[31 - 9]", "22"), ("The answer is 22.", "Finish[22]", "")),
         ),
     ),
@@ -103,48 +103,50 @@ class ReAct:
     def name(self) -> str:
         return "ReAct" if self.thoughts else "act only"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return f"Finish[{demo.answer}]"
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         thought, action, observation = LINES.get(task.language, LINES["en"])
         tools = make_toolbox(self.texts)
         text = self._opening(task, item, tools)
         notes: dict[str, Any] = {"actions": 0, "forced": 0, "invalid": 0}
         for i in range(1, self.steps + 1):
             head = f"{thought} {i}:" if self.thoughts else f"{action} {i}:"
-            (reply,) = yield (how.ask(self._send(task, text + head), self.max_tokens, (f"\n{observation}", "\n\n")),)
+            (reply,) = yield (
+                decoding.call(self._send(task, text + head), self.max_tokens, (f"\n{observation}", "\n\n")),
+            )
             written = reply.text.strip()
-            found = ACTION.search(written)
-            if found is None and self.thoughts:
+            match = ACTION.search(written)
+            if match is None and self.thoughts:
                 notes["forced"] += 1
                 written = f"{written.splitlines()[0] if written else ''}\n{action} {i}:"
-                (reply,) = yield (how.ask(self._send(task, f"{text}{head} {written}"), 24, ("\n",)),)
+                (reply,) = yield (decoding.call(self._send(task, f"{text}{head} {written}"), 24, ("\n",)),)
                 written = f"{written} {reply.text.strip()}"
-                found = ACTION.search(reply.text)
+                match = ACTION.search(reply.text)
             text += f"{head} {written}\n"
-            if found is None:
+            if match is None:
                 notes["invalid"] += 1
                 break
             notes["actions"] += 1
-            tool, given = NAMES.get(found["tool"], found["tool"]), found["input"]
+            tool, tool_input = NAMES.get(match["tool"], match["tool"]), match["input"]
             if tool == "Finish":
                 notes["transcript"] = text
-                said = say(task, item, given)
-                return Said(text=given, answer=said.answer, extracted=True, notes=notes)
-            text += f"{observation} {i}: {observe(tools, tool, given)}\n"
+                result = extract_result(task, item, tool_input)
+                return ProgramResult(text=tool_input, answer=result.answer, extracted=True, notes=notes)
+            text += f"{observation} {i}: {observe(tools, tool, tool_input)}\n"
         notes["transcript"] = text
-        return Said(text=text, answer=None, extracted=True, notes=notes)
+        return ProgramResult(text=text, answer=None, extracted=True, notes=notes)
 
     def _opening(self, task: Task, item: Item, tools: Mapping[str, Tool]) -> str:
         language = task.language if task.language in LINES else "en"
         thought, action, observation = LINES[language]
-        lines = [TOLD[language].format(tools=", ".join(f"{name}[…]" for name in tools))]
+        lines = [INSTRUCTION[language].format(tools=", ".join(f"{name}[…]" for name in tools))]
         for question, steps in SHOTS[f"{language} search" if "Search" in tools else language]:
             lines += ["", question]
-            for i, (idea, act, seen) in enumerate(steps, 1):
+            for i, (idea, act, result) in enumerate(steps, 1):
                 lines += [f"{thought} {i}: {idea}"] if self.thoughts else []
-                lines += [f"{action} {i}: {act}"] + ([f"{observation} {i}: {seen}"] if seen else [])
+                lines += [f"{action} {i}: {act}"] + ([f"{observation} {i}: {result}"] if result else [])
         label = "質問" if language == "ja" else "Question"
         return "\n".join([*lines, "", f"{label}: {item.input}"]) + "\n"
 
@@ -156,13 +158,13 @@ class ReAct:
         return {"act only": act_only, "no tools": ZeroShot()}
 
 
-def observe(tools: Mapping[str, Tool], name: str, given: str) -> str:
+def observe(tools: Mapping[str, Tool], name: str, tool_input: str) -> str:
     """What a tool answers; what it cannot do is an observation too. UserError for a tool that breaks."""
     if name not in tools:
         return f"there is no action {name}; use {', '.join(tools)} or Finish"
     try:
-        return tools[name](given)[:400]
+        return tools[name](tool_input)[:400]
     except ToolError as error:
         return str(error)
     except Exception as error:
-        raise UserError(f"tool {name}[{given[:60]}] raised {type(error).__name__}: {error}") from error
+        raise UserError(f"tool {name}[{tool_input[:60]}] raised {type(error).__name__}: {error}") from error

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.asking.program import Call, Program, ProgramResult
 from kaiwa.lab.tasks.prompt import Example
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.techniques.technique import How, Technique, say
+from kaiwa.lab.techniques.technique import Decoding, Technique, extract_result
 from kaiwa.text.chat_model import ScoreCall
 
 LABELS = ("gold", "random", "flipped", "foo-bar")
@@ -38,23 +38,25 @@ class ZeroShot:
     def name(self) -> str:
         return "zero-shot" if self.by == "text" else f"zero-shot ({self.by})"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        prompt = task.ask(item)
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        prompt = task.render_prompt(item)
         if self.by == "text":
-            (reply,) = yield (how.ask(prompt, task.max_tokens, task.stop),)
-            return say(task, item, begun(task, reply.text))
+            (reply,) = yield (decoding.call(prompt, task.max_tokens, task.stop),)
+            return extract_result(task, item, with_leading_words(task, reply.text))
         if not item.choices:
             raise UserError(f"task {task.name}, item {item.id}: no choices to rate by likelihood")
         space = " " if isinstance(prompt, str) and prompt[-1:] == ":" else ""
-        replies = yield [Wish(call=ScoreCall(context=prompt, continuation=space + choice)) for choice in item.choices]
+        replies = yield [
+            Call(request=ScoreCall(context=prompt, continuation=space + choice)) for choice in item.choices
+        ]
         lengths = [max(1, r.n_scored) if self.by == "likelihood per token" else 1 for r in replies]
         scores = [r.logprob / n for r, n in zip(replies, lengths, strict=True)]
         best = item.choices[max(range(len(scores)), key=scores.__getitem__)]
         notes = {"logprobs": dict(zip(item.choices, scores, strict=True))}
-        return Said(text=best, answer=best, extracted=True, notes=notes)
+        return ProgramResult(text=best, answer=best, extracted=True, notes=notes)
 
     def controls(self) -> Mapping[str, Technique]:
         return {}
@@ -80,39 +82,39 @@ class FewShot:
         inner = "" if isinstance(self.inner, ZeroShot) and self.inner.by == "text" else f" {self.inner.name}"
         return f"{self.k}-shot{inner}" + ("" if self.labels == "gold" else f", {self.labels} labels")
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return self.inner.shown(task, demo)
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return self.inner.demonstration_answer(task, demo)
 
     def examples(self, task: Task) -> list[Example]:
         """The demonstrations, the same for all items of a task."""
         import dataclasses
 
-        demos = balanced(task, self.k, self.seed)
+        demos = choose_demonstrations(task, self.k, self.seed)
         answers = relabel(task, demos, self.labels, self.seed)
         changed = [dataclasses.replace(d, answer=a) for d, a in zip(demos, answers, strict=True)]
-        return [Example(d.input, self.inner.shown(task, d)) for d in changed]
+        return [Example(d.input, self.inner.demonstration_answer(task, d)) for d in changed]
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        return (yield from self.inner.run(task.with_examples(self.examples(task)), item, how))
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        return (yield from self.inner.run(task.with_examples(self.examples(task)), item, decoding))
 
     def controls(self) -> Mapping[str, Technique]:
         """The inner technique's, shown by as many demonstrations; where it has none, wrong labels."""
         arms: dict[str, Technique] = {"no demonstrations": self.inner}
         if inner := self.inner.controls():
-            return arms | {name: FewShot(inner=made, k=self.k, seed=self.seed) for name, made in inner.items()}
+            return arms | {name: FewShot(inner=control, k=self.k, seed=self.seed) for name, control in inner.items()}
         for labels in LABELS[1:]:
             arms[f"{labels} labels"] = FewShot(inner=self.inner, k=self.k, labels=labels, seed=self.seed)
         return arms
 
 
-def begun(task: Task, said: str) -> str:
+def with_leading_words(task: Task, text: str) -> str:
     """What was said with the prompt's leading words before it, unless it repeats them (chat models do)."""
     lead = task.prompt.leading_words
     last = lead.splitlines()[-1].strip() if lead.strip() else ""
-    return said if not last or last in said else f"{lead} {said.lstrip()}"
+    return text if not last or last in text else f"{lead} {text.lstrip()}"
 
 
-def balanced(task: Task, k: int, seed: int) -> list[Item]:
+def choose_demonstrations(task: Task, k: int, seed: int) -> list[Item]:
     """k demos: each answer of a label task as often as every other, in random order."""
     if len(task.demos) < k:
         raise UserError(f"task {task.name}: {len(task.demos)} demonstrations for a {k}-shot arm; give more or lower k")

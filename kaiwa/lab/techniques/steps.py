@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.program import Program, Said
+from kaiwa.lab.asking.program import Program, ProgramResult
 from kaiwa.lab.tasks.prompt import Prompt, render
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import How, Technique, say, the_answer, went_on
+from kaiwa.lab.techniques.technique import Decoding, Technique, answer_sentence, append_turn, extract_result
 from kaiwa.lab.techniques.votes import Longer
 
 BREAK_DOWN = {
@@ -40,22 +40,22 @@ class LeastToMost:
     def name(self) -> str:
         return "least-to-most"
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return the_answer(task, demo)
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return answer_sentence(task, demo)
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         language = task.language if task.language in NOW else "en"
-        first = went_on(task.ask(item), "…", BREAK_DOWN[language])
-        (reply,) = yield (how.ask(first, self.max_tokens, task.stop),)
+        first = append_turn(task.render_prompt(item), "…", BREAK_DOWN[language])
+        (reply,) = yield (decoding.call(first, self.max_tokens, task.stop),)
         lines = [re.sub(r"^\s*(?:[-*•]|\d+[.)．])?\s*", "", line) for line in reply.text.splitlines()]
         simpler = [line for line in lines if line][: self.questions]
-        prompt = went_on(first, reply.text, simpler[0] if simpler else NOW[language])
+        prompt = append_turn(first, reply.text, simpler[0] if simpler else NOW[language])
         for question in [*simpler[1:], NOW[language]]:
-            (reply,) = yield (how.ask(prompt, self.max_tokens, task.stop),)
-            prompt = went_on(prompt, reply.text, question)
-        (reply,) = yield (how.ask(prompt, self.max_tokens, task.stop),)
-        said = say(task, item, reply.text)
-        return Said(text=reply.text, answer=said.answer, extracted=True, notes={"questions": simpler})
+            (reply,) = yield (decoding.call(prompt, self.max_tokens, task.stop),)
+            prompt = append_turn(prompt, reply.text, question)
+        (reply,) = yield (decoding.call(prompt, self.max_tokens, task.stop),)
+        result = extract_result(task, item, reply.text)
+        return ProgramResult(text=reply.text, answer=result.answer, extracted=True, notes={"questions": simpler})
 
     def controls(self) -> Mapping[str, Technique]:
         return {"as many tokens, one answer": Longer(times=self.questions + 2)}
@@ -69,22 +69,24 @@ class SelfAsk:
     def name(self) -> str:
         return "self-ask"
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return f"{demo.reasoning} {the_answer(task, demo)}".strip()
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return f"{demo.reasoning} {answer_sentence(task, demo)}".strip()
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        from kaiwa.lab.techniques.technique import added
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        from kaiwa.lab.techniques.technique import append_text
 
-        told = ASK_YOURSELF.get(task.language, ASK_YOURSELF["en"])
-        (reply,) = yield (how.ask(added(task.ask(item), told), self.max_tokens, task.stop),)
-        return say(task, item, reply.text)
+        instruction = ASK_YOURSELF.get(task.language, ASK_YOURSELF["en"])
+        (reply,) = yield (
+            decoding.call(append_text(task.render_prompt(item), instruction), self.max_tokens, task.stop),
+        )
+        return extract_result(task, item, reply.text)
 
     def controls(self) -> Mapping[str, Technique]:
         return {"as many tokens, one answer": Longer(times=4)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class PromptChain:
     """Prompts in a row. {input} is the item's, {previous} what the last prompt's answer was."""
 
     prompts: tuple[Prompt, ...]
@@ -98,19 +100,19 @@ class Chain:
     def name(self) -> str:
         return f"chain of {len(self.prompts)} prompts"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        previous, said = "", []
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        previous, links = "", []
         for prompt in self.prompts:
             values = {**item.columns, "input": item.input, "previous": previous}
-            asked = render(prompt, values, task.form, f"task {task.name}, item {item.id}")
-            (reply,) = yield (how.ask(asked, self.max_tokens, task.stop),)
+            rendered = render(prompt, values, task.form, f"task {task.name}, item {item.id}")
+            (reply,) = yield (decoding.call(rendered, self.max_tokens, task.stop),)
             previous = reply.text.strip()
-            said.append(previous)
-        end = say(task, item, previous)
-        return Said(text=previous, answer=end.answer, extracted=True, notes={"links": said})
+            links.append(previous)
+        end = extract_result(task, item, previous)
+        return ProgramResult(text=previous, answer=end.answer, extracted=True, notes={"links": links})
 
     def controls(self) -> Mapping[str, Technique]:
         return {"one prompt": ZeroShot(), "as many tokens, one answer": Longer(times=len(self.prompts))}

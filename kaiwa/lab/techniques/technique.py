@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.asking.program import Call, Program, ProgramResult
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.text.chat_model import GenerateCall
@@ -43,66 +43,71 @@ WORDS = {
 }
 
 
+GREEDY = Sampling(temperature=0.0)  # how the lab asks unless an experiment says otherwise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class How:
-    """How a program's calls are decoded. `sample` numbers the samples of one item; `seed` names the run."""
+class Decoding:
+    """Decoding a program's calls are decoded. `sampling.seed` names the run; `sample` numbers the samples of one item.
 
-    temperature: float = 0.0
-    top_p: float = 1.0
+    The sampling's max_tokens are not used: each call says its own.
+    """
+
+    sampling: Sampling = GREEDY
     sample: int = 0
-    seed: int = 0
 
-    def ask(self, prompt: Conversation | str, max_tokens: int, stop: tuple[str, ...] = ()) -> Wish:
-        """A wish to continue `prompt`."""
-        call = GenerateCall(
-            prompt=prompt,
-            sampling=Sampling(
-                max_tokens=max_tokens, temperature=self.temperature, top_p=self.top_p, stop=stop, seed=self.seed
-            ),
-        )
-        return Wish(call=call, sample=self.sample if self.temperature else 0)
+    def call(self, prompt: Conversation | str, max_tokens: int, stop: tuple[str, ...] = ()) -> Call:
+        """Return a call that continues `prompt` by at most `max_tokens`; `stop` adds to the sampling's own strings."""
+        stops = (*stop, *self.sampling.stop)
+        sampling = dataclasses.replace(self.sampling, max_tokens=max_tokens, stop=stops)
+        request = GenerateCall(prompt=prompt, sampling=sampling)
+        return Call(request=request, sample=self.sample if sampling.temperature else 0)
+
+    def sampled(self, temperature: float, sample: int) -> Decoding:
+        """Return the decoding of one of several samples, at another temperature."""
+        return Decoding(sampling=dataclasses.replace(self.sampling, temperature=temperature), sample=sample)
 
 
 class Technique(Protocol):
     @property
     def name(self) -> str: ...
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         """The whole answer of a demonstration."""
         ...
 
-    def run(self, task: Task, item: Item, how: How) -> Program: ...
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program: ...
 
     def controls(self) -> Mapping[str, Technique]:
         """Name -> arm: what must be beaten before the technique's idea gets the credit."""
         ...
 
 
-def words(task: Task) -> Mapping[str, str]:
+def technique_words(task: Task) -> Mapping[str, str]:
     return WORDS.get(task.language, WORDS["en"])
 
 
-def the_answer(task: Task, demo: Item) -> str:
-    return words(task)["the_answer"].format(answer=demo.answer)
+def answer_sentence(task: Task, demo: Item) -> str:
+    return technique_words(task)["the_answer"].format(answer=demo.answer)
 
 
-def say(task: Task, item: Item, text: str) -> Said:
+def extract_result(task: Task, item: Item, text: str) -> ProgramResult:
     """Text as a technique's end, put through the one extractor."""
-    return Said(text=text, answer=extract(task.kind, text, item.choices), extracted=True)
+    return ProgramResult(text=text, answer=extract(task.kind, text, item.choices), extracted=True)
 
 
-def longer(task: Task, max_tokens: int) -> Task:
+def with_max_tokens(task: Task, max_tokens: int) -> Task:
     return dataclasses.replace(task, max_tokens=max(task.max_tokens, max_tokens))
 
 
-def went_on(prompt: Conversation | str, said: str, more: str) -> Conversation | str:
+def append_turn(prompt: Conversation | str, reply: str, next_message: str) -> Conversation | str:
     """The prompt, what the model said, and the next thing it is told."""
     if isinstance(prompt, str):
-        return f"{prompt} {said.strip()}\n{more}"
-    return (*prompt, Message("assistant", said.strip() or "…"), Message("user", more))
+        return f"{prompt} {reply.strip()}\n{next_message}"
+    return (*prompt, Message("assistant", reply.strip() or "…"), Message("user", next_message))
 
 
-def added(prompt: Conversation | str, text: str) -> Conversation | str:
+def append_text(prompt: Conversation | str, text: str) -> Conversation | str:
     """Text at the end of the prompt (of its last message)."""
     if isinstance(prompt, str):
         return f"{prompt} {text}"

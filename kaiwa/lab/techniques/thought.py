@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.program import Program
 from kaiwa.lab.tasks.task import Item, Task
-from kaiwa.lab.techniques.technique import How, Technique, added, longer, say, the_answer, went_on, words
+from kaiwa.lab.techniques.technique import (
+    Decoding,
+    Technique,
+    answer_sentence,
+    append_text,
+    append_turn,
+    extract_result,
+    technique_words,
+    with_max_tokens,
+)
 
 STYLES = ("reasoning", "answer", "equation", "dots", "after")
 
@@ -36,11 +45,11 @@ class ChainOfThought:
     def name(self) -> str:
         return "chain of thought" if self.style == "reasoning" else f"chain of thought, {self.style}"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         """UserError for a demo without reasoning."""
         if not demo.reasoning:
             raise UserError(f"task {task.name}, demo {demo.id}: no reasoning to show")
-        end = the_answer(task, demo)
+        end = answer_sentence(task, demo)
         if self.style == "answer":
             return end
         if self.style == "after":
@@ -52,9 +61,11 @@ class ChainOfThought:
             return f"{' '.join('.' * max(1, n))} {end}"
         return f"{demo.reasoning} {end}"
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        (reply,) = yield (how.ask(task.ask(item), longer(task, self.max_tokens).max_tokens, task.stop),)
-        return say(task, item, reply.text)
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        (reply,) = yield (
+            decoding.call(task.render_prompt(item), with_max_tokens(task, self.max_tokens).max_tokens, task.stop),
+        )
+        return extract_result(task, item, reply.text)
 
     def controls(self) -> Mapping[str, Technique]:
         return {style: ChainOfThought(style=style, max_tokens=self.max_tokens) for style in STYLES[1:]}
@@ -77,22 +88,22 @@ class ZeroShotCoT:
             else "two calls, no trigger"
         )
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return f"{demo.reasoning} {the_answer(task, demo)}".strip()
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return f"{demo.reasoning} {answer_sentence(task, demo)}".strip()
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        told = words(task)
-        trigger = told["step_by_step"] if self.trigger is None else self.trigger
-        prompt = task.ask(item)
-        first = added(prompt, trigger) if trigger else prompt
-        (thought,) = yield (how.ask(first, longer(task, self.max_tokens).max_tokens, task.stop),)
-        therefore = told["therefore"]
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        words = technique_words(task)
+        trigger = words["step_by_step"] if self.trigger is None else self.trigger
+        prompt = task.render_prompt(item)
+        first = append_text(prompt, trigger) if trigger else prompt
+        (thought,) = yield (decoding.call(first, with_max_tokens(task, self.max_tokens).max_tokens, task.stop),)
+        therefore = words["therefore"]
         if task.kind == "number":
-            therefore = told["therefore_number"]
+            therefore = words["therefore_number"]
         elif item.choices:
-            therefore = told["therefore_choice"].format(choices=" / ".join(item.choices))
-        (reply,) = yield (how.ask(went_on(first, thought.text, therefore), task.max_tokens, task.stop),)
-        return say(task, item, f"{therefore} {reply.text}")
+            therefore = words["therefore_choice"].format(choices=" / ".join(item.choices))
+        (reply,) = yield (decoding.call(append_turn(first, thought.text, therefore), task.max_tokens, task.stop),)
+        return extract_result(task, item, f"{therefore} {reply.text}")
 
     def controls(self) -> Mapping[str, Technique]:
         return {"two calls, no trigger": ZeroShotCoT(trigger="", max_tokens=self.max_tokens)}

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from kaiwa.lab.asking.program import Program, Said, Wish
+from kaiwa.lab.asking.program import Call, Program, ProgramResult
 from kaiwa.lab.tasks.game24 import Numbers, apply_operator
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import How, Technique
+from kaiwa.lab.techniques.technique import Decoding, Technique
 
 State = tuple[tuple[Fraction, str], ...]  # each number with how it was made
 LINE = re.compile(r"(-?\d+(?:/\d+)?)\s*([-+*/×÷])\s*(-?\d+(?:/\d+)?)\s*=")
@@ -36,61 +36,65 @@ class TreeOfThought:
     def name(self) -> str:
         return "tree of thought"
 
-    def shown(self, task: Task, demo: Item) -> str:
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
         return demo.equation or demo.answer
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         states: list[State] = [tuple((Fraction(n), n) for n in item.input.split())]
-        seen = 0
+        n_states = 0
         for _ in range(len(states[0]) - 1):
-            replies = yield [_ask(task, how, PROPOSE, left, self.max_tokens) for left in states]
-            after: dict[Numbers, State] = {}
-            for left, reply in zip(states, replies, strict=True):
-                for new in proposals(left, reply.text):
-                    after.setdefault(values(new), new)
-            seen += len(after)
-            if not after:
-                return Said(answer=None, extracted=True, notes={"states": seen})
-            rates = yield [_ask(task, how, RATE, left, 4) for left in after.values()]
-            order = sorted(zip(after.values(), rates, strict=True), key=lambda p: -rating(values(p[0]), p[1].text))
-            states = [state for state, _ in order[: self.breadth]]
+            replies = yield [_ask(task, decoding, PROPOSE, state, self.max_tokens) for state in states]
+            next_states: dict[Numbers, State] = {}
+            for state, reply in zip(states, replies, strict=True):
+                for new in parse_proposals(state, reply.text):
+                    next_states.setdefault(state_numbers(new), new)
+            n_states += len(next_states)
+            if not next_states:
+                return ProgramResult(answer=None, extracted=True, notes={"states": n_states})
+            rates = yield [_ask(task, decoding, RATE, state, 4) for state in next_states.values()]
+            ratings = {
+                state: rate_state(state_numbers(state), reply.text)
+                for state, reply in zip(next_states.values(), rates, strict=True)
+            }
+            states = sorted(ratings, key=lambda state: -ratings[state])[: self.breadth]
         text = states[0][0][1]
-        return Said(text=text, answer=text, extracted=True, notes={"states": seen})
+        return ProgramResult(text=text, answer=text, extracted=True, notes={"states": n_states})
 
     def controls(self) -> Mapping[str, Technique]:
         return {"one chain": ZeroShot()}
 
 
-def _ask(task: Task, how: How, text: str, left: State, max_tokens: int) -> Wish:
-    shown = " ".join(map(str, values(left)))
-    return how.ask(task.ask(Item(id="state", input=text.format(left=shown), answer=""), Prompt()), max_tokens)
+def _ask(task: Task, decoding: Decoding, text: str, state: State, max_tokens: int) -> Call:
+    question = text.format(left=" ".join(map(str, state_numbers(state))))
+    prompt = task.render_prompt(Item(id="state", input=question, answer=""), Prompt())
+    return decoding.call(prompt, max_tokens)
 
 
-def values(state: State) -> Numbers:
+def state_numbers(state: State) -> Numbers:
     return tuple(value for value, _ in state)
 
 
-def rating(left: Numbers, text: str) -> float:
-    if len(left) == 1:
-        return 3.0 if left[0] == 24 else -1.0
+def rate_state(numbers: Numbers, text: str) -> float:
+    if len(numbers) == 1:
+        return 3.0 if numbers[0] == 24 else -1.0
     return next((value for word, value in VALUES.items() if word in text.lower()), 1.0)
 
 
-def proposals(left: State, text: str) -> list[State]:
+def parse_proposals(state: State, text: str) -> list[State]:
     """Lines "a op b =" over numbers that are left -> the states after them, sorted by value."""
-    found = []
+    proposals = []
     for a, op, b in LINE.findall(text):
-        rest = list(left)
-        taken = []
-        for wanted in (Fraction(a), Fraction(b)):
-            place = next((i for i, (value, _) in enumerate(rest) if value == wanted), None)
-            if place is not None:
-                taken.append(rest.pop(place))
-        if len(taken) < 2:
+        others = list(state)
+        operands = []
+        for number in (Fraction(a), Fraction(b)):
+            position = next((i for i, (value, _) in enumerate(others) if value == number), None)
+            if position is not None:
+                operands.append(others.pop(position))
+        if len(operands) < 2:
             continue
-        (one, left_text), (two, right_text) = taken
+        (one, left_text), (two, right_text) = operands
         value = apply_operator(one, op, two)
         if value is not None:
             sign = {"×": "*", "÷": "/"}.get(op, op)
-            found.append(tuple(sorted((*rest, (value, f"({left_text} {sign} {right_text})")))))
-    return found
+            proposals.append(tuple(sorted((*others, (value, f"({left_text} {sign} {right_text})")))))
+    return proposals

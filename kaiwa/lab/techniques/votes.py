@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.lab.asking.program import Program, Said, together
+from kaiwa.lab.asking.program import Program, ProgramResult, run_side_by_side
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import How, Technique, longer
+from kaiwa.lab.techniques.technique import Decoding, Technique, with_max_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +34,17 @@ class SelfConsistency:
     def name(self) -> str:
         return f"vote of {self.n}, {self.inner.name}" if self.n > 1 else f"one sample, {self.inner.name}"
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return self.inner.shown(task, demo)
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return self.inner.demonstration_answer(task, demo)
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        first = how.sample * self.n
-        hows = [How(temperature=self.temperature, sample=first + i, seed=how.seed) for i in range(self.n)]
-        all_said = yield from together([self.inner.run(task, item, h) for h in hows])
-        votes = [said.answer for said in all_said]
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        first = decoding.sample * self.n
+        decodings = [decoding.sampled(self.temperature, first + i) for i in range(self.n)]
+        results = yield from run_side_by_side([self.inner.run(task, item, h) for h in decodings])
+        votes = [result.answer for result in results]
         winner = majority(votes)
-        text = next((said.text for said in all_said if said.answer == winner), "")
-        return Said(text=text, answer=winner, extracted=True, notes={"votes": votes})
+        text = next((result.text for result in results if result.answer == winner), "")
+        return ProgramResult(text=text, answer=winner, extracted=True, notes={"votes": votes})
 
     def controls(self) -> Mapping[str, Technique]:
         return {
@@ -65,11 +65,11 @@ class Longer:
     def name(self) -> str:
         return f"{self.inner.name}, {self.times} x the tokens"
 
-    def shown(self, task: Task, demo: Item) -> str:
-        return self.inner.shown(task, demo)
+    def demonstration_answer(self, task: Task, demo: Item) -> str:
+        return self.inner.demonstration_answer(task, demo)
 
-    def run(self, task: Task, item: Item, how: How) -> Program:
-        return (yield from self.inner.run(longer(task, task.max_tokens * self.times), item, how))
+    def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
+        return (yield from self.inner.run(with_max_tokens(task, task.max_tokens * self.times), item, decoding))
 
     def controls(self) -> Mapping[str, Technique]:
         return {"short": self.inner}

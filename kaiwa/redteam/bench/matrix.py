@@ -257,7 +257,7 @@ def _defence_result(
     for o in all_outcomes:
         if o.leak:
             leaks[o.leak] = leaks.get(o.leak, 0) + 1
-    requests = sum(o.asked for o in all_outcomes)
+    requests = sum(o.n_requests for o in all_outcomes)
     return DefenceResult(
         model=model,
         defence=name,
@@ -277,11 +277,11 @@ def _defence_result(
 
 def _added_tokens(undefended: Sequence[TrialOutcome], defended: Sequence[TrialOutcome]) -> float:
     """Mean tokens that the defence adds to a prompt, over single-turn trials that reached the model under both."""
-    undefended_tokens = {(o.attack, o.trial): o.n_prompt for o in undefended if o.asked == 1 and o.n_prompt}
+    undefended_tokens = {(o.attack, o.trial): o.n_prompt for o in undefended if o.n_requests == 1 and o.n_prompt}
     differences = [
         o.n_prompt - undefended_tokens[o.attack, o.trial]
         for o in defended
-        if o.asked == 1 and o.n_prompt and (o.attack, o.trial) in undefended_tokens
+        if o.n_requests == 1 and o.n_prompt and (o.attack, o.trial) in undefended_tokens
     ]
     return sum(differences) / len(differences) if differences else math.nan
 

@@ -296,7 +296,7 @@ def _cell_transcripts(id: str, outcomes: Sequence[TrialOutcome]) -> Markup:
 
 def transcript(outcome: TrialOutcome) -> Markup:
     turns: list[Child] = []
-    for i, text in enumerate(outcome.said):
+    for i, text in enumerate(outcome.user_turns):
         turns.append(tag("p", tag("b", "→ "), _short(text), class_="said"))
         if i < len(outcome.replies):
             turns.append(tag("p", tag("b", "← "), _short(outcome.replies[i]), class_="said"))

@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.call_cache import Asker, Cache
-from kaiwa.lab.asking.program import Wish
-from kaiwa.lab.experiments.run import Opened
+from kaiwa.lab.asking.call_cache import Asker, CallCache
+from kaiwa.lab.asking.program import Call
 from kaiwa.lab.grading.model_judge import TOKENS, read_yes
 from kaiwa.redteam.bench.run import BenchPlan
 from kaiwa.redteam.bench.trial import CONTROL, JUDGED, TrialOutcome
 from kaiwa.redteam.targets.target import Rule, Target
 from kaiwa.stats.intervals import Interval, wilson
 from kaiwa.stats.shares import corrected_share
-from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.chat_model import GenerateCall, OpenedModel
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import user
 
@@ -57,7 +56,7 @@ def list_judged_rules(target: Target) -> list[Rule]:
 
 
 def apply_judge(
-    plan: BenchPlan, outcomes: Sequence[TrialOutcome], open_model: Callable[[str], Opened], cache_file: Path | None
+    plan: BenchPlan, outcomes: Sequence[TrialOutcome], open_model: Callable[[str], OpenedModel], cache_file: Path | None
 ) -> tuple[list[TrialOutcome], dict[tuple[str, str, str], Interval]]:
     """-> the outcomes with the judge's verdicts in them, and the corrected intervals by (model, attack, defence)."""
     rules = {rule.ask or rule.name: rule for rule in list_judged_rules(plan.target)}
@@ -67,7 +66,7 @@ def apply_judge(
     intervals: dict[tuple[str, str, str], Interval] = {}
     for name in plan.models:
         opened = open_model(name)
-        asker = Asker(opened.model, Cache(cache_file), opened.identity)
+        asker = Asker(opened.model, CallCache(cache_file), opened.identity)
         label = opened.model.name
         for task, rule in rules.items():
             measured = measure(asker, rule, plan.target.language)
@@ -91,8 +90,8 @@ def measure(asker: Asker, rule: Rule, language: str) -> JudgeErrors:
 def ask_judge(asker: Asker, rule: Rule, replies: Sequence[str], language: str) -> list[bool | None]:
     """Whether each reply breaks the rule; None where the judge said neither yes nor no."""
     wishes = [
-        Wish(
-            call=GenerateCall(
+        Call(
+            request=GenerateCall(
                 prompt=user(ASKED[language].format(reply=reply.strip() or "…", question=rule.value)),
                 sampling=Sampling(max_tokens=TOKENS, temperature=0.0),
             )

@@ -86,7 +86,7 @@ def read_transcripts(run: SavedRun, model: str, attack: str, defence: str) -> li
     outcomes = []
     for row in read_jsonl(run.folder / "outcomes.jsonl"):
         if row.get("kind") == "attack" and (row.get("model"), row.get("attack"), row.get("defence")) == cell:
-            outcomes.append(TrialOutcome(**{**row, "said": tuple(row["said"]), "replies": tuple(row["replies"])}))
+            outcomes.append(TrialOutcome.from_json(row))
     return outcomes
 
 

@@ -22,7 +22,6 @@ from collections.abc import Callable
 import numpy as np
 
 from kaiwa.core.rng import numpy_rng, python_rng
-from kaiwa.lab.experiments.run import Opened
 from kaiwa.lab.experiments.selftest import SelfCheck
 from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.redteam.attacks.all import ATTACKS
@@ -33,6 +32,7 @@ from kaiwa.redteam.oracles.aims import QUESTIONS
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.stats.comparison import compare
 from kaiwa.stats.shares import clustered_share, corrected_share
+from kaiwa.text.chat_model import ModelUnavailable, OpenedModel
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -131,7 +131,7 @@ def measure_planted(
         trials=trials,
         seed=seed,
     )
-    return analyse_trials(run(plan, lambda name: Opened(model, "planted")))
+    return analyse_trials(run(plan, lambda name: OpenedModel(model, "planted")))
 
 
 class FailingModel(PlantedWeaknessModel):
@@ -142,7 +142,7 @@ class FailingModel(PlantedWeaknessModel):
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         self.calls += 1
         if self.calls % self.every == 0:
-            raise ConnectionError("gave up after 5 attempts (ReadTimeout: nothing came)")
+            raise ModelUnavailable("gave up after 5 attempts (ReadTimeout: nothing came)", "timeout")
         return super().generate(prompt, sampling)
 
 
@@ -186,7 +186,7 @@ def _weak(seed: int) -> list[SelfCheck]:
     share = sum(c.status == "not_testable" for c in weak.cells) / len(weak.cells)
     failing = measure_planted(keeper, obey_when_allowed(resist), "leaking", seed=seed, fail=10)
     failed = sum(o.outcome == "timeout" for o in failing.outcomes)
-    requests = sum(o.asked for o in failing.outcomes)
+    requests = sum(o.n_requests for o in failing.outcomes)
     return [
         SelfCheck(name="weak is not testable", value=share, low=1.0, high=1.0, about="a model that can do nothing"),
         SelfCheck(

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
-from kaiwa.serve.worker.client import EngineClient, EngineRefused
-from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
+from kaiwa.serve.exceptions import EngineRefused
+from kaiwa.serve.worker.client import EngineClient
+from kaiwa.serve.worker.wire import Failed, Generate, ModelAddress, Started, TextPrompt, Tokenize, TokenPrompt
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult, score_alone
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -20,54 +22,61 @@ SECONDS = 60.0  # a judge that takes longer has failed, and the request is refus
 
 
 class EngineJudge:
-    """A ManyModel. Not to be called from the loop's own thread."""
+    """A ManyModel that only scores. Not to be called from the thread of the event loop."""
 
     def __init__(self, engine: EngineClient, entry: Entry) -> None:
-        self.engine, self.entry = engine, entry
+        self.engine, self.model = engine, ModelAddress.of(entry)
         self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def name(self) -> str:
-        return self.entry.name
+        return self.model.name
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         raise UserError("a judge of the server only scores")
 
-    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
+    def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         raise UserError("a judge of the server only scores")
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        ((_, found),) = self.score_many([ScoreCall(context=context, continuation=continuation)])
-        if isinstance(found, Exception):
-            raise found
-        return list(found.logprobs)
+        return score_alone(self, context, continuation)
 
-    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
+    def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         assert self.loop is not None, "the server's loop is not known yet"
-        work = asyncio.run_coroutine_threadsafe(self._score(rates), self.loop)
+        work = asyncio.run_coroutine_threadsafe(self._score(calls), self.loop)
         try:
             yield from enumerate(work.result(SECONDS))
         finally:
             work.cancel()
 
-    async def _score(self, rates: Sequence[ScoreCall]) -> list[ScoreResult]:
-        """Context and continuation are encoded apart, as LocalChatModel does: a threshold that was set there holds
-        here."""
-        about = self.entry.address()
-        parts: dict[tuple[str, bool], list[int]] = {}
-        for rate in rates:
-            assert isinstance(rate.context, str), "judges ask in plain text"
-            parts |= {(rate.context, True): [], (rate.continuation, False): []}
-        asked = [{"op": "tokenize", **about, "prompt": text, "special": special} for text, special in parts]
-        for part, told in zip(parts, await self.engine.ask(*asked), strict=True):
-            parts[part] = told["tokens"]
-        pairs = [(parts[str(rate.context), True], parts[rate.continuation, False]) for rate in rates]
-        echo = {"max_tokens": 0, "echo": True, "detailed": True}
-        found: dict[int, ScoreResult] = {}
-        async for index, message in self.engine.generate(*({**about, **echo, "prompt_ids": a + b} for a, b in pairs)):
-            if message["kind"] == "error":
-                raise EngineRefused(message)
-            if message["kind"] == "start":
-                scored = message["prompt"][-len(pairs[index][1]) :]
-                found[index] = ScoreResult(logprobs=tuple(token["logprob"] for token in scored))
-        return [found[index] for index in range(len(rates))]
+    async def _score(self, calls: Sequence[ScoreCall]) -> list[ScoreResult]:
+        """Return the scores. Context and continuation are encoded apart, as LocalChatModel does.
+
+        So a threshold that was calibrated there holds here.
+        """
+        parts: dict[tuple[str, bool], tuple[int, ...]] = {}
+        for call in calls:
+            assert isinstance(call.context, str), "judges ask in plain text"
+            parts |= {(call.context, True): (), (call.continuation, False): ()}
+        questions = [Tokenize(model=self.model, prompt=TextPrompt(text), special=special) for text, special in parts]
+        for part, ids in zip(parts, await self.engine.tokenize(questions), strict=True):
+            parts[part] = ids.tokens
+        pairs = [(parts[str(call.context), True], parts[call.continuation, False]) for call in calls]
+        requests = [
+            Generate(
+                model=self.model,
+                prompt=TokenPrompt(context + continuation),
+                sampling=Sampling(max_tokens=0),
+                echo=True,
+                detailed=True,
+            )
+            for context, continuation in pairs
+        ]
+        scores: dict[int, ScoreResult] = {}
+        async for index, reply in self.engine.generate(*requests):
+            if isinstance(reply, Failed):
+                raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
+            if isinstance(reply, Started):
+                continuation = reply.prompt[-len(pairs[index][1]) :]
+                scores[index] = ScoreResult(logprobs=tuple(token.logprob or 0.0 for token in continuation))
+        return [scores[index] for index in range(len(calls))]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TypeVar
 
 MAX_DEPTH = 32
 MAX_BYTES = 1 << 16
 MAX_BODY_DEPTH = 64
+JSONObject = dict[str, object]  # a JSON object whose fields are not known here
+T = TypeVar("T")
 
 
-def whole_text(body: Any) -> Any:
-    """A request's body, if all of its strings can be written as UTF-8 and it is not too deep. ValueError otherwise.
+def whole_text(body: T) -> T:
+    """Return a request's body unchanged. ValueError if it is nested too deep or a string is no valid Unicode text.
 
     JSON's escapes can spell half a character (a lone surrogate), which no tokenizer takes and no answer can repeat.
     """
-    todo = [("", body, 0)]
+    todo: list[tuple[str, object, int]] = [("", body, 0)]
     while todo:
         path, value, depth = todo.pop()
         if depth > MAX_BODY_DEPTH:
@@ -41,26 +43,27 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def plain_json(value: Any) -> Any:
-    """The value, if it is small, not deep, finite, and refers to nothing outside itself. ValueError otherwise."""
+def plain_json(value: T) -> T:
+    """Return a JSON value unchanged. ValueError unless it is small, shallow, finite and refers only to itself."""
     if value is None:
         return value
-    _walk(value, MAX_DEPTH)
+    _check_depth(value, MAX_DEPTH)
     size = len(json.dumps(value, allow_nan=False))
     if size > MAX_BYTES:
         raise ValueError(f"it has {size:,} bytes of JSON; at most {MAX_BYTES:,} are read")
     return value
 
 
-def _walk(value: Any, left: int) -> None:
-    if left == 0:
+def _check_depth(value: object, levels_left: int) -> None:
+    """Raise ValueError for too many levels, or for a $ref that leaves the value."""
+    if levels_left == 0:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     if isinstance(value, dict):
         reference = value.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):
             raise ValueError(f"$ref {reference[:60]!r} points outside; only references into the schema (#/…) are read")
         for inner in value.values():
-            _walk(inner, left - 1)
+            _check_depth(inner, levels_left - 1)
     elif isinstance(value, list):
         for inner in value:
-            _walk(inner, left - 1)
+            _check_depth(inner, levels_left - 1)

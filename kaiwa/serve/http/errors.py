@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,30 +11,20 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.worker.client import EngineBusy, EngineLost, EngineRefused
+from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
+from kaiwa.serve.http.bounded_json import JSONObject
 
 log = logging.getLogger("kaiwa.serve")
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-class APIError(Exception):
-    """An answer with an error status."""
-
-    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code, self.param = status, message, code, param
-
-    def body(self) -> dict[str, Any]:
-        return error_body(self.status, self.message, self.code, self.param)
-
-
-def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """Whatever of a request is repeated in it must be text that can be sent: half characters become "?"."""
+def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONObject:
+    """Return the body of an error response. Half characters from the request become "?", so that it can be sent."""
     kind = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
     return {"error": {"message": _sendable(message), "type": kind, "param": _sendable(param), "code": code}}
 
 
-def _sendable(text: str | None) -> Any:
+def _sendable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "replace").decode()[:1000]
 
 
@@ -45,31 +34,35 @@ def error_response(
     return JSONResponse(error_body(status, message, code, param), status_code=status, headers=headers)
 
 
-def from_exception(error: Exception) -> APIError:
-    """What a failure in the middle of an answer is told as."""
+def api_error(error: Exception) -> APIError:
+    """Return any exception as the error that the client is told about; unexpected ones are logged and become 500."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, EngineBusy):
         return APIError(429, f"{error}; try again in a moment", "queue_full")
     if isinstance(error, EngineLost):
         return APIError(503, str(error), "engine_restarting")
-    if isinstance(error, EngineRefused):
-        return APIError(error.said["status"], error.said["message"], error.said["code"], error.said.get("param"))
     if isinstance(error, UserError):
-        return APIError(400, str(error), "invalid_value")
+        return APIError(400, str(error), error.code or "invalid_value", error.field or None)
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     return APIError(500, "the server failed; its log says more", "internal_error")
 
 
+def error_event_body(error: Exception) -> JSONObject:
+    """Return the body of the event that ends a stream in which `error` happened."""
+    api = api_error(error)
+    return error_body(api.status, api.message, api.code, api.param)
+
+
 def install(app: FastAPI) -> None:
-    """Every way an answer can fail, in one shape."""
+    """Add handlers to the application that give every failure the same shape."""
 
-    async def told(request: Request, error: Exception) -> JSONResponse:
-        api = from_exception(error)
+    async def respond_to_failure(request: Request, error: Exception) -> JSONResponse:
+        api = api_error(error)
         headers = {"Retry-After": "2"} if api.status in (429, 503) else None
-        return JSONResponse(api.body(), status_code=api.status, headers=headers)
+        return error_response(api.status, api.message, api.code, api.param, headers)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def respond_to_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = {404: f"{request.url.path} does not exist here", 405: f"{request.method} is not possible here"}.get(
             error.status_code, str(error.detail)
@@ -79,29 +72,32 @@ def install(app: FastAPI) -> None:
             return error_response(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
         return error_response(error.status_code, message, headers=headers)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def respond_to_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return error_response(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
-        where = named(first["loc"], error.body)
+        field = field_path(first["loc"], error.body)
         code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-        said = str(first["msg"]).removeprefix("Value error, ")
-        return error_response(400, f"{where}: {said}" if where else said, code, where or None)
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return error_response(400, f"{field}: {message}" if field else message, code, field or None)
 
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
-    for kind in (APIError, EngineBusy, EngineLost, EngineRefused, UserError, Exception):
-        app.add_exception_handler(kind, told)
+    app.add_exception_handler(HTTPException, respond_to_http)
+    app.add_exception_handler(RequestValidationError, respond_to_invalid)
+    for kind in (APIError, EngineBusy, EngineLost, UserError, Exception):
+        app.add_exception_handler(kind, respond_to_failure)
 
 
-def named(loc: Sequence[str | int], body: Any) -> str:
-    """The field that pydantic speaks of, as the client wrote it ("messages[0].content"): its own names for the branches
-    of a union are left out, which are known by not being in the body."""
-    parts = [part for part in loc if part not in ("body", "query", "path")]
+def field_path(location: Sequence[str | int], body: object) -> str:
+    """Return a field that pydantic complains about as the client wrote it, such as "messages[0].content".
+
+    pydantic's location also has its own names for the branches of a union; they are left out. They are recognised by
+    not being in the body.
+    """
+    parts = [part for part in location if part not in ("body", "query", "path")]
     path = ""
-    for place, part in enumerate(parts):
-        last = place == len(parts) - 1
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
         if isinstance(body, dict) and isinstance(part, str) and (part in body or last):
             path, body = f"{path}.{part}" if path else part, body.get(part)
         elif isinstance(body, list) and isinstance(part, int) and part < len(body):

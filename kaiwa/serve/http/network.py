@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
 
-KEY_LENGTH = 16  # characters that a key has at least
+MIN_KEY_LENGTH = 16  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What `kaiwa up` was told about who may come. `api_key` and `admin_key` empty: no keys, this machine only."""
+    """Who may use the server, from the options of `kaiwa up`. Empty keys: this machine only, without keys."""
 
     listen: bool = False
     api_key: str = ""
@@ -22,9 +22,9 @@ class Access:
 
     def __post_init__(self) -> None:
         for option, key in (("--api-key", self.api_key), ("--admin-key", self.admin_key)):
-            if key and (len(key) < KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key):
+            if key and (len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key):
                 raise UserError(
-                    f"{option} must have at least {KEY_LENGTH} characters, ASCII and no spaces; "
+                    f"{option} must have at least {MIN_KEY_LENGTH} characters, ASCII and no spaces; "
                     f"for instance {fresh_key()}"
                 )
         if self.admin_key and not self.api_key:
@@ -38,7 +38,7 @@ class Access:
             )
 
     def with_admin_key(self) -> Access:
-        """With keys, the person at this machine gets an admin key of their own for each start."""
+        """Return a copy with a fresh admin key, if there is an API key and no admin key yet."""
         if not self.api_key or self.admin_key:
             return self
         return Access(listen=self.listen, api_key=self.api_key, admin_key=fresh_key())
@@ -49,13 +49,13 @@ def fresh_key() -> str:
 
 
 def names() -> tuple[str, ...]:
-    """What other machines may call this one."""
+    """Return the names by which other machines may call this one."""
     name = socket.gethostname().lower()
     return tuple(dict.fromkeys((name, name.partition(".")[0], name.partition(".")[0] + ".local")))
 
 
 def address() -> str:
-    """This machine's address in its network ("127.0.0.1" where there is none). Nothing is sent."""
+    """Return this machine's address in its network ("127.0.0.1" where there is none). Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # a documentation address: asks for the route only
@@ -65,7 +65,7 @@ def address() -> str:
 
 
 def qr_code(text: str) -> str:
-    """A QR code of half blocks, to be printed on a terminal."""
+    """Return a QR code made of half blocks, for printing on a terminal."""
     import segno
 
     out = io.StringIO()

@@ -1,68 +1,99 @@
-"""How many answers one key may have under way, so that nobody takes all places. Without keys: one address.
+"""How many answers one client may have under way, so that nobody takes all places.
 
-More than its share is told 429 with Retry-After. Every request counts as one before its body is read; what else it asks
-for (n, several prompts or inputs) is taken by `TAKE` once that is known, and all is given back when the request ends.
-The engine's own limit (engine_client.py) stays the last word.
+A client is a key, or without keys an address. Every request for answers counts as one before its body is read; more
+(n, several prompts or inputs) are taken once the body is known; all are given back when the request ends. A client over
+its share gets 429 with Retry-After. The pages' answers count in the same way. The engine's own limit
+(worker/client.py) stays the last word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Mapping
 
-from kaiwa.serve.http.errors import APIError, error_response
-from kaiwa.serve.http.security import WHO, App, Receive, Scope, Send
+from fastapi import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-ANSWERS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
+from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.http.errors import error_response
+from kaiwa.serve.http.security import CLIENT
+
+ANSWER_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
 MOST = 96  # of the engine's 128
-TAKE: ContextVar[Callable[[int], None]] = ContextVar("take", default=lambda answers: None)  # for this request
+SHARE = "kaiwa.share"  # the entry of a request's scope that holds its Share
 
 
-class Shares:
-    """ASGI middleware. `most`: answers of one key under way at once, until the request that asked for them ends."""
+class AnswerShares:
+    """Answers under way of every client. `most`: answers that one client may have at once."""
 
-    def __init__(self, app: App, *, most: int = MOST) -> None:
-        self.app, self.most = app, most
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
         self.under_way: dict[str, int] = {}
 
+    def open(self, client: str) -> Share:
+        """Take one place for a client's request. APIError (429) where its share is used up."""
+        share = Share(self, client)
+        share.take(1)
+        return share
+
+
+class Share:
+    """The places that one request has taken; `close` gives them back."""
+
+    def __init__(self, shares: AnswerShares, client: str) -> None:
+        self.shares, self.client, self.answers = shares, client, 0
+
+    def take(self, answers: int) -> None:
+        """Take places for so many more answers. APIError: 400 if they can never fit, 429 if they do not fit now."""
+        most, under_way = self.shares.most, self.shares.under_way
+        if self.answers + answers > most:
+            message = f"{self.answers + answers} answers in one request; you may have {most} under way, "
+            raise APIError(400, message + "so ask for fewer", "invalid_value")
+        n = under_way.get(self.client, 0)
+        if n + answers > most:
+            message = f"{n} answers of yours are under way, {most} are the limit; try again in a moment"
+            raise APIError(429, message, "too_many_requests")
+        self.answers += answers
+        under_way[self.client] = n + answers
+
+    def close(self) -> None:
+        under_way = self.shares.under_way
+        under_way[self.client] = under_way.get(self.client, 0) - self.answers
+        self.answers = 0
+        if not under_way[self.client]:
+            del under_way[self.client]
+
+
+class ShareLimit:
+    """ASGI middleware that opens a share for every request for answers, and closes it when the request ends."""
+
+    def __init__(self, app: ASGIApp, *, shares: AnswerShares) -> None:
+        self.app, self.shares = app, shares
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ANSWERS:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ANSWER_PATHS:
             await self.app(scope, receive, send)
             return
-        who = _who(scope)
-        if self.under_way.get(who, 0) >= self.most:
-            refusal = error_response(429, self._full(who), "too_many_requests", headers={"Retry-After": "2"})
-            await refusal(scope, receive, send)
+        try:
+            share = self.shares.open(client_of(scope))
+        except APIError as error:
+            response = error_response(error.status, error.message, error.code, headers={"Retry-After": "2"})
+            await response(scope, receive, send)
             return
-        held = 0
-
-        def take(answers: int) -> None:
-            """So many more for this request. APIError where the key's share does not hold them."""
-            nonlocal held
-            if held + answers > self.most:
-                said = f"{held + answers} answers in one request; you may have {self.most} under way, so ask for fewer"
-                raise APIError(400, said, "invalid_value")
-            if self.under_way.get(who, 0) + answers > self.most:
-                raise APIError(429, self._full(who), "too_many_requests")
-            held += answers
-            self.under_way[who] = self.under_way.get(who, 0) + answers
-
-        take(1)
-        before = TAKE.set(take)
+        scope[SHARE] = share
         try:
             await self.app(scope, receive, send)
         finally:
-            self.under_way[who] -= held
-            if not self.under_way[who]:
-                del self.under_way[who]
-            TAKE.reset(before)
-
-    def _full(self, who: str) -> str:
-        """What a key is told whose share does not hold what it asks for."""
-        n = self.under_way.get(who, 0)
-        return f"{n} answers of yours are under way, {self.most} are the limit; try again in a moment"
+            share.close()
 
 
-def _who(scope: Scope) -> str:
-    """Which key the guard has seen, or without keys where the request comes from."""
-    return str(scope.get(WHO) or (scope.get("client") or ("",))[0])
+def share_of(request: Request) -> Share | None:
+    """Return the share that the middleware opened for a request, if it did."""
+    share = request.scope.get(SHARE)
+    assert share is None or isinstance(share, Share)
+    return share
+
+
+def client_of(scope: Mapping[str, object]) -> str:
+    """Return the key that the guard recognised, or without keys the address that the request comes from."""
+    address = scope.get("client")
+    return str(scope.get(CLIENT) or (address[0] if isinstance(address, tuple | list) else ""))

@@ -17,21 +17,17 @@ import hmac
 import ipaddress
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.http.errors import error_body
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-WHO = "kaiwa.who"  # where a request's scope says which key it has
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Refusal = tuple[int, str, str]
+CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it came with
+Refusal = tuple[int, str, str]  # status, message, code
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -51,12 +47,15 @@ ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-o
 
 
 class Guard:
-    """ASGI middleware: Host, Origin, keys (if set), body size and time. `names`: more names that Host may have;
-    `addresses`: whether it may be any IP address (a rebound name never is one)."""
+    """ASGI middleware that checks Host, Origin, keys (if set), and a body's size and time.
+
+    names: names besides the loopback ones that Host may have. addresses: whether Host may be any IP address (a rebound
+    name never is one).
+    """
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         *,
         port: int,
         api_key: str = "",
@@ -77,26 +76,26 @@ class Guard:
         if scope["type"] != "http":  # there are no websockets here
             return
         headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        refusal = self._stranger(scope, headers)
+        refusal = self._refuse_stranger(scope, headers)
         if refusal is None and self.api_key and scope["path"] != "/health":
-            if scope["method"] == "GET" and (entrance := self._entrance(scope)) is not None:
-                await _answer(send, 303, b"", entrance)
+            if scope["method"] == "GET" and (login := self._login_headers(scope)) is not None:
+                await _answer(send, 303, b"", login)
                 return
-            refusal = self._without_key(scope, headers)
+            refusal = self._refuse_without_key(scope, headers)
         upload = scope["path"] == "/v1/files"
         limit = MAX_UPLOAD if upload else self.max_body
-        refusal = refusal or _too_long(headers, limit)
+        refusal = refusal or _refuse_long(headers, limit)
         if refusal is not None:
             more = [(b"www-authenticate", b"Bearer")] if refusal[0] == 401 else []
             body = json.dumps(error_body(*refusal)).encode()
             await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more])
             return
-        await self.app(scope, _limited(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _careful(send))
+        await self.app(scope, _limited(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _with_headers(send))
 
-    def _stranger(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
-        """Host and Origin."""
+    def _refuse_stranger(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
+        """Return the refusal of a wrong Host or a foreign Origin, or None."""
         hosts = [value.lower() for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or not self._ours(hosts[0]):
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return (
                 403,
                 "this server answers only under its own address; use http://127.0.0.1 and its port",
@@ -105,14 +104,14 @@ class Guard:
         if scope["method"] not in SAFE:
             for origin in (value.lower() for name, value in headers if name == b"origin"):
                 scheme, _, host = origin.partition("://")
-                if scheme != "http" or not (host == hosts[0] or self._loopback(host)):
+                if scheme != "http" or not (host == hosts[0] or self._is_loopback(host)):
                     return 403, "requests from other web sites are refused", "wrong_origin"
         return None
 
-    def _loopback(self, host: str) -> bool:
+    def _is_loopback(self, host: str) -> bool:
         return host in {f"{name}:{self.port}" for name in NAMES} or (self.port == 80 and host in NAMES)
 
-    def _ours(self, host: str) -> bool:
+    def _is_ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
         if not colon or port.endswith("]"):
             name, port = host, "80"
@@ -120,10 +119,10 @@ class Guard:
             return False
         return name in self.names or (self.addresses and _is_address(name))
 
-    def _without_key(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
+    def _refuse_without_key(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
         values = [value for name, value in headers if name == b"authorization"]
-        scheme, _, given = (values[0] if len(values) == 1 else "").partition(" ")
-        given = given.strip() if scheme.lower() == "bearer" else ""
+        scheme, _, bearer = (values[0] if len(values) == 1 else "").partition(" ")
+        bearer = bearer.strip() if scheme.lower() == "bearer" else ""
         jar: SimpleCookie = SimpleCookie()
         for value in (value for name, value in headers if name == b"cookie"):
             try:
@@ -131,26 +130,26 @@ class Guard:
             except CookieError:
                 continue
         token = jar[self.cookie].value if self.cookie in jar else ""
-        admin = _same(given, self.admin_key) | _same(token, digest(self.admin_key))
-        user = admin | _same(given, self.api_key) | _same(token, digest(self.api_key))
+        admin = _is_same(bearer, self.admin_key) | _is_same(token, digest(self.admin_key))
+        user = admin | _is_same(bearer, self.api_key) | _is_same(token, digest(self.api_key))
         if not user:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
-        scope[WHO] = "the admin key" if admin else "the key"
+        scope[CLIENT] = "the admin key" if admin else "the key"
         if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN):
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None
 
-    def _entrance(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
-        """A visit with the right ?key=: the headers that set the cookie and lead to the same page without the key."""
+    def _login_headers(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
+        """Return headers that set the cookie and redirect to the same page without its key, for a right ?key=."""
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        given = next((value for name, value in query if name == "key"), "")
-        keys = [key for key in (self.admin_key, self.api_key) if _same(given, key)]
+        sent = next((value for name, value in query if name == "key"), "")
+        keys = [key for key in (self.admin_key, self.api_key) if _is_same(sent, key)]
         if not keys:
             return None
         rest = urlencode([(name, value) for name, value in query if name != "key"])
         path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0].lstrip("/\\")
-        kept = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict"
-        cookie = f"{self.cookie}={digest(keys[0])}; {kept}"
+        attributes = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict"
+        cookie = f"{self.cookie}={digest(keys[0])}; {attributes}"
         return [
             (b"location", (path + ("?" + rest if rest else "")).encode("latin-1")),
             (b"set-cookie", cookie.encode()),
@@ -159,12 +158,12 @@ class Guard:
 
 
 def digest(key: str) -> str:
-    """What a page's cookie holds instead of the key."""
+    """Return the text that a page's cookie holds instead of the key."""
     return hmac.new(key.encode(), b"kaiwa page cookie", hashlib.sha256).hexdigest()
 
 
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode(), right.encode()) and bool(right)
+def _is_same(sent: str, key: str) -> bool:
+    return hmac.compare_digest(sent.encode(), key.encode()) and bool(key)
 
 
 def _is_address(name: str) -> bool:
@@ -175,7 +174,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _too_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None:
+def _refuse_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None:
     lengths = [value for name, value in headers if name == b"content-length"]
     if any(not (value.isascii() and value.isdigit()) or len(value) > 18 or int(value) > limit for value in lengths):
         return 413, f"the body is too large; at most {limit:,} bytes are read", "body_too_large"
@@ -183,12 +182,15 @@ def _too_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None:
 
 
 def _limited(receive: Receive, limit: int, seconds: float) -> Receive:
-    """The body, as long as it stays within bytes and seconds; then only news of the client's going."""
-    seen, whole = 0, False
+    """Return a `receive` that raises HTTPException once the body has more bytes or takes more seconds than allowed.
+
+    After the body it passes everything on: then only the client's disconnection can come.
+    """
+    size, whole = 0, False
     deadline = time.monotonic() + seconds
 
-    async def limited() -> MutableMapping[str, Any]:
-        nonlocal seen, whole
+    async def receive_within_limits() -> Message:
+        nonlocal size, whole
         if whole:
             return await receive()
         try:
@@ -196,26 +198,26 @@ def _limited(receive: Receive, limit: int, seconds: float) -> Receive:
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408, f"the body did not come within {seconds:.0f} s") from None
-        seen += len(message.get("body", b""))
+        size += len(message.get("body", b""))
         whole = not message.get("more_body", False)
-        if seen > limit:
+        if size > limit:
             raise HTTPException(413, f"the body is too large; at most {limit:,} bytes are read")
         return message
 
-    return limited
+    return receive_within_limits
 
 
-def _careful(send: Send) -> Send:
-    """Adds the headers that every response carries."""
+def _with_headers(send: Send) -> Send:
+    """Return a `send` that adds the headers that every response carries."""
 
-    async def careful(message: MutableMapping[str, Any]) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))
-            there = {name.lower() for name, _ in headers}
-            message = {**message, "headers": headers + [(n, v) for n, v in ALWAYS if n not in there]}
+            present = {name.lower() for name, _ in headers}
+            message = {**message, "headers": headers + [(n, v) for n, v in ALWAYS if n not in present]}
         await send(message)
 
-    return careful
+    return send_with_headers
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

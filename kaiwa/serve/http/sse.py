@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from kaiwa.serve.http.errors import from_exception
-from kaiwa.serve.http.security import Receive, Scope, Send
+from kaiwa.serve.http.errors import error_event_body
 
 T = TypeVar("T")
 log = logging.getLogger("kaiwa.serve")
@@ -23,13 +23,13 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PING = ": ping\n\n"
 
 
-def event(value: Any, name: str = "") -> str:
-    """One event; `value` as JSON."""
+def event(value: object, name: str = "") -> str:
+    """Return one event as text, with `value` as its JSON."""
     return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEARTBEAT) -> AsyncIterator[str]:
-    """The same lines, and a comment when nothing came for a while. A failure becomes an error event."""
+    """Yield the lines, and a comment after `seconds` without one. A failure becomes an error event."""
     pending: asyncio.Task[str] | None = None
     try:
         while True:
@@ -44,7 +44,7 @@ async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEAR
             except StopAsyncIteration:
                 return
     except Exception as error:
-        yield event(from_exception(error).body())
+        yield event(error_event_body(error))
     finally:
         if pending is not None:
             pending.cancel()
@@ -53,36 +53,38 @@ async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEAR
         await lines.aclose()
 
 
-class Patient(StreamingResponse):
-    """A stream whose client must read: one that takes nothing for STALL_SECONDS has its answer cancelled, so that it
-    holds no place and what is written for it stays small."""
+class StallGuardedResponse(StreamingResponse):
+    """A stream that ends when its client reads nothing for STALL_SECONDS.
+
+    A stalled client would hold a place in the engine, and what is written for it would pile up.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def sent(message: MutableMapping[str, Any]) -> None:
+        async def send_or_stall(message: Message) -> None:
             try:
                 async with asyncio.timeout(STALL_SECONDS):
                     await send(message)
             except TimeoutError:
-                raise Stalled from None
+                raise ClientStalled from None
 
         try:
-            await super().__call__(scope, receive, sent)
-        except Stalled:
+            await super().__call__(scope, receive, send_or_stall)
+        except ClientStalled:
             log.warning("a client took nothing for %g s; its answer was cancelled", STALL_SECONDS)
         finally:
             await self.body_iterator.aclose()  # type: ignore[attr-defined]
 
 
-class Stalled(Exception):
+class ClientStalled(Exception):
     """The client does not read."""
 
 
 def streaming(lines: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
-    return Patient(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
+    return StallGuardedResponse(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
 
 
-async def until_gone(request: Request, work: Any) -> Any:
-    """The result of a coroutine, which is cancelled if the client goes away first (then None)."""
+async def unless_disconnected(request: Request, work: Coroutine[object, object, T]) -> T | None:
+    """Return the result of `work`, or None if the client disconnects first; `work` is then cancelled."""
     task = asyncio.ensure_future(work)
     try:
         while True:

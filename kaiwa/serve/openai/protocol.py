@@ -6,20 +6,22 @@ must not fail a request. Everything has a bound, since a request comes from anyo
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kaiwa.serve.http.bounded_json import plain_json, whole_text
-from kaiwa.serve.openai.tools import Tool, ToolChoice
-from kaiwa.text.sampling import Sampling
+from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
+from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
+from kaiwa.serve.openai.tools import ToolChoice, ToolDefinition
+from kaiwa.text.sampling import Grammar, Sampling
 
 MAX_N = 16
 MAX_STOPS = 16
 MAX_MESSAGES = 2048
 # Accepted because common clients send them, and without effect at these values (empty: at any).
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "user": (),
     "metadata": (),
     "service_tier": (),
@@ -36,7 +38,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 Name = Annotated[str, Field(max_length=256)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Strings = str | list[str]
+Inputs = str | list[str] | list[int] | list[list[int]]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -48,11 +50,11 @@ class Body(BaseModel):
     _whole = model_validator(mode="before")(whole_text)
 
     def ignored(self) -> list[str]:
-        """Fields that were sent and have no effect."""
-        return sorted(name for name, value in (self.model_extra or {}).items() if not _neutral(name, value))
+        """Return the names of fields that were sent and have no effect."""
+        return sorted(name for name, value in (self.model_extra or {}).items() if not _is_neutral(name, value))
 
 
-def _neutral(name: str, value: Any) -> bool:
+def _is_neutral(name: str, value: object) -> bool:
     allowed = NEUTRAL.get(name, (None,))
     return not allowed or value in allowed
 
@@ -76,6 +78,10 @@ class ToolCall(BaseModel):
     type: Literal["function"] = "function"
     function: FunctionCall
 
+    def to_json(self) -> CalledTool:
+        function = self.function
+        return {"id": self.id, "type": self.type, "function": {"name": function.name, "arguments": function.arguments}}
+
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -89,22 +95,22 @@ class ChatMessage(BaseModel):
             raise ValueError(f"a {self.role} message needs content")
         return self
 
-    def plain(self) -> dict[str, Any]:
-        """As templates want it: text in one piece, no developers, tool calls only where there are some."""
+    def to_turn(self) -> ChatTurn:
+        """Return the message as templates take it: text in one piece, "developer" as "system", calls only if any."""
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or [])
-        made: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": content}
+        turn: ChatTurn = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
-            made["tool_calls"] = [call.model_dump() for call in self.tool_calls]
+            turn["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id:
-            made["tool_call_id"] = self.tool_call_id
-        return made
+            turn["tool_call_id"] = self.tool_call_id
+        return turn
 
 
 class JsonSchema(BaseModel):
     name: Name = "answer"
     description: str | None = None
     strict: bool | None = None
-    body: Annotated[dict[str, Any], Field(alias="schema")]
+    body: Annotated[JSONObject, Field(alias="schema")]
 
     _plain = field_validator("body")(plain_json)
 
@@ -126,8 +132,8 @@ class ResponseFormat(BaseModel):
         return self
 
 
-class Sampled(Body):
-    """What both kinds of request share."""
+class SampledBody(Body):
+    """The fields that chat and completion requests share."""
 
     model: Name
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -152,26 +158,28 @@ class Sampled(Body):
                 raise ValueError(f"{name[:20]!r} is no token id; keys are token ids as strings")
         return value
 
-    def stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop or [])
+
+def make_sampling(body: SampledBody, max_tokens: int | None, grammar: Grammar | None) -> Sampling:
+    """Return the sampling that a body asks for. Absent fields have Sampling's defaults; an absent seed is a fresh one.
+
+    A parameter of Sampling that is also a field of the body by the same name is taken over here by itself.
+    """
+    names = [f.name for f in fields(Sampling) if f.name in SampledBody.model_fields]
+    values = {name: getattr(body, name) for name in names} | {"max_tokens": max_tokens, "grammar": grammar}
+    values["seed"] = secrets.randbits(62) if body.seed is None else body.seed
+    values["stop"] = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    values["logit_bias"] = tuple((int(id), bias) for id, bias in (body.logit_bias or {}).items())
+    return Sampling(**{name: value for name, value in values.items() if value is not None})
 
 
-def make_sampling(body: Sampled, seed: int) -> Sampling:
-    """Return the sampling that a body asks for; max_tokens and the grammar are the route's to add."""
-    names = [f.name for f in fields(Sampling) if f.name in Sampled.model_fields]
-    chosen = {name: value for name in names if (value := getattr(body, name)) is not None}
-    bias = tuple((int(id), value) for id, value in (body.logit_bias or {}).items())
-    return Sampling(**chosen | {"seed": seed, "stop": tuple(body.stops()), "logit_bias": bias})
-
-
-class ChatRequest(Sampled):
+class ChatRequest(SampledBody):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
 
     @model_validator(mode="after")
@@ -181,19 +189,22 @@ class ChatRequest(Sampled):
         return self
 
 
-class CompletionRequest(Sampled):
-    prompt: Strings | list[int] | list[list[int]]
+class CompletionRequest(SampledBody):
+    prompt: Inputs
     max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # 16
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     response_format: ResponseFormat | None = None
 
-    def prompts(self) -> list[dict[str, Any]]:
-        """One engine message's part for each prompt."""
-        value: Any = self.prompt
-        if isinstance(value, str):
-            return [{"prompt": value}]
-        if value and isinstance(value[0], int):
-            return [{"prompt_ids": value}]
-        return [{"prompt": p} if isinstance(p, str) else {"prompt_ids": p} for p in value]
+    def prompts(self) -> list[str | list[int]]:
+        """Return each prompt as its text or its token ids."""
+        return listed_inputs(self.prompt)
+
+
+def listed_inputs(value: Inputs) -> list[str | list[int]]:
+    """Return one text, one list of token ids, or several of either as a list of texts and lists of ids."""
+    if isinstance(value, str):
+        return [value]
+    ids = [item for item in value if isinstance(item, int)]
+    return [ids] if ids else [item for item in value if not isinstance(item, int)]

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from kaiwa.defend.defence import FILTERED
-from kaiwa.serve.answers import Choice, Head, usage
-from kaiwa.serve.http.bounded_json import plain_json
+from kaiwa.serve.http.bounded_json import JSONObject, plain_json
+from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, usage
 from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name
-from kaiwa.serve.openai.tools import FunctionName
+from kaiwa.serve.openai.tools import FunctionName, ModelCall
 
 
 class InputPart(BaseModel):
@@ -29,7 +29,7 @@ class MessageItem(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[InputPart]
 
-    def chat(self) -> dict[str, Any]:
+    def to_chat(self) -> JSONObject:
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return {"role": self.role, "content": content}
 
@@ -40,7 +40,7 @@ class CallItem(BaseModel):
     name: FunctionName
     arguments: str
 
-    def chat(self) -> dict[str, Any]:
+    def to_chat(self) -> JSONObject:
         call = {"id": self.call_id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
 
@@ -50,7 +50,7 @@ class ResultItem(BaseModel):
     call_id: Name
     output: str
 
-    def chat(self) -> dict[str, Any]:
+    def to_chat(self) -> JSONObject:
         return {"role": "tool", "content": self.output, "tool_call_id": self.call_id}
 
 
@@ -61,14 +61,14 @@ class FunctionTool(BaseModel):
     type: Literal["function"]
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JSONObject | None = None
     strict: bool | None = None
 
     _plain = field_validator("parameters")(plain_json)
 
-    def chat(self) -> dict[str, Any]:
-        shown = {"name": self.name, "description": self.description, "parameters": self.parameters}
-        return {"type": "function", "function": shown}
+    def to_chat(self) -> JSONObject:
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
 
 
 class NamedChoice(BaseModel):
@@ -80,7 +80,7 @@ class TextFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     name: Name | None = None
     strict: bool | None = None
-    body: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    body: Annotated[JSONObject | None, Field(alias="schema")] = None
 
     _plain = field_validator("body")(plain_json)
 
@@ -113,17 +113,17 @@ class ResponsesRequest(Body):
 
     @field_validator("previous_response_id", "conversation", mode="before")
     @classmethod
-    def stateless(cls, value: Any) -> Any:
+    def is_stateless(cls, value: object) -> object:
         if value is not None:
             raise ValueError("this server keeps no responses; send the whole conversation in input")
         return value
 
-    def chat(self) -> ChatRequest:
-        """The same as a chat request."""
+    def to_chat(self) -> ChatRequest:
+        """Return the same request as a chat request. ValidationError where that breaks a bound of the chat API."""
         items: list[Item] = (
             [MessageItem(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         )
-        messages = [item.chat() for item in items]
+        messages = [item.to_chat() for item in items]
         if self.instructions is not None:
             messages.insert(0, {"role": "system", "content": self.instructions})
         choice = self.tool_choice
@@ -131,19 +131,19 @@ class ResponsesRequest(Body):
         return ChatRequest.model_validate(
             {
                 "model": self.model,
-                "messages": _joined(messages),
+                "messages": _join_calls(messages),
                 "max_completion_tokens": self.max_output_tokens,
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "seed": self.seed,
                 "stream": self.stream,
-                "tools": [tool.chat() for tool in self.tools] if self.tools else None,
+                "tools": [tool.to_chat() for tool in self.tools] if self.tools else None,
                 "tool_choice": named,
                 "response_format": self._format(),
             }
         )
 
-    def _format(self) -> dict[str, Any] | None:
+    def _format(self) -> JSONObject | None:
         form = self.text.format if self.text is not None else None
         if form is None or form.type == "text":
             return None
@@ -152,45 +152,45 @@ class ResponsesRequest(Body):
         return {"type": "json_schema", "json_schema": {"name": form.name or "answer", "schema": form.body}}
 
 
-def _joined(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calls that follow each other (or a text of the assistant's) are one turn of the assistant."""
-    found: list[dict[str, Any]] = []
+def _join_calls(messages: Sequence[JSONObject]) -> list[JSONObject]:
+    """Join calls that follow each other, or a text of the assistant, into one turn of the assistant."""
+    turns: list[JSONObject] = []
     for message in messages:
-        last = found[-1] if found else {}
-        if message.get("tool_calls") and last.get("role") == "assistant":
-            last["tool_calls"] = last.get("tool_calls", []) + message["tool_calls"]
+        last = turns[-1] if turns else {}
+        calls, earlier = message.get("tool_calls"), last.get("tool_calls", [])
+        if isinstance(calls, list) and isinstance(earlier, list) and last.get("role") == "assistant":
+            last["tool_calls"] = earlier + calls
         else:
-            found.append(dict(message))
-    return found
+            turns.append(dict(message))
+    return turns
 
 
-def part(text: str) -> dict[str, Any]:
+def text_part(text: str) -> JSONObject:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def message_item(text: str, status: str) -> dict[str, Any]:
-    content = [part(text)] if status != "in_progress" else []
-    made = f"msg_{secrets.token_hex(12)}"
-    return {"id": made, "type": "message", "status": status, "role": "assistant", "content": content}
+def message_item(text: str, status: str) -> JSONObject:
+    content = [text_part(text)] if status != "in_progress" else []
+    id = f"msg_{secrets.token_hex(12)}"
+    return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
-def call_item(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
-    """An output item of a call as chat answers have it."""
-    function = call["function"]
+def call_item(call: ModelCall, status: str = "completed") -> JSONObject:
+    """Return the output item of a model's call."""
     return {
         "id": f"fc_{secrets.token_hex(12)}",
         "type": "function_call",
         "status": status,
-        "call_id": call["id"],
-        "name": function["name"],
-        "arguments": function["arguments"],
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
     }
 
 
 def response_object(
-    head: Head, body: ResponsesRequest, status: str, output: list[dict[str, Any]], choice: Choice | None
-) -> dict[str, Any]:
-    """The Response, at any moment of its life. status: in_progress, completed, incomplete, failed."""
+    head: ResponseHead, body: ResponsesRequest, status: str, output: list[JSONObject], choice: AnswerChoice | None
+) -> JSONObject:
+    """Return the Response object. status: in_progress, completed, incomplete or failed; choice: None before it."""
     filtered = choice is not None and choice.finish == FILTERED
     cut = {"reason": FILTERED if filtered else "max_output_tokens"} if status == "incomplete" else None
     form = body.text.format if body.text is not None else None
@@ -221,7 +221,7 @@ def response_object(
     }
 
 
-def _usage(choice: Choice) -> dict[str, Any]:
+def _usage(choice: AnswerChoice) -> JSONObject:
     counted = usage([choice], 1)
     return {
         "input_tokens": counted["prompt_tokens"],

@@ -1,7 +1,7 @@
-"""Function calling: what a request offers, how a model is told, and how its calls are read back.
+"""Function calling: the tools of a request, how a model learns of them, and how its calls are read back.
 
-A model whose chat template knows tools is told through it (engine side: prompts.py). Any other gets a system text, in
-the form that Hermes models were taught and many followed: each function as JSON Schema within <tools>, a call as
+A model whose chat template knows tools gets them through it (worker/requests.py). Any other gets a system text in the
+form of the Hermes models, which many followed: each function as JSON Schema within <tools>, a call as
 
     <tool_call>{"name": …, "arguments": {…}}</tool_call>
 
@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from kaiwa.serve.http.bounded_json import plain_json
+from kaiwa.serve.http.bounded_json import JSONObject, plain_json
+from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
-TOLD = """You may call functions. Each line within <tools> describes one, its parameters as JSON Schema:
+INSTRUCTIONS = """You may call functions. Each line within <tools> describes one, its parameters as JSON Schema:
 <tools>
 {functions}
 </tools>
@@ -38,13 +39,13 @@ Call a function only when it helps with what the user asks. Its result comes wit
 class Function(BaseModel):
     name: FunctionName
     description: Annotated[str, Field(max_length=1 << 14)] | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JSONObject | None = None
     strict: bool | None = None
 
     _plain = field_validator("parameters")(plain_json)
 
 
-class Tool(BaseModel):
+class ToolDefinition(BaseModel):
     type: Literal["function"]
     function: Function
 
@@ -62,28 +63,28 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call a model made; `arguments` is JSON text."""
+class ModelCall:
+    """One call that a model made; `arguments` is JSON text."""
 
     name: str
     arguments: str
     id: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> CalledTool:
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
 
-def describe(tool: Tool) -> dict[str, Any]:
-    """A tool as templates and system texts show it."""
+def describe(tool: ToolDefinition) -> JSONObject:
+    """Return a tool as templates and system texts show it."""
     parameters = tool.function.parameters or {"type": "object", "properties": {}}
-    shown = {"name": tool.function.name, "description": tool.function.description or "", "parameters": parameters}
-    return {"type": "function", "function": shown}
+    function = {"name": tool.function.name, "description": tool.function.description or "", "parameters": parameters}
+    return {"type": "function", "function": function}
 
 
-def forced_schema(tools: Sequence[Tool]) -> str:
-    """The JSON Schema of a call to one of these functions."""
+def forced_schema(tools: Sequence[ToolDefinition]) -> str:
+    """Return the JSON Schema of a call to one of these functions, as text."""
 
-    def one(tool: Tool) -> dict[str, Any]:
+    def call_schema(tool: ToolDefinition) -> JSONObject:
         arguments = tool.function.parameters or {"type": "object"}
         return {
             "type": "object",
@@ -92,96 +93,104 @@ def forced_schema(tools: Sequence[Tool]) -> str:
             "additionalProperties": False,
         }
 
-    shapes = [one(tool) for tool in tools]
+    shapes = [call_schema(tool) for tool in tools]
     return json.dumps(shapes[0] if len(shapes) == 1 else {"anyOf": shapes}, ensure_ascii=False)
 
 
-def as_plain(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The same conversation for a model that knows three roles and no tools: everything said in text."""
-    found: list[dict[str, str]] = []
+def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[dict[str, str]]:
+    """Return the conversation for a model that knows three roles and no tools: calls and results become text."""
+    turns: list[dict[str, str]] = []
     for message in messages:
         role, content = message["role"], message["content"]
         if role == "tool":
             role, content = "user", f"<tool_response>\n{content}\n</tool_response>"
-            if found and found[-1]["role"] == "user" and found[-1]["content"].startswith("<tool_response>"):
-                found[-1]["content"] += "\n" + content  # results of one turn's calls are one turn
+            if turns and turns[-1]["role"] == "user" and turns[-1]["content"].startswith("<tool_response>"):
+                turns[-1]["content"] += "\n" + content  # results of one turn's calls are one turn
                 continue
         for call in message.get("tool_calls", ()):
-            said = {"name": call["function"]["name"], "arguments": _parsed(call["function"]["arguments"])}
-            content += ("\n" if content else "") + f"{OPEN}\n{json.dumps(said, ensure_ascii=False)}\n{CLOSE}"
-        found.append({"role": role, "content": content})
+            value = {"name": call["function"]["name"], "arguments": _parse_arguments(call["function"]["arguments"])}
+            content += ("\n" if content else "") + f"{OPEN}\n{json.dumps(value, ensure_ascii=False)}\n{CLOSE}"
+        turns.append({"role": role, "content": content})
     if tools:
-        told = TOLD.format(functions="\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools))
-        if found and found[0]["role"] == "system":
-            found[0] = {"role": "system", "content": found[0]["content"] + "\n\n" + told}
+        functions = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+        instructions = INSTRUCTIONS.format(functions=functions)
+        if turns and turns[0]["role"] == "system":
+            turns[0] = {"role": "system", "content": turns[0]["content"] + "\n\n" + instructions}
         else:
-            found.insert(0, {"role": "system", "content": told})
-    return found
+            turns.insert(0, {"role": "system", "content": instructions})
+    return turns
 
 
-def with_parsed_arguments(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Messages as Hugging Face templates want them: a call's arguments are an object, not its JSON text."""
-    found = []
-    for message in messages:
-        made = dict(message)
-        if "tool_calls" in made:
-            made["tool_calls"] = [
-                call | {"function": call["function"] | {"arguments": _parsed(call["function"]["arguments"])}}
-                for call in made["tool_calls"]
-            ]
-        found.append(made)
-    return found
+def with_parsed_arguments(messages: Sequence[ChatTurn]) -> list[ChatTurn]:
+    """Return messages as Hugging Face templates take them: a call's arguments are an object, not its JSON text."""
+    return [
+        {**message, "tool_calls": [_with_parsed_arguments(call) for call in message["tool_calls"]]}
+        if "tool_calls" in message
+        else message
+        for message in messages
+    ]
 
 
-def _parsed(arguments: str) -> Any:
+def _with_parsed_arguments(call: CalledTool) -> CalledTool:
+    function = call["function"]
+    return {**call, "function": {"name": function["name"], "arguments": _parse_arguments(function["arguments"])}}
+
+
+def _parse_arguments(arguments: object) -> object:
+    """Return the value of a JSON text, or the argument itself where it is no text, no JSON, or too large."""
+    if not isinstance(arguments, str):
+        return arguments
     try:
-        return plain_json(json.loads(arguments))
+        value: object = plain_json(json.loads(arguments))
     except (ValueError, RecursionError):
         return arguments
+    return value
 
 
 class ToolReader:
-    """Tells content from calls while an answer comes. `push` and `finish` return content; calls gather in `calls`.
+    """Separates content from calls while an answer comes. `push` and `finish` return content; `calls` holds the calls.
 
-    What looks like the beginning of a call waits until it is one or is not. A call that cannot be read, or names no
-    function of the request, stays in the content as it was written.
+    Text that may be the beginning of a call waits until that is clear. A call that cannot be read, or names no function
+    of the request, stays in the content as it was written.
     """
 
     def __init__(self, names: Sequence[str], forced: bool = False) -> None:
         self.names, self.forced = tuple(names), forced
-        self.calls: list[Call] = []
-        self._held, self._inside = "", False
+        self.calls: list[ModelCall] = []
+        self._pending, self._inside = "", False
 
     def push(self, text: str) -> str:
-        self._held += text
+        """Read a piece of the answer and return the content that is certain by now."""
+        self._pending += text
         if self.forced:
             return ""
         content = ""
         while True:
             if not self._inside:
-                before, found, after = self._held.partition(OPEN)
-                if not found:
-                    keep = _overlap(self._held, OPEN)
-                    content += self._held[: len(self._held) - keep]
-                    self._held = self._held[len(self._held) - keep :]
+                before, tag, after = self._pending.partition(OPEN)
+                if not tag:
+                    end = len(self._pending) - _overlap(self._pending, OPEN)
+                    content += self._pending[:end]
+                    self._pending = self._pending[end:]
                     return content
-                content, self._held, self._inside = content + before, after, True
-            body, found, after = self._held.partition(CLOSE)
-            if not found:
+                content, self._pending, self._inside = content + before, after, True
+            body, tag, after = self._pending.partition(CLOSE)
+            if not tag:
                 return content
             if not self._read(body):
                 content += OPEN + body + CLOSE
-            self._held, self._inside = after, False
+            self._pending, self._inside = after, False
 
     def finish(self) -> str:
-        """The rest: a call whose end tag was left out still counts."""
-        held, inside = self._held, self._inside
-        self._held, self._inside = "", False
-        if (inside or self.forced) and self._read(held):
+        """Return the rest of the content. A last call without its end tag still counts."""
+        rest, inside = self._pending, self._inside
+        self._pending, self._inside = "", False
+        if (inside or self.forced) and self._read(rest):
             return ""
-        return (OPEN if inside else "") + held
+        return (OPEN if inside else "") + rest
 
     def _read(self, body: str) -> bool:
+        """Add the call that a text spells to `calls`; return whether it spells one."""
         try:
             value = json.loads(body)
             name, arguments = value["name"], value.get("arguments", {})
@@ -189,11 +198,11 @@ class ToolReader:
             return False
         if name not in self.names:
             return False
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        self.calls.append(Call(name, written, f"call_{secrets.token_hex(12)}"))
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        self.calls.append(ModelCall(name, text, f"call_{secrets.token_hex(12)}"))
         return True
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of `text` begin `tag`."""
+    """Return how many characters at the end of `text` begin `tag`."""
     return next((n for n in range(min(len(text), len(tag) - 1), 0, -1) if text.endswith(tag[:n])), 0)

@@ -5,68 +5,67 @@ from __future__ import annotations
 import array
 import base64
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from kaiwa.serve import answers
-from kaiwa.serve.http.errors import APIError
-from kaiwa.serve.http.rate_limit import TAKE
-from kaiwa.serve.http.sse import until_gone
-from kaiwa.serve.openai.protocol import Body, Name, Strings
-from kaiwa.serve.services import Services
+from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.http.rate_limit import share_of
+from kaiwa.serve.http.sse import unless_disconnected
+from kaiwa.serve.openai.protocol import Body, Inputs, Name, listed_inputs
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import ModelAddress, TextPrompt, TokenPrompt
 
 MAX_INPUTS = 64
 
 
 class EmbeddingRequest(Body):
     model: Name
-    input: Strings | list[int] | list[list[int]]
+    input: Inputs
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
-    def inputs(self) -> list[dict[str, Any]]:
-        value: Any = self.input
-        whole = isinstance(value, str) or (value and isinstance(value[0], int))
-        return [{"prompt": v} if isinstance(v, str) else {"prompt_ids": v} for v in ([value] if whole else value)]
 
-
-def routes(services: Services) -> APIRouter:
+def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/embeddings")
-    async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
+    async def embed(body: EmbeddingRequest, request: Request) -> Response:
         entry = await answers.resolve(services, body.model)
-        inputs = body.inputs()
-        if not 0 < len(inputs) <= MAX_INPUTS or any(one in ({"prompt": ""}, {"prompt_ids": []}) for one in inputs):
+        inputs = listed_inputs(body.input)
+        if not 0 < len(inputs) <= MAX_INPUTS or not all(inputs):
             raise APIError(400, f"input: give 1 to {MAX_INPUTS} texts, none of them empty", "invalid_value", "input")
-        TAKE.get()(len(inputs) - 1)
-        asked = [answers.question(entry, "embed", **one) for one in inputs]
-        found = await until_gone(request, services.engine.ask(*asked))
-        if found is None:
+        if (share := share_of(request)) is not None:
+            share.take(len(inputs) - 1)
+        prompts = [TextPrompt(text) if isinstance(text, str) else TokenPrompt(tuple(text)) for text in inputs]
+        work = services.engine.embed(ModelAddress.of(entry), prompts)
+        embeddings = await unless_disconnected(request, work)
+        if embeddings is None:
             return Response(status_code=499)
-        width = len(found[0]["embedding"])
+        width = len(embeddings[0].vector)
         if body.dimensions not in (None, width):
-            said = f"dimensions is {body.dimensions}; {entry.name} gives {width} and they cannot be cut"
-            raise APIError(400, said, "invalid_value", "dimensions")
-        tokens = sum(one["tokens"] for one in found)
+            message = f"dimensions is {body.dimensions}; {entry.name} gives {width} and they cannot be cut"
+            raise APIError(400, message, "invalid_value", "dimensions")
+        n_tokens = sum(embedding.tokens for embedding in embeddings)
         rows = [
-            {"object": "embedding", "index": i, "embedding": _written(one["embedding"], body.encoding_format)}
-            for i, one in enumerate(found)
+            {"object": "embedding", "index": i, "embedding": _encode(embedding.vector, body.encoding_format)}
+            for i, embedding in enumerate(embeddings)
         ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        whole = {"object": "list", "data": rows, "model": entry.name, "usage": usage}
-        return JSONResponse(whole, headers=answers.headers(body))
+        usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+        response = {"object": "list", "data": rows, "model": entry.name, "usage": usage}
+        return JSONResponse(response, headers=answers.headers(body))
 
     return router
 
 
-def _written(vector: list[float], form: str | None) -> Any:
-    """As numbers, or as OpenAI's base64: little-endian float32."""
+def _encode(vector: Sequence[float], form: str | None) -> list[float] | str:
+    """Return the numbers as they are, or as OpenAI's base64: little-endian float32."""
     if form != "base64":
-        return vector
+        return list(vector)
     packed = array.array("f", vector)
     if sys.byteorder == "big":
         packed.byteswap()

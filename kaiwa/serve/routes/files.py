@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
 
 from kaiwa.core.errors import UserError
-from kaiwa.serve.http.errors import APIError
-from kaiwa.serve.services import Services
+from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.training_data import lines
-from kaiwa.serve.tuning.uploaded_files import Files, StoredFile
+from kaiwa.serve.tuning.uploaded_files import StoredFile, UploadedFiles
 
 MOST_FIELDS = 16
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
-    files = Files(services.settings.home / "files")
+    files = UploadedFiles(services.settings.home / "files")
 
     def get(id: str) -> StoredFile:
         try:
@@ -29,40 +30,40 @@ def routes(services: Services) -> APIRouter:
             raise APIError(404, str(error), "file_not_found", "file_id") from None
 
     @router.post("/v1/files")
-    async def upload(request: Request) -> dict[str, Any]:
+    async def upload_file(request: Request) -> JSONObject:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "multipart/form-data":
             raise APIError(400, "file and purpose are expected as multipart/form-data", "invalid_value", "file")
         async with request.form(max_files=1, max_fields=MOST_FIELDS) as form:
-            sent, purpose = form.get("file"), form.get("purpose")
-            if not isinstance(sent, UploadFile):
+            upload, purpose = form.get("file"), form.get("purpose")
+            if not isinstance(upload, UploadFile):
                 raise APIError(400, "file: a file is missing", "missing_required_parameter", "file")
             if purpose != "fine-tune":
                 raise APIError(400, "purpose: 'fine-tune' is the only one there is", "invalid_value", "purpose")
-            return (await asyncio.to_thread(_store, files, sent)).to_json()
+            return (await asyncio.to_thread(_store, files, upload)).to_json()
 
     @router.get("/v1/files")
-    async def listed(
+    async def list_files(
         purpose: str | None = None,
         limit: int = 10_000,
         after: str | None = None,
         order: Literal["asc", "desc"] = "desc",
-    ) -> dict[str, Any]:
-        found = [f for f in await asyncio.to_thread(files.all) if purpose in (None, f.purpose)]
-        found = found if order == "desc" else found[::-1]
-        return page([f.to_json() for f in found], after, limit)
+    ) -> JSONObject:
+        chosen = [file for file in await asyncio.to_thread(files.all) if purpose in (None, file.purpose)]
+        chosen = chosen if order == "desc" else chosen[::-1]
+        return list_page([file.to_json() for file in chosen], after, limit)
 
     @router.get("/v1/files/{id}")
-    async def one(id: str) -> dict[str, Any]:
+    async def show_file(id: str) -> JSONObject:
         return get(id).to_json()
 
     @router.get("/v1/files/{id}/content")
-    async def content(id: str) -> FileResponse:
-        found = get(id)
-        return FileResponse(files.path(id), media_type="application/octet-stream", filename=found.filename)
+    async def download(id: str) -> FileResponse:
+        file = get(id)
+        return FileResponse(files.path(id), media_type="application/octet-stream", filename=file.filename)
 
     @router.delete("/v1/files/{id}")
-    async def delete(id: str) -> dict[str, Any]:
+    async def delete(id: str) -> JSONObject:
         get(id)
         await asyncio.to_thread(files.delete, id)
         return {"id": id, "object": "file", "deleted": True}
@@ -70,24 +71,24 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-def _store(files: Files, sent: UploadFile) -> StoredFile:
-    """Stores and checks: a file with a line that is no JSON object is refused at once, the line by its number."""
+def _store(files: UploadedFiles, upload: UploadFile) -> StoredFile:
+    """Store and check an upload. APIError that names the first line that is no JSON object; nothing is stored then."""
     try:
-        made = files.add(sent.filename or "file", "fine-tune", sent.file)
+        file = files.add(upload.filename or "file", "fine-tune", upload.file)
     except UserError as error:
         raise APIError(413, str(error), "file_too_large", "file") from None
     try:
-        n = sum(1 for _ in lines(files.path(made.id)))
+        n = sum(1 for _ in lines(files.path(file.id)))
         if not n:
             raise UserError("the file is empty; one JSON object a line is expected")
     except UserError as error:
-        files.delete(made.id)
-        raise APIError(400, f"{made.filename}: {error}", "invalid_file", "file") from None
-    return made
+        files.delete(file.id)
+        raise APIError(400, f"{file.filename}: {error}", "invalid_file", "file") from None
+    return file
 
 
-def page(rows: list[dict[str, Any]], after: str | None, limit: int) -> dict[str, Any]:
-    """OpenAI's list of at most `limit` rows that come after the one of id `after`."""
+def list_page(rows: list[JSONObject], after: str | None, limit: int) -> JSONObject:
+    """Return OpenAI's list of at most `limit` rows that come after the row of id `after`."""
     ids = [row["id"] for row in rows]
     if after is not None and after not in ids:
         raise APIError(400, f"after: nothing in this list has the id {after[:60]!r}", "invalid_value", "after")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -11,17 +10,19 @@ from pydantic import BaseModel
 from kaiwa import __version__
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve import answers
-from kaiwa.serve.services import Services
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import ModelAddress
 
 
 class LoadRequest(BaseModel):
     model: str
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
 
-    def shown(entry: Entry) -> dict[str, Any]:
+    def model_json(entry: Entry) -> JSONObject:
         return {
             "id": entry.name,
             "object": "model",
@@ -32,34 +33,34 @@ def routes(services: Services) -> APIRouter:
         }
 
     @router.get("/health")
-    async def health() -> dict[str, Any]:
+    async def show_health() -> JSONObject:
         shield = services.shield
         about = {"engine": services.engine.state.state, "defence": shield.defence.name if shield else "none"}
         return {"status": "ok", "version": __version__, **about}
 
     @router.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        found = await asyncio.to_thread(services.models)
-        return {"object": "list", "data": [shown(entry) for entry in found]}
+    async def list_models() -> JSONObject:
+        entries = await asyncio.to_thread(services.models)
+        return {"object": "list", "data": [model_json(entry) for entry in entries]}
 
     @router.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        return shown(await answers.resolve(services, name))
+    async def show_model(name: str) -> JSONObject:
+        return model_json(await answers.resolve(services, name))
 
     @router.get("/api/engine")
-    async def engine() -> dict[str, Any]:
+    async def show_engine() -> JSONObject:
         return services.engine.state.to_json()
 
     @router.post("/api/engine/load", status_code=202)
-    async def load(body: LoadRequest) -> dict[str, Any]:
+    async def load_model(body: LoadRequest) -> JSONObject:
         entry = await answers.resolve(services, body.model)
-        await services.engine.load(entry)
+        await services.engine.load(ModelAddress.of(entry))
         return {"model": entry.name, "state": "loading" if entry.name not in services.engine.state.models else "loaded"}
 
     @router.post("/api/engine/unload")
-    async def unload(body: LoadRequest) -> dict[str, Any]:
+    async def unload_model(body: LoadRequest) -> JSONObject:
         entry = await answers.resolve(services, body.model)
-        size = await services.engine.unload(entry)
+        size = await services.engine.unload(ModelAddress.of(entry))
         return {"model": entry.name, "state": "unloaded", "bytes": size}
 
     return router

@@ -1,56 +1,56 @@
-"""POST /v1/responses (responses.py translates), and its stream of events."""
+"""POST /v1/responses (openai/responses.py translates it to a chat request), and its stream of events."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import ValidationError
 
 from kaiwa.defend.defence import FILTERED
 from kaiwa.serve import answers
-from kaiwa.serve.answers import Choice, Follow, Head
-from kaiwa.serve.http.errors import APIError, from_exception
-from kaiwa.serve.http.sse import event, streaming, until_gone
+from kaiwa.serve.answers import AnswerFormat, AnswerStream
+from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.http.errors import api_error
+from kaiwa.serve.http.sse import event
+from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead
 from kaiwa.serve.openai.protocol import ChatRequest
-from kaiwa.serve.openai.responses import ResponsesRequest, call_item, message_item, part, response_object
-from kaiwa.serve.routes.chat import engine_messages, read_answer, reader
-from kaiwa.serve.services import Services
+from kaiwa.serve.openai.responses import ResponsesRequest, call_item, message_item, response_object, text_part
+from kaiwa.serve.openai.tools import ModelCall
+from kaiwa.serve.routes.chat import call_reader, chat_requests, read_answer
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import Tokens
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/responses")
     async def respond(body: ResponsesRequest, request: Request) -> Response:
         entry = await answers.resolve(services, body.model)
         chat = _as_chat(body)
-        asked = engine_messages(chat, entry)
-        head = Head.make("resp", entry.name)
-        if body.stream:
-            items = await until_gone(request, answers.admitted(services, asked))
-            if items is None:
-                return Response(status_code=499)
-            return streaming(_stream(head, body, chat, items), answers.headers(body))
-        choices = await until_gone(request, answers.collect(services, asked))
-        if choices is None:
-            return Response(status_code=499)
-        return JSONResponse(_whole(head, body, chat, choices[0]), headers=answers.headers(body))
+        requests = chat_requests(chat, entry)
+        head = ResponseHead.make("resp", entry.name)
+        form = AnswerFormat(
+            whole=lambda choices: _response_body(head, body, chat, choices[0]),
+            stream=lambda events: _stream(head, body, chat, events),
+        )
+        return await answers.respond(services, request, body, requests, form)
 
     @router.get("/v1/responses/{name}")
-    async def stored(name: str) -> Response:
+    async def refuse_stored(name: str) -> Response:
         raise APIError(404, "this server keeps no responses; nothing can be asked for later", "not_found")
 
     return router
 
 
 def _as_chat(body: ResponsesRequest) -> ChatRequest:
-    """APIError where the chat request that it amounts to is none (a bound that only chat has)."""
+    """Return the same request as a chat request. APIError where it breaks a bound that only chat has."""
     try:
-        return body.chat()
+        return body.to_chat()
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "input"
@@ -58,11 +58,11 @@ def _as_chat(body: ResponsesRequest) -> ChatRequest:
         raise APIError(400, f"{field}: {first['msg']}", "invalid_value", field) from None
 
 
-def _status(choice: Choice) -> str:
+def _status(choice: AnswerChoice) -> str:
     return "incomplete" if choice.finish in ("length", FILTERED) else "completed"
 
 
-def _whole(head: Head, body: ResponsesRequest, chat: ChatRequest, choice: Choice) -> dict[str, Any]:
+def _response_body(head: ResponseHead, body: ResponsesRequest, chat: ChatRequest, choice: AnswerChoice) -> JSONObject:
     content, calls, _ = read_answer(chat, choice)
     status = _status(choice)
     output = [message_item(content or "", status)] if content or not calls else []
@@ -70,91 +70,100 @@ def _whole(head: Head, body: ResponsesRequest, chat: ChatRequest, choice: Choice
     return response_object(head, body, status, output, choice)
 
 
-class Teller:
-    """The events of one response, in order, each with its sequence number."""
+class EventWriter:
+    """Writes the events of one response in order, each with its sequence number."""
 
-    def __init__(self, head: Head, body: ResponsesRequest) -> None:
+    def __init__(self, head: ResponseHead, body: ResponsesRequest) -> None:
         self.head, self.body = head, body
         self.number = -1
-        self.output: list[dict[str, Any]] = []
-        self.message: dict[str, Any] | None = None  # the item that text goes to
+        self.output: list[JSONObject] = []
+        self.message: JSONObject | None = None  # the item that text goes to
         self.text = ""
 
-    def tell(self, kind: str, **details: Any) -> str:
+    def event(self, kind: str, **details: object) -> str:
         self.number += 1
         return event({"type": kind, "sequence_number": self.number, **details}, kind)
 
-    def whole(self, kind: str, status: str, choice: Choice | None, **extra: Any) -> str:
-        made = response_object(self.head, self.body, status, self.output, choice)
-        return self.tell(kind, response=made | extra)
+    def response_event(self, kind: str, status: str, choice: AnswerChoice | None, **extra: object) -> str:
+        """Return an event that holds the whole Response as it is now."""
+        response = response_object(self.head, self.body, status, self.output, choice)
+        return self.event(kind, response=response | extra)
 
     def add_text(self, text: str) -> Iterator[str]:
         if self.message is None:
             self.message = message_item("", "in_progress")
             self.output.append(self.message)
-            place = {"output_index": len(self.output) - 1}
-            yield self.tell("response.output_item.added", item=self.message, **place)
-            yield self.tell("response.content_part.added", part=part(""), **self._place())
+            index = len(self.output) - 1
+            yield self.event("response.output_item.added", item=self.message, output_index=index)
+            yield self.event("response.content_part.added", part=text_part(""), **self._text_position())
         self.text += text
-        yield self.tell("response.output_text.delta", delta=text, logprobs=[], **self._place())
+        yield self.event("response.output_text.delta", delta=text, logprobs=[], **self._text_position())
 
     def end_text(self, status: str) -> Iterator[str]:
         if self.message is None:
             return
-        place = self._place()
-        index = place["output_index"]
-        yield self.tell("response.output_text.done", text=self.text, logprobs=[], **place)
-        yield self.tell("response.content_part.done", part=part(self.text), **place)
-        self.output[index] = self.message | {"status": status, "content": [part(self.text)]}
-        yield self.tell("response.output_item.done", item=self.output[index], output_index=index)
+        position, index = self._text_position(), self._message_index()
+        yield self.event("response.output_text.done", text=self.text, logprobs=[], **position)
+        yield self.event("response.content_part.done", part=text_part(self.text), **position)
+        self.output[index] = self.message | {"status": status, "content": [text_part(self.text)]}
+        yield self.event("response.output_item.done", item=self.output[index], output_index=index)
         self.message, self.text = None, ""
 
-    def add_call(self, call: dict[str, Any]) -> Iterator[str]:
+    def add_call(self, call: ModelCall) -> Iterator[str]:
         item = call_item(call)
         self.output.append(item)
         index, arguments = len(self.output) - 1, item["arguments"]
-        place = {"item_id": item["id"], "output_index": index}
-        begun = item | {"status": "in_progress", "arguments": ""}
-        yield self.tell("response.output_item.added", item=begun, output_index=index)
-        yield self.tell("response.function_call_arguments.delta", delta=arguments, **place)
-        yield self.tell("response.function_call_arguments.done", arguments=arguments, name=item["name"], **place)
-        yield self.tell("response.output_item.done", item=item, output_index=index)
+        position: JSONObject = {"item_id": item["id"], "output_index": index}
+        new_item = item | {"status": "in_progress", "arguments": ""}
+        yield self.event("response.output_item.added", item=new_item, output_index=index)
+        yield self.event("response.function_call_arguments.delta", delta=arguments, **position)
+        yield self.event("response.function_call_arguments.done", arguments=arguments, name=item["name"], **position)
+        yield self.event("response.output_item.done", item=item, output_index=index)
 
-    def _place(self) -> dict[str, Any]:
+    def _message_index(self) -> int:
         assert self.message is not None
-        index = next(i for i, item in enumerate(self.output) if item["id"] == self.message["id"])
-        return {"item_id": self.message["id"], "output_index": index, "content_index": 0}
+        return next(i for i, item in enumerate(self.output) if item["id"] == self.message["id"])
+
+    def _text_position(self) -> JSONObject:
+        """Return the fields by which an event says which text it is about."""
+        assert self.message is not None
+        return {"item_id": self.message["id"], "output_index": self._message_index(), "content_index": 0}
 
 
-async def _stream(head: Head, body: ResponsesRequest, chat: ChatRequest, items: Follow) -> AsyncGenerator[str, None]:
-    teller, found, told, choice = Teller(head, body), reader(chat), 0, None
-    yield teller.whole("response.created", "in_progress", None)
-    yield teller.whole("response.in_progress", "in_progress", None)
-    async with contextlib.aclosing(items):
+async def _stream(
+    head: ResponseHead, body: ResponsesRequest, chat: ChatRequest, events: AnswerStream
+) -> AsyncGenerator[str, None]:
+    """Yield the events of a response. A failure on the way becomes response.failed."""
+    writer, reader = EventWriter(head, body), call_reader(chat)
+    choice: AnswerChoice | None = None
+    n_calls = 0  # calls that were sent
+    yield writer.response_event("response.created", "in_progress", None)
+    yield writer.response_event("response.in_progress", "in_progress", None)
+    async with contextlib.aclosing(events):
         try:
-            async for _, message, choice in items:
-                if message["kind"] == "start":
+            async for step in events:
+                if not isinstance(step.reply, Tokens):
                     continue
-                text = message["text"]
-                if found is not None:
-                    text = found.push(text) + (found.finish() if choice.finish is not None else "")
-                if text and (teller.message is not None or text.strip() or not found):
-                    for line in teller.add_text(text):
+                text, choice = step.reply.text, step.choice
+                if reader is not None:
+                    text = reader.push(text) + (reader.finish() if choice.finish is not None else "")
+                if text and (writer.message is not None or text.strip() or not reader):
+                    for line in writer.add_text(text):
                         yield line
-                for call in found.calls[told:] if found is not None else ():
-                    for line in (*teller.end_text("completed"), *teller.add_call(call.to_json())):
+                for call in reader.calls[n_calls:] if reader is not None else ():
+                    for line in (*writer.end_text("completed"), *writer.add_call(call)):
                         yield line
-                    told += 1
-        except Exception as error:
-            said = from_exception(error)
-            failed = {"error": {"code": said.code or "server_error", "message": said.message}}
-            yield teller.whole("response.failed", "failed", None, **failed)
+                    n_calls += 1
+        except Exception as exception:
+            error = api_error(exception)
+            fields = {"code": error.code or "server_error", "message": error.message}
+            yield writer.response_event("response.failed", "failed", None, error=fields)
             return
     assert choice is not None
     status = _status(choice)
-    if not teller.output:
-        for line in teller.add_text(""):
+    if not writer.output:
+        for line in writer.add_text(""):
             yield line
-    for line in teller.end_text(status):
+    for line in writer.end_text(status):
         yield line
-    yield teller.whole(f"response.{status}", status, choice)
+    yield writer.response_event(f"response.{status}", status, choice)

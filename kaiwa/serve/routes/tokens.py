@@ -1,18 +1,21 @@
-"""/tokenize, /detokenize, /tokenizer_info at the root, as vLLM has them: lm-eval and counters of tokens look there."""
+"""/tokenize, /detokenize, /tokenizer_info at the root, where vLLM has them and lm-eval looks for them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import fields
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve import answers
-from kaiwa.serve.http.errors import APIError
+from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatMessage, Name
-from kaiwa.serve.openai.tools import Tool, describe
-from kaiwa.serve.services import Services
+from kaiwa.serve.openai.tools import ToolDefinition, describe
+from kaiwa.serve.services import ServerServices
+from kaiwa.serve.worker.wire import ChatPrompt, ModelAddress, TextPrompt, Tokenize, TokenizerInfo
 
 
 class TokenizeRequest(Body):
@@ -21,7 +24,7 @@ class TokenizeRequest(Body):
     model: Name | None = None
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
 
@@ -37,40 +40,47 @@ class DetokenizeRequest(Body):
     tokens: Annotated[list[int], Field(max_length=1 << 20)]
 
 
-def routes(services: Services) -> APIRouter:
+def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
 
     async def entry_of(name: str | None) -> Entry:
-        """The model, or without a name the one in memory or the pages' own."""
+        """Return the named model, or without a name the one in memory or the pages' own."""
         if name is None:
             loaded = list(services.engine.state.models)
             name = loaded[-1] if loaded else services.settings.model
         return await answers.resolve(services, name)
 
-    async def ask(entry: Entry, op: str, details: dict[str, Any]) -> dict[str, Any]:
-        (found,) = await services.engine.ask(answers.question(entry, op, **details))
-        return dict(found)
-
     @router.post("/tokenize")
-    async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
+    async def tokenize(body: TokenizeRequest) -> JSONObject:
         entry = await entry_of(body.model)
-        if body.messages is not None:
-            if not entry.chat:
-                raise APIError(400, f"{entry.name} has not learnt to chat; send prompt", "not_a_chat_model", "messages")
-            details: dict[str, Any] = {"messages": [message.plain() for message in body.messages]}
-            details["tools"] = [describe(tool) for tool in body.tools or []]
-        else:
-            details = {"prompt": body.prompt, "special": body.add_special_tokens is not False}
-        found = await ask(entry, "tokenize", details)
-        strings = found.pop("token_strs")
-        return found | {"count": len(found["tokens"]), "token_strs": strings if body.return_token_strs else None}
+        (ids,) = await services.engine.tokenize([_question(body, entry)])
+        return {
+            "tokens": ids.tokens,
+            "max_model_len": ids.max_model_len,
+            "count": len(ids.tokens),
+            "token_strs": ids.token_strs if body.return_token_strs else None,
+        }
 
     @router.post("/detokenize")
-    async def detokenize(body: DetokenizeRequest) -> dict[str, Any]:
-        return await ask(await entry_of(body.model), "detokenize", {"tokens": body.tokens})
+    async def detokenize(body: DetokenizeRequest) -> JSONObject:
+        model = ModelAddress.of(await entry_of(body.model))
+        return {"prompt": await services.engine.detokenize(model, body.tokens)}
 
     @router.get("/tokenizer_info")
-    async def info(model: str | None = None) -> dict[str, Any]:
-        return await ask(await entry_of(model), "tokenizer", {})
+    async def describe_tokenizer(model: str | None = None) -> JSONObject:
+        info = await services.engine.describe_tokenizer(ModelAddress.of(await entry_of(model)))
+        return {field.name: getattr(info, field.name) for field in fields(TokenizerInfo) if field.name != "kind"}
 
     return router
+
+
+def _question(body: TokenizeRequest, entry: Entry) -> Tokenize:
+    """Return the engine's question. APIError for messages to a model that cannot chat."""
+    if body.messages is None:
+        prompt = TextPrompt(body.prompt or "")
+        return Tokenize(model=ModelAddress.of(entry), prompt=prompt, special=body.add_special_tokens is not False)
+    if not entry.chat:
+        raise APIError(400, f"{entry.name} has not learnt to chat; send prompt", "not_a_chat_model", "messages")
+    turns = tuple(message.to_turn() for message in body.messages)
+    chat = ChatPrompt(turns, tuple(describe(tool) for tool in body.tools or []))
+    return Tokenize(model=ModelAddress.of(entry), prompt=chat)

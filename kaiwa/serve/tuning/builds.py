@@ -1,7 +1,7 @@
-"""Builds as child processes: `python -m kaiwa build RECIPE --out runs/RECIPE`, niced, one at a time in a folder.
+"""Builds as child processes: `python -m kaiwa build RECIPE --out runs/RECIPE`, niced, one at a time per folder.
 
-Nothing about a job is kept in memory that its folder does not say (status.json, written by the build), so a server that
-is started again finds running builds as it left them. Stopping is SIGINT: the build saves its state and ends.
+Everything about a build is in its folder (status.json, written by the build itself), so a server that is started again
+finds running builds as it left them. A build is stopped with SIGINT: it saves its state and ends.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder
 from kaiwa.core.status import FILE, read_status
+from kaiwa.serve.http.bounded_json import JSONObject
 
 NICE = 10
 RECIPES = ("tiny", "laptop", "laptop-ja")
@@ -32,55 +33,60 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BuildJob:
+    """A build: the name of its run, its folder, and the content of its status.json."""
+
     run: str
     folder: Path
     status: Mapping[str, Any]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
         report = (self.folder / "report.json").is_file()
         return {"run": self.run, "report": report, **self.status}
 
 
-class Jobs:
+class BuildJobs:
     def __init__(self, runs: Path, command: Sequence[str] = (), recipes: Sequence[str] = RECIPES) -> None:
-        """command: what stands before "build RECIPE --out DIR" (tests put a stub there)."""
+        """Take the folder of runs. command: what goes before "build RECIPE --out DIR" (tests put a stub there)."""
         self.runs, self.recipes = runs, tuple(recipes)
         self.command = list(command) or [sys.executable, "-m", "kaiwa"]
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._starting = threading.Lock()  # requests come in threads: two must not start the same build
 
-    def all(self) -> list[Job]:
-        """Every build there is, newest first."""
+    def all(self) -> list[BuildJob]:
+        """Return every build, newest first."""
         self._reap()
-        found = []
+        builds = []
         for folder in self.runs.iterdir() if self.runs.is_dir() else []:
             status = self._status(folder.name)
             if status is not None:
-                found.append(Job(folder.name, folder, status))
-        return sorted(found, key=lambda job: -float(job.status.get("started", 0)))
+                builds.append(BuildJob(folder.name, folder, status))
+        return sorted(builds, key=lambda job: -float(job.status.get("started", 0)))
 
-    def get(self, run: str) -> Job:
+    def get(self, run: str) -> BuildJob:
+        """Return the build of a run. UserError with a suggestion if there is none."""
         self._reap()
         status = self._status(run) if RUN_NAME.fullmatch(run) else None
         if status is None:
             raise UserError(f"no build {run!r}{did_you_mean(run, [job.run for job in self.all()] or self.recipes)}")
-        return Job(run, self._folder(run), status)
+        return BuildJob(run, self._folder(run), status)
 
-    def start(self, recipe: str) -> Job:
-        """Starts (or goes on with) a recipe's build, in the folder `run_name` says. UserError for an unknown recipe, or
-        one that runs already."""
+    def start(self, recipe: str) -> BuildJob:
+        """Start or resume a recipe's build in the folder of its `run_name`.
+
+        UserError for an unknown recipe (code "no_recipe"), or one whose build runs already (code "running").
+        """
         if recipe not in self.recipes:
-            raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}")
+            raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}", code="no_recipe")
         with self._starting:
             return self._start(recipe, run_name(recipe))
 
-    def _start(self, recipe: str, run: str) -> Job:
+    def _start(self, recipe: str, run: str) -> BuildJob:
         self._reap()
         folder = self._folder(run)
         known = self._status(run)
         if known is not None and known["state"] == "running":
-            raise UserError(f"{run} is being built already; stop it first, or wait for it")
+            raise UserError(f"{run} is being built already; stop it first, or wait for it", code="running")
         folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
@@ -93,16 +99,16 @@ class Jobs:
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the server, which then stops builds in order
             )
-        # The pages show the build at once, and not only when its process has spoken: on a busy machine that takes long.
-        child = self.children[run].pid
-        begun = _blank(recipe) | {"state": "running", "pid": child, "spoken": False}
-        begun["stages"] = known["stages"] if known is not None else []
-        write_atomic(folder / FILE, json.dumps(begun, ensure_ascii=False))
-        step_aside(child)
+        # The pages show the build at once, not only after its process has written: on a busy machine that takes long.
+        pid = self.children[run].pid
+        status = _blank_status(recipe) | {"state": "running", "pid": pid, "spoken": False}
+        status["stages"] = known["stages"] if known is not None else []
+        write_atomic(folder / FILE, json.dumps(status, ensure_ascii=False))
+        lower_session_priority(pid)
         return self.get(run)
 
-    def stop(self, run: str) -> Job:
-        """Asks a build to stop where it is safe. UserError if it does not run."""
+    def stop(self, run: str) -> BuildJob:
+        """Ask a build to stop where it is safe. UserError if it does not run."""
         job = self.get(run)
         if job.status["state"] != "running":
             raise UserError(f"{run} is not running; it is {job.status['state']}")
@@ -113,7 +119,7 @@ class Jobs:
         return self.get(run)
 
     def wait(self, run: str, seconds: float) -> bool:
-        """Waits for a build that this process started. False if it still runs."""
+        """Wait for a build that this process started. Return False if it still runs after so many seconds."""
         child = self.children.get(run)
         if child is None:
             return True
@@ -123,18 +129,18 @@ class Jobs:
             return False
         return True
 
-    def log_rows(self, run: str, offsets: dict[str, int]) -> list[dict[str, Any]]:
-        """Rows that came to the metrics logs since `offsets` (bytes per file, updated): {"stage", "row"}.
+    def log_rows(self, run: str, offsets: dict[str, int]) -> list[JSONObject]:
+        """Return rows of the metrics logs after `offsets` (bytes per file, which are updated): {"stage", "row"}.
 
-        A log that has become shorter (its stage went back to a checkpoint) is read from the beginning: {"stage",
+        A log that has become shorter (its stage went back to a checkpoint) is read from the beginning; then {"stage",
         "reset": True} comes first.
         """
-        found: list[dict[str, Any]] = []
+        rows: list[JSONObject] = []
         for file in sorted((self._folder(run) / "logs").glob("*.jsonl")):
             start, size = offsets.get(file.name, 0), file.stat().st_size
             if size < start:
                 start = 0
-                found.append({"stage": file.stem, "reset": True})
+                rows.append({"stage": file.stem, "reset": True})
             with open(file, "rb") as f:
                 f.seek(start)
                 data = f.read()
@@ -142,15 +148,15 @@ class Jobs:
             offsets[file.name] = start + len(whole)
             for line in whole.splitlines():
                 with contextlib.suppress(ValueError):
-                    found.append({"stage": file.stem, "row": json.loads(line)})
-        return found
+                    rows.append({"stage": file.stem, "row": json.loads(line)})
+        return rows
 
     def _status(self, run: str) -> dict[str, Any] | None:
-        """What the folder says; a child that has not written yet is running, whatever an earlier build wrote there."""
+        """Return the folder's status, or None. A child that has not written one yet counts as running."""
         status, child = read_status(self.runs / run), self.children.get(run)
         if child is None or (status is not None and status["pid"] == child.pid and status.get("spoken", True)):
             return status
-        return {**_blank(run), **(status or {}), "state": "running", "pid": child.pid, "error": ""}
+        return {**_blank_status(run), **(status or {}), "state": "running", "pid": child.pid, "error": ""}
 
     def _folder(self, run: str) -> Path:
         if not RUN_NAME.fullmatch(run):
@@ -158,30 +164,34 @@ class Jobs:
         return self.runs / run
 
     def _reap(self) -> None:
+        """Forget children that have ended. One that failed before it wrote a status gets its last log line as error."""
         for run, child in list(self.children.items()):
             if child.poll() is None:
                 continue
             del self.children[run]
             status = read_status(self.runs / run)
-            spoke = status is not None and status["pid"] == child.pid and status.get("spoken", True)
-            if child.returncode != 0 and not spoke:  # it died before its first word
+            wrote = status is not None and status["pid"] == child.pid and status.get("spoken", True)
+            if child.returncode != 0 and not wrote:
                 lines = (self.runs / run / "build.log").read_text(encoding="utf-8", errors="replace").splitlines()
-                failed = {**_blank(run), "state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
-                write_atomic(self.runs / run / FILE, json.dumps(failed, ensure_ascii=False))
+                end = {"state": "failed", "pid": child.pid, "error": (lines or ["no message"])[-1]}
+                write_atomic(self.runs / run / FILE, json.dumps(_blank_status(run) | end, ensure_ascii=False))
 
 
 def run_name(recipe: str) -> str:
-    """The run of a recipe: its own name, or that of its Python file."""
+    """Return the name of a recipe's run: its own name, or that of its Python file."""
     return Path(recipe).stem if recipe.endswith(".py") else recipe
 
 
-def _blank(run: str) -> dict[str, Any]:
+def _blank_status(run: str) -> dict[str, Any]:
     now = round(time.time(), 3)
     return {"recipe": run, "started": now, "updated": now, "error": "", "stages": []}
 
 
-def step_aside(pid: int) -> None:
-    """Linux shares the cores between sessions first (autogroup) and heeds `nice` only within one, so that a niced job
-    in a session of its own would still take half. Its session is put last too, where there is such a thing."""
+def lower_session_priority(pid: int) -> None:
+    """Give the session of a process the lowest priority, where the kernel has autogroups.
+
+    Linux shares the cores between sessions first and heeds `nice` only within one, so that a niced job in a session of
+    its own would still take half of them.
+    """
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text("19")

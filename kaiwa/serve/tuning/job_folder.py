@@ -1,12 +1,12 @@
 """A fine-tuning job on disk: KAIWA_HOME/fine_tuning/JOB.
 
-    job.json        what was asked, decided and converted; written once, before anything else can happen
+    job.json        the request and the plan made of it; written once, before the job exists for anybody
     state.json      {"status", "attempts", "started_at", "finished_at", "error", …}, replaced whole
-    wish            "cancel" or "pause": what the person wants of a job that runs
-    events.jsonl    what happened, a line each; logs/*.jsonl: the stage's metrics
+    wish            "cancel" or "pause": what a person has asked of a job that runs
+    events.jsonl    one event per line; logs/*.jsonl: the stage's metrics
     train.jsonl     the converted training file; train.log: what the training process printed
 
-The server writes state.json while no process trains, the training process while it does: it holds the folder's lock.
+The training process writes state.json while it runs and holds the folder's lock; otherwise the server does.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import Any
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.metrics import read_metrics
+from kaiwa.serve.http.bounded_json import JSONObject
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 JOB, STATE, WISH, EVENTS = "job.json", "state.json", "wish", "events.jsonl"
-NAMES = {  # of our metrics in OpenAI's events
+OPENAI_NAMES = {  # our metrics -> their names in OpenAI's events
     "loss": "train_loss",
     "accuracy": "train_accuracy",
     "held_out_loss": "valid_loss",
@@ -32,8 +33,13 @@ NAMES = {  # of our metrics in OpenAI's events
 }
 
 
+NOT_SHOWN = ("time", "tokens_per_second")
+
+
 @dataclass(frozen=True, slots=True)
 class JobFolder:
+    """The folder of one job; its name is the job's id."""
+
     path: Path
 
     @property
@@ -41,59 +47,64 @@ class JobFolder:
         return self.path.name
 
     def job(self) -> dict[str, Any]:
+        """Read job.json."""
         value: dict[str, Any] = json.loads((self.path / JOB).read_text(encoding="utf-8"))
         return value
 
     def state(self) -> dict[str, Any]:
+        """Read state.json; a job without one is queued."""
         try:
             value: dict[str, Any] = json.loads((self.path / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             value = {"status": "queued", "attempts": 0}
         return value
 
-    def change(self, **fields: Any) -> dict[str, Any]:
+    def change(self, **fields: object) -> dict[str, Any]:
+        """Replace fields of state.json, and return all of it."""
         value = self.state() | fields
         write_atomic(self.path / STATE, json.dumps(value, ensure_ascii=False))
         return value
 
     @property
     def wish(self) -> str:
+        """What a person has asked of the job: "cancel", "pause" or ""."""
         with contextlib.suppress(OSError):
             return (self.path / WISH).read_text(encoding="utf-8").strip()
         return ""
 
     def say(self, message: str, level: str = "info") -> None:
+        """Append an event."""
         line = json.dumps({"created_at": time.time(), "level": level, "message": message}, ensure_ascii=False)
         with open(self.path / EVENTS, "a", encoding="utf-8") as f:
             f.write(line + "\n")
 
     def log_rows(self) -> list[dict[str, Any]]:
-        """The stage's metrics so far."""
+        """Read the stage's metrics so far."""
         return [row for file in sorted((self.path / "logs").glob("*.jsonl")) for row in read_metrics(file)]
 
-    def events(self) -> list[dict[str, Any]]:
-        """OpenAI's events, newest first: messages, and one with the metrics of every logged step."""
-        found: list[tuple[float, dict[str, Any]]] = []
-        for number, said in enumerate(read_metrics(self.path / EVENTS)):
-            event = {"id": f"ftevent-{self.id[6:]}-m{number}", "type": "message", "data": {}}
-            found.append((said["created_at"], event | {"level": said["level"], "message": said["message"]}))
+    def events(self) -> list[JSONObject]:
+        """Return OpenAI's events, newest first: messages, and one with the metrics of every logged step."""
+        events: list[tuple[float, JSONObject]] = []
+        for number, line in enumerate(read_metrics(self.path / EVENTS)):
+            event: JSONObject = {"id": f"ftevent-{self.id[6:]}-m{number}", "type": "message", "data": {}}
+            events.append((line["created_at"], event | {"level": line["level"], "message": line["message"]}))
         total = self.state().get("total")
         for number, row in enumerate(self.log_rows()):
             data = {"total_steps": total, **as_openai(row)}
-            told = ", ".join(
+            losses = ", ".join(
                 f"{name} {value:.4g}" for name, value in data.items() if "loss" in name and value is not None
             )
-            if not told:  # a held-out loss where nothing is held out
+            if not losses:  # only a held-out loss, where nothing is held out
                 continue
-            message = f"step {data['step']}/{total or '?'}: {told}"
+            message = f"step {data['step']}/{total or '?'}: {losses}"
             event = {"id": f"ftevent-{self.id[6:]}-s{number}", "type": "metrics", "data": data, "level": "info"}
-            found.append((row["time"], event | {"message": message}))
-        found.sort(key=lambda pair: pair[0])
-        head = {"object": "fine_tuning.job.event"}
-        return [{**head, **event, "created_at": int(at)} for at, event in reversed(found)]
+            events.append((row["time"], event | {"message": message}))
+        events.sort(key=lambda pair: pair[0])
+        head: JSONObject = {"object": "fine_tuning.job.event"}
+        return [{**head, **event, "created_at": int(at)} for at, event in reversed(events)]
 
-    def checkpoints(self) -> list[dict[str, Any]]:
-        """The finished model; what a job keeps on its way is only for going on."""
+    def checkpoints(self) -> list[JSONObject]:
+        """Return the finished model as the only checkpoint; those on the way are only for resuming."""
         job, state = self.job(), self.state()
         if state["status"] != "succeeded" or job["method"] == "reward":
             return []
@@ -113,14 +124,14 @@ class JobFolder:
             }
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """OpenAI's fine_tuning.job."""
+    def to_json(self) -> JSONObject:
+        """Return OpenAI's fine_tuning.job. A wish that the training process has not followed yet counts already."""
         job, state = self.job(), self.state()
         done = state["status"] == "succeeded"
-        wished = {"cancel": "cancelled", "pause": "paused"}.get(self.wish)
-        status = wished if wished and state["status"] in ("queued", "running") else state["status"]
-        left = state.get("seconds_left")
-        told = dict(job["hyperparameters"])
+        wish = {"cancel": "cancelled", "pause": "paused"}.get(self.wish)
+        status = wish if wish and state["status"] in ("queued", "running") else state["status"]
+        seconds_left = state.get("seconds_left")
+        hyperparameters = dict(job["hyperparameters"])
         return {
             "object": "fine_tuning.job",
             "id": self.id,
@@ -133,11 +144,11 @@ class JobFolder:
             "status": status,
             "training_file": job["training_file"],
             "validation_file": job["validation_file"],
-            "hyperparameters": told,
-            "method": {"type": job["method"], job["method"]: {"hyperparameters": told}},
+            "hyperparameters": hyperparameters,
+            "method": {"type": job["method"], job["method"]: {"hyperparameters": hyperparameters}},
             "trained_tokens": state.get("trained_tokens"),
             "error": state.get("error"),
-            "estimated_finish": int(time.time() + left) if left and status == "running" else None,
+            "estimated_finish": int(time.time() + seconds_left) if seconds_left and status == "running" else None,
             "seed": job["seed"],
             "integrations": [],
             "user_provided_suffix": job["suffix"],
@@ -146,6 +157,5 @@ class JobFolder:
 
 
 def as_openai(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A logged row under OpenAI's names."""
-    left_out = ("time", "tokens_per_second")
-    return {NAMES.get(name, name): value for name, value in row.items() if name not in left_out}
+    """Return a logged row under OpenAI's names."""
+    return {OPENAI_NAMES.get(name, name): value for name, value in row.items() if name not in NOT_SHOWN}

@@ -1,4 +1,4 @@
-"""From a request for a fine-tuning job to a stage and its configuration: every "auto" decided, and told in the job.
+"""From a request for a fine-tuning job to a stage and its configuration, with a value for every "auto".
 
     method        stage    trains
     supervised    sft      all weights, or (large and 4-bit models) a low-rank change of them
@@ -21,11 +21,11 @@ from kaiwa.catalog.entries import ADAPTER, Entry
 from kaiwa.core.errors import UserError
 
 Method = Literal["supervised", "dpo", "soft_prompt", "reward"]
-LARGE = 50_000_000  # weights from which only a low-rank change is trained
+LARGE = 50_000_000  # weights; of larger models only a low-rank change is trained
 LORA_RANK, SOFT_TOKENS = 8, 16
 LR = {"full": 3e-4, "lora": 5e-4, "soft_prompt": 1e-2, "dpo": 5e-5, "dpo lora": 2e-4, "reward": 5e-4}
 EXAMPLES_IN_ALL = 300
-WIDTH = 1024  # tokens of an example at most, where the model reads so many
+WIDTH = 1024  # most tokens of an example, where the model's context allows it
 
 
 Key = Annotated[str, Field(max_length=64)]
@@ -45,23 +45,24 @@ class Hyperparameters(BaseModel):
     n_tokens: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
 
 
-class Settings(BaseModel):
+class MethodOptions(BaseModel):
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
 
 
 class MethodRequest(BaseModel):
     type: Method
-    supervised: Settings | None = None
-    dpo: Settings | None = None
-    soft_prompt: Settings | None = None
-    reward: Settings | None = None
+    supervised: MethodOptions | None = None
+    dpo: MethodOptions | None = None
+    soft_prompt: MethodOptions | None = None
+    reward: MethodOptions | None = None
 
     def hyperparameters(self) -> Hyperparameters | None:
-        chosen: Settings | None = getattr(self, self.type)
+        """Return the chosen method's hyperparameters, if the request has any."""
+        chosen: MethodOptions | None = getattr(self, self.type)
         return chosen.hyperparameters if chosen is not None else None
 
 
-class JobRequest(BaseModel):
+class TuningRequest(BaseModel):
     model: str
     training_file: str
     validation_file: str | None = None
@@ -70,24 +71,24 @@ class JobRequest(BaseModel):
     method: MethodRequest | None = None
     hyperparameters: Hyperparameters | None = None  # OpenAI's older place of the supervised ones
     metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
-    integrations: Annotated[list[Any], Field(max_length=0)] | None = None  # there are none here
+    integrations: Annotated[list[object], Field(max_length=0)] | None = None  # there are none here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningPlan:
-    """`config`: fields of the stage's configuration. `told`: the hyperparameters as the job shows them."""
+    """config: fields of the stage's configuration. hyperparameters: as the job shows them."""
 
     method: str
     stage: str
     config: Mapping[str, Any]
-    told: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
 
 
-def make_plan(request: JobRequest, base: Entry, n: int) -> TuningPlan:
-    """What a request comes to for a base model and n examples. UserError for what does not go together."""
+def make_plan(request: TuningRequest, base: Entry, n: int) -> TuningPlan:
+    """Return the plan for a base model and n examples. UserError if the method cannot take the base or an option."""
     method: str = request.method.type if request.method is not None else "supervised"
-    given = (request.method.hyperparameters() if request.method is not None else None) or request.hyperparameters
-    h = given or Hyperparameters()
+    chosen = request.method.hyperparameters() if request.method is not None else None
+    h = chosen or request.hyperparameters or Hyperparameters()
     if base.kind == "llama2.c":
         raise UserError(f"{base.name} has no chat template and cannot be fine-tuned; choose another base")
     if base.kind == ADAPTER:
@@ -99,29 +100,29 @@ def make_plan(request: JobRequest, base: Entry, n: int) -> TuningPlan:
     most = 4 if large and method == "dpo" else 16
     batch = h.batch_size if h.batch_size != "auto" else max(1, min(most, n // 25))
     factor = h.learning_rate_multiplier if h.learning_rate_multiplier != "auto" else 1.0
-    told: dict[str, Any] = {"n_epochs": epochs, "batch_size": batch, "learning_rate_multiplier": factor}
+    final: dict[str, Any] = {"n_epochs": epochs, "batch_size": batch, "learning_rate_multiplier": factor}
     steps = max(1, -(-n // batch)) * epochs
     config: dict[str, Any] = {"epochs": epochs, "warmup": min(10, max(1, steps // 10)), "validation_share": 0.0}
     config |= {"evaluate_every": max(1, steps // 10), "width": WIDTH}
     rank = 0
     if method in ("supervised", "dpo"):
         rank = h.lora_rank if h.lora_rank != "auto" else LORA_RANK if large else 0
-        config["lora_rank"] = told["lora_rank"] = rank
+        config["lora_rank"] = final["lora_rank"] = rank
         config["lora_alpha"] = 2.0 * rank if rank else 16.0
         if large and not rank:
             raise UserError(f"lora_rank 0: {base.name} is too large, or 4-bit; give a rank such as {LORA_RANK}")
     if method == "dpo":
-        told["beta"] = config["beta"] = h.beta if h.beta != "auto" else 0.1
+        final["beta"] = config["beta"] = h.beta if h.beta != "auto" else 0.1
         rate = LR["dpo lora"] if rank else LR["dpo"]
     elif method == "reward":
         rate = LR["reward"]
     elif method == "soft_prompt":
-        told["n_tokens"] = config["soft_prompt"] = h.n_tokens if h.n_tokens != "auto" else SOFT_TOKENS
+        final["n_tokens"] = config["soft_prompt"] = h.n_tokens if h.n_tokens != "auto" else SOFT_TOKENS
         rate = LR["soft_prompt"]
     else:
         rate = LR["lora"] if rank else LR["full"]
     config["lr"] = rate * factor
     if method in ("dpo", "reward"):
-        return TuningPlan(method=method, stage=method, config=config | {"prompts": batch}, told=told)
+        return TuningPlan(method=method, stage=method, config=config | {"prompts": batch}, hyperparameters=final)
     plain = {"batch": batch, "pretrain_rows": 0, "weight_decay": 0.0, "rows": 1 if large else 4}
-    return TuningPlan(method=method, stage="sft", config=config | plain, told=told)
+    return TuningPlan(method=method, stage="sft", config=config | plain, hyperparameters=final)

@@ -1,8 +1,8 @@
 """Fine-tuning jobs as child processes: `python -m kaiwa tune FOLDER`, niced, one after the other.
 
-What a job is, and how far it is, stands in its folder only (fine_tuning_state), so a server that is started again finds
-every job as it left it: one that still runs is let run, one whose process died is started again and goes on from its
-checkpoint, a few times; what waits gets its turn.
+Everything about a job is in its folder (job_folder.py), so a server that is started again finds every job as it left
+it. A job that still runs goes on. One whose process died is started again from its checkpoint, a few times. Queued jobs
+follow one after the other.
 """
 
 from __future__ import annotations
@@ -25,40 +25,36 @@ from kaiwa.catalog.entries import Entry, listed
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder
-from kaiwa.serve.tuning.builds import NICE, step_aside
+from kaiwa.serve.tuning.builds import NICE, lower_session_priority
 from kaiwa.serve.tuning.job_folder import JOB, TERMINAL, WISH, JobFolder
-from kaiwa.serve.tuning.job_plan import JobRequest, make_plan
+from kaiwa.serve.tuning.job_plan import TuningRequest, make_plan
 from kaiwa.serve.tuning.training_data import convert
-from kaiwa.serve.tuning.uploaded_files import Files
+from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
 JOB_ID = re.compile(r"ftjob-[a-z0-9]{1,40}")
-MOST_ATTEMPTS = 3  # starts of a process that dies without a word
+MOST_ATTEMPTS = 3  # starts of a process that dies without an error of its own
 LOOK_SECONDS = 1.0
 
 
-class InvalidFile(UserError):
-    """A training or validation file does not fit its method. `param`: which."""
-
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message)
-        self.param = param
-
-
 class FineTuning:
-    """`models`: what /v1/models lists. `command`: what stands before "tune FOLDER" (tests put a stub there)."""
+    """All fine-tuning jobs. models: what /v1/models lists. command: what goes before "tune FOLDER" (tests: a stub)."""
 
     def __init__(self, home: Path, models: Callable[[], list[Entry]], command: Sequence[str] = ()) -> None:
         self.home, self.models = home, models
         self.folder = home / "fine_tuning"
-        self.files = Files(home / "files")
+        self.files = UploadedFiles(home / "files")
         self.command = list(command) or [sys.executable, "-m", "kaiwa"]
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._turn = threading.RLock()
         self._watching: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def create(self, request: JobRequest) -> JobFolder:
-        """Checks and converts the files, registers the job, starts it if nothing else trains."""
+    def create(self, request: TuningRequest) -> JobFolder:
+        """Check and convert the files, register the job, and start it if nothing else trains.
+
+        UserError for a file that does not fit (field: which one, code: "invalid_" and that field) and for a method that
+        the base cannot take.
+        """
         base = listed(request.model, self.models())
         method = request.method.type if request.method is not None else "supervised"
         id = f"ftjob-{secrets.token_hex(12)}"
@@ -68,9 +64,8 @@ class FineTuning:
             n = self._convert(request.training_file, work / "train.jsonl", method, "training_file")
             if request.validation_file is not None:
                 if method == "reward":
-                    raise InvalidFile(
-                        "a reward model takes its held-out prompts from the training file", "validation_file"
-                    )
+                    message = "a reward model takes its held-out prompts from the training file"
+                    raise UserError(message, field="validation_file", code="invalid_validation_file")
                 self._convert(request.validation_file, work / "validation.jsonl", method, "validation_file", 1)
             plan = make_plan(request, base, n)
             job = {
@@ -82,7 +77,7 @@ class FineTuning:
                 "stage": plan.stage,
                 "config": dict(plan.config)
                 | ({"validation_share": 0.1} if plan.method == "reward" and n >= 10 else {}),
-                "hyperparameters": dict(plan.told),
+                "hyperparameters": dict(plan.hyperparameters),
                 "seed": secrets.randbelow(2**31) if request.seed is None else request.seed,
                 "suffix": request.suffix,
                 "metadata": request.metadata,
@@ -92,37 +87,39 @@ class FineTuning:
                 "languages": list(base.languages),
             }
             write_atomic(work / JOB, json.dumps(job, ensure_ascii=False, indent=1))
-            made = JobFolder(self.folder / id)
-            work.rename(made.path)
+            job_folder = JobFolder(self.folder / id)
+            work.rename(job_folder.path)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        made.change(status="queued", attempts=0)
-        made.say(f"created: {plan.method} on {base.name}, {n} examples, {json.dumps(dict(plan.told))}")
+        job_folder.change(status="queued", attempts=0)
+        options = json.dumps(dict(plan.hyperparameters))
+        job_folder.say(f"created: {plan.method} on {base.name}, {n} examples, {options}")
         self.look()
         self.watch()
-        return made
+        return job_folder
 
-    def _convert(self, file: str, target: Path, method: str, param: str, least: int = 2) -> int:
+    def _convert(self, file: str, target: Path, method: str, field: str, least: int = 2) -> int:
         try:
             return convert(self.files.path(file), target, method, least)
         except UserError as error:
-            raise InvalidFile(str(error), param) from None
+            raise UserError(str(error), field=field, code=f"invalid_{field}") from None
 
     def all(self) -> list[JobFolder]:
-        """Newest first."""
+        """Return every job, newest first."""
         folders = self.folder.iterdir() if self.folder.is_dir() else []
-        found = [JobFolder(path) for path in folders if JOB_ID.fullmatch(path.name) and (path / JOB).is_file()]
-        return sorted(found, key=lambda job: (-float(job.job()["created_at"]), job.id))
+        jobs = [JobFolder(path) for path in folders if JOB_ID.fullmatch(path.name) and (path / JOB).is_file()]
+        return sorted(jobs, key=lambda job: (-float(job.job()["created_at"]), job.id))
 
     def get(self, id: str) -> JobFolder:
-        found = JobFolder(self.folder / id)
-        if not JOB_ID.fullmatch(id) or not (found.path / JOB).is_file():
+        """Return a job. UserError if there is none of that id."""
+        job = JobFolder(self.folder / id)
+        if not JOB_ID.fullmatch(id) or not (job.path / JOB).is_file():
             raise UserError(f"no fine-tuning job {id[:60]!r}")
-        return found
+        return job
 
     def stop(self, id: str, wish: str) -> JobFolder:
-        """wish "cancel" or "pause". UserError for a job that has ended."""
+        """Cancel or pause a job (wish "cancel" or "pause"). UserError for one that has ended."""
         job = self.get(id)
         with self._turn:
             self.look()
@@ -140,7 +137,7 @@ class FineTuning:
         return job
 
     def resume(self, id: str) -> JobFolder:
-        """Goes on with a paused job. UserError for any other."""
+        """Resume a paused job. UserError for any other."""
         job = self.get(id)
         with self._turn:
             self.look()
@@ -167,18 +164,18 @@ class FineTuning:
             return bool(running or waiting)
 
     def _settle(self, job: JobFolder) -> None:
-        """What has become of a job since anybody looked."""
+        """Bring a job's state up to date: processes that ended, and wishes to cancel or pause."""
         state, wish = job.state(), job.wish
         if state["status"] == "running" and not self._alive(job):
             log = job.path / "train.log"
-            said = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
             if wish or state.get("stopped"):
                 state = job.change(status="queued", stopped=False)
             elif state["attempts"] < MOST_ATTEMPTS:
                 job.say("the training process ended unexpectedly; it goes on from its checkpoint", "warn")
                 state = job.change(status="queued")
             else:
-                last = said[-1][:300] if said else "no message"
+                last = lines[-1][:300] if lines else "no message"
                 message = f"the training process ended {MOST_ATTEMPTS} times; it last said: {last}"
                 error = {"code": "server_error", "message": message, "param": None}
                 state = job.change(status="failed", error=error, finished_at=int(time.time()))
@@ -216,11 +213,11 @@ class FineTuning:
                 start_new_session=True,  # it outlives the server
             )
         self.children[job.id] = child
-        step_aside(child.pid)
+        lower_session_priority(child.pid)
         job.say("training started" if not state["attempts"] else "training goes on")
 
     def watch(self) -> None:
-        """Looks now and then, as long as anything runs or waits."""
+        """Look at the jobs now and then, in a thread, as long as any runs or waits."""
         with self._turn:
             if self._watching is None or not self._watching.is_alive():
                 self._watching = threading.Thread(target=self._watch, daemon=True)
@@ -234,20 +231,23 @@ class FineTuning:
                     return
 
     def close(self) -> None:
-        """Starts nothing more. What trains goes on; the next server finds it."""
+        """Start no more jobs. One that trains goes on; the next server finds it."""
         self._closed.set()
 
     def delete_model(self, name: str) -> None:
-        """Removes a fine-tuned model. UserError for any other model."""
+        """Delete a fine-tuned model. UserError for any other model."""
         folder = self.home / "models" / name
         if not name.startswith("ft:") or Path(name).name != name or not (folder / "kaiwa.json").is_file():
             raise UserError(f"{name[:100]!r} is no fine-tuned model; only those can be deleted")
-        gone = folder.with_name(f".{name}.deleted")
-        folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        doomed = folder.with_name(f".{name}.deleted")
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def model_name(base: str, suffix: str, id: str) -> str:
-    """ "ft:laptop.sft:polite:1a2b3c4d", which is a folder's name too. Of a fine-tuned base the first base is told."""
+    """Return a model's name such as "ft:laptop.sft:polite:1a2b3c4d", which is also its folder's name.
+
+    Of a base that was fine-tuned itself, the name has the first base.
+    """
     first = base.split(":")[1] if base.startswith("ft:") else base
     return f"ft:{first.replace('/', '.')}:{suffix}:{id[6:14]}"

@@ -1,10 +1,10 @@
-"""Fine-tuning files, line by line: OpenAI's shapes in, the records that our stages read out.
+"""Fine-tuning files, line by line: from OpenAI's shapes to the records that our stages read.
 
     supervised, soft_prompt   {"messages": [{"role", "content"}, …]}, which ends with the assistant
     dpo, reward               {"input": {"messages"}, "preferred_output": [message], "non_preferred_output": [message]}
                               or {"prompt", "chosen", "rejected"}, or {"prompt", "completions", "ranks"}
 
-A line that does not fit is named by its number, and by the field that is wrong in it.
+An error names the line that does not fit by its number, and the field that is wrong in it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
+from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.text.records import ROLES, comparison, write_jsonl
 
 COMPARING = ("dpo", "reward")
 MOST_LINE = 4 << 20  # bytes
-LEAST = 2  # examples: one to train on, and one is no training set
+LEAST = 2  # examples of a training file
 UNUSED = ("tools", "functions", "tool_calls", "function_call")
 
 
 def convert(source: Path, target: Path, method: str, least: int = LEAST) -> int:
-    """Writes the records of an uploaded file for a method; how many. UserError that names the line."""
+    """Write the records of an uploaded file for a method; return how many. UserError that names the line."""
     n = write_jsonl(target, records(source, method))
     if n < least:
         raise UserError(f"the file has {n} examples; at least {least} are needed")
@@ -32,19 +33,20 @@ def convert(source: Path, target: Path, method: str, least: int = LEAST) -> int:
 
 
 def records(source: Path, method: str) -> Iterator[dict[str, Any]]:
+    """Yield the record of every line. UserError that names the line."""
     for number, value in lines(source):
         try:
-            made = compared(value) if method in COMPARING else demonstrated(value)
-            json.dumps(made, ensure_ascii=False).encode()
+            record = comparison_record(value) if method in COMPARING else demonstration_record(value)
+            json.dumps(record, ensure_ascii=False).encode()
         except UserError as error:
             raise UserError(f"line {number}: {error}") from None
         except UnicodeEncodeError:
             raise UserError(f"line {number}: half of a character (a lone surrogate) in a text") from None
-        yield made
+        yield record
 
 
-def lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of every line that is not empty. UserError for bytes that are no JSON object."""
+def lines(source: Path) -> Iterator[tuple[int, JSONObject]]:
+    """Yield (number, object) of every line that is not empty. UserError for bytes that are no JSON object."""
     with open(source, "rb") as f:
         number = 0
         while raw := f.readline(MOST_LINE + 1):
@@ -66,63 +68,63 @@ def lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, value
 
 
-def demonstrated(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A conversation that ends with the assistant."""
-    _refuse(value, "")
-    found = messages(value.get("messages"), "messages")
-    if found[-1]["role"] != "assistant":
-        raise UserError(f"messages: the last one is the {found[-1]['role']}'s; the assistant's answer must end it")
-    return {"messages": found}
+def demonstration_record(value: Mapping[str, object]) -> dict[str, Any]:
+    """Return a conversation that ends with the assistant. UserError that names the field."""
+    _refuse_tools(value, "")
+    turns = read_messages(value.get("messages"), "messages")
+    if turns[-1]["role"] != "assistant":
+        raise UserError(f"messages: the last one is the {turns[-1]['role']}'s; the assistant's answer must end it")
+    return {"messages": turns}
 
 
-def compared(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A prompt and what was preferred after it."""
+def comparison_record(value: Mapping[str, object]) -> dict[str, Any]:
+    """Return a prompt and its ranked answers. UserError that names the field."""
     if "input" in value:
-        given = value["input"]
-        if not isinstance(given, dict):
+        source = value["input"]
+        if not isinstance(source, dict):
             raise UserError("input: an object with messages is expected")
-        _refuse(given, "input.")
-        prompt = messages(given.get("messages"), "input.messages")
+        _refuse_tools(source, "input.")
+        prompt = read_messages(source.get("messages"), "input.messages")
         if prompt[-1]["role"] == "assistant":
             raise UserError(
                 "input.messages: the last one is the assistant's; outputs follow a user's or system message"
             )
-        better, worse = (_output(value, name) for name in ("preferred_output", "non_preferred_output"))
+        better, worse = (_single_answer(value, name) for name in ("preferred_output", "non_preferred_output"))
         return {"prompt": prompt, "chosen": better, "rejected": worse}
     if "prompt" not in value:
         raise UserError('"input" (with preferred_output and non_preferred_output) or "prompt" is missing')
-    asked = value["prompt"] if isinstance(value["prompt"], str) else messages(value["prompt"], "prompt")
-    kept = {k: value[k] for k in ("chosen", "rejected", "completions", "ranks", "labeller") if k in value}
+    text = value["prompt"] if isinstance(value["prompt"], str) else read_messages(value["prompt"], "prompt")
+    answers = {k: value[k] for k in ("chosen", "rejected", "completions", "ranks", "labeller") if k in value}
     texts = value.get("completions", [value.get("chosen"), value.get("rejected")])
     if not isinstance(texts, list) or not all(isinstance(t, str | list) for t in texts):
         raise UserError("completions (or chosen and rejected) must be texts")
     ranks = value.get("ranks", [])
     if not isinstance(ranks, list) or not all(isinstance(r, int) and not isinstance(r, bool) for r in ranks):
         raise UserError("ranks must be whole numbers, one a completion, 0 the best")
-    comparison({**kept, "prompt": asked})  # the reader's own checks
-    return {**kept, "prompt": asked}
+    comparison({**answers, "prompt": text})  # the reader's own checks
+    return {**answers, "prompt": text}
 
 
-def messages(value: Any, where: str) -> list[dict[str, str]]:
-    """Messages as ours: text parts joined, "developer" is the system. UserError names the message and field."""
+def read_messages(value: object, where: str) -> list[dict[str, str]]:
+    """Return messages as ours: text parts joined, "developer" as "system". UserError names the message and field."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: a list with at least one message is expected")
-    found = []
+    turns = []
     for i, item in enumerate(value):
         at = f"{where}[{i}]"
         if not isinstance(item, dict):
             raise UserError(f"{at}: an object with role and content is expected")
-        _refuse(item, f"{at}.")
+        _refuse_tools(item, f"{at}.")
         role = "system" if item.get("role") == "developer" else item.get("role")
         if role not in ROLES:
             raise UserError(f"{at}.role: {str(item.get('role'))[:40]!r} is unknown; use one of {', '.join(ROLES)}")
         if item.get("weight") == 0:
             raise UserError(f"{at}.weight: 0 is not possible here; leave the example out, or cut it before this turn")
-        found.append({"role": str(role), "content": _text(item.get("content"), f"{at}.content")})
-    return found
+        turns.append({"role": str(role), "content": _text(item.get("content"), f"{at}.content")})
+    return turns
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: object, where: str) -> str:
     if isinstance(value, list) and value and all(isinstance(p, dict) and p.get("type") == "text" for p in value):
         value = "".join(str(part.get("text", "")) for part in value)
     if not isinstance(value, str):
@@ -130,14 +132,14 @@ def _text(value: Any, where: str) -> str:
     return value
 
 
-def _output(value: Mapping[str, Any], name: str) -> str:
-    found = messages(value.get(name), name)
-    if len(found) != 1 or found[0]["role"] != "assistant":
+def _single_answer(value: Mapping[str, object], name: str) -> str:
+    turns = read_messages(value.get(name), name)
+    if len(turns) != 1 or turns[0]["role"] != "assistant":
         raise UserError(f"{name}: exactly one message of the assistant is expected")
-    return found[0]["content"]
+    return turns[0]["content"]
 
 
-def _refuse(value: Mapping[str, Any], where: str) -> None:
+def _refuse_tools(value: Mapping[str, object], where: str) -> None:
     for name in UNUSED:
         if value.get(name):
             raise UserError(f"{where}{name}: training on tools is not possible here; leave the field out")

@@ -1,6 +1,6 @@
 """Files that clients uploaded: KAIWA_HOME/files/ID/data, and meta.json beside it, which is written last.
 
-A folder without meta.json is an upload that was cut off: it is no file, and cleared by the next one.
+A folder without meta.json is an upload that was cut off, and counts as no file.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
+from kaiwa.serve.http.bounded_json import JSONObject
 
 PURPOSES = ("fine-tune", "fine-tune-results")
 FILE_ID = re.compile(r"file-[A-Za-z0-9]{1,40}")
@@ -32,52 +33,55 @@ class StoredFile:
     filename: str
     purpose: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
+        """Return OpenAI's file object."""
         more = {"object": "file", "status": "processed", "status_details": None, "expires_at": None}
         return asdict(self) | more
 
 
 def label(name: str) -> str:
-    """A client's name for a file as one that can be shown: its last part, without what is not printed; never a path."""
+    """Return the printable last part of a client's file name, which is shown and never used as a path."""
     last = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable())
     return last[:200] if last.strip(". ") else "file"
 
 
-class Files:
+class UploadedFiles:
+    """The files in a folder, by id."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def add(self, name: str, purpose: str, source: BinaryIO, id: str = "") -> StoredFile:
-        """Stores what `source` holds. UserError for a file too large."""
+        """Store the bytes of `source`. UserError for more than MOST_BYTES."""
         id = id or f"file-{secrets.token_hex(12)}"
         folder = self.folder / id
         folder.mkdir(parents=True, exist_ok=True)
         size = 0
         try:
             with open(folder / "data", "wb") as f:
-                while part := source.read(CHUNK):
-                    size += len(part)
+                while chunk := source.read(CHUNK):
+                    size += len(chunk)
                     if size > MOST_BYTES:
                         raise UserError(f"the file is larger than {MOST_BYTES:,} bytes; split it")
-                    f.write(part)
-            made = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=label(name), purpose=purpose)
-            write_atomic(folder / "meta.json", json.dumps(asdict(made), ensure_ascii=False))
+                    f.write(chunk)
+            file = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=label(name), purpose=purpose)
+            write_atomic(folder / "meta.json", json.dumps(asdict(file), ensure_ascii=False))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return made
+        return file
 
     def all(self) -> list[StoredFile]:
-        """Newest first."""
-        found = [file for file in map(self._read, self._folders()) if file is not None]
-        return sorted(found, key=lambda file: (-file.created_at, file.id))
+        """Return every file, newest first."""
+        files = [file for file in map(self._read, self._folders()) if file is not None]
+        return sorted(files, key=lambda file: (-file.created_at, file.id))
 
     def get(self, id: str) -> StoredFile:
-        """UserError when there is no such file."""
-        found = self._read(self.folder / id) if FILE_ID.fullmatch(id) else None
-        if found is None:
+        """Return a file's record. UserError if there is no such file."""
+        file = self._read(self.folder / id) if FILE_ID.fullmatch(id) else None
+        if file is None:
             raise UserError(f"no file {id[:60]!r}; upload one with POST /v1/files")
-        return found
+        return file
 
     def path(self, id: str) -> Path:
         self.get(id)

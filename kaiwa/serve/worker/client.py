@@ -1,48 +1,63 @@
-"""The server's end of the engine process: starts it, hands requests over, notices when it dies, starts it again."""
+"""The server's end of the engine process: starts it, hands requests over, notices when it ends, starts it again."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
+from kaiwa.serve.exceptions import EngineBusy, EngineLost, EngineRefused
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.worker.wire import (
+    Cancel,
+    Command,
+    DecodedText,
+    DescribeTokenizer,
+    Detokenize,
+    Embed,
+    Embedding,
+    Failed,
+    Load,
+    ModelAddress,
+    ModelPrompt,
+    ModelRequest,
+    Reply,
+    Result,
+    Say,
+    State,
+    TokenIds,
+    Tokenize,
+    TokenizerInfo,
+    Unload,
+    Unloaded,
+    Value,
+    command_line,
+    has_ended,
+    read_messages,
+)
 
 MEMORY_SHARE = 0.4  # of the machine's memory, for models
-QUICK_DEATH = 10.0  # seconds: an engine that dies sooner than that is started again only after a pause
-LINE_LIMIT = 1 << 26
-LIMIT = 128  # requests under way; more are told to come again (429)
+QUICK_DEATH = 10.0  # seconds: an engine that ends sooner than that is started again only after a pause
+CLOSE_SECONDS = 5.0
+LINE_LIMIT = 1 << 26  # bytes
+LIMIT = 128  # requests under way; more are refused (429)
+MOST_NOTICES = 10
 
-
-class EngineBusy(Exception):
-    """Too many requests wait already."""
-
-
-class EngineLost(Exception):
-    """The engine process died under a request."""
-
-
-class EngineRefused(Exception):
-    """The engine's error message, as it came: status, code, message, param."""
-
-    def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__(said["message"])
-        self.said = said
+V = TypeVar("V", bound=Value)
 
 
 @dataclass(slots=True)
 class EngineState:
-    """What the page's dot shows. state: "starting", "ready", "restarting", "stopped"."""
+    """The engine as pages and metrics show it. state: "starting", "ready", "restarting", "stopped"."""
 
     state: str = "starting"
     models: dict[str, int] = field(default_factory=dict)  # name -> bytes
@@ -50,12 +65,12 @@ class EngineState:
     requests: int = 0
     tokens_per_second: float = 0.0
     restarts: int = 0
-    said: tuple[str, ...] = ()  # lines about slower paths
+    notices: tuple[str, ...] = ()  # lines about slower paths
     bytes_read: int = 0  # weights, by steps that gave tokens
     step_seconds: float = 0.0  # of these steps
-    bandwidth: float = 0.0  # bytes a second that this machine reads, measured when the first model loads; 0: not yet
+    bandwidth: float = 0.0  # bytes per second that this machine reads, measured when the first model loads; 0: not yet
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSONObject:
         return {
             "state": self.state,
             "models": dict(self.models),
@@ -63,19 +78,22 @@ class EngineState:
             "requests": self.requests,
             "tokens_per_second": self.tokens_per_second,
             "restarts": self.restarts,
-            "said": list(self.said),
+            "said": list(self.notices),
         }
 
-    def take(self, message: dict[str, Any]) -> None:
-        """The engine's own word on how it is."""
-        self.models, self.loading = message["models"], tuple(message["loading"])
-        self.requests, self.tokens_per_second = message["requests"], message["tokens_per_second"]
-        self.bytes_read, self.step_seconds = message["bytes_read"], message["step_seconds"]
-        self.bandwidth = message["bandwidth"]
+    def update(self, state: State) -> None:
+        """Take over what the engine process reports."""
+        self.models, self.loading = state.models, state.loading
+        self.requests, self.tokens_per_second = state.requests, state.tokens_per_second
+        self.bytes_read, self.step_seconds = state.bytes_read, state.step_seconds
+        self.bandwidth = state.bandwidth
 
 
 class EngineClient:
-    """`start` it inside the event loop, `close` it at the end. `limit`: requests under way at once."""
+    """`start` it inside the event loop, `close` it at the end. `limit`: requests under way at once.
+
+    All requests raise EngineBusy when too many are under way, and EngineLost when the process ends or is not there.
+    """
 
     def __init__(self, *, limit: int = LIMIT, memory: int | None = None) -> None:
         self.limit = limit
@@ -83,7 +101,7 @@ class EngineClient:
         self.state = EngineState()
         self.process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._queues: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._queues: dict[str, asyncio.Queue[Reply | None]] = {}  # None: the process has ended
         self._numbers = itertools.count(1)
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
@@ -103,76 +121,90 @@ class EngineClient:
             self._writer.close()  # the child ends when the socket does
         if self.process is not None:
             try:
-                await asyncio.to_thread(self.process.wait, 5)
+                await asyncio.to_thread(self.process.wait, CLOSE_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 await asyncio.to_thread(self.process.wait)
 
     @property
     def under_way(self) -> int:
-        """Requests that have not ended."""
+        """Number of requests that have not ended."""
         return len(self._queues)
 
-    async def load(self, entry: Entry) -> None:
-        """Asks for a model ahead of its first request."""
-        await self._send({"op": "load", **entry.address()})
+    async def load(self, model: ModelAddress) -> None:
+        """Ask for a model ahead of its first request."""
+        await self._send(Load(model=model))
 
-    async def unload(self, entry: Entry) -> int:
-        """Lets go of a model or an adapter. -> bytes (0: it was not there). EngineRefused while it is answering."""
-        (told,) = await self.ask({"op": "unload", **entry.address()})
-        return int(told["bytes"])
+    async def unload(self, model: ModelAddress) -> int:
+        """Drop a model or an adapter and return its bytes (0: it was not there). EngineRefused while it answers."""
+        (unloaded,) = await self._ask([Unload(model=model)], Unloaded)
+        return unloaded.bytes
 
-    async def generate(self, *requests: dict[str, Any]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
-        """(which request, message) as they come, until each has ended with a finish or an error.
+    async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
+        """Return one embedding per prompt. EngineRefused for a prompt that does not fit."""
+        return await self._ask([Embed(model=model, prompt=prompt) for prompt in prompts], Embedding)
 
-        EngineBusy when too many are under way; EngineLost when the process dies. Leaving the iterator early cancels.
-        UserError for more requests than there are places.
+    async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
+        """Return the token ids of each prompt. EngineRefused for a prompt that the model's template refuses."""
+        return await self._ask(questions, TokenIds)
+
+    async def detokenize(self, model: ModelAddress, tokens: Sequence[int]) -> str:
+        """Return the text of token ids; special tokens have none. EngineRefused for an unknown id."""
+        (decoded,) = await self._ask([Detokenize(model=model, tokens=tuple(tokens))], DecodedText)
+        return decoded.text
+
+    async def describe_tokenizer(self, model: ModelAddress) -> TokenizerInfo:
+        (info,) = await self._ask([DescribeTokenizer(model=model)], TokenizerInfo)
+        return info
+
+    async def generate(self, *requests: ModelRequest) -> AsyncGenerator[tuple[int, Reply], None]:
+        """Yield (index of the request, reply) as replies come, until every request has ended.
+
+        Leaving the iterator early cancels what still runs. UserError for more requests than there are places.
         """
         if len(requests) > self.limit:
             raise UserError(f"{len(requests)} answers in one request; {self.limit} may be under way, so ask for fewer")
         if len(self._queues) + len(requests) > self.limit:
             raise EngineBusy(f"{len(self._queues)} requests are under way, {self.limit} are the limit")
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        inbox: asyncio.Queue[Reply | None] = asyncio.Queue()
         ids = [str(next(self._numbers)) for _ in requests]
         for id in ids:
             self._queues[id] = inbox
         alive = dict(zip(ids, range(len(ids)), strict=True))
         try:
             for id, request in zip(ids, requests, strict=True):
-                await self._send({"op": "generate", **request, "id": id})
+                await self._send(replace(request, id=id))
             while alive:
-                message = await inbox.get()
-                if message["kind"] == "lost":
+                reply = await inbox.get()
+                if reply is None:
                     raise EngineLost("the engine process ended under this request; it is being started again")
-                index = alive[message["id"]]
-                if message["kind"] == "error" or message.get("finish") is not None:
-                    del alive[message["id"]]
-                yield index, message
+                index = alive[reply.id]
+                if has_ended(reply):
+                    del alive[reply.id]
+                yield index, reply
         finally:
             for id in ids:
                 self._queues.pop(id, None)
             for id in alive:
                 with contextlib.suppress(EngineLost):
-                    await self._send({"op": "cancel", "id": id})
+                    await self._send(Cancel(id=id))
 
-    async def ask(self, *questions: dict[str, Any]) -> list[Any]:
-        """What the engine knows beside answers ("op": embed, tokenize, detokenize, tokenizer): one value each.
-
-        EngineRefused when it says no.
-        """
-        values: list[Any] = [None] * len(questions)
+    async def _ask(self, questions: Sequence[ModelRequest], kind: type[V]) -> list[V]:
+        """Return one value of the given kind per question. EngineRefused if one of them is refused."""
+        values: dict[int, V] = {}
         async with contextlib.aclosing(self.generate(*questions)) as stream:
-            async for index, message in stream:
-                if message["kind"] == "error":
-                    raise EngineRefused(message)
-                if message["kind"] == "result":
-                    values[index] = message["value"]
-        return values
+            async for index, reply in stream:
+                if isinstance(reply, Failed):
+                    raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
+                if isinstance(reply, Result):
+                    assert isinstance(reply.value, kind)
+                    values[index] = reply.value
+        return [values[index] for index in range(len(questions))]
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, command: Command) -> None:
         if self._writer is None or self._writer.is_closing():
             raise EngineLost("the engine process is being started; try again in a moment")
-        self._writer.write(json.dumps(message).encode() + b"\n")
+        self._writer.write(command_line([command]))
         try:
             await self._writer.drain()
         except ConnectionError:
@@ -195,8 +227,9 @@ class EngineClient:
         self.state.state = "ready"
 
     async def _keep_alive(self) -> None:
+        """Read from the process; whenever it ends, end its requests with EngineLost and start it again."""
         while not self._closing:
-            born = time.monotonic()
+            started = time.monotonic()
             await self._listen()
             if self._closing:
                 return
@@ -207,29 +240,30 @@ class EngineClient:
             if writer is not None:
                 writer.close()
             for inbox in set(self._queues.values()):
-                inbox.put_nowait({"kind": "lost"})
+                inbox.put_nowait(None)
             if self.process is not None:
                 self.process.kill()
                 await asyncio.to_thread(self.process.wait)
-            if time.monotonic() - born < QUICK_DEATH:
+            if time.monotonic() - started < QUICK_DEATH:
                 await asyncio.sleep(1.0)
             await self._spawn()
 
     async def _listen(self) -> None:
-        """Hands messages to their requests until the process is gone."""
+        """Hand replies to their requests until the process is gone."""
         while True:
             try:
                 line = await self._reader.readline()
+                messages = read_messages(line) if line else []
             except (ConnectionError, ValueError):
                 return
             if not line:
                 return
-            for message in json.loads(line):
-                if message["kind"] == "state":
-                    self.state.take(message)
-                elif message["kind"] == "say":
-                    self.state.said = (*self.state.said[-9:], message["line"])
-                elif (inbox := self._queues.get(message["id"])) is not None:
+            for message in messages:
+                if isinstance(message, State):
+                    self.state.update(message)
+                elif isinstance(message, Say):
+                    self.state.notices = (*self.state.notices[1 - MOST_NOTICES :], message.line)
+                elif (inbox := self._queues.get(message.id)) is not None:
                     inbox.put_nowait(message)
 
 

@@ -1,73 +1,83 @@
-"""In the engine process: what is asked of a model beside answers. Each takes (loaded, message), returns plain JSON."""
+"""In the engine process: answers to questions about a model other than "continue this"."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
 from kaiwa.serve.worker.requests import prompt_ids
+from kaiwa.serve.worker.wire import (
+    DecodedText,
+    DescribeTokenizer,
+    Detokenize,
+    Embed,
+    Embedding,
+    Question,
+    TextPrompt,
+    TokenIds,
+    Tokenize,
+    TokenizerInfo,
+    Value,
+)
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import Loaded
 
 
-def embed(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
-    """{"embedding": d_model floats, "tokens": n}"""
-    from kaiwa.engine.embed import embed as embedded
+def answer_question(loaded: Loaded, question: Question) -> Value:
+    """Return the answer. UserError for bad input."""
+    match question:
+        case Embed():
+            return _embed(loaded, question)
+        case Tokenize():
+            return _tokenize(loaded, question)
+        case Detokenize():
+            _check_ids(loaded, question.tokens)
+            data = loaded.tokenizer.decode_bytes(question.tokens)  # special tokens have no text
+            return DecodedText(text=data.decode("utf-8", errors="replace"))
+        case DescribeTokenizer():
+            return _describe_tokenizer(loaded)
 
-    ids = prompt_ids(loaded, message)
-    _check(loaded, ids)
-    return {"embedding": embedded(loaded.decoder, ids, loaded.adapter), "tokens": len(ids)}
+
+def _embed(loaded: Loaded, question: Embed) -> Embedding:
+    from kaiwa.engine.embed import embed
+
+    ids = prompt_ids(loaded, question.prompt)
+    _check_ids(loaded, ids)
+    return Embedding(vector=tuple(embed(loaded.decoder, ids, loaded.adapter)), tokens=len(ids))
 
 
-def tokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
-    """{"tokens": ids, "token_strs", "max_model_len"}; `special`: with what the model's texts begin with."""
-    if "prompt" in message and not message["special"]:
-        ids = loaded.tokenizer.encode(message["prompt"])
-    elif "prompt" in message:
-        ids = loaded.text_ids(message["prompt"])
+def _tokenize(loaded: Loaded, question: Tokenize) -> TokenIds:
+    prompt = question.prompt
+    if isinstance(prompt, TextPrompt):
+        ids = loaded.text_ids(prompt.text) if question.special else loaded.tokenizer.encode(prompt.text)
     else:
-        ids = prompt_ids(loaded, message)
-    texts = [loaded.tokenizer.token_text(id) for id in ids]
-    return {"tokens": ids, "token_strs": texts, "max_model_len": loaded.context}
+        ids = prompt_ids(loaded, prompt)
+    texts = tuple(loaded.tokenizer.token_text(id) for id in ids)
+    return TokenIds(tokens=tuple(ids), token_strs=texts, max_model_len=loaded.context)
 
 
-def detokenize(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
-    """{"prompt": text}; special tokens have no text, bytes that are no UTF-8 become �."""
-    _check(loaded, message["tokens"])
-    return {"prompt": loaded.tokenizer.decode_bytes(message["tokens"]).decode("utf-8", errors="replace")}
+def _describe_tokenizer(loaded: Loaded) -> TokenizerInfo:
+    tokenizer = loaded.tokenizer
+    return TokenizerInfo(
+        model=loaded.entry.name,
+        vocab_size=tokenizer.vocab_size,
+        model_max_length=loaded.context,
+        eos_token=tokenizer.eos_token or None,
+        pad_token=tokenizer.pad_token or None,
+        bos_token=tokenizer.bos_token or None,
+        eos_token_id=tokenizer.eos_id,
+        bos_token_id=tokenizer.bos_id,
+        special_tokens=dict(tokenizer.specials),
+        prefix_ids=tuple(loaded.prefix),
+        chat_template=tokenizer.chat_template if loaded.entry.chat else None,
+    )
 
 
-def tokenizer(loaded: Loaded, message: dict[str, Any]) -> dict[str, Any]:
-    """What a client needs to count and to template by itself."""
-    found = loaded.tokenizer
-    return {
-        "model": loaded.entry.name,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "vocab_size": found.vocab_size,
-        "model_max_length": loaded.context,
-        "eos_token": found.eos_token or None,
-        "pad_token": found.pad_token or None,
-        "bos_token": found.bos_token or None,
-        "eos_token_id": found.eos_id,
-        "bos_token_id": found.bos_id,
-        "special_tokens": dict(found.specials),
-        "prefix_ids": list(loaded.prefix),
-        "chat_template": found.chat_template if loaded.entry.chat else None,
-    }
-
-
-def _check(loaded: Loaded, ids: list[int]) -> None:
+def _check_ids(loaded: Loaded, ids: Sequence[int]) -> None:
+    """Raise UserError for an id outside the vocabulary."""
     V = loaded.decoder.config.vocab_size
-    for place, id in enumerate(ids):
+    for index, id in enumerate(ids):
         if not 0 <= id < V:
-            raise UserError(f"token id {id} at {place} is outside 0 to {V - 1}")
-
-
-QUESTIONS: dict[str, Callable[[Loaded, dict[str, Any]], dict[str, Any]]] = {
-    "embed": embed,
-    "tokenize": tokenize,
-    "detokenize": detokenize,
-    "tokenizer": tokenizer,
-}
+            raise UserError(f"token id {id} at {index} is outside 0 to {V - 1}")

@@ -1,0 +1,29 @@
+"""Chat messages and tool calls as plain JSON objects, with the fields that templates and models know."""
+
+from __future__ import annotations
+
+from typing import NotRequired  # pydantic reads typing's own only from Python 3.12 on
+
+from typing_extensions import TypedDict
+
+
+class CalledFunction(TypedDict):
+    """`arguments` is JSON text, or for a template that knows tools the object that the text stands for."""
+
+    name: str
+    arguments: object
+
+
+class CalledTool(TypedDict):
+    id: str
+    type: str
+    function: CalledFunction
+
+
+class ChatTurn(TypedDict):
+    """One message. role: system, user, assistant or tool. A tool's result names the call that it answers."""
+
+    role: str
+    content: str
+    tool_calls: NotRequired[list[CalledTool]]
+    tool_call_id: NotRequired[str]

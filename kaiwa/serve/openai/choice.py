@@ -1,0 +1,88 @@
+"""One answer as OpenAI's API counts and shows it: its text so far, its tokens, the head of its chunks, its usage."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kaiwa.serve.http.bounded_json import JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAlternative:
+    """A token that could have come: its text, its bytes, and its log-probability."""
+
+    text: str
+    data: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDetail:
+    """One token with its log-probability (None for the first of a prompt) and the likeliest alternatives."""
+
+    text: str
+    data: tuple[int, ...]
+    logprob: float | None
+    top: tuple[TokenAlternative, ...] = ()
+
+
+@dataclass(slots=True)
+class AnswerChoice:
+    """The state of one answer while it is generated. Tokens are there only where log-probabilities were asked for."""
+
+    text: str = ""
+    tokens: list[TokenDetail] = field(default_factory=list)
+    prompt: list[TokenDetail] = field(default_factory=list)
+    n_tokens: int = 0
+    prompt_tokens: int = 0
+    cached: int = 0
+    finish: str | None = None
+
+    def start(self, prompt_tokens: int, cached: int, prompt: Sequence[TokenDetail]) -> None:
+        """Note the prompt's length, how many of its tokens were cached, and its tokens."""
+        self.prompt_tokens, self.cached, self.prompt = prompt_tokens, cached, list(prompt)
+
+    def add(self, text: str, n_tokens: int, tokens: Sequence[TokenDetail], finish: str | None) -> None:
+        """Append generated text and tokens; `finish` is the reason if the answer has ended."""
+        self.text += text
+        self.tokens += tokens
+        self.n_tokens += n_tokens
+        self.finish = finish
+
+    @property
+    def mean_logprob(self) -> float:
+        """Log-probability per token, by which best_of ranks."""
+        return sum(token.logprob or 0.0 for token in self.tokens) / max(1, len(self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The fields that every chunk of one response repeats."""
+
+    id: str
+    created: int
+    model: str
+
+    @classmethod
+    def make(cls, prefix: str, model: str) -> ResponseHead:
+        return cls(f"{prefix}-{secrets.token_hex(12)}", int(time.time()), model)
+
+    def to_json(self, kind: str) -> JSONObject:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def usage(choices: Sequence[AnswerChoice], n: int) -> JSONObject:
+    """Return the token counts over all choices. A prompt counts once for its n answers, which follow each other."""
+    prompt = sum(choice.prompt_tokens for choice in choices[::n])
+    answer = sum(choice.n_tokens for choice in choices)
+    cached = sum(choice.cached for choice in choices[::n])
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": answer,
+        "total_tokens": prompt + answer,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }

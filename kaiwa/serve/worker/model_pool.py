@@ -1,0 +1,159 @@
+"""In the engine process: which models are in memory, which are being loaded, and what goes when memory runs out.
+
+A model loads in a thread, so that other models go on answering; requests for it wait. When memory runs out, the model
+that has been idle longest goes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.catalog.entries import read_entry
+from kaiwa.core.errors import UserError
+from kaiwa.serve.worker.resident_model import ResidentModel, free_unused
+from kaiwa.serve.worker.wire import Load, ModelAddress, ModelRequest
+
+BANDWIDTH_PASSES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOutcome:
+    """What a loading thread ends with: the model, or the error (status, code, message) that waiting requests get."""
+
+    name: str
+    model: ResidentModel | None = None
+    bandwidth: float = 0.0
+    status: int = 0
+    code: str = ""
+    message: str = ""
+
+
+class ModelPool:
+    """`memory`: bytes that the models may take. `report`: gets a LoadOutcome or a line to show, in a loading thread."""
+
+    def __init__(self, memory: int, report: Callable[[LoadOutcome | str], None]) -> None:
+        self.memory, self.report = memory, report
+        self.models: OrderedDict[str, ResidentModel] = OrderedDict()  # least recently used first
+        self.waiting: dict[str, list[ModelRequest | Load]] = {}  # requests for each model that is being loaded
+        self.bandwidth = 0.0  # bytes per second, measured when the first model loads
+
+    def get(self, address: ModelAddress) -> ResidentModel | None:
+        """Return the model if it is in memory as it is on disk. One that was built again is dropped once it is idle."""
+        model = self.models.get(address.name)
+        if model is None:
+            return None
+        if model.loaded.entry.created != address.created and model.engine.idle:
+            model = None
+            self.drop(address.name)
+            return None
+        self.models.move_to_end(address.name)
+        return model
+
+    def wait_for(self, address: ModelAddress, request: ModelRequest | Load) -> None:
+        """Let a request wait for its model, which starts to load if it does not load already."""
+        if address.name not in self.waiting:
+            self.start_loading(address)
+        self.waiting[address.name].append(request)
+
+    def start_loading(self, address: ModelAddress) -> None:
+        self.waiting[address.name] = []
+        if self.models:
+            self._make_room_on_card(address)
+
+        def work() -> None:
+            self.report(self._load(address))
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def _load(self, address: ModelAddress) -> LoadOutcome:
+        name = address.name
+        try:
+            model = load_model(address.path, name, self.report)
+            bandwidth = self.bandwidth or measure_bandwidth()
+        except UserError as error:
+            return LoadOutcome(name=name, status=404, code="model_not_found", message=str(error))
+        except Exception as error:
+            traceback.print_exc()
+            message = f"{name} cannot be loaded: {error}"
+            return LoadOutcome(name=name, status=500, code="model_failed", message=message)
+        return LoadOutcome(name=name, model=model, bandwidth=bandwidth)
+
+    def finish_loading(self, outcome: LoadOutcome) -> list[ModelRequest | Load]:
+        """Take in a model that has loaded, and return the requests that waited for it."""
+        requests = self.waiting.pop(outcome.name, [])
+        if outcome.model is not None:
+            self.models[outcome.name] = outcome.model
+            self.bandwidth = self.bandwidth or outcome.bandwidth
+            self.make_room(outcome.name)
+        return requests
+
+    def make_room(self, protected: str) -> None:
+        """Drop idle models except the protected one, longest unused first, until the rest fits into memory."""
+        for name in list(self.models):
+            if sum(model.bytes for model in self.models.values()) <= self.memory:
+                return
+            if name != protected and self.models[name].engine.idle:
+                self.drop(name)
+
+    def _make_room_on_card(self, address: ModelAddress) -> None:
+        """Drop idle models until the next one has room on the card; its plan would otherwise split it."""
+        from kaiwa.catalog.memory_plan import has_room
+
+        try:
+            entry = read_entry(address.path, address.name)
+            for name in list(self.models):
+                if entry is None or has_room(entry):
+                    return
+                if self.models[name].engine.idle:
+                    self.drop(name)
+        except Exception:  # a broken folder: loading it says why
+            return
+
+    def drop(self, name: str) -> None:
+        """Remove an idle model. Requires that no local variable of a caller references it: its memory is freed here."""
+        del self.models[name]
+        free_unused()
+
+    def bytes_by_name(self) -> dict[str, int]:
+        """Return the memory of every model and adapter."""
+        return {name: size for model in self.models.values() for name, size in model.memory().items()}
+
+    def n_requests(self) -> int:
+        """Return how many requests are being answered or wait for their model."""
+        return sum(len(model.running) for model in self.models.values()) + sum(map(len, self.waiting.values()))
+
+
+def load_model(path: Path, name: str, say: Callable[[str], None]) -> ResidentModel:
+    """Load a model and make its engine. `say` gets lines about slower paths. UserError if there is no model here."""
+    import torch  # comes with the first model: an idle engine process is small
+
+    from kaiwa.catalog.memory_plan import load_here
+    from kaiwa.core import machine
+    from kaiwa.engine.engine import Engine
+
+    torch.set_num_threads(machine.cores())
+    entry = read_entry(path, name)
+    if entry is None:
+        raise UserError(f"{path}: no model that generates text here any more")
+    free_unused()  # of a model that failed while answering
+    loaded = load_here(entry, say)
+    return ResidentModel(loaded, Engine(loaded.decoder, loaded.tokenizer))
+
+
+def measure_bandwidth() -> float:
+    """Return the bytes per second at which torch's threads sum 128 MB of memory: the best of a few passes."""
+    import torch
+
+    block = torch.ones(32 << 20)
+    best = 0.0
+    for _ in range(BANDWIDTH_PASSES):
+        start = time.perf_counter()
+        block.sum()
+        best = max(best, block.numel() * 4 / (time.perf_counter() - start))
+    return best

@@ -1,0 +1,329 @@
+"""The records that pass between the server and the engine process. This file alone knows their JSON.
+
+Server to engine: Generate, Embed, Tokenize, Detokenize, DescribeTokenizer, Unload (each answered under its id), Load,
+Cancel. Engine to server: Admitted, Started, Tokens, Result, Failed (of one request), State, Say. A line holds a JSON
+list of records, each with its kind.
+
+An answer goes Admitted (the request is good and in the queue), Started, Tokens until one of them has a finish reason.
+Failed may come at any place and ends it. Other questions get one Result or Failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from kaiwa.catalog.entries import Entry
+from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.openai.chat_turn import ChatTurn
+from kaiwa.serve.openai.choice import TokenDetail
+from kaiwa.text.sampling import USUAL, Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAddress:
+    """Where a model is. `created` changes when it is built again.
+
+    adapter: the folder of a low-rank change or soft prompt that makes `base` this model; both or neither are set.
+    """
+
+    name: str
+    path: Path
+    created: int = 0
+    chat: bool = True
+    adapter: Path | None = None
+    base: ModelAddress | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> ModelAddress:
+        shares = entry.adapter is not None and entry.base is not None
+        return cls(
+            name=entry.name,
+            path=entry.path,
+            created=entry.created,
+            chat=entry.chat,
+            adapter=entry.adapter if shares else None,
+            base=cls.of(entry.base) if shares and entry.base is not None else None,
+        )
+
+    @property
+    def weights(self) -> ModelAddress:
+        """The model whose weights and engine this one uses: an adapter's base, or itself."""
+        return self if self.base is None else self.base
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """Messages for the model's chat template, and the tools it may call."""
+
+    messages: tuple[ChatTurn, ...]
+    tools: tuple[JSONObject, ...] = ()
+
+
+ModelPrompt = TextPrompt | TokenPrompt | ChatPrompt
+Fit = Literal["exact", "shorten", "fill"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """One answer to one prompt. `id` is set by the engine client.
+
+    fit: what happens to max_tokens where the context has less room: "exact" refuses, "shorten" lowers it; "fill" takes
+    all the room there is whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
+    alternatives of each. echo: those of the prompt too. grammar_field: the client's field that the grammar is from.
+    """
+
+    kind: Literal["generate"] = "generate"
+    id: str = ""
+    model: ModelAddress
+    prompt: ModelPrompt
+    sampling: Sampling = USUAL
+    fit: Fit = "exact"
+    detailed: bool = False
+    logprobs: int = 0
+    echo: bool = False
+    grammar_field: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Asks for the mean-pooled hidden state of a prompt."""
+
+    kind: Literal["embed"] = "embed"
+    id: str = ""
+    model: ModelAddress
+    prompt: ModelPrompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenize:
+    """Asks for a prompt's token ids. special: with the tokens that the model's texts begin with."""
+
+    kind: Literal["tokenize"] = "tokenize"
+    id: str = ""
+    model: ModelAddress
+    prompt: ModelPrompt
+    special: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detokenize:
+    kind: Literal["detokenize"] = "detokenize"
+    id: str = ""
+    model: ModelAddress
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeTokenizer:
+    kind: Literal["describe_tokenizer"] = "describe_tokenizer"
+    id: str = ""
+    model: ModelAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload:
+    """Asks to drop an idle model or adapter from memory."""
+
+    kind: Literal["unload"] = "unload"
+    id: str = ""
+    model: ModelAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Asks to load a model ahead of its first request. Nothing answers it; State shows the model."""
+
+    kind: Literal["load"] = "load"
+    model: ModelAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Ends the request `id`, wherever it is."""
+
+    kind: Literal["cancel"] = "cancel"
+    id: str
+
+
+Question = Embed | Tokenize | Detokenize | DescribeTokenizer
+ModelRequest = Generate | Question | Unload  # what is answered under an id
+Command = ModelRequest | Load | Cancel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """`vector`: d_model numbers; `tokens`: how many the text has."""
+
+    kind: Literal["embedding"] = "embedding"
+    vector: tuple[float, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIds:
+    """A prompt's token ids, the text of each, and the model's context length."""
+
+    kind: Literal["token_ids"] = "token_ids"
+    tokens: tuple[int, ...]
+    token_strs: tuple[str, ...]
+    max_model_len: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedText:
+    kind: Literal["decoded_text"] = "decoded_text"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerInfo:
+    """What a client needs to count tokens and to fill in the chat template by itself."""
+
+    kind: Literal["tokenizer_info"] = "tokenizer_info"
+    model: str
+    vocab_size: int
+    model_max_length: int
+    eos_token: str | None
+    pad_token: str | None
+    bos_token: str | None
+    eos_token_id: int | None
+    bos_token_id: int | None
+    special_tokens: dict[str, int]
+    prefix_ids: tuple[int, ...]
+    chat_template: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """`bytes`: the memory that was freed, 0 if the model was not there."""
+
+    kind: Literal["unloaded"] = "unloaded"
+    bytes: int
+
+
+Value = Embedding | TokenIds | DecodedText | TokenizerInfo | Unloaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The request is good and in the queue."""
+
+    kind: Literal["admitted"] = "admitted"
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The answer begins. cached: prompt tokens that were not computed again. prompt: its tokens, where asked for."""
+
+    kind: Literal["started"] = "started"
+    id: str = ""
+    prompt_tokens: int
+    cached: int = 0
+    prompt: tuple[TokenDetail, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """n new tokens and the text that is certain with them. finish: "stop", "length", or None while it goes on."""
+
+    kind: Literal["tokens"] = "tokens"
+    id: str = ""
+    text: str
+    n: int
+    tokens: tuple[TokenDetail, ...] = ()
+    finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The answer to a question that is no Generate."""
+
+    kind: Literal["result"] = "result"
+    id: str = ""
+    value: Annotated[Value, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The request has ended with an error, in the fields of OpenAI's errors. param: the request field at fault."""
+
+    kind: Literal["failed"] = "failed"
+    id: str = ""
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The engine's state: bytes of every model in memory, models being loaded, requests, speed.
+
+    bytes_read: weights read so far by steps that gave tokens; step_seconds: seconds of these steps. bandwidth: bytes
+    per second that this machine reads from memory, 0 until the first model has loaded.
+    """
+
+    kind: Literal["state"] = "state"
+    models: dict[str, int]
+    loading: tuple[str, ...] = ()
+    requests: int = 0
+    tokens_per_second: float = 0.0
+    bytes_read: int = 0
+    step_seconds: float = 0.0
+    bandwidth: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """A line for the person at the server, such as that a slower path is taken."""
+
+    kind: Literal["say"] = "say"
+    line: str
+
+
+Reply = Admitted | Started | Tokens | Result | Failed
+EngineMessage = Reply | State | Say
+
+_COMMANDS = TypeAdapter(list[Annotated[Command, Field(discriminator="kind")]])
+_MESSAGES = TypeAdapter(list[Annotated[EngineMessage, Field(discriminator="kind")]])
+
+
+def has_ended(reply: Reply) -> bool:
+    """Return whether a reply is the last one of its request."""
+    return isinstance(reply, Failed | Result) or (isinstance(reply, Tokens) and reply.finish is not None)
+
+
+def command_line(commands: Sequence[Command]) -> bytes:
+    """Return commands as one line."""
+    return _COMMANDS.dump_json(list(commands)) + b"\n"
+
+
+def read_commands(line: bytes) -> list[Command]:
+    """Read a line of `command_line`. ValueError for anything else."""
+    return _COMMANDS.validate_json(line)
+
+
+def message_line(messages: Sequence[EngineMessage]) -> bytes:
+    """Return the engine's messages as one line."""
+    return _MESSAGES.dump_json(list(messages)) + b"\n"
+
+
+def read_messages(line: bytes) -> list[EngineMessage]:
+    """Read a line of `message_line`. ValueError for anything else."""
+    return _MESSAGES.validate_json(line)

@@ -1,0 +1,86 @@
+"""From the server's record to the engine's request, and which code and field an error gets: never from its words."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kaiwa.core.errors import UserError
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event
+from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
+from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Generate, ModelAddress, TextPrompt, TokenPrompt
+from kaiwa.text.sampling import Sampling
+
+MODEL = ModelAddress(name="toy", path=Path("toy"))
+CHAT = Generate(id="1", model=MODEL, prompt=ChatPrompt(({"role": "user", "content": "a"},)), grammar_field="tools")
+TEXT = Generate(id="1", model=MODEL, prompt=TextPrompt("a"), grammar_field="response_format")
+
+
+def loaded(context: int = 10) -> Any:
+    return SimpleNamespace(context=context, adapter=None, stop_ids=(2,), entry=SimpleNamespace(name="toy"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "param"),
+    [
+        (CHAT, UserError("the chat template refuses these messages (stop here)"), "messages"),
+        (CHAT, UserError("no adapter 'top_p-tuned' is loaded"), "messages"),
+        (TEXT, UserError("the temperature of the grammar is top_k"), "prompt"),
+        (CHAT, UserError("no token 9", field="logit_bias"), "logit_bias"),
+        (CHAT, UserError("cannot be read", field="grammar"), "tools"),
+        (TEXT, UserError("cannot be read", field="grammar"), "response_format"),
+        (CHAT, UserError("a token id is outside", field="prompt"), "messages"),
+        (Detokenize(model=MODEL, tokens=(999,)), UserError("token id 999 at 0 is outside 0 to 9"), "tokens"),
+    ],
+)
+def test_the_field_of_a_refusal(request_: Any, error: UserError, param: str) -> None:
+    failed = refusal(request_, error)
+    assert (failed.status, failed.code, failed.param, failed.message) == (400, "invalid_value", param, str(error))
+
+
+def test_the_code_of_a_refusal_is_the_errors_own() -> None:
+    assert refusal(TEXT, UserError("the context holds 5")).code == "invalid_value", "words are only words"
+    error = UserError("too long", field="prompt", code=CONTEXT_EXCEEDED)
+    assert (refusal(CHAT, error).code, refusal(CHAT, error).param) == (CONTEXT_EXCEEDED, "messages")
+    assert refusal(TEXT, error).param == "prompt"
+
+
+def test_an_answer_that_breaks_off_blames_the_grammar_only_if_it_is_to_blame() -> None:
+    event = Event(id="1", finish_reason="error", error="no token is allowed", error_field="grammar")
+    assert (failed_answer(CHAT, event).status, failed_answer(CHAT, event).param) == (400, "tools")
+    event = Event(id="1", finish_reason="error", error="the logits are no numbers; a grammar cannot help")
+    assert (failed_answer(CHAT, event).status, failed_answer(CHAT, event).code) == (500, "engine_failed")
+
+
+@pytest.mark.parametrize(
+    ("fit", "max_tokens", "n_prompt", "expected"),
+    [
+        ("exact", 7, 3, 7),
+        ("exact", 8, 3, None),
+        ("exact", 8, 10, 8),  # no room at all: the engine refuses it in its own words
+        ("shorten", 8, 3, 7),
+        ("shorten", 2, 3, 2),
+        ("shorten", 8, 10, 1),
+        ("fill", 1, 3, 7),
+        ("fill", 1, 12, 1),
+    ],
+)
+def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expected: int | None) -> None:
+    prompt = TokenPrompt(tuple(range(n_prompt)))
+    sampling = Sampling(max_tokens=max_tokens, seed=5, stop=("x",))
+    generate = Generate(id="1", model=MODEL, prompt=prompt, sampling=sampling, fit=fit)
+    if expected is None:
+        with pytest.raises(UserError, match="3 tokens and max_tokens is 8: the context holds 10") as caught:
+            make_request(loaded(), generate)
+        assert caught.value.code == CONTEXT_EXCEEDED
+        return
+    request = make_request(loaded(), generate)
+    assert request.sampling == Sampling(max_tokens=expected, seed=5, stop=("x",))
+    assert (request.id, request.prompt_ids, request.stop_ids) == ("1", prompt.ids, (2,))
+
+
+def test_log_probabilities_of_the_prompt_need_both_wishes() -> None:
+    for detailed, echo in ((True, True), (True, False), (False, True)):
+        generate = Generate(id="1", model=MODEL, prompt=TokenPrompt((1,)), detailed=detailed, echo=echo, fit="fill")
+        assert make_request(loaded(), generate).prompt_logprobs == (detailed and echo)
