@@ -101,9 +101,9 @@ class Kaiwa:
 
     def score(self, header: Ids, rests: list[Ids], choices: list[Ids]) -> float:
         """Seconds to score every choice after header and rest."""
-        from kaiwa.engine.many import Many
+        from kaiwa.engine.shared_prompts import SharedPrompts
 
-        many = Many(self.loaded.decoder, None)
+        many = SharedPrompts(self.loaded.decoder, None)
         start = time.perf_counter()
         many.score([(tuple(header + rest), tuple(choice)) for rest in rests for choice in choices])
         return time.perf_counter() - start

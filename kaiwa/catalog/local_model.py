@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from kaiwa.catalog.load import Loaded
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.many import Many
 from kaiwa.engine.native import step
 from kaiwa.engine.request import Event, Request
-from kaiwa.engine.shared import SharedPrefixes
+from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
@@ -22,7 +21,7 @@ class LocalChatModel:
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
         if loaded.adapter is not None:
             self.engine.add_adapter(loaded.entry.name, loaded.adapter)
-        self._bulk: Many | SharedPrefixes | None = None
+        self._bulk: SharedPrompts | None = None
         self._number = 0
 
     @property
@@ -92,14 +91,14 @@ class LocalChatModel:
         for place, (logprobs, reused) in enumerate(found):
             yield good[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
 
-    def _many(self) -> Many | SharedPrefixes:
+    def _many(self) -> SharedPrompts:
         """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
         if self._bulk is None:
-            there = step.wait(self.loaded.decoder) is not None
-            if self.loaded.adapter is not None:
-                self._bulk = Many(self.loaded.decoder, self.loaded.tokenizer, self.name, self.loaded.adapter)
-            else:
-                self._bulk = (Many if there else SharedPrefixes)(self.loaded.decoder, self.loaded.tokenizer)
+            decoder, adapter = self.loaded.decoder, self.loaded.adapter
+            step.wait(decoder)
+            self._bulk = SharedPrompts(
+                decoder, self.loaded.tokenizer, name="" if adapter is None else self.name, adapter=adapter
+            )
         return self._bulk
 
     def _ids(self, prompt: Conversation | str) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.native_rows import StepRows
-from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.engine.rows.torch_rows import Rows, pad
 from kaiwa.engine.sampling import Rules
 from kaiwa.model.decoder import Decoder, attend_rows
 
@@ -144,15 +144,6 @@ def _prefill(batch: Rows | StepRows, prompts: list[Sequence[int]]) -> Tensor:
     index = torch.tensor(source)
     batch.fork(start, index + start)
     return hidden[index.to(hidden.device)]
-
-
-def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """-> ids [m, longest] padded on the right with 0, lengths [m]"""
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.as_tensor(row)
-    return ids, lengths
 
 
 @torch.inference_mode()

@@ -63,37 +63,44 @@ class Serving:
         dtype: torch.dtype,
         max_rows: int,
         max_length: int,
+        *,
         reuse: bool = True,
         draft: int = 0,
+        exact: bool = True,
     ) -> None:
-        """`reuse`: prompts that begin alike share what was computed for the first. `False` is its slow twin.
-        `draft`: so many tokens are guessed by looking back, where the C++ step computes (see `drafts.py`).
+        """`reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: so many
+        tokens are guessed by looking back, where the C++ step computes (prompt_lookup.py).
 
-        The torch step shares in fp32 only: in bf16 its products of other heights round otherwise, and an answer would
-        depend on what was asked before.
+        `exact`: the torch step shares in fp32 only and computes prompts one by one. In bf16 its products of other
+        heights round otherwise, and an answer would depend on what was asked before.
         """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
         per_token = c.cache_numbers * dtype.itemsize
         self.kept = KEPT_BYTES // per_token if reuse else 0
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
-        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept)
+        self.exact = exact
+        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept, side_by_side=not exact)
         self.answers: dict[str, Answer] = {}
         self.adapters = Adapters(c, max_length)
-        self._wanted, self.draft = reuse, draft
-        self.reuse = reuse and decoder.embed.weight.dtype == torch.float32
+        self._wants_reuse, self.draft = reuse, draft
+        self.reuse = self._may_reuse(None)
         self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
         self._vocabulary: GrammarVocabulary | None = None  # made for the first grammar
 
     def use(self, model: step.FusedModel | None) -> None:
         """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
         assert self.idle
-        self.reuse = self._wanted and (model is not None or self.decoder.embed.weight.dtype == torch.float32)
+        self.reuse = self._may_reuse(model)
         if model is None:
-            self.rows = CopiedRows(self.decoder, self.dtype, self.kept)
+            self.rows = CopiedRows(self.decoder, self.dtype, self.kept, side_by_side=not self.exact)
             return
         s = self.scheduler
         self.rows = PagedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept)
+
+    def _may_reuse(self, model: step.FusedModel | None) -> bool:
+        whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
+        return self._wants_reuse and whole
 
     @property
     def idle(self) -> bool:

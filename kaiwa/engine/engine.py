@@ -33,7 +33,8 @@ class Engine:
     keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
     always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what
     `add` admits at once. `reuse=False`: no prompt starts with what an earlier one computed. `draft`: tokens guessed by
-    looking back, exact (both for `add` only).
+    looking back; answers stay the same. `exact`: an answer does not depend on what else was asked; False lets prompts
+    share and be computed side by side in bf16 too, where that rounds otherwise. (All four for `add` only.)
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Engine:
         cache_dtype: torch.dtype | None = None,
         reuse: bool = True,
         draft: int = 0,
+        exact: bool = True,
     ) -> None:
         own = decoder.embed.weight.dtype
         self.source, self.tokenizer = decoder, tokenizer
@@ -55,7 +57,16 @@ class Engine:
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
         self._cache_dtype = cache_dtype or self.dtype
         self._rows: Rows | StepRows | None = None  # of bulk calls
-        self._serving = Serving(self.decoder, tokenizer, self._cache_dtype, max_rows, self.max_length, reuse, draft)
+        self._serving = Serving(
+            self.decoder,
+            tokenizer,
+            self._cache_dtype,
+            max_rows,
+            self.max_length,
+            reuse=reuse,
+            draft=draft,
+            exact=exact,
+        )
 
     def load(self, decoder: Decoder) -> None:
         """Takes over another decoder's weights (of the same shape), or its own after they were changed in place. Not

@@ -1,4 +1,5 @@
-"""Time-lapse: one prompt answered by every checkpoint, in the order of training. A list that the slider walks along."""
+"""Time-lapse: one prompt answered by every checkpoint, in the order of training, as a list that a slider steps
+through."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ MOST_FRAMES = 60
 
 
 def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> list[tuple[str, int, str]]:
-    """(stage, step, answer) of one probe over all stages; thinned evenly where there are very many."""
+    """Return (stage, step, answer) of one probe over all stages, thinned evenly to MOST_FRAMES."""
     answers = [
         (stage.name, int(row["step"]), str(row["text"]))
         for stage in STAGES

@@ -38,5 +38,5 @@ class Words:
         return key in self.texts
 
     def first(self, *keys: str) -> str:
-        """The text of the first key there is, or ""."""
+        """Return the text of the first key that there is, or ""."""
         return next((self.texts[key] for key in keys if key in self.texts), "")

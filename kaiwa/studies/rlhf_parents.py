@@ -105,7 +105,7 @@ def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, see
 
 
 def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
-    """The reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
+    """Return the reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
     rloo = replace(base, method="rloo", group=size.group)
     return {
         "ppo_beta_0": replace(base, kl_coefficient=0.0),
@@ -118,8 +118,11 @@ def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
 
 
 def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]:
-    """Comparisons as files: "test" (the last of them), shares of the others by name ("0.5"), and "length": all of the
-    others, every second one ranked by length, the longest best."""
+    """Write comparisons as files; return name -> file.
+
+    "test": the last of them. "0.5" and the like: that share of the others. "length": all of the others, every second
+    one ranked by length, the longest best.
+    """
     rows = list(read_jsonl(file))
     n = round(len(rows) * (1 - TEST_SHARE))
     parts = {f"{f:g}": rows[: max(4, round(n * f))] for f in fractions} | {"test": rows[n:]}
@@ -133,7 +136,7 @@ def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> d
 
 
 def rank_by_length(row: dict[str, Any]) -> dict[str, Any]:
-    """The same comparison ranked by the completions' lengths: a labeller who likes them long."""
+    """Rank a comparison by the completions' lengths, as a labeller who likes long ones would."""
     lengths = [len(text) for text in row["completions"]]
     order = sorted(set(lengths), reverse=True)
     return {**row, "ranks": [order.index(n) for n in lengths]}

@@ -15,7 +15,7 @@ from kaiwa.core.context import Context
 from kaiwa.core.machine import has_bf16_tiles
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.request import Request
-from kaiwa.engine.shared import SharedPrefixes
+from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model import kernels
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
@@ -86,7 +86,7 @@ def answers(decoder: Decoder) -> list[object]:
         if step == 5:
             engine.cancel("1")
     assert engine.idle
-    many = SharedPrefixes(decoder, None, max_rows=3)  # type: ignore[arg-type]
+    many = SharedPrompts(decoder, None, max_rows=3)  # type: ignore[arg-type]
     longer = [tuple(range(10, 30 + i)) for i in range(4)]
     asked = [Request(id=str(i), prompt_ids=p, sampling=Sampling(max_tokens=4, seed=i)) for i, p in enumerate(longer)]
     found += sorted(many.generate(asked), key=lambda pair: pair[0])

@@ -14,7 +14,6 @@ import torch
 from kaiwa.catalog.entries import smollm2
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.many import Many
 from kaiwa.engine.native import library, step
 from kaiwa.engine.native.refusal import native_refusal, shape_refusal
 from kaiwa.engine.native.step import FusedModel
@@ -23,6 +22,7 @@ from kaiwa.engine.request import Request
 from kaiwa.engine.rows.native_rows import possible
 from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
@@ -214,7 +214,7 @@ def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
 def test_scores_and_samples_of_one_beginning() -> None:
     made = decoder("fp32")
     step.make(made)
-    many, header = Many(made, None), tuple(range(2, 90))
+    many, header = SharedPrompts(made, None), tuple(range(2, 90))
     pairs = [(header + (100 + i // 4,) * 9, (i % 4, 7, 7)[: 1 + i % 3]) for i in range(12)]
     slow = Engine(made).score([p for p, _ in pairs], [c for _, c in pairs])
     for (logprobs, _), expected in zip(many.score(pairs), slow, strict=True):

@@ -60,15 +60,20 @@ class Rows:
         return hidden[torch.arange(m, device=self.device), (lengths - 1).to(self.device)]  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def append(self, row: int, ids: Tensor, adapter: Adapter | None = None) -> Tensor:
-        """More tokens [T] for one row (a chunk of its prompt) -> their hidden states [T,D]."""
-        T, start = len(ids), int(self.lengths[row])
+    def extend(self, first: int, parts: Sequence[Sequence[int]], adapter: Adapter | None = None) -> list[Tensor]:
+        """Append tokens (parts of prompts) to rows first.., which hold equally many positions.
+
+        Return each row's hidden states [tokens, D]. Shorter parts are padded on the right; nothing looks at padding.
+        """
+        m, start = len(parts), int(self.lengths[first])
+        ids, lengths = pad(parts)
+        T = ids.shape[1]
         self.cache.reserve(self.n, start + T)
-        positions = torch.arange(start, start + T, device=self.device)[None]
-        with adapted(self.decoder, changes_of([adapter])):
-            hidden = self.decoder(ids.to(self.device)[None], positions, _attend_chunk(self.cache, row, start))
-        self.lengths[row] += T
-        return hidden[0]  # type: ignore[no-any-return]
+        positions = torch.arange(start, start + T, device=self.device).expand(m, T)
+        with adapted(self.decoder, changes_of([adapter] * m)):
+            hidden = self.decoder(ids.to(self.device), positions, _attend_after(self.cache, first, m, start))
+        self.lengths[first : first + m] += lengths
+        return [states[:length] for states, length in zip(hidden, lengths.tolist(), strict=True)]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int, adapters: Sequence[Adapter | None] = ()) -> Tensor:
@@ -130,6 +135,15 @@ class Rows:
         return sample(self.logits(hidden), rules, positions)
 
 
+def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Return token ids [m, longest], padded on the right with 0, and lengths [m], both int64."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.as_tensor(row)
+    return ids, lengths
+
+
 def _heads_first(*tensors: Tensor) -> list[Tensor]:
     return [t.transpose(1, 2) for t in tensors]
 
@@ -148,8 +162,9 @@ def _attend_fresh(cache: Cache, start: int) -> Attend:
     return attend
 
 
-def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
-    """Tokens start.. of one row, which look at the row's cache and at each other."""
+def _attend_after(cache: Cache, first: int, m: int, start: int) -> Attend:
+    """Return attention for tokens start.. of rows first.. (m of them): over the cached positions and causally among
+    themselves, whose keys and values are written."""
     mask: list[Tensor] = []
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -158,16 +173,12 @@ def _attend_chunk(cache: Cache, row: int, start: int) -> Attend:
         if not mask:
             places = torch.arange(stop, device=q.device)
             mask.append(places <= places[start:, None])
-        keys, values = cache.buffer[layer, 0, row : row + 1], cache.buffer[layer, 1, row : row + 1]
-        keys[:, :, start:stop] = k
-        values[:, :, start:stop] = v
-        out = F.scaled_dot_product_attention(
-            q.to(keys.dtype),
-            keys[:, :, :stop],
-            values[:, :, :stop],
-            attn_mask=mask[0],
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
+        keys = cache.buffer[layer, 0, first : first + m, :, :stop]
+        values = cache.buffer[layer, 1, first : first + m, :, :stop]
+        keys[:, :, start:] = k
+        values[:, :, start:] = v
+        grouped = q.shape[1] != k.shape[1]
+        out = F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, attn_mask=mask[0], enable_gqa=grouped)
         return out.transpose(1, 2).to(q.dtype)
 
     return attend

@@ -17,7 +17,9 @@ from kaiwa.model.decoder import Decoder
 
 
 class CopiedRows:
-    def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int) -> None:
+    def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int, *, side_by_side: bool = False) -> None:
+        """side_by_side: prompts are computed several at a time where they can be, which rounds otherwise in bf16."""
+        self.side_by_side = side_by_side
         self.rows = Rows(decoder, dtype)
         self.order: list[str] = []  # whose each row is
         self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # with its space in the tree
@@ -50,10 +52,31 @@ class CopiedRows:
             adapters = [self.adapters[id][0] for id in self.order[:n]]
             states = self.rows.decode(ids, int(self.rows.lengths[:n].max()), adapters)
             found = dict(zip(self.order, states[:, None], strict=False))
-        for id, tokens in work:
-            if id not in found:
-                found[id] = self.rows.append(self.order.index(id), torch.tensor(tokens), self.adapters[id][0])
+        prompts = [(id, tokens) for id, tokens in work if id not in found]
+        prompts.sort(key=lambda part: self.order.index(part[0]))
+        for group in self._groups(prompts):
+            first, adapter = self.order.index(group[0][0]), self.adapters[group[0][0]][0]
+            parts = self.rows.extend(first, [tokens for _, tokens in group], adapter)
+            found |= {id: states for (id, _), states in zip(group, parts, strict=True)}
         return [found[id] for id, _ in work]
+
+    def _groups(self, prompts: list[tuple[str, Sequence[int]]]) -> list[list[tuple[str, Sequence[int]]]]:
+        """Return prompts' parts, in the order of their rows, in groups that one product computes: neighbouring rows of
+        equal length with the same adapter. Padding them to the longest must not double the work."""
+        groups: list[list[tuple[str, Sequence[int]]]] = []
+        for id, tokens in prompts:
+            row = self.order.index(id)
+            before = groups[-1] if groups and self.side_by_side else []
+            joins = bool(before) and self.order[row - 1] == before[-1][0]
+            if joins and self.adapters[id][0] is self.adapters[before[-1][0]][0]:
+                longest = max(len(tokens), *(len(part) for _, part in before))
+                padded = (len(before) + 1) * longest
+                whole = len(tokens) + sum(len(part) for _, part in before)
+                if int(self.rows.lengths[row]) == int(self.rows.lengths[row - 1]) and padded <= 2 * whole:
+                    before.append((id, tokens))
+                    continue
+            groups.append([(id, tokens)])
+        return groups
 
     def share(self, id: str, ids: Sequence[int]) -> None:
         """Copies of a row's whole blocks, which holds `ids`, become nodes of the tree."""

@@ -1,4 +1,4 @@
-"""Shared prefixes against the same without sharing and against one by one."""
+"""Shared prompts against the same without sharing and against one by one."""
 
 import random
 
@@ -8,9 +8,12 @@ import torch
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine, whole_characters
 from kaiwa.engine.request import Request
-from kaiwa.engine.shared import BLOCK, SharedPrefixes
+from kaiwa.engine.rows.prefix_tree import BLOCK
+from kaiwa.engine.rows.torch_shared_rows import CopiedRows
+from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
+from kaiwa.text.records import Completion
 from kaiwa.text.sampling import Sampling
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -50,11 +53,16 @@ def requests(n: int, temperature: float = 0.0) -> list[Request]:
     ]
 
 
+def computed(answers: dict[int, Completion]) -> int:
+    """Prompt tokens that were computed, and not taken from another prompt."""
+    return sum(answer.n_prompt - answer.n_reused for answer in answers.values())
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: Tokenizer, temperature: float) -> None:
     asked = requests(14, temperature)
-    sharing = SharedPrefixes(decoder, tokenizer, max_rows=8)
-    alone = SharedPrefixes(decoder, tokenizer, max_rows=8, share=False)
+    sharing = SharedPrompts(decoder, tokenizer, max_rows=8)
+    alone = SharedPrompts(decoder, tokenizer, max_rows=8, share=False)
     ours, theirs = dict(sharing.generate(asked)), dict(alone.generate(asked))
     assert {i: c.ids for i, c in ours.items()} == {i: c.ids for i, c in theirs.items()}
     assert len({c.ids for c in ours.values()}) > 20
@@ -64,9 +72,8 @@ def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: 
         said = found.ids[:-1] if found.ids[-1] in STOP else found.ids
         assert found.text.rstrip("\ufffd") == whole_characters(tokenizer.decode_bytes(said)).rstrip("\ufffd")
     independent = sum(len(r.prompt_ids) for r in asked)
-    assert alone.prefilled == independent
-    assert sharing.prefilled <= 0.4 * independent
-    assert sum(c.n_prompt - c.n_reused for c in ours.values()) == sharing.prefilled
+    assert computed(theirs) == independent
+    assert computed(ours) <= 0.4 * independent
     if temperature == 0:
         engine = Engine(decoder, tokenizer)
         singles = engine.generate(
@@ -76,46 +83,54 @@ def test_token_identical_at_a_fraction_of_the_work(decoder: Decoder, tokenizer: 
 
 
 def test_kept_blocks_serve_the_next_call(decoder: Decoder, tokenizer: Tokenizer) -> None:
-    model = SharedPrefixes(decoder, tokenizer)
+    model = SharedPrompts(decoder, tokenizer)
     list(model.generate(requests(3)))
-    before = model.prefilled
     again = dict(model.generate(requests(3)[:1] + requests(3)[3:4]))
     assert again[1].n_reused >= 128
-    assert model.prefilled - before < 60
+    assert computed(again) < 60
 
 
 def test_scores_are_the_full_forwards(decoder: Decoder, tokenizer: Tokenizer) -> None:
     pairs = [(r.prompt_ids, (7, 9, 11)[: 1 + i % 3]) for i, r in enumerate(requests(6))]
-    sharing = SharedPrefixes(decoder, tokenizer, max_rows=5)
+    sharing = SharedPrompts(decoder, tokenizer, max_rows=5)
     found = sharing.score(pairs)
     slow = Engine(decoder, tokenizer).score([p for p, _ in pairs], [c for _, c in pairs])
     for (ours, _), theirs in zip(found, slow, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
-    assert sharing.prefilled < 0.6 * sum(len(p) + len(c) for p, c in pairs)
+    assert sum(len(p) + len(c) - reused for (p, c), (_, reused) in zip(pairs, found, strict=True)) < 0.6 * sum(
+        len(p) + len(c) for p, c in pairs
+    )
 
 
 def test_a_long_prompt_is_refused_before_any_work(decoder: Decoder, tokenizer: Tokenizer) -> None:
-    model = SharedPrefixes(decoder, tokenizer)
+    model = SharedPrompts(decoder, tokenizer)
     with pytest.raises(UserError, match="tokens"):
         list(model.generate([Request(id="x", prompt_ids=(5,) * 256, sampling=Sampling(max_tokens=2))]))
-    assert model.prefilled == 0
+    assert model.engine.idle
 
 
 def test_memory_is_bounded(decoder: Decoder, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = SharedPrefixes(decoder, tokenizer)
+    tokens = 6 * BLOCK
+    monkeypatch.setattr("kaiwa.engine.continuous_batching.KEPT_BYTES", 4 * tokens * decoder.config.cache_numbers)
+    model = SharedPrompts(decoder, tokenizer)
     list(model.generate(requests(2)))
-    each = next(iter(model.kept.values())).nbytes
-    monkeypatch.setattr("kaiwa.engine.shared.KEPT_BYTES", 6 * each)
-    model.forget()
-    assert 0 < len(model.kept) <= 6
-    for prefix in model.kept:
-        assert all(prefix[:n] in model.kept for n in range(BLOCK, len(prefix), BLOCK))
+    rows = model.engine._serving.rows
+    assert isinstance(rows, CopiedRows)
+    assert 0 < rows.tree.idle <= 6
+    assert len(rows.blocks) <= 6
     list(model.generate(requests(2)))
+
+
+def test_one_bad_request_harms_no_other(decoder: Decoder, tokenizer: Tokenizer) -> None:
+    good, bad = requests(1)[:1], Request(id="bad", prompt_ids=(5, 6), sampling=Sampling(logit_bias=((9999, 1.0),)))
+    answers = dict(SharedPrompts(decoder, tokenizer).generate([bad, *good]))
+    assert isinstance(answers[0], UserError)
+    assert answers[1] == dict(SharedPrompts(decoder, tokenizer).generate(good))[0]
 
 
 def test_min_p_reaches_shared_prompts(decoder: Decoder) -> None:
     """At min_p 1 only the likeliest token is left, whatever the temperature."""
-    prompt, model = (1, 2, 3, 4), SharedPrefixes(decoder, None)  # type: ignore[arg-type]
+    prompt, model = (1, 2, 3, 4), SharedPrompts(decoder, None)  # type: ignore[arg-type]
     asked = [
         Request(id=str(i), prompt_ids=prompt, sampling=Sampling(max_tokens=8, temperature=t, min_p=m))
         for i, (t, m) in enumerate(((0.0, 0.0), (5.0, 1.0)))
