@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional
-from kaiwa.commands.sampling_options import read_with_sampling
+from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 
 FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
 
