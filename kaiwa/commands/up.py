@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from kaiwa.serve.services import ServerServices
 
 PORTS = 20  # how many are tried after the one asked for
-STOP_SECONDS = 120.0
+STOP_SECONDS = 120.0  # for builds to save their state
+END_SECONDS = 20.0  # for the server and its engine process to end
 
 
 @dataclass(kw_only=True)
@@ -133,10 +134,19 @@ def up(
     close_pages = mount(app, page_services(services))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     server = _server_class()(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
-    thread.start()
+    # An event and not Thread.join: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), and
+    # then this process would leave before the server has stopped its engine.
+    ended = threading.Event()
+
+    def serve() -> None:
+        try:
+            asyncio.run(server.serve(sockets=[listener]))
+        finally:
+            ended.set()
+
+    threading.Thread(target=serve, daemon=True).start()
     try:
-        _wait_until_started(server, thread)
+        _wait_until_started(server, ended)
         if chosen is not None:
             asyncio.run_coroutine_threadsafe(services.engine.load(ModelAddress.of(chosen)), server.loop).result(10)
         here = _greet(services, access, found)
@@ -144,8 +154,8 @@ def up(
             threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
         if build is not None:
             _build(services, build)
-        while thread.is_alive():
-            thread.join(0.5)
+        while not ended.wait(0.5):
+            pass
     except KeyboardInterrupt:
         pass
     finally:
@@ -155,7 +165,7 @@ def up(
                 asyncio.run_coroutine_threadsafe(close_pages(), server.loop).result(5)
         server.should_exit = True
         with contextlib.suppress(KeyboardInterrupt):
-            thread.join(20)
+            ended.wait(END_SECONDS)
         listener.close()
 
 
@@ -255,9 +265,9 @@ def _server_class() -> type[Any]:
     return Server
 
 
-def _wait_until_started(server: Any, thread: threading.Thread) -> None:
+def _wait_until_started(server: Any, ended: threading.Event) -> None:
     while not server.started:
-        if not thread.is_alive():
+        if ended.is_set():
             raise UserError("the server did not start; the lines above say why")
         time.sleep(0.05)
 
