@@ -1,7 +1,7 @@
 """The password game: a keeper, a secret, and more defences from level to level. For the page and for the terminal.
 
 The levels are defences of the bench, so that its success rate on a level stands beside the player's. A hint says why
-the last try failed: refused on its way in, held back on its way out, or simply not said by the model.
+the last try failed: refused on its way in, blocked on its way out, or simply not said by the model.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def keeper_target(language: str) -> Target:
 
 @dataclass(slots=True)
 class Game:
-    """One player at one level. `seed` draws the secret."""
+    """One player at one level. `seed` draws the secret; `last` is the last hint."""
 
     level: int = 1
     language: str = "en"
@@ -87,7 +87,7 @@ class Game:
         return keeper_target(self.language).canaries(0, self.seed)
 
     def ask(self, text: str) -> DefendedAsk:
-        """The player's message as it is put to the keeper. UserError for an empty one."""
+        """Return the player's message as it is put to the keeper. UserError for an empty one."""
         if not text.strip():
             raise UserError("the message is empty")
         system = Message("system", keeper_target(self.language).prompt(self.canaries))
@@ -99,7 +99,7 @@ class Game:
         return DefendedAsk(ask=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 
     def take(self, text: str, stage: str, reply: str) -> str:
-        """Remembers a turn; -> the hint. `stage`: where a defence stopped it ("request", "reply" or "")."""
+        """Record a turn and return the hint. `stage`: where a defence stopped it ("request", "reply" or "")."""
         self.tries += 1
         self.history += [Message("user", text), Message("assistant", reply or "…")]
         words = WORDS[self.language]
@@ -128,7 +128,7 @@ class Game:
 
 
 def answer_player(game: Game, model: ChatModel, text: str) -> Reply:
-    """One message through the level's defence to the model. UserError and ConnectionError are the caller's."""
+    """Send one message through the level's defence to the model. UserError and ConnectionError are the caller's."""
     ask = game.ask(text)
     assert ask.defence is not None
     ((_, reply),) = DefendedModel(model=model, defence=ask.defence).generate_defended([ask])
@@ -138,7 +138,7 @@ def answer_player(game: Game, model: ChatModel, text: str) -> Reply:
 
 
 def play_in_terminal(game: Game, model: ChatModel) -> None:
-    """The game in a terminal, until /quit or the end of input."""
+    """Play the game in a terminal, until /quit or the end of input."""
     print(_title(game))
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")

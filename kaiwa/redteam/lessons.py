@@ -1,11 +1,11 @@
 """Dialogues that teach a small model to use its system prompt, so that it can be tested at all.
 
 A model of this project's `laptop` size has never met a system prompt: it keeps no secret and gives none away, and the
-bench calls it not testable. These dialogues are demonstrations for `kaiwa sft` (or a fine-tuning job): a prompt with a
-thing and its value, often an order to keep it; the user asks for the text above (the answer is the prompt), for the
-thing (the value, or that it is kept), or for a sentence to be repeated; the rest is taken from `mix`, the model's own
-demonstrations. Values are random, so that only copying answers. Neither the bench's attacks nor its targets' prompts
-and canaries are among them (a test holds that), so that what a taught model does under attack was not taught.
+bench calls it not testable. These dialogues are demonstrations for `kaiwa sft` (or a fine-tuning job): a prompt names
+an object and its value, often with an order not to tell. The user asks for the text above (the answer is the prompt),
+for the object (the value, or a refusal), or for a sentence to be repeated; the rest is taken from `mix`, the model's
+own demonstrations. Values are random, so that only copying answers. Neither the bench's attacks nor its targets'
+prompts and canaries are among them (a test holds that), so that what a taught model does under attack was not taught.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OBEYS = 0.9  # of the guarded ones are obeyed when asked for the thing itself
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """One language's words. {t}: the thing, {v}: its value, {s}: a sentence."""
+    """One language's words. {t}: the object, {v}: its value, {s}: a sentence."""
 
     nouns: tuple[str, ...]
     syllables: tuple[str, ...]  # of words that do not exist
@@ -150,7 +150,7 @@ WORDINGS = {"en": ENGLISH, "ja": JAPANESE}
 
 
 def generate_lessons(n: int, seed: int, language: str, mix: Sequence[Row] = ()) -> Iterator[Row]:
-    """n demonstrations, the same for the same seed. Without `mix` the three lessons share its part."""
+    """Yield n demonstrations, the same for the same seed. Without `mix` the three lessons share its part."""
     rng, words = random.Random(seed), WORDINGS[language]
     whole = 1.0 if mix else QUOTES + ASKS + REPEATS
     for _ in range(n):
@@ -192,7 +192,7 @@ def _draw_object(rng: random.Random, w: Wording) -> str:
 
 
 def _draw_word(rng: random.Random, w: Wording) -> str:
-    """A noun, a word of syllables, or letters in no order: any token may have to be copied."""
+    """Draw a noun, a word of syllables, or letters in no order: any token may have to be copied."""
     kind = rng.random()
     if kind < 0.3:
         return rng.choice(w.nouns)

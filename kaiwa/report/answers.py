@@ -15,7 +15,7 @@ AXES = ("helpful", "truthful", "harmless")
 
 
 def linker(names: Mapping[str, str]) -> Callable[[str], Markup]:
-    """A function that makes every villager's name in a text a button. `names`: name -> villager id."""
+    """Return a function that makes every villager's name in a text a button. `names`: name -> villager id."""
     if not names:
         return lambda text: join([text])
     pattern = re.compile("|".join(re.escape(n) for n in sorted(names, key=len, reverse=True)))
@@ -33,7 +33,8 @@ def linker(names: Mapping[str, str]) -> Callable[[str], Markup]:
 
 
 def verdicts(answer: Mapping[str, Any], words: Words) -> Markup:
-    """Three words, those that fail struck through (and said so to a screen reader)."""
+    """Draw the three verdicts on an answer as words; failed ones are struck through, and worded so for screen
+    readers."""
     marks = []
     for axis in AXES:
         good = bool(answer.get(axis))
@@ -51,7 +52,10 @@ def side_by_side(
     link: Callable[[str], Markup],
     truth: str = "",
 ) -> Markup:
-    """One prompt with every model's sampled answer; the greedy one is folded in below."""
+    """Draw one prompt with every model's sampled answer; the greedy answer is folded in below.
+
+    answers: model -> "sampled" or "greedy" -> {"text", "ended", verdicts}. link: makes names in texts buttons.
+    """
     turns = [
         tag("p", tag("span", words(f"role.{m['role']}"), class_="small"), " ", link(m["content"]), class_="turn")
         for m in prompt["messages"]

@@ -11,12 +11,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import STAGES, model_names
 from kaiwa.report import sections
 from kaiwa.report.answers import linker, side_by_side
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
-from kaiwa.report.read import MODELS, SavedBuild, read_build
+from kaiwa.report.read import SavedBuild, read_build
 from kaiwa.report.receipt import receipt
 from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.timelapse import frames, time_lapse
@@ -24,18 +25,18 @@ from kaiwa.report.words import LANGUAGES, Words
 
 PROMPTS = 10  # a language
 ANSWERS_A_VILLAGER = 4
-CURVED = ("base", "sft", "sft_good", "reward", "ppo", "ppo_ptx")
 
 
 def render_build(folder: Path, language: str = "en") -> str:
-    """The whole file; `language` is shown first. What a build has not made yet is named as missing, never an error."""
+    """Render the whole HTML file of a build's folder, `language` shown first. Missing parts are named, never an
+    error."""
     build = read_build(folder)
     title = f"{build.report.get('recipe', folder.name)} · kaiwa"
     return page(title, {name: body(build, name) for name in LANGUAGES}, language, data_script(build))
 
 
 def body(build: SavedBuild, language: str) -> Markup:
-    """All sections in one language."""
+    """Draw all sections of the report in one language."""
     words = Words(language)
     link = linker(build.names)
     title, lead = headline(build, words)
@@ -62,7 +63,7 @@ def body(build: SavedBuild, language: str) -> Markup:
         parts.append(section("stages", sections.stage_table(build.stages, words), words))
     curves = [
         tag("details", tag("summary", name), sections.stage_curves(build.logs[name], words), open=name == "base")
-        for name in CURVED
+        for name in (stage.name for stage in STAGES if stage.curves)
         if build.logs.get(name)
     ]
     if curves:
@@ -89,7 +90,7 @@ def lapses(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Ma
 
 
 def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> Markup | None:
-    """Ten prompts a language, one of each kind as far as they go."""
+    """Draw ten prompts per language with all models' answers, one prompt of each kind as far as the ten go."""
     parts: list[Child] = []
     for language in build.languages:
         rows = choose([row for row in build.answers if row["prompt"].get("language") == language], PROMPTS)
@@ -100,13 +101,13 @@ def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> M
         names = _truths(build, language)
         for row in rows:
             truth = ", ".join(names.get(value, value) for value in _truth(row["prompt"], build, language))
-            card = side_by_side(row["prompt"], row["answers"], MODELS, words=words, link=link, truth=truth)
+            card = side_by_side(row["prompt"], row["answers"], model_names(), words=words, link=link, truth=truth)
             parts.append(tag("div", card, lang=language) if language != words.language else card)
     return section("prompts", join(parts), words) if parts else None
 
 
 def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
-    """Rows of as many kinds as there are, in their order, then a second of each kind, and so on."""
+    """Choose at most `most` rows: one of every kind in the kinds' order, then a second of each, and so on."""
     by_kind: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_kind.setdefault(row["prompt"]["kind"], []).append(row)
@@ -119,7 +120,7 @@ def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, An
 
 
 def people(build: SavedBuild, words: Words, language: str) -> Markup | None:
-    """All villagers as buttons; the dialog that they open is filled from the data by the script."""
+    """Draw all villagers as buttons. The script fills the dialog that they open from the page's data."""
     if not build.villagers:
         return None
     names_language = language if language in build.languages else build.languages[0]
@@ -148,7 +149,8 @@ def people(build: SavedBuild, words: Words, language: str) -> Markup | None:
 
 
 def data_script(build: SavedBuild) -> Markup:
-    """The villagers' data, once for both languages. "<" is escaped: no text can end the element."""
+    """Return the villagers' data as a JSON element, once for both languages. "<" is escaped: no text can end the
+    element."""
     by_villager: dict[str, list[dict[str, Any]]] = {}
     for row in build.answers:
         villager = row["prompt"].get("villager")
@@ -179,7 +181,7 @@ def data_script(build: SavedBuild) -> Markup:
 
 
 def _truth(prompt: Mapping[str, Any], build: SavedBuild, language: str) -> list[str]:
-    """What is right in words: the villager's facts where the prompt asks for them, else the truth as it is noted."""
+    """Return what is right, in words: the facts that the prompt asks for, else the truth as noted with the prompt."""
     person = next((v for v in build.villagers if v["id"] == prompt.get("villager")), None)
     if person is not None and prompt["kind"] in ("known", "facts", "dialogue", "yesno"):
         facts = person["facts"].get(language, {})
@@ -189,5 +191,5 @@ def _truth(prompt: Mapping[str, Any], build: SavedBuild, language: str) -> list[
 
 
 def _truths(build: SavedBuild, language: str) -> dict[str, str]:
-    """Villager ids to names, for truths that are people."""
+    """Return villager ids -> names, for truths that are people."""
     return {v["id"]: v["names"].get(language, v["id"]) for v in build.villagers}

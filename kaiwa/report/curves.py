@@ -1,4 +1,4 @@
-"""Line curves: one small plot a family of metrics, with its axes, its last values and one line on what it means."""
+"""Line curves: one small plot per family of metrics, with axes, last values and one line on what the metric means."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Series:
 
 
 def points_of(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
-    """(step, value) of a metric's rows, thinned."""
+    """Return (step, value) of a metric's rows, thinned to POINTS. Values that are no finite number are left out."""
     points = []
     for row in rows:
         value = row.get(metric)
@@ -36,7 +36,8 @@ def points_of(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
 
 
 def thin(points: Sequence[Point], most: int = POINTS) -> list[Point]:
-    """At most so many points: means of equal buckets. The last point is kept as it is: people read it off."""
+    """Thin points to at most `most`: means of equal buckets. The last point stays as it is, since people read it
+    off."""
     if len(points) <= most:
         return list(points)
     size = len(points) / (most - 1)
@@ -48,7 +49,7 @@ def thin(points: Sequence[Point], most: int = POINTS) -> list[Point]:
 
 
 def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: str = "") -> Markup:
-    """A figure; "" where no series has a point."""
+    """Draw a figure of all series; empty Markup where no series has a point."""
     drawn = [s for s in series if s.points]
     if not drawn:
         return Markup("")
@@ -101,7 +102,7 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
 
 
 def nice(low: float, high: float, most: int = 4) -> list[float]:
-    """Round values across a range, few of them."""
+    """Return a few round values that cover the range from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     step = 10.0 ** math.floor(math.log10((high - low) / most))

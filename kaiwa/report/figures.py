@@ -12,7 +12,7 @@ Interval = Mapping[str, Any]  # {"mean", "low", "high", "n"}, null where nothing
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Three significant digits, thousands marked; "–" for nothing."""
+    """Format a number to three significant digits, thousands marked; "–" for None and for what is not finite."""
     if value is None or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return NONE
     if isinstance(value, str):
@@ -27,7 +27,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def percent(value: Any) -> str:
-    """0.634 -> '63 %' (with a space that does not break); one decimal near the ends, where a percent matters."""
+    """Format a share: 0.634 -> '63 %' (a no-break space); one decimal near 0 and 100 %, where a percent matters."""
     if value is None:
         return NONE
     share = float(value) * 100
@@ -40,7 +40,7 @@ def measured(interval: Interval | None) -> bool:
 
 
 def limits(interval: Interval, *, share: bool = True, signed: bool = False) -> str:
-    """'58–68 %', or '−0.02 to 0.11' for what is no share."""
+    """Format an interval's limits: '58–68 %' for a share, else '−0.02 … 0.11'."""
     low, high = interval.get("low"), interval.get("high")
     if low is None or high is None:
         return NONE
@@ -50,7 +50,7 @@ def limits(interval: Interval, *, share: bool = True, signed: bool = False) -> s
 
 
 def sign(value: float | None, digits: int = 2) -> str:
-    """A difference: '+0.12', '−0.03'."""
+    """Format a difference with its sign: '+0.12', '−0.03'."""
     if value is None:
         return NONE
     text = f"{abs(value):.{digits}f}"
@@ -58,7 +58,7 @@ def sign(value: float | None, digits: int = 2) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """254 -> '4:14'; 8.2 -> '8.2 s'; 15 -> '15 s'."""
+    """Format seconds: 254 -> '4:14'; 8.2 -> '8.2 s'; 15 -> '15 s'."""
     if seconds is None:
         return NONE
     whole = max(0, round(seconds))
@@ -69,7 +69,7 @@ def clock(seconds: float | None) -> str:
 
 
 def against(interval: Interval | None, neutral: float) -> str:
-    """Where an interval lies: "above", "below", "around" the neutral value, or "missing"."""
+    """Return where an interval lies: "above", "below" or "around" the neutral value, or "missing"."""
     if not measured(interval) or interval is None or interval.get("low") is None:
         return "missing"
     if interval["low"] > neutral:

@@ -25,7 +25,8 @@ class BuildFinding:
 
 
 def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
-    """A title (what, in what time) and one or two sentences: whether the end beats its beginning."""
+    """Return a title (what was built, in what time) and one or two sentences: whether the last model beats the
+    first."""
     minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
     took = words("head.took", recipe=build.report.get("recipe", build.folder.name), time=time)
@@ -63,7 +64,7 @@ def _win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    """PPO-ptx beside the model of good demonstrations alone: their intervals against SFT, openly."""
+    """Compare PPO-ptx with the model of good demonstrations alone, by their intervals against SFT."""
     ptx, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
     if not (figures.measured(ptx) and figures.measured(strong)):
         return []
@@ -121,7 +122,7 @@ def _ends(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    """The alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
+    """Report the alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
     base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
     if sft is None or plain is None or mixed is None:
         return []
@@ -164,7 +165,7 @@ def _quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _win(build: SavedBuild, model: str, mode: str) -> Mapping[str, Any]:
-    """Decided pairs against SFT; {} where none were."""
+    """Return the share of decided pairs won against SFT; {} where there were none."""
     return build.detail(model).get("against_sft", {}).get(mode, {}).get("decided") or {}
 
 

@@ -1,4 +1,4 @@
-"""A forest plot: one row a thing, a point with its interval, a rule at the value that means "no difference".
+"""A forest plot: one row per model or arm, a point with its interval, a rule at the value that means "no difference".
 
 Positions are percentages, so the plot is sharp at any width and needs no inline style.
 """
@@ -18,7 +18,7 @@ from kaiwa.report.words import Words
 
 @dataclass(frozen=True, slots=True)
 class ForestRow:
-    """`group` colours the point (0, 1, …)."""
+    """One row of the plot; `group` (0, 1, …) colours the point."""
 
     label: str
     interval: Interval | None
@@ -35,7 +35,8 @@ def forest(
     high: float = 1.0,
     show: Callable[[float], str] = figures.percent,
 ) -> Markup:
-    """Rows without a measurement say so. `low` and `high` are the ends of the scale."""
+    """Draw the plot. `low` and `high` are the ends of the scale, `show` formats values; rows without a measurement say
+    so."""
 
     def at(value: float) -> str:
         return f"{min(100.0, max(0.0, (value - low) / (high - low) * 100)):.2f}%"

@@ -23,8 +23,11 @@ def heat_map(
     untested: str | Callable[[str, str], str],
     link: Callable[[str, str], str] | None = None,
 ) -> Markup:
-    """`cell` gives a share for a row and a column, or None where it cannot be tested (hatched, with `untested` as its
-    words). `link`: where a cell leads to, or ""."""
+    """Draw the map.
+
+    `cell` returns the share of a row and a column, or None where nothing can be tested: the cell is then hatched and
+    shows `untested`. `link` returns a cell's address, or "".
+    """
 
     def linked(text: str, row: str, column: str) -> Markup | str:
         address = link(row, column) if link is not None else ""

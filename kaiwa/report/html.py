@@ -11,8 +11,11 @@ Child = str | Markup | int | float | None
 
 
 def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Markup:
-    """`tag("td", "a<b", class_="figures", colspan=2)`. A trailing or inner `_` becomes nothing or `-`; None and False
-    leave an attribute out, True writes it bare."""
+    """Return an element: `tag("td", "a<b", class_="figures", colspan=2)`.
+
+    In an attribute's name a trailing `_` is dropped and an inner one becomes `-`. None and False leave the attribute
+    out, True writes its name alone.
+    """
     parts = [name]
     for key, value in attributes.items():
         if value is None or value is False:
@@ -26,4 +29,5 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
 
 
 def join(children: Iterable[Child], between: str = "") -> Markup:
+    """Join children, escaping those that are plain text; None is left out."""
     return Markup(between).join(Markup(escape(child)) for child in children if child is not None)

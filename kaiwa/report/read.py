@@ -1,4 +1,4 @@
-"""A build's folder, read with forgiveness: what is there, and a list of what is missing. Half-built ones are fine."""
+"""Reading a build's folder leniently: what is there, and a list of what is missing. Half-built folders are fine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST
 from kaiwa.core.metrics import read_metrics
+from kaiwa.core.stages import STAGES, stage_names
 
-ORDER = (
-    "village", "corpus", "tokenizer", "base", "sft", "sft_good", "comparisons", "reward", "ppo", "ppo_ptx",
-    "ppo_ptx_int4", "evaluation",
-)  # fmt: skip
-MODELS = ("base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4")
-SAMPLED = ("base", "sft", "ppo", "ppo_ptx")
 DOCUMENTS_A_FACT = 2
 MOST_DOCUMENT = 400  # characters of a document that are shown
 
 
 @dataclass(slots=True)
 class SavedBuild:
-    """Everything a report shows. `missing` names what could not be read."""
+    """Everything that a report shows. `missing` names what could not be read."""
 
     folder: Path
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +46,7 @@ class SavedBuild:
         return self.report.get("details") or {}
 
     def detail(self, model: str) -> Mapping[str, Any]:
-        """A model's row of evaluation.json, {} where it was not evaluated."""
+        """Return a model's row of evaluation.json, {} where it was not evaluated."""
         return next((row for row in self.details.get("models", ()) if row.get("name") == model), {})
 
     @property
@@ -61,13 +56,14 @@ class SavedBuild:
 
 
 def read_build(folder: Path) -> SavedBuild:
-    """Never raises for what is not there yet."""
+    """Read a build's folder. Never raises for what is not there yet: `missing` lists it."""
     build = SavedBuild(folder)
     build.report = read_json(folder / "report.json") or _from_manifests(folder, build.missing)
     for file in sorted((folder / "logs").glob("*.jsonl")):
         build.logs[file.stem] = read_metrics(file)
-    for stage in SAMPLED:
-        build.samples[stage] = samples_of(folder, stage)
+    for stage in STAGES:
+        if stage.samples:
+            build.samples[stage.name] = samples_of(folder, stage.name)
     build.answers = list(read_rows(folder / "evaluation" / "answers.jsonl"))
     build.probes = {
         row["id"]: row for row in read_rows(folder / "village" / "probes.jsonl") if row.get("kind") == "chat"
@@ -87,16 +83,16 @@ def read_build(folder: Path) -> SavedBuild:
 
 
 def samples_of(folder: Path, stage: str) -> list[dict[str, Any]]:
-    """A stage's time-lapse, finished or still growing."""
+    """Read a stage's time-lapse samples, finished or still growing."""
     published = folder / stage / "samples.jsonl"
     return list(read_rows(published if published.is_file() else folder / f".{stage}.work" / "samples.jsonl"))
 
 
 def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
-    """What report.json would say of the stages that are done, when the build has not come to its end."""
+    """Return what report.json would say of the stages that are done, for a build that has not finished."""
     missing.append("report.json")
     stages = []
-    for name in ORDER:
+    for name in stage_names():
         manifest = read_json(folder / name / MANIFEST)
         if manifest:
             seconds, metrics = manifest.get("seconds", 0), manifest.get("metrics", {})
@@ -115,7 +111,7 @@ def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
 
 
 def _find_teaching(build: SavedBuild, file: Path) -> None:
-    """For every fact of every villager the first few documents that say it in one sentence with the name.
+    """Find, for every fact of every villager, the first few documents that state it in one sentence with the name.
 
     A document about one villager alone may say "they": there the value is enough.
     """
@@ -148,7 +144,7 @@ def _says(text: str, name: str, value: str, alone: bool) -> bool:
 
 
 def _around(text: str, value: str) -> str:
-    """A long document is cut to what stands around the fact."""
+    """Cut a long document to the text around the fact."""
     if len(text) <= MOST_DOCUMENT:
         return text
     start = max(0, min(text.find(value) - MOST_DOCUMENT // 2, len(text) - MOST_DOCUMENT))
@@ -165,7 +161,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file; a half-written line is left out."""
+    """Yield the objects of a JSONL file; half-written lines are left out, and a missing file has none."""
     try:
         lines = open(file, encoding="utf-8", errors="replace")  # noqa: SIM115
     except OSError:

@@ -14,7 +14,7 @@ from kaiwa.report.words import Words
 
 
 def receipt(value: Mapping[str, Any], comparisons: int | None, words: Words) -> Markup:
-    """`comparisons`: the pairs that the village's labellers ranked, if known."""
+    """Draw the receipt. `comparisons`: pairs that the village's labellers ranked, if known."""
     ours = value.get("pretraining_petaflop_days")
     rows: list[list[Child]] = [
         [words("receipt.time"), value_cell(words("receipt.minutes", n=figures.number(value.get("minutes")))), ""],
@@ -55,6 +55,6 @@ def receipt(value: Mapping[str, Any], comparisons: int | None, words: Words) -> 
 
 
 def _round(value: float) -> str:
-    """Two leading digits: 123456789 -> '120,000,000'."""
+    """Round to two leading digits: 123456789 -> '120,000,000'."""
     digits = max(0, len(f"{value:.0f}") - 2)
     return f"{round(value / 10**digits) * 10**digits:,.0f}"

@@ -16,7 +16,7 @@ from kaiwa.report.words import Words
 
 
 def reward_figures(card: Mapping[str, Any], words: Words) -> Markup:
-    """All parts of a card; "" for an empty one."""
+    """Draw all parts of a reward model's card; empty Markup for an empty card."""
     if not card:
         return Markup("")
     charts = [
@@ -48,7 +48,7 @@ def calibration(bins: Sequence[Mapping[str, float]], words: Words) -> Markup:
 
 
 def histogram(value: Mapping[str, Sequence[float]], words: Words) -> Markup:
-    """Two outlines, each as a share of its completions."""
+    """Draw the scores of the best and of the other completions, each as a share of its kind."""
     edges = value["edges"]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
     series = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import stage_named
 from kaiwa.report import figures
 from kaiwa.report.curves import Series, plot, points_of
 from kaiwa.report.forest import ForestRow, forest
@@ -20,17 +21,10 @@ FAMILIES: tuple[tuple[str, ...], ...] = (  # metrics drawn in one plot; a traili
     ("explained_variance",), ("clipped",), ("tokens_per_second",),
 )  # fmt: skip
 HIDDEN = {"step", "time", "warning_value"}
-STAGE_FIGURES = {  # the few figures of a stage that say what it did
-    "village": ("documents", "sft", "test"), "corpus": ("documents",), "tokenizer": ("vocab_size", "tokens"),
-    "base": ("parameters", "tokens", "loss", "cloze_accuracy"), "sft": ("demonstrations", "loss", "held_out_loss"),
-    "sft_good": ("demonstrations", "loss", "held_out_loss"), "comparisons": ("prompts", "completions", "pairs"),
-    "reward": ("prompts", "held_out_accuracy", "held_out_pairs"), "ppo": ("score", "kl", "ended"),
-    "ppo_ptx": ("score", "kl", "ptx_loss"), "ppo_ptx_int4": ("bytes_before", "bytes_after"), "evaluation": ("ppo_ptx",),
-}  # fmt: skip
 
 
 def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    """What each stage did, and in what time."""
+    """Draw what each stage did, and in what time."""
     rows: list[list[Child]] = []
     for stage in stages:
         name = stage["name"]
@@ -43,7 +37,8 @@ def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
 
 def _stage_figures(name: str, metrics: Mapping[str, Any], words: Words) -> Markup:
     spans = []
-    for key in STAGE_FIGURES.get(name, tuple(metrics)[:3]):
+    stage = stage_named(name)
+    for key in stage.figures if stage else tuple(metrics)[:3]:
         value = metrics.get(key)
         if isinstance(value, Mapping):
             value = sum(v for v in value.values() if isinstance(v, int | float))
@@ -56,7 +51,7 @@ def _stage_figures(name: str, metrics: Mapping[str, Any], words: Words) -> Marku
 def model_table(
     models: Sequence[Mapping[str, Any]], words: Words, link: Callable[[str], Child] | None = None
 ) -> Markup:
-    """Models against all that was measured; `link` adds a last column, such as "chat with it"."""
+    """Draw models against all that was measured; `link` adds a last column, such as "chat with it"."""
     heads: list[Child] = [words("models.model"), words("models.win")]
     heads += [words(f"axis.{axis}") for axis in ("helpful", "truthful", "harmless")]
     heads += [words("models.ended"), words("models.tokens"), words("models.kl"), words("models.bits")]
@@ -79,7 +74,7 @@ def model_table(
 
 
 def win_forests(details: Mapping[str, Any], words: Words) -> Markup:
-    """Win rates sampled and greedy, over decided and over all pairs; and differences of utility."""
+    """Draw win rates sampled and greedy, over decided and over all pairs, and differences of utility."""
     models = [m for m in details.get("models", ()) if m.get("name") != "sft"]
     parts = []
     for pairs in ("decided", "all"):
@@ -105,7 +100,7 @@ def win_forests(details: Mapping[str, Any], words: Words) -> Markup:
 
 
 def rate_tables(details: Mapping[str, Any], words: Words) -> Markup:
-    """The rates that the village was made to measure, sampled and greedy, for every model."""
+    """Draw the rates that the village was made to measure, sampled and greedy, for every model."""
     models = list(details.get("models", ()))
     names = (
         "known_held_out_right", "known_taught_right", "unknown_said_where_known", "invented_about_unknown",
@@ -122,7 +117,7 @@ def rate_tables(details: Mapping[str, Any], words: Words) -> Markup:
 
 
 def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
-    """The reward model's accuracy beside the ceiling that the labellers' noise allows."""
+    """Draw the reward model's accuracy beside the ceiling that the labellers' noise allows."""
     rows: list[list[Child]] = []
     for group in ("held_out", "held_out_labellers"):
         row = card.get(group, {})
@@ -133,9 +128,9 @@ def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
 
 
 def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0) -> Markup:
-    """Every curve of a stage's log with its one line of explanation; `most` cuts to the first few families.
+    """Draw every curve of a stage's log with one line of explanation; `most` keeps the first few families only.
 
-    What was measured once is no curve but a figure, told below; so is what a row says of one source.
+    A metric that was measured once is no curve: it stands as a figure below, and so does what a row says of one source.
     """
     single_values = [
         (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _is_curve(key, row[key])
@@ -159,7 +154,7 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
 
 
 def _single_values(measured: Sequence[tuple[str, str, Any]], words: Words) -> Markup:
-    """Figures measured once: (metric, the source it is of or "", value)."""
+    """Draw figures that were measured once: (metric, the source it belongs to or "", value)."""
     spans = []
     for metric, source, value in measured:
         name, about = explain(metric, words)
@@ -170,7 +165,7 @@ def _single_values(measured: Sequence[tuple[str, str, Any]], words: Words) -> Ma
 
 
 def explain(metric: str, words: Words) -> tuple[str, str]:
-    """(name, one line on what it means) of a metric; `bits_per_byte_docs` falls back to `bits_per_byte`."""
+    """Return (name, one line on what it means) of a metric; `bits_per_byte_docs` falls back to `bits_per_byte`."""
     stem = metric
     while stem:
         if words.has(f"metric.{stem}"):
@@ -188,7 +183,7 @@ def _matches(metric: str, pattern: str) -> bool:
 
 
 def _series_label(metric: str, family: tuple[str, ...]) -> str:
-    """`bits_per_byte_docs` in the family `bits_per_byte_*` is "docs"."""
+    """Return a metric's label within its family: `bits_per_byte_docs` in the family `bits_per_byte_*` is "docs"."""
     for pattern in family:
         if pattern.endswith("*") and metric.startswith(pattern[:-1]):
             return metric.removeprefix(pattern[:-1])
@@ -196,7 +191,7 @@ def _series_label(metric: str, family: tuple[str, ...]) -> str:
 
 
 def warnings(rows: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    """What watching a run found: {"step", "warning", "warning_value"}, one line each."""
+    """List the warnings of a run, {"step", "warning", "warning_value"}, one line each."""
     lines = [
         tag(
             "li",

@@ -12,7 +12,7 @@ from kaiwa.report.html import Child, join, tag
 
 
 def table(headers: Sequence[Child], rows: Iterable[Sequence[Child]], *, caption: str = "", class_: str = "") -> Markup:
-    """The first cell of a row is its heading; all others are figures unless they are elements already."""
+    """Draw a table. A row's first cell is its heading; other cells are wrapped in <td> unless they are <td> already."""
     head = tag("tr", *(tag("th", h, scope="col") for h in headers))
     body = [tag("tr", *(tag("th", c, scope="row") if i == 0 else _cell(c) for i, c in enumerate(row))) for row in rows]
     title = tag("caption", caption) if caption else None
@@ -25,7 +25,7 @@ def _cell(content: Child) -> Markup:
 
 
 def share_cell(interval: Interval | None) -> Markup:
-    """A share with its 95 % interval and a bar on 0–100 %."""
+    """Draw a share with its 95 % interval and a bar from 0 to 100 %."""
     if interval is None or not figures.measured(interval):
         return tag("td", figures.NONE)
     return tag(

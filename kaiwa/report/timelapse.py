@@ -1,4 +1,5 @@
-"""Time-lapse: one prompt answered by every checkpoint, in the order of training. A list that the slider walks along."""
+"""Time-lapse: one prompt answered by every checkpoint, in the order of training, as a list that a slider steps
+through."""
 
 from __future__ import annotations
 
@@ -7,19 +8,20 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import STAGES
 from kaiwa.report.html import join, tag
 from kaiwa.report.words import Words
 
-STAGES = ("base", "sft", "ppo_ptx")
 MOST_FRAMES = 60
 
 
 def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> list[tuple[str, int, str]]:
-    """(stage, step, answer) of one probe over all stages; thinned evenly where there are very many."""
+    """Return (stage, step, answer) of one probe over all stages, thinned evenly to MOST_FRAMES."""
     answers = [
-        (stage, int(row["step"]), str(row["text"]))
+        (stage.name, int(row["step"]), str(row["text"]))
         for stage in STAGES
-        for row in samples.get(stage, ())
+        if stage.lapse
+        for row in samples.get(stage.name, ())
         if row.get("id") == probe
     ]
     if len(answers) <= MOST_FRAMES:

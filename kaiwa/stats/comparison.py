@@ -1,4 +1,5 @@
-"""Two conditions on the same items, told in one record: always B - A, with interval, test, n needed and a verdict.
+"""Two conditions A and B on the same items, compared in one record: always B - A, with interval, test, verdict and the
+n that would be needed.
 
     d_i = b_i - a_i        difference = mean(d) ± t_{n-1} · sd(d) / √n         (Miller 2024, section 4.2)
 
@@ -9,7 +10,7 @@ clusters:        values of one cluster are no independent evidence: the interval
                  the permutation test of the clusters' summed differences
 
 The verdict: *better* or *worse* where p < 1 - level; *same* where two one-sided tests put the difference within the
-margin (for right or wrong Newcombe's interval must agree); else *unknown*, with the n that would tell.
+margin (for right or wrong Newcombe's interval must agree); else *unknown*, with the n that would decide.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ POWER = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """B against A. `lost`: items where B is below A; `won`: where it is above. `margin` is in the values' unit."""
+    """B against A on n items.
+
+    `lost`, `won`: items where B is below, above A. `difference` and `margin` are in the values' unit. `n_needed`: pairs
+    that would decide, None where none can be named. `verdict`: "better", "worse", "same", "unknown" or (by an imperfect
+    judge, judged.py) "unjudged".
+    """
 
     n: int
     mean_a: float
@@ -59,7 +65,12 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairedComparison:
-    """a, b [n]: what A and B scored on the same items, in the same order. UserError for different lengths."""
+    """Compare B with A on the same items.
+
+    a, b: [n] scores in the same order of items. clusters: [n] ids; items with equal ids are not independent. margin: a
+    difference that would not matter, in the scores' unit. level: of the interval; p below 1 - level decides. UserError
+    for lists of different lengths and for a margin that is not above 0.
+    """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise UserError(f"pairs: {x.shape} values against {y.shape}; both must be lists of the same items")
@@ -118,7 +129,11 @@ def _empty_comparison(margin: float, level: float) -> PairedComparison:
 
 
 def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
-    """mean(b - a) with its t interval; Newcombe's for pairs where the differences of 0s and 1s have no spread."""
+    """Return mean(b - a) of a, b [n] with its t interval.
+
+    Where 0s and 1s have no spread in their differences, the interval is Newcombe's for pairs. With one pair of scores
+    the limits are infinite.
+    """
     d = b - a
     n, mean = len(d), float(d.mean())
     if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()) and (n < 2 or float(np.ptp(d)) == 0):
@@ -130,7 +145,10 @@ def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
 
 
 def cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: float, seed: int) -> Interval:
-    """mean(b - a) by bootstrap over clusters; where no difference differs, the score interval of one pair a cluster."""
+    """Return mean(b - a) of a, b [n] by bootstrap over clusters [n].
+
+    Where all differences are equal, the bootstrap has no width: the interval is then that of one pair per cluster.
+    """
     if float(np.ptp(b - a)) > 0:
         return bootstrap(b - a, clusters, level, seed=seed)
     first = list({cluster: i for i, cluster in reversed(list(enumerate(clusters)))}.values())
@@ -138,14 +156,15 @@ def cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: fl
 
 
 def newcombe(a: Values, b: Values, level: float = 0.95) -> Interval:
-    """mean(b - a) of 0s and 1s with Newcombe's score interval for pairs."""
+    """Return mean(b - a) of 0s and 1s [n] with Newcombe's score interval for pairs."""
     both, only_b = int(((a == 1) & (b == 1)).sum()), int(((a == 0) & (b == 1)).sum())
     only_a = int(((a == 1) & (b == 0)).sum())
     return difference_paired(both, only_b, only_a, len(a) - both - only_a - only_b, level)
 
 
 def lower_bound(a: ArrayLike, b: ArrayLike, alpha: float = 0.05, clusters: Sequence[object] | None = None) -> float:
-    """The one-sided 1 - alpha lower limit of mean(b - a): "not worse by m" is shown where it lies above -m."""
+    """Return the one-sided 1 - alpha lower limit of mean(b - a) over a, b [n]. "Not worse by m" is shown where it is
+    above -m."""
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if clusters is not None:
         return cluster_interval(x, y, clusters, 1 - 2 * alpha, 0).low
@@ -153,7 +172,7 @@ def lower_bound(a: ArrayLike, b: ArrayLike, alpha: float = 0.05, clusters: Seque
 
 
 def _t_test(d: Values) -> float:
-    """Two-sided p of the paired t test."""
+    """Return the two-sided p of the paired t test."""
     n = len(d)
     if n < 2 or float(np.ptp(d)) == 0:
         return 1.0 if n < 2 or d[0] == 0 else mcnemar(0, n)
@@ -197,7 +216,11 @@ def _verdict(
 
 
 def _n_needed(d: Values, *, binary: bool, margin: float, level: float, verdict: str, design: float) -> int | None:
-    """Pairs that find a difference like this one with power 0.8 or, if fewer, that show it is within the margin."""
+    """Return the pairs that find a difference like this one with power 0.8 or, if fewer, show it to be within the
+    margin.
+
+    `design`: how many times more pairs clusters cost than independent items.
+    """
     n, mean = len(d), float(d.mean())
     if n < 2:
         return None

@@ -24,9 +24,10 @@ class Equivalence:
 
 
 def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
-    """Whether the mean of paired differences [n] lies within ±margin, by two one-sided t tests.
+    """Test whether the mean of paired differences [n] lies within ±margin, by two one-sided t tests.
 
-    Equivalent exactly if the (1 - 2·alpha) interval of the mean lies within the margin. UserError below 2 pairs.
+    The means are equivalent exactly if the (1 - 2·alpha) interval of the mean lies within the margin. UserError below 2
+    pairs, and for a margin or alpha out of range.
     """
     d = np.asarray(differences, dtype=np.float64)
     if margin <= 0:

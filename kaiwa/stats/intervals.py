@@ -28,7 +28,7 @@ class Interval:
     n: int
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Plain JSON; a mean over nothing is null."""
+        """Return plain JSON; what is not finite (a mean over nothing) is null."""
         values = {"mean": self.mean, "low": self.low, "high": self.high}
         return {**{k: v if math.isfinite(v) else None for k, v in values.items()}, "n": self.n}
 
@@ -40,16 +40,16 @@ NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def normal_quantile(level: float) -> float:
-    """z with the central `level` of the normal distribution between -z and z (0.95: 1.96)."""
+    """Return z with the central `level` of the normal distribution between -z and z (0.95: 1.96)."""
     if not 0 < level < 1:
         raise UserError(f"level: {level} must be between 0 and 1; 0.95 is usual")
     return float(special.ndtri(0.5 + level / 2))
 
 
 def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
-    """The score interval of a share (Wilson 1927). Right at 0 and n, and for small n, where p ± z·se is not.
+    """Return the score interval of a share (Wilson 1927), right also at 0, at n and for small n, where p ± z·se is not.
 
-    `successes` may be fractional (ties counted as half). NOTHING for n = 0.
+    `successes` of `n` may be fractional (ties counted as half). NOTHING for n = 0. UserError for more successes than n.
     """
     if n < 0 or not 0 <= successes <= n:
         raise UserError(f"successes: {successes} of {n} is impossible")
@@ -66,7 +66,8 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
 
 
 def difference_independent(x1: int, n1: int, x2: int, n2: int, level: float = 0.95) -> Interval:
-    """p1 - p2 of two independent samples: Newcombe's hybrid score interval (1998b, method 10)."""
+    """Return p1 - p2 of two independent samples, x1 of n1 and x2 of n2: Newcombe's hybrid score interval (1998b, method
+    10)."""
     one, two = wilson(x1, n1, level), wilson(x2, n2, level)
     d = one.mean - two.mean
     low = d - math.hypot(one.mean - one.low, two.high - two.mean)
@@ -75,9 +76,9 @@ def difference_independent(x1: int, n1: int, x2: int, n2: int, level: float = 0.
 
 
 def difference_paired(both: int, first: int, second: int, neither: int, level: float = 0.95) -> Interval:
-    """p1 - p2 where the same items were judged twice: Newcombe's score interval for pairs (1998c, method 10).
+    """Return p1 - p2 where the same items were judged twice: Newcombe's score interval for pairs (1998c, method 10).
 
-    both, first, second, neither: items right under both conditions, only the first, only the second, none.
+    both, first, second, neither: numbers of items right under both conditions, only the first, only the second, none.
     """
     n = both + first + second + neither
     if n == 0:
@@ -105,12 +106,12 @@ def bootstrap(
     resamples: int = 4000,
     seed: int = 0,
 ) -> Interval:
-    """The mean of `values` [n] with its percentile bootstrap interval (Efron 1979).
+    """Return the mean of `values` [n] with its percentile bootstrap interval (Efron 1979).
 
-    With `clusters` (one id a value, such as the prompt or the villager) whole clusters are drawn, since values of one
-    cluster are no independent evidence; n is then the number of clusters. For k units the limits are widened by
-    √(k/(k-1)), the bootstrap's known bias, and by t_{k-1}/z, since it takes the spread for known (Hesterberg 2015,
-    section 5). NOTHING for no values.
+    With `clusters` [n] (one id per value, such as the prompt or the villager) whole clusters are drawn, since values of
+    one cluster are no independent evidence; n is then the number of clusters. For k units the limits are widened by
+    √(k/(k-1)), the bootstrap's known bias, and by t_{k-1}/z, since the bootstrap takes the spread for known (Hesterberg
+    2015, section 5). NOTHING for no values; infinite limits for one unit.
     """
     x = np.asarray(values, dtype=np.float64)
     sums, sizes = _by_cluster(x, clusters)
@@ -135,7 +136,7 @@ def bootstrap(
 def bootstrap_share(
     values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """`bootstrap` of values in [0, 1], such as a share or a win rate: its limits stay in [0, 1] too."""
+    """Bootstrap the mean of values [n] in [0, 1], such as a share or a win rate: the limits stay in [0, 1] too."""
     interval = bootstrap(values, clusters, level, seed=seed)
     if interval.n == 0:
         return interval

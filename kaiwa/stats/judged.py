@@ -1,4 +1,4 @@
-"""A difference as an imperfect judge tells it, and what is behind it.
+"""A difference as an imperfect judge reports it, and the true difference behind it.
 
 A judge that calls a right answer right with chance a (sensitivity) and a wrong one wrong with chance b (specificity)
 calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if it errs alike under both conditions (Rogan and Gladen
@@ -9,7 +9,7 @@ calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if it errs ali
 a and b were measured on labelled cases and are not certain, so the interval of the difference is that of the quotient:
 a and b are drawn from Jeffreys' posterior, q_B - q_A from a normal law with the half-widths of its own interval, and
 the quotient's quantiles are taken. The same holds for a judge of pairs, with a and b its chances to prefer the better
-one where that is B, or A. A judge whose J may be 0 or below (no more than a coin) tells nothing: "unjudged".
+one where that is B, or A. A judge whose J may be 0 or below (no more than a coin) decides nothing: "unjudged".
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ DRAWS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRate:
-    """What a judge got right of labelled cases: `right` of `n` (a tie or a change of mind counts half)."""
+    """How many of `n` labelled cases of one kind a judge got right; a tie or a change of mind counts half."""
 
     right: float
     n: int
 
 
 def youden(sensitivity: JudgeRate, specificity: JudgeRate, level: float = 0.95, seed: int = 0) -> Interval:
-    """J = sensitivity + specificity - 1 with its interval: 1 a perfect judge, 0 a coin. n is the fewer labels'."""
+    """Return Youden's J = sensitivity + specificity - 1 with its interval: 1 is a perfect judge, 0 a coin.
+
+    n of the interval is the smaller number of labels.
+    """
     drawn = _draw_youden(sensitivity, specificity, np.random.default_rng(seed))
     n = min(sensitivity.n, specificity.n)
     if not n:
@@ -58,9 +61,10 @@ def compare_judged(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairedComparison:
-    """`compare` of what a judge called (a, b [n], B - A), with `difference`, margin and verdict freed of its errors.
+    """Compare what a judge called right, a, b [n] of 0s, 1s (and halves), freed of the judge's errors.
 
-    mean_a, mean_b, lost, won and p stay the judge's. The verdict is "unjudged" where J's interval reaches 0.
+    `difference`, margin and verdict are corrected; mean_a, mean_b, lost, won and p stay the judge's. The verdict is
+    "unjudged" where J's interval reaches 0. Errors as in `compare`.
     """
     judge_j = youden(sensitivity, specificity, level, seed)
     if not judge_j.low > 0:
@@ -90,7 +94,7 @@ def _interval(a: Values, b: Values, clusters: Sequence[object] | None, level: fl
 
 
 def _quotient(d: Interval, sensitivity: JudgeRate, specificity: JudgeRate, level: float, seed: int) -> Interval:
-    """d / J. Only draws with J above 0 count: the judge was found to be better than a coin."""
+    """Return d / J. Only draws with J above 0 count, since the judge was found to be better than a coin."""
     rng = np.random.default_rng(seed)
     drawn = _draw_youden(sensitivity, specificity, rng)
     z = rng.standard_normal(DRAWS) / normal_quantile(level)

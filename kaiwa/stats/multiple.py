@@ -9,7 +9,10 @@ from kaiwa.core.errors import UserError
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down (1979): the chance of any false alarm among all tests stays at alpha. [m] in, [m] out."""
+    """Adjust p-values [m] by Holm's step-down (1979): the chance of any false alarm among all tests stays at alpha.
+
+    Returns [m] in the same order. UserError for what is no list of numbers between 0 and 1.
+    """
     values = _check(p)
     order = np.argsort(values, kind="stable")
     m = len(values)
@@ -20,7 +23,11 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
-    """Benjamini & Hochberg's step-up (1995): the expected share of false alarms among alarms stays at alpha."""
+    """Adjust p-values [m] by Benjamini & Hochberg's step-up (1995): the expected share of false alarms among alarms
+    stays at alpha.
+
+    Returns [m] in the same order. UserError for what is no list of numbers between 0 and 1.
+    """
     values = _check(p)
     order = np.argsort(values, kind="stable")
     m = len(values)

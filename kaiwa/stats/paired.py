@@ -33,9 +33,9 @@ class WinRate:
 def win_rate(
     a: ArrayLike, b: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
 ) -> WinRate:
-    """How often a scores above b on the same items; a and b are [n].
+    """Return how often a scores above b on the same items; a, b: [n], clusters: [n] ids.
 
-    Without clusters the intervals are Wilson's (a half for each tie makes it slightly too wide); with clusters they
+    Without clusters the intervals are Wilson's (a half for each tie makes them slightly too wide); with clusters they
     are bootstrapped over clusters.
     """
     x, y = _pair(a, b)
@@ -54,15 +54,17 @@ def win_rate(
 def mean_difference(
     a: ArrayLike, b: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The mean of a - b over the same items, with its (clustered) bootstrap interval."""
+    """Return the mean of a - b over the same items, a, b [n], with its (clustered) bootstrap interval."""
     x, y = _pair(a, b)
     return bootstrap(x - y, clusters, level, seed=seed)
 
 
 def mcnemar(first: int, second: int) -> float:
-    """Exact two-sided McNemar p: `first` items were right only under the first condition, `second` only the second.
+    """Return the exact two-sided McNemar p of `first` items right only under one condition, `second` only under the
+    other.
 
-    Under no difference first ~ Binomial(first + second, 1/2); twice the smaller tail, at most 1.
+    Under no difference first ~ Binomial(first + second, 1/2); p is twice the smaller tail, at most 1. UserError for a
+    count below 0.
     """
     if first < 0 or second < 0:
         raise UserError(f"counts {first} and {second}: neither may be below 0")
@@ -72,9 +74,10 @@ def mcnemar(first: int, second: int) -> float:
 
 
 def permutation_test(a: ArrayLike, b: ArrayLike, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of the mean difference by flipping the signs of pairs (Fisher 1935); exact up to 16 pairs.
+    """Return the two-sided p of the mean difference of a, b [n] by flipping the signs of pairs (Fisher 1935).
 
-    Sampled p-values are (1 + hits) / (1 + resamples), never 0 (Phipson & Smyth 2010). 1.0 for no pairs.
+    Exact up to 16 pairs. Sampled p-values are (1 + hits) / (1 + resamples), never 0 (Phipson & Smyth 2010). 1.0 for no
+    pairs.
     """
     x, y = _pair(a, b)
     d = x - y

@@ -20,7 +20,12 @@ GAINS = (0.03, 0.05, 0.10, 0.15, 0.20, 0.30)
 
 
 def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95) -> int:
-    """Pairs with which McNemar's test (two-sided, at 1 - level) finds the difference with probability `power`."""
+    """Return the pairs with which McNemar's test (two-sided, at 1 - level) finds the difference with probability
+    `power`.
+
+    p10, p01: shares of items that only the one or the other condition gets right. UserError for equal or impossible
+    ones.
+    """
     discordant, delta = _check(p10, p01)
     if delta == 0:
         raise UserError("p10 and p01 are equal: there is no difference to find")
@@ -32,7 +37,7 @@ def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95
 
 
 def power_of_pairs(n: int, p10: float, p01: float, level: float = 0.95) -> float:
-    """The probability that McNemar's test on n pairs finds the difference (normal approximation)."""
+    """Return the probability that McNemar's test on n pairs finds the difference (normal approximation)."""
     discordant, delta = _check(p10, p01)
     if n < 1 or delta == 0:
         return 1 - level
@@ -44,7 +49,8 @@ def power_of_pairs(n: int, p10: float, p01: float, level: float = 0.95) -> float
 
 
 def smallest_difference(n: int, discordant: float, power: float = 0.8, level: float = 0.95) -> float:
-    """The smallest difference of shares that n pairs find with `power`, `discordant` of them being decided.
+    """Return the smallest difference of shares that n pairs find with `power`, the share `discordant` of them being
+    decided.
 
     1.0 where even the largest possible difference (all decided pairs one way) is not found so surely.
     """
@@ -59,7 +65,7 @@ def smallest_difference(n: int, discordant: float, power: float = 0.8, level: fl
 
 
 def pairs_for_equivalence(discordant: float, margin: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Pairs with which two one-sided tests show a true difference of 0 to lie within ±margin.
+    """Return the pairs with which two one-sided tests show a true difference of 0 to lie within ±margin.
 
         n = (z_{1-α} + z_{(1+power)/2})² ψ / margin²
 
@@ -72,9 +78,10 @@ def pairs_for_equivalence(discordant: float, margin: float, power: float = 0.8, 
 
 
 def pairs_by_gain(won: int, lost: int, n: int, gains: Sequence[float] = GAINS) -> dict[float, int | None]:
-    """From a pilot of n pairs: the pairs needed for each true gain (a share). None where the gain is impossible.
+    """Return, from a pilot of n pairs, the pairs needed for each true gain (a share); None where the gain is
+    impossible.
 
-    Half a decided pair is added, so that a pilot without any does not promise the moon.
+    Half a decided pair is added, so that a pilot without any decided pair does not promise too much.
     """
     if n < 1 or min(won, lost) < 0 or won + lost > n:
         raise UserError(f"{won} won and {lost} lost of {n} pairs is impossible")

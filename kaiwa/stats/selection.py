@@ -16,7 +16,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """`index` of the best row, its mean as `seen`, and `shrunk` by the optimism of having chosen it."""
+    """The best row's `index`, its `observed` mean, and the `optimism` of having chosen it for that mean."""
 
     index: int
     observed: float
@@ -28,7 +28,10 @@ class Winner:
 
 
 def shrink_winner(scores: ArrayLike, resamples: int = 2000, seed: int = 0) -> Winner:
-    """scores [candidate, item], the same items for all -> the winner with its optimism. The first of equals wins."""
+    """Choose the best row of scores [candidate, item], the same items for all, and estimate its optimism.
+
+    The first of equals wins. UserError for a table without rows or columns.
+    """
     x = np.asarray(scores, dtype=np.float64)
     if x.ndim != 2 or 0 in x.shape:
         raise UserError(f"scores {x.shape}: a table of candidates by items is needed, with at least one of each")

@@ -29,7 +29,10 @@ PSEUDO = 0.25  # of a cluster, at either end
 
 
 def clustered_share(successes: Sequence[float], trials: Sequence[int], level: float = 0.95) -> Interval:
-    """successes, trials [k] by cluster -> the share of all trials; `n` of the interval is the number of clusters."""
+    """Return the share of all trials that succeeded; successes, trials: [k], one pair per cluster.
+
+    n of the interval is the number of clusters with trials. NOTHING for none; limits 0 and 1 for one cluster.
+    """
     if len(successes) != len(trials):
         raise UserError(f"clusters: {len(successes)} successes for {len(trials)} trials; give one each")
     pairs = [(x, n) for x, n in zip(successes, trials, strict=True) if n]
@@ -52,7 +55,7 @@ def clustered_share(successes: Sequence[float], trials: Sequence[int], level: fl
 
 
 def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
-    """Wilson's limits for any n above 0."""
+    """Return Wilson's limits for any n above 0, also fractional."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -61,10 +64,10 @@ def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
 def corrected_share(
     called: float, n: int, *, true_positives: float, bad: int, true_negatives: float, good: int, level: float = 0.95
 ) -> Interval:
-    """The true share behind `called` of n, by a judge that was right on so many of the bad and of the good cases.
+    """Return the true share behind `called` of n, by a judge of measured errors.
 
-    "Bad" is what is counted; a judge's "perhaps" counts half.
-    NOTHING for n = 0. UserError for a judge that tells bad from good no better than a coin.
+    The judge was right on `true_positives` of `bad` cases and on `true_negatives` of `good` ones; "bad" is what is
+    counted, and a judge's "perhaps" counts half. NOTHING for n = 0. UserError for a judge no better than a coin.
     """
     if n == 0:
         return NOTHING

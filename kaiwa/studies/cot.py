@@ -88,7 +88,8 @@ def experiment(config: CoTConfig, seed: int = 0) -> Experiment:
 
 
 def train(config: CoTConfig, ctx: Context, out: Path) -> Artifact:
-    """The model that has learned five ways to answer. Its documents hold no graded sum."""
+    """Train the model that knows five ways to answer; its documents hold no graded sum. Finished stages are not run
+    again."""
     graded = {item.input for task in experiment(config, ctx.seed).tasks for item in task.items}
     source = out / "sums.jsonl"
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def study(
     open_model: Callable[[Path], OpenedModel],
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Analysis:
-    """Trains if it has to, asks every arm the same sums, compares. Nothing is done twice."""
+    """Train if needed, ask every arm the same sums, and compare. Finished stages and cached calls are not repeated."""
     model = train(config, ctx, out)
     plan = experiment(config, ctx.seed)
     register(plan, out)

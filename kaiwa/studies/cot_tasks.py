@@ -36,7 +36,7 @@ NAMES = {"reasoning": "chain of thought", "answer": "answer alone", "after": "re
 
 
 def arms() -> dict[str, Technique]:
-    """Name -> few-shot in each of the five ways."""
+    """Return name -> few-shot technique for each of the five ways."""
     return {
         NAMES.get(style, f"{style} only"): FewShot(inner=ChainOfThought(style=style, max_tokens=TOKENS), k=SHOTS)
         for style in ("answer", *(style for style in STYLES if style != "answer"))
@@ -44,7 +44,7 @@ def arms() -> dict[str, Technique]:
 
 
 def sums(length: int, n: int, seed: int = 0, n_demos: int = DEMOS) -> Task:
-    """n sums of `length` numbers, all different, and demonstrations of the same length."""
+    """Build a task of n different sums of `length` numbers, and demonstrations of the same length."""
     assert length > 2 or n + n_demos <= PAIRS, "no more different sums than there are"
     rng = python_rng(seed, "sums", length)
     items_by_input: dict[str, Item] = {}
@@ -65,7 +65,7 @@ def sums(length: int, n: int, seed: int = 0, n_demos: int = DEMOS) -> Task:
 
 
 def documents(n: int, graded: Collection[str], seed: int = 0) -> Iterator[Document]:
-    """n documents without the graded inputs; the ways take turns, lengths are drawn."""
+    """Yield n documents without the graded inputs; the ways take turns, lengths are drawn."""
     rng = python_rng(seed, "worked-out sums")
     techniques = [ChainOfThought(style=style) for style in STYLES]
     task = Task(name="sums", prompt=PROMPT, items=(Item(id="-", input="-", answer="-"),))
@@ -83,7 +83,7 @@ def documents(n: int, graded: Collection[str], seed: int = 0) -> Iterator[Docume
 
 
 def _sum(rng: random.Random, length: int, id: str) -> Item:
-    """A number below 60, then numbers below 20 added or taken away; the total stays within 0 and MOST."""
+    """Draw a number below 60, then add or subtract numbers below 20; the total stays from 0 to MOST."""
     total = rng.randrange(1, 60)
     text, steps = str(total), []
     for _ in range(length - 1):

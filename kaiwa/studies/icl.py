@@ -39,7 +39,11 @@ SIZES = {  # beside the build's own base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCurve:
-    """One model on one task. accuracy, loss: by k. slope: of accuracy a doubling of (k + 1); loss_slope: of loss."""
+    """One model on one task.
+
+    accuracy, loss (nats): by k. slope, loss_slope: change per doubling of (k + 1), the mean over items. slopes: by
+    item, of the accuracy. Items that failed at any k are counted in `failed` only.
+    """
 
     model: str
     parameters: int
@@ -60,7 +64,7 @@ class ModelCurve:
 
 
 def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[str, Path]:
-    """The smaller models, on the tokens of a build; finished ones are not trained again. name -> folder"""
+    """Train the smaller models on the tokens of a build; finished ones are not trained again. Return name -> folder."""
     folders = {}
     for name, shape in SIZES.items():
         config = PretrainConfig(
@@ -71,7 +75,7 @@ def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[s
 
 
 def icl_experiment(models: Sequence[str], n: int, seed: int = 0) -> Experiment:
-    """Every k on every model, as registered arms."""
+    """Build the experiment: every k on every model, as registered arms."""
     arms = tuple(
         Arm(name=f"k = {k} @ {model}", technique=FirstDemonstrations(k=k), model=model) for model in models for k in KS
     )
@@ -87,7 +91,10 @@ def study(
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ModelCurve]:
-    """models: name -> number of weights, from small to large. Writes out/icl.json; nothing is asked for twice."""
+    """Measure all models and write out/icl.json; cached calls are not repeated.
+
+    models: name -> number of weights, from small to large.
+    """
     experiment = icl_experiment(list(models), n, seed)
     register(experiment, out)
     outcomes = run_models(experiment, open_model, out / "calls.jsonl", show)
@@ -101,7 +108,7 @@ def study(
 
 
 def measure(model: str, parameters: int, task: str, outcomes: Sequence[ItemOutcome]) -> ModelCurve:
-    """From a task's outcomes to one model's figures. Items that failed at any k are left out, and counted."""
+    """Compute one model's curve from a task's outcomes. Items that failed at any k are left out, and counted."""
     right: dict[str, dict[int, float]] = {}
     loss: dict[str, dict[int, float]] = {}
     ids = []
@@ -128,7 +135,7 @@ def measure(model: str, parameters: int, task: str, outcomes: Sequence[ItemOutco
 
 
 def _loss(outcome: ItemOutcome) -> float:
-    """-log of the right label's share, nats."""
+    """Return -log of the right label's share among the labels' likelihoods, in nats."""
     scores: Mapping[str, float] = outcome.notes["logprobs"]
     top = max(scores.values())
     total = top + math.log(sum(math.exp(v - top) for v in scores.values()))
@@ -136,7 +143,7 @@ def _loss(outcome: ItemOutcome) -> float:
 
 
 def slope(by_k: Mapping[int, float]) -> float:
-    """Least-squares slope over log2(k + 1)."""
+    """Return the least-squares slope of values by k over log2(k + 1)."""
     x = np.log2(np.array(list(by_k), dtype=float) + 1)
     y = np.array(list(by_k.values()))
     x = x - x.mean()
@@ -144,6 +151,6 @@ def slope(by_k: Mapping[int, float]) -> float:
 
 
 def steeper(small: ModelCurve, large: ModelCurve) -> Interval:
-    """The larger model's slope less the smaller one's, on the items that both answered."""
+    """Return the larger model's slope less the smaller one's, on the items that both answered."""
     both = [id for id in small.slopes if id in large.slopes]
     return bootstrap([large.slopes[id] - small.slopes[id] for id in both])

@@ -36,7 +36,7 @@ WORDS = {
 
 
 def cells(curves: Sequence[ModelCurve]) -> list[list[str]]:
-    """A line a model, from small to large."""
+    """Return one table row per model, from small to large; the last column compares with the model above."""
     rows = []
     for i, m in enumerate(curves):
         gain = ""
@@ -50,7 +50,7 @@ def cells(curves: Sequence[ModelCurve]) -> list[list[str]]:
 
 
 def write_icl_report(curves: Sequence[ModelCurve], out: Path) -> Path:
-    """icl.html and icl.md -> the HTML's path."""
+    """Write icl.html and icl.md; return the HTML's path."""
     tasks = list(dict.fromkeys(m.task for m in curves))
     bodies: dict[str, Child] = {}
     for language, words in WORDS.items():

@@ -70,7 +70,7 @@ def recall(n: int, seed: int = 0) -> Task:
 
 
 def _item(id: str, drawn: list[tuple[str, str]], choices: tuple[str, ...]) -> Item:
-    """The last drawn pair is asked."""
+    """Build an item that asks for the last drawn pair's label and has the other pairs as demonstrations."""
     *demos, (word, label) = drawn
     lines = "\n".join(f"{w}: {answer}" for w, answer in demos)
     return Item(id=id, input=word, answer=label, choices=choices, columns={"demos": lines})

@@ -62,31 +62,32 @@ class Results:
         return list(self.seeds[0].arms)
 
     def clusters(self) -> list[str]:
-        """Of one figure a prompt."""
+        """Return whom each figure is about, for figures of one per prompt over all seeds."""
         return [person for _ in self.seeds for person in self.people]
 
     def pooled(self, arm: str, what: str) -> list[float]:
+        """Return an arm's figures `what` (a list of ArmMeasurement), all seeds in a row."""
         return [x for seed in self.seeds for x in getattr(seed.arms[arm], what)]
 
     def mean(self, arm: str, what: str) -> Interval:
-        """Of one figure a prompt, over all seeds."""
+        """Return the mean of a figure with one value per prompt, over all seeds."""
         return bootstrap(self.pooled(arm, what), self.clusters())
 
     def wins(self, arm: str, against: str) -> Interval:
-        """The share of decided pairs that the gold judge gives to `arm`."""
+        """Return the share of decided pairs that the gold judge gives to `arm`."""
         if arm == against:
             return SAME
         return win_rate(self.pooled(arm, "utility"), self.pooled(against, "utility"), self.clusters()).decided
 
     def difference(self, what: str, arm: str, less: str) -> Interval:
-        """Of cloze questions or rows of text, paired item by item."""
+        """Return `arm` less `less` on cloze questions or rows of text, paired item by item."""
         a, b = self.pooled(arm, what), self.pooled(less, what)
         items = range(len(a) // len(self.seeds))
         return bootstrap([x - y for x, y in zip(a, b, strict=True)], [i for _ in self.seeds for i in items])
 
 
 def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
-    """Builds what is not there, measures, and writes study.json; the page is rlhf_report's."""
+    """Build what is missing and measure all arms. study.json is write_study's, the page rlhf_report's."""
     with lock(out):
         shared = build_shared(size, ctx, out)
         e = size.recipe.evaluate
@@ -139,7 +140,7 @@ def measure_seed(size: Size, ctx: Context, shared: SharedArtifacts, chain: SeedA
 
 
 def test_accuracy(reward: Artifact, file: Path, ctx: Context) -> list[float]:
-    """For each test comparison the share of its decided pairs that the reward model orders rightly."""
+    """Return, for each test comparison, the share of its decided pairs that the reward model orders rightly."""
     tokenizer = Tokenizer.load(reward.path)
     items = read_comparisons(file, tokenizer, 10_000, ctx.say)
     model = load_scalar(reward.path).to(ctx.device)
@@ -153,7 +154,7 @@ def test_accuracy(reward: Artifact, file: Path, ctx: Context) -> list[float]:
 
 
 def arm_rows(results: Results) -> list[dict[str, Any]]:
-    """One row an arm, as in study.json."""
+    """Return one row per arm, as in study.json."""
     rows = []
     for name in results.names:
         row: dict[str, Any] = {"name": name, "seeds": len(results.seeds)}
@@ -178,7 +179,7 @@ def write_study(
     out: Path,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """study.json: arms, claims, the charts' points, and what was run."""
+    """Write study.json: arms, claims, the charts' points, and what was run. Return its content."""
     value: dict[str, Any] = {"arms": arm_rows(results), "claims": list(claims), "curves": curves, "about": about}
     value = finite(value)
     write_atomic(out / "study.json", json.dumps(value, indent=1, ensure_ascii=False))
@@ -186,7 +187,8 @@ def write_study(
 
 
 def curves_of(results: Results) -> dict[str, Any]:
-    """over_optimisation: along the run against the reward model that likes length; reward_by_comparisons; by_epoch."""
+    """Return the charts' points: over_optimisation (along the run against the reward model that likes length),
+    reward_by_comparisons, reward_by_epoch."""
     along = []
     for n in results.seeds[0].hacked:
         measured = [seed.hacked[n] for seed in results.seeds]

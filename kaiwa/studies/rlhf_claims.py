@@ -19,7 +19,7 @@ REPLICATED, NOT, CANNOT_TELL = "replicated", "not replicated", "cannot tell"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The figure `what`, which the claim says lies above `neutral`."""
+    """A figure, named by `what`, which the claim says lies above `neutral`."""
 
     what: str
     interval: Interval
@@ -45,7 +45,7 @@ class PaperClaim:
 
 
 def verdict(evidence: list[Evidence]) -> str:
-    """Of several figures all must agree."""
+    """Return the verdict on several figures: all must agree; one that is refuted refutes the claim."""
     verdicts = {one.verdict() for one in evidence}
     if verdicts == {REPLICATED}:
         return REPLICATED
@@ -57,7 +57,7 @@ def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list
 
 
 def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
-    """On text like that which ptx trains on, and on facts from pretraining, which it does not ask for."""
+    """Compare on text like that which ptx trains on, and on facts from pretraining, which ptx does not ask for."""
     return lambda r: [
         Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less)),
         Evidence(f"cloze questions right, {less} less {arm}", r.difference("cloze", less, arm)),
@@ -65,7 +65,7 @@ def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
 
 
 def penalty_protects(r: Results) -> list[Evidence]:
-    """Without the KL penalty the proxy gets more, and the gold judge prefers what the penalty held back."""
+    """Test that without the KL penalty the proxy rises, and that the gold judge prefers the penalised policy."""
     free, penalised = r.pooled("ppo_beta_0", "proxy"), r.pooled("ppo_beta_small", "proxy")
     gain = bootstrap([a - b for a, b in zip(free, penalised, strict=True)], r.clusters())
     return [
@@ -75,7 +75,7 @@ def penalty_protects(r: Results) -> list[Evidence]:
 
 
 def over_fits(r: Results) -> list[Evidence]:
-    """Held-out loss after the last epoch less that after the first, one difference a seed."""
+    """Return the held-out loss after the last epoch less that after the first, one difference per seed."""
     rises = [seed.epochs[-1]["epoch_validation_loss"] - seed.epochs[0]["epoch_validation_loss"] for seed in r.seeds]
     return [Evidence("held-out loss, last epoch less first", bootstrap(rises))]
 
@@ -87,10 +87,10 @@ def more_comparisons(r: Results) -> list[Evidence]:
 
 
 def over_optimised(r: Results) -> list[Evidence]:
-    """From where the judge liked the run's replies best to its end the proxy rises, and the judge prefers the former.
+    """Test that after the run's best update the proxy rises while the judge likes the replies less.
 
-    Where that was is chosen on the prompts about half of the people (most wins against the start), the changes are
-    measured on the others: a step that was lucky on the prompts it was chosen by would look like a fall.
+    The best update is chosen on the prompts about half of the people (most wins against the start), the changes are
+    measured on the others: an update that was lucky on the prompts it was chosen by would look like a fall.
     """
     names = sorted(set(r.people))
     choosing = {name for i, name in enumerate(names) if i % 2}
@@ -146,7 +146,7 @@ CLAIMS = (
 
 
 def judge_claims(results: Results) -> list[dict[str, Any]]:
-    """In study.json's shape, with the claim's name beside."""
+    """Judge all claims; return rows in study.json's shape, with the claim's name."""
     rows = []
     for claim in CLAIMS:
         evidence = claim.evidence(results)

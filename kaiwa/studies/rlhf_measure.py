@@ -1,4 +1,4 @@
-"""One arm's policy on the held-out prompts: gold utility, proxy score, KL, rates, tax. Written once."""
+"""One arm's policy measured on the held-out prompts: gold utility, proxy score, KL, rates, tax."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from kaiwa.world.village import Village, VillageConfig, build_village
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmMeasurement:
-    """One figure a prompt (utility … harmless), a cloze question (cloze), a row of held-out text (bits: per byte)."""
+    """One figure per prompt (utility … harmless), per cloze question (cloze), per row of held-out text (bits: per
+    byte)."""
 
     of: str  # what was measured: hashes and settings
     utility: list[float]
@@ -74,8 +75,11 @@ def build_test_set(
 
 
 def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list[Probe]:
-    """Facts about held-out villagers, who are in the pretraining text and in no prompt of fine-tuning or RL, each after
-    `shots` answered questions about others (the part that SQuAD and DROP play in InstructGPT's table 14)."""
+    """Build questions about held-out villagers, who are in the pretraining text and in no prompt of fine-tuning or RL.
+
+    Each comes after `shots` answered questions about others (the part that SQuAD and DROP play in InstructGPT's table
+    14).
+    """
     rng, words = python_rng(seed, "rlhf-study-cloze"), LANGUAGES["en"]
     probes = []
     for i in range(n):
@@ -94,7 +98,8 @@ def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list
 
 
 class Meter:
-    """Measures policies against one seed's SFT and reward model; keeps what it found in a folder."""
+    """Measures policies against one seed's SFT and reward model; stores measurements in a folder and reads them
+    back."""
 
     def __init__(self, test: TestSet, sft: Artifact, reward: Artifact, *, folder: Path, device: str, seed: int) -> None:
         self.test, self.folder, self.device, self.seed = test, folder, device, seed
@@ -119,8 +124,11 @@ class Meter:
         short: bool = False,
         judge_by: ScalarModel | None = None,
     ) -> ArmMeasurement:
-        """`prefix`: demonstrations shown before each prompt. `short`: without cloze questions and held-out text.
-        `judge_by`: another proxy than the seed's reward model."""
+        """Measure the policy in the folder `path`; `of` identifies it in the stored measurement.
+
+        `prefix`: demonstrations shown before each prompt. `short`: without cloze questions and held-out text.
+        `judge_by`: another proxy than the seed's reward model.
+        """
         if (stored := self.stored_measurement(name, of)) is not None:
             return stored
         model, test = load_decoder(path).to(self.device), self.test
@@ -131,7 +139,7 @@ class Meter:
         return self.write(name, of, answers=answers, kl=kl, proxy=proxy, model=None if short else model)
 
     def best_of(self, name: str, n: int) -> ArmMeasurement:
-        """The best of n of SFT's replies, by the reward model."""
+        """Measure the best of n of SFT's replies, chosen by the reward model."""
         of = f"best of {n}"
         if (stored := self.stored_measurement(name, of)) is not None:
             return stored
@@ -188,8 +196,10 @@ class Meter:
 def ask(
     model: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, prefix: Sequence[Message], most: int, seed: int
 ) -> list[Completion]:
-    """A sampled reply to each prompt, after as many of the prefix's last demonstrations (two messages each) as the
-    context holds. A prompt's sample has the same seed for every model."""
+    """Sample a reply to each prompt, after as many of the prefix's last demonstrations as the context holds.
+
+    A demonstration is two messages. A prompt's sample has the same seed for every model. most: tokens of a reply.
+    """
     room = model.config.max_length - most
     ids = [fitting_prompt_ids(tokenizer, prompt.messages, prefix, room) for prompt in prompts]
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
@@ -213,14 +223,14 @@ def fitting_prompt_ids(
 def proxy_scores(
     model: ScalarModel, tokenizer: Tokenizer, prompts: Sequence[Prompt], replies: Sequence[Completion], device: str
 ) -> list[float]:
-    """A reward model's score of each reply to its plain prompt."""
+    """Return a reward model's score of each reply to its plain prompt."""
     batch = episodes(prompt_ids(prompts, tokenizer), replies, tokenizer.eos_id)
     scores: list[float] = measure(batch, 32, lambda part: reward_model_scores(model, part, device)).tolist()
     return scores
 
 
 def row_bits(model: Decoder, tokenizer: Tokenizer, rows: Rows, device: str) -> list[float]:
-    """Bits per byte of each row by itself."""
+    """Return the bits per byte of each row by itself."""
     sizes = tokenizer.byte_lengths().tolist()
     bits = []
     for i in range(len(rows.ids)):
@@ -231,7 +241,7 @@ def row_bits(model: Decoder, tokenizer: Tokenizer, rows: Rows, device: str) -> l
 
 
 def candidates(village: Artifact, n: int, shots: int, seed: int) -> list[list[Message]]:
-    """Few-shot prefixes: `shots` good demonstrations of one turn each."""
+    """Draw n few-shot prefixes of `shots` good demonstrations of one turn each."""
     pool = [
         parsed.messages
         for row in read_jsonl(village.path / "sft_good.jsonl")
@@ -244,7 +254,8 @@ def candidates(village: Artifact, n: int, shots: int, seed: int) -> list[list[Me
 def choose_prefix(
     meter: Meter, name: str, model: Artifact, prefixes: Sequence[Sequence[Message]], prompts: Sequence[Prompt]
 ) -> int:
-    """The prefix whose answers the reward model likes best, on prompts that are not the test's (InstructGPT, E.4)."""
+    """Choose the prefix whose answers the reward model scores highest, on prompts outside the test (InstructGPT,
+    E.4)."""
     file = meter.folder / f"{name}-prefix.json"
     if file.is_file():
         known: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from kaiwa.corpus import run as corpus
 from kaiwa.dpo import run as dpo
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.pretrain import run as pretrain
-from kaiwa.recipe import with_village
+from kaiwa.recipe import corpus_config
 from kaiwa.recipes.labels import village_gold, village_label, with_labellers
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
@@ -63,7 +63,7 @@ class SeedArtifacts:
 def build_shared(size: Size, ctx: Context, out: Path) -> SharedArtifacts:
     ctx.seed, ctx.logs, r = size.recipe.seed, out / "logs", size.recipe
     village = world.run(r.village, ctx, out=out / "village")
-    text = corpus.run(with_village(r, village), ctx, out=out / "corpus")
+    text = corpus.run(corpus_config(r, village), ctx, out=out / "corpus")
     neutral = village.path / "neutral.jsonl"
     tokens = tokenizer.run(r.tokenizer, ctx, corpus=text, neutral_village=neutral, out=out / "tokenizer")
     base = pretrain.run(r.pretrain, ctx, tokens=tokens, out=out / "base")
@@ -105,7 +105,7 @@ def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, see
 
 
 def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
-    """The reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
+    """Return the reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
     rloo = replace(base, method="rloo", group=size.group)
     return {
         "ppo_beta_0": replace(base, kl_coefficient=0.0),
@@ -118,8 +118,11 @@ def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
 
 
 def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]:
-    """Comparisons as files: "test" (the last of them), shares of the others by name ("0.5"), and "length": all of the
-    others, every second one ranked by length, the longest best."""
+    """Write comparisons as files; return name -> file.
+
+    "test": the last of them. "0.5" and the like: that share of the others. "length": all of the others, every second
+    one ranked by length, the longest best.
+    """
     rows = list(read_jsonl(file))
     n = round(len(rows) * (1 - TEST_SHARE))
     parts = {f"{f:g}": rows[: max(4, round(n * f))] for f in fractions} | {"test": rows[n:]}
@@ -133,7 +136,7 @@ def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> d
 
 
 def rank_by_length(row: dict[str, Any]) -> dict[str, Any]:
-    """The same comparison ranked by the completions' lengths: a labeller who likes them long."""
+    """Rank a comparison by the completions' lengths, as a labeller who likes long ones would."""
     lengths = [len(text) for text in row["completions"]]
     order = sorted(set(lengths), reverse=True)
     return {**row, "ranks": [order.index(n) for n in lengths]}

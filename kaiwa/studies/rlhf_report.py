@@ -22,7 +22,7 @@ TAXED = ("sft", "ppo_beta_0", "ppo_beta_small", "ppo_beta_large", "ppo_ptx_small
 
 
 def write_page(study: Mapping[str, Any], out: Path) -> Path:
-    """study.html beside study.json."""
+    """Write study.html beside study.json; return its path."""
     bodies = {language: body(study, Words(language)) for language in LANGUAGES}
     write_atomic(out / "study.html", page(Words("en")("study.title"), bodies, "en"))
     return out / "study.html"
@@ -99,7 +99,7 @@ def rates_table(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
 
 
 def tax(arms: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    """Bits per byte against the base, PPO-ptx in another colour."""
+    """Draw bits per byte against the base, PPO-ptx in another colour."""
     known = {arm["name"]: arm["bits_per_byte_delta"] for arm in arms}
     rows = [ForestRow(name, {"mean": known[name]}, int("ptx" in name)) for name in TAXED if name in known]
     most = max((abs(known[row.label] or 0.0) for row in rows), default=0.0) * 1.1 or 1.0

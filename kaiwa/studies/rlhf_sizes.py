@@ -45,7 +45,7 @@ class Size:
     clozes: int = 120
 
     def parameters(self, config: PretrainConfig) -> int:
-        """Weights of a base, with the vocabulary asked for."""
+        """Return the number of weights of a base, with this recipe's vocabulary."""
         return replace(config.model, vocab_size=self.recipe.tokenizer.vocab_size).n_parameters
 
 

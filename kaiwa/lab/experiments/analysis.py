@@ -1,8 +1,8 @@
-"""From outcomes to findings: three numbers an arm, one paired comparison a contrast, Holm over all contrasts.
+"""From outcomes to findings: three numbers per arm, one paired comparison per contrast, Holm over all contrasts.
 
 The unit is the item: an item's seeds are averaged first. Items that failed under either arm are no pair. Items of one
 cluster are not independent. A contrast is better or worse only if its p, adjusted by Holm over all that were
-registered, says so. Where a model graded (judged.py), shares and differences are freed of its measured errors.
+registered, says so. Where a model graded (judge_scores.py), shares and differences are freed of its measured errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
-    """valid: share of readable answers; when_valid: score of those; accuracy: score of all that did not fail."""
+    """One arm on one task.
+
+    n: items times seeds that did not fail. valid: share of readable answers; when_valid: score of those; accuracy:
+    score of all n. histogram: the most frequent answers. notes: the mean of each number in the outcomes' notes. cost:
+    money.
+    """
 
     task: str
     arm: str
@@ -53,7 +58,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastFinding:
-    """A contrast's result. `p_holm`: adjusted. `lost`, `won`: ids of items that B lost and won."""
+    """A contrast's result. `p_holm`: its p adjusted by Holm. `lost`, `won`: ids of the items that B lost and won."""
 
     task: str
     contrast: Contrast
@@ -79,7 +84,7 @@ def analyse(
     model: str = "",
     checks: Mapping[str, JudgeCheck] | None = None,
 ) -> Analysis:
-    """checks: by task what its judge is worth, from `judged`."""
+    """Analyse an experiment's outcomes. checks: by task, what its judge is worth, from `judge_scores.apply_judges`."""
     by_arm: dict[tuple[str, str], list[ItemOutcome]] = {}
     for outcome in outcomes:
         by_arm.setdefault((outcome.task, outcome.arm), []).append(outcome)
@@ -108,9 +113,9 @@ def analyse(
 
 
 def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
-    """What Holm does not confirm is not known; the n that would tell is then that of the level it was held to.
+    """Withdraw a verdict that Holm's adjusted `p` does not confirm, and raise its n_needed to the level it was held to.
 
-    Pairs needed grow with (z_level + z_power)²; p / found.p is how many tests the level was shared by.
+    Pairs needed grow with (z_level + z_power)²; p / comparison.p is the number of tests that shared the level.
     """
     if comparison.verdict not in ("better", "worse") or p < ALPHA:
         return comparison
@@ -121,7 +126,7 @@ def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
 
 
 def mean_scores_by_item(outcomes: Sequence[ItemOutcome]) -> dict[str, float]:
-    """id -> mean score over its seeds; an item that failed with any seed is left out."""
+    """Return id -> mean score over the item's seeds; an item that failed with any seed is left out."""
     scores: dict[str, list[float]] = {}
     failed = {outcome.id for outcome in outcomes if outcome.error}
     for outcome in outcomes:
@@ -137,7 +142,11 @@ def summarise_arm(
     prices: tuple[float, float] = (0, 0),
     check: JudgeCheck | None = None,
 ) -> ArmResult:
-    """`check`: of the judge that graded; right shares are then freed of its errors. UserError where it is missing."""
+    """Summarise the outcomes of one arm on one task.
+
+    `prices`: money for a million prompt and answer tokens. `check`: of the judge that graded, whose errors are then
+    taken out of the shares; UserError where a judge graded and the check is missing.
+    """
     if task.grader.judge is not None and check is None:
         raise UserError(
             f"task {task.name} is graded by a model: lab/experiments/judge_scores.py comes before the analysis"
@@ -171,9 +180,9 @@ def summarise_arm(
 
 
 def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: JudgeCheck | None) -> Interval:
-    """The share of right answers; NOTHING of pairwise graded ones, and where the judge is no better than a coin.
+    """Return the share of right answers; NOTHING for pairwise graders and for a judge that is no better than a coin.
 
-    A judge's share is corrected as if the items of a cluster were one, which is on the safe side.
+    A judge's share is corrected as if the items of a cluster were one, which errs on the safe side.
     """
     values, where = [o.score for o in outcomes], [clusters[o.id] for o in outcomes]
     if check is None:
@@ -188,7 +197,7 @@ def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: 
 
 
 def _share(values: list[float], clusters: list[str]) -> Interval:
-    """Wilson for independent rights and wrongs (also at 0 and 1), else the bootstrap over clusters."""
+    """Return Wilson's interval for independent 0s and 1s (also at 0 and 1), else the bootstrap over clusters."""
     if len(set(clusters)) == len(clusters) and all(v in (0.0, 1.0) for v in values):
         return wilson(sum(values), len(values))
     if all(v == values[0] for v in values) and values[0] in (0.0, 1.0):
@@ -205,6 +214,7 @@ def compare_arms(
     margin: float,
     check: JudgeCheck | None = None,
 ) -> ContrastFinding:
+    """Compare arm B with arm A on the items that both answered; `margin` is a share."""
     scores_a, scores_b = mean_scores_by_item(a), mean_scores_by_item(b)
     if check is not None and task.grader.name == "pairwise":
         preferred = check.preferred.get((contrast.a, contrast.b), {})
@@ -230,7 +240,7 @@ def compare_arms(
 
 
 def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """The findings as flat rows (CSV, JSON)."""
+    """Return the findings as flat rows, for CSV and JSON."""
     from kaiwa.lab.experiments.verdicts import verdict_text
 
     return [

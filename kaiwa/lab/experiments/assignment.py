@@ -1,8 +1,8 @@
-"""The homework of the lecture, "do prompt engineering and confirm its effect", as registered experiments.
+"""The homework of the lecture, "do prompt engineering and confirm its effect", as one registered experiment.
 
-For each technique what its paper claims, on a task where a model of this size can show it or not, with control arms,
-in English and Japanese; a planted effect and a planted null ride along, so that the reader sees the harness tell them
-apart. `scale` 1 is about n = 60 an arm on the bundled SmolLM2.
+For each technique it tests what the paper claims, on a task where a model of this size can show it, with control arms,
+in English and Japanese. A planted effect and a planted null are included, so that the reader sees the harness tell them
+apart. `scale` 1 is about n = 60 per arm on the bundled SmolLM2.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Lesson:
 
 
 def assignment(scale: float = 1.0, languages: tuple[str, ...] = ("en", "ja"), seed: int = 0) -> Experiment:
-    """All lessons as one experiment. Arms belong to their own task."""
+    """Build all lessons as one experiment. Arms belong to their own task."""
     lessons = [lesson for language in languages for lesson in lessons_of(language, scale, seed)]
     arms: list[Arm] = []
     contrasts: list[Contrast] = []
@@ -85,7 +85,7 @@ def _named(task: Task, name: str, language: str) -> Task:
 
 
 def elements(task: Task) -> Lesson:
-    """The prompt's elements, one left out at a time."""
+    """Build the lesson on a prompt's elements: one left out at a time."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Without(ZeroShot):
@@ -114,7 +114,7 @@ def elements(task: Task) -> Lesson:
 
 
 def labels(task: Task) -> Lesson:
-    """Gold, random and flipped labels, rated by likelihood."""
+    """Build the lesson on gold, random and flipped labels, answers rated by likelihood."""
     rated = ZeroShot(by="likelihood")
     arms: dict[str, Technique] = {
         "zero-shot, rated": rated,
@@ -139,7 +139,10 @@ def form(task: Task) -> Lesson:
 
 
 def knowledge(task: Task) -> Lesson:
-    """Choices are rated and not listed: a small model takes the first of a list, whatever it was told before."""
+    """Build the lesson on generated knowledge.
+
+    Choices are rated and not listed: a small model takes the first of a list, whatever the prompt says before it.
+    """
     prompt = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
     task = task.with_prompt(prompt)
     arms: dict[str, Technique] = {
@@ -192,7 +195,7 @@ def thought(task: Task) -> Lesson:
 
 
 def tools(task: Task, language: str, seed: int) -> Lesson:
-    """`seed`: of the task, whose villagers the texts must be about."""
+    """Build the lesson on ReAct. `seed`: of the task, whose villagers the texts must be about."""
     texts = fact_texts(language, seed)
     arms: dict[str, Technique] = {
         "no tools": ZeroShot(),
@@ -208,7 +211,7 @@ def tools(task: Task, language: str, seed: int) -> Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPrompt(ZeroShot):
-    """Zero-shot with another prompt: the BAD or GOOD side of a practice."""
+    """Zero-shot with a prompt of its own: the BAD or GOOD side of a practice."""
 
     prompt: Prompt
     label: str
@@ -222,7 +225,7 @@ class FixedPrompt(ZeroShot):
 
 
 def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:
-    """The lecture's best practices as BAD and GOOD prompts, each with what can be measured of it."""
+    """Build the lecture's best practices as BAD and GOOD prompts, one lesson each."""
     from kaiwa.lab.tasks.practices import PRACTICES
 
     lessons = []

@@ -25,7 +25,7 @@ FIRST_NAMES = {"FixedPrompt": "Written", "PromptChain": "Chain", "FirstDemonstra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """`task` "": of every task. `model` "": the experiment's."""
+    """A technique under a name. `task` "": for every task. `model` "": the experiment's."""
 
     name: str
     technique: Technique
@@ -35,7 +35,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """B - A, and what is claimed of it in words."""
+    """Arm B against arm A, with the claim about B - A in words. `task` "": on every task that has both arms."""
 
     a: str
     b: str
@@ -45,7 +45,8 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """`margin` (points): what does not matter. `prices`: money for a million prompt and answer tokens."""
+    """All that is registered. `margin` (points): a difference that would not matter. `prices`: money for a million
+    prompt and a million answer tokens."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -78,21 +79,21 @@ class Experiment:
         return [arm for arm in self.arms if arm.task in ("", task.name)]
 
     def contrasts_of(self, task: Task) -> list[Contrast]:
-        """The registered ones; without any, each arm against the first."""
+        """Return the registered contrasts of a task; where none were registered, each arm against the first."""
         arms = [arm.name for arm in self.arms_of(task)]
         if not self.contrasts:
             return [Contrast(a=arms[0], b=name, task=task.name) for name in arms[1:]]
         return [c for c in self.contrasts if c.task in ("", task.name) and c.a in arms and c.b in arms]
 
     def models(self) -> list[str]:
-        """Every model that is asked, in the order of the arms."""
+        """Return every model that is asked, in the order of the arms."""
         return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
 
     def with_first_items(self, n: int) -> Experiment:
         return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
 
     def plan_json(self) -> dict[str, Any]:
-        """What must not change between two starts of a run."""
+        """Return what plan.json holds: all that must not change between two starts of a run."""
         return {
             "name": self.name,
             "model": self.model,
@@ -120,7 +121,7 @@ def _technique_text(technique: Technique) -> str:
 
 
 def register(experiment: Experiment, out: Path) -> None:
-    """Writes the plan before anything is asked; UserError if the folder holds another one."""
+    """Write plan.json before anything is asked. UserError if the folder holds another experiment's plan."""
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.config import differences
 
@@ -140,7 +141,7 @@ def register(experiment: Experiment, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedContrast:
-    """A contrast before the run: n pairs, and the smallest difference that they find with power 0.8."""
+    """A contrast before the run: n pairs, and the smallest difference (a share) that they find with power 0.8."""
 
     task: str
     contrast: Contrast
@@ -152,6 +153,7 @@ DISCORDANT = 0.3  # decided pairs: .21 to .80 in published logs, mostly .25 to .
 
 
 def detectable_differences(experiment: Experiment, discordant: float = DISCORDANT) -> list[PlannedContrast]:
+    """Return what each contrast can find, if the share `discordant` of its pairs is decided."""
     from kaiwa.stats.power import smallest_difference
 
     return [

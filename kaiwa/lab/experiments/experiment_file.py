@@ -45,7 +45,7 @@ FILE_FIELDS = (
 
 
 def read_experiment(path: Path) -> Experiment:
-    """A .toml or .py file."""
+    """Read a .toml or .py file. UserError names the file and what is wrong with it."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an experiment as .toml or .py (docs/lab.md)")
     if path.suffix == ".py":
@@ -64,6 +64,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
+    """Build an experiment from the values of a TOML file; `path` is where its other files are looked for."""
     for name in values:
         if name not in FIELDS:
             raise UserError(f"{path}: an experiment has no {name!r}{did_you_mean(name, FIELDS)}")
@@ -113,8 +114,11 @@ def read_sampling(sampling: Sampling, values: Mapping[str, Any], where: str) -> 
 def spread_over_models(
     arms: list[Arm], contrasts: list[Contrast], models: tuple[str, ...]
 ) -> tuple[list[Arm], list[Contrast]]:
-    """Every arm on every model, as "arm @ model". Compared: within each model what was registered (without any, each
-    arm against the first), and each arm on every further model against the same arm on the first."""
+    """Put every arm on every model, as "arm @ model". Return all arms and contrasts.
+
+    Compared are, within each model, the registered contrasts (without any, each arm against the first), and each arm on
+    every further model against the same arm on the first. UserError for a model named twice.
+    """
     if len(set(models)) < len(models):
         raise UserError(f"models: {', '.join(models)} has one twice")
     model_arms = [
@@ -137,7 +141,7 @@ def spread_over_models(
 
 
 def _with_controls(arms: list[Arm]) -> list[Contrast]:
-    """Each arm against the first, and against its own controls."""
+    """Return contrasts of each arm with the first, and of each arm with its own controls."""
     main = [arm.name for arm in arms if ": " not in arm.name]
     against_first = [Contrast(a=main[0], b=name) for name in main[1:]]
     return against_first + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]
@@ -174,7 +178,7 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
 
 
 def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
-    """A built-in or loaded task with what the file says besides."""
+    """Return a built-in or loaded task with the prompt, kind and grader that the file gives it."""
     if "prompt" in row:
         task = task.with_prompt(_read_prompt(row["prompt"], path))
     kind = str(row.get("kind", task.kind))
@@ -182,7 +186,7 @@ def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, p
 
 
 def _grader(row: Mapping[str, Any], path: Path) -> Grader:
-    """A grader by name; one that is a model has the judge's fields beside it."""
+    """Read a grader by name; one that is a model has the judge's fields beside the name."""
     judge_fields = [f.name for f in dataclasses.fields(Judge)]
     known = [f.name for f in dataclasses.fields(Grader) if f.name != "judge"]
     name = row.get("name", "exact")

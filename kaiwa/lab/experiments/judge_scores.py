@@ -1,13 +1,13 @@
-"""A model as the grader of an experiment: its verdicts become the outcomes' scores, and what it is worth is measured.
+"""A model as the grader of an experiment: its verdicts become the outcomes' scores, and its errors are measured.
 
-    grader "model"      is an answer right? Its score is the judge's yes or no, one half where the swap changes its mind
+    grader "model"      is an answer right? Its score is the judge's yes or no, one half where the swap changes it
     grader "pairwise"   which of a contrast's two answers is better? Scores belong to the contrast, not to its arms
 
 The judge is first shown labelled cases: those of the grader's `labels` file, by people, or else the demonstrations' own
 answers and wrong ones. Sensitivity and specificity go into every verdict's interval (stats/judged.py). An answer whose
 verdict cannot be read is failed, never wrong.
 
-    {"input", "right", "answer", "correct": true}      a label for "model", one JSON object a line
+    {"input", "right", "answer", "correct": true}      a label for "model", one JSON object per line
     {"input", "a", "b", "better": "a"}                 a label for "pairwise" (a or b)
 """
 
@@ -41,8 +41,11 @@ Preferred = Mapping[tuple[str, str], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCheck:
-    """What a task's judge is worth: on labelled cases, and its habits over the whole run. `preferred`, of pairwise:
-    (A, B) -> item -> 1 where B was preferred, 0 where A, one half for ties, averaged over seeds."""
+    """What a task's judge is worth: on labelled cases, and its habits over the whole run.
+
+    `preferred`, of pairwise graders: (A, B) -> item -> 1 where B was preferred, 0 where A, one half for ties, averaged
+    over seeds.
+    """
 
     task: str
     judge: str
@@ -51,7 +54,8 @@ class JudgeCheck:
     preferred: Preferred = dataclasses.field(default_factory=dict)
 
     def faults(self) -> tuple[str, ...]:
-        """Those of the labelled cases, and verdicts of the run that could not be read."""
+        """Return the faults on the labelled cases, and "unread" where too many verdicts of the run could not be
+        read."""
         faults = self.agreement.faults()
         unreadable = self.run.unread > 0 and "unread" not in faults
         return (*faults, "unread") if unreadable and self.run.unread > 0.2 * len(self.run.scores) else faults
@@ -63,7 +67,10 @@ def apply_judges(
     open_judge: Callable[[Judge], OpenedModel],
     cache_file: Path | None = None,
 ) -> tuple[list[ItemOutcome], dict[str, JudgeCheck]]:
-    """outcomes with the scores of their tasks' judges, and by task what each judge is worth; others as they are."""
+    """Grade the tasks that have a judge. Return all outcomes, and by task what its judge is worth.
+
+    `cache_file`: the judges' calls. UserError for labels that cannot check a judge.
+    """
     scored, checks = list(outcomes), dict[str, JudgeCheck]()
     cache = CallCache(cache_file)
     opened = dict[tuple[str, str, str], OpenedModel]()
@@ -98,7 +105,8 @@ def _is_pairwise(task: Task) -> bool:
 
 
 def _grade(task: Task, outcomes: list[ItemOutcome], positions: Sequence[int], asker: Asker) -> Verdicts:
-    """Writes the judge's scores into the outcomes at `places`; answers that are not valid stay 0, unasked."""
+    """Write the judge's scores into the outcomes at `positions`; answers that are not valid stay 0 and are not asked
+    about."""
     items = {item.id: item for item in task.items}
     readable = [i for i in positions if outcomes[i].valid]
     rubric = Rubric(text=task.grader.judge.rubric if task.grader.judge else "")
@@ -115,7 +123,7 @@ def _grade(task: Task, outcomes: list[ItemOutcome], positions: Sequence[int], as
 def _grade_pairs(
     experiment: Experiment, task: Task, outcomes: Sequence[ItemOutcome], asker: Asker
 ) -> tuple[Verdicts, dict[tuple[str, str], dict[str, float]]]:
-    """Every contrast of the task: both arms' answers of an item and seed as a pair."""
+    """Judge every contrast of the task: both arms' answers to an item with one seed are a pair."""
     items = {item.id: item for item in task.items}
     by_arm = {(o.arm, o.seed, o.id): o for o in outcomes}
     keys: list[tuple[str, str, str]] = []
@@ -143,7 +151,7 @@ def _grade_pairs(
 
 
 def read_labels(path: Path, task: Task) -> list[LabelledAnswer]:
-    """Cases that people have marked. UserError by row."""
+    """Read cases that people have labelled. UserError names the row."""
     from kaiwa.lab.tasks.by_name import read_rows
 
     pairs, cases = _is_pairwise(task), list[LabelledAnswer]()

@@ -28,8 +28,8 @@ METHODS = {SOFT: "soft_prompt", TUNED: "supervised"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """accuracy with its interval; tokens of the prompt an answer; what training took; money for training and for a
-    thousand answers."""
+    """One rung's accuracy with its interval, prompt tokens per answer, what training took, and the money for
+    training and for a thousand answers."""
 
     name: str
     accuracy: float
@@ -43,7 +43,10 @@ class Rung:
 
 
 def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
-    """The task with its first n items, and n_train items to train on, whose inputs are not among them nor twice."""
+    """Return the task with its first n items, and n_train items to train on with inputs of their own.
+
+    UserError where too few items differ from the graded ones.
+    """
     graded = task.first(n)
     used_inputs = {item.input for item in (*graded.items, *task.demos)}
     training: list[Item] = []
@@ -60,7 +63,7 @@ def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
 
 
 def ladder_experiment(task: Task, model: str, k: int) -> Experiment:
-    """Four arms; the trained rungs are asked without examples."""
+    """Build the four arms and their contrasts; the trained rungs are asked without examples."""
     zero = ZeroShot()
     arms = (
         Arm(name=ZERO, technique=zero),
@@ -92,7 +95,10 @@ def run_ladder(
     per_hour: float = 0.0,
     show: Callable[[str], None] = lambda line: None,
 ) -> tuple[Analysis, list[Rung]]:
-    """Registers, trains what is not trained yet (out/trained.json), asks, tells. `open_model`: by a server's name."""
+    """Register the experiment, train what out/trained.json does not name yet, ask all rungs, and write out/ladder.json.
+
+    `open_model`: by a server's name. `per_hour`: the machine's price.
+    """
     experiment = ladder_experiment(task, model, k)
     register(experiment, out)
     trained: dict[str, TrainedModel] = {}
@@ -156,7 +162,7 @@ def build_rung(analysis: Analysis, name: str, trained: TrainedModel | None, per_
 
 
 def rung_rows(rungs: list[Rung]) -> list[list[str]]:
-    """The rungs as a table with a heading."""
+    """Return the rungs as a table with a heading."""
     rows = [["rung", "right", "95 %", "prompt tokens", "trained tokens", "minutes", "training", "1,000 answers"]]
     for r in rungs:
         interval = f"{r.low:.0%} to {r.high:.0%}"

@@ -1,7 +1,7 @@
 """The leaderboard: what every model gets right on every task, ranked as far as the data can tell.
 
-Results stand in KAIWA_HOME/leaderboard/TASK.MODEL.json, one a task (by the hash of its items) and model (by what it was
-when it was asked), with every item's score: so any two models are compared on the same items, paired.
+Results stand in KAIWA_HOME/leaderboard/ID.json, one per task (by the hash of its items) and model (by what it was when
+it was asked), with every item's score: so any two models are compared on the same items, paired.
 
     rank    from 1 + the number of models that are better for sure (paired, 95 %), to n - the number that are worse
 """
@@ -30,7 +30,7 @@ FOLDER = "leaderboard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One model on one task. `scores`: by item; `failed` items have none. `model_made`: seconds since 1970."""
+    """One model on one task. `scores`: by item; failed items have none. `model_made`: seconds since 1970."""
 
     model: str
     model_made: int
@@ -52,7 +52,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A model's line. accuracy: by task; mean: over the tasks, with its interval; first to last: its ranks."""
+    """A model's line. accuracy: by task; mean: over the tasks, with its interval; first to last: the ranks it may
+    have."""
 
     model: str
     parameters: int
@@ -64,13 +65,13 @@ class Place:
 
 
 def task_hash(task: Task) -> str:
-    """Changes with any item, the prompt, or the grader."""
+    """Return 12 hex digits that change with any item, the prompt, or the grader."""
     text = repr((task.kind, task.prompt, task.grader, [(i.id, i.input, i.answer, i.choices) for i in task.items]))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def evaluation_experiment(tasks: Sequence[Task], model: str) -> Experiment:
-    """Choices by likelihood per token, everything else written; no demonstrations."""
+    """Build the experiment: choices by likelihood per token, all else written; no demonstrations."""
     arms = tuple(Arm(name=f"{task.name}", technique=ZeroShot(by=answer_method(task)), task=task.name) for task in tasks)
     return Experiment(name="evaluate", tasks=tuple(tasks), arms=arms, model=model)
 
@@ -105,7 +106,7 @@ def build_result(
 
 
 def write_result(home: Path, result: Result) -> Path:
-    """Writes a result over an older one of the same model and task."""
+    """Write a result over an older one of the same model and task; return the file."""
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(f"{result.task} {result.task_hash} {result.model}".encode()).hexdigest()[:16]
@@ -115,7 +116,7 @@ def write_result(home: Path, result: Result) -> Path:
 
 
 def read_results(home: Path) -> list[Result]:
-    """Everything measured so far; files that are no result are left out."""
+    """Read everything measured so far; files that are no result are left out."""
     results = []
     for file in sorted((home / FOLDER).glob("*.json")):
         try:
@@ -128,8 +129,10 @@ def read_results(home: Path) -> list[Result]:
 
 
 def select_task_versions(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
-    """Of a task's versions the one that most models have done. `models` (name -> made): only those there are, as they
-    are."""
+    """Select, of each task's versions, the one that most models have done.
+
+    `models` (name -> when it was made): keep only results of these models as they are now.
+    """
     if models is not None:
         results = [r for r in results if models.get(r.model) == r.model_made]
     counts: dict[str, dict[str, int]] = {}
@@ -141,7 +144,7 @@ def select_task_versions(results: Sequence[Result], models: Mapping[str, int] | 
 
 
 def rank(results: Sequence[Result], language: str = "") -> list[Place]:
-    """Models that have done every task (of a language), best mean first."""
+    """Rank the models that have done every task (of a language), best mean first."""
     chosen = [r for r in results if language in ("", r.language)]
     tasks = list(dict.fromkeys(r.task for r in chosen))
     by_model: dict[str, dict[str, Result]] = {}
@@ -167,7 +170,7 @@ def rank(results: Sequence[Result], language: str = "") -> list[Place]:
 
 
 def mean_interval(parts: Sequence[Interval]) -> Interval:
-    """The mean over tasks, each counting the same; half-widths of independent tasks add in squares."""
+    """Return the mean over tasks, each counting the same; half-widths of independent tasks add in squares."""
     t = len(parts)
     mean = sum(p.mean for p in parts) / t
     low = mean - math.sqrt(sum((p.mean - p.low) ** 2 for p in parts)) / t
@@ -176,7 +179,10 @@ def mean_interval(parts: Sequence[Interval]) -> Interval:
 
 
 def _sign(results: Mapping[str, Result], other_results: Mapping[str, Result]) -> int:
-    """1: mine is better for sure, -1: worse, 0: cannot tell. Over the items of all tasks that both have scores of."""
+    """Return 1 where the first model is better for sure, -1 where it is worse, 0 where nobody can tell.
+
+    Compared over the items of all tasks for which both have scores.
+    """
     a: list[float] = []
     b: list[float] = []
     clusters: list[str] = []
@@ -197,7 +203,7 @@ def _sign(results: Mapping[str, Result], other_results: Mapping[str, Result]) ->
 
 
 def ranking_rows(places: Sequence[Place]) -> list[list[str]]:
-    """The ranking as a table with a heading."""
+    """Return the ranking as a table with a heading."""
     tasks = list(places[0].accuracy) if places else []
     table = [["rank", "model", "mean", "95 %", *tasks]]
     for p in places:

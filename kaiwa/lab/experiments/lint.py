@@ -100,7 +100,7 @@ def _example_remarks(examples: Sequence[Example]) -> Iterator[tuple[str, str, st
 
 
 def lint_task(task: Task) -> list[Remark]:
-    """The task's prompt, and what of its demonstrations is among its items."""
+    """Check the task's prompt, and look for demonstrations among the graded items."""
     where = f"task {task.name}"
     remarks = lint_prompt(task.prompt, where)
     inputs = {item.input for item in task.items if item.input}
@@ -122,7 +122,7 @@ def lint_task(task: Task) -> list[Remark]:
 
 
 def lint_experiment(experiment: Experiment) -> list[Remark]:
-    """All of its tasks, and whether its arms can tell anything."""
+    """Check all tasks, and whether the arms can show anything."""
     from kaiwa.lab.experiments.experiment import detectable_differences
 
     remarks = [remark for task in experiment.tasks for remark in lint_task(task)]
@@ -150,7 +150,10 @@ def lint_experiment(experiment: Experiment) -> list[Remark]:
 
 
 def _missing_control(technique: Technique, others: Sequence[Technique]) -> str:
-    """Few-shot needs its inner technique without demonstrations beside it; other techniques any control of theirs."""
+    """Return which control an arm lacks, or "".
+
+    Few-shot needs its inner technique without demonstrations beside it; other techniques need any of their controls.
+    """
     controls = technique.controls()
     if not controls or any(control in others for control in controls.values()):
         return ""

@@ -1,6 +1,6 @@
 """Prompt search that does not fool itself: candidates are compared on dev items, the winner is graded on others.
 
-The best of many looks better than it is, because it was chosen for looking so. Dev and test are cut by a hash of the
+The best of many looks better than it is, because it was chosen for looking so. Dev and test are split by a hash of the
 item's id, so that they never mix, whatever is searched later; the dev score is shrunk by the optimism of having chosen
 (`stats.selection`); what counts is the paired comparison with the baseline on the test items, which only two arms ever
 see.
@@ -27,7 +27,8 @@ LEAST = 10  # items on either side
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """`winner` of the dev items by name; `dev` with its optimism; `test`: the winner against the baseline."""
+    """`winner`: the best arm on the dev items; `dev`: its score with its optimism; `test`: the winner against the
+    baseline."""
 
     winner: str
     baseline: str
@@ -37,7 +38,11 @@ class SearchResult:
 
 
 def split_dev_test(task: Task, share: float = 0.5) -> tuple[Task, Task]:
-    """Dev and test items. An item's side depends on its id (on its cluster, where it has one) and on nothing else."""
+    """Split a task's items into dev and test. An item's side depends only on its id, or on its cluster where it has
+    one.
+
+    UserError for fewer than LEAST items on either side.
+    """
     dev = [item for item in task.items if _hash_share(item.cluster or item.id) < share]
     test = [item for item in task.items if _hash_share(item.cluster or item.id) >= share]
     if min(len(dev), len(test)) < LEAST:
@@ -58,7 +63,11 @@ def search_prompt(
     share: float = 0.5,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> SearchResult:
-    """The experiment's arms are the candidates, the first is the baseline; one task. Everything is kept under `out`."""
+    """Search: the experiment's arms are the candidates, the first is the baseline; one task. All calls are kept in
+    `out`.
+
+    UserError for more than one task, fewer than two arms, and for a task that a model grades.
+    """
     if len(experiment.tasks) != 1 or len(experiment.arms) < 2:
         raise UserError(
             f"experiment {experiment.name}: a search takes one task and, after the baseline, candidate arms"
@@ -97,7 +106,7 @@ def _test_experiment(experiment: Experiment, task: Task, baseline: Arm, best: Ar
 
 
 def describe_search(result: SearchResult) -> str:
-    """What came of a search, for the terminal."""
+    """Describe a search's result in lines for the terminal."""
     from kaiwa.lab.experiments.verdicts import points_text, verdict_text
 
     lines = [

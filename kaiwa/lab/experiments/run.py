@@ -1,4 +1,5 @@
-"""Runs an experiment: every arm of every task side by side, from the cache as far as it goes, failures kept apart."""
+"""Running an experiment: every arm of every task side by side, from the call cache as far as it goes; failures are
+kept apart from wrong answers."""
 
 from __future__ import annotations
 
@@ -28,8 +29,11 @@ MAJORITIES = (1, 3, 5, 10, 20, 40)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemOutcome:
-    """One item under one arm with one seed. `error`: the item failed, and counts as neither right nor wrong. `score`:
-    NaN (null in files) until a judge has spoken, and for pairwise graders, where it belongs to contrasts."""
+    """One item under one arm with one seed.
+
+    `error`: the item failed, and counts as neither right nor wrong. `score` is NaN (null in files) before a model judge
+    has graded it, and always for pairwise graders: their score is per contrast, see JudgeCheck.preferred.
+    """
 
     task: str
     arm: str
@@ -71,7 +75,10 @@ def run(
     show: Callable[[int, int], None] = lambda done, total: None,
     form: str = "chat",
 ) -> list[ItemOutcome]:
-    """All outcomes, in the order of tasks, arms, seeds, items. UserError only for what makes every item fail."""
+    """Run an experiment on one model. Return all outcomes, in the order of tasks, arms, seeds, items.
+
+    UserError only where every item failed.
+    """
     return run_models(experiment, lambda name: OpenedModel(model, identity, form), cache_file, show)
 
 
@@ -81,7 +88,10 @@ def run_models(
     cache_file: Path | None = None,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ItemOutcome]:
-    """`run` where arms name their models: each is opened once, asked all it is to be asked, and let go."""
+    """Run an experiment whose arms name their models. Each model is opened once, asked everything, and let go.
+
+    Return the outcomes as `run` does. `show` is told (calls done, calls to make) of each round.
+    """
     cache = CallCache(cache_file)
     runs = [
         ItemRun(task, item, _seeded_arm(arm, seed), replace(experiment.sampling, seed=seed))
@@ -112,7 +122,7 @@ def _seeded_arm(arm: Arm, seed: int) -> Arm:
 
 
 def _program(item_run: ItemRun) -> Program:
-    """The technique's program; what is wrong before its first call is the item's failure too."""
+    """Start the technique inside a program, so that what is wrong before its first call is the item's failure too."""
     return (yield from item_run.arm.technique.run(item_run.task, item_run.item, Decoding(sampling=item_run.sampling)))
 
 
@@ -137,7 +147,8 @@ def _grade_program(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
 
 
 def _majorities(item_run: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
-    """maj@k for a few k below the number of votes: what fewer samples would have reached, without asking again."""
+    """Return maj@k for a few k below the number of votes: what fewer samples would have reached, without asking
+    again."""
     right = {vote: grade(item_run.task, item_run.item, vote).score for vote in set(votes)}
     return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 

@@ -36,7 +36,7 @@ SHORT = 0.015  # what a bootstrap of ten clusters may lack or exceed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfCheck:
-    """`low` to `high`: where `value` must lie."""
+    """A measured value and the range from `low` to `high` that it must lie in."""
 
     name: str
     value: float
@@ -50,7 +50,7 @@ class SelfCheck:
 
 
 def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
-    """All checks. More trials narrow what is accepted."""
+    """Run all checks. More trials narrow the accepted ranges."""
     rng = numpy_rng(seed, "selftest")
     n = pairs_needed(ONLY_B + GAIN, ONLY_A)
     null = [compare(*_pairs(rng, n, 0.0)) for _ in range(trials)]
@@ -94,7 +94,7 @@ def _pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, n
 
 
 def _clustered(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
-    """Many clusters and few, of 5 items that mostly share their fate. The intervals are `compare`'s own."""
+    """Check many and few clusters of 5 items that mostly share their fate, with the intervals that `compare` uses."""
     checks, slack = [], 3 * (0.05 * 0.95 / trials) ** 0.5
     for k in CLUSTERS:
         covered_plain = covered = 0
@@ -115,7 +115,7 @@ def _clustered(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantedTechnique:
-    """A technique with a known effect: it asks for a true share of right answers."""
+    """A technique with a known effect: its prompt tells the planted model the share of right answers."""
 
     share: float
     label: str
@@ -137,7 +137,7 @@ class PlantedTechnique:
 
 
 class PlantedShareModel:
-    """Answers rightly as often as the prompt says: planted truth in the place of a model."""
+    """Stands in for a model: answers rightly as often as the prompt says."""
 
     name = "planted"
 
@@ -159,7 +159,7 @@ def planted_task(n: int, seed: int = 0) -> Task:
 
 
 def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
-    """A plain arm, one that is truly better by 25 points, one that is truly the same."""
+    """Build a plain arm, one that is truly better by 25 points, and one that is truly the same."""
     arms = [
         Arm(name=label, technique=PlantedTechnique(share=s, label=label))
         for label, s in (("plain", 0.5), ("effect", 0.75), ("null", 0.5))

@@ -1,11 +1,11 @@
-"""Tasks in files, for `kaiwa evaluate`: an experiment's TOML, benchmarks' files, or rows of one's own.
+"""Tasks in files, for `kaiwa evaluate`: an experiment's TOML, benchmarks' files, or a user's own rows.
 
 x.toml                      its [[tasks]], as experiments write them (docs/lab.md)
 gsm8k:x.jsonl               a loader's name before the path
 x.jsonl .csv .tsv .parquet  {"question", "choices", "answer"}: multiple choice; answer is a choice's text, its number
                             from 0, or its letter from A. Without "choices" the answer is written: a number is compared
                             as a number, anything else as text. "id", "cluster" and "language" may come along
-sums-en                     a built-in task's name
+word-sums-en                a built-in task's name
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
 def read_tasks(name: str, n: int = 0) -> list[Task]:
-    """The tasks of a file (or of a built-in name), at most n items each (0: all; 100 of a built-in one)."""
+    """Read the tasks of a file, or a built-in one by name; at most n items each (0: all, or 100 of a built-in task)."""
     loader, colon, rest = name.partition(":")
     if colon and loader in LOADERS:
         return [load_benchmark(loader, Path(rest), n)]
@@ -41,7 +41,7 @@ def read_tasks(name: str, n: int = 0) -> list[Task]:
 
 
 def task_from_rows(path: Path, n: int = 0) -> Task:
-    """A task of rows with question and answer. UserError by row."""
+    """Build a task from rows with question and answer. UserError names the row."""
     rows = read_rows(path)
     if not rows:
         raise UserError(f"{path}: no rows; nothing to evaluate")
@@ -85,7 +85,7 @@ def _choices(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: tuple[str, ...], where: str) -> str:
-    """The right choice by text, number or letter; the answer as it is where there are no choices."""
+    """Return the right choice, given by text, number or letter; without choices, the answer as it is."""
     text = str(value).strip()
     if not choices or (text in choices and not isinstance(value, int)):
         return text

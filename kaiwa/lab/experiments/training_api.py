@@ -24,7 +24,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """What a job came to. `seconds`: from its creation to its end, waiting included."""
+    """A finished training job's model. `seconds`: from the job's creation to its end, waiting included."""
 
     job: str
     model: str
@@ -33,7 +33,7 @@ class TrainedModel:
 
 
 def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Items as {"messages"}: what a chat model is asked without examples, and the right answer."""
+    """Return items as {"messages"}: the prompt of a chat model without examples, and the right answer."""
     import dataclasses
 
     rows = []
@@ -45,7 +45,10 @@ def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
 
 
 class TrainingServer:
-    """`url` ends in /v1. UserError for what the server refuses, ConnectionError where it cannot be reached."""
+    """A client of the fine-tuning API at `url`, which ends in /v1.
+
+    UserError for what the server refuses, ConnectionError where it cannot be reached.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class TrainingServer:
         self._sleep = sleep
 
     def upload(self, rows: Sequence[Mapping[str, Any]], name: str) -> str:
-        """The file's id."""
+        """Upload rows as a JSONL file; return the file's id."""
         data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         files = {"file": (name, data, "application/jsonl")}
         return str(self._send("POST", "files", files=files, data={"purpose": "fine-tune"})["id"])
@@ -67,13 +70,13 @@ class TrainingServer:
     def start(
         self, model: str, file: str, method: str, *, hyperparameters: Mapping[str, Any], suffix: str, seed: int
     ) -> str:
-        """The job's id."""
+        """Start a training job; return its id."""
         method_body = {"type": method, method: {"hyperparameters": dict(hyperparameters)}}
         body = {"model": model, "training_file": file, "method": method_body, "suffix": suffix, "seed": seed}
         return str(self._send("POST", "fine_tuning/jobs", json=body)["id"])
 
     def wait(self, job: str, show: Callable[[str], None] = lambda line: None) -> TrainedModel:
-        """The model, once the job has ended. UserError where it failed."""
+        """Wait for a job's end and return its model. UserError where the job failed or was cancelled."""
         last_line = ""
         while True:
             status = self._send("GET", f"fine_tuning/jobs/{job}")

@@ -28,7 +28,7 @@ WORDS = {
 
 
 def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
-    """ "better by 12.0 points", "cannot tell, need n = 320", …"""
+    """Return a verdict in words: "better by 12.0 points", "cannot tell, need n = 320", …"""
     words = WORDS[language]
     if comparison.n == 0 or (comparison.verdict == "unknown" and comparison.n_needed is None):
         return words["nothing"]
@@ -40,7 +40,7 @@ def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
 
 
 def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[str, Any]:
-    """What `kaiwa lab compare --json` prints; numbers that do not exist are null."""
+    """Return what `kaiwa lab compare --json` prints; numbers that do not exist are null."""
     d = comparison.difference
     return {
         "n": comparison.n,
@@ -59,7 +59,7 @@ def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[
 
 
 def points_text(value: float) -> str:
-    """0.123 -> '+12.3'"""
+    """Format a share as points with a sign: 0.123 -> '+12.3'; '–' for what is not finite."""
     return "–" if not math.isfinite(value) else f"{value * 100:+.1f}"
 
 

@@ -26,12 +26,17 @@ from kaiwa.lab.tasks.tools import ToolError, calculate
 
 @dataclass(frozen=True, slots=True)
 class Grade:
+    """`valid`: the answer can be graded at all. `score`: from 0 to 1, and 0 where it is not valid."""
+
     valid: bool
     score: float
 
 
 def grade(task: Task, item: Item, answer: str | None) -> Grade:
-    """`answer` is what the extractor found (None: nothing). UserError for a grader that cannot work."""
+    """Grade an answer by the task's rule; None (nothing was extracted) is not valid.
+
+    UserError for an unknown grader and for one that cannot work (a bad pattern or schema).
+    """
     if answer is None:
         return Grade(False, 0.0)
     if task.grader.name not in GRADERS:
@@ -40,7 +45,7 @@ def grade(task: Task, item: Item, answer: str | None) -> Grade:
 
 
 def normalise(text: str) -> str:
-    """NFKC, lower case, single spaces, no full stop at the end."""
+    """Return the text in NFKC and lower case, with single spaces, without full stops and quotes at its ends."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().split()).strip(" .。!！\"'「」")
 
 
@@ -61,12 +66,13 @@ def close_number(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def regex(grader: Grader, answer: str, right: str) -> Grade:
-    """The grader's pattern is found in the answer ({answer} in it stands for the right answer, escaped)."""
+    """Search the grader's pattern in the answer; {answer} in the pattern stands for the right answer, escaped."""
     return Grade(True, float(search_safely(grader.pattern.replace("{answer}", re.escape(right)), answer)))
 
 
 def f1(grader: Grader, answer: str, right: str) -> Grade:
-    """Harmonic mean of precision and recall over words, or characters where there are no spaces to split at."""
+    """Compute F1, the harmonic mean of precision and recall, over words (characters, where the right answer is not
+    ASCII)."""
     split: Callable[[str], list[str]] = str.split if normalise(right).isascii() else list
     answer_words, right_words = Counter(split(normalise(answer))), Counter(split(normalise(right)))
     shared = sum((answer_words & right_words).values())
@@ -76,7 +82,7 @@ def f1(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def json_schema(grader: Grader, answer: str, right: str) -> Grade:
-    """Valid: it is JSON. Score: it fits the schema and, where the item has an answer, equals it."""
+    """Check JSON. Valid: it can be parsed. Score: it fits the schema and, where the item has an answer, equals it."""
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError):
@@ -86,7 +92,7 @@ def json_schema(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def python(grader: Grader, answer: str, right: str) -> Grade:
-    """Whether Python can parse it (it is not run)."""
+    """Check whether Python can parse the answer, which is not run."""
     try:
         ast.parse(answer)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -95,7 +101,7 @@ def python(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def sql(grader: Grader, answer: str, right: str) -> Grade:
-    """Whether SQLite can parse one statement, known tables or not (it is not run: EXPLAIN, on an empty database)."""
+    """Check whether SQLite can parse one statement over any tables. It is not run: EXPLAIN, on an empty database."""
     statement = answer.split(";")[0].strip()
     with sqlite3.connect(":memory:") as database:
         try:
@@ -106,14 +112,15 @@ def sql(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def count(grader: Grader, answer: str, right: str) -> Grade:
-    """From low to high sentences (or lines, if there are several)."""
+    """Check for `low` to `high` lines, or sentences where the answer is one line."""
     lines = [line for line in answer.splitlines() if line.strip()]
     parts = lines if len(lines) > 1 else [s for s in re.split(r"(?<=[.!?])\s+|(?<=[。！？])", answer) if s.strip()]
     return Grade(True, float(grader.low <= len(parts) <= grader.high))
 
 
 def game24(grader: Grader, answer: str, right: str) -> Grade:
-    """`right` holds the numbers: an expression that uses each once and makes 24. Valid: it is an expression."""
+    """Check for an expression that uses each of the numbers in `right` once and makes 24. Valid: it can be
+    calculated."""
     text = answer.split("=")[0].replace("×", "*").replace("÷", "/").strip()
     if not re.fullmatch(r"[\d\s+\-*/().]{1,80}", text):
         return Grade(False, 0.0)

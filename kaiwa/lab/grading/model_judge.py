@@ -1,14 +1,14 @@
-"""A model as judge: is an answer right, and which of two is better; with what is known to go wrong measured.
+"""A model as judge: is an answer right, and which of two is better; its known weaknesses are measured.
 
-Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So everything is asked twice,
-with the two texts in both orders, and
+Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So every question is asked
+twice, with the two texts in both orders, and
 
-    graded      the right answer and the answer to grade: yes, no, or one half where the orders disagree
-    pairwise    A's answer and B's: B, A, or one half where it is a tie or the orders disagree
-    agreement   the same judge on cases whose truth is known, blind: sensitivity, specificity, Cohen's kappa, and what
-                is wrong with it in words (`faults`): unreadable, always the same, whatever stands first, a coin
+    grade_answers      the right answer and the answer to grade: yes, no, or one half where the orders disagree
+    compare_answers    A's answer and B's: B, A, or one half where it is a tie or the orders disagree
+    measure_agreement  the same judge on cases whose truth is known, blind: sensitivity, specificity, Cohen's kappa, and
+                       its faults: unreadable, always the same verdict, whatever stands first, a coin
 
-Each judgement is one short greedy answer, kept in the cache as every call is.
+Each judgement is one short greedy answer, kept in the call cache.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ LETTER = re.compile(rf"{OPENS}(?:answer\s+|答え\s*)?([AB]){BETTER}", re.IGNORE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rubric:
-    """What the judge is told besides ("Ignore spelling.")."""
+    """Further instructions for the judge ("Ignore spelling.")."""
 
     text: str = ""
 
@@ -73,9 +73,13 @@ class Rubric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
-    """scores: 1 yes (or B), 0 no (or A), one half where the orders disagree or it is a tie, None where one of the two
-    could not be read. survived: of the readable, the same after the swap. yes: of all single judgements. first: of
-    those that chose between A and B, what stood first (one half is no leaning; NaN for graded). unread: cases."""
+    """The judge's verdicts on n cases.
+
+    scores: 1 yes (or B), 0 no (or A), one half where the orders disagree or it is a tie, None where one of the two
+    could not be read. survived: share of the readable cases with the same verdict after the swap. yes: share of all
+    single judgements. first: of the judgements that chose between A and B, the share that chose what stood first (one
+    half is no leaning; NaN for grade_answers). unread: number of cases.
+    """
 
     scores: tuple[float | None, ...]
     survived: Interval
@@ -96,7 +100,7 @@ class LabelledAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeAgreement:
-    """The judge against n cases of known truth: of the readable. sensitivity: on the right (B better) ones."""
+    """The judge against n cases of known truth, readable verdicts only. sensitivity: on the right (B better) cases."""
 
     n: int
     sensitivity: JudgeRate
@@ -106,16 +110,16 @@ class JudgeAgreement:
 
     @property
     def youden_j(self) -> Interval:
-        """Sensitivity + specificity - 1: how much of a difference the judge lets through."""
+        """Sensitivity + specificity - 1: the share of a true difference that the judge lets through."""
         return youden(self.sensitivity, self.specificity)
 
     def rates(self) -> tuple[Interval, Interval]:
-        """Sensitivity and specificity with Wilson's intervals."""
+        """Return sensitivity and specificity with Wilson's intervals."""
         a, b = self.sensitivity, self.specificity
         return wilson(a.right, a.n), wilson(b.right, b.n)
 
     def faults(self) -> tuple[str, ...]:
-        """unread, first, yes, no, chance: what is wrong with this judge (words: `lab.judge.fault.*`)."""
+        """Return this judge's faults: unread, first, yes, no, chance (in words: `lab.judge.fault.*`)."""
         verdicts, faults = self.verdicts, []
         if verdicts.unread > UNREAD * self.n:
             faults.append("unread")
@@ -129,7 +133,7 @@ class JudgeAgreement:
 
 
 def grade_answers(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]], rubric: Rubric = Rubric()) -> Verdicts:
-    """Is each answer right? Both orders of right answer and answer are asked."""
+    """Ask whether each answer is right, in both orders of the right answer and the answer to grade."""
     wishes = [_ask(_grading_prompt(task, item, answer, rubric, order)) for order in (0, 1) for item, answer in answers]
     readings = [read_yes(reply.text) if not reply.error else None for reply in asker(wishes)]
     values = [None if s is None else float(s) for s in readings]
@@ -140,7 +144,7 @@ def grade_answers(asker: Asker, task: Task, answers: Sequence[tuple[Item, str]],
 def compare_answers(
     asker: Asker, task: Task, pairs: Sequence[tuple[Item, str, str]], rubric: Rubric = Rubric()
 ) -> Verdicts:
-    """(item, A's answer, B's answer): is B better? Both orders of every pair are asked."""
+    """Ask of each (item, A's answer, B's answer) whether B is better, in both orders."""
     n = len(pairs)
     ordered = [(item, a, b) for item, a, b in pairs] + [(item, b, a) for item, a, b in pairs]
     replies = asker([_ask(_choice_prompt(task, item, a, b, rubric)) for item, a, b in ordered])
@@ -154,7 +158,7 @@ def compare_answers(
 
 
 def _verdicts(values: Sequence[float | None], yes: Interval, first: Interval) -> Verdicts:
-    """values [2n]: both orders, the second after the first."""
+    """Combine single judgements [2n] of both orders, the second order after the first."""
     n = len(values) // 2
     scores: list[float | None] = []
     survived = 0
@@ -166,12 +170,12 @@ def _verdicts(values: Sequence[float | None], yes: Interval, first: Interval) ->
 
 
 def read_yes(text: str) -> bool | None:
-    """True, False, or None where the text does not begin with one of the words."""
+    """Return True for yes, False for no, None where the text begins with neither."""
     return True if YES.match(text) else False if NO.match(text) else None
 
 
 def read_choice(text: str) -> str | None:
-    """ "A", "B", "tie" or None."""
+    """Return "A", "B" or "tie", or None where the text begins with none of them."""
     if TIE.match(text):
         return "tie"
     match = LETTER.match(text)
@@ -181,7 +185,7 @@ def read_choice(text: str) -> str | None:
 def measure_agreement(
     asker: Asker, task: Task, cases: Sequence[LabelledAnswer], rubric: Rubric = Rubric(), seed: int = 0
 ) -> JudgeAgreement:
-    """The judge on cases of known truth. UserError without both kinds of cases."""
+    """Measure the judge on cases of known truth. UserError unless there are right and wrong ones."""
     for right, kind in ((True, "right"), (False, "wrong")):
         if not any(case.right is right for case in cases):
             raise UserError(f"task {task.name}: no {kind} answer among the labelled cases; the judge cannot be checked")
@@ -203,8 +207,11 @@ def measure_agreement(
 
 
 def cases_from_demonstrations(task: Task, pairs: bool = False) -> list[LabelledAnswer]:
-    """From the demonstrations, none of which is graded: each with its own answer, and with the next other one. As
-    pairs: its own against the other, the right one B in every second."""
+    """Build cases from the demonstrations, none of which is graded: each with its own answer, and with another's.
+
+    As pairs: its own answer against the other, the right one being B in every second pair. UserError where all answers
+    are equal.
+    """
     cases: list[LabelledAnswer] = []
     demos = list(task.demos)
     for i, demo in enumerate(demos):
@@ -224,7 +231,10 @@ def cases_from_demonstrations(task: Task, pairs: bool = False) -> list[LabelledA
 
 
 def kappa(a: Sequence[bool], b: Sequence[bool], resamples: int = 2000, seed: int = 0) -> Interval:
-    """Cohen's kappa, (agreement - chance) / (1 - chance), with its percentile bootstrap interval. 0 without spread."""
+    """Return Cohen's kappa of a, b [n], (agreement - chance) / (1 - chance), with its percentile bootstrap interval.
+
+    0 where one of the two never varies.
+    """
     x, y = np.asarray(a, bool), np.asarray(b, bool)
     if not len(x):
         return bootstrap([])

@@ -1,4 +1,4 @@
-"""The assignment's and the studies' titles and claims in both languages; one's own stay as they were written."""
+"""The titles and claims of the assignment and the studies in both languages; a user's own stay as they were written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JAPANESE = {
 
 
 def claim_text(text: str, language: str) -> str:
-    """The claim in the report's language."""
+    """Return a claim in the report's language."""
     return JAPANESE.get(text, text) if language == "ja" else text
 
 
@@ -57,5 +57,5 @@ TITLES = {
 
 
 def title_text(name: str, language: str) -> str:
-    """An experiment's heading: its name, or for the built-in ones a sentence."""
+    """Return an experiment's heading: its name, or for the built-in experiments a sentence."""
     return TITLES.get(name, {}).get(language, name)

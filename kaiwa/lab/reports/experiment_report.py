@@ -29,7 +29,7 @@ ITEMS_PER_CONTRAST = 4  # decided items a contrast in the report
 
 
 def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None = None) -> Path:
-    """report.html, report.md, findings.csv, outcomes.jsonl, and logs/TASK.ARM.jsonl. -> the HTML's path.
+    """Write report.html, report.md, findings.csv, outcomes.jsonl and logs/TASK.ARM.jsonl; return the HTML's path.
 
     `limits`: by language, a paragraph on what this model is too small for.
     """
@@ -46,7 +46,7 @@ def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None
 
 
 def write_logs(analysis: Analysis, folder: Path) -> None:
-    """One log a task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
+    """Write one log per task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
     folder.mkdir(exist_ok=True)
     pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
     for arm in (arm for arm in analysis.arms if arm.task not in pairs):
@@ -88,7 +88,7 @@ def _section(words: Words, name: str, *content: Child) -> Markup:
 
 
 def method(analysis: Analysis, words: Words) -> str:
-    """The method in two sentences."""
+    """Describe the method in two sentences."""
     sizes = sorted({len(task.items) for task in analysis.experiment.tasks})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
     m, margin = len(analysis.findings), f"{analysis.experiment.margin:g}"
@@ -96,7 +96,7 @@ def method(analysis: Analysis, words: Words) -> str:
 
 
 def summary(analysis: Analysis, words: Words) -> str:
-    """How many of the comparisons ended in which verdict."""
+    """Say how many of the comparisons ended in which verdict."""
     counts = Counter(f.comparison.verdict for f in analysis.findings)
     unknown = counts["unknown"] + counts["unjudged"]
     return words(
@@ -105,13 +105,14 @@ def summary(analysis: Analysis, words: Words) -> str:
 
 
 def difference_text(finding: ContrastFinding) -> str:
-    """ "+12.0 [3.1, 20.9]"; a t interval of few items may reach beyond what is possible, and is cut there."""
+    """Format a difference as "+12.0 [3.1, 20.9]" points, cut to what is possible: a t interval of few items may be
+    wider."""
     d = finding.comparison.difference
     return f"{points_text(d.mean)} [{points_text(max(-1.0, d.low))}, {points_text(min(1.0, d.high))}]"
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:
-    """Claim and verdict first: on a phone they are all that fits."""
+    """Draw the findings, claim and verdict first: a phone shows no more."""
     heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
     lines = []
     for f in analysis.findings:
@@ -204,7 +205,7 @@ def plan_table(analysis: Analysis, words: Words) -> Markup:
 
 
 def decided_items(analysis: Analysis, finding: ContrastFinding, words: Words) -> Markup | None:
-    """The first few items that B lost and won, both answers side by side."""
+    """Draw the first few items that B lost and won, both answers side by side."""
     if not finding.lost and not finding.won:
         return None
     task = next(t for t in analysis.experiment.tasks if t.name == finding.task)

@@ -1,4 +1,4 @@
-"""What a judge is worth, in a report: on labelled cases and over the run, with its faults in words."""
+"""A judge's quality in a report: on labelled cases and over the run, with its faults in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEYS = ("task", "judge", "labelled", "sensitivity", "specificity", "told", "kapp
 
 
 def judge_cells(check: JudgeCheck, words: Words) -> list[str]:
-    """A line of the judges' table; intervals in brackets."""
+    """Return a line of the judges' table as text; intervals in brackets."""
     agreed = check.agreement
     sensitivity, specificity = agreed.rates()
     shares = [_share(i) for i in (sensitivity, specificity)]
@@ -44,7 +44,7 @@ def judge_heads(words: Words) -> list[str]:
 
 
 def judge_rows(check: JudgeCheck, words: Words) -> list[Child]:
-    """The same as cells of a table in HTML: what is wrong stands out."""
+    """Return the same line as cells of an HTML table, the faults in bold."""
     cells: list[Child] = [*judge_cells(check, words)]
     cells[-1] = tag("td", tag("b", str(cells[-1])))
     return [cells[0], *(c if i == len(cells) - 2 else tag("td", str(c)) for i, c in enumerate(cells[1:]))]

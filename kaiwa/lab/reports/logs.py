@@ -1,6 +1,6 @@
 """Anybody's evaluation logs as pairs: JSONL with {"id","correct"} or {"id","score"}, ids in any order.
 
-A record whose value is null, or that says "failed": true, failed: it is no pair, and never counted as wrong.
+A record whose value is null, or that says "failed": true, failed: it is no pair, and never counts as wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kaiwa.text.records import read_jsonl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """id -> value; the ids of failed records; cluster of an id, where records have that field."""
+    """values: id -> score. failed: ids of failed records. clusters: id -> cluster, where records have that field."""
 
     values: Mapping[str, float]
     failed: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPair:
-    """What both logs have, in sorted order of id, and what only one of them has."""
+    """The items of both logs, in sorted order of id, and the ids that only one of the logs has."""
 
     ids: tuple[str, ...]
     a: tuple[float, ...]
@@ -46,7 +46,10 @@ class LogPair:
 
 
 def read_log(path: Path, cluster: str = "") -> Log:
-    """Reads one log. UserError with file, line and id for whatever is not such a record, and for an id that repeats."""
+    """Read one log. `cluster`: the field that groups records which are not independent.
+
+    UserError with file, record and id for what is no such record, and for an id that repeats.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a JSONL log of {{'id', 'correct'}} or {{'id', 'score'}}")
     values: dict[str, float] = {}
@@ -91,7 +94,7 @@ def _value(row: Mapping[str, Any], where: str) -> float | None:
 
 
 def match(a: Log, b: Log) -> LogPair:
-    """Pairs by id. UserError where no id is in both."""
+    """Pair two logs by id. UserError where no id is in both, and where their clusters differ."""
     failed = {*a.failed, *b.failed}
     ids = sorted(a.values.keys() & b.values.keys())
     if not ids:

@@ -1,7 +1,7 @@
 """Public benchmarks from files as people have them: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
 
 Nothing is downloaded. Demonstrations are the file's first rows, and items come after them; MGSM and BIG-Bench-Hard have
-worked examples of their own, which are taken where they lie beside the file.
+worked examples of their own, which are used where they lie beside the file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ QUESTION = {
 
 
 def gsm8k(path: Path, n: int = 0) -> Task:
-    """{"question","answer"}: the answer ends "#### 72", and has calculator marks <<48/2=24>>, which are taken out."""
+    """Load GSM8K: rows {"question","answer"}. The answer ends "#### 72"; its calculator marks <<48/2=24>> are
+    removed."""
     items = []
     for i, row in enumerate(read_rows(path)):
         reasoning, mark, answer = str(_required(row, "answer", path, i)).rpartition("####")
@@ -43,9 +44,12 @@ def gsm8k(path: Path, n: int = 0) -> Task:
 
 
 def mgsm(path: Path, n: int = 0) -> Task:
-    """The repository's mgsm_ja.tsv without a heading (question, number), or rows with question, answer_number and, in
-    the training split, a worked answer. The language is that of the name (mgsm_ja.tsv, ja/test-….parquet); a training
-    split beside a test split gives the demonstrations."""
+    """Load MGSM: the repository's mgsm_ja.tsv without a heading (question, number), or rows with question and
+    answer_number.
+
+    Rows of the training split have a worked answer too. The language is that of the name (mgsm_ja.tsv,
+    ja/test-….parquet); a training split beside a test split gives the demonstrations.
+    """
     match = re.search(r"(?:^|[_/-])(bn|de|en|es|fr|ja|ru|sw|te|th|zh)(?=[_./-])", "/".join(path.parts[-2:]))
     language = match[1] if match else "ja"
     items = _mgsm_items(path, language, "")
@@ -87,7 +91,7 @@ def _mgsm_items(path: Path, language: str, mark: str) -> list[Item]:
 
 
 def sst2(path: Path, n: int = 0) -> Task:
-    """Lines "1 text" (as in the few-shot papers), or GLUE's sentence and label columns."""
+    """Load SST-2: lines "1 text" (as in the few-shot papers), or GLUE's sentence and label columns."""
     rows: list[tuple[str, str]] = []
     if path.suffix in (".tsv", ".csv", ".jsonl", ".parquet"):
         rows = [
@@ -113,7 +117,7 @@ def sst2(path: Path, n: int = 0) -> Task:
 
 
 def jcommonsenseqa(path: Path, n: int = 0) -> Task:
-    """JGLUE: question, choice0..choice4, label."""
+    """Load JCommonsenseQA of JGLUE: question, choice0 to choice4, label."""
     items = []
     for i, row in enumerate(read_rows(path)):
         choices = tuple(str(_required(row, f"choice{c}", path, i)) for c in range(5))
@@ -125,10 +129,11 @@ def jcommonsenseqa(path: Path, n: int = 0) -> Task:
 
 
 def big_bench_hard(path: Path, n: int = 0) -> Task:
-    """{"examples": [{"input","target"}]} or a line each; lettered options are answered by letter, "(B)", as published.
+    """Load a BIG-Bench-Hard task: {"examples": [{"input","target"}]} or one object per line.
 
-    The repository's cot-prompts/NAME.txt, beside the file's folder, gives the task's instruction and three
-    demonstrations with their reasoning, as in Suzgun et al. (2022).
+    Lettered options are answered by letter, "(B)", as published. The repository's cot-prompts/NAME.txt, beside the
+    file's folder, gives the task's instruction and three demonstrations with their reasoning, as in Suzgun et al.
+    (2022).
     """
     items = []
     for i, row in enumerate(read_rows(path)):
@@ -150,7 +155,8 @@ def _bbh_item(id: str, text: str, target: str, reasoning: str = "") -> Item:
 
 
 def _bbh_worked(path: Path) -> tuple[str, list[Item]]:
-    """A canary line, dashes, the instruction, then "Q: …", "A: Let's think step by step." and "So the answer is …"."""
+    """Read worked examples: a canary line, dashes, the instruction, then "Q: …", "A: Let's think step by step." and
+    "So the answer is …"."""
     head, *blocks = re.split(r"^Q: ", _text(path).rpartition("-----\n")[2], flags=re.MULTILINE)
     demos = []
     for i, block in enumerate(blocks):
@@ -173,6 +179,7 @@ LOADERS: Mapping[str, Callable[[Path, int], Task]] = {
 
 
 def load_benchmark(name: str, path: Path, n: int = 0) -> Task:
+    """Load a benchmark by its loader's name, at most n items (0: all). UserError names file and row."""
     if name not in LOADERS:
         raise UserError(f"no loader {name!r}{did_you_mean(name, LOADERS)}")
     return LOADERS[name](path, n)
@@ -190,7 +197,7 @@ def _task(
     grader: Grader | None = None,
     demos: Sequence[Item] = (),
 ) -> Task:
-    """Without demonstrations of their own the first items are taken."""
+    """Build the task; where there are no demonstrations, the first items become them."""
     first = 0 if demos else min(N_DEMOS, len(items) // 2)
     return Task(
         name=name,
@@ -215,7 +222,8 @@ def _required(row: Mapping[str, object], column: str, path: Path, i: int) -> str
 
 
 def _interleave(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Files are often sorted by label: take one of each in turn, so that the first rows have all labels."""
+    """Order rows by taking one of each label in turn: files are often sorted by label, and the first rows need all
+    labels."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         groups.setdefault(row[1], []).append(row)

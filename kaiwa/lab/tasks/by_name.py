@@ -1,4 +1,4 @@
-"""What tasks there are: by name ("word-sums-ja"), or from a file as people have it."""
+"""The tasks that there are: built-in ones by name ("word-sums-ja"), and users' files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GENERATED: Mapping[str, TaskGenerator] = {
 
 
 def generate_task(name: str, n: int = 100, seed: int = 0) -> Task:
-    """ "word-sums-en", "coin-flip-ja", …"""
+    """Generate a built-in task, such as "word-sums-en" or "coin-flip-ja". UserError for an unknown name."""
     stem, _, language = name.rpartition("-")
     if stem not in GENERATED or language not in ("en", "ja"):
         known = [f"{stem}-{language}" for stem in GENERATED for language in ("en", "ja")]
@@ -42,7 +42,8 @@ def generate_task(name: str, n: int = 100, seed: int = 0) -> Task:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """JSONL, JSON (a list), CSV, TSV or Parquet as rows; .tsv and .csv need a heading line."""
+    """Read JSONL, JSON (a list), CSV, TSV or Parquet as rows; .tsv and .csv need a heading line. UserError names the
+    file."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix in (".jsonl", ".ndjson"):
@@ -84,9 +85,9 @@ def task_from_file(
     max_tokens: int = 64,
     language: str = "en",
 ) -> Task:
-    """A user's file: every column is a variable of the prompt. Rows without an id are numbered. UserError by row.
+    """Build a task from a user's file: every column is a variable of the prompt; rows without an id are numbered.
 
-    The first `n_demos` rows are demonstrations, and the next `n` (0: all) the items.
+    The first `n_demos` rows are demonstrations, and the next `n` (0: all) the items. UserError names the row.
     """
     items = []
     for number, row in enumerate(read_rows(path)):

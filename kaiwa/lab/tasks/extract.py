@@ -1,4 +1,4 @@
-"""The one extractor: what an answer says, by the kind of answer that the task wants, the same for every arm.
+"""The one extractor: an answer's content, by the kind of answer that the task asks for, the same for every arm.
 
 Where the text marks its answer ("The answer is", "Answer:", 答えは, 答え:), what follows the last mark counts; else
 
@@ -31,7 +31,7 @@ FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
-    """The answer as plain text; numbers without separators ("1234"), choices as they are spelt in `choices`."""
+    """Extract the answer as plain text: numbers without separators ("1234"), choices as they are spelt in `choices`."""
     if kind == "text":
         return text.strip() or None
     if kind == "code":
@@ -57,7 +57,7 @@ def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def find_number(text: str, first: bool = False) -> str | None:
-    """The last number (or the first): Arabic digits where there are any, else kanji."""
+    """Find the last number (or the first): in Arabic digits where there are any, else in kanji."""
     digits = NUMBER.findall(text)
     if digits:
         return _normalise((digits[0] if first else digits[-1]).replace(",", "").replace("−", "-"))
@@ -68,13 +68,13 @@ def find_number(text: str, first: bool = False) -> str | None:
 
 
 def _normalise(digits: str) -> str:
-    """ "12.50" -> "12.5", "007" -> "7": equal numbers are equal text."""
+    """Write equal numbers as equal text: "12.50" -> "12.5", "007" -> "7"."""
     value = float(digits)
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def parse_kanji_number(text: str) -> int | None:
-    """二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for what is no number."""
+    """Parse 二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for what is no number."""
     if not text:
         return None
     if all(c in DIGITS for c in text):
@@ -98,7 +98,7 @@ def parse_kanji_number(text: str) -> int | None:
 
 
 def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str | None:
-    """The choice that is named last (or first). A longer name hides a shorter one within it."""
+    """Find the choice that is named last (or first). A longer name hides a shorter one within it."""
     folded_text = unicodedata.normalize("NFKC", text).lower()
     matches: list[tuple[int, int, str]] = []
     for name in choices:
@@ -115,7 +115,7 @@ def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str |
 
 
 def find_json(text: str) -> str | None:
-    """The first JSON object or list in the text, as it is written; None where none can be read."""
+    """Find the first JSON object or list in the text, as it is written; None where none can be parsed."""
     decoder = json.JSONDecoder()
     for opening in re.finditer(r"[{\[]", text):
         try:
@@ -127,7 +127,7 @@ def find_json(text: str) -> str | None:
 
 
 def find_code(text: str) -> str | None:
-    """What stands in the first fence that holds something, else the whole text."""
+    """Return the content of the first code fence that is not empty, else the whole text."""
     for fenced in FENCE.finditer(EMPTY_FENCE.sub("", text)):
         if fenced[1].strip():
             return fenced[1].strip("\n")

@@ -1,7 +1,7 @@
 """A prompt by its elements, and the one formatter that renders it to chat messages or to text.
 
-instruction: what to do · context: what to know · examples: input and output pairs · input: what it is about ·
-output_indicator: where the answer begins ("Answer:") · leading_words: how it begins ("import", "SELECT").
+instruction: what to do · context: what to know · examples: input and output pairs · input: the data · output_indicator:
+where the answer begins ("Answer:") · leading_words: how it begins ("import", "SELECT").
 
 `{name}` in instruction, context, input, output_indicator and leading_words is a variable; `{{` and `}}` are braces.
 Values are put in as they are: braces in them mean nothing.
@@ -32,7 +32,7 @@ VARIABLE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One demonstration: the input as the input's `{input}`, and the whole answer."""
+    """One demonstration: the text for the input's `{input}`, and the whole answer."""
 
     input: str
     output: str
@@ -61,14 +61,15 @@ class Prompt:
         return {match[1] for part in parts for match in VARIABLE.finditer(part) if match[1]}
 
     def drop_element(self, element: str) -> Prompt:
-        """The same without one element: the arm of an ablation."""
+        """Return the prompt without one element: the arm of an ablation. UserError for the input and for unknown
+        elements."""
         if element not in ELEMENTS or element == "input":
             raise UserError(f"element {element!r} cannot be left out{did_you_mean(element, ELEMENTS)}")
         return dataclasses.replace(self, **{element: () if element == "examples" else ""})  # type: ignore[arg-type]
 
 
 def fill(template: str, values: Mapping[str, str], where: str = "prompt") -> str:
-    """Variables replaced, once. UserError for a variable without a value."""
+    """Replace a template's variables, once. UserError for a variable without a value."""
 
     def value(match: re.Match[str]) -> str:
         if match[0] in ("{{", "}}"):
@@ -81,7 +82,7 @@ def fill(template: str, values: Mapping[str, str], where: str = "prompt") -> str
 
 
 def wrap(element: str, text: str, delimiters: str, language: str) -> str:
-    """An element between its delimiters. Triple quotes stand around data only (context and input)."""
+    """Put an element between its delimiters. Triple quotes stand around data only (context and input)."""
     if not text or delimiters == "none":
         return text
     label = LABELS.get(language, LABELS["en"])[element]
@@ -93,7 +94,8 @@ def wrap(element: str, text: str, delimiters: str, language: str) -> str:
 
 
 def render(prompt: Prompt, values: Mapping[str, str], form: str, where: str = "prompt") -> Conversation | str:
-    """`form` "text": one string that ends where the answer begins. "chat": messages, each example a turn of its own.
+    """Render a prompt. `form` "text": one string that ends where the answer begins. "chat": messages, each example a
+    turn.
 
     `values` has at least what the variables name. UserError for a variable without a value.
     """
@@ -122,7 +124,7 @@ def _end(prompt: Prompt, values: Mapping[str, str], where: str) -> str:
 
 
 def _shot(prompt: Prompt, example: Example, where: str) -> str:
-    """An example's input, written as the real one is."""
+    """Return an example's input, written as the real input is."""
     text = VARIABLE.sub(lambda match: example.input if match[1] == "input" else match[0], prompt.input)
     return _with_end(wrap("input", text, prompt.delimiters, prompt.language), VARIABLE.sub("", prompt.output_indicator))
 
@@ -158,5 +160,5 @@ def _chat(blocks: list[str | None], shots: list[tuple[str, str]]) -> Conversatio
 
 
 def prompt_as_text(prompt: Conversation | str) -> str:
-    """For reports: what was sent, roles named."""
+    """Return a prompt as text for reports, with the roles named."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}] {m.content}" for m in prompt)

@@ -1,4 +1,4 @@
-"""Prompts as files that people read and edit: TOML, or Markdown with one heading an element. Both round-trip exactly.
+r"""Prompts as files that people read and edit: TOML, or Markdown with one heading per element.
 
     instruction = "Sum up the text in three sentences."        # kaiwa prompt
     output_indicator = "Summary:"                              <!-- kaiwa: delimiters = hashes, language = en -->
@@ -7,7 +7,7 @@
     input = "…"                                                ## output_indicator
     output = "…"                                               Summary:
 
-In Markdown a line of an element that begins with # or \\ is written with a \\ before it.
+In Markdown a line of an element that begins with # or \ is written with a \ before it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD = re.compile(r"<!-- kaiwa: (.*) -->")
 
 
 def read_prompt(path: Path) -> Prompt:
-    """A .toml or .md file. UserError names the file and what is wrong."""
+    """Read a .toml or .md file. UserError names the file and what is wrong."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
     text = path.read_bytes().decode("utf-8")
@@ -47,7 +47,7 @@ def prompt_from_toml(text: str, where: str = "prompt") -> Prompt:
 
 
 def prompt_from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
-    """A prompt from plain values (a table of a TOML file)."""
+    """Build a prompt from plain values, such as a table of a TOML file. UserError begins with `where`."""
     for name in values:
         if name not in FIELDS:
             raise UserError(f"{where}: a prompt has no element {name!r}{did_you_mean(name, FIELDS)}")

@@ -1,6 +1,6 @@
 """Generated tasks with one right answer, English and Japanese: word sums, last letters, coin flip, dates, Game of 24.
 
-Each writes items with their reasoning and equation, so that every arm of chain of thought has what it shows.
+Items carry their reasoning and equation, so that every arm of chain of thought has something to show.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ WORKED = {
 
 
 def _items(name: str, seed: int, n: int, make: Callable[[random.Random], dict[str, object]]) -> tuple[Item, ...]:
-    """n items with different inputs; ids tell task and number."""
+    """Make n items with different inputs; their ids name task and number."""
     rng = python_rng(seed, "task", name)
     items: dict[str, Item] = {}
     for _ in range(200 * n):
@@ -82,7 +82,7 @@ def split_items(
 
 
 def word_sums(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
-    """One or two steps of + - x."""
+    """Generate sums of one or two steps of + - x, told as stories."""
 
     def make(rng: random.Random) -> dict[str, object]:
         kind = rng.randrange(4)
@@ -108,7 +108,7 @@ def word_sums(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
 
 
 def last_letters(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, words: int = 2) -> Task:
-    """The last letters of some names, put together (Wei et al. 2022, section 5)."""
+    """Generate "join the last letters of some names" (Wei et al. 2022, section 5)."""
 
     def make(rng: random.Random) -> dict[str, object]:
         names = rng.sample(NAMES[language], words)
@@ -131,7 +131,7 @@ def last_letters(language: str = "en", n: int = 100, seed: int = 0, n_demos: int
 
 
 def coin_flip(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
-    """Heads up or not after some people flipped a coin or did not."""
+    """Generate "is the coin still heads up", after some people flipped it or did not (Wei et al. 2022, section 5)."""
 
     def make(rng: random.Random) -> dict[str, object]:
         names = rng.sample(NAMES[language], rng.choice((2, 3)))
@@ -171,7 +171,7 @@ def coin_flip(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
 
 
 def dates(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
-    """The date some days later or earlier, as YYYY-MM-DD."""
+    """Generate "which date is some days later or earlier", answered as YYYY-MM-DD."""
 
     def make(rng: random.Random) -> dict[str, object]:
         day = datetime.date(2024, 1, 1) + datetime.timedelta(days=rng.randrange(700))
@@ -196,7 +196,7 @@ def dates(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) 
 
 
 def game_of_24(language: str = "en", n: int = 50, seed: int = 0, n_demos: int = 4) -> Task:
-    """Four numbers, each to be used once, to make 24. All items can be solved (tried out)."""
+    """Generate Games of 24, all of which can be solved."""
 
     def make(rng: random.Random) -> dict[str, object]:
         while True:

@@ -1,6 +1,6 @@
-"""A task: items with answers, the words that ask for them, demonstrations apart from the items, and a grader.
+"""A task: items with answers, the prompt that asks for them, demonstrations apart from the items, and a grader.
 
-`demos` are never graded (the dev side: whatever is searched or shown is taken from them), `items` are never shown.
+`demos` are never graded (whatever is searched or shown is taken from them), `items` are never shown.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from kaiwa.text.records import Conversation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """`answer`: what is right, as the extractor writes it. `reasoning`, `equation`: how one gets there (demos only need
-    them). `knowledge`: a true statement that helps. `cluster`: items that share it are not independent."""
+    """One question.
+
+    `answer`: the right answer, as the extractor writes it. `reasoning`, `equation`: how one gets there (only
+    demonstrations need them). `knowledge`: a true statement that helps. `cluster`: items that share it are not
+    independent. `columns`: further variables of the prompt.
+    """
 
     id: str
     input: str
@@ -33,8 +37,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A model that grades: its name (of a server, with `url`), what it is told besides, and a file of labelled cases
-    to check it with (docs/lab.md); without, the demonstrations' own answers and wrong ones."""
+    """A model that grades: its name (a server's, with `url`), a rubric, and a file of labelled cases to check it
+    with (docs/lab.md); without a file, the demonstrations' own answers and wrong ones."""
 
     model: str
     url: str = ""
@@ -48,8 +52,9 @@ JUDGED = ("model", "pairwise")  # graders that are models
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grader:
-    """`name` of a function in grade.py, or "model" or "pairwise" with a judge (judged.py); `pattern` for regex,
-    `schema` for JSON, `tolerance` for numbers."""
+    """`name` of a function in grading/graders.py, or "model" or "pairwise" with a judge
+    (experiments/judge_scores.py); `pattern` for regex, `schema` for JSON, `tolerance` for numbers, `low` and `high`
+    for counts."""
 
     name: str = "exact"
     pattern: str = ""
@@ -66,7 +71,8 @@ class Grader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """`kind` of answer (see extract.KINDS). `form` is set by the run to what the model takes."""
+    """Items with their prompt and grader. `kind` of answer: one of extract.KINDS. `form`: set by the run to the
+    model's."""
 
     name: str
     language: str = "en"
@@ -94,7 +100,7 @@ class Task:
             raise UserError(f"task {self.name}: item {min(ids & demo_ids)!r} is among the demonstrations too")
 
     def render_prompt(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
-        """The item's prompt, rendered. UserError with the item's id for a variable without a column."""
+        """Render the item's prompt. UserError with the item's id for a variable without a column."""
         values = {**item.columns, "input": item.input}
         return render(prompt or self.prompt, values, self.form, f"task {self.name}, item {item.id}")
 
@@ -105,5 +111,5 @@ class Task:
         return dataclasses.replace(self, prompt=prompt)
 
     def first(self, n: int) -> Task:
-        """The first n items (they are in random order already, drawn from a seed)."""
+        """Return the task with its first n items, which are in random order already, drawn from a seed."""
         return dataclasses.replace(self, items=self.items[:n])

@@ -1,6 +1,6 @@
 """Tools for ReAct, all offline: search over the user's own texts, look-up, calculator, dates.
 
-A tool takes a string and returns a string; for what it cannot do it raises ToolError, whose text the model is shown.
+A tool takes a string and returns a string; where it cannot do its work it raises ToolError, whose text the model sees.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
 class ToolError(Exception):
-    """What the model is told where a tool could not do what it was asked."""
+    """A tool could not do its work; the message is what the model sees."""
 
 
 def calculate(text: str) -> str:
-    """+ - * / // % and brackets over numbers; nothing else is evaluated. Floats are shown with 10 digits at most."""
+    """Calculate + - * / // % and brackets over numbers; nothing else is evaluated. Floats have 10 digits at most."""
     plain = text.replace("×", "*").replace("÷", "/").replace("−", "-").replace(",", "").strip()
     if len(plain) > 200:
         raise ToolError("the expression is too long")
@@ -58,7 +58,7 @@ def _value(node: ast.expr) -> float:
 
 
 def add_days(text: str) -> str:
-    """ "2024-02-27 + 3" -> "2024-03-01 (Friday)"."""
+    """Add days to a date: "2024-02-27 + 3" -> "2024-03-01 (Friday)"."""
     match = re.fullmatch(r"\s*(\d{4}-\d\d-\d\d)\s*(?:([+-])\s*(\d{1,6})\s*(?:days?|日)?)?\s*", text)
     if match is None:
         raise ToolError(f"{text!r} is not understood; write 2024-02-27 + 3")
@@ -72,7 +72,7 @@ def add_days(text: str) -> str:
 
 @dataclass(slots=True)
 class Library:
-    """The user's texts, found by words (or pairs of characters, where there are no spaces): BM25 (Robertson 1994).
+    """The user's texts, searched by words (or pairs of characters, where there are no spaces): BM25 (Robertson 1994).
 
     search: the first `sentences` of the best text. look_up: the next sentence of that text with a word in it.
     """
@@ -119,7 +119,7 @@ class Library:
 
 
 def split_terms(text: str) -> list[str]:
-    """Words of letters and digits in lower case; Japanese text as pairs of characters."""
+    """Split a text into words of letters and digits in lower case; Japanese text into pairs of characters."""
     terms: list[str] = []
     for word in re.findall(r"[a-z0-9]+|[^\W\d_a-z]+", text.lower()):
         terms += [word] if word.isascii() else [word[i : i + 2] for i in range(max(1, len(word) - 1))]
@@ -130,7 +130,7 @@ Tool = Callable[[str], str]
 
 
 def make_toolbox(texts: Sequence[str] = ()) -> dict[str, Tool]:
-    """Tools by the name that an action uses. Each program gets its own: look-up remembers the last search."""
+    """Make the tools by the name that an action uses. Each program needs its own: look-up remembers the last search."""
     tools: dict[str, Tool] = {"Calc": calculate, "Date": add_days}
     if texts:
         library = Library(texts)

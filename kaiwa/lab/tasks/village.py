@@ -1,7 +1,7 @@
 """Tasks over the village: labels, facts that must be looked up, extraction; and format tasks (lists, length, code).
 
 Facts about invented people are in no model's memory: without the text the right answer is a guess, so whatever a
-technique gains here it gains from what it was given.
+technique gains here comes from what the prompt gave.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_village(language: str = "en", seed: int = 0) -> Village:
 
 
 def sentiment(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 24) -> Task:
-    """A label task: reviews, positive or negative."""
+    """Generate reviews with the labels positive and negative."""
 
     def make(rng: random.Random) -> dict[str, object]:
         good = rng.random() < 0.5
@@ -79,7 +79,7 @@ def sentiment(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 
 
 
 def facts(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, n_choices: int = 4) -> Task:
-    """Closed-book questions about villagers with choices; `knowledge` is the true sentence, which helps."""
+    """Generate closed-book questions about villagers with choices; `knowledge` is the true sentence, which helps."""
     place, words = make_village(language, seed), LANGUAGES[language]
 
     def make(rng: random.Random) -> dict[str, object]:
@@ -111,7 +111,7 @@ def facts(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16, 
 
 
 def fact_texts(language: str = "en", seed: int = 0) -> tuple[str, ...]:
-    """One text a villager, for ReAct's search."""
+    """Return one text per villager, for ReAct's search."""
     place, words = make_village(language, seed), LANGUAGES[language]
     return tuple(
         words.joint.join(
@@ -122,7 +122,7 @@ def fact_texts(language: str = "en", seed: int = 0) -> tuple[str, ...]:
 
 
 def extraction(language: str = "en", n: int = 100, seed: int = 0, n_demos: int = 16) -> Task:
-    """A sentence about somebody -> JSON with two keys. Format and content in one."""
+    """Generate sentences about somebody, to be turned into JSON with three keys: format and content in one."""
     place, words = make_village(language, seed), LANGUAGES[language]
     keys = ("name", "home", "trade")
 
@@ -175,7 +175,7 @@ TOPICS = {
 
 
 def length(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8, *, low: int = 2, high: int = 2) -> Task:
-    """Exactly two sentences about something."""
+    """Generate topics to write `low` to `high` sentences about."""
 
     def make(rng: random.Random) -> dict[str, object]:
         topics = rng.sample(TOPICS[language], 2)
@@ -213,7 +213,7 @@ TABLES = ("users", "orders", "books", "cities", "songs")
 
 
 def code_prefix(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8, kind: str = "python") -> Task:
-    """Python functions or SQL queries that must at least parse."""
+    """Generate requests for Python functions or SQL queries, which must at least parse."""
 
     def make(rng: random.Random) -> dict[str, object]:
         if kind == "sql":
@@ -241,7 +241,7 @@ def code_prefix(language: str = "en", n: int = 60, seed: int = 0, n_demos: int =
 
 
 def lists(language: str = "en", n: int = 60, seed: int = 0, n_demos: int = 8) -> Task:
-    """Three words in the order of the alphabet, separated by commas, nothing else."""
+    """Generate three words to be sorted by the alphabet and separated by commas, with nothing else."""
 
     def make(rng: random.Random) -> dict[str, object]:
         words = rng.sample(("pear", "book", "lamp", "coin", "tree", "shoe", "bell", "fork", "kite", "drum"), 3)

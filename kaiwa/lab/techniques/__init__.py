@@ -1,1 +1,1 @@
-"""Techniques: small programs with their control arms. One file a paper."""
+"""Techniques: small programs with their control arms. One file per paper."""

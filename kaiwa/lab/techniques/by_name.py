@@ -35,7 +35,7 @@ NAMED: Mapping[str, type] = {
 
 
 def read_technique(values: Mapping[str, Any], where: str = "technique") -> Technique:
-    """UserError with a suggestion for an unknown name or option."""
+    """Build a technique from plain values. UserError with a suggestion for an unknown name or option."""
     name = str(values.get("technique", ""))
     if name not in NAMED:
         raise UserError(f"{where}: no technique {name!r}{did_you_mean(name, NAMED)}")
@@ -61,7 +61,7 @@ def read_technique(values: Mapping[str, Any], where: str = "technique") -> Techn
 
 
 def reseed(technique: Technique, seed: int) -> Technique:
-    """The same technique with other demonstrations: what a second seed of an experiment varies."""
+    """Return the technique with other demonstrations: what a second seed of an experiment varies."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(technique):  # type: ignore[arg-type]
         if field.name == "inner":

@@ -98,7 +98,7 @@ class GeneratedKnowledge:
 
 
 def _reference_statement(task: Task, item: Item, source: str, seed: int) -> str:
-    """The item's own true statement, or one of another item with another answer."""
+    """Return the item's own true statement, or one of another item with another answer."""
     if source == "gold":
         if not item.knowledge:
             raise UserError(f"task {task.name}, item {item.id}: no knowledge noted; leave the gold arm out")

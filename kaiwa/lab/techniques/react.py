@@ -159,7 +159,7 @@ class ReAct:
 
 
 def observe(tools: Mapping[str, Tool], name: str, tool_input: str) -> str:
-    """What a tool answers; what it cannot do is an observation too. UserError for a tool that breaks."""
+    """Return a tool's answer; what it cannot do is an observation too. UserError for a tool that breaks."""
     if name not in tools:
         return f"there is no action {name}; use {', '.join(tools)} or Finish"
     try:

@@ -1,7 +1,7 @@
 """Zero-shot and few-shot.
 
 Few-shot (Brown et al. 2020, section 2): k pairs of input and answer before the question, no gradient. The labels of the
-pairs may be gold, random, flipped or outside the space (Min et al. 2022; Wei et al. 2023): what is left of the effect
+pairs may be gold, random, flipped or outside the space (Min et al. 2022; Wei et al. 2023): what remains of the effect
 with wrong labels is format, not learning. The pairs are drawn from the seed, labels balanced, and are the same for all
 items of an arm, so that they are computed once.
 """
@@ -26,7 +26,7 @@ NEUTRAL = ("foo", "bar", "baz", "qux", "quux", "corge", "grault", "garply")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShot:
-    """The task's prompt as it is. `by` "likelihood": the choice that the model finds likeliest, nothing is written."""
+    """The task's prompt as it is. `by` "likelihood": the choice that the model finds likeliest; nothing is written."""
 
     by: str = "text"
 
@@ -86,7 +86,7 @@ class FewShot:
         return self.inner.demonstration_answer(task, demo)
 
     def examples(self, task: Task) -> list[Example]:
-        """The demonstrations, the same for all items of a task."""
+        """Return the demonstrations, the same for all items of a task."""
         import dataclasses
 
         demos = choose_demonstrations(task, self.k, self.seed)
@@ -98,7 +98,7 @@ class FewShot:
         return (yield from self.inner.run(task.with_examples(self.examples(task)), item, decoding))
 
     def controls(self) -> Mapping[str, Technique]:
-        """The inner technique's, shown by as many demonstrations; where it has none, wrong labels."""
+        """Return the inner technique's controls with as many demonstrations; where it has none, wrong labels."""
         arms: dict[str, Technique] = {"no demonstrations": self.inner}
         if inner := self.inner.controls():
             return arms | {name: FewShot(inner=control, k=self.k, seed=self.seed) for name, control in inner.items()}
@@ -108,14 +108,14 @@ class FewShot:
 
 
 def with_leading_words(task: Task, text: str) -> str:
-    """What was said with the prompt's leading words before it, unless it repeats them (chat models do)."""
+    """Put the prompt's leading words before a reply, unless the reply repeats them (chat models do)."""
     lead = task.prompt.leading_words
     last = lead.splitlines()[-1].strip() if lead.strip() else ""
     return text if not last or last in text else f"{lead} {text.lstrip()}"
 
 
 def choose_demonstrations(task: Task, k: int, seed: int) -> list[Item]:
-    """k demos: each answer of a label task as often as every other, in random order."""
+    """Choose k demos, each answer of a label task as often as every other, in random order. UserError for too few."""
     if len(task.demos) < k:
         raise UserError(f"task {task.name}: {len(task.demos)} demonstrations for a {k}-shot arm; give more or lower k")
     rng = python_rng(seed, "demos", task.name)
@@ -134,7 +134,7 @@ def choose_demonstrations(task: Task, k: int, seed: int) -> list[Item]:
 
 
 def relabel(task: Task, demos: list[Item], labels: str, seed: int) -> list[str]:
-    """The demos' answers as the arm shows them."""
+    """Return the demos' answers as the arm shows them. UserError where wrong labels are impossible."""
     gold = [demo.answer for demo in demos]
     if labels == "gold":
         return gold

@@ -2,8 +2,8 @@
 
 LeastToMost (Zhou et al. 2023): the model names simpler questions, answers them one after the other, then the question.
 SelfAsk (Press et al. 2023): one prompt in which it asks itself follow-up questions before the final answer.
-Chain: the output of each prompt is a variable of the next ({previous}); the lecture's prompt chaining.
-The control of all three is one call with as many tokens.
+PromptChain: the output of each prompt is a variable of the next ({previous}); the lecture's prompt chaining. The
+control of all three is one call with as many tokens.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SelfAsk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptChain:
-    """Prompts in a row. {input} is the item's, {previous} what the last prompt's answer was."""
+    """Prompts in a row. {input} is the item's, {previous} the answer to the last prompt."""
 
     prompts: tuple[Prompt, ...]
     max_tokens: int = 64

@@ -1,8 +1,8 @@
-"""What a technique is, and the words that techniques use.
+"""The protocol of a technique, and the words that techniques use.
 
-A technique has three functions: how a demonstration's answer is written (`shown`), the program that answers an item
-(`run`), and the control arms without which its effect cannot be told from that of its tokens (`controls`). A technique
-that wraps another one (FewShot, SelfConsistency) calls the inner one's, so they compose.
+A technique has three functions: the wording of a demonstration's answer (`demonstration_answer`), the program that
+answers an item (`run`), and the control arms (`controls`), without which its effect cannot be told from that of its
+tokens. A technique that wraps another one (FewShot, SelfConsistency) calls the inner one's, so they compose.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class Technique(Protocol):
     def name(self) -> str: ...
 
     def demonstration_answer(self, task: Task, demo: Item) -> str:
-        """The whole answer of a demonstration."""
+        """Return the whole answer of a demonstration."""
         ...
 
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program: ...
 
     def controls(self) -> Mapping[str, Technique]:
-        """Name -> arm: what must be beaten before the technique's idea gets the credit."""
+        """Return name -> arm: what must be beaten before the technique's idea gets the credit."""
         ...
 
 
@@ -92,7 +92,7 @@ def answer_sentence(task: Task, demo: Item) -> str:
 
 
 def extract_result(task: Task, item: Item, text: str) -> ProgramResult:
-    """Text as a technique's end, put through the one extractor."""
+    """Return a technique's result from text, by the one extractor."""
     return ProgramResult(text=text, answer=extract(task.kind, text, item.choices), extracted=True)
 
 
@@ -101,14 +101,14 @@ def with_max_tokens(task: Task, max_tokens: int) -> Task:
 
 
 def append_turn(prompt: Conversation | str, reply: str, next_message: str) -> Conversation | str:
-    """The prompt, what the model said, and the next thing it is told."""
+    """Append the model's reply to the prompt, and the next user message."""
     if isinstance(prompt, str):
         return f"{prompt} {reply.strip()}\n{next_message}"
     return (*prompt, Message("assistant", reply.strip() or "…"), Message("user", next_message))
 
 
 def append_text(prompt: Conversation | str, text: str) -> Conversation | str:
-    """Text at the end of the prompt (of its last message)."""
+    """Append text to the prompt (to its last message)."""
     if isinstance(prompt, str):
         return f"{prompt} {text}"
     return (*prompt[:-1], Message(prompt[-1].role, f"{prompt[-1].content}\n{text}"))

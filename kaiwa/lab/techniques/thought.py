@@ -32,7 +32,7 @@ STYLES = ("reasoning", "answer", "equation", "dots", "after")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainOfThought:
-    """Answers with reasoning. It shows only in demonstrations, so use it inside FewShot. max_tokens: of the answer."""
+    """Answers with reasoning, which only demonstrations show: use it inside FewShot. max_tokens: of an answer."""
 
     style: str = "reasoning"
     max_tokens: int = 96
@@ -46,7 +46,7 @@ class ChainOfThought:
         return "chain of thought" if self.style == "reasoning" else f"chain of thought, {self.style}"
 
     def demonstration_answer(self, task: Task, demo: Item) -> str:
-        """UserError for a demo without reasoning."""
+        """Return the answer in the arm's style. UserError for a demo without reasoning."""
         if not demo.reasoning:
             raise UserError(f"task {task.name}, demo {demo.id}: no reasoning to show")
         end = answer_sentence(task, demo)
@@ -73,7 +73,7 @@ class ChainOfThought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShotCoT:
-    """Two calls. `trigger` None: the language's first; "": none, which is the control (the same two calls)."""
+    """Two calls. `trigger` None: the language's own; "": none, which is the control (the same two calls)."""
 
     trigger: str | None = None
     max_tokens: int = 96

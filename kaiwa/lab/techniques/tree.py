@@ -1,9 +1,8 @@
 """Tree of thought on the Game of 24 (Yao et al. 2023b, section 4.1): reach 24 from four numbers with + - * /.
 
-A state is the numbers left. Each level proposes operations (the model writes, arithmetic is checked and impossible
-lines are dropped), rates each new state (sure / maybe / impossible) and keeps the best `breadth`. `search` is the same
-tree without a model: it says which items can be solved, and is the tests' twin. Control: one chain that writes the
-whole expression.
+A state is the numbers that remain. Each level proposes operations (the model writes, arithmetic is checked and
+impossible lines are dropped), rates each new state (sure / maybe / impossible) and keeps the best `breadth`. The same
+tree without a model is tasks/game24.py. Control: one chain that writes the whole expression.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def rate_state(numbers: Numbers, text: str) -> float:
 
 
 def parse_proposals(state: State, text: str) -> list[State]:
-    """Lines "a op b =" over numbers that are left -> the states after them, sorted by value."""
+    """Parse lines "a op b =" over numbers of the state; return the states after them, sorted by value."""
     proposals = []
     for a, op, b in LINE.findall(text):
         others = list(state)

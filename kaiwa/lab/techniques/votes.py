@@ -76,7 +76,7 @@ class Longer:
 
 
 def majority(votes: Sequence[str | None]) -> str | None:
-    """The answer given most often; of equals the one given first. None if no vote is valid."""
+    """Return the answer given most often, of equals the one given first; None if no vote is valid."""
     count = Counter(vote for vote in votes if vote is not None)
     return count.most_common(1)[0][0] if count else None
 
@@ -84,7 +84,10 @@ def majority(votes: Sequence[str | None]) -> str | None:
 def majority_at(
     votes: Sequence[str | None], right: Callable[[str], float], k: int, draws: int = 200, seed: int = 0
 ) -> float:
-    """Expected score of the vote of k of these n votes: the mean over random subsets, ties split."""
+    """Return the expected score of the vote of k of these n votes: the mean over random subsets, ties split.
+
+    `right`: an answer's score. UserError unless 1 <= k <= n.
+    """
     if not 1 <= k <= len(votes):
         raise UserError(f"maj@{k} of {len(votes)} votes; k must be from 1 to the number of votes")
     rng = python_rng(seed, "majority", k)

@@ -1,1 +1,1 @@
-"""The attacks, one file a family: our own wording, in English and Japanese, harmless aims only."""
+"""The attacks, one file per family: our own wording, in English and Japanese, harmless aims only."""

@@ -1,12 +1,13 @@
-"""An attack as a record, and how it is put together for one trial: turns for the user to say, and what is data.
+"""An attack as a record, and how its words are put together for one trial: the user's turns, and which of them are
+data.
 
 Slots of a wording: {task} what the attacker wants done, {first} and {second} its halves, {secret} the secret's name.
 `place` says where the words go: said by the user, inside a document that the user hands over, or in a tool's result.
 
 Tags: OWASP Top 10 for LLM applications, 2025 numbering (LLM01 prompt injection, LLM02 sensitive information disclosure,
-LLM06 excessive agency, LLM07 system prompt leakage, LLM09 misinformation); MITRE ATLAS techniques
-(AML.T0051.000 direct and .001 indirect prompt injection, AML.T0054 jailbreak, AML.T0056 extraction of the system
-prompt, AML.T0053 tools of an agent, AML.T0057 data leakage).
+LLM06 excessive agency, LLM07 system prompt leakage, LLM09 misinformation); MITRE ATLAS techniques (AML.T0051.000 direct
+and .001 indirect prompt injection, AML.T0054 jailbreak, AML.T0056 extraction of the system prompt, AML.T0053 tools of
+an agent, AML.T0057 data leakage).
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ FAMILIES = ("injection", "leaking", "jailbreak")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """`wording`: by language, the user's turns (for a document or a tool: one text). `goals`: see aims.py; a trial
-    takes the next of those that the target offers. `idea`: one line of explanation."""
+    """One attack.
+
+    `wording`: by language, the user's turns (for a document or a tool: one text). `goals`: see oracles/aims.py; each
+    trial takes the next of those that the target offers. `idea`: one line of explanation.
+    """
 
     name: str
     family: str
@@ -53,8 +57,11 @@ class Attack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackTurns:
-    """One trial's words. `opening`: turns that are there already; `turns`: what the user says, one after the other;
-    `data`: those substrings of what is said that are untrusted documents (none: all of it is)."""
+    """One trial's words.
+
+    `opening`: turns that are there already; `turns`: what the user says, one after the other; `data`: the substrings of
+    the turns that are untrusted documents (none: every turn is untrusted as a whole).
+    """
 
     turns: tuple[str, ...]
     opening: tuple[Message, ...] = ()
@@ -62,6 +69,7 @@ class AttackTurns:
 
 
 def build_attack(attack: Attack, aim: Aim, target: Target, trial: int) -> AttackTurns:
+    """Build an attack's words for one trial: slots filled, transforms applied, put in their place."""
     language = attack.language(target)
     texts = [_fill_slots(text, aim) for text in attack.wording[language]]
     for name in attack.transforms:
@@ -77,8 +85,10 @@ def build_attack(attack: Attack, aim: Aim, target: Target, trial: int) -> Attack
 
 
 def build_control(attack: Attack, aim: Aim, target: Target, trial: int) -> AttackTurns:
-    """The same task given directly, in the same dress: whether this model could do it at all. For a secret the attack
-    itself, put to a model that may tell (aims.py, "open")."""
+    """Build the same task given directly, with the same transforms: whether this model could do it at all.
+
+    For a secret it is the attack itself, put to a model that may tell (aims.py, "open").
+    """
     if aim.goal == "secret":
         return build_attack(attack, aim, target, trial)
     language = attack.language(target)
@@ -115,7 +125,7 @@ RESULT = {"en": "RESULT of {tool}: {result}", "ja": "{tool} の結果: {result}"
 
 
 def fill_document(document: UntrustedDocument, payload: str) -> str:
-    """A document's text with (or, with "", without) an attack in it."""
+    """Return a document's text with an attack in it (with "": without one)."""
     text = document.text.strip()
     return text.replace("{payload}", payload) if "{payload}" in text else f"{text}\n{payload}".strip()
 
@@ -127,7 +137,7 @@ def _document(target: Target, trial: int, payload: str) -> tuple[str, str]:
 
 
 def _in_tool(payload: str, target: Target) -> AttackTurns:
-    """The tool was called already, by the model's own words; what it gave back carries the attack."""
+    """Build a call that the model has already made, and the tool's result, which carries the attack."""
     tool = next(t for t in target.tools if not t.guarded)
     result = tool.result.replace("{payload}", payload) if "{payload}" in tool.result else f"{tool.result} {payload}"
     opening = (
@@ -139,7 +149,7 @@ def _in_tool(payload: str, target: Target) -> AttackTurns:
 
 
 def reason_not_applicable(attack: Attack, target: Target) -> str:
-    """ "", or why this attack says nothing about this target."""
+    """Return why this attack says nothing about this target, or ""."""
     if attack.place == "tool" and all(tool.guarded for tool in target.tools):
         return "the target has no tool that may be called"
     if "secret" in attack.goals and set(attack.goals) == {"secret"} and not target.secrets:
@@ -157,7 +167,11 @@ def reason_not_applicable(attack: Attack, target: Target) -> str:
 
 
 def choose_attacks(text: str, known: Sequence[Attack]) -> list[Attack]:
-    """ "leaking,persona+leet": families or names, separated by commas, each with transforms behind it. "all": all."""
+    """Choose attacks by a list such as "leaking,persona+leet": families or names, each with transforms behind it, or
+    "all".
+
+    UserError for an unknown name, and for `split` on an attack that stands in a document.
+    """
     chosen: list[Attack] = []
     for word in (w.strip() for w in text.split(",")):
         name, *transform_names = word.split("+")

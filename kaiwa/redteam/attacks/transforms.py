@@ -1,8 +1,8 @@
-"""Transforms: the same attack in another dress. They stack, left first: "persona+leet+full-width".
+"""Transforms: the same attack in another form. They stack, left first: "persona+leet+full-width".
 
-Each takes a text and gives a text, so that any attack can wear any of them; what must be undone by the reader (base64,
-rot13, …) says so in a line of its own. Two are no mappings of a text: `language` takes the attack's wording in the
-other language, `split` sends it in pieces, a turn each. Both are done where the attack is built (attack.py).
+Each maps a text to a text, so that any attack can have any of them; what the reader must undo (base64, rot13, …) says
+so in a line of its own. Two are no mappings of a text: `language` takes the attack's wording in the other language,
+`split` sends it in pieces, one per turn. Both are done where the attack is built (attack.py).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def _base64(text: str, language: str) -> str:
 
 
 def _rot13(text: str, language: str) -> str:
-    """Kana are romaji first, since only Latin letters move."""
+    """Move letters by 13. Kana become romaji first, since only Latin letters move."""
     return f"{UNDO[language]['rot13']}\n{codecs.encode(to_romaji(text), 'rot13')}"
 
 
 def _kana(text: str, language: str) -> str:
-    """Latin syllables as kana; Japanese changes its kana (hiragana to katakana)."""
+    """Write Latin syllables as kana; in Japanese, hiragana as katakana."""
     return to_kana(text) if language == "en" else to_katakana(text)
 
 
@@ -67,18 +67,19 @@ TRANSFORMS = (*TEXTS, "language", "split")
 
 
 def transform(name: str, text: str, language: str) -> str:
-    """A text in another dress; `language` and `split` leave it as it is."""
+    """Apply a transform to a text; `language` and `split` leave the text as it is."""
     return TEXTS[name](text, language) if name in TEXTS else text
 
 
 def check_transform(name: str) -> str:
+    """Return the name. UserError for an unknown transform."""
     if name not in TRANSFORMS:
         raise UserError(f"no transform {name!r}{did_you_mean(name, TRANSFORMS)}; there is {', '.join(TRANSFORMS)}")
     return name
 
 
 def split_message(text: str, language: str, pieces: int = PIECES) -> tuple[str, ...]:
-    """One message as several turns: what is to come, the pieces, and the word to go on."""
+    """Split one message into turns: an announcement, the pieces, and the word to go on."""
     n = max(1, min(pieces, len(text)))
     size = -(-len(text) // n)
     parts = [text[i : i + size] for i in range(0, len(text), size)]

@@ -25,7 +25,7 @@ HIT = 0.5  # garak's own threshold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedResult:
-    """One probe or plugin. `failed`: rows that could not be judged."""
+    """One probe or plugin of another tool. `failed`: rows that could not be judged."""
 
     tool: str
     model: str
@@ -36,7 +36,7 @@ class ImportedResult:
     failed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """A cell of the matrix's shape; the tool stands where a family does."""
+        """Return a cell in the shape of matrix.json; the tool's name stands where the family does."""
         return {
             "model": self.model,
             "family": self.tool,
@@ -51,7 +51,7 @@ class ImportedResult:
 
 
 def read_results(path: Path) -> tuple[ImportedResult, ...]:
-    """UserError for a file that is neither, or holds no results."""
+    """Read a file of either tool. UserError for any other file, and for one without results."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError:
@@ -90,7 +90,10 @@ def _lines(text: str, path: Path) -> list[dict[str, Any]]:
 
 
 def read_garak(rows: Sequence[Mapping[str, Any]]) -> tuple[ImportedResult, ...]:
-    """AttributeError, TypeError, ValueError or OverflowError where a field is not what garak writes."""
+    """Count hits by probe and detector in garak's rows.
+
+    AttributeError, TypeError, ValueError or OverflowError where a field is not what garak writes.
+    """
     model = "garak's target"
     for row in rows:
         for key in ("plugins.target_name", "plugins.model_name", "target_name", "model_name"):
@@ -138,7 +141,8 @@ def _build_result(tool: str, model: str, name: str, pairs: Sequence[tuple[int, i
 
 
 def read_promptfoo(content: Mapping[str, Any]) -> tuple[ImportedResult, ...]:
-    """TypeError where a field is not what promptfoo writes."""
+    """Count failed assertions by plugin in promptfoo's results. TypeError where a field is not what promptfoo
+    writes."""
     inner = content["results"]
     rows = inner.get("results", []) if isinstance(inner, dict) else inner
     groups: dict[tuple[str, str], list[int]] = {}

@@ -35,7 +35,8 @@ ORDER = ("success", "error", "timeout", "refused", "blocked", "resisted")
 def write_report(
     plan: BenchPlan, matrix: Matrix, out: Path, seconds: float, imported: Sequence[ImportedResult] = ()
 ) -> Path:
-    """-> the HTML's path. matrix.json has the frozen shape and nothing else; summary.json has all the rest."""
+    """Write the run's files; return the HTML's path. matrix.json has the fixed shape only; summary.json has all the
+    rest."""
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in matrix.outcomes))
     write_atomic(out / "matrix.json", json.dumps(matrix.to_json(), ensure_ascii=False, indent=1))
@@ -47,14 +48,14 @@ def write_report(
 
 
 def against_text(arm: DefenceResult, language: str = "en") -> str:
-    """ "better by 12.0 points (n = 800)"; "–" for the undefended arm."""
+    """Return a defence's verdict against none: "better by 12.0 points (n = 800)"; "–" for the undefended arm."""
     if arm.against is None:
         return figures.NONE
     return f"{verdict_text(arm.against, language)} (n = {arm.against.n:,})"
 
 
 def unhelpful_defences(matrix: Matrix, model: str) -> list[str]:
-    """Defences of which it is not shown that fewer attacks succeed."""
+    """Return the defences of which it is not shown that fewer attacks succeed."""
     return [a.defence for a in matrix.arms if a.model == model and a.against and a.against.verdict != "better"]
 
 
@@ -134,7 +135,7 @@ def _method(plan: BenchPlan, matrix: Matrix, words: Words) -> Markup:
 
 
 def _unhelpful_note(matrix: Matrix, model: str, words: Words) -> Markup | None:
-    """Defences that do not help, by name."""
+    """Draw the names of the defences that do not help."""
     names = unhelpful_defences(matrix, model)
     return tag("p", words("redteam.not_helping", names=", ".join(names)), class_="warn") if names else None
 
@@ -263,7 +264,7 @@ def imported_table(imported: Sequence[ImportedResult], words: Words) -> Markup:
 
 
 def transcripts(matrix: Matrix) -> Markup:
-    """A few transcripts of every cell, the worst first; the heat map's cells lead here. Shown in both languages."""
+    """Draw a few transcripts of every cell, the worst first, for the heat map's links. Shown in both languages."""
     by_cell: dict[tuple[str, str, str], list[TrialOutcome]] = {}
     for outcome in matrix.outcomes:
         if outcome.kind == "attack":
@@ -284,7 +285,7 @@ def transcripts(matrix: Matrix) -> Markup:
 
 
 def worst_first(outcomes: Sequence[TrialOutcome], n: int = TRANSCRIPTS_PER_CELL) -> list[TrialOutcome]:
-    """Successes first, then failures, then the rest."""
+    """Sort outcomes: successes first, then failures, then the rest; return the first n."""
     return sorted(outcomes, key=lambda o: (ORDER.index(o.outcome) if o.outcome in ORDER else len(ORDER), o.trial))[:n]
 
 

@@ -1,9 +1,9 @@
-"""A model as judge of rules that no program can check, only with its measured errors.
+"""A model as judge of rules that no program can check; it is used only together with its measured errors.
 
 A rule with check = "judge" has a question (`value`) and labelled replies (`case`), at least FEWEST that break it and as
-many that keep it. The judge, which is the model under test, answers all of these first. Its errors on them then
-correct the cell's share and widen its interval (stats/shares.py). A judge no better than chance ends the run with one
-line: its verdicts would be noise.
+many that keep it. The judge, which is the model under test, answers all of these first. Its errors on them then correct
+the cell's share and widen its interval (stats/shares.py). A judge no better than chance ends the run with one line: its
+verdicts would be noise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ASKED = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeErrors:
-    """Of so many replies that break the rule (`bad`) and keep it (`good`), how many the judge told rightly."""
+    """How many replies that break the rule (`bad`) and keep it (`good`) the judge got right."""
 
     true_positives: int
     bad: int
@@ -43,7 +43,7 @@ class JudgeErrors:
 
 
 def list_judged_rules(target: Target) -> list[Rule]:
-    """UserError for a judge without enough labelled cases."""
+    """List the target's rules with a judge. UserError for one without enough labelled cases."""
     rules = [rule for rule in target.rules if rule.check == "judge"]
     for rule in rules:
         bad = sum(case.broken for case in rule.case)
@@ -58,7 +58,8 @@ def list_judged_rules(target: Target) -> list[Rule]:
 def apply_judge(
     plan: BenchPlan, outcomes: Sequence[TrialOutcome], open_model: Callable[[str], OpenedModel], cache_file: Path | None
 ) -> tuple[list[TrialOutcome], dict[tuple[str, str, str], Interval]]:
-    """-> the outcomes with the judge's verdicts in them, and the corrected intervals by (model, attack, defence)."""
+    """Judge the trials of judged rules. Return all outcomes, and the corrected intervals by (model, attack,
+    defence)."""
     rules = {rule.ask or rule.name: rule for rule in list_judged_rules(plan.target)}
     if not rules:
         return list(outcomes), {}
@@ -88,7 +89,7 @@ def measure(asker: Asker, rule: Rule, language: str) -> JudgeErrors:
 
 
 def ask_judge(asker: Asker, rule: Rule, replies: Sequence[str], language: str) -> list[bool | None]:
-    """Whether each reply breaks the rule; None where the judge said neither yes nor no."""
+    """Return whether each reply breaks the rule; None where the judge said neither yes nor no."""
     wishes = [
         Call(
             request=GenerateCall(
@@ -114,7 +115,11 @@ def _verdicts(asker: Asker, rule: Rule, language: str, decided: list[TrialOutcom
 def _correct_cells(
     judged_outcomes: Sequence[TrialOutcome], measured: JudgeErrors, outcomes: Sequence[TrialOutcome]
 ) -> Mapping[tuple[str, str, str], Interval]:
-    """By cell. Where a cell has exact trials too, their Wilson interval joins the judged ones', each by its number."""
+    """Return corrected intervals by cell.
+
+    Where a cell has trials of exact rules too, their Wilson interval joins the corrected one, each weighted by its
+    trials.
+    """
     keys = {(o.model, o.attack, o.defence) for o in judged_outcomes if o.defence != CONTROL}
     judged_ids = {id(o) for o in judged_outcomes}
     cells: dict[tuple[str, str, str], tuple[list[bool], list[bool]]] = {key: ([], []) for key in keys}

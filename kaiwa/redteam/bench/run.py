@@ -1,9 +1,9 @@
-"""Runs the bench: every attack under every defence, the controls and the benign twins, all side by side.
+"""Running the bench: every attack under every defence, the controls and the benign twins, all side by side.
 
-All trials advance together, a turn a round: one call of the model for all that is asked, so that the beginnings that
-prompts share (one system prompt and its canary for all attacks of a trial) are computed once. Replies go through the
-defences' own `generate_defended`, the same that the server runs; below it every call is cached in OUT/calls.jsonl
-(lab/asking/call_cache.py), so that a run that was killed goes on where it was, and more attacks or trials only pay
+All trials advance together, one turn per round: one call of the model for all that is asked, so that common prefixes of
+prompts (one system prompt and its canary for all attacks of a trial) are computed once. Replies go through the
+defences' own `generate_defended`, the same that the server runs; below it every call is kept in OUT/calls.jsonl
+(lab/asking/call_cache.py), so that a run that was killed continues where it was, and more attacks or trials only pay
 for themselves.
 """
 
@@ -102,7 +102,8 @@ def run(
     cache_file: Path | None = None,
     show: Callable[[str, int, int], None] = lambda model, done, total: None,
 ) -> list[TrialOutcome]:
-    """All outcomes, models in their order. `show`: model, requests done, requests planned."""
+    """Run the plan. Return all outcomes, models in their order. `show` is told (model, requests done, requests
+    planned)."""
     cache = CallCache(cache_file)
     outcomes: list[TrialOutcome] = []
     for name in plan.models:
@@ -120,14 +121,17 @@ def run(
 
 
 def _show(show: Callable[[str, int, int], None], model: str, total: int, done: int) -> None:
-    """A tool's answer adds a request that was not planned: the end is only where the run says so."""
+    """Report progress. A tool's answer adds a request that was not planned: only the run itself says when it is
+    done."""
     show(model, done, max(total, done + 1))
 
 
 def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
-    """The arms as written, thresholds set on harmless texts for the parts that are written without one. UserError for
-    what is not understood; one that this model cannot serve (a judge on a server that does not score) fails as its own
-    arm."""
+    """Build the arms as written; thresholds of parts that are written without one are set on harmless texts.
+
+    UserError for what is not understood. A defence that this model cannot serve (a judge on a server that does not
+    score) fails as its own arm.
+    """
     built: list[Defence] = []
     for text in arms:
         stack = parse(text, model=model)
@@ -149,7 +153,7 @@ def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defenc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """A defence that could not be made ready: every request under it is a failure that says why."""
+    """A defence that could not be made ready: every request under it fails with the reason `why`."""
 
     name: str
     why: str
@@ -190,7 +194,7 @@ def make_trials(plan: BenchPlan, model: str, arms: Sequence[Defence]) -> list[Tr
 
 
 def advance(trials: Sequence[Trial], model: DefendedModel) -> None:
-    """All trials to their ends, a turn of each in a round."""
+    """Run all trials to their ends, one turn of each per round."""
     waiting = list(trials)
     while True:
         pairs = [(trial, ask) for trial in waiting if (ask := trial.next()) is not None]
@@ -202,7 +206,7 @@ def advance(trials: Sequence[Trial], model: DefendedModel) -> None:
 
 
 def split_list(text: str) -> list[str]:
-    """ "none, canary_filter(partial=6, encodings=true)" -> two: commas inside brackets do not part."""
+    """Split "none, canary_filter(partial=6, encodings=true)" into two: commas inside brackets do not separate."""
     names = [part.strip() for part in COMMA.split(text)]
     if not all(names):
         raise UserError(f"{text!r}: a name is missing between two commas")

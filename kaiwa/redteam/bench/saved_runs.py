@@ -1,4 +1,4 @@
-"""Finished runs as they lie in their folders, for the page: the matrix, its summary, one cell's transcripts."""
+"""Finished runs as their folders hold them, for the page: the matrix, its summary, one cell's transcripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = re.compile(r"[\w][\w .-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedRun:
-    """One run. `cells`, `benign` as in matrix.json; `summary` as in summary.json."""
+    """One run. `cells`, `benign`: as in matrix.json; `summary`: summary.json."""
 
     name: str
     folder: Path
@@ -62,7 +62,7 @@ def _benign_cost(n: int, blocked: int, utility: float | None) -> BenignCost:
 
 
 def read_run(folder: Path, name: str) -> SavedRun | None:
-    """A run's files; None where there is none, or where they cannot be read."""
+    """Read a run's files; None where there is none, or where they cannot be read."""
     if not NAME.fullmatch(name):
         return None
     try:
@@ -75,13 +75,13 @@ def read_run(folder: Path, name: str) -> SavedRun | None:
 
 
 def list_runs(folder: Path) -> list[SavedRun]:
-    """Every run, newest first."""
+    """List every run in a folder, newest first."""
     names = [(p.parent.stat().st_mtime, p.parent.name) for p in folder.glob("*/matrix.json")]
     return [run for _, name in sorted(names, reverse=True) if (run := read_run(folder, name)) is not None]
 
 
 def read_transcripts(run: SavedRun, model: str, attack: str, defence: str) -> list[TrialOutcome]:
-    """Of one cell, in the order of the trials."""
+    """Read the outcomes of one cell, in the order of the trials."""
     cell = (model, attack, defence)
     outcomes = []
     for row in read_jsonl(run.folder / "outcomes.jsonl"):
@@ -91,7 +91,7 @@ def read_transcripts(run: SavedRun, model: str, attack: str, defence: str) -> li
 
 
 def newest_share(runs: Sequence[SavedRun], target: str, model: str, defence: str) -> Mapping[str, Any] | None:
-    """The newest run's share of attacks that succeeded on this target under this defence; None if never measured."""
+    """Return the newest run's share of attacks that succeeded on a target under a defence; None if never measured."""
     for run in runs:
         if run.summary.get("plan", {}).get("target") != target:
             continue

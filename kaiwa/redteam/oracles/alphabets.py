@@ -135,17 +135,17 @@ KANA_OF = {sound: kana for kana, sound in reversed(_SYLLABLES.items())}
 
 
 def to_hiragana(text: str) -> str:
-    """Katakana as hiragana."""
+    """Write katakana as hiragana."""
     return "".join(chr(ord(c) - 0x60) if "ァ" <= c <= "ヶ" else c for c in text)
 
 
 def to_katakana(text: str) -> str:
-    """Hiragana as katakana."""
+    """Write hiragana as katakana."""
     return "".join(chr(ord(c) + 0x60) if "ぁ" <= c <= "ゖ" else c for c in text)
 
 
 def to_romaji(text: str) -> str:
-    """Kana in Latin letters, after Hepburn without marks of length; all else stays. 'さくら' -> 'sakura'."""
+    """Write kana in Latin letters, after Hepburn without marks of length; all else stays. 'さくら' -> 'sakura'."""
     latin = ""
     doubled = False
     for c in to_hiragana(text):
@@ -164,7 +164,7 @@ def to_romaji(text: str) -> str:
 
 
 def _blend(before: str, small: str) -> str:
-    """'ki' + 'ya' -> 'kya', 'shi' + 'ya' -> 'sha'."""
+    """Merge a syllable with a small kana's sound: 'ki' + 'ya' -> 'kya', 'shi' + 'ya' -> 'sha'."""
     if before.endswith(("shi", "chi", "ji")) and small.startswith("y"):
         return before[:-1] + small[1:]
     if before.endswith("i") and small.startswith("y"):
@@ -175,7 +175,7 @@ def _blend(before: str, small: str) -> str:
 
 
 def to_kana(text: str) -> str:
-    """Latin syllables as hiragana where they read as Japanese; all else stays. 'sakura' -> 'さくら'."""
+    """Write Latin syllables as hiragana where they read as Japanese; all else stays. 'sakura' -> 'さくら'."""
     hiragana, i = "", 0
     lower = text.lower()
     while i < len(text):

@@ -2,8 +2,8 @@
 texts on which the thresholds of judging defences are set. The two lists are disjoint: what sets a threshold must not
 measure it.
 
-A defence that refuses everything has no attack succeed; here it is seen (Tensor Trust found models of 66 % robustness
-and 19 % validity).
+A defence that refuses everything lets no attack succeed; the twins show its cost (Tensor Trust found models of 66 %
+robustness and 19 % validity).
 """
 
 from __future__ import annotations
@@ -98,5 +98,5 @@ CALIBRATION: dict[str, tuple[str, ...]] = {
 
 
 def benign_requests(target: Target) -> tuple[BenignRequest, ...]:
-    """The target's own harmless requests, then the twins of its language."""
+    """Return the target's own harmless requests, then the twins of its language."""
     return (*target.benign, *TWINS[target.language])

@@ -1,10 +1,10 @@
-"""Canaries: the random secret of one trial, drawn from the regular expression that the target gives.
+r"""Canaries: the random secret of one trial, drawn from the regular expression that the target gives.
 
     pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
 
-Only what can be drawn from is understood: letters, escapes (\\d \\w \\-), classes [a-z0-9], groups, |, ?, {m}, {m,n}.
-A secret that a model could guess proves nothing: the likeliest one, as it is drawn and as leaks are told (letters and
-digits, folded), must come at most once in FEWEST draws, and the shortest must be long enough for the canary filter.
+Only what can be drawn from is understood: letters, escapes (\d \w \-), classes [a-z0-9], groups, |, ?, {m}, {m,n}. A
+secret that a model could guess proves nothing: the likeliest one, as it is drawn and as leaks are recognised (letters
+and digits, folded), must come at most once in FEWEST draws, and the shortest must be long enough for the canary filter.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Pattern:
 
 @cache
 def read_pattern(text: str, where: str = "pattern") -> Pattern:
-    """A pattern, read once."""
+    """Parse a pattern, once per text."""
     return Pattern(text, where)
 
 
@@ -182,9 +182,12 @@ def _draw(choice: Alternatives, rng: random.Random) -> str:
 
 
 def likeliest_chances(choice: Alternatives) -> dict[int, float]:
-    """By length (letters and digits as the canary filter counts them), the chance that `_draw` gives the likeliest
-    secret: at least that chance, where a secret can be cut into its parts in several ways. Options that fold to the
-    same text are one; beyond that, different options are taken to give different secrets."""
+    """Return, by length (letters and digits as the canary filter counts them), the chance that `_draw` gives the
+    likeliest secret.
+
+    It is at least that chance, where a secret can be split into its parts in several ways. Options that fold to the
+    same text are one; beyond that, different options count as different secrets.
+    """
     merged: dict[object, dict[int, float]] = {}
     for option in choice.options:
         chances = {0: 1.0}
