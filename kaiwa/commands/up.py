@@ -17,10 +17,12 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.catalog.entries import SMOLLM2, Entry, entries, find, listed
+from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
 from kaiwa.core.status import read_status
@@ -34,10 +36,55 @@ STOP_SECONDS = 120.0  # for builds to save their state
 END_SECONDS = 20.0  # for the server and its engine process to end
 
 
+@dataclass(kw_only=True)
+class Options:
+    """Open the web app at http://127.0.0.1:7860, and OpenAI's protocol under /v1.
+
+    KAIWA_DEVICE in the environment: cuda, mps or cpu (default: the best there is). KAIWA_MAX_MEMORY: what a model's
+    weights may take: 8GB, or gpu=6GiB,cpu=16GiB (default: what is free).
+    """
+
+    build: str | None = None  # build a recipe beside it: tiny, laptop, laptop-ja, or a Python file
+    model: str | None = None  # a name from `kaiwa models`, a model's folder, or a .gguf file
+    port: int = 7860
+    no_browser: bool = False  # do not open the browser
+    listen: bool = False  # let other machines in your network come too; needs --api-key
+    api_key: str = ""  # a key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
+    # one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
+    admin_key: str = ""
+    # answers that one key may have under way at once (default 96; without keys: one address)
+    per_key: int | None = None
+    defence: Path | None = None  # a TOML file: what every answer goes through (docs/defend.md)
+
+
+def main(words: list[str]) -> None:
+    """Serve until Ctrl-C."""
+    options = read_options(Options, "kaiwa up", words)
+    from kaiwa.serve.http.network import Access
+
+    access = Access(
+        listen=options.listen,
+        api_key=options.api_key or os.environ.get("KAIWA_API_KEY", ""),
+        admin_key=options.admin_key or os.environ.get("KAIWA_ADMIN_KEY", ""),
+    )
+    if options.per_key is not None and options.per_key < 1:
+        raise UserError(f"--per-key {options.per_key}: at least 1")
+    up(
+        options.build,
+        options.model,
+        options.port,
+        browser=not options.no_browser,
+        access=access,
+        defence=options.defence,
+        per_key=options.per_key,
+    )
+
+
 def up(
     build: str | None = None,
     model: str | None = None,
     port: int = 7860,
+    *,
     browser: bool = True,
     access: Access | None = None,
     defence: Path | None = None,
@@ -263,7 +310,7 @@ def follow(services: ServerServices, run: str) -> None:
             time.sleep(0.5)
     state = job.status["state"]
     if state == "finished":
-        from kaiwa.commands.builds import summary
+        from kaiwa.commands.report import summary
         from kaiwa.recipes.report import read_report
 
         folder = services.settings.runs / run

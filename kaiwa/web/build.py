@@ -15,6 +15,7 @@ from markupsafe import Markup
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from kaiwa.core.stages import main_stages
 from kaiwa.report import build_report, sections
 from kaiwa.report.html import tag
 from kaiwa.report.read import read_build, read_json
@@ -48,6 +49,7 @@ class Build:
             return self.view.page(request, "missing.html", status=404, what=f"/build/{run}")
         words = words_of(request)
         values: dict[str, Any] = {"run": shown, "runs": found, "recipes": self.view.services.jobs.recipes()}
+        values["road"] = tuple(main_stages())
         if shown is not None:
             values |= self._parts(shown, stage, words) | self._end(shown, words)
         return self.view.page(request, "build.html", picked=stage, **values)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.metrics import read_metrics
+from kaiwa.core.stages import STAGES, stage_names
 from kaiwa.core.status import read_status
-from kaiwa.report.read import ORDER, SAMPLED, read_json, read_rows, samples_of
+from kaiwa.report.read import read_json, read_rows, samples_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MOST_SAMPLES = 6
@@ -36,7 +37,7 @@ class Run:
     def current(self) -> str:
         """The stage at work, or the last one that left a log."""
         running = [s["name"] for s in self.stages if s["state"] in ("running", "failed")]
-        logged = [name for name in ORDER if (self.folder / "logs" / f"{name}.jsonl").is_file()]
+        logged = [name for name in stage_names() if (self.folder / "logs" / f"{name}.jsonl").is_file()]
         return str((running or logged or [""])[-1])
 
     @property
@@ -79,7 +80,7 @@ def one_run(runs: Path, name: str) -> Run | None:
 
 def log_of(run: Run, stage: str) -> list[dict[str, Any]]:
     """A stage's metrics; [] for a stage that is not ours or has logged nothing."""
-    known = stage in ORDER or any(stage == s["name"] for s in run.stages)
+    known = stage in stage_names() or any(stage == s["name"] for s in run.stages)
     return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
 
 
@@ -93,7 +94,7 @@ def log_mark(run: Run, stage: str) -> int:
 
 def newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
     """(stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
-    for stage in reversed(SAMPLED):
+    for stage in (stage.name for stage in reversed(STAGES) if stage.samples):
         rows = samples_of(run.folder, stage)
         if not rows:
             continue
@@ -116,4 +117,4 @@ def _probes(folder: Path) -> dict[str, str]:
 
 def manifest(run: Run, stage: str) -> Mapping[str, Any]:
     """kaiwa.json of a stage that is done."""
-    return read_json(run.folder / stage / "kaiwa.json") if stage in ORDER else {}
+    return read_json(run.folder / stage / "kaiwa.json") if stage in stage_names() else {}

@@ -143,7 +143,7 @@ def test_bad_options(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     for words, told in (
         (["up", "--bild", "tiny"], "did you mean 'build'"),
-        (["up", "--port", "x"], "not a number"),
+        (["up", "--port", "x"], "not a whole number"),
         (["up", "--model", "nothing"], "no model 'nothing'"),
         (["up", "--listen"], "kaiwa up --listen --api-key kaiwa-"),
         (["up", "--api-key", "short"], "at least 16 characters"),

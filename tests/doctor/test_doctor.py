@@ -8,7 +8,7 @@ from collections import Counter
 import httpx
 import pytest
 
-from kaiwa.commands.doctor import doctor as command
+from kaiwa.commands.doctor import main as command
 from kaiwa.core.errors import UserError
 from kaiwa.doctor.run import checks, examine, line, summary
 from kaiwa.doctor.server import ServerUnderTest, event_data
