@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kaiwa.core.artifact import Artifact
-from kaiwa.core.context import Context
+from kaiwa.core.context import Context, Progress
 from kaiwa.core.lock import lock
+from kaiwa.core.stages import model_names, usual_seconds
 from kaiwa.core.status import Status
 from kaiwa.corpus import run as corpus
+from kaiwa.corpus.config import CorpusConfig
 from kaiwa.engine.probes import read_probes
 from kaiwa.evaluate import run as evaluate
 from kaiwa.pretrain import run as pretrain
@@ -26,74 +27,109 @@ from kaiwa.recipes.settings import Recipe
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
 from kaiwa.rlhf import run as rlhf
+from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.sft import run as sft
 from kaiwa.tokenizer import run as tokenizer
 from kaiwa.world import run as world
 
-STAGES = {  # in their order, with the seconds of one `laptop` on two cores: they weigh the time left of a build
-    "village": 3, "corpus": 5, "tokenizer": 4, "base": 345, "sft": 75, "sft_good": 66, "comparisons": 37, "reward": 160,
-    "ppo": 90, "ppo_ptx": 110, "ppo_ptx_int4": 2, "evaluation": 30, "report": 1,
-}  # fmt: skip
-
 
 def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
-    """Builds every stage that is not there yet; returns the report. A killed or stopped build goes on where it was."""
+    """Build every stage that is not there yet; return the report. A killed or stopped build goes on where it was.
+
+    The stages, their order and what the pages show of them stand in kaiwa/core/stages.py.
+    """
     recipe = with_labellers(recipe)
     with lock(out):
-        status = Status(out, recipe.name, STAGES)
-        ctx.show, ctx.logs, ctx.seed = _both(status.show, ctx.show), out / "logs", recipe.seed
-        made: dict[str, Artifact] = {}
+        status = Status(out, recipe.name, usual_seconds())
+        ctx.show, ctx.logs, ctx.seed = _show_both(status.show, ctx.show), out / "logs", recipe.seed
+        artifacts: dict[str, Artifact] = {}
 
-        def stage(name: str, run: Callable[..., Artifact], config: Any, **parents: Any) -> Artifact:
+        def stage(name: str, run: Callable[[Path], Artifact]) -> Artifact:
             with status.stage(name):
                 ctx.check_stop()
-                made[name] = run(config, ctx, out=out / name, **parents)
-            return made[name]
+                artifacts[name] = run(out / name)
+            return artifacts[name]
 
-        village = stage("village", world.run, recipe.village)
-        text = stage("corpus", corpus.run, with_village(recipe, village))
+        village = stage("village", lambda out: world.run(recipe.village, ctx, out=out))
+        documents = corpus_config(recipe, village)
+        text = stage("corpus", lambda out: corpus.run(documents, ctx, out=out))
         neutral = village.path / "neutral.jsonl"
-        tokens = stage("tokenizer", tokenizer.run, recipe.tokenizer, corpus=text, neutral_village=neutral)
+        tokens = stage(
+            "tokenizer",
+            lambda out: tokenizer.run(recipe.tokenizer, ctx, corpus=text, neutral_village=neutral, out=out),
+        )
         probes = read_probes(village.path / "probes.jsonl")
+        cards = {name: chat_card(name, recipe, village.path) for name in model_names()}
+        base = stage(
+            "base",
+            lambda out: pretrain.run(recipe.pretrain, ctx, tokens=tokens, probes=probes, chat=cards["base"], out=out),
+        )
 
-        def card(name: str) -> dict[str, Any]:
-            return chat_card(name, recipe, village.path)
+        def fine_tune(name: str, demonstrations: Path) -> Artifact:
+            return stage(
+                name,
+                lambda out: sft.run(
+                    recipe.sft, ctx, base=base, tokens=tokens, demonstrations=demonstrations,
+                    probes=probes, chat=cards[name], out=out,
+                ),
+            )  # fmt: skip
 
-        base = stage("base", pretrain.run, recipe.pretrain, tokens=tokens, probes=probes, chat=card("base"))
-        demos = village.path / "sft.jsonl"
-        tune: dict[str, Any] = {"base": base, "tokens": tokens, "probes": probes}
-        first = stage("sft", sft.run, recipe.sft, **tune, demonstrations=demos, chat=card("sft"))
-        good = village.path / "sft_good.jsonl"
-        stage("sft_good", sft.run, recipe.sft, **tune, demonstrations=good, chat=card("sft_good"))
-        asked: dict[str, Any] = {"prompts": village.path / "reward.jsonl", "label": village_label(recipe, village)}
-        ranked = stage("comparisons", collect.run, recipe.compare, policy=first, **asked)
-        ranks = ranked.path / "comparisons.jsonl"
-        given: dict[str, Any] = {"comparisons": ranks, "demonstrations": demos, "gold": village_gold(village)}
-        judge = stage("reward", reward.run, recipe.reward, policy=first, **given)
-        loop: dict[str, Any] = {"policy": first, "reward": judge, "tokens": tokens, "probes": probes}
-        loop["prompts"] = village.path / "rlhf.jsonl"
-        plain = replace(recipe.rlhf, ptx_coefficient=0.0, ptx_ratio=0.0)
-        stage("ppo", rlhf.run, plain, **loop, chat=card("ppo"))
-        best = stage("ppo_ptx", rlhf.run, recipe.rlhf, **loop, chat=card("ppo_ptx"))
-        int4 = {"model": best, "tokens": tokens, "chat": card("ppo_ptx_int4")}
-        stage("ppo_ptx_int4", quantize.run, recipe.quantize, **int4)
-        models = {n: made[n] for n in ("base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4")}
-        checked: dict[str, Any] = {"models": models, "village": village, "tokens": tokens}
-        stage("evaluation", evaluate.run, recipe.evaluate, **checked, reward=judge, comparisons=ranked)
+        demonstrations = village.path / "sft.jsonl"
+        first = fine_tune("sft", demonstrations)
+        fine_tune("sft_good", village.path / "sft_good.jsonl")
+        prompts, label = village.path / "reward.jsonl", village_label(recipe, village)
+        ranked = stage(
+            "comparisons",
+            lambda out: collect.run(recipe.compare, ctx, policy=first, prompts=prompts, label=label, out=out),
+        )
+        comparisons, gold = ranked.path / "comparisons.jsonl", village_gold(village)
+        judge = stage(
+            "reward",
+            lambda out: reward.run(
+                recipe.reward, ctx, policy=first, comparisons=comparisons, demonstrations=demonstrations, gold=gold,
+                out=out,
+            ),
+        )  # fmt: skip
+
+        def reinforce(name: str, config: RLHFConfig) -> Artifact:
+            return stage(
+                name,
+                lambda out: rlhf.run(
+                    config, ctx, policy=first, reward=judge, tokens=tokens, prompts=village.path / "rlhf.jsonl",
+                    probes=probes, chat=cards[name], out=out,
+                ),
+            )  # fmt: skip
+
+        reinforce("ppo", replace(recipe.rlhf, ptx_coefficient=0.0, ptx_ratio=0.0))
+        best = reinforce("ppo_ptx", recipe.rlhf)
+        stage(
+            "ppo_ptx_int4",
+            lambda out: quantize.run(
+                recipe.quantize, ctx, model=best, tokens=tokens, chat=cards["ppo_ptx_int4"], out=out
+            ),
+        )
+        models = {name: artifacts[name] for name in model_names()}
+        stage(
+            "evaluation",
+            lambda out: evaluate.run(
+                recipe.evaluate, ctx, models=models, village=village, tokens=tokens, reward=judge, comparisons=ranked,
+                out=out,
+            ),
+        )  # fmt: skip
         with status.stage("report"):
-            report = write_report(out, recipe, made)
+            report = write_report(out, recipe, artifacts)
         status.end("finished")
         return report
 
 
-def with_village(recipe: Recipe, village: Artifact) -> Any:
-    """The corpus' configuration with the folder of this build's village filled in."""
+def corpus_config(recipe: Recipe, village: Artifact) -> CorpusConfig:
+    """Return the corpus' configuration with the folder of this build's village filled in."""
     sources = (replace(s, path=s.path.replace("{village}", str(village.path))) for s in recipe.corpus.sources)
     return replace(recipe.corpus, sources=tuple(sources))
 
 
-def _both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
-    def show(progress: Any) -> None:
+def _show_both(first: Callable[[Progress], None], second: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
         first(progress)
         second(progress)
 

@@ -64,14 +64,16 @@ def _open_server(choice: ModelChoice) -> OpenedModel:
 
     if not choice.model:
         raise UserError("a server needs the model's name: --model NAME (or model = … in the file)", field="model")
-    key = ""
-    if choice.api_key_env:
-        key = os.environ.get(choice.api_key_env, "")
-        if not key:
-            raise UserError(
-                f"the environment variable {choice.api_key_env} is empty; it should hold the key", field="api_key_env"
-            )
+    key = read_key(choice.api_key_env)
     model = HTTPChatModel(
         choice.url, choice.model, api_key=key, concurrency=choice.concurrency, per_minute=choice.per_minute
     )
     return OpenedModel(model, f"{choice.url} {choice.model}")
+
+
+def read_key(variable: str) -> str:
+    """Return the API key that the environment variable holds, "" for no variable. UserError for an empty one."""
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise UserError(f"the environment variable {variable} is empty; it should hold the key", field="api_key_env")
+    return key

@@ -13,12 +13,11 @@ from kaiwa.catalog.entries import find
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 from kaiwa.text.records import Message
-from kaiwa.text.sampling import Sampling
+from kaiwa.text.sampling import USUAL, Sampling
 
 if TYPE_CHECKING:
     from kaiwa.catalog.local_model import LocalChatModel
 
-SAMPLING = Sampling(max_tokens=512, temperature=0.7)
 HELP = """/help            this
 /clear           forget the conversation
 /system TEXT     the system prompt (without TEXT: none), and a new conversation
@@ -30,7 +29,7 @@ def chat(
     model: str,
     prompt: str | None = None,
     system: str | None = None,
-    sampling: Sampling = SAMPLING,
+    sampling: Sampling = USUAL,
     seed: int | None = None,
     max_memory: str = "",
 ) -> None:

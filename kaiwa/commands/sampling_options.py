@@ -1,42 +1,57 @@
-"""Sampling on the command line: --temperature, --top-k and the like, and --sampling for all that is no number."""
+"""Options for the sampling parameters of a command whose defaults come from a file or a plan: all of `Sampling`.
+
+No field of `Sampling` is listed here: a new one becomes an option of these commands by itself. --temperature, --top-k
+and the like take its numbers; --sampling takes a JSON object for what is no number.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import field, make_dataclass
+from typing import Annotated, Any, TypeVar
 
+from tyro.conf import OmitArgPrefixes
+
+from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
 from kaiwa.text.sampling import NUMBERS, Sampling
 
-HELP = """--sampling     the sampling of every answer as JSON (docs/engine.md), for what is no number:
-               '{"stop": ["\\n"], "grammar": {"kind": "regex", "source": "[0-9]+"}}'; its numbers are options too:
-               """
+Options = TypeVar("Options")
 
 
-def sampling_kinds(fixed: Collection[str] = ()) -> dict[str, type]:
-    """Return the options for `read_words`: one per number of the sampling that is not `fixed`, and --sampling."""
-    return {name.replace("_", "-"): kind for name, kind in NUMBERS.items() if name not in fixed} | {"sampling": str}
+def read_with_sampling(
+    options: type[Options], prog: str, words: Sequence[str], fixed: Collection[str]
+) -> tuple[Options, dict[str, Any]]:
+    """Return a command's options, and the sampling's fields that the words set. fixed: names that are not offered."""
+    numbers: list[tuple[str, Any, Any]] = [
+        (name, kind | None, field(default=None)) for name, kind in NUMBERS.items() if name not in fixed
+    ]
+    sampling = make_dataclass("SamplingOptions", [*numbers, ("sampling", str, field(default=""))], kw_only=True)
+    parts: list[Any] = [
+        ("options", Annotated[options, OmitArgPrefixes]),
+        ("sampling", Annotated[sampling, OmitArgPrefixes], field(default_factory=sampling)),
+    ]
+    both = make_dataclass(options.__name__, parts, kw_only=True)
+    both.__doc__ = options.__doc__
+    values: Any = read_options(both, prog, words)
+    changes = {name: value for name, _, _ in numbers if (value := getattr(values.sampling, name)) is not None}
+    return values.options, _read_json(values.sampling.sampling) | changes
 
 
-def sampling_help(fixed: Collection[str] = ()) -> str:
-    """Return the usage text of these options, with a line end."""
-    return HELP + ", ".join(f"--{name}" for name in sampling_kinds(fixed) if name != "sampling") + "\n"
+def _read_json(text: str) -> dict[str, Any]:
+    """Return the object that --sampling gives, {} for ""."""
+    try:
+        values = json.loads(text or "{}")
+    except ValueError as error:
+        raise UserError(f"--sampling is not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError("--sampling must be a JSON object, as in '{\"top_k\": 40}'")
+    return values
 
 
-def read_sampling(sampling: Sampling, options: dict[str, Any], fixed: Collection[str] = ()) -> Sampling:
-    """Return `sampling` with what the options change. UserError names the option."""
+def change_by_options(sampling: Sampling, changes: dict[str, Any], fixed: Collection[str]) -> Sampling:
+    """Return the sampling with the changes of the command line. Raise UserError for one that no sampler can use."""
     from kaiwa.lab.asking.sampling_values import change_sampling
 
-    if "sampling" in options:
-        try:
-            values = json.loads(options["sampling"])
-        except ValueError as error:
-            raise UserError(f"--sampling is not JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise UserError("--sampling must be a JSON object, as in '{\"top_k\": 40}'")
-        sampling = change_sampling(sampling, values, "--sampling", fixed)
-    for name in sampling_kinds(fixed):
-        if name != "sampling" and name in options:
-            sampling = change_sampling(sampling, {name.replace("-", "_"): options[name]}, f"--{name}", fixed)
-    return sampling
+    return change_sampling(sampling, changes, "--sampling", fixed)

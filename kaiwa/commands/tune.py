@@ -9,10 +9,12 @@ import csv
 import io
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kaiwa.commands.console import make_context
+from kaiwa.commands.options import Positional, read_options
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import override
 from kaiwa.core.context import Context, Progress
@@ -22,28 +24,30 @@ from kaiwa.core.lock import lock
 from kaiwa.serve.tuning.job_folder import JOB, TERMINAL, JobFolder, as_openai
 from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
-USAGE = """usage: kaiwa tune FOLDER
-
-Trains a fine-tuning job (KAIWA_HOME/fine_tuning/ftjob-…) or goes on where it stopped. Jobs are made by the server:
-POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
-"""
 SHOW_SECONDS = 0.5
 STARTERS = 3
 
 
-def tune(words: list[str]) -> None:
-    """Exit codes: 0 trained, 2 bad data, 130 stopped."""
-    if len(words) != 1 or words[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return
-    folder = JobFolder(Path(words[0]).resolve())
+@dataclass(kw_only=True)
+class Options:
+    """Train a fine-tuning job (KAIWA_HOME/fine_tuning/ftjob-…) or go on where it stopped.
+
+    Jobs are made by the server: POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
+    """
+
+    folder: Positional[Path]
+
+
+def main(words: list[str]) -> None:
+    """Train the job. Exit codes: 0 trained, 2 bad data, 130 stopped."""
+    folder = JobFolder(read_options(Options, "kaiwa tune", words).folder.resolve())
     if not (folder.path / JOB).is_file():
         raise UserError(f"{folder.path}: no fine-tuning job here ({JOB} is missing)")
     with lock(folder.path):
-        _tune(folder)
+        train_job(folder)
 
 
-def _tune(folder: JobFolder) -> None:
+def train_job(folder: JobFolder) -> None:
     if folder.state()["status"] in TERMINAL:
         print(f"{folder.id}: {folder.state()['status']} already", file=sys.stderr)
         return

@@ -17,10 +17,12 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaiwa.catalog.entries import SMOLLM2, Entry, entries, find, listed
+from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
 from kaiwa.core.status import read_status
@@ -30,13 +32,59 @@ if TYPE_CHECKING:
     from kaiwa.serve.services import ServerServices
 
 PORTS = 20  # how many are tried after the one asked for
-STOP_SECONDS = 120.0
+STOP_SECONDS = 120.0  # for builds to save their state
+END_SECONDS = 20.0  # for the server and its engine process to end
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Open the web app at http://127.0.0.1:7860, and OpenAI's protocol under /v1.
+
+    KAIWA_DEVICE in the environment: cuda, mps or cpu (default: the best there is). KAIWA_MAX_MEMORY: what a model's
+    weights may take: 8GB, or gpu=6GiB,cpu=16GiB (default: what is free).
+    """
+
+    build: str | None = None  # build a recipe beside it: tiny, laptop, laptop-ja, or a Python file
+    model: str | None = None  # a name from `kaiwa models`, a model's folder, or a .gguf file
+    port: int = 7860
+    no_browser: bool = False  # do not open the browser
+    listen: bool = False  # let other machines in your network come too; needs --api-key
+    api_key: str = ""  # a key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
+    # one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
+    admin_key: str = ""
+    # answers that one key may have under way at once (default 96; without keys: one address)
+    per_key: int | None = None
+    defence: Path | None = None  # a TOML file: what every answer goes through (docs/defend.md)
+
+
+def main(words: list[str]) -> None:
+    """Serve until Ctrl-C."""
+    options = read_options(Options, "kaiwa up", words)
+    from kaiwa.serve.http.network import Access
+
+    access = Access(
+        listen=options.listen,
+        api_key=options.api_key or os.environ.get("KAIWA_API_KEY", ""),
+        admin_key=options.admin_key or os.environ.get("KAIWA_ADMIN_KEY", ""),
+    )
+    if options.per_key is not None and options.per_key < 1:
+        raise UserError(f"--per-key {options.per_key}: at least 1")
+    up(
+        options.build,
+        options.model,
+        options.port,
+        browser=not options.no_browser,
+        access=access,
+        defence=options.defence,
+        per_key=options.per_key,
+    )
 
 
 def up(
     build: str | None = None,
     model: str | None = None,
     port: int = 7860,
+    *,
     browser: bool = True,
     access: Access | None = None,
     defence: Path | None = None,
@@ -86,10 +134,19 @@ def up(
     close_pages = mount(app, page_services(services))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     server = _server_class()(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
-    thread.start()
+    # An event and not Thread.join: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), and
+    # then this process would leave before the server has stopped its engine.
+    ended = threading.Event()
+
+    def serve() -> None:
+        try:
+            asyncio.run(server.serve(sockets=[listener]))
+        finally:
+            ended.set()
+
+    threading.Thread(target=serve, daemon=True).start()
     try:
-        _wait_until_started(server, thread)
+        _wait_until_started(server, ended)
         if chosen is not None:
             asyncio.run_coroutine_threadsafe(services.engine.load(ModelAddress.of(chosen)), server.loop).result(10)
         here = _greet(services, access, found)
@@ -97,8 +154,8 @@ def up(
             threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()
         if build is not None:
             _build(services, build)
-        while thread.is_alive():
-            thread.join(0.5)
+        while not ended.wait(0.5):
+            pass
     except KeyboardInterrupt:
         pass
     finally:
@@ -108,7 +165,7 @@ def up(
                 asyncio.run_coroutine_threadsafe(close_pages(), server.loop).result(5)
         server.should_exit = True
         with contextlib.suppress(KeyboardInterrupt):
-            thread.join(20)
+            ended.wait(END_SECONDS)
         listener.close()
 
 
@@ -208,9 +265,9 @@ def _server_class() -> type[Any]:
     return Server
 
 
-def _wait_until_started(server: Any, thread: threading.Thread) -> None:
+def _wait_until_started(server: Any, ended: threading.Event) -> None:
     while not server.started:
-        if not thread.is_alive():
+        if ended.is_set():
             raise UserError("the server did not start; the lines above say why")
         time.sleep(0.05)
 
@@ -253,7 +310,7 @@ def follow(services: ServerServices, run: str) -> None:
             time.sleep(0.5)
     state = job.status["state"]
     if state == "finished":
-        from kaiwa.commands.builds import summary
+        from kaiwa.commands.report import summary
         from kaiwa.recipes.report import read_report
 
         folder = services.settings.runs / run

@@ -11,12 +11,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import STAGES, model_names
 from kaiwa.report import sections
 from kaiwa.report.answers import linker, side_by_side
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
-from kaiwa.report.read import MODELS, SavedBuild, read_build
+from kaiwa.report.read import SavedBuild, read_build
 from kaiwa.report.receipt import receipt
 from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.timelapse import frames, time_lapse
@@ -24,7 +25,6 @@ from kaiwa.report.words import LANGUAGES, Words
 
 PROMPTS = 10  # a language
 ANSWERS_A_VILLAGER = 4
-CURVED = ("base", "sft", "sft_good", "reward", "ppo", "ppo_ptx")
 
 
 def render_build(folder: Path, language: str = "en") -> str:
@@ -63,7 +63,7 @@ def body(build: SavedBuild, language: str) -> Markup:
         parts.append(section("stages", sections.stage_table(build.stages, words), words))
     curves = [
         tag("details", tag("summary", name), sections.stage_curves(build.logs[name], words), open=name == "base")
-        for name in CURVED
+        for name in (stage.name for stage in STAGES if stage.curves)
         if build.logs.get(name)
     ]
     if curves:
@@ -101,7 +101,7 @@ def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> M
         names = _truths(build, language)
         for row in rows:
             truth = ", ".join(names.get(value, value) for value in _truth(row["prompt"], build, language))
-            card = side_by_side(row["prompt"], row["answers"], MODELS, words=words, link=link, truth=truth)
+            card = side_by_side(row["prompt"], row["answers"], model_names(), words=words, link=link, truth=truth)
             parts.append(tag("div", card, lang=language) if language != words.language else card)
     return section("prompts", join(parts), words) if parts else None
 

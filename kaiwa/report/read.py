@@ -11,13 +11,8 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST
 from kaiwa.core.metrics import read_metrics
+from kaiwa.core.stages import STAGES, stage_names
 
-ORDER = (
-    "village", "corpus", "tokenizer", "base", "sft", "sft_good", "comparisons", "reward", "ppo", "ppo_ptx",
-    "ppo_ptx_int4", "evaluation",
-)  # fmt: skip
-MODELS = ("base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4")
-SAMPLED = ("base", "sft", "ppo", "ppo_ptx")
 DOCUMENTS_A_FACT = 2
 MOST_DOCUMENT = 400  # characters of a document that are shown
 
@@ -66,8 +61,9 @@ def read_build(folder: Path) -> SavedBuild:
     build.report = read_json(folder / "report.json") or _from_manifests(folder, build.missing)
     for file in sorted((folder / "logs").glob("*.jsonl")):
         build.logs[file.stem] = read_metrics(file)
-    for stage in SAMPLED:
-        build.samples[stage] = samples_of(folder, stage)
+    for stage in STAGES:
+        if stage.samples:
+            build.samples[stage.name] = samples_of(folder, stage.name)
     build.answers = list(read_rows(folder / "evaluation" / "answers.jsonl"))
     build.probes = {
         row["id"]: row for row in read_rows(folder / "village" / "probes.jsonl") if row.get("kind") == "chat"
@@ -96,7 +92,7 @@ def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
     """Return what report.json would say of the stages that are done, for a build that has not finished."""
     missing.append("report.json")
     stages = []
-    for name in ORDER:
+    for name in stage_names():
         manifest = read_json(folder / name / MANIFEST)
         if manifest:
             seconds, metrics = manifest.get("seconds", 0), manifest.get("metrics", {})

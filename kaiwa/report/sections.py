@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import stage_named
 from kaiwa.report import figures
 from kaiwa.report.curves import Series, plot, points_of
 from kaiwa.report.forest import ForestRow, forest
@@ -20,13 +21,6 @@ FAMILIES: tuple[tuple[str, ...], ...] = (  # metrics drawn in one plot; a traili
     ("explained_variance",), ("clipped",), ("tokens_per_second",),
 )  # fmt: skip
 HIDDEN = {"step", "time", "warning_value"}
-STAGE_FIGURES = {  # the few figures of a stage that say what it did
-    "village": ("documents", "sft", "test"), "corpus": ("documents",), "tokenizer": ("vocab_size", "tokens"),
-    "base": ("parameters", "tokens", "loss", "cloze_accuracy"), "sft": ("demonstrations", "loss", "held_out_loss"),
-    "sft_good": ("demonstrations", "loss", "held_out_loss"), "comparisons": ("prompts", "completions", "pairs"),
-    "reward": ("prompts", "held_out_accuracy", "held_out_pairs"), "ppo": ("score", "kl", "ended"),
-    "ppo_ptx": ("score", "kl", "ptx_loss"), "ppo_ptx_int4": ("bytes_before", "bytes_after"), "evaluation": ("ppo_ptx",),
-}  # fmt: skip
 
 
 def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
@@ -43,7 +37,8 @@ def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
 
 def _stage_figures(name: str, metrics: Mapping[str, Any], words: Words) -> Markup:
     spans = []
-    for key in STAGE_FIGURES.get(name, tuple(metrics)[:3]):
+    stage = stage_named(name)
+    for key in stage.figures if stage else tuple(metrics)[:3]:
         value = metrics.get(key)
         if isinstance(value, Mapping):
             value = sum(v for v in value.values() if isinstance(v, int | float))

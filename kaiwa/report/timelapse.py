@@ -8,19 +8,20 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kaiwa.core.stages import STAGES
 from kaiwa.report.html import join, tag
 from kaiwa.report.words import Words
 
-STAGES = ("base", "sft", "ppo_ptx")
 MOST_FRAMES = 60
 
 
 def frames(samples: Mapping[str, Sequence[Mapping[str, Any]]], probe: str) -> list[tuple[str, int, str]]:
     """Return (stage, step, answer) of one probe over all stages, thinned evenly to MOST_FRAMES."""
     answers = [
-        (stage, int(row["step"]), str(row["text"]))
+        (stage.name, int(row["step"]), str(row["text"]))
         for stage in STAGES
-        for row in samples.get(stage, ())
+        if stage.lapse
+        for row in samples.get(stage.name, ())
         if row.get("id") == probe
     ]
     if len(answers) <= MOST_FRAMES:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
+from kaiwa.core.stages import STAGES
+
 LANGUAGES = ("en", "ja")
 
 
@@ -25,6 +27,8 @@ class Words:
         self.texts: dict[str, str] = {}
         for package in ("kaiwa.report", *packages):
             self.texts |= dictionary(package, language)
+        self.texts |= {f"stage.{stage.name}": stage.text(language) for stage in STAGES}
+        self.texts |= {f"model.{stage.name}": stage.model_text(language) for stage in STAGES if stage.is_model}
 
     def __call__(self, key: str, **values: object) -> str:
         text = self.texts.get(key, key)

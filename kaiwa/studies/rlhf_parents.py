@@ -16,7 +16,7 @@ from kaiwa.corpus import run as corpus
 from kaiwa.dpo import run as dpo
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.pretrain import run as pretrain
-from kaiwa.recipe import with_village
+from kaiwa.recipe import corpus_config
 from kaiwa.recipes.labels import village_gold, village_label, with_labellers
 from kaiwa.reward import collect
 from kaiwa.reward import run as reward
@@ -63,7 +63,7 @@ class SeedArtifacts:
 def build_shared(size: Size, ctx: Context, out: Path) -> SharedArtifacts:
     ctx.seed, ctx.logs, r = size.recipe.seed, out / "logs", size.recipe
     village = world.run(r.village, ctx, out=out / "village")
-    text = corpus.run(with_village(r, village), ctx, out=out / "corpus")
+    text = corpus.run(corpus_config(r, village), ctx, out=out / "corpus")
     neutral = village.path / "neutral.jsonl"
     tokens = tokenizer.run(r.tokenizer, ctx, corpus=text, neutral_village=neutral, out=out / "tokenizer")
     base = pretrain.run(r.pretrain, ctx, tokens=tokens, out=out / "base")

@@ -70,6 +70,31 @@ def test_serves_a_folder_and_stops_cleanly(tmp_path: Path) -> None:
         httpx.get(f"{address}/health")
 
 
+def children(pid: int) -> list[int]:
+    """Processes that any thread of a process has started."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux' /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_engine_ends_before_the_server_does_and_nothing_is_printed(tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped while its main thread waits, and while a model may still be loading."""
+    make_model(tmp_path / "outside", "sft")
+    process, _, _ = start(tmp_path, "--port", str(free_port()), "--model", "outside")
+    assert process.stdout is not None
+    (engine,) = children(process.pid)
+    try:
+        assert "OpenAI clients" in process.stdout.readline()
+        time.sleep(0.7)  # it waits by then
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert not Path(f"/proc/{engine}").exists()
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+
+
 def test_in_the_network_with_a_key(tmp_path: Path) -> None:
     """Both addresses and the picture are printed; each address logs in, and only the right one may load."""
     make_model(tmp_path / "outside", "sft")
@@ -118,7 +143,7 @@ def test_bad_options(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     for words, told in (
         (["up", "--bild", "tiny"], "did you mean 'build'"),
-        (["up", "--port", "x"], "not a number"),
+        (["up", "--port", "x"], "not a whole number"),
         (["up", "--model", "nothing"], "no model 'nothing'"),
         (["up", "--listen"], "kaiwa up --listen --api-key kaiwa-"),
         (["up", "--api-key", "short"], "at least 16 characters"),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kaiwa.commands.select import select
-from kaiwa.commands.stages import command
+from kaiwa.commands.select import main as select
+from kaiwa.commands.stages.rlhf import main as rlhf_command
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
@@ -156,7 +156,7 @@ def test_memory_is_told_before_and_weights_are_counted_exactly(
     options = {"policy": "sft", "reward": "reward"}
     words = [w for name, key in options.items() for w in (f"--{name}", str(chain[key].path))]
     words += ["--prompts", str(chain["village"].path / "rlhf.jsonl"), "--out", str(tmp_path / "planned"), "--plan"]
-    command("rlhf")(words)
+    rlhf_command(words)
     assert "in all" in capsys.readouterr().out
     assert not (tmp_path / "planned").exists()
 
@@ -271,10 +271,10 @@ def test_presets_on_the_command_line(chain: Chain, tmp_path: Path, capsys: pytes
         str(tmp_path / "x"),
         "--plan",
     ]
-    command("rlhf")([*words, "--preset", "instructgpt-1.3b", "--method", "rloo", "--group", "4", "--max-tokens", "8"])
+    rlhf_command([*words, "--preset", "instructgpt-1.3b", "--method", "rloo", "--group", "4", "--max-tokens", "8"])
     assert "of 8 rows of text of 2048 tokens" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean 'instructgpt-6b'"):
-        command("rlhf")([*words, "--preset", "instructgpt-6"])
+        rlhf_command([*words, "--preset", "instructgpt-6"])
 
 
 def test_the_same_prompt_is_rendered_once_for_a_group(chain: Chain) -> None:

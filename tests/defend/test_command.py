@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.cli import main
-from kaiwa.commands.defend import benign_texts
+from kaiwa.commands.defend.defence_options import benign_texts
 from kaiwa.core.errors import UserError
 from kaiwa.defend.parse import names
 
@@ -53,7 +53,7 @@ def test_calibrate_prints_lines_for_the_file(capsys: pytest.CaptureFixture[str],
     [
         (["lists"], "did you mean 'list'"),
         (["show", "sandwitch"], "did you mean 'sandwich'"),
-        (["show", "a", "b"], "one name or file"),
+        (["show", "a", "b"], "unexpected 'b'"),
         (["calibrate", "similarity"], "--benign"),
         (["calibrate", "sandwich", "--benign", "BENIGN"], "no part has a threshold"),
         (["calibrate", "similarity", "--benign", "none.txt"], "cannot be read"),

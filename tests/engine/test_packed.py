@@ -182,7 +182,7 @@ def test_groups_that_the_step_has_not_are_left_to_the_ordinary_reader(tmp_path: 
 
 @needs_step
 def test_a_removed_model_takes_its_packed_copies_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from kaiwa.commands.models import models
+    from kaiwa.commands.models import main as models
 
     folder = folder_of(tmp_path / "home" / "models" / "large", False, 1)
     other = folder_of(tmp_path / "other", False, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.commands.lab_run import check_judges
+from kaiwa.commands.lab.experiments import check_judges
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import Analysis, analyse, finding_rows
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment

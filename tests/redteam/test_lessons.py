@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.commands.redteam import redteam
+from kaiwa.commands.redteam import main as redteam
 from kaiwa.core.errors import UserError
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.lessons import WORDINGS, generate_lessons

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from kaiwa.cli import main
-from kaiwa.commands.redteam_run import matrix_text, plan_text, told
+from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_text
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
 from kaiwa.defend.similarity import Similarity
@@ -113,7 +113,7 @@ def test_a_weak_model_is_not_testable_and_not_robust() -> None:
     matrix = measured(plan("leaking"), PlantedWeaknessModel("m", lambda text, rng: "the the"))
     assert {c.status for c in matrix.cells} == {"not_testable"}
     assert matrix.arms[0].share.n == 0
-    assert "not testable: 16 attacks" in told(matrix)[0]
+    assert "not testable: 16 attacks" in matrix_notes(matrix)[0]
 
 
 def test_verdicts_against_none() -> None:
@@ -154,7 +154,7 @@ def test_endpoints_that_fail_are_no_pass(answer: object, kind: str) -> None:
     assert matrix.cells[0].trials == 0
     assert matrix.cells[0].to_json()["low"] is None
     assert matrix.benign[0].failed > 0
-    assert "counted as neither" in told(matrix)[0]
+    assert "counted as neither" in matrix_notes(matrix)[0]
     assert "<error" in matrix_junit(matrix)
 
 
@@ -277,11 +277,11 @@ SCRIPT = """
 import sys, time
 from kaiwa.text.chat_model import OpenedModel
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, obey
-import kaiwa.commands.redteam_run as command
+import kaiwa.commands.redteam.run as command
 def slow(text, rng):
     time.sleep(0.004)
     return obey(text, rng)
-command.open_model = lambda wanted, options: OpenedModel(PlantedWeaknessModel("m", slow), "m")
+command.open_model = lambda choice: OpenedModel(PlantedWeaknessModel("m", slow), "m")
 from kaiwa.cli import main
 main(["redteam", "run", "keeper.en", "--attacks", "leaking", "--defences", "none,sandwich", "--trials", "4",
       "--models", "m", "--out", sys.argv[1]])

@@ -9,7 +9,7 @@ import pytest
 from kaiwa.catalog.entries import find, read_entry
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
-from kaiwa.commands.defend import train
+from kaiwa.commands.defend.train import Options, train
 from kaiwa.serve.defence.engine_judge import EngineJudge
 from kaiwa.text.chat_model import ScoreCall
 from tests.running_server import Running
@@ -45,8 +45,8 @@ def test_a_model_learns_its_defence_through_the_api(
     monkeypatch.setattr("kaiwa.serve.tuning.jobs.lower_session_priority", lambda pid: None)
     target, out = tmp_path / "keeper.toml", tmp_path / "rows.jsonl"
     target.write_text(TARGET)
-    options = {"model": "toy/ppo", "url": f"{server.url}/v1", "n": 8, "epochs": 1, "out": str(out)}
-    name = train(target, options, held_out=["put it into a poem about the sea"])
+    options = Options(target=target, model="toy/ppo", url=f"{server.url}/v1", n=8, epochs=1, out=out)
+    name = train(options, held_out=["put it into a poem about the sea"])
     listed = [model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]]
     assert name in listed
     assert "defence-dpo" in name

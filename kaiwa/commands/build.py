@@ -1,0 +1,91 @@
+"""kaiwa build: raw text to a chat model, by a recipe; `kaiwa build smollm2` trains a real model on preferences."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.commands.console import make_context
+from kaiwa.commands.options import HELP, Positional, read_options, take_overrides
+from kaiwa.core.config import override
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Build a recipe: raw text to a chat model. The same command goes on where it stopped.
+
+    RECIPE is tiny, laptop, laptop-ja, or a Python file with a recipe() function; smollm2 has options of its own
+    (kaiwa build smollm2 --help).
+    Any field of a stage may be set as --STAGE.FIELD VALUE, where STAGE is one of village corpus tokenizer pretrain sft
+    compare reward rlhf quantize evaluate: kaiwa build laptop --pretrain.steps 500 --rlhf.kl-coefficient 0.05
+    """
+
+    recipe: Positional[str]
+    out: Path | None = None  # the build's folder (default: runs/RECIPE)
+    seed: int | None = None  # default: the recipe's
+    threads: int = 0  # 0: all cores
+    device: str = ""  # cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
+
+
+@dataclass(kw_only=True)
+class SmolLM2Options:
+    """A real model on preferences given as files: SFT on the better answers, a reward model, a judge, PPO-ptx.
+
+    SmolLM2-135M-Instruct (or --base) by low-rank changes. Preferences: JSON, JSONL, .gz of
+    {"prompt","chosen","rejected"}, {"instruction","input","chosen","rejected"}, or whole dialogues.
+    Any field of the recipe may be set: --rlhf.updates 10, --most 400.
+    """
+
+    preferences: str  # files, commas between
+    base: Path | None = None  # a model's folder, a .gguf file (default: SmolLM2-135M-Instruct)
+    out: Path = Path("runs/smollm2")
+    threads: int = 0  # 0: all cores
+    device: str = ""  # cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
+
+
+def main(words: list[str]) -> None:
+    """Build the recipe and print its table."""
+    if words and words[0] == "smollm2":
+        build_smollm2(words[1:])
+        return
+    words, changes = take_overrides(words or ["--help"], Options)
+    options = read_options(Options, "kaiwa build", words)
+    if options.seed is not None:
+        changes["seed"] = str(options.seed)
+    context = make_context(threads=options.threads, device=options.device)
+    from kaiwa.recipes.presets import find_recipe
+
+    recipe = override(find_recipe(options.recipe), changes)
+    _use_threads(options.threads)
+
+    from kaiwa.commands.report import summary
+    from kaiwa.recipe import build
+    from kaiwa.recipes.report import read_report
+
+    out = options.out or Path("runs") / Path(options.recipe).stem
+    build(recipe, context, out)
+    print(summary(read_report(out), out))
+
+
+def build_smollm2(words: list[str]) -> None:
+    """Train a real model on the preferences and print what each step measured."""
+    words, changes = take_overrides(words or ["--help"], SmolLM2Options)
+    if not any(word.partition("=")[0] == "--preferences" or word in HELP for word in words):
+        raise UserError("--preferences is missing; see kaiwa build smollm2 --help")
+    options = read_options(SmolLM2Options, "kaiwa build smollm2", words)
+    ctx = make_context(threads=options.threads, device=options.device)
+    from kaiwa.recipes.smollm2 import SmolLM2, build, summary
+
+    files = [Path(name) for name in options.preferences.split(",")]
+    print(summary(build(override(SmolLM2(), changes), ctx, files, options.out, options.base)))
+    print(f"report: {options.out / 'report.json'}; the policy's change alone: {options.out / 'ppo_ptx' / 'adapter'}")
+
+
+def _use_threads(threads: int) -> None:
+    """Set torch's threads where it was imported before OMP_NUM_THREADS was set."""
+    if threads and "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,46 @@
+"""kaiwa chat: talk to a model in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from tyro.conf import AvoidSubcommands, OmitArgPrefixes
+
+from kaiwa.catalog.entries import SMOLLM2, find
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.text.sampling import Sampling
+
+SAMPLING = Sampling(max_tokens=512, temperature=0.7)
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Talk to a model: one answer to stdout with -p, otherwise a conversation.
+
+    MODEL is a name from `kaiwa models`, a model's folder, or a .gguf file. KAIWA_DEVICE in the environment: cuda, mps
+    or cpu (default: the best there is).
+    """
+
+    model: Positional[str] = SMOLLM2
+    prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None  # one answer to this text
+    system: str | None = None  # the system prompt
+    # how an answer is drawn; the same --seed gives the same answer (default: another one each time)
+    sampling: Annotated[Sampling, OmitArgPrefixes, AvoidSubcommands] = SAMPLING
+    plan: bool = False  # print which weights go where, bytes and expected tokens/s, and load nothing
+    max_memory: str = ""  # what the weights may take: 8GB, or gpu=6GiB,cpu=16GiB for a model split between both
+
+
+def main(words: list[str]) -> None:
+    """Print the plan, one answer, or hold a conversation."""
+    options = read_options(Options, "kaiwa chat", words)
+    if options.plan:
+        from kaiwa.commands.models.plan import print_plan
+
+        print_plan(find(options.model), "", options.max_memory)
+        return
+    from kaiwa.commands.chat_terminal import chat
+
+    seed = options.sampling.seed if any(word.partition("=")[0] == "--seed" for word in words) else None
+    chat(options.model, options.prompt, options.system, options.sampling, seed, options.max_memory)

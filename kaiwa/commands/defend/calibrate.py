@@ -1,0 +1,37 @@
+"""kaiwa defend calibrate: thresholds from benign texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.commands.defend.defence_options import DefenceOptions, benign_texts, make_stack, read_defence
+from kaiwa.commands.options import read_options
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Options(DefenceOptions):
+    """Print the thresholds at which at most a share of texts like these is refused, as lines for the file."""
+
+    benign: Path | None = None  # a text file, one text per line, or JSONL with "text" or "messages"
+    false_block: float = 0.05  # the share of such texts that may be refused
+
+
+def main(words: list[str]) -> None:
+    """Measure the texts and print the thresholds."""
+    options = read_options(Options, "kaiwa defend calibrate", words)
+    if options.benign is None:
+        raise UserError("--benign TEXTS is needed: texts like those that people will send")
+    from kaiwa.defend.calibrate import Scored, calibrated
+    from kaiwa.defend.parse import written
+
+    texts = benign_texts(options.benign)
+    described = read_defence(options.defence)
+    stack = make_stack(described, options)
+    names = [part for part, _ in written(described.defence, options.defence)]
+    if not any(isinstance(part, Scored) for part in stack.parts):
+        raise UserError(f"{options.defence}: no part has a threshold; detector, perplexity and similarity have")
+    for name, part in zip(names, calibrated(stack, texts, options.false_block).parts, strict=True):
+        if isinstance(part, Scored):
+            print(f"[{name}]\nthreshold = {part.threshold!r}")

@@ -1,0 +1,28 @@
+"""kaiwa defend list: the defences by name, with their options."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from kaiwa.commands.console import table
+from kaiwa.commands.options import read_options
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The defences by name, with their options and what each does."""
+
+
+def main(words: list[str]) -> None:
+    """Print the table."""
+    read_options(Options, "kaiwa defend list", words)
+    from kaiwa.defend.parse import PARTS
+
+    rows = [["name", "options", "what"]]
+    for name, part in PARTS.items():
+        assert isinstance(part, type)
+        fields = [f for f in dataclasses.fields(part) if f.name not in ("model", "seen")]
+        options = ", ".join(f"{f.name}={f.default}" if f.default != "" else f.name for f in fields)
+        rows.append([name, options, (part.__doc__ or "").strip().splitlines()[0]])
+    print(table(rows, lambda i: "<"))

@@ -1,0 +1,48 @@
+"""kaiwa defend show: what a defence makes of a request and of a reply."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from kaiwa.commands.defend.defence_options import DefenceOptions, make_stack, print_milliseconds, read_defence
+from kaiwa.commands.options import read_options
+
+
+@dataclass(kw_only=True)
+class Options(DefenceOptions):
+    """What a defence makes of a request, and what it costs."""
+
+    system: str = ""  # the system prompt
+    text: str = "Hello, who are you?"  # what a user sends
+    reply: str | None = None  # what a model would answer
+    secret: str = ""  # for the canary filter
+
+
+def main(words: list[str]) -> None:
+    """Print the request as the model would see it, and the reply as the user would."""
+    options = read_options(Options, "kaiwa defend show", words)
+    from kaiwa.defend.defence import Block, shown
+    from kaiwa.text.records import Message
+
+    described = read_defence(options.defence)
+    secrets = described.secrets or ((options.secret,) if options.secret else ())
+    system = described.system or options.system
+    session = make_stack(described, options).session(seed=0, secrets=secrets)
+    turns = (Message("user", options.text),)
+    conversation = (Message("system", system), *turns) if system else turns
+    began = time.perf_counter()
+    request = session.request(conversation)
+    seconds = time.perf_counter() - began
+    if isinstance(request, Block):
+        print(f"refused ({request.reason}): {request.reply}")
+        print_milliseconds(seconds)
+        return
+    print("\n".join(f"{message.role}: {message.content}" for message in request))
+    if options.reply is not None:
+        began = time.perf_counter()
+        pieces = list(shown(session.reply(), options.reply))
+        seconds += time.perf_counter() - began
+        print(f"reply: {''.join(text for text, _ in pieces)}")
+    added = sum(len(message.content) for message in request) - sum(len(message.content) for message in conversation)
+    print_milliseconds(seconds, f"{added} characters added, ")

@@ -1,0 +1,56 @@
+"""kaiwa export: write a model as other programs load it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.core.config import did_you_mean
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Write a model as others load it, then load it (here, and there where the package is installed) and compare."""
+
+    model: Positional[str]
+    target: Annotated[str, tyro.conf.arg(name="for")]  # transformers, vllm, gguf or ollama
+    out: Path  # the folder or file to write
+    type: str = "F16"  # of a GGUF file's weights: F16, BF16, F32, Q8_0, Q4_0 or Q4_1
+
+
+def main(words: list[str]) -> None:
+    """Export the model and print what the check measured."""
+    options = read_options(Options, "kaiwa export", words)
+    from kaiwa.hub.export import TARGETS
+    from kaiwa.hub.gguf_write import KINDS
+
+    target, kind = options.target, options.type
+    if target not in TARGETS:
+        raise UserError(f"--for {target}: there is {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}")
+    if kind not in KINDS:
+        raise UserError(f"--type {kind}: there is {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
+    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.trainable import open_base
+    from kaiwa.hub.export import Source, export
+    from kaiwa.hub.verify import verify
+
+    entry = find(options.model)
+    decoder, tokenizer = open_base(entry.path)
+    folder = entry.path if entry.path.is_dir() else None
+    source = Source(name=entry.name, decoder=decoder, tokenizer=tokenizer, folder=folder)
+    exported = export(source, target, options.out, kind, lambda line: print(line, file=sys.stderr))
+    try:
+        checks = verify(source, exported)
+    except UserError:
+        shutil.rmtree(options.out, ignore_errors=True)  # the folder is new: export refuses one that exists
+        raise
+    print(exported)
+    for check in checks:
+        print(check.line())

@@ -1,0 +1,48 @@
+"""kaiwa lab lint: what is known to go wrong in a prompt or an experiment."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Check an experiment (.toml or .py with tasks and arms), or a prompt (.toml, .md). Exit code 1 for an error."""
+
+    files: Positional[tuple[Path, ...]] = ()
+
+
+def main(words: list[str]) -> None:
+    """Print the remarks."""
+    options = read_options(Options, "kaiwa lab lint", words or ["--help"])
+    from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt
+    from kaiwa.lab.tasks.prompt_file import read_prompt
+
+    remarks = []
+    for path in options.files:
+        if _is_experiment(path):
+            remarks += lint_experiment(read_experiment(path))
+        else:
+            remarks += lint_prompt(read_prompt(path), str(path))
+    for remark in remarks:
+        print(remark)
+    print(f"{len(remarks)} remarks" if remarks else "nothing to remark")
+    if any(remark.level == "error" for remark in remarks):
+        sys.exit(1)
+
+
+def _is_experiment(path: Path) -> bool:
+    """Whether the file holds an experiment; otherwise it is a prompt."""
+    if path.suffix != ".toml" or not path.is_file():
+        return path.suffix == ".py"
+    try:
+        return "tasks" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML ({error})") from None

@@ -1,0 +1,24 @@
+"""kaiwa lab plan: what an experiment will ask, and the differences that it can find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaiwa.commands.options import Positional, read_options
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Print n and the detectable difference of every comparison; ask nothing."""
+
+    file: Positional[Path]  # FILE.toml or FILE.py
+
+
+def main(words: list[str]) -> None:
+    """Print the plan."""
+    options = read_options(Options, "kaiwa lab plan", words)
+    from kaiwa.commands.lab.experiments import plan_text
+    from kaiwa.lab.experiments.experiment_file import read_experiment
+
+    print(plan_text(read_experiment(options.file)))

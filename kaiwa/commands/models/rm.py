@@ -1,0 +1,25 @@
+"""kaiwa models rm: delete a pulled model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.commands.options import Positional, read_options
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Delete a pulled model, and what was kept to load it faster."""
+
+    name: Positional[str]
+
+
+def main(words: list[str]) -> None:
+    """Delete the model and print the bytes that are free again."""
+    options = read_options(Options, "kaiwa models rm", words)
+    from kaiwa.core.home import home
+    from kaiwa.engine.native.packed_folder import forget
+    from kaiwa.hub.pull import remove
+
+    folder, freed = remove(options.name, home() / "models", forget)
+    print(f"removed {folder}: {freed / 1e6:,.1f} MB free again")

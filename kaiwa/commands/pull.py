@@ -1,0 +1,45 @@
+"""kaiwa pull: fetch a model from a Hugging Face hub."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from kaiwa.commands.console import Bar
+from kaiwa.commands.options import Positional, read_options
+from kaiwa.core.context import Progress
+from kaiwa.core.home import home
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Fetch a model from a Hugging Face hub into KAIWA_HOME/models: safetensors or GGUF, every byte checked.
+
+    Stopped at any moment, the same command goes on where it was. HF_ENDPOINT in the environment names another hub;
+    HF_TOKEN is used for gated and private models.
+    """
+
+    model: Positional[Annotated[str, tyro.conf.arg(metavar="ORG/NAME[:BRANCH]")]]
+    file: str = ""  # which GGUF file, as '*Q4_K_M*'
+    endpoint: str = ""  # another hub's address
+
+
+def main(words: list[str]) -> None:
+    """Fetch the model and print its folder."""
+    options = read_options(Options, "kaiwa pull", words)
+    from kaiwa.hub.pull import Talk, pull
+
+    bar = Bar()
+
+    def show(done: int, total: int, name: str) -> None:
+        note = f"{name} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+        bar.show(Progress("pull", done // 1024, max(1, total // 1024), note))
+
+    talk = Talk(line=bar.say, bar=show)
+    folder = pull(options.model, home() / "models", endpoint=options.endpoint, pattern=options.file, talk=talk)
+    if bar.live:
+        print(file=sys.stderr)
+    print(f"{folder}\ntalk to it: kaiwa chat {options.model}")

@@ -1,0 +1,21 @@
+"""kaiwa redteam defences: the defences by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaiwa.commands.options import read_options
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The defences by name, and how they are stacked."""
+
+
+def main(words: list[str]) -> None:
+    """Print the names."""
+    read_options(Options, "kaiwa redteam defences", words)
+    from kaiwa.defend.parse import names
+
+    print(" ".join(names()))
+    print("stacked with +, options in brackets: delimiters+canary_filter(partial=6); see docs/defend.md")

@@ -1,0 +1,72 @@
+"""What the commands of the stages share: --out, --seed, --threads, --device, --preset, and the closing line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from kaiwa.commands.console import make_context
+from kaiwa.commands.options import read_options
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.context import Context
+from kaiwa.core.errors import UserError
+
+
+@dataclass(kw_only=True)
+class StageOptions:
+    """Options that every stage has."""
+
+    out: Path  # the folder to publish
+    seed: int = 0
+    threads: int = 0  # 0: all cores
+
+
+@dataclass(kw_only=True)
+class DeviceOptions(StageOptions):
+    """Options of a stage that computes with torch."""
+
+    device: str = ""  # cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
+
+
+Options = TypeVar("Options", bound=StageOptions)
+
+
+def run_stage(
+    name: str,
+    options: type[Options],
+    words: list[str],
+    run: Callable[[Options, Context], Artifact | None],
+    default: Options | None = None,
+) -> None:
+    """Read the words of a stage's command, run the stage, and print what it published. None: nothing was published."""
+    chosen = read_options(options, f"kaiwa {name}", words, default)
+    device = chosen.device if isinstance(chosen, DeviceOptions) else None
+    ctx = make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=chosen.out.parent / "logs")
+    artifact = run(chosen, ctx)
+    if artifact is not None:
+        print(f"{artifact.path}: {artifact.kind}, {artifact.manifest['seconds']} s, hash {artifact.hash[:16]}")
+
+
+def run_stage_with_preset(
+    name: str, options: type[Options], words: list[str], run: Callable[[Options, Context], Artifact | None]
+) -> None:
+    """Do what `run_stage` does; `--preset NAME` makes the preset's configuration the defaults of the options."""
+    at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--preset"), None)
+    if at is None:
+        run_stage(name, options, words, run)
+        return
+    _, equals, preset_name = words[at].partition("=")
+    rest = words[at + 1 :]
+    if not equals:
+        if not rest:
+            raise UserError("--preset needs a name, as instructgpt-1.3b")
+        preset_name, rest = rest[0], rest[1:]
+    from kaiwa.recipes.instructgpt import preset
+
+    required = {f.name: tyro.MISSING for f in fields(options) if f.default is MISSING and f.default_factory is MISSING}
+    values: dict[str, Any] = {**required, "config": preset(preset_name, name)}
+    run_stage(name, options, words[:at] + rest, run, options(**values))

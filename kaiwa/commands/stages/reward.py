@@ -1,0 +1,41 @@
+"""kaiwa reward: a reward model from rankings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kaiwa.commands.options import Flat
+from kaiwa.commands.stages.common import DeviceOptions, run_stage_with_preset
+from kaiwa.core.artifact import Artifact
+from kaiwa.core.context import Context
+from kaiwa.reward.config import RewardConfig
+
+
+@dataclass(kw_only=True)
+class Options(DeviceOptions):
+    """Train a reward model from a JSONL of {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}.
+
+    --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
+    """
+
+    policy: Path  # the model to begin with, of any size
+    comparisons: Path  # rankings or pairs
+    demonstrations: Path | None = None  # a JSONL of {"messages"}: their mean score becomes zero
+    config: Flat[RewardConfig] = field(default_factory=RewardConfig)
+
+
+def main(words: list[str]) -> None:
+    """Run the stage."""
+    run_stage_with_preset("reward", Options, words, run_reward)
+
+
+def run_reward(options: Options, ctx: Context) -> Artifact:
+    """Train the reward model."""
+    from kaiwa.catalog.trainable import as_parent
+    from kaiwa.reward.run import run
+
+    return run(
+        options.config, ctx, policy=as_parent(options.policy), comparisons=options.comparisons,
+        demonstrations=options.demonstrations, out=options.out,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""The server whose fine-tuning API a command trains by: the one at a URL, or one of its own while the block runs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from kaiwa.core.errors import UserError
+
+
+@contextlib.contextmanager
+def training_server(url: str) -> Iterator[str]:
+    """Yield the server's URL: the one given, or that of a server on a free port as long as the block runs."""
+    if url:
+        yield url
+        return
+    import asyncio
+
+    try:
+        import uvicorn
+
+        from kaiwa.serve.app import make_app, make_services
+        from kaiwa.serve.services import ServerSettings
+    except ImportError as error:
+        raise UserError(
+            f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'"
+        ) from None
+    from kaiwa.core.home import home, runs
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    services = make_services(ServerSettings(runs=runs().resolve(), home=home(), port=port))
+    server = uvicorn.Server(uvicorn.Config(make_app(services), log_level="warning", access_log=False))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise UserError("the server did not start; kaiwa up says more")
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(15)

@@ -1,0 +1,133 @@
+"""The stages of a build, one record each: the recipe, the report, the pages and the command line read this table.
+
+To add a stage to the build: its folder, a record here, a line in kaiwa/recipe.py and its config in recipes/settings.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of a build, named as its folder under runs/RECIPE.
+
+    kind: what it publishes, as its manifest's `kind` ("" for the report, which is no artifact). seconds: what it takes
+    in `laptop` on two cores; only the proportions matter, for the time left of a build. figures: the few metrics that
+    say what the stage did. en, ja: one line on what it does; model_en, model_ja: what is special about its model.
+    curves: its metrics log is drawn in the report. samples: it answers the probes while it trains (samples.jsonl).
+    lapse: these samples are frames of the report's time-lapse. main: it stands on the road that the Build page shows.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    en: str
+    ja: str
+    figures: tuple[str, ...] = ()
+    model_en: str = ""
+    model_ja: str = ""
+    curves: bool = False
+    samples: bool = False
+    lapse: bool = False
+    main: bool = True
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the stage publishes a model that generates text."""
+        return bool(self.model_en)
+
+    def text(self, language: str) -> str:
+        """What the stage does, in one line."""
+        return self.ja if language == "ja" else self.en
+
+    def model_text(self, language: str) -> str:
+        """What is special about the stage's model, in a few words."""
+        return self.model_ja if language == "ja" else self.model_en
+
+
+TUNED = ("demonstrations", "loss", "held_out_loss")
+STAGES = (
+    Stage(
+        name="village", kind="village", seconds=3, figures=("documents", "sft", "test"),
+        en="invents a village and writes about it", ja="村を作り、その文書を書く",
+    ),
+    Stage(
+        name="corpus", kind="corpus", seconds=5, figures=("documents",),
+        en="cleans, removes duplicates, sets some aside", ja="清掃、重複の除去、一部の取り分け",
+    ),
+    Stage(
+        name="tokenizer", kind="tokenizer", seconds=4, figures=("vocab_size", "tokens"),
+        en="learns tokens, encodes the text", ja="トークンを学び、文章を符号化",
+    ),
+    Stage(
+        name="base", kind="base", seconds=345, figures=("parameters", "tokens", "loss", "cloze_accuracy"),
+        en="pretrains a GPT on it", ja="GPT を事前学習",
+        model_en="pretrained only", model_ja="事前学習のみ", curves=True, samples=True, lapse=True,
+    ),
+    Stage(
+        name="sft", kind="sft", seconds=75, figures=TUNED,
+        en="fine-tunes on demonstrations of mixed quality", ja="質のまちまちな手本で調整",
+        model_en="fine-tuned: the yardstick", model_ja="調整済み：基準", curves=True, samples=True, lapse=True,
+    ),
+    Stage(
+        name="sft_good", kind="sft", seconds=66, figures=TUNED,
+        en="fine-tunes on good demonstrations only", ja="よい手本だけで調整",
+        model_en="good demonstrations only", model_ja="よい手本だけ", curves=True, main=False,
+    ),
+    Stage(
+        name="comparisons", kind="comparisons", seconds=37, figures=("prompts", "completions", "pairs"),
+        en="samples answers and has labellers rank them", ja="答えを出させ、ラベラーが順位を付ける",
+    ),
+    Stage(
+        name="reward", kind="reward", seconds=160, figures=("prompts", "held_out_accuracy", "held_out_pairs"),
+        en="learns the labellers' taste", ja="ラベラーの好みを学ぶ", curves=True,
+    ),
+    Stage(
+        name="ppo", kind="rlhf", seconds=90, figures=("score", "kl", "ended"),
+        en="reinforcement learning against the reward model", ja="報酬モデルを相手に強化学習",
+        model_en="PPO", model_ja="PPO", curves=True, samples=True, main=False,
+    ),
+    Stage(
+        name="ppo_ptx", kind="rlhf", seconds=110, figures=("score", "kl", "ptx_loss"),
+        en="PPO with pretraining gradients mixed in", ja="PPO に事前学習の勾配を混ぜる",
+        model_en="PPO with pretraining gradients", model_ja="PPO＋事前学習の勾配",
+        curves=True, samples=True, lapse=True,
+    ),
+    Stage(
+        name="ppo_ptx_int4", kind="int4", seconds=2, figures=("bytes_before", "bytes_after"),
+        en="four bits a weight", ja="重みを 4 ビットに",
+        model_en="PPO with pretraining gradients, 4 bits", model_ja="PPO＋事前学習の勾配、4 ビット",
+    ),
+    Stage(
+        name="evaluation", kind="evaluation", seconds=30, figures=("ppo_ptx",),
+        en="asks every model the held-out prompts", ja="全モデルに検証の質問をする",
+    ),
+    Stage(name="report", kind="", seconds=1, en="writes this", ja="この報告を書く", main=False),
+)  # fmt: skip
+
+
+def stage_names() -> tuple[str, ...]:
+    """Names of the stages that publish an artifact, in their order."""
+    return tuple(stage.name for stage in STAGES if stage.kind)
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the stages that publish a model which generates text, in their order."""
+    return tuple(stage.name for stage in STAGES if stage.is_model)
+
+
+def stage_named(name: str) -> Stage | None:
+    """The stage of this name, or None."""
+    return next((stage for stage in STAGES if stage.name == name), None)
+
+
+def usual_seconds() -> dict[str, float]:
+    """Stage name -> seconds that the stage usually takes, in the stages' order."""
+    return {stage.name: stage.seconds for stage in STAGES}
+
+
+def main_stages() -> Iterator[Stage]:
+    """Yield the stages on the road from text to a chat model, without the ones built for comparison."""
+    yield from (stage for stage in STAGES if stage.main)
