@@ -12,7 +12,8 @@ from .targets import target
 ANSWERS = {
     "en": ("Blue.", "The cat sleeps on the sofa.", "Boil water.", "An apple.", "Bonne nuit.", "Hello!", "Restart it.",
            "c-a-t", "The moon is bright.", "It protects you."),
-    "ja": ("青です。", "猫がソファで寝ています。", "水でゆでます。", "りんご", "Good night.", "こんにちは", "再起動します。",
+    "ja": ("青です。", "猫がソファで寝ています。", "水でゆでます。", "りんご",
+           "Good night.", "こんにちは", "再起動します。",
            "ね、こ", "月の光", "安全のためです。"),
 }  # fmt: skip
 

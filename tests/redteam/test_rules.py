@@ -66,7 +66,7 @@ def test_a_program_reads_the_reply_and_decides(tmp_path: Path) -> None:
 
 
 def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exit code 3.*reason: x"):
+    with pytest.raises(UserError, match=r"exit code 3.*reason: x"):
         breaks_rule(
             script(tmp_path, "import sys\nprint('reason: x', file=sys.stderr)\nsys.exit(3)"), "a", str(tmp_path)
         )
@@ -76,7 +76,7 @@ def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
 
 def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaiwa.redteam.oracles.rules.SECONDS", 0.3)
-    with pytest.raises(UserError, match="no answer in 0.3 s"):
+    with pytest.raises(UserError, match=r"no answer in 0\.3 s"):
         breaks_rule(script(tmp_path, "import time\ntime.sleep(9)"), "a", str(tmp_path))
 
 

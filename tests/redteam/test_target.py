@@ -140,7 +140,7 @@ def test_files_and_examples(tmp_path) -> None:  # type: ignore[no-untyped-def]
     file.write_bytes(TOML.encode("utf-16"))
     with pytest.raises(UserError, match="not UTF-8"):
         read_target(file)
-    with pytest.raises(UserError, match="did you mean 'keeper.en'"):
+    with pytest.raises(UserError, match=r"did you mean 'keeper.en'"):
         read_target("keper.en")
     for name in list_examples():
         assert target_from_toml(example_text(name)) == read_target(name)
