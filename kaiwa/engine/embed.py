@@ -11,7 +11,7 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED
-from kaiwa.engine.rows.torch_adapters import adapted, changes_of
+from kaiwa.engine.rows.torch_adapters import adapt_coefficient, changes_of
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder, attend_rows
 
@@ -26,7 +26,7 @@ def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) 
         message = f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it"
         raise UserError(message, field="prompt", code=CONTEXT_EXCEEDED)
     given = torch.tensor([[*soft, *ids]], device=device)
-    with adapted(decoder, changes_of([adapter])):
+    with adapt_coefficient(decoder, changes_of([adapter])):
         hidden = decoder(given, torch.arange(given.shape[1], device=device)[None], attend_rows(None))
     mean = hidden[0, len(soft) :].float().mean(dim=0)
     return [float(x) for x in torch.nn.functional.normalize(mean, dim=0)]

@@ -55,7 +55,7 @@ def changes_of(adapters: Sequence[Adapter | None]) -> Changes | None:
 
 
 @contextlib.contextmanager
-def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
+def adapt_coefficient(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
     """Within it the decoder computes with the changes."""
     if changes is None:
         yield

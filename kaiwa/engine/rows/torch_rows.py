@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from kaiwa.engine.native.refusal import field_refusal
 from kaiwa.engine.rows.cpu_offload import is_split
 from kaiwa.engine.rows.kv_cache import Cache
-from kaiwa.engine.rows.torch_adapters import adapted, changes_of
+from kaiwa.engine.rows.torch_adapters import adapt_coefficient, changes_of
 from kaiwa.engine.rows.torch_step import LeanStep
 from kaiwa.engine.sampling import Rules, sample
 from kaiwa.model.adapter import Adapter
@@ -70,7 +70,7 @@ class Rows:
         T = ids.shape[1]
         self.cache.reserve(self.n, start + T)
         positions = torch.arange(start, start + T, device=self.device).expand(m, T)
-        with adapted(self.decoder, changes_of([adapter] * m)):
+        with adapt_coefficient(self.decoder, changes_of([adapter] * m)):
             hidden = self.decoder(ids.to(self.device), positions, _attend_after(self.cache, first, m, start))
         self.lengths[first : first + m] += lengths
         return [states[:length] for states, length in zip(hidden, lengths.tolist(), strict=True)]
@@ -84,7 +84,7 @@ class Rows:
             hidden = self.lean(ids, self.lengths[:m], longest, self.cache, changes)
         else:
             attend = _attend_many(self.cache, self.lengths[:m], longest)
-            with adapted(self.decoder, changes):
+            with adapt_coefficient(self.decoder, changes):
                 hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
         self.lengths[:m] += 1
         return hidden
