@@ -107,12 +107,10 @@ class RLHFConfig:
 
     @property
     def has_value(self) -> bool:
-        """Whether the method trains a value model."""
         return self.method == "ppo"
 
     @property
     def has_pretraining(self) -> bool:
-        """Whether pretraining rows are mixed in."""
         return self.pretraining.ptx_coefficient > 0 or self.pretraining.ptx_ratio > 0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,6 @@ the KL penalty stands. Everything else, PPO-ptx's pretraining gradient included,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,20 +17,10 @@ from kaiwa.core.machine import give_back_memory
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
-from kaiwa.rlhf.advantage import (
-    adapt_coefficient,
-    explained_variance,
-    gae,
-    group_standard,
-    kl_k3,
-    kl_tokens,
-    left_one_out,
-    scores_by_end,
-    token_rewards,
-    whiten,
-)
+from kaiwa.rlhf import advantage
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loss import kl_loss, policy_loss, token_weights, value_loss
+from kaiwa.rlhf.metrics import Targets, rollout_metrics
 from kaiwa.rlhf.models import Models
 from kaiwa.rlhf.prompts import prompt_order
 from kaiwa.rlhf.rollout import (
@@ -50,17 +39,6 @@ from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast, gradient_norm
 from kaiwa.train.rows import Mixture
 from kaiwa.train.schedule import warmup
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What the minibatch steps aim at, all [B,T]; values and returns are None without a value model."""
-
-    old: Tensor
-    reference: Tensor
-    advantages: Tensor
-    values: Tensor | None
-    returns: Tensor | None
 
 
 class Loop:
@@ -89,7 +67,6 @@ class Loop:
         self.from_engine = False  # whether old log-probabilities are the engine's (decided at the start)
 
     def state(self) -> dict[str, Any]:
-        """Return everything that a checkpoint needs."""
         return self.models.state() | {
             "update": self.update,
             "optimizer_steps": self.optimizer_steps,
@@ -102,7 +79,6 @@ class Loop:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
         self.update, self.optimizer_steps, self.from_engine = (
             saved[name] for name in ("update", "optimizer_steps", "from_engine")
         )
@@ -131,13 +107,21 @@ class Loop:
         with torch.no_grad():
             old, reference = self.likelihoods(batch)
             scores = self.scores(batch)
-            rewarded = scores_by_end(scores, batch.ended.to(device), c.returns.missing_end_penalty, c.returns.end_rule)
+            rewarded = advantage.scores_by_end(
+                scores, batch.ended.to(device), c.returns.missing_end_penalty, c.returns.end_rule
+            )
             targets = self.targets(batch, old, reference, rewarded)
         parts = self.optimise(batch, targets)
-        parts |= self.rollout_metrics(batch, targets, scores, rewarded)
+        parts["optimizer_steps"] = float(self.optimizer_steps)
+        usual = self.usual_scores if self.score is None else None
+        parts |= rollout_metrics(
+            batch, targets, scores, rewarded, beta=self.beta, estimator=c.penalty.kl_estimator, usual_scores=usual
+        )
         if c.penalty.kl_target:
             parts["beta"] = self.beta
-            self.beta = adapt_coefficient(self.beta, parts["kl"], c.penalty.kl_target, c.penalty.kl_horizon, c.batch)
+            self.beta = advantage.adapt_coefficient(
+                self.beta, parts["kl"], c.penalty.kl_target, c.penalty.kl_horizon, c.batch
+            )
         if c.pretraining.ptx_ratio:
             parts["ptx_coefficient"] = self.ptx
         self.update += 1
@@ -145,15 +129,18 @@ class Loop:
 
     def likelihoods(self, batch: Episodes) -> tuple[Tensor, Tensor]:
         """Return old and reference log-probabilities of the responses' tokens, each [B,T]."""
-        c, device, size = self.config, self.ctx.device, self.config.microbatch
-        old = sampled_logprobs(batch, device)
+        old = sampled_logprobs(batch, self.ctx.device)
         if self.update == 0:
             self.from_engine = self.check_start(batch, old)
         if not self.from_engine:
-            old = measure(batch, size, lambda part: response_logprobs(self.policy, part, c.temperature, device))
+            old = self.logprobs(self.policy, batch)
         with self.models.reference() as model:
-            reference = measure(batch, size, lambda part: response_logprobs(model, part, c.temperature, device))
-        return old, reference
+            return old, self.logprobs(model, batch)
+
+    def logprobs(self, model: Decoder, batch: Episodes) -> Tensor:
+        """Return the model's log-probabilities of the responses' tokens [B,T]."""
+        c, device = self.config, self.ctx.device
+        return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
 
     def scores(self, batch: Episodes) -> Tensor:
         """Return the score of every response [B]: the function's if there is one, else the reward model's."""
@@ -171,45 +158,23 @@ class Loop:
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
-            advantages = group_standard(scores, c.group)[:, None] * mask
+            advantages = advantage.group_standard(scores, c.group)[:, None] * mask
             return Targets(old, reference, advantages, None, None)
         if c.method == "rloo":
-            totals = scores - self.beta * (kl_tokens(old, reference, c.penalty.kl_estimator) * mask).sum(dim=1)
-            return Targets(old, reference, left_one_out(totals, c.group)[:, None] * mask, None, None)
+            totals = scores - self.beta * (advantage.kl_tokens(old, reference, c.penalty.kl_estimator) * mask).sum(
+                dim=1
+            )
+            return Targets(old, reference, advantage.left_one_out(totals, c.group)[:, None] * mask, None, None)
         value = self.value
         assert value is not None
         values = measure(batch, c.microbatch, lambda part: response_values(value, part, device))
-        rewards = token_rewards(scores, old, reference, mask, self.beta, c.penalty.kl_estimator)
+        rewards = advantage.token_rewards(scores, old, reference, mask, self.beta, c.penalty.kl_estimator)
         if c.returns.whiten_rewards:
-            rewards = whiten(rewards, mask, keep_mean=True)
-        advantages, returns = gae(rewards, values, mask, c.returns.gamma, c.returns.lam)
+            rewards = advantage.whiten(rewards, mask, keep_mean=True)
+        advantages, returns = advantage.gae(rewards, values, mask, c.returns.gamma, c.returns.lam)
         if c.returns.whiten:
-            advantages = whiten(advantages, mask)
+            advantages = advantage.whiten(advantages, mask)
         return Targets(old, reference, advantages, values, returns)
-
-    def rollout_metrics(self, batch: Episodes, targets: Targets, scores: Tensor, rewarded: Tensor) -> dict[str, float]:
-        """Return the metrics of the rollouts."""
-        mask = batch.mask.to(self.ctx.device)
-        old, reference = targets.old, targets.reference
-        penalty = (kl_tokens(old, reference, self.config.penalty.kl_estimator) * mask).sum(dim=1)
-        row = {
-            "score": float(scores.mean()),
-            "reward": float((rewarded - self.beta * penalty).mean()),
-            "kl": float(((old - reference) * mask).sum(dim=1).mean()),
-            "kl_k3": float((kl_k3(old, reference) * mask).sum(dim=1).mean()),
-            "entropy": float(-(old * mask).sum() / mask.sum()),
-            "ended": float(batch.ended.float().mean()),
-            "length": float(mask.sum(dim=1).mean()),
-            "response_tokens": float(mask.sum()),
-            "optimizer_steps": float(self.optimizer_steps),
-            "distinct": len({r.ids for r in batch.responses}) / len(batch.responses),
-        }
-        if targets.values is not None and targets.returns is not None:
-            row["explained_variance"] = explained_variance(targets.values, targets.returns, mask)
-        if self.usual_scores is not None and self.score is None:
-            low, high = self.usual_scores
-            row["score_outside"] = float(((scores < low) | (scores > high)).float().mean())
-        return row
 
     def optimise(self, batch: Episodes, targets: Targets) -> dict[str, float]:
         """Take the minibatch steps of one update. Return the means of their metrics, and how far the first step's
@@ -330,20 +295,16 @@ class Loop:
         Return whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they can serve as
         the old ones.
         """
-        c, device = self.config, self.ctx.device
-
-        def policy_logprobs(model: Decoder) -> Tensor:
-            return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
-
-        graph = policy_logprobs(self.policy)
+        graph = self.logprobs(self.policy, batch)
         with self.models.reference() as frozen:
-            reference = policy_logprobs(frozen)
+            reference = self.logprobs(frozen, batch)
         off = float((graph - reference).abs().max())
         limit = 2e-2 if self.policy.embed.weight.dtype is torch.bfloat16 else 1e-3
         assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
-        gap = float(((sampled - graph).abs() * batch.mask.to(device)).max())
+        gap = float(((sampled - graph).abs() * batch.mask.to(self.ctx.device)).max())
         source = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
         self.ctx.say(
-            f"{c.method.upper()} starts at KL 0 (off by {off:.1g}); old log-probabilities: {source} (gap {gap:.1g})"
+            f"{self.config.method.upper()} starts at KL 0 (off by {off:.1g});"
+            f" old log-probabilities: {source} (gap {gap:.1g})"
         )
         return gap <= 1e-3
