@@ -22,6 +22,8 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 
+BUILDING = "building-"  # how a folder of a compile under way begins; the process and a random end follow
+OLD = 3600.0  # seconds after which a folder that names no process is a leftover
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
 
 _failed: dict[Path, str] = {}  # what could not be compiled, and why
@@ -30,7 +32,7 @@ ABANDON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CppSource:
     """A folder of .cpp and .h of which `main` is compiled. name: of the file that is kept; what: for messages."""
 
     folder: Path
@@ -46,9 +48,9 @@ class Source:
         return home() / "cache" / f"{self.name}-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.so"
 
 
-def load(source: Source, file: Path) -> ctypes.CDLL:
-    """Compiled first if `file` is not there. UserError when the compiler fails or nothing can be written: it is tried
-    once in a process."""
+def load(source: CppSource, file: Path) -> ctypes.CDLL:
+    """Load a library, compiling it first if `file` is missing. UserError when the compiler fails or nothing can be
+    written: it is tried once in a process."""
     if file in _failed:
         raise UserError(_failed[file])
     if not os.path.isfile(file):
@@ -88,15 +90,17 @@ def abandon() -> None:
         time.sleep(0.01)
 
 
-def _compile(source: Source, file: Path) -> None:
+def _compile(source: CppSource, file: Path) -> None:
     """Compile to `file`, which appears whole or not at all. UserError with the compiler's first line if it fails."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    cache = file.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    _delete_leftovers(cache)
     program = compiler()
     assert program is not None
     process: subprocess.Popen[str] | None = None
     try:
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            output = Path(folder) / "made.so"
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{BUILDING}{os.getpid()}-") as folder:
+            output = Path(folder) / "library.so"
             process = subprocess.Popen(
                 [program, *FLAGS, *source.flags, str(source.folder / source.main), "-o", str(output)],
                 stdin=subprocess.DEVNULL,
@@ -115,3 +119,25 @@ def _compile(source: Source, file: Path) -> None:
     finally:
         if process is not None:
             _compilers.discard(process)
+
+
+def _delete_leftovers(cache: Path) -> None:
+    """Delete the folders of compiles that were killed: their process is gone, or (an older kaiwa's) they name none."""
+    for folder in cache.glob(f"{BUILDING}*"):
+        pid = folder.name.removeprefix(BUILDING).partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    for folder in cache.glob("tmp*"):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+        if names <= {"made.so"} and time.time() - folder.stat().st_mtime > OLD:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaiwa.core.compiled import Source, compiler, load, processor_flags
+from kaiwa.core.compiled import CppSource, compiler, load, processor_flags
 from kaiwa.core.errors import UserError
 
-SOURCE = Source(Path(__file__).parent / "csrc", "block.cpp", "block", "the C++ of a block")
+SOURCE = CppSource(Path(__file__).parent / "csrc", "block.cpp", "block", "the C++ of a block")
 NEEDED = ("avx2", "fma")
 MOST_FEW = 32768  # numbers
 CHUNK = 64  # rows, as in block.cpp

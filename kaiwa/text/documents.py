@@ -53,13 +53,6 @@ def read_documents(artifact: Artifact | Path, split: str = "train") -> Iterator[
     yield from (document for document, _ in _read_rows(file))
 
 
-def read_dropped(artifact: Artifact | Path) -> Iterator[tuple[Document, str, str]]:
-    """(document, reason, id of the first kept duplicate or "") for everything the corpus stage left out."""
-    folder = artifact.path if isinstance(artifact, Artifact) else artifact
-    for document, row in _read_rows(folder / "dropped.parquet"):
-        yield document, row["reason"], row["duplicate_of"]
-
-
 def _read_rows(file: Path) -> Iterator[tuple[Document, dict[str, str]]]:
     from pyarrow import parquet
 

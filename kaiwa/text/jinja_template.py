@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
+from kaiwa.text.pieces import PromptPiece
 from kaiwa.text.records import Conversation, Message
-from kaiwa.text.template import Piece
 
 MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
 MAX_TEMPLATE = 1 << 16  # characters
@@ -117,7 +117,7 @@ def render_text(template: JinjaTemplate, conversation: Conversation, add_generat
 
 def tool_pieces(
     template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
-) -> list[Piece]:
+) -> list[PromptPiece]:
     """A conversation with tools, ready to be answered, by a template that knows them. Messages and tools are as
     OpenAI's API has them (arguments as objects); every string in them is content and stays text."""
     guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
@@ -169,11 +169,11 @@ def _render(template: JinjaTemplate, messages: list[dict[str, Any]], add_generat
     return "".join(parts)
 
 
-def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[Piece]:
+def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[PromptPiece]:
     """The layout of a conversation by any template, with the assistant's turns marked to be learned."""
     guarded = tuple(Message(m.role, _guard(m.content, template.specials)) for m in conversation)
     whole = render_text(template, guarded, add_generation_prompt)
-    found: list[Piece] = []
+    found: list[PromptPiece] = []
     position = 0
     for start, end in _assistant_spans(template, guarded, whole):
         found += _split(whole[position:start], template.specials)
@@ -201,28 +201,28 @@ def _guard(content: str, specials: tuple[str, ...]) -> str:
     return pattern.sub(lambda m: m.group()[0] + MARK + m.group()[1:], content) if pattern else content
 
 
-def _split(text: str, specials: tuple[str, ...]) -> list[Piece]:
+def _split(text: str, specials: tuple[str, ...]) -> list[PromptPiece]:
     pattern = _pattern(specials)
     if pattern is None:
-        return [Piece(text.replace(MARK, ""))] if text else []
-    found: list[Piece] = []
+        return [PromptPiece(text.replace(MARK, ""))] if text else []
+    found: list[PromptPiece] = []
     position = 0
     for match in pattern.finditer(text):
         if match.start() > position:
-            found.append(Piece(text[position : match.start()].replace(MARK, "")))
-        found.append(Piece(match.group(), special=True))
+            found.append(PromptPiece(text[position : match.start()].replace(MARK, "")))
+        found.append(PromptPiece(match.group(), special=True))
         position = match.end()
     if position < len(text):
-        found.append(Piece(text[position:].replace(MARK, "")))
+        found.append(PromptPiece(text[position:].replace(MARK, "")))
     return found
 
 
-def _learned(turn: Sequence[Piece]) -> list[Piece]:
+def _learned(turn: Sequence[PromptPiece]) -> list[PromptPiece]:
     """A turn's pieces with those up to its first special token marked."""
     found = []
     open = True
     for piece in turn:
-        found.append(Piece(piece.text, piece.special, learn=open))
+        found.append(PromptPiece(piece.text, piece.special, learn=open))
         open = open and not piece.special
     return found
 

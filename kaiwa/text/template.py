@@ -15,11 +15,12 @@ content that begins with white space. Other templates (a model read from elsewhe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from kaiwa.core.errors import UserError
+from kaiwa.text.jinja_template import JinjaTemplate, jinja_pieces
+from kaiwa.text.pieces import Encoder, PromptPiece
 from kaiwa.text.records import Conversation, Message
 
 END_OF_TEXT = "<|endoftext|>"
@@ -33,29 +34,6 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-
-
-class Encoder(Protocol):
-    """What a template needs of a tokenizer. `encode_batch` never turns text into special tokens."""
-
-    @property
-    def specials(self) -> Mapping[str, int]: ...
-    @property
-    def chat_template(self) -> str | None: ...
-    @property
-    def eos_token(self) -> str: ...
-    @property
-    def bos_token(self) -> str: ...  # "" where there is none
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of a rendered conversation: text to encode, or the special token of that text. `learn`: mask 1."""
-
-    text: str
-    special: bool = False
-    learn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +71,34 @@ def render_batch(
     return rendered
 
 
-def pieces(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> list[Piece]:
+def pieces(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> list[PromptPiece]:
     """The layout of a conversation before encoding, by the tokenizer's own template."""
     if tokenizer.chat_template is None:
         raise UserError("this tokenizer has no chat template, so it can continue text but not a conversation")
     if tokenizer.chat_template == CHATML:
         return chatml_pieces(conversation, add_generation_prompt)
-    from kaiwa.text.jinja_template import JinjaTemplate, jinja_pieces
-
     template = JinjaTemplate(
         tokenizer.chat_template, tuple(tokenizer.specials), tokenizer.bos_token, tokenizer.eos_token
     )
     return jinja_pieces(template, conversation, add_generation_prompt)
 
 
-def chatml_pieces(conversation: Conversation, add_generation_prompt: bool = False) -> list[Piece]:
+def chatml_pieces(conversation: Conversation, add_generation_prompt: bool = False) -> list[PromptPiece]:
     """The fast path: our own ChatML without Jinja."""
-    found: list[Piece] = []
+    found: list[PromptPiece] = []
     for message in conversation:
-        found.append(Piece(START, special=True))
+        found.append(PromptPiece(START, special=True))
         if message.role == "assistant":
             found += [
-                Piece("assistant\n"),
-                Piece(message.content, learn=True),
-                Piece(END, special=True, learn=True),
+                PromptPiece("assistant\n"),
+                PromptPiece(message.content, learn=True),
+                PromptPiece(END, special=True, learn=True),
             ]
         else:
-            found += [Piece(f"{message.role}\n{message.content}"), Piece(END, special=True)]
-        found.append(Piece("\n"))
+            found += [PromptPiece(f"{message.role}\n{message.content}"), PromptPiece(END, special=True)]
+        found.append(PromptPiece("\n"))
     if add_generation_prompt:
-        found += [Piece(START, special=True), Piece("assistant\n")]
+        found += [PromptPiece(START, special=True), PromptPiece("assistant\n")]
     return found
 
 

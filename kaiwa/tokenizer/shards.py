@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.core.rng import numpy_rng, seed_for
+from kaiwa.core.rng import seed_for
 from kaiwa.text.records import Document, conversation
 from kaiwa.text.template import plain_text, render_batch
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -89,28 +89,6 @@ def _index(folder: Path) -> Path:
     if not (folder / INDEX).is_file():
         raise UserError(f"{folder / INDEX}: missing; give a folder that `kaiwa tokenizer` published")
     return folder / INDEX
-
-
-def mixture_order(shard: Shard, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The documents of one pass in a shuffled order, each source repeated or thinned to its weight.
-
-    A pass has about as many tokens as the shard. A source that is repeated 2.3 times gives each document twice and a
-    random three tenths of them once more; with all weights 0 every document comes once.
-    """
-    lengths = shard.lengths()
-    rng = numpy_rng(seed, "mixture", shard.name, epoch)
-    chosen = []
-    for i, weight in enumerate(shard.weights):
-        mine = np.flatnonzero(shard.source == i)
-        size = int(lengths[mine].sum())
-        if not size:
-            continue
-        repeats = weight * float(lengths.sum()) / size if any(shard.weights) else 1.0
-        chosen += [mine] * int(repeats)
-        order = rng.permutation(mine)
-        upto = np.searchsorted(np.cumsum(lengths[order]), (repeats - int(repeats)) * size)
-        chosen.append(order[:upto])
-    return rng.permutation(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
 
 
 def write_shards(

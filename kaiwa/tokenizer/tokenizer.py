@@ -188,12 +188,6 @@ class Tokenizer:
         """The token between documents of the pretraining text."""
         return self._specials[self.document_end]
 
-    def special_id(self, text: str) -> int:
-        """The id of a special token; UserError (with what there is) for another text."""
-        if text not in self._specials:
-            raise UserError(f"{text!r} is not a special token of this tokenizer{did_you_mean(text, self._specials)}")
-        return self._specials[text]
-
     def encode(self, text: str) -> list[int]:
         """Token ids of a text. Never a special token, whatever the text says."""
         return list(self.inner.encode(text, add_special_tokens=False).ids)

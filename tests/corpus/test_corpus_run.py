@@ -18,7 +18,7 @@ from kaiwa.core.metrics import read_metrics
 from kaiwa.corpus.config import CorpusConfig, Source, from_paths
 from kaiwa.corpus.run import run
 from kaiwa.corpus.split import split
-from kaiwa.text.documents import read_documents, read_dropped
+from kaiwa.text.documents import read_documents
 from kaiwa.text.records import Document, write_jsonl
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -45,6 +45,12 @@ def small(*sources: Source, **changes: object) -> CorpusConfig:
     return replace(CorpusConfig(sources=sources, min_train_bytes=100, workers=1), **changes)  # type: ignore[arg-type]
 
 
+def read_dropped(artifact: Artifact) -> list[tuple[str, str, str]]:
+    """(document, reason, first kept duplicate) for everything that was left out."""
+    rows = parquet.read_table(artifact.path / "dropped.parquet").to_pylist()
+    return [(row["id"], row["reason"], row["duplicate_of"]) for row in rows]
+
+
 def test_a_folder_of_everything(folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     ctx = Context(say=said.append, logs=tmp_path / "logs")
@@ -54,7 +60,7 @@ def test_a_folder_of_everything(folder: Path, tmp_path: Path) -> None:
     assert held
     assert {d.language for d in train} == {"en"}
     assert not any("secret" in d.text or "Menu" in d.text for d in [*train, *held])
-    assert list(read_dropped(artifact)) == []
+    assert read_dropped(artifact) == []
     card = json.loads((artifact.path / "card.json").read_text())
     assert card["sources"]["mine"]["documents"] == 43
     assert "| mine |" in (artifact.path / "card.md").read_text()
@@ -106,8 +112,11 @@ def test_duplicates_name_the_first_kept(tmp_path: Path) -> None:
     rows = [*texts, texts[0].upper(), texts[1] + " A last sentence was added here.", "too short"]
     write_jsonl(tmp_path / "a.jsonl", [{"text": t, "id": f"d{i}"} for i, t in enumerate(rows)])
     artifact = run(small(Source(name="a", path=str(tmp_path / "a.jsonl"))), Context(), out=tmp_path / "out")
-    dropped = [(d.id, reason, first) for d, reason, first in read_dropped(artifact)]
-    assert dropped == [("d8", "duplicate", "d0"), ("d9", "near_duplicate", "d1"), ("d10", "too_short", "")]
+    assert read_dropped(artifact) == [
+        ("d8", "duplicate", "d0"),
+        ("d9", "near_duplicate", "d1"),
+        ("d10", "too_short", ""),
+    ]
     assert artifact.metrics["reasons"] == {"duplicate": 1, "near_duplicate": 1, "too_short": 1}
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.jinja_template import JinjaTemplate, jinja_pieces, render_text
+from kaiwa.text.pieces import PromptPiece
 from kaiwa.text.records import Conversation, Message
-from kaiwa.text.template import CHATML, Piece, chatml_pieces, plain_text, render, render_batch
+from kaiwa.text.template import CHATML, chatml_pieces, plain_text, render, render_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tokenizer"))
 from tokenizer_texts import small
@@ -41,7 +42,7 @@ class Chatml:
         self.encode_batch = inner.encode_batch
 
 
-def merged(pieces: list[Piece]) -> list[tuple[str, bool]]:
+def merged(pieces: list[PromptPiece]) -> list[tuple[str, bool]]:
     """Pieces with neighbouring text joined."""
     found: list[tuple[str, bool]] = []
     for p in pieces:
@@ -74,7 +75,7 @@ def test_content_opens_and_closes_no_turn(talk: Conversation) -> None:
     tokenizer = small()
     for encoder in (tokenizer, Chatml(CHATML + "{# by Jinja #}")):
         ids = render(encoder, talk).ids
-        assert ids.count(tokenizer.special_id("<|im_start|>")) == len(talk)
+        assert ids.count(tokenizer.specials["<|im_start|>"]) == len(talk)
         assert ids.count(tokenizer.eos_id) == len(talk)
 
 
@@ -106,7 +107,7 @@ def test_other_templates_are_masked_too() -> None:
     )
     pieces = jinja_pieces(JinjaTemplate(template, ("<s>", "</s>"), "<s>", "</s>"), TALK, False)
     assert [p.text for p in pieces if p.learn] == [" Mira does.", "</s>", " No.", "</s>"]
-    assert pieces[0] == Piece("<s>", special=True)
+    assert pieces[0] == PromptPiece("<s>", special=True)
 
 
 @pytest.mark.parametrize(

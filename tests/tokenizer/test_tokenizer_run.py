@@ -17,7 +17,7 @@ from kaiwa.text.records import Document, conversation, write_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.run import run, training_texts
-from kaiwa.tokenizer.shards import mixture_order, open_shard, shard_names
+from kaiwa.tokenizer.shards import open_shard, shard_names
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig(vocab_size=420)
@@ -67,7 +67,7 @@ def test_plain_documents_come_back_from_the_shards(corpus: Artifact, built: Arti
         assert ids[-1] == tokenizer.document_end_id
         assert shard.sources[shard.source[i]] == d.source
         assert shard.languages[shard.language[i]] == d.language
-        if tokenizer.special_id("<|im_start|>") in ids:
+        if tokenizer.specials["<|im_start|>"] in ids:
             chats += 1
             assert d.source == "village"
             assert ids[:-1] == render(tokenizer, conversation(TALK)).ids
@@ -131,26 +131,11 @@ def test_training_text_is_capped(corpus: Artifact) -> None:
     assert any("パン" in t for t in capped)
 
 
-def test_mixture_repeats_sources_to_their_weights(tmp_path: Path) -> None:
+def test_shards_have_the_weights_of_their_sources(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus", weights=(1.0, 3.0))
     built = run(CONFIG, Context(), corpus=corpus, out=tmp_path / "t")
     shard = open_shard(built.path)
     assert shard.weights == (0.25, 0.75)
-    order = mixture_order(shard, seed=0, epoch=0)
-    tokens = shard.lengths()[order]
-    share = tokens[shard.source[order] == 1].sum() / tokens.sum()
-    assert share == pytest.approx(0.75, abs=0.02)
-    assert tokens.sum() == pytest.approx(len(shard.tokens), rel=0.03)
-    counts = np.bincount(order, minlength=len(shard))
-    assert set(counts[shard.source == 1]) <= {int(counts.max()), int(counts.max()) - 1}
-    assert counts[shard.source == 0].max() == 1
-    assert (order == mixture_order(shard, 0, 0)).all()
-    assert not np.array_equal(order, mixture_order(shard, 0, 1))
-
-
-def test_natural_mixture_is_every_document_once(built: Artifact) -> None:
-    shard = open_shard(built.path)
-    assert sorted(mixture_order(shard, 5, 2)) == list(range(len(shard)))
 
 
 def test_a_vocabulary_too_large_leaves_nothing_half_done(corpus: Artifact, tmp_path: Path) -> None:

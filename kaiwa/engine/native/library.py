@@ -7,9 +7,9 @@ import os
 import threading
 from pathlib import Path
 
-from kaiwa.core.compiled import Source, compiler, load, processor_flags
+from kaiwa.core.compiled import CppSource, compiler, load, processor_flags
 
-STEP = Source(Path(__file__).parent / "csrc", "step.cpp", "step", "the C++ step", ("-ffp-contract=off",))
+STEP = CppSource(Path(__file__).parent / "csrc", "step.cpp", "step", "the C++ step", ("-ffp-contract=off",))
 NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 

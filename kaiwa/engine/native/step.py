@@ -23,9 +23,9 @@ from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.native.weight_layout import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
+from kaiwa.model.int4 import LINEARS
 
 SMALL = 1_000_000  # weights: below it nothing is worth waiting for
-LINEARS = ("qkv", "out", "up", "down")
 
 Numbers = Sequence[int] | np.ndarray
 Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token

@@ -52,9 +52,5 @@ class Cache:
         if source != target:
             self.buffer[:, :, target, :, :length] = self.buffer[:, :, source, :, :length]
 
-    def read_row(self, row: int, length: int) -> Tensor:
-        """A copy of a row [layer, 2, K, length, E]."""
-        return self.buffer[:, :, row, :, :length].clone()
-
     def write_row(self, row: int, block: Tensor) -> None:
         self.buffer[:, :, row, :, : block.shape[3]] = block
