@@ -5,183 +5,161 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from kaiwa.doctor.target import MESSAGES, Check, Target, expect
+from kaiwa.doctor.server import MESSAGES, ServerCheck, ServerUnderTest, expect
 
 
-def has_the_shape(target: Target) -> None:
-    """id, object, created, model, choices, usage"""
-    found = target.chat()
-    expect(found["object"] == "chat.completion", f"object is {found['object']!r}")
-    expect(isinstance(found["id"], str) and isinstance(found["created"], int), "id or created is of the wrong type")
-    expect(isinstance(found["model"], str) and len(found["choices"]) == 1, "no model, or not one choice")
+def check_shape(server: ServerUnderTest) -> None:
+    answer = server.chat()
+    expect(answer["object"] == "chat.completion", f"object is {answer['object']!r}")
+    expect(isinstance(answer["id"], str) and isinstance(answer["created"], int), "id or created is of the wrong type")
+    expect(isinstance(answer["model"], str) and len(answer["choices"]) == 1, "no model, or not one choice")
 
 
-def has_a_message(target: Target) -> None:
-    """message has role assistant and text"""
-    message = target.chat()["choices"][0]["message"]
+def check_message(server: ServerUnderTest) -> None:
+    message = server.chat()["choices"][0]["message"]
     expect(message["role"] == "assistant", f"role is {message['role']!r}")
     expect(isinstance(message["content"], str), "content is no string")
 
 
-def counts_tokens(target: Target) -> None:
-    """usage adds up"""
-    usage = target.chat()["usage"]
+def check_usage(server: ServerUnderTest) -> None:
+    usage = server.chat()["usage"]
     expect(usage["prompt_tokens"] > 0, "no prompt tokens")
     expect(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], f"{usage}")
 
 
-def stops_at_max_tokens(target: Target) -> None:
-    """max_tokens 1 is one token, finish_reason length"""
-    found = target.chat(max_tokens=1)
-    expect(found["usage"]["completion_tokens"] == 1, f"{found['usage']['completion_tokens']} tokens")
-    expect(found["choices"][0]["finish_reason"] in ("length", "stop"), f"{found['choices'][0]['finish_reason']!r}")
+def check_stops_at_max_tokens(server: ServerUnderTest) -> None:
+    answer = server.chat(max_tokens=1)
+    expect(answer["usage"]["completion_tokens"] == 1, f"{answer['usage']['completion_tokens']} tokens")
+    expect(answer["choices"][0]["finish_reason"] in ("length", "stop"), f"{answer['choices'][0]['finish_reason']!r}")
 
 
-def takes_the_new_name(target: Target) -> None:
-    """max_completion_tokens is heeded"""
-    found = target.chat(max_tokens=None, max_completion_tokens=2)
-    expect(found["usage"]["completion_tokens"] <= 2, f"{found['usage']['completion_tokens']} tokens")
+def check_accepts_the_new_name(server: ServerUnderTest) -> None:
+    answer = server.chat(max_tokens=None, max_completion_tokens=2)
+    expect(answer["usage"]["completion_tokens"] <= 2, f"{answer['usage']['completion_tokens']} tokens")
 
 
-def greedy_repeats(target: Target) -> None:
-    """temperature 0 twice is the same text"""
-    expect(_text(target.chat()) == _text(target.chat()), "two texts differ")
+def check_greedy_repeats(server: ServerUnderTest) -> None:
+    expect(_text(server.chat()) == _text(server.chat()), "two texts differ")
 
 
-def seed_repeats(target: Target) -> None:
-    """the same seed at temperature 1 is the same text"""
-    first, second = (target.chat(temperature=1, seed=11) for _ in range(2))
+def check_seed_repeats(server: ServerUnderTest) -> None:
+    first, second = (server.chat(temperature=1, seed=11) for _ in range(2))
     expect(_text(first) == _text(second), "two texts differ")
 
 
-def several_choices(target: Target) -> None:
-    """n = 2 is two choices with indices 0 and 1 (garak counts them)"""
-    found = target.chat(n=2, temperature=1)
-    expect([choice["index"] for choice in found["choices"]] == [0, 1], f"{len(found['choices'])} choices")
+def check_several_choices(server: ServerUnderTest) -> None:
+    answer = server.chat(n=2, temperature=1)
+    expect([choice["index"] for choice in answer["choices"]] == [0, 1], f"{len(answer['choices'])} choices")
 
 
-def stop_is_left_out(target: Target) -> None:
-    """a stop string ends the answer and is not in it"""
-    whole = _text(target.chat(max_tokens=16))
+def check_stop_is_left_out(server: ServerUnderTest) -> None:
+    whole = _text(server.chat(max_tokens=16))
     stop = whole.strip()[2:4] or whole[:1]
-    found = target.chat(max_tokens=16, stop=stop)["choices"][0]
-    expect(found["message"]["content"] == whole[: whole.find(stop)], "the text is not what stands before the stop")
-    expect(found["finish_reason"] == "stop", f"finish_reason is {found['finish_reason']!r}")
+    answer = server.chat(max_tokens=16, stop=stop)["choices"][0]
+    expect(answer["message"]["content"] == whole[: whole.find(stop)], "the text is not what stands before the stop")
+    expect(answer["finish_reason"] == "stop", f"finish_reason is {answer['finish_reason']!r}")
 
 
-def many_stops(target: Target) -> None:
-    """more than four stop strings are taken"""
-    target.chat(stop=["\u0001", "\u0002", "\u0003", "\u0004", "\u0005"])
+def check_many_stops(server: ServerUnderTest) -> None:
+    server.chat(stop=["\u0001", "\u0002", "\u0003", "\u0004", "\u0005"])
 
 
-def tells_logprobs(target: Target) -> None:
-    """logprobs: one entry a token with token, logprob, bytes"""
-    found = target.chat(logprobs=True)
-    content = found["choices"][0]["logprobs"]["content"]
-    expect(0 < len(content) <= found["usage"]["completion_tokens"], f"{len(content)} entries")
+def check_reports_logprobs(server: ServerUnderTest) -> None:
+    answer = server.chat(logprobs=True)
+    content = answer["choices"][0]["logprobs"]["content"]
+    expect(0 < len(content) <= answer["usage"]["completion_tokens"], f"{len(content)} entries")
     for entry in content:
         expect(isinstance(entry["token"], str) and entry["logprob"] <= 0, "a token or logprob is wrong")
         expect(entry["bytes"] is None or all(0 <= b < 256 for b in entry["bytes"]), "bytes are no bytes")
 
 
-def tells_alternatives(target: Target) -> None:
-    """top_logprobs 3: three a token, best first, the greedy token among them"""
-    for entry in target.chat(logprobs=True, top_logprobs=3)["choices"][0]["logprobs"]["content"]:
+def check_reports_alternatives(server: ServerUnderTest) -> None:
+    for entry in server.chat(logprobs=True, top_logprobs=3)["choices"][0]["logprobs"]["content"]:
         values = [other["logprob"] for other in entry["top_logprobs"]]
         expect(len(values) == 3 and values == sorted(values, reverse=True), f"{len(values)}, or not in order")
         expect(abs(values[0] - entry["logprob"]) < 1e-3, "the greedy token is not the likeliest")
 
 
-def no_logprobs_unasked(target: Target) -> None:
-    """logprobs is null when not asked for"""
-    expect(target.chat()["choices"][0].get("logprobs") is None, "there are some")
+def check_no_logprobs_unasked(server: ServerUnderTest) -> None:
+    expect(server.chat()["choices"][0].get("logprobs") is None, "there are some")
 
 
-def takes_parts(target: Target) -> None:
-    """content as a list of text parts is the same as a string"""
+def check_accepts_parts(server: ServerUnderTest) -> None:
     parts = [{"role": "user", "content": [{"type": "text", "text": MESSAGES[0]["content"]}]}]
-    expect(_text(target.chat(messages=parts)) == _text(target.chat()), "another text")
+    expect(_text(server.chat(messages=parts)) == _text(server.chat()), "another text")
 
 
-def takes_roles(target: Target) -> None:
-    """system, developer, and earlier turns are taken"""
+def check_accepts_roles(server: ServerUnderTest) -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     for role in ("system", "developer"):
-        target.chat(messages=[{"role": role, "content": "Be brief."}, *turns])
+        server.chat(messages=[{"role": role, "content": "Be brief."}, *turns])
 
 
-def ignores_extras(target: Target) -> None:
-    """an unknown field does not fail a request"""
-    target.chat(some_field_of_tomorrow=1)
+def check_ignores_extras(server: ServerUnderTest) -> None:
+    server.chat(some_field_of_tomorrow=1)
 
 
-def takes_nulls(target: Target) -> None:
-    """null means the default (LangChain, Open WebUI)"""
+def check_accepts_nulls(server: ServerUnderTest) -> None:
     names = ("top_p", "n", "stop", "seed", "user", "tools", "tool_choice", "logprobs", "logit_bias", "response_format")
-    target.chat(**dict.fromkeys((*names, "presence_penalty", "frequency_penalty", "stream_options")))
+    server.chat(**dict.fromkeys((*names, "presence_penalty", "frequency_penalty", "stream_options")))
 
 
-def takes_penalties(target: Target) -> None:
-    """penalties, logit_bias {} and top_p are taken"""
-    target.chat(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias={}, top_p=0.9)
+def check_accepts_penalties(server: ServerUnderTest) -> None:
+    server.chat(presence_penalty=0.5, frequency_penalty=-0.5, logit_bias={}, top_p=0.9)
 
 
-def takes_garak(target: Target) -> None:
-    """garak's request as it is"""
+def check_accepts_garak(server: ServerUnderTest) -> None:
     shape = {"temperature": 0.7, "top_p": 1.0, "n": 1, "stop": ["#", ";"]}
-    target.chat(**shape, frequency_penalty=0.0, presence_penalty=0.0, seed=9)
+    server.chat(**shape, frequency_penalty=0.0, presence_penalty=0.0, seed=9)
 
 
-def takes_any_language(target: Target) -> None:
-    """Japanese, emoji and combining characters come through"""
+def check_accepts_any_language(server: ServerUnderTest) -> None:
     message = [{"role": "user", "content": "日本語で「海」について。👩‍👩‍👧 é ﷽ \u0000 \ufffd"}]
-    expect(isinstance(_text(target.chat(messages=message)), str), "no text")
+    expect(isinstance(_text(server.chat(messages=message)), str), "no text")
 
 
-def names_the_model(target: Target) -> None:
-    """the answer names the model that was asked"""
-    expect(target.chat()["model"] == target.model, "another name")
+def check_names_the_model(server: ServerUnderTest) -> None:
+    expect(server.chat()["model"] == server.model, "another name")
 
 
-def neighbours_change_nothing(target: Target) -> None:
-    """four at once: each the same greedy text as alone"""
-    alone = _text(target.chat())
+def check_neighbours_change_nothing(server: ServerUnderTest) -> None:
+    alone = _text(server.chat())
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: _text(target.chat()), range(4)))
-    expect(all(text == alone for text in found), "a text differs")
+        answer = list(pool.map(lambda _: _text(server.chat()), range(4)))
+    expect(all(text == alone for text in answer), "a text differs")
 
 
-def tells_what_was_cached(target: Target) -> None:
-    """usage.prompt_tokens_details.cached_tokens is a number"""
-    expect(isinstance(target.chat()["usage"]["prompt_tokens_details"]["cached_tokens"], int), "no number")
+def check_reports_what_was_cached(server: ServerUnderTest) -> None:
+    expect(isinstance(server.chat()["usage"]["prompt_tokens_details"]["cached_tokens"], int), "no number")
 
 
-def _text(found: dict[str, Any]) -> str:
-    return str(found["choices"][0]["message"]["content"])
+def _text(answer: dict[str, Any]) -> str:
+    return str(answer["choices"][0]["message"]["content"])
 
 
 GROUP = "chat"
-MUST: tuple[Check, ...] = (
-    has_the_shape,
-    has_a_message,
-    counts_tokens,
-    stops_at_max_tokens,
-    takes_the_new_name,
-    greedy_repeats,
-    seed_repeats,
-    several_choices,
-    stop_is_left_out,
-    many_stops,
-    tells_logprobs,
-    tells_alternatives,
-    no_logprobs_unasked,
-    takes_parts,
-    takes_roles,
-    ignores_extras,
-    takes_nulls,
-    takes_penalties,
-    takes_garak,
-    takes_any_language,
-    names_the_model,
+CHECKS = (
+    ServerCheck("four at once: each the same greedy text as alone", check_neighbours_change_nothing, must=False),
+    ServerCheck("usage.prompt_tokens_details.cached_tokens is a number", check_reports_what_was_cached, must=False),
+    ServerCheck("id, object, created, model, choices, usage", check_shape),
+    ServerCheck("message has role assistant and text", check_message),
+    ServerCheck("usage adds up", check_usage),
+    ServerCheck("max_tokens 1 is one token, finish_reason length", check_stops_at_max_tokens),
+    ServerCheck("max_completion_tokens is heeded", check_accepts_the_new_name),
+    ServerCheck("temperature 0 twice is the same text", check_greedy_repeats),
+    ServerCheck("the same seed at temperature 1 is the same text", check_seed_repeats),
+    ServerCheck("n = 2 is two choices with indices 0 and 1 (garak counts them)", check_several_choices),
+    ServerCheck("a stop string ends the answer and is not in it", check_stop_is_left_out),
+    ServerCheck("more than four stop strings are taken", check_many_stops),
+    ServerCheck("logprobs: one entry a token with token, logprob, bytes", check_reports_logprobs),
+    ServerCheck("top_logprobs 3: three a token, best first, the greedy token among them", check_reports_alternatives),
+    ServerCheck("logprobs is null when not asked for", check_no_logprobs_unasked),
+    ServerCheck("content as a list of text parts is the same as a string", check_accepts_parts),
+    ServerCheck("system, developer, and earlier turns are taken", check_accepts_roles),
+    ServerCheck("an unknown field does not fail a request", check_ignores_extras),
+    ServerCheck("null means the default (LangChain, Open WebUI)", check_accepts_nulls),
+    ServerCheck("penalties, logit_bias {} and top_p are taken", check_accepts_penalties),
+    ServerCheck("garak's request as it is", check_accepts_garak),
+    ServerCheck("Japanese, emoji and combining characters come through", check_accepts_any_language),
+    ServerCheck("the answer names the model that was asked", check_names_the_model),
 )
-MAY: tuple[Check, ...] = (neighbours_change_nothing, tells_what_was_cached)

@@ -4,192 +4,165 @@ from __future__ import annotations
 
 from typing import Any
 
-from kaiwa.doctor.target import MESSAGES, Check, Target, refusal
+from kaiwa.doctor.server import MESSAGES, ServerCheck, ServerUnderTest, expect_error
 
 CHAT = "/v1/chat/completions"
 
 
-def _bad(target: Target, field: str, **body: Any) -> None:
-    asked = {"model": target.model, "messages": MESSAGES, "max_tokens": 2, **body}
-    target.refused(CHAT, asked, 400, 422, field=field)
+def _expect_refused(server: ServerUnderTest, field: str, **body: Any) -> None:
+    body = {"model": server.model, "messages": MESSAGES, "max_tokens": 2, **body}
+    server.expect_error(CHAT, body, 400, 422, field=field)
 
 
-def unknown_model(target: Target) -> None:
-    """an unknown model: 404"""
-    target.refused(CHAT, {"model": "no-such-model", "messages": MESSAGES}, 404, 400, field="model")
+def check_unknown_model(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, {"model": "no-such-model", "messages": MESSAGES}, 404, 400, field="model")
 
 
-def path_as_model(target: Target) -> None:
-    """a path as the model: 404, nothing is opened"""
-    target.refused(CHAT, {"model": "../../../etc/passwd", "messages": MESSAGES}, 404, 400)
+def check_path_as_model(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, {"model": "../../../etc/passwd", "messages": MESSAGES}, 404, 400)
 
 
-def no_model(target: Target) -> None:
-    """no model"""
-    target.refused(CHAT, {"messages": MESSAGES}, 400, 422, field="model")
+def check_no_model(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, {"messages": MESSAGES}, 400, 422, field="model")
 
 
-def no_messages(target: Target) -> None:
-    """no messages"""
-    target.refused(CHAT, {"model": target.model}, 400, 422, field="messages")
+def check_no_messages(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, {"model": server.model}, 400, 422, field="messages")
 
 
-def empty_messages(target: Target) -> None:
-    """empty messages"""
-    _bad(target, "messages", messages=[])
+def check_empty_messages(server: ServerUnderTest) -> None:
+    _expect_refused(server, "messages", messages=[])
 
 
-def unknown_role(target: Target) -> None:
-    """an unknown role"""
-    _bad(target, "role", messages=[{"role": "robot", "content": "x"}])
+def check_unknown_role(server: ServerUnderTest) -> None:
+    _expect_refused(server, "role", messages=[{"role": "robot", "content": "x"}])
 
 
-def content_of_wrong_type(target: Target) -> None:
-    """content that is a number"""
-    _bad(target, "content", messages=[{"role": "user", "content": 5}])
+def check_content_of_wrong_type(server: ServerUnderTest) -> None:
+    _expect_refused(server, "content", messages=[{"role": "user", "content": 5}])
 
 
-def temperature_out_of_range(target: Target) -> None:
-    """temperature 9"""
-    _bad(target, "temperature", temperature=9)
+def check_temperature_out_of_range(server: ServerUnderTest) -> None:
+    _expect_refused(server, "temperature", temperature=9)
 
 
-def temperature_of_wrong_type(target: Target) -> None:
-    """temperature "hot\""""
-    _bad(target, "temperature", temperature="hot")
+def check_temperature_of_wrong_type(server: ServerUnderTest) -> None:
+    _expect_refused(server, "temperature", temperature="hot")
 
 
-def no_choices(target: Target) -> None:
-    """n 0"""
-    _bad(target, "n", n=0)
+def check_no_choices(server: ServerUnderTest) -> None:
+    _expect_refused(server, "n", n=0)
 
 
-def negative_tokens(target: Target) -> None:
-    """max_tokens -1"""
-    _bad(target, "max_tokens", max_tokens=-1)
+def check_negative_tokens(server: ServerUnderTest) -> None:
+    _expect_refused(server, "max_tokens", max_tokens=-1)
 
 
-def huge_number(target: Target) -> None:
-    """max_tokens 10^30"""
-    _bad(target, "max_tokens", max_tokens=10**30)
+def check_huge_number(server: ServerUnderTest) -> None:
+    _expect_refused(server, "max_tokens", max_tokens=10**30)
 
 
-def not_a_number(target: Target) -> None:
-    """top_p NaN"""
-    body = b'{"model": "%s", "messages": [{"role": "user", "content": "x"}], "top_p": NaN}' % target.model.encode()
-    target.refused(CHAT, body, 400, 422)
+def check_not_a_number(server: ServerUnderTest) -> None:
+    body = b'{"model": "%s", "messages": [{"role": "user", "content": "x"}], "top_p": NaN}' % server.model.encode()
+    server.expect_error(CHAT, body, 400, 422)
 
 
-def too_many_alternatives(target: Target) -> None:
-    """top_logprobs 50"""
-    _bad(target, "top_logprobs", logprobs=True, top_logprobs=50)
+def check_too_many_alternatives(server: ServerUnderTest) -> None:
+    _expect_refused(server, "top_logprobs", logprobs=True, top_logprobs=50)
 
 
-def stop_of_wrong_type(target: Target) -> None:
-    """stop that is an object"""
-    _bad(target, "stop", stop={"a": 1})
+def check_stop_of_wrong_type(server: ServerUnderTest) -> None:
+    _expect_refused(server, "stop", stop={"a": 1})
 
 
-def bias_of_wrong_type(target: Target) -> None:
-    """logit_bias for something that is no token id"""
-    _bad(target, "logit_bias", logit_bias={"cat": 1})
+def check_bias_of_wrong_type(server: ServerUnderTest) -> None:
+    _expect_refused(server, "logit_bias", logit_bias={"cat": 1})
 
 
-def unknown_format(target: Target) -> None:
-    """response_format of an unknown type"""
-    _bad(target, "response_format", response_format={"type": "poem"})
+def check_unknown_format(server: ServerUnderTest) -> None:
+    _expect_refused(server, "response_format", response_format={"type": "poem"})
 
 
-def impossible_schema(target: Target) -> None:
-    """a JSON schema that is none"""
+def check_impossible_schema(server: ServerUnderTest) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}, "strict": True}}
-    _bad(target, "", response_format=schema)
+    _expect_refused(server, "", response_format=schema)
 
 
-def no_json(target: Target) -> None:
-    """a body that is no JSON"""
-    target.refused(CHAT, b"{", 400, 422)
+def check_no_json(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, b"{", 400, 422)
 
 
-def json_of_wrong_type(target: Target) -> None:
-    """a body that is a list"""
-    target.refused(CHAT, [], 400, 422)
+def check_json_of_wrong_type(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, [], 400, 422)
 
 
-def invalid_utf8(target: Target) -> None:
-    """a body that is no UTF-8"""
-    target.refused(CHAT, b'{"model": "\xff\xfe"}', 400, 404, 422)
+def check_invalid_utf8(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, b'{"model": "\xff\xfe"}', 400, 404, 422)
 
 
-def half_a_character(target: Target) -> None:
-    """half a character (a lone surrogate) in a message"""
-    body = b'{"model": "%s", "messages": [{"role": "user", "content": "\\ud800"}]}' % target.model.encode()
-    response = target.post(CHAT, body + b"")
+def check_half_a_character(server: ServerUnderTest) -> None:
+    body = b'{"model": "%s", "messages": [{"role": "user", "content": "\\ud800"}]}' % server.model.encode()
+    response = server.post(CHAT, body + b"")
     if response.status_code != 200:
-        refusal(response, 400, 422)
+        expect_error(response, 400, 422)
 
 
-def deep_nesting(target: Target) -> None:
-    """100,000 nested lists"""
-    target.refused(CHAT, b"[" * 100_000 + b"]" * 100_000, 400, 413, 422)
+def check_deep_nesting(server: ServerUnderTest) -> None:
+    server.expect_error(CHAT, b"[" * 100_000 + b"]" * 100_000, 400, 413, 422)
 
 
-def beyond_the_context(target: Target) -> None:
-    """a prompt beyond the context: 400, context_length_exceeded"""
-    body = {"model": target.model, "messages": [{"role": "user", "content": "sea " * 200_000}]}
-    error = target.refused(CHAT, body, 400, 413)
+def check_beyond_the_context(server: ServerUnderTest) -> None:
+    body = {"model": server.model, "messages": [{"role": "user", "content": "sea " * 200_000}]}
+    error = server.expect_error(CHAT, body, 400, 413)
     if error["code"] not in ("context_length_exceeded", None):
-        refusal(target.post(CHAT, body), 400, 413, field="context_length_exceeded")
+        expect_error(server.post(CHAT, body), 400, 413, field="context_length_exceeded")
 
 
-def unknown_path(target: Target) -> None:
-    """an unknown path: 404"""
-    refusal(target.get("/v1/no-such-path"), 404)
+def check_unknown_path(server: ServerUnderTest) -> None:
+    expect_error(server.get("/v1/no-such-path"), 404)
 
 
-def wrong_method(target: Target) -> None:
-    """GET where POST belongs: 405"""
-    refusal(target.get(CHAT), 405, 404)
+def check_wrong_method(server: ServerUnderTest) -> None:
+    expect_error(server.get(CHAT), 405, 404)
 
 
-def says_what_is_missing(target: Target) -> None:
-    """param is the name of the missing field"""
-    error = target.refused(CHAT, {"model": target.model}, 400, 422)
-    refusal(target.post(CHAT, {"model": target.model}), 400, 422, field=str(error["param"] or "param is null"))
+def check_says_what_is_missing(server: ServerUnderTest) -> None:
+    error = server.expect_error(CHAT, {"model": server.model}, 400, 422)
+    expect_error(server.post(CHAT, {"model": server.model}), 400, 422, field=str(error["param"] or "param is null"))
 
 
-def still_answers(target: Target) -> None:
-    """after all that it still answers"""
-    target.chat(max_tokens=2)
+def check_still_answers(server: ServerUnderTest) -> None:
+    server.chat(max_tokens=2)
 
 
 GROUP = "bad input"
-MUST: tuple[Check, ...] = (
-    unknown_model,
-    path_as_model,
-    no_model,
-    no_messages,
-    empty_messages,
-    unknown_role,
-    content_of_wrong_type,
-    temperature_out_of_range,
-    temperature_of_wrong_type,
-    no_choices,
-    negative_tokens,
-    huge_number,
-    not_a_number,
-    too_many_alternatives,
-    stop_of_wrong_type,
-    bias_of_wrong_type,
-    unknown_format,
-    no_json,
-    json_of_wrong_type,
-    invalid_utf8,
-    half_a_character,
-    deep_nesting,
-    beyond_the_context,
-    unknown_path,
-    wrong_method,
-    still_answers,
+CHECKS = (
+    ServerCheck("param is the name of the missing field", check_says_what_is_missing, must=False),
+    ServerCheck("a JSON schema that is none", check_impossible_schema, must=False),
+    ServerCheck("an unknown model: 404", check_unknown_model),
+    ServerCheck("a path as the model: 404, nothing is opened", check_path_as_model),
+    ServerCheck("no model", check_no_model),
+    ServerCheck("no messages", check_no_messages),
+    ServerCheck("empty messages", check_empty_messages),
+    ServerCheck("an unknown role", check_unknown_role),
+    ServerCheck("content that is a number", check_content_of_wrong_type),
+    ServerCheck("temperature 9", check_temperature_out_of_range),
+    ServerCheck('temperature "hot"', check_temperature_of_wrong_type),
+    ServerCheck("n 0", check_no_choices),
+    ServerCheck("max_tokens -1", check_negative_tokens),
+    ServerCheck("max_tokens 10^30", check_huge_number),
+    ServerCheck("top_p NaN", check_not_a_number),
+    ServerCheck("top_logprobs 50", check_too_many_alternatives),
+    ServerCheck("stop that is an object", check_stop_of_wrong_type),
+    ServerCheck("logit_bias for something that is no token id", check_bias_of_wrong_type),
+    ServerCheck("response_format of an unknown type", check_unknown_format),
+    ServerCheck("a body that is no JSON", check_no_json),
+    ServerCheck("a body that is a list", check_json_of_wrong_type),
+    ServerCheck("a body that is no UTF-8", check_invalid_utf8),
+    ServerCheck("half a character (a lone surrogate) in a message", check_half_a_character),
+    ServerCheck("100,000 nested lists", check_deep_nesting),
+    ServerCheck("a prompt beyond the context: 400, context_length_exceeded", check_beyond_the_context),
+    ServerCheck("an unknown path: 404", check_unknown_path),
+    ServerCheck("GET where POST belongs: 405", check_wrong_method),
+    ServerCheck("after all that it still answers", check_still_answers),
 )
-MAY: tuple[Check, ...] = (says_what_is_missing, impossible_schema)

@@ -1,52 +1,67 @@
-"""All checks against one server, and what came out as lines or JSON."""
+"""All checks against one server, and their results as lines or JSON."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import httpx
 
 from kaiwa.doctor import checks_chat, checks_completions, checks_errors, checks_models, checks_more, checks_stream
-from kaiwa.doctor.target import Absent, Check, Fault, Target
+from kaiwa.doctor.server import Absent, Fault, ServerCheck, ServerUnderTest
 
 GROUPS = (checks_models, checks_chat, checks_stream, checks_completions, checks_more, checks_errors)
 WORDS = {"ok": "ok", "fault": "FAULT", "absent": "absent"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found. `must`: common clients break without it. outcome: ok, fault, absent."""
+class CheckResult:
+    """How one check ended. must: common clients break without it. outcome: ok, fault, absent."""
 
     group: str
-    check: str
+    label: str
     must: bool
     outcome: str
-    said: str = ""
+    message: str = ""
     seconds: float = 0.0
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether common clients break."""
+        return self.must and self.outcome != "ok"
 
-def checks() -> list[tuple[str, bool, Check]]:
-    """(group, must, check), in the order they run."""
-    return [(group.GROUP, check in group.MUST, check) for group in GROUPS for check in (*group.MAY, *group.MUST)]
+    def to_json(self) -> dict[str, object]:
+        return {
+            "group": self.group,
+            "check": self.label,
+            "must": self.must,
+            "outcome": self.outcome,
+            "said": self.message,
+            "seconds": self.seconds,
+        }
 
 
-def examine(target: Target) -> Iterator[Finding]:
-    """Runs every check, one after the other."""
-    for group, must, check in checks():
-        begun = time.monotonic()
-        outcome, said = _outcome(check, target)
-        seconds = round(time.monotonic() - begun, 3)
-        text = (check.__doc__ or check.__name__).strip()
-        yield Finding(group=group, check=text, must=must, outcome=outcome, said=said, seconds=seconds)
+def checks() -> list[tuple[str, ServerCheck]]:
+    """Return (group, check) in the order in which they run."""
+    return [(group.GROUP, check) for group in GROUPS for check in group.CHECKS]
 
 
-def _outcome(check: Check, target: Target) -> tuple[str, str]:
+def examine(server: ServerUnderTest) -> Iterator[CheckResult]:
+    """Run every check, one after the other, and yield its result."""
+    for group, check in checks():
+        start = time.monotonic()
+        outcome, message = _outcome(check, server)
+        seconds = round(time.monotonic() - start, 3)
+        yield CheckResult(
+            group=group, label=check.label, must=check.must, outcome=outcome, message=message, seconds=seconds
+        )
+
+
+def _outcome(check: ServerCheck, server: ServerUnderTest) -> tuple[str, str]:
     try:
-        check(target)
+        check.run(server)
     except Absent as absent:
         return "absent", str(absent)
     except Fault as fault:
@@ -59,41 +74,45 @@ def _outcome(check: Check, target: Target) -> tuple[str, str]:
 
 
 def doctor(url: str, model: str, key: str, as_json: bool, say: Callable[[str], None]) -> bool:
-    """Examines and tells. -> whether all that clients must have is there. UserError where no server answers."""
-    target = Target(url, model=model, key=key)
-    findings = []
+    """Examine a server, print the results with `say`, and return whether common clients can use it.
+
+    UserError where no server answers.
+    """
+    server = ServerUnderTest(url, model=model, key=key)
+    results = []
     group = ""
-    for finding in examine(target):
-        findings.append(finding)
+    for result in examine(server):
+        results.append(result)
         if as_json:
             continue
-        if finding.group != group:
-            group = finding.group
+        if result.group != group:
+            group = result.group
             say(f"\n{group}")
-        say(line(finding))
-    healthy = not any(finding.must and finding.outcome != "ok" for finding in findings)
-    counts = summary(findings)
+        say(line(result))
+    healthy = not any(result.is_grave for result in results)
+    counts = summary(results)
     if as_json:
-        whole: dict[str, Any] = {"url": target.root, "model": target.model, "healthy": healthy, **counts}
-        say(json.dumps(whole | {"checks": [asdict(finding) for finding in findings]}, ensure_ascii=False, indent=1))
+        head = {"url": server.root, "model": server.model, "healthy": healthy, **counts}
+        say(json.dumps(head | {"checks": [result.to_json() for result in results]}, ensure_ascii=False, indent=1))
     else:
         say(
-            f"\n{target.root}, {target.model}: {counts['ok']} of {len(findings)} good, {counts['absent']} absent, "
+            f"\n{server.root}, {server.model}: {counts['ok']} of {len(results)} good, {counts['absent']} absent, "
             f"{counts['faults']} faults, {counts['grave']} of them break common clients"
         )
     return healthy
 
 
-def line(finding: Finding) -> str:
-    word = WORDS[finding.outcome]
-    grave = " !" if finding.must and finding.outcome != "ok" else ""
-    return f"  {word:<7}{finding.check}" + (f"  ({finding.said})" if finding.said else "") + grave
+def line(result: CheckResult) -> str:
+    """Return a result as a line of the table."""
+    word = WORDS[result.outcome]
+    return f"  {word:<7}{result.label}" + (f"  ({result.message})" if result.message else "") + " !" * result.is_grave
 
 
-def summary(findings: Sequence[Finding]) -> dict[str, int]:
+def summary(results: Sequence[CheckResult]) -> dict[str, int]:
+    """Return how many results are ok, absent, faults, and grave."""
     return {
-        "ok": sum(finding.outcome == "ok" for finding in findings),
-        "absent": sum(finding.outcome == "absent" for finding in findings),
-        "faults": sum(finding.outcome == "fault" for finding in findings),
-        "grave": sum(finding.must and finding.outcome != "ok" for finding in findings),
+        "ok": sum(result.outcome == "ok" for result in results),
+        "absent": sum(result.outcome == "absent" for result in results),
+        "faults": sum(result.outcome == "fault" for result in results),
+        "grave": sum(result.is_grave for result in results),
     }

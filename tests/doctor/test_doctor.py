@@ -11,20 +11,20 @@ import pytest
 from kaiwa.commands.doctor import main as command
 from kaiwa.core.errors import UserError
 from kaiwa.doctor.run import checks, examine, line, summary
-from kaiwa.doctor.target import Target, event_data
+from kaiwa.doctor.server import ServerUnderTest, event_data
 from tests.running_server import Running
 
 
 def test_our_own_server_passes_everything(server: Running) -> None:
-    findings = list(examine(Target(server.url, model="toy/long")))
+    findings = list(examine(ServerUnderTest(server.url, model="toy/long")))
     assert len(findings) >= 60
     assert "\n".join(line(finding) for finding in findings if finding.outcome != "ok") == ""
 
 
 def test_no_check_stands_twice() -> None:
-    names = Counter((group, check.__name__) for group, _, check in checks())
-    assert [name for name, count in names.items() if count > 1] == []
-    assert all(check.__doc__ for _, _, check in checks())
+    for names in (Counter((g, c.run.__name__) for g, c in checks()), Counter((g, c.label) for g, c in checks())):
+        assert [name for name, count in names.items() if count > 1] == []
+    assert all(check.label for _, check in checks())
 
 
 def careless(request: httpx.Request) -> httpx.Response:
@@ -39,13 +39,13 @@ def careless(request: httpx.Request) -> httpx.Response:
 
 
 def test_a_careless_server_is_seen_through() -> None:
-    findings = list(examine(Target("http://nowhere", transport=httpx.MockTransport(careless))))
+    findings = list(examine(ServerUnderTest("http://nowhere", transport=httpx.MockTransport(careless))))
     counts = summary(findings)
     assert counts["grave"] > 50
     assert counts["absent"] >= 3
-    said = {(f.group, f.check): f for f in findings}
-    assert said["bad input", "n 0"].outcome == "fault"
-    assert "500" in said["completions", "a list of token ids (lm-eval sends these)"].said
+    by_label = {(f.group, f.label): f for f in findings}
+    assert by_label["bad input", "n 0"].outcome == "fault"
+    assert "500" in by_label["completions", "a list of token ids (lm-eval sends these)"].message
 
 
 def test_the_command(server: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_the_command(server: Running, capsys: pytest.CaptureFixture[str], monkey
     assert len(told["checks"]) == 3
     command([f"{server.url}/v1"])
     assert "3 of 3 good" in capsys.readouterr().out
-    monkeypatch.setattr("kaiwa.doctor.run.examine", lambda target: iter([]))
+    monkeypatch.setattr("kaiwa.doctor.run.examine", lambda server: iter([]))
     with pytest.raises(UserError, match="no answer"):
         command(["http://127.0.0.1:9"])
     with pytest.raises(UserError, match="no URL"):

@@ -152,7 +152,7 @@ class FineTuning:
         return job
 
     def look(self) -> bool:
-        """Brings states up to date and starts what is next; whether anything runs or waits."""
+        """Bring all states up to date, start the next job, and return whether any runs or waits."""
         with self._turn:
             jobs = sorted(self.all(), key=lambda job: float(job.job()["created_at"]))
             for job in jobs:
