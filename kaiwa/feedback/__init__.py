@@ -1,1 +1,1 @@
-"""What people leave behind while they talk: conversations now; votes, rankings and demonstrations later."""
+"""Conversations of people with models, in one SQLite file."""

@@ -1,4 +1,4 @@
-"""The tables, as numbered steps. A step that was ever released is never changed; a new one is added below it.
+"""The database's tables as numbered steps. A released step is never changed; a new one is added below it.
 
 `PRAGMA user_version` holds the number of the last step done; each step runs in one transaction with its number.
 """
@@ -66,7 +66,7 @@ STEPS: tuple[str, ...] = (
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Brings a database up to the last step. UserError when a newer kaiwa wrote it."""
+    """Bring a database up to the last step. UserError if a newer kaiwa wrote it."""
     while (done := _version(db)) < len(STEPS):
         try:
             db.executescript(f"BEGIN IMMEDIATE;\n{STEPS[done]}\nPRAGMA user_version = {done + 1};\nCOMMIT;")

@@ -1,4 +1,4 @@
-"""What the store gives back: a conversation, a message with its place among its versions, a line of the list."""
+"""The store's records: a conversation, a message with its versions, a line of the list."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ STATES = ("streaming", "done", "stopped", "failed", "interrupted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """`versions` are the ids of this message and its siblings, oldest first.
+class SavedMessage:
+    """One message. `versions` are the ids of this message and its siblings, oldest first.
 
-    State "interrupted": it was being written by a process that is gone.
+    state "interrupted": a process that has ended was writing it.
     """
 
     id: int
@@ -33,13 +33,13 @@ class Message:
 
     @property
     def version(self) -> int:
-        """1 for the oldest version."""
+        """Number of this version, 1 for the oldest."""
         return self.versions.index(self.id) + 1 if self.id in self.versions else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A conversation in the list; `excerpt` shows where a search hit."""
+class ConversationLine:
+    """A conversation in the list; `excerpt` is the text around a search's hit."""
 
     id: int
     title: str
@@ -49,8 +49,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """`path` is what is shown: from the first message along the chosen versions."""
+class SavedConversation:
+    """A conversation. `path` holds the messages that are shown, from the first along the chosen versions."""
 
     id: int
     title: str
@@ -58,4 +58,4 @@ class Conversation:
     settings: Mapping[str, Any]
     created: float
     updated: float
-    path: tuple[Message, ...] = ()
+    path: tuple[SavedMessage, ...] = ()

@@ -1,8 +1,9 @@
-"""Conversations in SQLite: a tree of messages each, with the path that is shown.
+"""Conversations in SQLite: each is a tree of messages, with the path that is shown.
 
-Editing a message or asking again adds a sibling; nothing a person or a model wrote is ever overwritten. Every function
-is one transaction under write-ahead logging, so a kill at any moment leaves the last whole state; a message whose
-writer is gone reads as "interrupted". One connection behind a lock: calls take well under a millisecond.
+Editing a message or asking again adds a sibling; nothing that a person or a model wrote is ever overwritten. Every
+function is one transaction under write-ahead logging, so a kill at any moment leaves the last whole state; a message
+whose writing process has ended reads as "interrupted". One connection is behind a lock: calls take well under a
+millisecond.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.migrations import migrate
-from kaiwa.feedback.records import Conversation, Line, Message
+from kaiwa.feedback.records import ConversationLine, SavedConversation, SavedMessage
 
 FILE = "conversations.sqlite"
 TITLE_CHARACTERS = 48
-KEPT_AFTER_DELETION = 30 * 86_400.0  # seconds in which a deletion can be undone
+UNDO_SECONDS = 30 * 86_400.0  # in which a deletion can be undone
 TRIGRAM = 3  # shorter searches go through LIKE
 
 
 class Store:
-    """Opens (and creates) a database file. Safe to share between threads."""
+    """A database file, created if it is not there. Safe to share between threads."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ class Store:
     # conversations
 
     def create(self, model: str = "", settings: Mapping[str, Any] | None = None, title: str = "") -> int:
-        """A new conversation, empty; returns its id."""
+        """Create an empty conversation and return its id."""
         now = time.time()
         values = (title, int(bool(title)), model, _text(settings or {}), now, now)
         with self._write() as db:
@@ -83,36 +84,36 @@ class Store:
             db.execute("UPDATE conversations SET title = ?, named = 1 WHERE id = ?", (_line(title), conversation))
 
     def choose(self, conversation: int, model: str, settings: Mapping[str, Any]) -> None:
-        """Remembers the model and the settings that the next message goes out with."""
+        """Remember the model and the settings for the next message."""
         with self._write() as db:
             _one(db, conversation)
             values = (model, _text(settings), conversation)
             db.execute("UPDATE conversations SET model = ?, settings = ? WHERE id = ?", values)
 
     def delete(self, conversation: int) -> None:
-        """Out of the list; `undo` brings it back for thirty days."""
+        """Take a conversation out of the list; `undo` brings it back for thirty days."""
         with self._write() as db:
             now = time.time()
             db.execute("UPDATE conversations SET deleted_at = ? WHERE id = ?", (now, conversation))
-            db.execute("DELETE FROM conversations WHERE deleted_at < ?", (now - KEPT_AFTER_DELETION,))
+            db.execute("DELETE FROM conversations WHERE deleted_at < ?", (now - UNDO_SECONDS,))
 
     def undo(self, conversation: int) -> None:
-        """Takes a deletion back. UserError once it is gone for good."""
+        """Undo a deletion. UserError once it is final."""
         with self._write() as db:
             if not db.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (conversation,)).rowcount:
                 raise UserError(f"conversation {conversation} is gone")
 
-    def lines(self, most: int = 100, before: float | None = None) -> list[Line]:
-        """Newest first; `before` is the `updated` of the last line of the page before."""
+    def lines(self, most: int = 100, before: float | None = None) -> list[ConversationLine]:
+        """Return the list, newest first. before: the `updated` of the last line of the previous page."""
         rows = self._read(
             "SELECT id, title, model, updated FROM conversations WHERE deleted_at IS NULL AND next_id IS NOT NULL"
             " AND updated < ? ORDER BY updated DESC, id DESC LIMIT ?",
             (before if before is not None else float("inf"), most),
         )
-        return [Line(**dict(row)) for row in rows]
+        return [ConversationLine(**dict(row)) for row in rows]
 
-    def search(self, text: str, most: int = 50) -> list[Line]:
-        """Conversations with `text` in a title or a message, newest first, in any script."""
+    def search(self, text: str, most: int = 50) -> list[ConversationLine]:
+        """Return conversations with `text` in a title or a message, in any script, newest first."""
         text = text.strip()
         if not text:
             return self.lines(most)
@@ -130,12 +131,12 @@ class Store:
             (needle, like, most),
         )
         return [
-            Line(id=r["id"], title=r["title"], model=r["model"], updated=r["updated"], excerpt=_excerpt(r["hit"], text))
+            ConversationLine(**{k: r[k] for k in ("id", "title", "model", "updated")}, excerpt=_excerpt(r["hit"], text))
             for r in rows
         ]
 
-    def get(self, conversation: int) -> Conversation:
-        """A conversation with the path that is shown. UserError when there is none (or it is deleted)."""
+    def get(self, conversation: int) -> SavedConversation:
+        """Return a conversation with the path that is shown. UserError if there is none, or it is deleted."""
         with self._lock:
             row = _one(self._db, conversation)
             rows = self._read("SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation,))
@@ -149,7 +150,7 @@ class Store:
             path.append(self._message(by_id[at], versions[by_id[at]["parent_id"]]))
             at = by_id[at]["next_id"]
         fields = {k: row[k] for k in ("id", "title", "model", "created", "updated")}
-        return Conversation(**fields, settings=json.loads(row["settings"]), path=tuple(path))
+        return SavedConversation(**fields, settings=json.loads(row["settings"]), path=tuple(path))
 
     # messages
 
@@ -164,9 +165,9 @@ class Store:
         sampling: Mapping[str, Any] | None = None,
         streaming: bool = False,
     ) -> int:
-        """A new message under `parent` (None: a first message), shown from now on; returns its id.
+        """Add a message under `parent` (None: a first message), show it, and return its id.
 
-        Where `parent` has children already this is one more version beside them.
+        If `parent` has children already, the message is one more version beside them.
         """
         now = time.time()
         with self._write() as db:
@@ -175,13 +176,13 @@ class Store:
                 above = db.execute("SELECT conversation_id FROM messages WHERE id = ?", (parent,)).fetchone()
                 if above is None or above["conversation_id"] != conversation:
                     raise UserError(f"message {parent} is not in conversation {conversation}")
-            made = db.execute(
+            inserted = db.execute(
                 "INSERT INTO messages"
                 " (conversation_id, parent_id, role, content, model, sampling, state, owner, created)"
                 " VALUES (?,?,?,?,?,?,?,?,?)",
                 (conversation, parent, role, content, model, _text(sampling or {}), *self._state(streaming), now),
             )
-            new = int(made.lastrowid or 0)
+            new = int(inserted.lastrowid or 0)
             _show(db, conversation, parent, new)
             title = row["title"]
             if role == "user" and not row["named"] and not title:
@@ -190,48 +191,39 @@ class Store:
         return new
 
     def edit(self, message: int, content: str) -> int:
-        """A new version of a message, beside the old one; returns its id."""
+        """Add a new version of a message beside the old one, and return its id."""
         old = self.message(message)
         return self.append(old.conversation_id, old.parent_id, old.role, content, model=old.model)
 
-    def regenerate(self, message: int, *, model: str, sampling: Mapping[str, Any]) -> int:
-        """A new, empty version of an assistant's message, to be streamed into; returns its id."""
-        old = self.message(message)
-        if old.role != "assistant":
-            raise UserError(f"message {message} is the {old.role}'s; only an assistant's can be generated again")
-        return self.append(
-            old.conversation_id, old.parent_id, "assistant", model=model, sampling=sampling, streaming=True
-        )
-
     def flip(self, message: int) -> None:
-        """Shows this version, and below it what was shown there last."""
+        """Show this version, and below it the messages that were shown there last."""
         chosen = self.message(message)
         with self._write() as db:
             _show(db, chosen.conversation_id, chosen.parent_id, message)
 
-    def message(self, message: int) -> Message:
+    def message(self, message: int) -> SavedMessage:
         with self._lock:
             rows = self._read("SELECT * FROM messages WHERE id = ?", (message,))
             if not rows:
                 raise UserError(f"there is no message {message}")
             row = rows[0]
-            beside = self._read(
+            siblings = self._read(
                 "SELECT id FROM messages WHERE conversation_id = ? AND parent_id IS ? ORDER BY id",
                 (row["conversation_id"], row["parent_id"]),
             )
-        return self._message(row, [r["id"] for r in beside])
+        return self._message(row, [r["id"] for r in siblings])
 
-    def history(self, message: int) -> list[Message]:
-        """The messages above this one, from the first on: what a model is asked with."""
-        found: list[Message] = []
+    def history(self, message: int) -> list[SavedMessage]:
+        """Return the messages above this one, from the first on: the prompt for a model."""
+        messages: list[SavedMessage] = []
         at = self.message(message).parent_id
         while at is not None:
-            found.append(self.message(at))
-            at = found[-1].parent_id
-        return found[::-1]
+            messages.append(self.message(at))
+            at = messages[-1].parent_id
+        return messages[::-1]
 
     def write(self, message: int, content: str) -> None:
-        """What a streaming message says so far."""
+        """Store the text so far of a streaming message."""
         with self._write() as db:
             db.execute("UPDATE messages SET content = ? WHERE id = ? AND state = 'streaming'", (content, message))
 
@@ -246,7 +238,7 @@ class Store:
         n_tokens: int = 0,
         seconds: float = 0.0,
     ) -> None:
-        """Ends a streaming message as "done", "stopped" or "failed"."""
+        """End a streaming message as "done", "stopped" or "failed"."""
         with self._write() as db:
             db.execute(
                 "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, n_tokens = ?, seconds = ?"
@@ -257,14 +249,14 @@ class Store:
     def _state(self, streaming: bool) -> tuple[str, str]:
         return ("streaming", self.owner) if streaming else ("done", "")
 
-    def _message(self, row: sqlite3.Row, versions: list[int]) -> Message:
+    def _message(self, row: sqlite3.Row, versions: list[int]) -> SavedMessage:
         fields = {k: v for k, v in dict(row).items() if k not in ("next_id", "owner", "sampling")}
         if fields["state"] == "streaming" and not self._alive(row["owner"]):
             fields["state"] = "interrupted"
-        return Message(**fields, sampling=json.loads(row["sampling"]), versions=tuple(versions))
+        return SavedMessage(**fields, sampling=json.loads(row["sampling"]), versions=tuple(versions))
 
     def _alive(self, owner: str) -> bool:
-        """Whether the process that streams into a message still runs. This process knows its own messages."""
+        """Return whether the process that streams into a message still runs."""
         if owner == self.owner:
             return True
         pid = int(owner.partition(":")[0] or 0)
@@ -288,7 +280,7 @@ def _one(db: sqlite3.Connection, conversation: int) -> sqlite3.Row:
 
 
 def _show(db: sqlite3.Connection, conversation: int, parent: int | None, message: int) -> None:
-    """Makes `message` the shown child of its parent."""
+    """Make `message` the child of its parent that is shown."""
     if parent is None:
         db.execute("UPDATE conversations SET next_id = ? WHERE id = ?", (message, conversation))
     else:
@@ -300,13 +292,13 @@ def _text(value: Mapping[str, Any]) -> str:
 
 
 def _line(text: str) -> str:
-    """The first line, cut to a title's length."""
+    """Return the first line of a text, cut to a title's length."""
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return first if len(first) <= TITLE_CHARACTERS else first[: TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
 def _excerpt(content: str | None, text: str, around: int = 24) -> str:
-    """The hit with some text on both sides."""
+    """Return the hit with some text on both sides."""
     if not content:
         return ""
     flat = " ".join(content.split())

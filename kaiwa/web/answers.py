@@ -1,8 +1,8 @@
-"""Answers being written: one task each in the server, so that closing a page or losing the network loses nothing.
+"""Answers in progress: one task each in the server, so that closing a page or losing the network loses nothing.
 
-The task reads the engine's pieces, stores what it has twice a second, and wakes whoever follows. Followers say how many
-characters they have and get the rest: O(n) in all, and a browser that comes back goes on where it was. Stopping cancels
-the task, which closes the engine's iterator, which cancels the generation.
+The task reads the engine's pieces, stores the text twice a second, and wakes all followers. A follower says how many
+characters it has and gets the rest: O(n) in all, and a browser that comes back goes on where it was. Stopping an answer
+cancels its task, which closes the engine's iterator, which cancels the generation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import Store
 from kaiwa.web.services import Answerer, AnswerRequest
 
-STORE_EVERY = 0.5  # seconds
-TELL_EVERY = 0.04  # seconds between two pieces to one follower
+STORE_SECONDS = 0.5  # between two writes to the store
+UPDATE_SECONDS = 0.04  # between two updates to one follower
 
 
 @dataclass(slots=True)
-class Writing:
-    """One answer while it is written. `at` in `news` counts characters (code points)."""
+class AnswerInProgress:
+    """The state of one answer. message: the id of its message in the store. waiting: what it waits for, if anything."""
 
     message: int
     text: str = ""
@@ -33,14 +33,14 @@ class Writing:
     task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Everybody who waits sees the change; who comes later waits for the next."""
+        """Wake all followers that wait. Those that come later wait for the next change."""
         old, self.changed = self.changed, asyncio.Event()
         old.set()
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What a follower is told: more text (up to character `at`), or what the answer waits for, or that it is over."""
+class AnswerUpdate:
+    """News for a follower: more text (up to character `at`, in code points), what the answer waits for, or its end."""
 
     text: str = ""
     at: int = 0
@@ -48,33 +48,33 @@ class News:
     over: bool = False
 
 
-class Answers:
-    """All answers in the making. Belongs to the server's event loop."""
+class AnswersInProgress:
+    """All answers in progress. It belongs to the server's event loop."""
 
     def __init__(self, store: Store, engine: Answerer) -> None:
         self.store, self.engine = store, engine
-        self.writing: dict[int, Writing] = {}
+        self.writing: dict[int, AnswerInProgress] = {}
 
     def begin(self, message: int, request: AnswerRequest) -> None:
-        """Starts to fill a streaming message."""
-        writing = Writing(message)
+        """Start to fill a streaming message of the store."""
+        writing = AnswerInProgress(message)
         self.writing[message] = writing
         writing.task = asyncio.create_task(self._write(writing, request), name=f"answer {message}")
 
     async def stop(self, message: int) -> None:
-        """Cancels the generation; what is there stays. Nothing happens when it is over already."""
+        """Cancel the generation and keep its text so far. Do nothing if it is over already."""
         writing = self.writing.get(message)
         if writing is not None and writing.task is not None:
             writing.task.cancel()
             await asyncio.wait([writing.task])
 
     async def close(self) -> None:
-        """The server goes down: every answer keeps what it has."""
+        """Stop every answer, since the server goes down; each keeps its text so far."""
         for message in list(self.writing):
             await self.stop(message)
 
-    async def follow(self, message: int, at: int) -> AsyncIterator[News]:
-        """News from character `at` on until the answer is over."""
+    async def follow(self, message: int, at: int) -> AsyncIterator[AnswerUpdate]:
+        """Yield updates from character `at` on, until the answer is over."""
         writing = self.writing.get(message)
         waiting = ""
         while writing is not None:
@@ -82,18 +82,18 @@ class Answers:
             if len(writing.text) > at:
                 new = writing.text[at:]
                 at += len(new)
-                yield News(new, at)
-                await asyncio.sleep(TELL_EVERY)
+                yield AnswerUpdate(new, at)
+                await asyncio.sleep(UPDATE_SECONDS)
             elif writing.over:
                 break
             elif writing.waiting != waiting:
                 waiting = writing.waiting
-                yield News(waiting=waiting)
+                yield AnswerUpdate(waiting=waiting)
             else:
                 await changed.wait()
-        yield News(over=True)
+        yield AnswerUpdate(over=True)
 
-    async def _write(self, writing: Writing, request: AnswerRequest) -> None:
+    async def _write(self, writing: AnswerInProgress, request: AnswerRequest) -> None:
         started = stored = time.monotonic()
         state, reason, error = "failed", "", ""
         first = 0.0
@@ -106,7 +106,7 @@ class Answers:
                 writing.n_tokens += piece.n_tokens
                 reason = piece.finish_reason or reason
                 writing.wake()
-                if time.monotonic() - stored > STORE_EVERY:
+                if time.monotonic() - stored > STORE_SECONDS:
                     stored = time.monotonic()
                     self.store.write(writing.message, writing.text)
             state = "done"

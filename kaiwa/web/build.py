@@ -1,6 +1,6 @@
-"""Build: recipes to start, the strip of stages, live curves and samples, and the finished table. Report: the whole.
+"""Build pages: recipes to start, the strip of stages, live curves and samples, the finished table, and the report.
 
-All that moves is rendered here with the reports' own pieces and sent over one line of events; the browser swaps it in.
+Live parts are rendered here with the same functions as the reports, and sent as events; the browser swaps them in.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from kaiwa.report import build_report, sections
 from kaiwa.report.html import tag
 from kaiwa.report.read import read_build, read_json
 from kaiwa.report.words import Words
-from kaiwa.web.events import EVENT_STREAM, Ending, event
+from kaiwa.web.events import EVENT_STREAM, Shutdown, event
 from kaiwa.web.runs import Run, all_runs, log_mark, log_of, manifest, newest_samples, one_run
-from kaiwa.web.view import HEADERS, View
+from kaiwa.web.view import HEADERS, PageView
 from kaiwa.web.words import words_of
 
-LOOK_EVERY = 1.0  # seconds
+LOOK_SECONDS = 1.0
 CURVES_EVERY = 2  # looks
-PING_EVERY = 15  # looks
+PING_EVERY = 15  # looks without an event
 
 
-class Start(BaseModel):
+class BuildStart(BaseModel):
     recipe: str
 
 
-class Build:
-    """The routes' functions."""
+class BuildPages:
+    """The functions of the routes."""
 
-    def __init__(self, view: View, ending: Ending) -> None:
-        self.view, self.ending = view, ending
+    def __init__(self, view: PageView, shutdown: Shutdown) -> None:
+        self.view, self.shutdown = view, shutdown
         self.runs = view.services.runs
 
     def page(self, request: Request, run: str = "", stage: str = "") -> HTMLResponse:
-        """One run (the newest, if none is named) with one stage's curves (the one at work, if none is named)."""
-        found = all_runs(self.runs)
-        shown = one_run(self.runs, run) if run else (found[0] if found else None)
-        if run and shown is None:
+        """Show one run (default: the newest) with the curves of one stage (default: the one at work)."""
+        runs = all_runs(self.runs)
+        chosen = one_run(self.runs, run) if run else (runs[0] if runs else None)
+        if run and chosen is None:
             return self.view.page(request, "missing.html", status=404, what=f"/build/{run}")
         words = words_of(request)
-        values: dict[str, Any] = {"run": shown, "runs": found, "recipes": self.view.services.jobs.recipes()}
+        values: dict[str, Any] = {"run": chosen, "runs": runs, "recipes": self.view.services.jobs.recipes()}
         values["road"] = tuple(main_stages())
-        if shown is not None:
-            values |= self._parts(shown, stage, words) | self._end(shown, words)
+        if chosen is not None:
+            values |= self._stage_values(chosen, stage, words) | self._result_values(chosen, words)
         return self.view.page(request, "build.html", picked=stage, **values)
 
-    def start(self, start: Start) -> Response:
+    def start(self, start: BuildStart) -> Response:
         self.view.services.jobs.start_build(start.recipe)
         return JSONResponse({"run": start.recipe}, headers=HEADERS)
 
@@ -63,13 +63,13 @@ class Build:
         return JSONResponse({}, headers=HEADERS)
 
     def live(self, request: Request, run: str, stage: str = "") -> Response:
-        """Events "strip", "curves", "samples" with HTML when it has changed; "over" when the build is."""
+        """Stream "strip", "curves" and "samples" events with HTML that has changed, and "over" at the build's end."""
         return StreamingResponse(self._stream(request, run, stage), media_type=EVENT_STREAM, headers=HEADERS)
 
     async def _stream(self, request: Request, name: str, stage: str) -> AsyncIterator[str]:
         words = words_of(request)
         sent: dict[str, str] = {}
-        marks: tuple[str, int] = ("", -1)
+        last_mark: tuple[str, int] = ("", -1)
         looks = quiet = 0
         while True:
             run = await asyncio.to_thread(one_run, self.runs, name)
@@ -77,13 +77,13 @@ class Build:
                 return
             over = run.state != "running"
             quiet += 1
-            shown = stage or run.current
-            mark = (shown, await asyncio.to_thread(log_mark, run, shown))
+            current = stage or run.current
+            mark = (current, await asyncio.to_thread(log_mark, run, current))
             due = over or looks % CURVES_EVERY == 0
-            new = {"strip": self.view.fragment(request, "strip.html", run=run, picked=shown)}
-            if due and mark != marks:
-                marks = mark
-                new |= await asyncio.to_thread(self._moving, request, run, shown, words)
+            new = {"strip": self.view.fragment(request, "strip.html", run=run, picked=current)}
+            if due and mark != last_mark:
+                last_mark = mark
+                new |= await asyncio.to_thread(self._live_parts, request, run, current, words)
             for part, html in new.items():
                 if sent.get(part) != html:
                     sent[part], quiet = html, 0
@@ -95,26 +95,26 @@ class Build:
                 quiet = 0
                 yield ": still here\n\n"
             looks += 1
-            if await self.ending.within(LOOK_EVERY):
+            if await self.shutdown.begins_within(LOOK_SECONDS):
                 return
 
-    def _moving(self, request: Request, run: Run, stage: str, words: Words) -> dict[str, str]:
+    def _live_parts(self, request: Request, run: Run, stage: str, words: Words) -> dict[str, str]:
         samples = self.view.fragment(request, "samples.html", samples=newest_samples(run))
         return {"curves": sections.stage_curves(log_of(run, stage), words), "samples": samples}
 
-    def _parts(self, run: Run, stage: str, words: Words) -> dict[str, Any]:
-        shown = stage or run.current
+    def _stage_values(self, run: Run, stage: str, words: Words) -> dict[str, Any]:
+        current = stage or run.current
         stages = [s["name"] for s in run.stages]
         return {
-            "stage": shown if shown in stages else "",
-            "curves": sections.stage_curves(log_of(run, shown), words) if shown else Markup(""),
+            "stage": current if current in stages else "",
+            "curves": sections.stage_curves(log_of(run, current), words) if current else Markup(""),
             "samples": newest_samples(run),
-            "command": command(run, shown),
-            "manifest": manifest(run, shown),
+            "command": command(run, current),
+            "manifest": manifest(run, current),
         }
 
-    def _end(self, run: Run, words: Words) -> dict[str, Any]:
-        """The finished table and what each stage did."""
+    def _result_values(self, run: Run, words: Words) -> dict[str, Any]:
+        """Return the tables of a finished build: its models, and what each stage did."""
         report = read_json(run.folder / "report.json")
         names = {card.name for card in self.view.services.catalog.models()}
 
@@ -132,34 +132,34 @@ class Build:
         }
 
     def report(self, request: Request, run: str) -> HTMLResponse:
-        """The build's report inside the frame."""
-        found = one_run(self.runs, run)
-        if found is None:
+        """Show the build's report inside the frame of the pages."""
+        build_run = one_run(self.runs, run)
+        if build_run is None:
             return self.view.page(request, "missing.html", status=404, what=f"/report/{run}")
-        build = read_build(found.folder)
+        build = read_build(build_run.folder)
         body = build_report.body(build, words_of(request).language)
         data = build_report.data_script(build)
-        there = (found.folder / "report.html").is_file()
-        return self.view.page(request, "report.html", run=found, body=body, data=data, there=there)
+        has_file = (build_run.folder / "report.html").is_file()
+        return self.view.page(request, "report.html", run=build_run, body=body, data=data, has_file=has_file)
 
     def file(self, run: str) -> Response:
-        """report.html itself, to keep or to send."""
-        found = one_run(self.runs, run)
-        file = found.folder / "report.html" if found is not None else None
+        """Return report.html itself, to keep or to send."""
+        build_run = one_run(self.runs, run)
+        file = build_run.folder / "report.html" if build_run is not None else None
         if file is None or not file.is_file():
             return Response(status_code=404, headers=HEADERS)
         return FileResponse(file, filename=f"kaiwa-{run}.html", headers=HEADERS)
 
 
 def command(run: Run, stage: str) -> str:
-    """The line that builds this run, or shows one stage of it."""
+    """Return the command line that builds this run, or that shows a finished stage of it."""
     recipe = str(run.status.get("recipe", run.name))
     if stage and manifest(run, stage):
         return f"kaiwa show runs/{run.name}/{stage}"
     return f"kaiwa build {recipe} --out runs/{run.name}"
 
 
-def routes(build: Build) -> APIRouter:
+def routes(build: BuildPages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/build", build.page, methods=["GET"], response_model=None)
     router.add_api_route("/build/start", build.start, methods=["POST"], response_model=None)

@@ -1,6 +1,6 @@
-"""Chat: the list, one conversation, and what one can do to it. Answers are written by `answers.py`, never here.
+"""Chat pages: the list, one conversation, and every change of one. answers.py writes the answers.
 
-What changes a conversation answers with {"chat", "parent", "html"}: the messages that now follow `parent`.
+A change of a conversation answers with {"chat", "parent", "title", "html"}: the messages that now follow `parent`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -16,23 +16,23 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
-from kaiwa.feedback.records import Conversation, Line
+from kaiwa.feedback.records import ConversationLine, SavedConversation
 from kaiwa.feedback.store import Store
 from kaiwa.report.words import Words
 from kaiwa.text.records import Message as Turn
 from kaiwa.text.sampling import Sampling
-from kaiwa.web.answers import Answers
+from kaiwa.web.answers import AnswersInProgress
 from kaiwa.web.events import EVENT_STREAM, event
 from kaiwa.web.services import AnswerRequest, ModelCard
-from kaiwa.web.view import HEADERS, View, about, client_of, starters
+from kaiwa.web.view import HEADERS, PageView, about, client_of, starters
 from kaiwa.web.words import words_of
 
 MOST_CHARACTERS = 200_000
 MOST_SEED = 2**31 - 1
 
 
-class Settings(BaseModel):
-    """What the side panel holds. `seed` empty: a new one each time."""
+class ChatSettings(BaseModel):
+    """The side panel's values. seed None: a new one for each answer."""
 
     system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
@@ -44,22 +44,22 @@ class Settings(BaseModel):
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
 
 
-class Sent(BaseModel):
+class SentMessage(BaseModel):
     chat: int | None = None
     parent: int | None = None
     text: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
     model: str = ""
-    settings: Settings = Settings()
+    settings: ChatSettings = ChatSettings()
 
 
 class Title(BaseModel):
     title: Annotated[str, Field(min_length=1, max_length=400)]
 
 
-class Chat:
-    """The routes' functions, with what they share."""
+class ChatPages:
+    """The functions of the routes."""
 
-    def __init__(self, view: View, store: Store, answers: Answers) -> None:
+    def __init__(self, view: PageView, store: Store, answers: AnswersInProgress) -> None:
         self.view, self.store, self.answers = view, store, answers
 
     # pages
@@ -73,42 +73,42 @@ class Chat:
         except UserError:
             return self.view.page(request, "missing.html", status=404, what=f"/chat/{chat}")
 
-    def _page(self, request: Request, chat: Conversation | None, wanted: str) -> HTMLResponse:
+    def _page(self, request: Request, chat: SavedConversation | None, name: str) -> HTMLResponse:
         words = words_of(request)
         models = list(self.view.services.catalog.models())
-        wanted = wanted or (chat.model if chat else "")
+        name = name or (chat.model if chat else "")
         names = [card.name for card in models]
-        model = wanted if wanted in names else (names[0] if names else "")
+        model = name if name in names else (names[0] if names else "")
         return self.view.page(
             request,
             "chat.html",
             chat=chat,
             models=models,
             model=model,
-            gone=wanted if wanted and wanted not in names else "",
+            missing_model=name if name and name not in names else "",
             cards={card.name: _card(card, words.language) for card in models},
-            settings=Settings(**(chat.settings if chat else {})),
+            settings=ChatSettings(**(chat.settings if chat else {})),
             groups=by_day(self.store.lines(), words),
             query="",
         )
 
     def lines(self, request: Request, q: str = "", open: int = 0) -> HTMLResponse:
         words = words_of(request)
-        found = self.store.search(q) if q.strip() else self.store.lines()
-        return self.view.part(request, "lines.html", groups=by_day(found, words), query=q, chat_id=open)
+        lines = self.store.search(q) if q.strip() else self.store.lines()
+        return self.view.part(request, "lines.html", groups=by_day(lines, words), query=q, chat_id=open)
 
     # changes
 
-    async def send(self, request: Request, sent: Sent) -> Response:
-        """A person's message and the answer to come."""
+    async def send(self, request: Request, sent: SentMessage) -> Response:
+        """Store a person's message and begin its answer."""
         self._check(sent)
         chat = sent.chat or self.store.create(sent.model)
-        asked = self.store.append(chat, sent.parent, "user", sent.text)
-        self._answer(request, chat, asked, sent)
+        message = self.store.append(chat, sent.parent, "user", sent.text)
+        self._answer(request, chat, message, sent)
         return self._changed(request, chat, sent.parent)
 
-    async def edit(self, request: Request, message: int, sent: Sent) -> Response:
-        """A new version of a message; a person's is answered anew."""
+    async def edit(self, request: Request, message: int, sent: SentMessage) -> Response:
+        """Store a new version of a message; a person's is answered anew."""
         self._check(sent)
         old = self.store.message(message)
         new = self.store.edit(message, sent.text)
@@ -116,7 +116,7 @@ class Chat:
             self._answer(request, old.conversation_id, new, sent)
         return self._changed(request, old.conversation_id, old.parent_id)
 
-    async def again(self, request: Request, message: int, sent: Sent) -> Response:
+    async def again(self, request: Request, message: int, sent: SentMessage) -> Response:
         old = self.store.message(message)
         if old.parent_id is None or old.role != "assistant":
             raise UserError(f"message {message} is no answer; only an answer can be given again")
@@ -147,16 +147,16 @@ class Chat:
         self.store.undo(chat)
         return JSONResponse({}, headers=HEADERS)
 
-    def _check(self, sent: Sent, text: bool = True) -> None:
-        """Before anything is stored."""
+    def _check(self, sent: SentMessage, text: bool = True) -> None:
+        """Raise UserError for an empty message or an unknown model, before anything is stored."""
         if text and not sent.text.strip():
             raise UserError("the message is empty")
         names = [card.name for card in self.view.services.catalog.models()]
         if sent.model not in names:
             raise UserError(f"there is no model {sent.model!r} here; choose one of {', '.join(names) or 'none yet'}")
 
-    def _answer(self, request: Request, chat: int, parent: int, sent: Sent) -> None:
-        """Begins an answer under `parent`; its sampling record holds all that is needed to get it again."""
+    def _answer(self, request: Request, chat: int, parent: int, sent: SentMessage) -> None:
+        """Begin an answer under `parent`. Its stored sampling is all that is needed to repeat it."""
         chosen = sent.settings
         self.store.choose(chat, sent.model, chosen.model_dump())
         seed = chosen.seed if chosen.seed is not None else secrets.randbelow(MOST_SEED)
@@ -182,24 +182,24 @@ class Chat:
         return self.view.part(request, "messages.html", messages=[self.store.message(message)])
 
     def live(self, request: Request, message: int, at: int = 0) -> Response:
-        """The rest of an answer from character `at` on, as server-sent events; the last event is "over"."""
+        """Stream the rest of an answer from character `at` on, as server-sent events; the last event is "over"."""
         last = request.headers.get("last-event-id", "")
         start = int(last) if last.isdecimal() else at
 
         async def stream() -> AsyncIterator[str]:
-            async for news in self.answers.follow(message, start):
-                if news.over:
+            async for update in self.answers.follow(message, start):
+                if update.over:
                     yield event({}, name="over")
-                elif news.waiting:
-                    yield event({"waiting": news.waiting}, name="waiting")
+                elif update.waiting:
+                    yield event({"waiting": update.waiting}, name="waiting")
                 else:
-                    yield event({"text": news.text}, name="text", id=str(news.at))
+                    yield event({"text": update.text}, name="text", id=str(update.at))
 
         return StreamingResponse(stream(), media_type=EVENT_STREAM, headers=HEADERS)
 
 
-def _card(card: ModelCard, language: str) -> dict[str, Any]:
-    """What the browser shows of a model when it is picked."""
+def _card(card: ModelCard, language: str) -> dict[str, object]:
+    """Return what the browser shows of a model when it is picked."""
     return {
         "about": about(card, language),
         "languages": list(card.languages),
@@ -209,10 +209,10 @@ def _card(card: ModelCard, language: str) -> dict[str, Any]:
     }
 
 
-def by_day(lines: Sequence[Line], words: Words) -> list[tuple[str, list[Line]]]:
-    """Lines under today, yesterday, this week, and months."""
+def by_day(lines: Sequence[ConversationLine], words: Words) -> list[tuple[str, list[ConversationLine]]]:
+    """Group the list under today, yesterday, this week, and months."""
     today = datetime.now().date()
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[ConversationLine]] = {}
     for line in lines:
         day = datetime.fromtimestamp(line.updated).date()
         if day >= today:
@@ -227,7 +227,7 @@ def by_day(lines: Sequence[Line], words: Words) -> list[tuple[str, list[Line]]]:
     return list(groups.items())
 
 
-def routes(chat: Chat) -> APIRouter:
+def routes(chat: ChatPages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/", lambda: RedirectResponse("/chat", headers=HEADERS), methods=["GET"], response_model=None)
     router.add_api_route("/chat", chat.new, methods=["GET"], response_model=None)

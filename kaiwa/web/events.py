@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 EVENT_STREAM = "text/event-stream"
-LOOK_EVERY = 1.0  # seconds
-PING_EVERY = 15  # looks without news until a comment keeps the line open
+LOOK_SECONDS = 1.0
+PING_EVERY = 15  # looks without a change, until a comment keeps the connection open
 
 
 def event(value: Mapping[str, Any], *, name: str = "", id: str = "") -> str:
-    """One event. JSON has no bare line breaks, so a single data line is enough."""
+    """Return one event as text. JSON has no bare line breaks, so a single data line is enough."""
     head = (f"event: {name}\n" if name else "") + (f"id: {id}\n" if id else "")
     return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-class Ending:
-    """Whether the server goes down. Streams end by themselves then, so that it need not wait for open pages."""
+class Shutdown:
+    """Whether the server is going down. Streams end by themselves then, so that it need not wait for open pages."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -28,17 +28,17 @@ class Ending:
     def begin(self) -> None:
         self._event.set()
 
-    async def within(self, seconds: float) -> bool:
-        """Sleeps, at most until the end begins; True if it has."""
+    async def begins_within(self, seconds: float) -> bool:
+        """Wait for the shutdown, at most so many seconds; return whether it has begun."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         return self._event.is_set()
 
 
 async def changes(
-    look: Callable[[], Mapping[str, Any]], ending: Ending, every: float = LOOK_EVERY
+    look: Callable[[], Mapping[str, Any]], shutdown: Shutdown, seconds: float = LOOK_SECONDS
 ) -> AsyncIterator[str]:
-    """What `look` sees, whenever it is another than before."""
+    """Yield an event with what `look` returns, whenever that has changed."""
     last: Mapping[str, Any] | None = None
     quiet = 0
     while True:
@@ -49,5 +49,5 @@ async def changes(
         elif (quiet := quiet + 1) >= PING_EVERY:
             quiet = 0
             yield ": still here\n\n"
-        if await ending.within(every):
+        if await shutdown.begins_within(seconds):
             return

@@ -1,16 +1,16 @@
-"""Leaderboard: the models one has, ranked by what they get right on the tasks that `kaiwa evaluate` gave them."""
+"""Leaderboard page: the models of this machine, ranked by their results of `kaiwa evaluate`."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from kaiwa.web.view import View
+from kaiwa.web.view import PageView
 
 LANGUAGES = ("en", "ja")
 
 
-def routes(view: View) -> APIRouter:
+def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request, language: str = "") -> HTMLResponse:

@@ -25,7 +25,7 @@ CACHED = 512  # messages
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
-    """Spans with classes, or "" for plain escaping."""
+    """Return code as spans with classes, or "" for plain escaping."""
     if not language:
         return ""
     try:
@@ -43,7 +43,7 @@ def _parser() -> MarkdownIt:
 
 @lru_cache(maxsize=CACHED)
 def render(text: str) -> str:
-    """Safe HTML of a message."""
+    """Return a message as safe HTML."""
     return nh3.clean(
         _parser().render(text),
         tags=TAGS,

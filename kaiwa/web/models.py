@@ -1,15 +1,15 @@
-"""Models: what one can talk to on this machine, what each knows, how large it is, and where it comes from."""
+"""Models page: the models of this machine, what each is, how large it is, and where it comes from."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from kaiwa.web.view import View, about
+from kaiwa.web.view import PageView, about
 from kaiwa.web.words import language_of
 
 
-def routes(view: View) -> APIRouter:
+def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request) -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""Mounts the pages on the server's app. `kaiwa/commands/up.py` calls `mount(app, services)`; nothing runs before."""
+"""All pages, mounted on the server's application by `mount`, which commands/up.py calls."""
 
 from __future__ import annotations
 
@@ -14,42 +14,44 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.store import FILE, Store
 from kaiwa.web import build, chat, leaderboard, models, redteam, training
-from kaiwa.web.answers import Answers
-from kaiwa.web.events import EVENT_STREAM, Ending, changes
+from kaiwa.web.answers import AnswersInProgress
+from kaiwa.web.events import EVENT_STREAM, Shutdown, changes
 from kaiwa.web.services import PageServices
-from kaiwa.web.view import HEADERS, View
+from kaiwa.web.view import HEADERS, PageView
 
 
-def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Adds every page to `app`. What comes back ends what is open: answers in the making keep what they have, streams
-    to pages end. The server awaits it before it goes down; if it forgets to, that happens when it is down.
+def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object, object, None]]:
+    """Add every page to `app`, and return a function that ends open streams and answers (they keep their text).
+
+    The server awaits that function before it goes down, so that it need not wait for open pages. If it does not, the
+    application's lifespan does.
     """
-    ending = Ending()
+    shutdown = Shutdown()
     store = Store(services.home / FILE)
-    answers = Answers(store, services.engine)
-    view = View(services)
+    answers = AnswersInProgress(store, services.engine)
+    view = PageView(services)
 
-    def dot() -> Mapping[str, Any]:
+    def engine_dot() -> Mapping[str, object]:
         status = services.engine.status()
         return {"state": status.state, "speed": round(status.tokens_per_second), "why": status.why}
 
-    def engine() -> StreamingResponse:
-        return StreamingResponse(changes(dot, ending), media_type=EVENT_STREAM, headers=HEADERS)
+    def stream_engine() -> StreamingResponse:
+        return StreamingResponse(changes(engine_dot, shutdown), media_type=EVENT_STREAM, headers=HEADERS)
 
-    app.include_router(chat.routes(chat.Chat(view, store, answers)))
-    app.include_router(build.routes(build.Build(view, ending)))
+    app.include_router(chat.routes(chat.ChatPages(view, store, answers)))
+    app.include_router(build.routes(build.BuildPages(view, shutdown)))
     app.include_router(models.routes(view))
     app.include_router(leaderboard.routes(view))
     app.include_router(training.routes(view))
-    app.include_router(redteam.routes(redteam.RedTeam(view)))
-    app.add_api_route("/events", engine, methods=["GET"], response_model=None, include_in_schema=False)
+    app.include_router(redteam.routes(redteam.RedTeamPages(view)))
+    app.add_api_route("/events", stream_engine, methods=["GET"], response_model=None, include_in_schema=False)
     for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
         folder = resources.files(package).joinpath("static")
         app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
-    app.exception_handlers.setdefault(UserError, bad_request)
+    app.exception_handlers.setdefault(UserError, respond_to_user_error)
 
     async def close() -> None:
-        ending.begin()
+        shutdown.begin()
         await answers.close()
 
     inner = app.router.lifespan_context
@@ -67,6 +69,6 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[Any, A
     return close
 
 
-async def bad_request(_request: Request, error: Exception) -> Response:
-    """A UserError anywhere in the pages is one clear line for the person."""
+async def respond_to_user_error(_request: Request, error: Exception) -> Response:
+    """Return a UserError from anywhere in the pages as one line for the person."""
     return JSONResponse({"error": str(error)}, status_code=400, headers=HEADERS)

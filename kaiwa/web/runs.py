@@ -1,4 +1,4 @@
-"""What the Build page reads of a run's folder while the build writes it: status, newest samples, logs."""
+"""What the build page reads of a run's folder while the build writes it: status, newest samples, logs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_SAMPLES = 6
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A build's folder. `status` is what its status.json says, or {} before its first word."""
+    """A build's folder. `status` is its status.json, or {} before that is written."""
 
     name: str
     folder: Path
@@ -42,12 +42,12 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Since it was started; of what has ended, until its end."""
+        """Seconds since the start; of a build that has ended, until its end."""
         return float(self.status.get("updated", 0)) - float(self.status.get("started", 0))
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the stage at work."""
+        """Seconds to the end of the stage at work."""
         return next((s.get("seconds_left") for s in self.stages if s["state"] == "running"), None)
 
     @property
@@ -61,17 +61,17 @@ class Run:
 
 
 def all_runs(runs: Path) -> list[Run]:
-    """Every folder with a status, newest first."""
-    found = []
+    """Return every folder with a status, newest first."""
+    runs_with_status = []
     for folder in runs.iterdir() if runs.is_dir() else ():
         status = read_status(folder) if NAME.fullmatch(folder.name) else None
         if status is not None:
-            found.append(Run(folder.name, folder, status))
-    return sorted(found, key=lambda run: -float(run.status.get("started", 0)))
+            runs_with_status.append(Run(folder.name, folder, status))
+    return sorted(runs_with_status, key=lambda run: -float(run.status.get("started", 0)))
 
 
 def one_run(runs: Path, name: str) -> Run | None:
-    """A run by name; a name that is no folder's name of ours is none."""
+    """Return a run by name, or None; never one outside the folder of runs."""
     if not NAME.fullmatch(name):
         return None
     status = read_status(runs / name)
@@ -79,13 +79,13 @@ def one_run(runs: Path, name: str) -> Run | None:
 
 
 def log_of(run: Run, stage: str) -> list[dict[str, Any]]:
-    """A stage's metrics; [] for a stage that is not ours or has logged nothing."""
+    """Return a stage's metrics; [] for an unknown stage or one that has logged nothing."""
     known = stage in stage_names() or any(stage == s["name"] for s in run.stages)
     return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
 
 
 def log_mark(run: Run, stage: str) -> int:
-    """Changes when the log does."""
+    """Return a number that changes when the log does."""
     try:
         return (run.folder / "logs" / f"{stage}.jsonl").stat().st_size
     except OSError:
@@ -93,7 +93,7 @@ def log_mark(run: Run, stage: str) -> int:
 
 
 def newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
-    """(stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
+    """Return (stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
     for stage in (stage.name for stage in reversed(STAGES) if stage.samples):
         rows = samples_of(run.folder, stage)
         if not rows:
@@ -101,13 +101,13 @@ def newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
         step = int(rows[-1].get("step", 0))
         probes = _probes(run.folder)
         last = [r for r in rows if r.get("step") == step and r.get("id") in probes]
-        found = [(str(r.get("language", "en")), probes[r["id"]], str(r.get("text", ""))) for r in last]
-        return stage, step, found[:MOST_SAMPLES]
+        samples = [(str(r.get("language", "en")), probes[r["id"]], str(r.get("text", ""))) for r in last]
+        return stage, step, samples[:MOST_SAMPLES]
     return "", 0, []
 
 
 def _probes(folder: Path) -> dict[str, str]:
-    """What each chat probe asks, by id."""
+    """Return the question of each chat probe, by id."""
     return {
         row["id"]: " / ".join(m["content"] for m in row["messages"] if m["role"] == "user")
         for row in read_rows(folder / "village" / "probes.jsonl")
@@ -116,5 +116,5 @@ def _probes(folder: Path) -> dict[str, str]:
 
 
 def manifest(run: Run, stage: str) -> Mapping[str, Any]:
-    """kaiwa.json of a stage that is done."""
+    """Return kaiwa.json of a finished stage, else {}."""
     return read_json(run.folder / stage / "kaiwa.json") if stage in stage_names() else {}

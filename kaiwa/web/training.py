@@ -1,4 +1,4 @@
-"""Training: the fine-tuning jobs of this server, what each has said, and a way to cancel one."""
+"""Training page: the fine-tuning jobs of this server with their latest events, and a way to cancel one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from kaiwa.web.services import TuningJob
-from kaiwa.web.view import View
+from kaiwa.web.view import PageView
 
 EVENTS = 12  # newest of each job that the page shows
 OVER = ("succeeded", "failed", "cancelled")
 
 
-def routes(view: View) -> APIRouter:
+def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def jobs() -> Sequence[TuningJob]:
@@ -23,16 +23,14 @@ def routes(view: View) -> APIRouter:
         return tuning.jobs(EVENTS) if tuning is not None else ()
 
     async def page(request: Request) -> HTMLResponse:
-        found = await asyncio.to_thread(jobs)
-        return view.page(request, "training.html", jobs=found, over=OVER)
+        return view.page(request, "training.html", jobs=await asyncio.to_thread(jobs), over=OVER)
 
     async def part(request: Request) -> HTMLResponse:
-        """The list alone, which the page asks for again while a job runs."""
-        found = await asyncio.to_thread(jobs)
-        return view.part(request, "training_jobs.html", jobs=found, over=OVER)
+        """Return the list alone, which the page asks for again while a job runs."""
+        return view.part(request, "training_jobs.html", jobs=await asyncio.to_thread(jobs), over=OVER)
 
     async def cancel(id: str) -> RedirectResponse:
-        """A plain form, so that it works without a script. UserError for a job that is over, or is none."""
+        """Cancel a job; a plain form, so that it works without a script. UserError for one that is over or unknown."""
         tuning = view.services.tuning
         if tuning is not None:
             await asyncio.to_thread(tuning.cancel, id)

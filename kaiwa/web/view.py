@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -44,8 +43,8 @@ THEMES = ("light", "dark")
 THEME_COOKIE = "kaiwa_theme"
 
 
-class View:
-    """Renders for one server; holds the templates and what every page shows."""
+class PageView:
+    """Renders the pages of one server: templates, filters, and the values that every page shows."""
 
     def __init__(self, services: PageServices) -> None:
         self.services = services
@@ -65,12 +64,12 @@ class View:
         }
         self.environment.globals |= {"asset": asset, "for_client": for_client}
 
-    def fragment(self, request: Request, template: str, **values: Any) -> str:
+    def fragment(self, request: Request, template: str, **values: object) -> str:
         words = words_of(request)
         return self.environment.get_template(template).render(t=words, language=words.language, **values)
 
-    def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-        """A whole page in the frame."""
+    def page(self, request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+        """Return a whole page in the frame."""
         theme = request.cookies.get(THEME_COOKIE, "")
         html = self.fragment(
             request,
@@ -82,7 +81,7 @@ class View:
         )
         return HTMLResponse(html, status_code=status, headers=HEADERS)
 
-    def part(self, request: Request, template: str, **values: Any) -> HTMLResponse:
+    def part(self, request: Request, template: str, **values: object) -> HTMLResponse:
         return HTMLResponse(self.fragment(request, template, **values), headers=HEADERS)
 
 
@@ -94,9 +93,9 @@ def client_of(request: Request) -> str:
 
 @cache
 def asset(path: str) -> str:
-    """The address of a static file, with a mark of its bytes so that browsers never keep an old one.
+    """Return the address of a static file, with a hash of its bytes so that browsers never use an old one.
 
-    "report/…" are the pieces' own files.
+    "report/…" are the files of the reports.
     """
     package, _, name = path.rpartition("/")
     folder = resources.files("kaiwa.report" if package == "report" else "kaiwa.web").joinpath("static")
@@ -104,25 +103,25 @@ def asset(path: str) -> str:
     return f"/static/{path}?{mark}"
 
 
-def script_json(value: Any) -> Markup:
-    """JSON that is safe inside a <script type="application/json">."""
+def script_json(value: object) -> Markup:
+    """Return JSON that is safe inside a <script type="application/json">."""
     text = json.dumps(value, ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def about(card: ModelCard, language: str) -> str:
-    """What a model says about itself, in this language or else in English."""
+    """Return a model's description in this language, or else in English."""
     return card.about.get(language) or card.about.get("en", "")
 
 
 def starters(card: ModelCard, language: str) -> list[str]:
-    """Prompts to start with, in a language that the model speaks: the page's, if it does."""
-    order: Mapping[str, Any] = {language: None, **dict.fromkeys(card.languages), **dict.fromkeys(card.starters)}
+    """Return prompts to start with, in a language that the model speaks: the page's, if it does."""
+    order: Mapping[str, object] = {language: None, **dict.fromkeys(card.languages), **dict.fromkeys(card.starters)}
     return next((list(card.starters[name]) for name in order if card.starters.get(name)), [])
 
 
 def size(n_bytes: float) -> str:
-    """123456789 -> '123 MB'."""
+    """Return bytes as text: 123456789 -> '123 MB'."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= scale:
             return f"{n_bytes / scale:.3g} {unit}"
@@ -130,7 +129,7 @@ def size(n_bytes: float) -> str:
 
 
 def figure(value: float) -> str:
-    """135e6 -> '135M'; below a thousand three digits."""
+    """Return a count as text: 135e6 -> '135M'; below a thousand, three digits."""
     for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= scale:
             return f"{value / scale:.3g}{unit}"
@@ -138,7 +137,7 @@ def figure(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """254 -> '4:14', 3905 -> '1:05:05'."""
+    """Return seconds as text: 254 -> '4:14', 3905 -> '1:05:05'."""
     whole = max(0, round(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

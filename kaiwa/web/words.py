@@ -1,6 +1,6 @@
 """The words of the pages on top of those of the reports, and which language a request gets.
 
-One dictionary file a language; a test compares their keys. Keys that begin with "js." go to the browser.
+There is one dictionary file per language; a test compares their keys. Keys that begin with "js." go to the browser.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ def words_of(request: Request) -> Words:
 
 
 def for_client(words: Words) -> dict[str, str]:
-    """What the browser's modules say themselves."""
+    """Return the texts that the browser's own modules show."""
     return {key.removeprefix("js."): text for key, text in words.texts.items() if key.startswith("js.")}
 
 
 def language_of(request: Request) -> str:
-    """The cookie's language, else the first that Accept-Language likes and we have, else English."""
+    """Return the cookie's language, else the best of Accept-Language that there is, else English."""
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
-    return accepted(request.headers.get("accept-language", ""))
+    return preferred_language(request.headers.get("accept-language", ""))
 
 
-def accepted(header: str) -> str:
-    """'ja,en;q=0.8' -> 'ja'."""
-    liked = []
+def preferred_language(header: str) -> str:
+    """Return the language that an Accept-Language header prefers: 'ja,en;q=0.8' -> 'ja'."""
+    weights = []
     for i, part in enumerate(header.split(",")):
         tag, _, rest = part.strip().partition(";")
         weight = rest.strip().removeprefix("q=") or "1"
         try:
-            liked.append((-float(weight), i, tag.split("-")[0].lower()))
+            weights.append((-float(weight), i, tag.split("-")[0].lower()))
         except ValueError:
             continue
-    return next((tag for weight, _, tag in sorted(liked) if tag in LANGUAGES and weight < 0), "en")
+    return next((tag for weight, _, tag in sorted(weights) if tag in LANGUAGES and weight < 0), "en")

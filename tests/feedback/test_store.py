@@ -51,9 +51,10 @@ def test_versions_flip_and_remember_what_was_below(store: Store) -> None:
     assert (store.message(q1).version, store.message(q1b).version) == (1, 2)
 
 
-def test_regenerate_streams_beside_the_old_answer(store: Store) -> None:
-    chat, (_, answer) = talk(store, "hello", "hi")
-    new = store.regenerate(answer, model="other", sampling={"seed": 7})
+def test_a_new_version_streams_beside_the_old_answer(store: Store) -> None:
+    chat, (question, answer) = talk(store, "hello", "hi")
+    new = store.append(chat, question, "assistant", model="other", sampling={"seed": 7}, streaming=True)
+    assert store.message(new).versions == (answer, new)
     assert store.message(new).state == "streaming"
     store.write(new, "hel")
     store.finish(new, "hello there", "stopped", finish_reason="stop", n_tokens=2, seconds=0.5)
@@ -63,8 +64,6 @@ def test_regenerate_streams_beside_the_old_answer(store: Store) -> None:
     )  # fmt: skip
     store.write(new, "late")  # a finished message is not written to
     assert store.message(new).content == "hello there"
-    with pytest.raises(UserError, match="only an assistant's"):
-        store.regenerate(store.get(chat).path[0].id, model="", sampling={})
 
 
 @pytest.mark.parametrize("needle", ["空は青い", "青い", "青", "SKY", "100%", 'say "no"'])
@@ -154,7 +153,7 @@ def test_the_tree_never_loses_a_message(tmp_path: Path, moves: list[tuple[str, i
         elif move == "edit":
             texts[store.edit(chosen, text)] = text
         elif move == "again" and store.message(chosen).role == "assistant":
-            new = store.regenerate(chosen, model="m", sampling={})
+            new = store.append(chat, store.message(chosen).parent_id, "assistant", model="m", streaming=True)
             store.finish(new, text, "done")
             texts[new] = text
         else:

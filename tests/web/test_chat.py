@@ -13,7 +13,7 @@ import pytest
 from kaiwa.feedback.store import Store
 from kaiwa.text.sampling import Sampling
 from kaiwa.web import markdown
-from kaiwa.web.answers import Answers, News
+from kaiwa.web.answers import AnswersInProgress, AnswerUpdate
 from kaiwa.web.services import AnswerPiece, AnswerRequest
 
 from .conftest import Site
@@ -174,9 +174,9 @@ class Slow(FakeEngine):
 
 
 def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path) -> None:
-    async def scene() -> tuple[list[News], str, str]:
+    async def scene() -> tuple[list[AnswerUpdate], str, str]:
         store = Store(tmp_path / "x.sqlite")
-        answers = Answers(store, Slow())
+        answers = AnswersInProgress(store, Slow())
         chat = store.create()
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)
@@ -197,7 +197,7 @@ def test_followers_see_all_of_it_and_a_leaving_one_stops_nothing(tmp_path: Path)
 def test_closing_the_server_keeps_what_came(tmp_path: Path) -> None:
     async def scene() -> tuple[str, str]:
         store = Store(tmp_path / "x.sqlite")
-        answers = Answers(store, FakeEngine())
+        answers = AnswersInProgress(store, FakeEngine())
         chat = store.create()
         question = store.append(chat, None, "user", "?")
         message = store.append(chat, question, "assistant", streaming=True)

@@ -8,7 +8,7 @@ import pytest
 
 from kaiwa.core.stages import stage_names
 from kaiwa.report.words import Words, dictionary
-from kaiwa.web.words import accepted
+from kaiwa.web.words import preferred_language
 
 ROOT = Path(__file__).parents[2] / "kaiwa"
 PACKAGES = ("kaiwa.report", "kaiwa.web")
@@ -46,4 +46,4 @@ def test_every_key_that_is_asked_for_exists() -> None:
      ("*;q=x, ja", "ja")],
 )  # fmt: skip
 def test_accept_language(header: str, language: str) -> None:
-    assert accepted(header) == language
+    assert preferred_language(header) == language

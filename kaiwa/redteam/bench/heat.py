@@ -46,8 +46,8 @@ def attack_heat_map(
         if row in (refused, useless):
             cost = costs.get(defence)
             return None if cost is None else cost.refused if row == refused else cost.useless
-        cell = cells[row, defence]
-        return cell.share if cell.status in TESTED else None
+        cell = cells.get((row, defence))
+        return cell.share if cell is not None and cell.status in TESTED else None
 
     def status(row: str, defence: str) -> str:
         return words(f"redteam.status.{cells[row, defence].status}") if (row, defence) in cells else figures.NONE
