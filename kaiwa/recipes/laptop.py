@@ -10,7 +10,7 @@ from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.settings import Recipe
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Pretraining, RLHFConfig
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.world.config import WorldConfig
@@ -57,7 +57,11 @@ def laptop() -> Recipe:
             language_model_weight=1.0,
             evaluate_every=2000,  # once; each epoch's end is measured anyway
         ),
-        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_ratio=0.7),
+        rlhf=RLHFConfig(
+            updates=65,
+            temperature=0.7,
+            pretraining=Pretraining(ptx_ratio=0.7),
+        ),
     )
 
 

@@ -34,7 +34,7 @@ from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.packing import PromptRow
 from kaiwa.reward.run import score_rows
 from kaiwa.rlhf import run as rlhf
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Penalty, Pretraining, RLHFConfig, Steps
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.stats.intervals import Interval, wilson
@@ -70,11 +70,19 @@ class SmolLM2:
     )
     rlhf: RLHFConfig = field(
         default_factory=lambda: RLHFConfig(
-            updates=80, batch=32, minibatches=2, microbatch=8, max_tokens=48, temperature=0.8, kl_coefficient=0.05,
-            lr=2e-4, value_lr=2e-4, warmup=3, ptx_ratio=0.5, ptx_rows=2, ptx_width=128, lora_rank=8,
+            updates=80,
+            batch=32,
+            minibatches=2,
+            microbatch=8,
+            max_tokens=48,
+            temperature=0.8,
+            lora_rank=8,
             shared_trunk=True,
+            penalty=Penalty(kl_coefficient=0.05),
+            steps=Steps(lr=2e-4, value_lr=2e-4, warmup=3),
+            pretraining=Pretraining(ptx_ratio=0.5, ptx_rows=2, ptx_width=128),
         )
-    )  # fmt: skip
+    )
 
 
 def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base: Path | None = None) -> dict[str, Any]:
