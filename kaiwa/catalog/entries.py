@@ -108,7 +108,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     return [with_base(entry, found) for entry in found]
 
 
-def listed(name: str, known: Sequence[Entry]) -> Entry:
+def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
     """The entry of a name. UserError with a suggestion for an unknown one."""
     for entry in known:
         if entry.name == name:
@@ -123,16 +123,16 @@ def listed(name: str, known: Sequence[Entry]) -> Entry:
     raise UserError(f"no model {name!r}{did_you_mean(name, [entry.name for entry in known] or [SMOLLM2])}")
 
 
-def find(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
+def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
     """The entry of a name, or of a path on this machine (for the command line; a server looks up names only)."""
     known = entries(runs_folder, home_folder)
     path = Path(name).expanduser()
     if any(entry.name == name for entry in known) or not path.exists():
-        return listed(name, known)
+        return entry_by_name(name, known)
     made = read_entry(path, path.resolve().name)
     if made is None:
         raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
-    return listed(made.name, [with_base(made, known)])
+    return entry_by_name(made.name, [with_base(made, known)])
 
 
 def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:

@@ -12,7 +12,7 @@ from kaiwa.catalog.entries import Entry
 from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native import step
-from kaiwa.engine.rows.cpu_offload import place
+from kaiwa.engine.rows.cpu_offload import place_blocks
 from kaiwa.model.adapter import Adapter, read_adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.text.records import Conversation
@@ -71,7 +71,7 @@ def load(
         loaded = _read(base, say, "cpu", whole=False)
         if loaded.decoder.config.n_parameters > SMALL and has_bf16(device):
             loaded.decoder.to(torch.bfloat16)  # one type on both sides: the card's
-        place(loaded.decoder, device, n_there)
+        place_blocks(loaded.decoder, device, n_there)
         say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
     else:
         loaded = _read(base, say, device)

@@ -25,19 +25,19 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.native import packed_model as packed
 from kaiwa.engine.native import step
 from kaiwa.engine.native.refusal import native_refusal
-from kaiwa.engine.rows.cpu_offload import Limits, parse_limits
+from kaiwa.engine.rows.cpu_offload import MemoryLimits, parse_limits
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.int4 import LARGE
 
 SCALES = 4 / 32  # bytes a weight for a bf16 scale and zero per 32 weights
 ROOM = 4096  # tokens whose keys and values the card must have room for
 MARGIN = 0.05  # of the card that stays free: what a pass makes on the way
-ALL = Limits()
+ALL = MemoryLimits()
 PROBE = 1 << 28  # bytes read to measure the bandwidth
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WeightsPart:
     """Some of the weights: how many, bytes a weight in memory, bytes a weight that one token reads."""
 
     name: str
@@ -51,11 +51,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class DeviceSide:
     """What is on one device. free: bytes it has; bandwidth: bytes a second. Both 0 for a device that is not here."""
 
     device: str
-    parts: tuple[Part, ...]
+    parts: tuple[WeightsPart, ...]
     free: int
     bandwidth: float
 
@@ -76,12 +76,12 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemoryPlan:
     """sides: the device's, then the CPU's where the model is split. cache: bytes of keys and values a token, on the
     first side. n_there: blocks on the first side, None where all of the model is."""
 
     name: str
-    sides: tuple[Side, ...]
+    sides: tuple[DeviceSide, ...]
     cache: int
     n_there: int | None = None
 
@@ -104,7 +104,7 @@ class Plan:
         return "\n".join([*lines, f"  {bound}"] if self.tokens_per_second else lines)
 
 
-def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = True) -> Plan:
+def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: bool = True) -> MemoryPlan:
     """Where the weights go. UserError where they do not fit, with what would. Without a device named, a limit for a
     card plans for one even where none is. measured: the bandwidth too."""
     planned_only = limits.splits and not device and machine.device() == "cpu"
@@ -121,7 +121,7 @@ def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = 
     if limits.splits and where == "cpu":
         raise UserError("--max-memory gpu=…: this model goes to the CPU (no card is here, or KAIWA_DEVICE says so)")
     limit = next((n for n in (limits.gpu if where != "cpu" else limits.cpu, limits.all) if n is not None), free)
-    whole = Plan(entry.name, (Side(where, parts, free, speed),), cache)
+    whole = MemoryPlan(entry.name, (DeviceSide(where, parts, free, speed),), cache)
     if whole.bytes <= limit:
         return whole
     if where != "cpu" and limits.all is None:
@@ -134,8 +134,14 @@ def plan(entry: Entry, device: str = "", limits: Limits = ALL, measured: bool = 
 
 
 def _split(
-    entry: Entry, c: DecoderConfig, four_bit: bool, whole: Plan, limit: int, limit_here: int | None, measured: bool
-) -> Plan:
+    entry: Entry,
+    c: DecoderConfig,
+    four_bit: bool,
+    whole: MemoryPlan,
+    limit: int,
+    limit_here: int | None,
+    measured: bool,
+) -> MemoryPlan:
     """As many blocks on the card as it has room for."""
     card = whole.sides[0]
     blocks, rest = card.parts[0], card.parts[1:]
@@ -159,17 +165,20 @@ def _split(
             f"{entry.name}: {n} of {c.n_layer} blocks fit {card.device}; the others take"
             f" {here.bytes / 1e9:.2f} GB on the CPU, {most / 1e9:.2f} GB {what}; choose a smaller or a 4-bit model"
         )
-    sides = (replace(card, parts=(there, *rest)), Side("cpu", (here,), free, bandwidth("cpu") if measured else 0.0))
-    return Plan(entry.name, sides, whole.cache, n)
+    sides = (
+        replace(card, parts=(there, *rest)),
+        DeviceSide("cpu", (here,), free, bandwidth("cpu") if measured else 0.0),
+    )
+    return MemoryPlan(entry.name, sides, whole.cache, n)
 
 
-def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> Part:
+def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
     """A split model's blocks on the CPU: by torch (the C++ step computes whole models), in the card's type."""
     width = 2.0 if _half(c, four_bit, card) else 4.0
     if four_bit and machine.has_int4_kernel():
         read = 0.5 + SCALES
-        return Part("4-bit blocks", 0, read + (0.0 if c.n_parameters > LARGE else width), read)
-    return Part("blocks", 0, width, width)
+        return WeightsPart("4-bit blocks", 0, read + (0.0 if c.n_parameters > LARGE else width), read)
+    return WeightsPart("blocks", 0, width, width)
 
 
 def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> Loaded:
@@ -192,7 +201,7 @@ def has_room(entry: Entry) -> bool:
     return sum(part.bytes for part in parts_of(weights.config, weights.four_bit, where)) <= free_bytes(where)
 
 
-def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[Part, ...]:
+def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[WeightsPart, ...]:
     """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
     linears, table = c.n_layer * c.block_products, c.vocab_size * c.d_model
     rest = c.n_parameters - linears - table * (1 if c.tie_embeddings else 2)
@@ -202,17 +211,17 @@ def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False
         read = 0.5 + SCALES
         held = read + (0.0 if c.n_parameters > LARGE else width)
     copied = _packs(c, device) and not placed
-    parts = [Part("blocks, 4-bit" if read < 2 else "blocks", linears, held, 0.0 if copied else read)]
+    parts = [WeightsPart("blocks, 4-bit" if read < 2 else "blocks", linears, held, 0.0 if copied else read)]
     own = placed or not c.tie_embeddings  # the step's unembedding is a copy even of a tied one
-    parts.append(Part("embedding", table, width, 0.0 if copied or own else width))
+    parts.append(WeightsPart("embedding", table, width, 0.0 if copied or own else width))
     if placed and c.tie_embeddings:
-        parts.append(Part("unembedding, a copy", table, width, width))
+        parts.append(WeightsPart("unembedding, a copy", table, width, width))
     if not c.tie_embeddings:
-        parts.append(Part("unembedding", table, width, 0.0 if copied else width))
+        parts.append(WeightsPart("unembedding", table, width, 0.0 if copied else width))
     if copied:
-        parts.append(Part("packed for the C++ step", linears, read, read))
-        parts.append(Part("unembedding for it", table, 1.0 if read < 2 else width, 1.0 if read < 2 else width))
-    return (*parts, Part("norms, biases", rest, width, width))
+        parts.append(WeightsPart("packed for the C++ step", linears, read, read))
+        parts.append(WeightsPart("unembedding for it", table, 1.0 if read < 2 else width, 1.0 if read < 2 else width))
+    return (*parts, WeightsPart("norms, biases", rest, width, width))
 
 
 def _half(c: DecoderConfig, four_bit: bool, device: str) -> bool:
