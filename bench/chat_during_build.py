@@ -30,14 +30,14 @@ def main(model: str, command: Sequence[str]) -> None:
     os.environ.update(passive)
     import torch
 
-    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.entries import entry_by_name_or_path
     from kaiwa.catalog.load import load
     from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.text.records import Message
     from kaiwa.text.sampling import Sampling
 
     torch.set_num_threads(cores())
-    made = LocalChatModel(load(find(model)))
+    made = LocalChatModel(load(entry_by_name_or_path(model)))
     prompt = (Message("user", "Tell me a long story about a village by the sea."),)
 
     def speed() -> float:

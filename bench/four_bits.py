@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kaiwa.catalog.entries import find
+from kaiwa.catalog.entries import entry_by_name_or_path
 from kaiwa.catalog.trainable import open_base
 from kaiwa.core.context import Context
 from kaiwa.core.machine import describe
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where finished rows are kept")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    entry = find(asked.model)
+    entry = entry_by_name_or_path(asked.model)
     decoder, tokenizer = open_base(entry.path)
     decoder = decoder.requires_grad_(False).eval()
     if entry.bits == 4:

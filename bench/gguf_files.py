@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from kaiwa.catalog.entries import find, read_entry
+from kaiwa.catalog.entries import entry_by_name_or_path, read_entry
 from kaiwa.catalog.load import load
 from kaiwa.catalog.trainable import open_base
 from kaiwa.core.machine import describe
-from kaiwa.hub.export import Source, export
+from kaiwa.hub.export import ExportSource, export
 from kaiwa.hub.verify import SAMPLE
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.text.records import Message
@@ -90,9 +90,11 @@ def main() -> None:
 
 def compare(peer: str, name: str, kind: str, n: int, folder: Path) -> dict[str, Any]:
     """One model as one type of file, read by both."""
-    entry = find(name)
+    entry = entry_by_name_or_path(name)
     decoder, tokenizer = open_base(entry.path)
-    source = Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=entry.path if entry.path.is_dir() else None)
+    source = ExportSource(
+        name="m", decoder=decoder, tokenizer=tokenizer, folder=entry.path if entry.path.is_dir() else None
+    )
     file = export(source, "gguf", folder / "out", kind)  # type: ignore[arg-type]
     made = read_entry(file, "m")
     assert made is not None

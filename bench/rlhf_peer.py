@@ -164,16 +164,24 @@ def trl_reward(job: dict[str, Any]) -> dict[str, float]:
 def kaiwa_rl(job: dict[str, Any], method: str) -> dict[str, float]:
     from kaiwa.core.artifact import Artifact
     from kaiwa.core.context import Context
-    from kaiwa.rlhf.config import RLHFConfig
+    from kaiwa.rlhf.config import Penalty, Returns, RLHFConfig, Steps
     from kaiwa.rlhf.loop import Loop
     from kaiwa.rlhf.models import open_models
 
     config = RLHFConfig(
-        method=method, group=job["group"] if method == "rloo" else 1, updates=job["updates"], batch=job["batch"],  # type: ignore[arg-type]
-        minibatches=job["minibatches"] if method == "ppo" else 1, microbatch=job["batch"] // job["minibatches"],
-        max_tokens=job["response"], kl_coefficient=0.02, value_clip=0.2, lam=0.95, clip=0.2, end_rule="subtract",
-        lr=1e-5, value_lr=1e-5, warmup=0,
-    )  # fmt: skip
+        method=method,
+        group=job["group"] if method == "rloo" else 1,
+        updates=job["updates"],
+        batch=job["batch"],
+        minibatches=job["minibatches"] if method == "ppo" else 1,
+        microbatch=job["batch"] // job["minibatches"],
+        max_tokens=job["response"],
+        value_clip=0.2,
+        clip=0.2,
+        penalty=Penalty(kl_coefficient=0.02),
+        returns=Returns(lam=0.95, end_rule="subtract"),
+        steps=Steps(lr=1e-5, value_lr=1e-5, warmup=0),
+    )
     folders = [Artifact(job["folder"] / name, {"kind": name, "hash": ""}) for name in ("policy", "reward")]
     models = open_models(config, Context(), *folders)
     loop = Loop(config, Context(), models, [tuple(p) for p in job["prompts"]], None, None)

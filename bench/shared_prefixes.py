@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from kaiwa.catalog.entries import find
+from kaiwa.catalog.entries import entry_by_name_or_path
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.engine.engine import Engine
@@ -58,7 +58,7 @@ def main() -> None:
         Arm(name="4-shot, flipped labels", technique=FewShot(k=4, labels="flipped")),
     )
     experiment = Experiment(name="bench", tasks=(generate_task("sentiment-en", given.items),), arms=arms)
-    entry = find(given.model)
+    entry = entry_by_name_or_path(given.model)
     local = LocalChatModel(load(entry))
     without = fused.wait(local.loaded.decoder)
     step = "the C++ step" if without is not None else "torch"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from kaiwa.catalog.entries import find
+from kaiwa.catalog.entries import entry_by_name_or_path
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.defend.fold import fold
@@ -55,7 +55,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     for name in sys.argv[1:]:
-        model = LocalChatModel(load(find(name)))
+        model = LocalChatModel(load(entry_by_name_or_path(name)))
         attacked, everyday = answers(model, ATTACKS), answers(model, EVERYDAY)
         leaked = sum(any(fold(secret) in fold(text) for secret in SECRETS) for text in attacked)
         refused = sum(map(refuses, everyday))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kaiwa.core.artifact import Artifact
+from kaiwa.core.config import override
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.lock import lock
 from kaiwa.core.stages import model_names, usual_seconds
@@ -100,7 +101,7 @@ def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
                 ),
             )  # fmt: skip
 
-        reinforce("ppo", replace(recipe.rlhf, ptx_coefficient=0.0, ptx_ratio=0.0))
+        reinforce("ppo", override(recipe.rlhf, {"ptx_coefficient": 0.0, "ptx_ratio": 0.0}))
         best = reinforce("ppo_ptx", recipe.rlhf)
         stage(
             "ppo_ptx_int4",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kaiwa.catalog.entries import SMOLLM2, Entry, find
+from kaiwa.catalog.entries import SMOLLM2, Entry, entry_by_name_or_path
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import OpenedModel
 
@@ -47,7 +47,7 @@ def open_model(choice: ModelChoice, say: Say = print_line) -> OpenedModel:
     if choice.url:
         return _open_server(choice)
     rest_idle_threads()
-    return open_entry(find(choice.model or SMOLLM2), say, choice.device, choice.max_memory)
+    return open_entry(entry_by_name_or_path(choice.model or SMOLLM2), say, choice.device, choice.max_memory)
 
 
 def open_entry(entry: Entry, say: Say = print_line, device: str = "", max_memory: str = "") -> OpenedModel:

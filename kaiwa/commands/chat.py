@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
-from kaiwa.catalog.entries import SMOLLM2, find
+from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path
 from kaiwa.commands.options import Positional, read_options
 from kaiwa.text.sampling import Sampling
 
@@ -38,7 +38,7 @@ def main(words: list[str]) -> None:
     if options.plan:
         from kaiwa.commands.models.plan import print_plan
 
-        print_plan(find(options.model), "", options.max_memory)
+        print_plan(entry_by_name_or_path(options.model), "", options.max_memory)
         return
     from kaiwa.commands.chat_terminal import chat
 

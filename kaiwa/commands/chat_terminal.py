@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaiwa.catalog.entries import find
+from kaiwa.catalog.entries import entry_by_name_or_path
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 from kaiwa.text.records import Message
@@ -38,7 +38,7 @@ def chat(
         raise UserError(f"max_tokens is {sampling.max_tokens}; it must be at least 1", field="max_tokens")
     if prompt is not None and not prompt.strip():
         raise UserError("-p is empty; give the message in quotes")
-    entry = find(model)
+    entry = entry_by_name_or_path(model)
 
     from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.catalog.memory_plan import load_here

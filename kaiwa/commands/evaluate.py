@@ -71,7 +71,7 @@ def evaluate_tasks(options: Options) -> None:
     """Answer the tasks with each model, keep the results for the leaderboard and print the ranking."""
     if not options.models or not options.tasks:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
-    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.entries import entry_by_name_or_path
     from kaiwa.catalog.open_model import open_entry, rest_idle_threads
     from kaiwa.lab.experiments.leaderboard import (
         build_result,
@@ -93,7 +93,7 @@ def evaluate_tasks(options: Options) -> None:
         raise UserError(f"two tasks are called {max(names, key=names.count)!r}; rename one file")
     rest_idle_threads()
     calls = options.out or home() / "leaderboard" / "calls"
-    entries = [find(model) for model in options.models]
+    entries = [entry_by_name_or_path(model) for model in options.models]
     results = []
     for entry in entries:
         print(f"{entry.name}: {sum(len(t.items) for t in tasks):,} items", file=sys.stderr)

@@ -36,15 +36,15 @@ def main(words: list[str]) -> None:
         raise UserError(f"--for {target}: there is {', '.join(TARGETS)}{did_you_mean(target, TARGETS)}")
     if kind not in KINDS:
         raise UserError(f"--type {kind}: there is {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.entries import entry_by_name_or_path
     from kaiwa.catalog.trainable import open_base
-    from kaiwa.hub.export import Source, export
+    from kaiwa.hub.export import ExportSource, export
     from kaiwa.hub.verify import verify
 
-    entry = find(options.model)
+    entry = entry_by_name_or_path(options.model)
     decoder, tokenizer = open_base(entry.path)
     folder = entry.path if entry.path.is_dir() else None
-    source = Source(name=entry.name, decoder=decoder, tokenizer=tokenizer, folder=folder)
+    source = ExportSource(name=entry.name, decoder=decoder, tokenizer=tokenizer, folder=folder)
     exported = export(source, target, options.out, kind, lambda line: print(line, file=sys.stderr))
     try:
         checks = verify(source, exported)

@@ -113,9 +113,13 @@ def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str],
 
 
 def option_names(options: type[Any]) -> list[str]:
-    """Return the names of a command's options, such as "--max-tokens", sorted."""
-    parser = tyro.extras.get_parser(options, config=CONFIG)
-    return sorted(name for action in parser._actions for name in action.option_strings)
+    """Return the names of a command's options, such as "--max-tokens", sorted: those that its help lists."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(options, args=["--help"], config=CONFIG)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()).splitlines()
+    heads = [head[1] for line in lines if (head := re.match(r"[│ ]{1,3}(-.*?)(?:  |│|$)", line))]
+    return sorted({name for head in heads for name in re.findall(r"(?<![\w-])--?[a-zA-Z][\w.-]*", head)})
 
 
 def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaiwa.catalog.entries import SMOLLM2, Entry, entries, find, listed
+from kaiwa.catalog.entries import SMOLLM2, Entry, entries, entry_by_name, entry_by_name_or_path
 from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
@@ -187,10 +187,10 @@ def _choose(model: str | None) -> tuple[Entry | None, Entry | None]:
     known = entries()
     if model is None:
         with contextlib.suppress(UserError):
-            return listed(SMOLLM2, known), None
+            return entry_by_name(SMOLLM2, known), None
         print(f"no model is here yet; for one to talk to at once: {_hint()}", file=sys.stderr)
         return (known[0] if known else None), None
-    entry = find(model)
+    entry = entry_by_name_or_path(model)
     return entry, None if entry in known else entry
 
 

@@ -12,18 +12,37 @@ from typing import Any, TypeVar
 from kaiwa.core.errors import UserError
 
 T = TypeVar("T")
+# Metadata of a field that holds a dataclass whose fields appear as the outer one's: in JSON, in overrides, as options.
+GROUP: Mapping[str, bool] = {"group": True}
+
+
+def _groups(cls: Any) -> dict[str, Any]:
+    """Return the group fields of a dataclass: name -> the group's dataclass."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.metadata.get("group")}
+
+
+def _field_names(cls: Any) -> dict[str, str]:
+    """Return the names that JSON and overrides use -> the group that the field is in, "" for none."""
+    groups = _groups(cls)
+    names = {f.name: "" for f in dataclasses.fields(cls) if f.name not in groups}
+    return names | {f.name: group for group, inner in groups.items() for f in dataclasses.fields(inner)}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' or the list of what there is."""
+    """Return "; did you mean X?", or the list of the names that are known."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known)}"
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A dataclass as plain JSON values (tuples become lists)."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    """Return a dataclass as plain JSON values (tuples become lists, a group's fields stand beside the others)."""
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = _plain(getattr(config, f.name))
+        values |= value if f.metadata.get("group") else {f.name: value}
+    return values
 
 
 def _plain(value: Any) -> Any:
@@ -37,45 +56,53 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
-    """The dataclass from what to_json wrote. Unknown fields are a UserError."""
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name in values:
+    """Return the dataclass that `to_json` wrote. UserError for an unknown field."""
+    hints, groups, known = typing.get_type_hints(cls), _groups(cls), _field_names(cls)
+    direct: dict[str, Any] = {}
+    grouped: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
         if name not in known:
             raise UserError(f"{cls.__name__} has no field {name!r}{did_you_mean(name, known)}")
-    return cls(**{name: _typed(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()})
+        if known[name]:
+            grouped.setdefault(known[name], {})[name] = value
+        else:
+            direct[name] = _typed(hints[name], value, f"{cls.__name__}.{name}")
+    return cls(**direct, **{group: from_json(groups[group], inner) for group, inner in grouped.items()})
 
 
 def override(config: T, changes: Mapping[str, Any], prefix: str = "") -> T:
-    """A copy with fields replaced. Keys may be dotted ("model.n_layer"); values may be strings from a command line.
+    """Return a copy with fields replaced. Keys may be dotted ("model.n_layer"); values may be strings from a command
+    line.
 
-    `prefix`: what a message puts before a field's name.
+    prefix: what a message puts before a field's name.
     """
-    hints = typing.get_type_hints(type(config))
-    known = {f.name for f in dataclasses.fields(config)}  # type: ignore[arg-type]
+    hints, known = typing.get_type_hints(type(config)), _field_names(type(config))
     direct: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for key, value in changes.items():
         head, _, rest = key.partition(".")
         if head not in known:
             raise UserError(f"{prefix[:-1] or type(config).__name__} has no field {head!r}{did_you_mean(head, known)}")
-        if rest:
+        if known[head]:
+            nested.setdefault(known[head], {})[key] = value
+        elif rest:
             if not dataclasses.is_dataclass(getattr(config, head)):
                 raise UserError(f"{type(config).__name__}.{head} has no fields of its own; drop {'.' + rest!r}")
             nested.setdefault(head, {})[rest] = value
         else:
             direct[head] = _typed(hints[head], value, prefix + key)
     for head, inner in nested.items():
-        direct[head] = override(getattr(config, head), inner, f"{prefix}{head}.")
+        inside = prefix if head not in known else f"{prefix}{head}."
+        direct[head] = override(getattr(config, head), inner, inside)
     return dataclasses.replace(config, **direct)  # type: ignore[type-var]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """'field: old -> new' for each field in which two JSON configurations differ; long values are cut."""
-    found: list[str] = []
+    """Return 'field: old -> new' for each field in which two JSON configurations differ; long values are cut."""
+    lines: list[str] = []
     for key in sorted({*old, *new}):
-        found += _difference(old.get(key), new.get(key), f"{prefix}{key}")
-    return found
+        lines += _difference(old.get(key), new.get(key), f"{prefix}{key}")
+    return lines
 
 
 def _difference(a: Any, b: Any, where: str) -> list[str]:
@@ -87,7 +114,7 @@ def _difference(a: Any, b: Any, where: str) -> list[str]:
 
 
 def _short(value: Any, most: int = 40) -> str:
-    """A value in a message. Of a hash its beginning says enough."""
+    """Return a value for a message, cut to `most` characters; of a hash its beginning."""
     text = repr(value)
     if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
         return value[:8]
@@ -95,7 +122,7 @@ def _short(value: Any, most: int = 40) -> str:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """`value` (from JSON or a command line) as the annotated type; a UserError names field, value and type."""
+    """Return `value` (from JSON or a command line) as the annotated type; a UserError names field, value and type."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(hint)

@@ -1,4 +1,4 @@
-"""Thresholds from benign texts: at most a given share of such texts will be refused.
+"""Thresholds from benign texts, such that at most a chosen share of such texts is refused.
 
 Conformal (Vovk et al. 2005; Angelopoulos and Bates 2023, section 1): with n benign suspicions, the threshold is the
 ceil((n + 1)(1 - a))-th smallest. A further text of the same kind is then refused with a chance of at most a, whatever
@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.defence import Part, Stack
+from kaiwa.defend.defence import DefencePart, Stack
 from kaiwa.defend.similarity import Similarity
 from kaiwa.defend.turns import JAPANESE
 
-LEAST = 0.05  # of similarity, where no benign text has any: a single gram is no attack
+LEAST = 0.05  # similarity threshold if no benign text is similar to anything: a single n-gram is no attack
 
 
 @runtime_checkable
-class Scored(Protocol):
+class HasThreshold(Protocol):
     """A part that refuses what is more suspicious than its threshold (None: not set yet)."""
 
     @property
@@ -30,30 +30,30 @@ class Scored(Protocol):
     def suspicion(self, text: str, language: str = "en") -> float: ...
 
 
-def threshold(values: Sequence[float], false_block: float) -> float:
-    """UserError for too few values, or for a share that is none."""
+def conformal_threshold(values: Sequence[float], false_block: float) -> float:
+    """Return the threshold for suspicions of benign texts [n]. UserError for too few, or for a share outside (0, 1)."""
     if not 0 < false_block < 1:
         raise UserError(f"false_block is {false_block}; give a share between 0 and 1")
     n = len(values)
-    place = math.ceil((n + 1) * (1 - false_block) - 1e-9)
-    if place > n:
+    rank = math.ceil((n + 1) * (1 - false_block) - 1e-9)
+    if rank > n:
         needed = math.ceil(1 / false_block - 1 - 1e-9)
         raise UserError(f"{n} benign texts are too few for a share of {false_block:.1%}; give at least {needed}")
-    return sorted(values)[place - 1]
+    return sorted(values)[rank - 1]
 
 
-def calibrated(defence: Stack, benign: Sequence[str], false_block: float = 0.05) -> Stack:
-    """The same stack with every threshold set on these texts. A stack of several judges shares the rate equally."""
-    judges = [part for part in defence.parts if isinstance(part, Scored)]
+def calibrate(defence: Stack, benign: Sequence[str], false_block: float = 0.05) -> Stack:
+    """Return the stack with every threshold set on these texts. Several judges share the rate equally."""
+    judges = [part for part in defence.parts if isinstance(part, HasThreshold)]
     share = false_block / max(1, len(judges))
 
-    def made(part: Part) -> Part:
-        if not isinstance(part, Scored):
+    def with_threshold(part: DefencePart) -> DefencePart:
+        if not isinstance(part, HasThreshold):
             return part
-        value = threshold([part.suspicion(text, _language(text)) for text in benign], share)
+        value = conformal_threshold([part.suspicion(text, _language(text)) for text in benign], share)
         return replace(part, threshold=max(value, LEAST) if isinstance(part, Similarity) else value)  # type: ignore[type-var]
 
-    return replace(defence, parts=tuple(made(part) for part in defence.parts))
+    return replace(defence, parts=tuple(with_threshold(part) for part in defence.parts))
 
 
 def _language(text: str) -> str:

@@ -1,14 +1,14 @@
-"""Output canary filter: a reply stops before a secret is out, in whatever dress a program can undo (fold.py).
+"""Output canary filter: a reply stops before a secret is out, in any disguise that a program can undo (fold.py).
 
-Exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the output held. It is
-as strong as its list of forms, and no stronger: a translation, a rhyme or a hint passes.
+It is exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the output held.
+It is as strong as its list of forms, and no stronger: a translation, a rhyme or a hint passes.
 
     text:     The password is  o p e n - s e s a m e
     folded:   thepasswordis    openses…                ->  held back from the first letter that may begin a secret
 
-Held back are at most as many letters and digits as the longest form has, less one, and what stands between them: the
-delay is bounded, and what is shown never depends on how the reply was cut. What the assistant said in earlier turns is
-read first, so that a secret given away letter by letter, a turn each, stops at its last.
+At most as many letters and digits as the longest form has, less one, are held back, with the characters between them:
+the delay is bounded, and the visible text never depends on how the reply was cut. The assistant's earlier turns are
+read first, so that a secret given away one letter per turn stops at its last.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import NoReturn
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import Block, Blocked, ReplyFilter
+from kaiwa.defend.defence import BlockDecision, Blocked, ReplyFilter
 from kaiwa.defend.fold import fold, fold_character, forms
 from kaiwa.defend.matcher import Automaton
 
-SHORTEST = 4  # letters and digits (a kanji or kana counts twice); shorter ones are in any text
+SHORTEST = 4  # letters and digits of a secret (a kanji or kana counts twice); shorter ones are in any text
 LETTERS = 8  # letters that a secret needs to be looked for with all digits left out
 PAST = 4096  # characters of earlier turns that are read
 AFTER_NUMBER = frozenset(".):：．、）]")  # "1. s", "2) e": the number is no part of what is spelt
@@ -46,20 +46,20 @@ class CanaryFilter:
         if self.partial and self.partial < SHORTEST:
             raise UserError(f"canary_filter: partial is {self.partial}; give 0 or at least {SHORTEST}")
 
-    def output(self, secrets: tuple[str, ...], language: str, said: str = "") -> ReplyFilter | None:
-        """None without secrets. UserError for a secret too short to be told from any other text."""
+    def output(self, secrets: tuple[str, ...], language: str, earlier: str = "") -> ReplyFilter | None:
+        """Return a filter for one reply, None without secrets. UserError for a secret that any text would contain."""
         if not secrets:
             return None
-        block = Block(reason="a secret was on its way out", reply=self.reply or words.WITHHELD[language])
-        whole, letters = automata(secrets, self.encodings, self.partial)
-        views = [View(whole, everything), View(whole, unnumbered)]
-        views += [View(letters, letters_only)] if letters is not None else []
-        return CanaryReply(views, block, said[-PAST:])
+        block = BlockDecision(reason="a secret was on its way out", reply=self.reply or words.WITHHELD[language])
+        whole, letters = build_automata(secrets, self.encodings, self.partial)
+        scans = [SecretScan(whole, read_all), SecretScan(whole, read_unnumbered)]
+        scans += [SecretScan(letters, read_letters)] if letters is not None else []
+        return CanaryReply(scans, block, earlier[-PAST:])
 
 
 @lru_cache(maxsize=256)
-def automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[Automaton, Automaton | None]:
-    """For all folded text, and for its letters alone (None: no secret has enough of them)."""
+def build_automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[Automaton, Automaton | None]:
+    """Return one automaton for folded text, and one for its letters alone (None: no secret has enough of them)."""
     whole: set[str] = set()
     letters: set[str] = set()
     for secret in secrets:
@@ -79,17 +79,20 @@ def automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[A
 
 @dataclass(slots=True)
 class Numbering:
-    """Where the reader of a numbered list stands. `held`: digits that may be a number, with their places; `apart`: a
-    number may begin here; `after`: nothing has been spelt since the last number."""
+    """State of reading a numbered list.
 
-    held: tuple[tuple[str, int], ...] = ()
+    pending: digits that may be a number, with their places. apart: a number may begin here. after: nothing has been
+    spelt since the last number.
+    """
+
+    pending: tuple[tuple[str, int], ...] = ()
     apart: bool = True
     after: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of the reply from place `start` on: its folded characters, and the place that each comes from."""
+class FoldedPiece:
+    """A piece of the reply from place `start` on: its folded characters, and the place that each comes from."""
 
     text: str
     start: int
@@ -99,7 +102,7 @@ class Piece:
     digits: bool
 
     @classmethod
-    def of(cls, text: str, start: int) -> Piece:
+    def of(cls, text: str, start: int) -> FoldedPiece:
         folds = [fold_character(character) for character in text]
         chars = "".join(folds)
         places = list(range(start, start + len(text)))
@@ -108,48 +111,51 @@ class Piece:
         return cls(text, start, folds, chars, places, any(map(str.isdigit, chars)))
 
 
-Read = tuple[str, list[int], Numbering]  # characters with their places, and where the reader stands then
-Reader = Callable[[Piece, Numbering], Read]
+ReadResult = tuple[str, list[int], Numbering]  # characters, their places, and the numbering after them
+Reader = Callable[[FoldedPiece, Numbering], ReadResult]
 
 
-def everything(piece: Piece, now: Numbering) -> Read:
+def read_all(piece: FoldedPiece, now: Numbering) -> ReadResult:
     return piece.chars, piece.places, now
 
 
-def letters_only(piece: Piece, now: Numbering) -> Read:
+def read_letters(piece: FoldedPiece, now: Numbering) -> ReadResult:
     if not piece.digits:
         return piece.chars, piece.places, now
-    kept = [(c, place) for c, place in zip(piece.chars, piece.places, strict=True) if not c.isdigit()]
-    return "".join(c for c, _ in kept), [place for _, place in kept], now
+    letters = [(c, place) for c, place in zip(piece.chars, piece.places, strict=True) if not c.isdigit()]
+    return "".join(c for c, _ in letters), [place for _, place in letters], now
 
 
-def unnumbered(piece: Piece, now: Numbering) -> Read:
-    """Without the numbers of a list: up to three digits before a full stop, bracket or colon, unless a number of the
-    list stands right before them ("16) 6." spells a six). A piece without text is the end: the number was none."""
-    held, apart, after = list(now.held), now.apart, now.after
-    if piece.text and not held and not piece.digits:
+def read_unnumbered(piece: FoldedPiece, now: Numbering) -> ReadResult:
+    """Return the characters without the numbers of a list: up to three digits before a full stop, bracket or colon.
+
+    Digits right after a number of the list are text ("16) 6." spells a six). A piece without text is the reply's end,
+    which makes pending digits text.
+    """
+    pending, apart, after = list(now.pending), now.apart, now.after
+    if piece.text and not pending and not piece.digits:
         after = after and not piece.chars
         return piece.chars, piece.places, Numbering((), not piece.folds[-1] and not after, after)
-    kept: list[tuple[str, int]] = []
+    read: list[tuple[str, int]] = []
     for i, (character, folded) in enumerate(zip(piece.text or " ", piece.folds or [""], strict=True)):
-        if folded.isdigit() and (held or apart) and len(held) < 3:
-            held.append((folded, piece.start + i))
+        if folded.isdigit() and (pending or apart) and len(pending) < 3:
+            pending.append((folded, piece.start + i))
             apart = False
-        elif held and character in AFTER_NUMBER:
-            held, after = [], True
+        elif pending and character in AFTER_NUMBER:
+            pending, after = [], True
         else:
-            after = after and not folded and not held
+            after = after and not folded and not pending
             apart = not folded and not after
-            kept += held
-            held = []
+            read += pending
+            pending = []
             if folded:
-                kept.append((folded, piece.start + i))
-    chars = "".join(folded for folded, _ in kept)
-    return chars, [place for folded, place in kept for _ in folded], Numbering(tuple(held), apart, after)
+                read.append((folded, piece.start + i))
+    chars = "".join(folded for folded, _ in read)
+    return chars, [place for folded, place in read for _ in folded], Numbering(tuple(pending), apart, after)
 
 
-class View:
-    """One way to read the text: where it stands in the automaton, and where its last letters stand in the text."""
+class SecretScan:
+    """One way to read the reply: its state in the automaton, and the places of its last letters in the text."""
 
     def __init__(self, automaton: Automaton, read: Reader) -> None:
         self.automaton, self.read = automaton, read
@@ -157,8 +163,8 @@ class View:
         self.places: deque[int] = deque(maxlen=automaton.longest)
         self.next: tuple[int, list[int], Numbering] = (0, [], self.now)
 
-    def completes(self, piece: Piece) -> bool:
-        """Whether a secret is complete within the piece. Nothing changes before `commit`."""
+    def completes(self, piece: FoldedPiece) -> bool:
+        """Return whether a secret is complete within the piece. The state changes only with `commit`."""
         chars, places, now = self.read(piece, self.now)
         self.next = (self.automaton.run(self.state, chars), places, now)
         return self.next[0] < 0
@@ -168,39 +174,42 @@ class View:
         self.places.extend(places)
 
     def open_since(self, end: int) -> int:
-        """The place from which on nothing may be shown yet."""
+        """Return the place from which on nothing may be shown yet."""
         depth = self.automaton.depth[self.state]
         if depth:
             return self.places[-depth]
-        return self.now.held[0][1] if self.now.held else end
+        return self.now.pending[0][1] if self.now.pending else end
 
 
 class CanaryReply:
-    """`text` is held from place `open` to place `end`."""
+    """The filter of one reply. The text from place `_open` to place `_end` is pending: it may begin a secret."""
 
-    def __init__(self, views: list[View], block: Block, said: str = "") -> None:
-        self._views, self._block = views, block
-        self._held, self._end, self._open = "", 0, 0
-        for view in views:
-            _prime(view, f"{said}\n" if said else "")
+    def __init__(self, scans: list[SecretScan], block: BlockDecision, earlier: str = "") -> None:
+        self._scans, self._block = scans, block
+        self._pending, self._end, self._open = "", 0, 0
+        for scan in scans:
+            _prime(scan, f"{earlier}\n" if earlier else "")
 
     def feed(self, text: str) -> str:
         if not text:
             return ""
-        piece = Piece.of(text, self._end)
-        if any(view.completes(piece) for view in self._views):
+        piece = FoldedPiece.of(text, self._end)
+        if any(scan.completes(piece) for scan in self._scans):
             self._stop(text)
-        for view in self._views:
-            view.commit()
+        for scan in self._scans:
+            scan.commit()
         self._end += len(text)
-        ready = max(0, min(view.open_since(self._end) for view in self._views) - self._open)
+        ready = max(0, min(scan.open_since(self._end) for scan in self._scans) - self._open)
         self._open += ready
-        held = self._held + text
-        self._held = held[ready:]
-        return held[:ready]
+        pending = self._pending + text
+        self._pending = pending[ready:]
+        return pending[:ready]
 
     def _stop(self, text: str) -> NoReturn:
-        """A secret ends in the text: what comes before it is let out character by character, as if it had come so."""
+        """Raise Blocked for a text that completes a secret, with the clean text before it.
+
+        That is found by feeding character by character, as if the text had come so.
+        """
         clean = ""
         if len(text) > 1:
             try:
@@ -211,20 +220,20 @@ class CanaryReply:
         raise Blocked(self._block, clean)
 
     def finish(self) -> str:
-        end = Piece.of("", self._end)
-        if any(view.completes(end) for view in self._views):
+        end = FoldedPiece.of("", self._end)
+        if any(scan.completes(end) for scan in self._scans):
             raise Blocked(self._block)
-        held, self._held = self._held, ""
-        return held
+        pending, self._pending = self._pending, ""
+        return pending
 
 
-def _prime(view: View, text: str) -> None:
-    """The view reads what is out already. A secret in it cannot be stopped any more: it begins anew behind it."""
-    if view.completes(Piece.of(text, -len(text))):
+def _prime(scan: SecretScan, text: str) -> None:
+    """Let a scan read text that is out already. It restarts after a secret, which nothing can stop any more."""
+    if scan.completes(FoldedPiece.of(text, -len(text))):
         if len(text) == 1:
-            view.next = (0, [], Numbering())
+            scan.next = (0, [], Numbering())
         else:
             for character in text:
-                _prime(view, character)
+                _prime(scan, character)
             return
-    view.commit()
+    scan.commit()

@@ -1,13 +1,13 @@
-"""What a defence is: it rewrites or refuses a request, and lets a reply out as far as it is checked.
+"""What a defence is: it rewrites or refuses a request, and lets out as much of a reply as it has checked.
 
-    defence = parse("delimiters+canary_filter", model=None)         # parse.py
-    session = defence.session(seed=7, secrets=("4f1c…",))           # one request under one defence
-    found = session.request(conversation, data=("the mail's text",))   # rewritten, or a Block
-    passing = session.reply()                                       # None: the reply goes out as it is
+    defence = parse("delimiters+canary_filter", model=None)              # parse.py
+    session = defence.session(seed=7, secrets=("4f1c…",))                # one request under one defence
+    outcome = session.request(conversation, data=("the mail's text",))   # rewritten, or a BlockDecision
+    reply_filter = session.reply()                                       # None: the reply goes out as it is
 
-A defence is a stack of parts, each doing one of three things: `check` what comes in, `rewrite` it, or make a filter
-for what goes out. Whatever the order written, checks come first (they read what was sent, not what another part made
-of it); rewrites and filters keep their order. The undefended arm is the empty stack, `none`.
+A defence is a stack of parts. Each part does one of three things: it checks the request, rewrites it, or makes a filter
+for the reply. Whatever the order written, checks come first, since they read the request as it was sent; rewrites and
+filters keep their order. The undefended arm is the empty stack, `none`.
 """
 
 from __future__ import annotations
@@ -23,40 +23,43 @@ FILTERED = "content_filter"  # the finish reason of what a defence stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """`reason`: one line for the log, which the user must not see; `reply`: what the user is told instead."""
+class BlockDecision:
+    """A refusal. reason: one line for the log, which the user must not see. reply: the text for the user instead."""
 
     reason: str
     reply: str
 
 
 class Blocked(Exception):
-    """The reply must stop. `clean` is what may still be shown of it, before `block.reply`."""
+    """The reply must stop. `clean` is the text that may still be shown of it, before `block.reply`."""
 
-    def __init__(self, block: Block, clean: str = "") -> None:
+    def __init__(self, block: BlockDecision, clean: str = "") -> None:
         super().__init__(block.reason)
         self.block, self.clean = block, clean
 
 
 class ReplyFilter(Protocol):
-    """One reply. What the two methods return, put together, does not depend on how the reply was cut."""
+    """The filter of one reply. The texts that it returns, joined, do not depend on how the reply was cut."""
 
     def feed(self, text: str) -> str:
-        """What may be shown now; the rest is held back until it is checked. Raises Blocked."""
+        """Return the text that may be shown now; the rest waits until it is checked. Raises Blocked."""
         ...
 
     def finish(self) -> str:
-        """What was still held back. Raises Blocked."""
+        """Return the text that still waited. Raises Blocked."""
         ...
 
 
 class Session(Protocol):
     """One request under one defence, made afresh for each."""
 
-    def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | Block:
-        """The conversation as the model is to see it. `data`: literal substrings of users' messages that are untrusted
-        documents; without them all that users say is. A rewrite changes contents and may put one system message in
-        front, nothing else: messages keep their number, order and roles. UserError for data that is not there."""
+    def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | BlockDecision:
+        """Return the conversation as the model is to see it, or a decision to block it.
+
+        data: literal substrings of users' messages that are untrusted documents; without them all that users say is
+        untrusted. A rewrite changes contents and may put one system message in front, nothing else: messages keep
+        their number, order and roles. UserError for data that is in no message.
+        """
         ...
 
     def reply(self) -> ReplyFilter | None: ...
@@ -72,36 +75,36 @@ class Defence(Protocol):
         ...
 
     def session(self, seed: int = 0, secrets: tuple[str, ...] = ()) -> Session:
-        """`seed` draws random markers; `secrets` are what the canary filter must not let out."""
+        """Return a session for one request. seed: of random markers. secrets: for the canary filter."""
         ...
 
 
 @runtime_checkable
-class Check(Protocol):
-    def check(self, turns: Turns) -> Block | None: ...
+class RequestCheck(Protocol):
+    def check(self, turns: Turns) -> BlockDecision | None: ...
 
 
 @runtime_checkable
-class Rewrite(Protocol):
+class RequestRewrite(Protocol):
     def rewrite(self, turns: Turns, seed: int) -> Turns: ...
 
 
 @runtime_checkable
-class Output(Protocol):
-    def output(self, secrets: tuple[str, ...], language: str, said: str = "") -> ReplyFilter | None:
-        """`said`: the assistant's earlier turns."""
+class ReplyFilterMaker(Protocol):
+    def output(self, secrets: tuple[str, ...], language: str, earlier: str = "") -> ReplyFilter | None:
+        """Return a filter for one reply, or None. earlier: the text of the assistant's earlier turns."""
         ...
 
 
-Part = Check | Rewrite | Output
+DefencePart = RequestCheck | RequestRewrite | ReplyFilterMaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Parts by the name they were written with."""
+    """A defence made of parts; `name` is what it was written as."""
 
     name: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[DefencePart, ...] = ()
 
     @property
     def asks_model(self) -> bool:
@@ -116,32 +119,33 @@ NONE = Stack(name="none")
 
 @dataclass(slots=True, kw_only=True)
 class StackSession:
-    parts: tuple[Part, ...]
+    parts: tuple[DefencePart, ...]
     seed: int
     secrets: tuple[str, ...]
     language: str = field(default="en", init=False)
-    said: str = field(default="", init=False)
+    earlier: str = field(default="", init=False)  # the assistant's turns
 
-    def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | Block:
+    def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | BlockDecision:
         turns = split(conversation, data)
         self.language = language_of(turns)
-        self.said = "\n".join(turn.text for turn in turns if turn.role == "assistant")
+        self.earlier = "\n".join(turn.text for turn in turns if turn.role == "assistant")
         for part in self.parts:
-            if isinstance(part, Check) and (block := part.check(turns)) is not None:
+            if isinstance(part, RequestCheck) and (block := part.check(turns)) is not None:
                 return block
         for part in self.parts:
-            if isinstance(part, Rewrite):
+            if isinstance(part, RequestRewrite):
                 turns = part.rewrite(turns, self.seed)
         return join(turns)
 
     def reply(self) -> ReplyFilter | None:
-        made = [part.output(self.secrets, self.language, self.said) for part in self.parts if isinstance(part, Output)]
-        filters = [one for one in made if one is not None]
-        return Chain(filters) if filters else None
+        makers = [part for part in self.parts if isinstance(part, ReplyFilterMaker)]
+        filters = [maker.output(self.secrets, self.language, self.earlier) for maker in makers]
+        active = [filter for filter in filters if filter is not None]
+        return FilterChain(active) if active else None
 
 
-class Chain:
-    """Filters one behind the other: what the first lets out goes through the next."""
+class FilterChain:
+    """Filters in a row: the text that one lets out goes through the next."""
 
     def __init__(self, filters: list[ReplyFilter]) -> None:
         self._filters = filters
@@ -153,12 +157,12 @@ class Chain:
         out = ""
         try:
             for i in range(len(self._filters)):
-                out += self._finished(i)
+                out += self._finish_filter(i)
         except Blocked as stop:
             raise Blocked(stop.block, out + stop.clean) from None
         return out
 
-    def _finished(self, i: int) -> str:
+    def _finish_filter(self, i: int) -> str:
         try:
             rest = self._filters[i].finish()
         except Blocked as stop:
@@ -174,8 +178,8 @@ class Chain:
         return text
 
     def _last(self, clean: str, first: int) -> str:
-        """What the filters from `first` on let out when nothing but `clean` comes any more; a Block of theirs wins."""
-        return Chain(self._filters[first:]).whole(clean)
+        """Return what the filters from `first` on let out of `clean`, the last text. A block of theirs counts."""
+        return FilterChain(self._filters[first:]).whole(clean)
 
     def whole(self, text: str) -> str:
         out = self.feed(text)
@@ -185,14 +189,14 @@ class Chain:
             raise Blocked(stop.block, out + stop.clean) from None
 
 
-def shown(passing: ReplyFilter | None, pieces: Iterable[str]) -> Iterator[tuple[str, Block | None]]:
-    """(text to show, why the reply stops here or None) for the pieces of a reply. After a Block nothing comes."""
-    if passing is None:
+def filter_reply(reply_filter: ReplyFilter | None, pieces: Iterable[str]) -> Iterator[tuple[str, BlockDecision | None]]:
+    """Yield (text to show, None) for the pieces of a reply, and (last text, decision) where it is stopped."""
+    if reply_filter is None:
         yield from ((piece, None) for piece in pieces)
         return
     try:
         for piece in pieces:
-            yield passing.feed(piece), None
-        yield passing.finish(), None
+            yield reply_filter.feed(piece), None
+        yield reply_filter.finish(), None
     except Blocked as stop:
         yield stop.clean + stop.block.reply, stop.block

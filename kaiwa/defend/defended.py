@@ -1,8 +1,8 @@
 """A ChatModel under a defence: what the red team measures is what the server runs.
 
 A plain string is a conversation of one user's message; what a defence makes of it is put together with blank lines.
-`generate_defended` takes each ask with its own data, secrets and seed, so that a whole matrix goes to the model as one
-call and shared prefixes are computed once.
+`generate_defended` takes each call with its own data, secrets and seed, so that a whole matrix goes to the model at
+once and shared prefixes are computed once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.defence import FILTERED, Block, Defence, Session, shown
+from kaiwa.defend.defence import FILTERED, BlockDecision, Defence, Session, filter_reply
 from kaiwa.text.chat_model import (
     ChatModel,
     GenerateCall,
@@ -30,10 +30,10 @@ Count = Callable[[Conversation | str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DefendedAsk:
-    """`seed`: of the defence's markers; by default the sampling's. `defence`: another than the model's."""
+class DefendedCall:
+    """A call with its defence (None: the model's). seed: of the defence's markers, by default the sampling's."""
 
-    ask: GenerateCall
+    call: GenerateCall
     data: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     seed: int | None = None
@@ -41,13 +41,16 @@ class DefendedAsk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of one ask. `prompt`: what the model saw (as sent, where it never came to that); `block`: why it was
-    stopped, and `stage` ("request" or "reply") where. Milliseconds are the defence's own, a judge's calls included."""
+class DefendedAnswer:
+    """The answer to one call.
+
+    prompt: as the model saw it (as sent, if it never saw it). block: why it was stopped, and `stage` ("request" or
+    "reply") where. Milliseconds are the defence's own, a judge's calls included.
+    """
 
     completion: Completion
     prompt: Conversation | str
-    block: Block | None = None
+    block: BlockDecision | None = None
     stage: str = ""
     request_ms: float = 0.0
     reply_ms: float = 0.0
@@ -55,7 +58,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Costs:
-    """Sums over the requests so far. `characters` and `tokens`: added to prompts (tokens where they are counted)."""
+    """Sums over the requests so far. characters, tokens: added to prompts (tokens only if they are counted)."""
 
     requests: int = 0
     blocked_requests: int = 0
@@ -65,21 +68,23 @@ class Costs:
     request_ms: float = 0.0
     reply_ms: float = 0.0
 
-    def add(self, outcome: Outcome, sent: Conversation | str, count: Count | None) -> None:
+    def add(self, answer: DefendedAnswer, sent: Conversation | str, count: Count | None) -> None:
         self.requests += 1
-        self.blocked_requests += outcome.stage == "request"
-        self.blocked_replies += outcome.stage == "reply"
-        if outcome.stage != "request":
-            self.characters += _characters(outcome.prompt) - _characters(sent)
-            self.tokens += count(outcome.prompt) - count(sent) if count is not None else 0
-        self.request_ms += outcome.request_ms
-        self.reply_ms += outcome.reply_ms
+        self.blocked_requests += answer.stage == "request"
+        self.blocked_replies += answer.stage == "reply"
+        if answer.stage != "request":
+            self.characters += _characters(answer.prompt) - _characters(sent)
+            self.tokens += count(answer.prompt) - count(sent) if count is not None else 0
+        self.request_ms += answer.request_ms
+        self.reply_ms += answer.reply_ms
 
 
 @dataclass(slots=True)
 class DefendedModel:
-    """A ManyModel. What a defence stopped is a Completion with finish_reason "content_filter". `count`: tokens of a
-    prompt, for `costs`."""
+    """A ManyModel. A stopped answer is a Completion with finish_reason "content_filter".
+
+    count: counts the tokens of a prompt, for `costs`.
+    """
 
     model: ChatModel
     defence: Defence
@@ -95,98 +100,105 @@ class DefendedModel:
         return generate_alone(self, prompt, sampling)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        """Under the prompt that the defence makes. UserError where it refuses the context."""
+        """Score under the prompt that the defence makes. UserError where it refuses the context."""
         return score_alone(self, context, continuation)
 
-    def generate_many(self, asks: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
-        for i, found in self.generate_defended([DefendedAsk(ask=ask, secrets=self.secrets) for ask in asks]):
-            yield i, found if isinstance(found, Exception) else found.completion
+    def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
+        for i, outcome in self.generate_defended([DefendedCall(call=call, secrets=self.secrets) for call in calls]):
+            yield i, outcome if isinstance(outcome, Exception) else outcome.completion
 
-    def score_many(self, rates: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
-        passed: list[int] = []
-        sent: list[ScoreCall] = []
-        for i, rate in enumerate(rates):
+    def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
+        indices: list[int] = []
+        rewritten: list[ScoreCall] = []
+        for i, call in enumerate(calls):
             try:
-                made = apply(self.defence.session(0, self.secrets), rate.context)
-                if isinstance(made, Block):
-                    raise UserError(f"{self.defence.name} refuses the context: {made.reason}")
+                context = apply_defence(self.defence.session(0, self.secrets), call.context)
+                if isinstance(context, BlockDecision):
+                    raise UserError(f"{self.defence.name} refuses the context: {context.reason}")
             except (UserError, ConnectionError) as error:
                 yield i, error
                 continue
-            passed.append(i)
-            sent.append(replace(rate, context=made))
-        for j, found in score_many(self.model, sent):
-            yield passed[j], found
+            indices.append(i)
+            rewritten.append(replace(call, context=context))
+        for j, result in score_many(self.model, rewritten):
+            yield indices[j], result
 
-    def generate_defended(self, asks: Sequence[DefendedAsk]) -> Iterator[tuple[int, Outcome | Exception]]:
-        """In any order. UserError and ConnectionError are answers; anything else is a fault of ours and is raised."""
-        passed: list[tuple[int, Session, Outcome]] = []
-        sent: list[GenerateCall] = []
-        for i, one in enumerate(asks):
+    def generate_defended(self, calls: Sequence[DefendedCall]) -> Iterator[tuple[int, DefendedAnswer | Exception]]:
+        """Yield (index, answer) in any order. UserError and ConnectionError are answers; other errors are raised."""
+        admitted: list[tuple[int, Session, DefendedAnswer]] = []
+        rewritten: list[GenerateCall] = []
+        for i, call in enumerate(calls):
             try:
-                session, outcome = self._requested(one)
+                session, answer = self._open(call)
             except (UserError, ConnectionError) as error:
                 yield i, error
                 continue
-            if outcome.block is not None:
-                self.costs.add(outcome, one.ask.prompt, self.count)
-                yield i, outcome
+            if answer.block is not None:
+                self.costs.add(answer, call.call.prompt, self.count)
+                yield i, answer
                 continue
-            passed.append((i, session, outcome))
-            sent.append(replace(one.ask, prompt=outcome.prompt))
-        for j, found in generate_many(self.model, sent):
-            i, session, outcome = passed[j]
-            if isinstance(found, Exception):
-                yield i, found
+            admitted.append((i, session, answer))
+            rewritten.append(replace(call.call, prompt=answer.prompt))
+        for j, completion in generate_many(self.model, rewritten):
+            i, session, answer = admitted[j]
+            if isinstance(completion, Exception):
+                yield i, completion
                 continue
             try:
-                outcome = _replied(session, outcome, found)
+                answer = _filter_completion(session, answer, completion)
             except (UserError, ConnectionError) as error:
                 yield i, error
                 continue
-            self.costs.add(outcome, asks[i].ask.prompt, self.count)
-            yield i, outcome
+            self.costs.add(answer, calls[i].call.prompt, self.count)
+            yield i, answer
 
-    def _requested(self, one: DefendedAsk) -> tuple[Session, Outcome]:
-        defence = one.defence or self.defence
-        session = defence.session(one.ask.sampling.seed if one.seed is None else one.seed, one.secrets or self.secrets)
-        began = time.perf_counter()
-        made = apply(session, one.ask.prompt, one.data)
-        spent = 1000 * (time.perf_counter() - began)
-        if isinstance(made, Block):
-            stopped = Completion(text=made.reply, finish_reason=FILTERED)
-            outcome = Outcome(completion=stopped, prompt=one.ask.prompt, block=made, stage="request", request_ms=spent)
-            return session, outcome
-        return session, Outcome(completion=Completion(text=""), prompt=made, request_ms=spent)
+    def _open(self, call: DefendedCall) -> tuple[Session, DefendedAnswer]:
+        """Return the call's session, and its answer so far: the rewritten prompt, or the refusal."""
+        defence, prompt = call.defence or self.defence, call.call.prompt
+        seed = call.call.sampling.seed if call.seed is None else call.seed
+        session = defence.session(seed, call.secrets or self.secrets)
+        start = time.perf_counter()
+        outcome = apply_defence(session, prompt, call.data)
+        ms = 1000 * (time.perf_counter() - start)
+        if isinstance(outcome, BlockDecision):
+            refusal = Completion(text=outcome.reply, finish_reason=FILTERED)
+            answer = DefendedAnswer(completion=refusal, prompt=prompt, block=outcome, stage="request", request_ms=ms)
+            return session, answer
+        return session, DefendedAnswer(completion=Completion(text=""), prompt=outcome, request_ms=ms)
 
 
-def _replied(session: Session, outcome: Outcome, found: Completion) -> Outcome:
-    began = time.perf_counter()
+def _filter_completion(session: Session, answer: DefendedAnswer, completion: Completion) -> DefendedAnswer:
+    """Return the answer with the text of the completion that may be shown."""
+    start = time.perf_counter()
     text, block = "", None
-    for piece, stopped in shown(session.reply(), [found.text]):
-        text, block = text + piece, stopped
-    spent = 1000 * (time.perf_counter() - began)
+    for piece, decision in filter_reply(session.reply(), [completion.text]):
+        text, block = text + piece, decision
+    ms = 1000 * (time.perf_counter() - start)
+    if text != completion.text or block is not None:
+        completion = replace(completion, text=text, ids=(), logprobs=())
     if block is None:
-        kept = found if text == found.text else replace(found, text=text, ids=(), logprobs=())
-        return replace(outcome, completion=kept, reply_ms=spent)
-    stopped_at = replace(found, text=text, ids=(), logprobs=(), finish_reason=FILTERED)
-    return replace(outcome, completion=stopped_at, block=block, stage="reply", reply_ms=spent)
+        return replace(answer, completion=completion, reply_ms=ms)
+    return replace(
+        answer, completion=replace(completion, finish_reason=FILTERED), block=block, stage="reply", reply_ms=ms
+    )
 
 
-def apply(session: Session, prompt: Conversation | str, data: tuple[str, ...] = ()) -> Conversation | str | Block:
-    """`session.request` for messages and for plain text alike."""
+def apply_defence(
+    session: Session, prompt: Conversation | str, data: tuple[str, ...] = ()
+) -> Conversation | str | BlockDecision:
+    """Return `session.request` of messages, or of plain text as one user's message."""
     if not isinstance(prompt, str):
         return session.request(prompt, data)
-    made = session.request((Message("user", prompt),), data)
-    return made if isinstance(made, Block) else "\n\n".join(message.content for message in made)
+    outcome = session.request((Message("user", prompt),), data)
+    return outcome if isinstance(outcome, BlockDecision) else "\n\n".join(message.content for message in outcome)
 
 
 def _characters(prompt: Conversation | str) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
 
 
-def defended(
+def defend_model(
     model: ChatModel, defence: Defence, *, secrets: tuple[str, ...] = (), count: Count | None = None
 ) -> DefendedModel:
-    """The model as people meet it behind this defence."""
+    """Return the model behind this defence, as people meet it."""
     return DefendedModel(model, defence, secrets, count)

@@ -1,8 +1,8 @@
-"""The model itself as a judge of what comes in: log P(yes) - log P(no) after "does this text try to …?".
+"""The model itself as a judge of untrusted text: log P(yes) - log P(no) after "does this text try to …?".
 
-A long text is judged in windows that overlap, since an injection buried in a page is diluted by it; the highest counts.
-The threshold is the user's: `calibrated` (calibrate.py) sets it on benign texts. An untrained judge is a weak one, and
-its rate of false alarms says nothing until it is measured on one's own traffic.
+A long text is judged in overlapping windows, since a page would dilute an injection buried in it; the highest counts.
+The threshold is the user's to set: calibrate.py sets it on benign texts. An untrained judge is a weak one, and its rate
+of false alarms is unknown until it is measured on one's own traffic.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import Block
+from kaiwa.defend.defence import BlockDecision
 from kaiwa.defend.turns import Turns, data_of, language_of
 from kaiwa.text.chat_model import ChatModel, ScoreCall, score_many
 
-REMEMBERED = 4096  # judgements kept: a chat sends its past again with every turn
+REMEMBERED = 4096  # judgements in memory: a chat sends its past again with every turn
 MOST = 32  # windows of one text
 
 
@@ -32,7 +32,7 @@ class Detector:
     window: int = 1500
     language: str = "auto"
     reply: str = ""
-    seen: dict[tuple[bytes, str], float] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[tuple[bytes, str], float] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.window < 100 or self.language not in ("auto", *words.LANGUAGES):
@@ -40,47 +40,48 @@ class Detector:
                 f"detector: window is {self.window} (100 or more) and language {self.language!r} (auto, en or ja)"
             )
 
-    def check(self, turns: Turns) -> Block | None:
+    def check(self, turns: Turns) -> BlockDecision | None:
         language = language_of(turns) if self.language == "auto" else self.language
         for text in data_of(turns):
-            value = self._judged(text, language)
+            value = self._cached_suspicion(text, language)
             if not value <= self.threshold:  # also where it is no number
                 reason = f"detector: {value:.2f} is over {self.threshold:.2f}"
-                return Block(reason=reason, reply=self.reply or words.REFUSED[language])
+                return BlockDecision(reason=reason, reply=self.reply or words.REFUSED[language])
         return None
 
     def suspicion(self, text: str, language: str = "en") -> float:
-        """The judge's log-odds for its most suspicious window. UserError for a text of too many windows."""
-        parts = windows(text, self.window)
+        """Return the judge's log-odds for the most suspicious window. UserError for a text of too many windows."""
+        parts = split_windows(text, self.window)
         if len(parts) > MOST:
             raise UserError(f"detector: a text of {len(text):,} characters; at most {MOST * self.window:,} are judged")
         odds = [self._odds(part, language) for part in parts]
         return max(odds, default=float("-inf"))
 
-    def _judged(self, text: str, language: str) -> float:
-        """The suspicion, remembered by the text's hash; other threads may clear what is remembered at any time."""
+    def _cached_suspicion(self, text: str, language: str) -> float:
+        """Return the suspicion, cached by the text's hash. Other threads may clear the cache at any time."""
         key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), language)
-        value = self.seen.get(key)
+        value = self.cache.get(key)
         if value is None:
             value = self.suspicion(text, language)
-            if len(self.seen) >= REMEMBERED:
-                self.seen.clear()
-            self.seen[key] = value
+            if len(self.cache) >= REMEMBERED:
+                self.cache.clear()
+            self.cache[key] = value
         return value
 
     def _odds(self, text: str, language: str) -> float:
-        asked = words.DETECT[language].replace("{text}", text)
+        question = words.DETECT[language].replace("{text}", text)
         answers = (words.YES[language], words.NO[language])
         totals = [0.0, 0.0]
-        for i, found in score_many(self.model, [ScoreCall(context=asked, continuation=answer) for answer in answers]):
-            if isinstance(found, Exception):
-                raise found
-            totals[i] = sum(found.logprobs)
+        calls = [ScoreCall(context=question, continuation=answer) for answer in answers]
+        for i, result in score_many(self.model, calls):
+            if isinstance(result, Exception):
+                raise result
+            totals[i] = sum(result.logprobs)
         return totals[0] - totals[1]
 
 
-def windows(text: str, size: int) -> list[str]:
-    """Stretches of `size` characters that overlap by a quarter and cover the text."""
+def split_windows(text: str, size: int) -> list[str]:
+    """Return windows of `size` characters that overlap by a quarter and cover the text."""
     if not text.strip():
         return []
     step = size - size // 4

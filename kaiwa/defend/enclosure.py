@@ -2,9 +2,8 @@
 
 Delimiters and quoting are what the prompt-injection literature calls delimiting (Hines et al. 2024, section 3.1;
 "isolation" in Chen et al. 2024, StruQ). A mark that is known can be forged, so delimiters inside the text are taken out
-first, and the random sequence is drawn anew for each request. Where the random sequence is
-explained in the user's turn, and not in the system's, the system's tokens stay the same from request to request and a
-prefix cache keeps them.
+first, and the random sequence is drawn anew for each request. The random sequence is explained in the user's turn, not
+in the system's: so the system's tokens stay the same from request to request, and a prefix cache holds them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kaiwa.defend import words
-from kaiwa.defend.turns import Span, Turns, language_of, map_data, tell
+from kaiwa.defend.turns import Span, Turns, append_to_system, language_of, map_data
 
 Style = Literal["tags", "hashes", "quotes"]
 MARKS: dict[str, tuple[str, str]] = {
@@ -34,16 +33,19 @@ class Delimiters:
     def rewrite(self, turns: Turns, seed: int) -> Turns:
         begin, end = MARKS[self.style]
 
-        def enclosed(text: str) -> tuple[Span, ...]:
-            return Span(f"{begin}\n"), Span(without(text, (begin, end)), data=True), Span(f"\n{end}")
+        def enclose(text: str) -> tuple[Span, ...]:
+            return Span(f"{begin}\n"), Span(remove_marks(text, (begin, end)), data=True), Span(f"\n{end}")
 
-        told = words.ENCLOSED[language_of(turns)].format(begin=begin, end=end)
-        return tell(map_data(turns, enclosed), told)
+        explanation = words.ENCLOSED[language_of(turns)].format(begin=begin, end=end)
+        return append_to_system(map_data(turns, enclose), explanation)
 
 
-def without(text: str, marks: tuple[str, ...]) -> str:
-    """The text with no mark in it, in any case or spacing. A dot stands where one was, so that what was left and right
-    of it cannot become one (StruQ filters again and again instead, which costs the square of the length)."""
+def remove_marks(text: str, marks: tuple[str, ...]) -> str:
+    """Return the text with every mark, in any case or spacing, replaced by a dot.
+
+    The dot keeps the text on both sides from becoming a mark. (StruQ filters again and again instead, which costs the
+    square of the length.)
+    """
     pattern = re.compile("|".join(r"\s*".join(map(re.escape, mark.replace(" ", ""))) for mark in marks), re.IGNORECASE)
     return pattern.sub("·", text)
 
@@ -53,11 +55,11 @@ class Quoting:
     """Each line of untrusted text begins with "> ", as mail quotes: no line can step out of it."""
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        def quoted(text: str) -> tuple[Span, ...]:
+        def quote(text: str) -> tuple[Span, ...]:
             spans = [s for line in text.splitlines() or [""] for s in (Span("\n> "), Span(line, data=True))]
             return Span("> "), *spans[1:]
 
-        return tell(map_data(turns, quoted), words.QUOTED[language_of(turns)])
+        return append_to_system(map_data(turns, quote), words.QUOTED[language_of(turns)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +70,9 @@ class RandomSequence:
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
         mark = "=" + hashlib.sha256(f"{seed}".encode()).hexdigest()[: self.length] + "="
-        told = words.RANDOM[language_of(turns)].format(mark=mark)
+        explanation = words.RANDOM[language_of(turns)].format(mark=mark)
 
-        def enclosed(text: str) -> tuple[Span, ...]:
-            return Span(f"{told}\n{mark}\n"), Span(text.replace(mark, ""), data=True), Span(f"\n{mark}")
+        def enclose(text: str) -> tuple[Span, ...]:
+            return Span(f"{explanation}\n{mark}\n"), Span(text.replace(mark, ""), data=True), Span(f"\n{mark}")
 
-        return map_data(turns, enclosed)
+        return map_data(turns, enclose)

@@ -1,11 +1,11 @@
-"""Defences by words alone: an instruction that foresees the attack; the sandwich, which says the task again last."""
+"""Defences by words alone: an instruction that foresees the attack, and the sandwich, which repeats the task last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from kaiwa.defend import words
-from kaiwa.defend.turns import Turns, language_of, remind, tell
+from kaiwa.defend.turns import Turns, append_to_last_user, append_to_system, language_of
 
 LONG_TASK = 300  # characters; a longer system text is not repeated, only pointed at
 
@@ -20,7 +20,7 @@ class Instruction:
     text: str = ""
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        return tell(turns, self.text or words.INSTRUCTION[language_of(turns)])
+        return append_to_system(turns, self.text or words.INSTRUCTION[language_of(turns)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ class Sandwich:
     task: str = ""
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        language, task = language_of(turns), self.task or _first_words(turns)
+        language, task = language_of(turns), self.task or _own_system_text(turns)
         if not task or (not self.task and len(task) > LONG_TASK):
-            return remind(turns, words.SANDWICH_PLAIN[language])
-        return remind(turns, words.SANDWICH[language].format(task=task))
+            return append_to_last_user(turns, words.SANDWICH_PLAIN[language])
+        return append_to_last_user(turns, words.SANDWICH[language].format(task=task))
 
 
-def _first_words(turns: Turns) -> str:
-    """What the system said before any defence added to it."""
+def _own_system_text(turns: Turns) -> str:
+    """Return the system's text before any defence added to it."""
     return next((turn.spans[0].text for turn in turns if turn.role == "system"), "")

@@ -1,7 +1,7 @@
-"""Sentences of known attacks, of our own writing, that the similarity filter compares with. No payload, only the turn
-that makes an attack: each is as harmless as a sentence about locks.
+"""Sentences like those of known attacks, written by us, which the similarity filter compares texts with.
 
-They are apart from the red team's attacks: what is measured there must not be what is listed here.
+They have no payload, only the words that turn a text into an attack. None of them is an attack of the red team, since
+the filter would then be measured on its own list.
 """
 
 from __future__ import annotations

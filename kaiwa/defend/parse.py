@@ -25,7 +25,7 @@ from typing import Any
 from kaiwa.core.config import did_you_mean, override
 from kaiwa.core.errors import UserError
 from kaiwa.defend.canary import CanaryFilter
-from kaiwa.defend.defence import NONE, Part, Stack
+from kaiwa.defend.defence import NONE, DefencePart, Stack
 from kaiwa.defend.detector import Detector
 from kaiwa.defend.enclosure import Delimiters, Quoting, RandomSequence
 from kaiwa.defend.instruction import Instruction, Sandwich
@@ -35,7 +35,7 @@ from kaiwa.defend.similarity import Similarity
 from kaiwa.defend.spotlight import Datamarking, Encoding
 from kaiwa.text.chat_model import ChatModel
 
-PARTS: Mapping[str, Callable[..., Part]] = {
+PARTS: Mapping[str, Callable[..., DefencePart]] = {
     "delimiters": Delimiters,
     "quoting": Quoting,
     "random_sequence": RandomSequence,
@@ -52,20 +52,20 @@ PARTS: Mapping[str, Callable[..., Part]] = {
 JUDGES = ("detector", "perplexity")  # these need a model
 # Possessive (*+), so that no text takes more than linear time.
 VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^",()]*+)'
-GIVEN = rf"\s*+\w++\s*+=\s*+{VALUE}\s*+"
-PART = re.compile(rf"\s*+([A-Za-z_-]++)\s*+(?:\(((?:{GIVEN}(?:,{GIVEN})*+,?)?\s*+)\))?\s*+")
+OPTIONS = rf"\s*+\w++\s*+=\s*+{VALUE}\s*+"
+PART = re.compile(rf"\s*+([A-Za-z_-]++)\s*+(?:\(((?:{OPTIONS}(?:,{OPTIONS})*+,?)?\s*+)\))?\s*+")
 OPTION = re.compile(rf"(\w++)\s*+=\s*+({VALUE})")
 FILE_FIELDS = ("name", "defence", "secrets", "system", "model")
 
 
 def names() -> tuple[str, ...]:
-    """All defences by name, the undefended arm first."""
+    """Return the names of all defences, the undefended arm first."""
     return ("none", *PARTS)
 
 
 def parse(text: str, *, model: ChatModel | None = None) -> Stack:
-    """The stack that the text describes. `model`: who judges. UserError says what is not understood."""
-    return make(text, {}, model, "defence")
+    """Return the stack that the text describes. model: the judge. UserError for a text that is not understood."""
+    return make_stack(text, {}, model, "defence")
 
 
 def load(path: Path, *, model: ChatModel | None = None) -> Stack:
@@ -74,7 +74,7 @@ def load(path: Path, *, model: ChatModel | None = None) -> Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenceFile:
-    """What a file says. `options`: of its parts, over those in `defence`."""
+    """The content of a defence file. options: of its parts; they win over those in `defence`."""
 
     path: str
     defence: str
@@ -87,11 +87,11 @@ class DefenceFile:
     @property
     def judges(self) -> bool:
         """Whether `make` needs a model."""
-        return any(name in JUDGES for name, _ in written(self.defence, self.path))
+        return any(name in JUDGES for name, _ in read_parts(self.defence, self.path))
 
     def make(self, model: ChatModel | None = None) -> Stack:
-        """UserError as `parse`, and for secrets without a filter or a filter without secrets."""
-        stack = make(self.defence, self.options, model, self.path)
+        """Return the stack. UserError as for `parse`, and for secrets without a filter or a filter without secrets."""
+        stack = make_stack(self.defence, self.options, model, self.path)
         filters = [part for part in stack.parts if isinstance(part, CanaryFilter)]
         if self.secrets and not filters:
             raise UserError(f"{self.path}: secrets are given but no canary_filter; add +canary_filter to defence")
@@ -99,13 +99,14 @@ class DefenceFile:
             raise UserError(f'{self.path}: canary_filter has nothing to look for; give secrets = ["…"]')
         try:
             for part in filters:
-                part.output(self.secrets, "en")  # says now if a secret is too short
+                part.output(self.secrets, "en")  # UserError now if a secret is too short
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
         return stack
 
 
 def read_file(path: Path) -> DefenceFile:
+    """Read a defence file. UserError that names the field at fault."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
@@ -125,7 +126,7 @@ def read_file(path: Path) -> DefenceFile:
     secrets = plain.pop("secrets", [])
     if not isinstance(secrets, list) or not all(isinstance(secret, str) for secret in secrets):
         raise UserError(f"{path}: secrets must be a list of texts")
-    used = {name for name, _ in written(plain["defence"], str(path))}
+    used = {name for name, _ in read_parts(plain["defence"], str(path))}
     for name in options:
         if name not in used:
             raise UserError(
@@ -134,39 +135,39 @@ def read_file(path: Path) -> DefenceFile:
     return DefenceFile(path=str(path), options=options, secrets=tuple(secrets), **plain)
 
 
-def make(text: str, options: Mapping[str, Mapping[str, Any]], model: ChatModel | None, where: str) -> Stack:
-    found = written(text, where)
-    parts = tuple(_part(name, given | dict(options.get(name, {})), model, where) for name, given in found)
+def make_stack(text: str, options: Mapping[str, Mapping[str, Any]], model: ChatModel | None, where: str) -> Stack:
+    """Return the stack that a text and further options describe. where: the file or option, for messages."""
+    listed = read_parts(text, where)
+    parts = tuple(_part(name, own | dict(options.get(name, {})), model, where) for name, own in listed)
     if sum(isinstance(part, Datamarking | Encoding) for part in parts) > 1:
         raise UserError(f"{where}: {text!r} spotlights twice; keep one of datamarking and encoding")
     return Stack(name="+".join(re.split(r"\s*\+\s*", text.strip())), parts=parts) if parts else NONE
 
 
-def written(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
-    """(name, options) of each part, in the order written; nothing for "none"."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    place = 0
-    while place <= len(text):
-        match = PART.match(text, place)
+def read_parts(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, options) of each part in the order written; nothing for "none"."""
+    parts: list[tuple[str, dict[str, Any]]] = []
+    position = 0
+    while position <= len(text):
+        match = PART.match(text, position)
         if match is None or (match.end() < len(text) and text[match.end()] != "+"):
-            raise UserError(
-                f"{where}: {text!r} is not understood from {text[place : place + 30]!r}; write name(option=value)+name"
-            )
+            rest = text[position : position + 30]
+            raise UserError(f"{where}: {text!r} is not understood from {rest!r}; write name(option=value)+name")
         name = match[1].lower().replace("-", "_")
         if name not in names():
             raise UserError(f"{where}: no defence {match[1]!r}{did_you_mean(name, names())}")
-        if any(name == other for other, _ in found):
+        if any(name == other for other, _ in parts):
             raise UserError(f"{where}: {name} stands twice; once is enough")
-        given = {key: _value(value, f"{where}: {name}.{key}") for key, value in OPTION.findall(match[2] or "")}
-        found.append((name, given))
-        place = match.end() + 1
-    if len(found) > 1 and any(name == "none" for name, _ in found):
+        options = {key: _value(value, f"{where}: {name}.{key}") for key, value in OPTION.findall(match[2] or "")}
+        parts.append((name, options))
+        position = match.end() + 1
+    if len(parts) > 1 and any(name == "none" for name, _ in parts):
         raise UserError(f"{where}: none stands alone; leave it out of {text!r}")
-    return [] if found[0][0] == "none" else found
+    return [] if parts[0][0] == "none" else parts
 
 
 def _value(text: str, where: str) -> str:
-    """An option as text: quoted as in JSON, or bare."""
+    """Return an option as text; it is written quoted as in JSON, or bare."""
     if not text.startswith('"'):
         return text.strip()
     try:
@@ -175,12 +176,12 @@ def _value(text: str, where: str) -> str:
         raise UserError(f"{where}: {text!r} is not quoted as in JSON; write a backslash as two") from None
 
 
-def _part(name: str, options: Mapping[str, Any], model: ChatModel | None, where: str) -> Part:
+def _part(name: str, options: Mapping[str, Any], model: ChatModel | None, where: str) -> DefencePart:
     kind = PARTS[name]
     if name in JUDGES and model is None:
         raise UserError(f"{where}: {name} asks a model, and none is given")
     start = kind(model=model) if name in JUDGES else kind()
-    known = [field.name for field in fields(start) if field.name not in ("model", "seen")]  # type: ignore[arg-type]
+    known = [field.name for field in fields(start) if field.name not in ("model", "cache")]  # type: ignore[arg-type]
     for option in options:
         if option not in known:
             raise UserError(f"{where}: {name} has no option {option!r}{did_you_mean(option, known)}")

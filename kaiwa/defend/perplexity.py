@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import Block
+from kaiwa.defend.defence import BlockDecision
 from kaiwa.defend.turns import Turns, data_of, language_of
 from kaiwa.text.chat_model import ChatModel
 
-CHUNK = 1200  # characters scored at once: fits the shortest context there is
+CHUNK = 1200  # characters scored at once: fits into the shortest context of our models
 MOST = 64  # chunks of one text
-START = "\n"  # what the text follows
+START = "\n"  # the context of a text's first chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Perplexity:
         if self.window < 1:
             raise UserError(f"perplexity: window is {self.window}; give 1 token or more")
 
-    def check(self, turns: Turns) -> Block | None:
+    def check(self, turns: Turns) -> BlockDecision | None:
         if self.threshold is None:
             raise UserError(
                 "perplexity has no threshold yet; calibrate it on benign texts or give perplexity(threshold=…)"
@@ -46,11 +46,11 @@ class Perplexity:
             value = self.suspicion(text)
             if not value <= self.threshold:
                 reason = f"perplexity: {value:.2f} nats a token are over {self.threshold:.2f}"
-                return Block(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
+                return BlockDecision(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
         return None
 
     def suspicion(self, text: str, language: str = "en") -> float:
-        """Nats a token in the least likely window; a text shorter than the window is one."""
+        """Return the mean nats per token in the least likely window; a text shorter than the window is one window."""
         if len(text) > MOST * CHUNK:
             raise UserError(f"perplexity: a text of {len(text):,} characters; at most {MOST * CHUNK:,} are scored")
         losses: list[float] = []
@@ -60,7 +60,7 @@ class Perplexity:
 
 
 def highest_mean(values: list[float], window: int) -> float:
-    """The highest mean over any `window` neighbours; of them all where there are fewer. NaN and infinity stay."""
+    """Return the highest mean over any `window` neighbours, or over all if there are fewer. NaN and infinity stay."""
     if not values:
         return -math.inf
     if not all(map(math.isfinite, values)):
@@ -68,7 +68,7 @@ def highest_mean(values: list[float], window: int) -> float:
     window = min(window, len(values))
     total = sum(values[:window])
     best = total
-    for left, right in zip(values, values[window:], strict=False):
-        total += right - left
+    for oldest, newest in zip(values, values[window:], strict=False):
+        total += newest - oldest
         best = max(best, total)
     return best / window

@@ -1,8 +1,9 @@
 """Refusal rewriter: a reply that begins as a refusal is replaced by one fixed sentence.
 
-A model that refuses tells what it refuses ("I can't tell you that the password begins with …"), and different refusals
-for right and wrong guesses are an oracle. The first sentence is held back until it is known whether it refuses; the
-rest of a refusal is never shown. Rules, not a judge: docs/defend.md has their rates on marked replies.
+A model that refuses may reveal the very secret ("I can't tell you that the password begins with …"), and different
+refusals for right and wrong guesses are an oracle. The first sentence waits until it is known whether it refuses; the
+rest of a refusal is never shown. This works by rules, not by a judge: docs/defend.md has their rates on marked
+replies.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from kaiwa.defend import words
 from kaiwa.defend.defence import ReplyFilter
 
-FIRST = 160  # characters: a first sentence that goes on longer is judged so far
+FIRST = 160  # characters: a longer first sentence is judged by so many
 END = re.compile(r"[.!?](?=\s)|[。！？\n]")  # a full stop counts once something follows: "3.5" goes on
 ENGLISH = re.compile(
     r"\b(?:i|we)(?:['’]m| am|['’]re| are)?\b[^.!?。]{0,40}?"
@@ -36,45 +37,47 @@ JAPANESE = re.compile(
 class RefusalRewriter:
     """A reply that refuses becomes one fixed sentence.
 
-    `reply`: the sentence; else the house's, in the conversation's language.
+    `reply`: the sentence; else a standard one in the conversation's language.
     """
 
     reply: str = ""
 
-    def output(self, secrets: tuple[str, ...], language: str, said: str = "") -> ReplyFilter | None:
+    def output(self, secrets: tuple[str, ...], language: str, earlier: str = "") -> ReplyFilter | None:
         return RefusalReply(self.reply or words.REFUSED[language])
 
 
 def refuses(text: str) -> bool:
-    """Whether the first sentence of a reply refuses."""
-    first = _first(text) or text[:FIRST]
+    """Return whether the first sentence of a reply refuses."""
+    first = _first_sentence(text) or text[:FIRST]
     return bool(ENGLISH.search(first) or JAPANESE.search(first))
 
 
-def _first(text: str) -> str:
-    """The first sentence, once it has ended ("" before that)."""
+def _first_sentence(text: str) -> str:
+    """Return the first sentence once it has ended, "" before that."""
     lead = len(text) - len(text.lstrip())
-    found = END.search(text, lead)
-    if found is not None and found.end() <= FIRST:
-        return text[: found.end()]
+    end = END.search(text, lead)
+    if end is not None and end.end() <= FIRST:
+        return text[: end.end()]
     return text[:FIRST] if len(text) >= FIRST else ""
 
 
 class RefusalReply:
+    """The filter of one reply."""
+
     def __init__(self, reply: str) -> None:
         self._reply = reply
-        self._held, self._refused, self._passes = "", False, False
+        self._pending, self._refused, self._passes = "", False, False
 
     def feed(self, text: str) -> str:
         if self._passes or self._refused:
             return text if self._passes else ""
-        self._held += text
-        return self._decide() if _first(self._held) else ""
+        self._pending += text
+        return self._decide() if _first_sentence(self._pending) else ""
 
     def finish(self) -> str:
         return "" if self._passes or self._refused else self._decide()
 
     def _decide(self) -> str:
-        self._refused = refuses(self._held)
+        self._refused = refuses(self._pending)
         self._passes = not self._refused
-        return self._reply if self._refused else self._held
+        return self._reply if self._refused else self._pending

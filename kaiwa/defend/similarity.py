@@ -1,7 +1,7 @@
-"""Similarity to known attacks: the share of an attack's character n-grams that stand close together in the text.
+"""Similarity to known attacks: the share of an attack's character n-grams that are close together in the text.
 
-Grams are taken of folded text (fold.py), so that case, spaces, width and look-alike letters change nothing, and the
-text is also read backwards, in rot13, with digits for letters, and with its base64 undone. `suspicion` is the highest
+The n-grams are taken from folded text (fold.py), so that case, spaces, width and look-alike letters change nothing. The
+text is also read backwards, in rot13, with digits for letters, and with its base64 decoded. `suspicion` is the highest
 share over all known sentences and all stretches of about a sentence's length; a paraphrase in other words passes.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import Block
+from kaiwa.defend.defence import BlockDecision
 from kaiwa.defend.fold import fold
 from kaiwa.defend.known import KNOWN
 from kaiwa.defend.turns import Turns, data_of, language_of
@@ -46,54 +46,55 @@ class Similarity:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise UserError(f"similarity: threshold is {self.threshold}; give more than 0 and at most 1")
-        index(self.file)
+        build_index(self.file)  # UserError now for a bad file
 
-    def check(self, turns: Turns) -> Block | None:
-        """All untrusted stretches as one text, so that a sentence cut over turns is whole."""
+    def check(self, turns: Turns) -> BlockDecision | None:
+        """Check all untrusted stretches as one text, so that a sentence split over turns is whole."""
         value = self.suspicion("\n".join(data_of(turns)))
         if value <= self.threshold:
             return None
         reason = f"similarity: {value:.2f} of a known attack, {self.threshold:.2f} is the limit"
-        return Block(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
+        return BlockDecision(reason=reason, reply=self.reply or words.REFUSED[language_of(turns)])
 
     def suspicion(self, text: str, language: str = "en") -> float:
-        """The highest share. UserError for a text too long to be read."""
+        """Return the highest share. UserError for a text that is too long."""
         if len(text) > MOST:
             raise UserError(f"similarity: a text of {len(text):,} characters; at most {MOST:,} are compared")
-        known = index(self.file)
+        known = build_index(self.file)
         overlap = int(STRETCH * max(known.lengths)) + GRAM
         return max(
             highest_share(known, version[start : start + PART + overlap])
-            for version in versions(text)
+            for version in decode_versions(text)
             for start in range(0, max(1, len(version)), PART)
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """`where`: the sentences that hold a gram; `sizes`: how many grams each has; `lengths`: its characters."""
+class SentenceIndex:
+    """The known sentences. sentences: those that contain an n-gram. sizes: n-grams of each. lengths: its characters."""
 
-    where: dict[str, tuple[int, ...]]
+    sentences: dict[str, tuple[int, ...]]
     sizes: tuple[int, ...]
     lengths: tuple[int, ...]
 
 
 @lru_cache(maxsize=16)
-def index(file: str = "") -> Index:
-    """UserError where the file cannot be read or a line is too short to be compared."""
-    where: defaultdict[str, list[int]] = defaultdict(list)
+def build_index(file: str = "") -> SentenceIndex:
+    """Build the index of our sentences and a file's. UserError for an unreadable file or a line that is too short."""
+    sentences: defaultdict[str, list[int]] = defaultdict(list)
     sizes: list[int] = []
     lengths: list[int] = []
     for sentence in (*KNOWN, *_lines(file)):
         folded = fold(sentence)
-        found = set(grams(folded))
-        if len(found) < FEWEST:
+        ngrams = set(split_ngrams(folded))
+        if len(ngrams) < FEWEST:
             raise UserError(f"{file}: {sentence!r} is too short to be told from other text; write the whole sentence")
-        for gram in found:
-            where[gram].append(len(sizes))
-        sizes.append(len(found))
+        for ngram in ngrams:
+            sentences[ngram].append(len(sizes))
+        sizes.append(len(ngrams))
         lengths.append(len(folded))
-    return Index({gram: tuple(found) for gram, found in where.items()}, tuple(sizes), tuple(lengths))
+    by_ngram = {ngram: tuple(numbers) for ngram, numbers in sentences.items()}
+    return SentenceIndex(by_ngram, tuple(sizes), tuple(lengths))
 
 
 def _lines(file: str) -> list[str]:
@@ -106,50 +107,50 @@ def _lines(file: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def grams(folded: str) -> list[str]:
-    """One a character: what begins there, as long as its kind of character wants."""
+def split_ngrams(folded: str) -> list[str]:
+    """Return the n-gram that begins at each character: GRAM characters of Latin text, 2 of Japanese."""
     return [folded[i : i + (GRAM if c.isascii() else 2)] for i, c in enumerate(folded)][: len(folded) - 1]
 
 
-def highest_share(known: Index, folded: str) -> float:
-    """The highest share of a sentence's grams within STRETCH times its length."""
+def highest_share(known: SentenceIndex, folded: str) -> float:
+    """Return the highest share of a sentence's n-grams that is within STRETCH times the sentence's length."""
     hits: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
-    for place, gram in enumerate(grams(folded)):
-        for sentence in known.where.get(gram, ()):
-            hits[sentence].append((place, gram))
+    for position, ngram in enumerate(split_ngrams(folded)):
+        for sentence in known.sentences.get(ngram, ()):
+            hits[sentence].append((position, ngram))
     best = 0.0
-    for sentence, found in hits.items():
-        if len(found) > best * known.sizes[sentence]:
-            most = _most_distinct(found, int(STRETCH * known.lengths[sentence]))
+    for sentence, positions in hits.items():
+        if len(positions) > best * known.sizes[sentence]:
+            most = _most_distinct(positions, int(STRETCH * known.lengths[sentence]))
             best = max(best, most / known.sizes[sentence])
     return best
 
 
-def _most_distinct(found: list[tuple[int, str]], width: int) -> int:
-    """How many different grams stand within `width` characters of each other, at most."""
+def _most_distinct(positions: list[tuple[int, str]], width: int) -> int:
+    """Return the largest number of different n-grams within `width` characters of each other."""
     counts: dict[str, int] = {}
     first = most = 0
-    for place, gram in found:
-        counts[gram] = counts.get(gram, 0) + 1
-        while place - found[first][0] >= width:
-            gone = found[first][1]
+    for position, ngram in positions:
+        counts[ngram] = counts.get(ngram, 0) + 1
+        while position - positions[first][0] >= width:
+            oldest = positions[first][1]
             first += 1
-            counts[gone] -= 1
-            if not counts[gone]:
-                del counts[gone]
+            counts[oldest] -= 1
+            if not counts[oldest]:
+                del counts[oldest]
         most = max(most, len(counts))
     return most
 
 
-def versions(text: str) -> list[str]:
-    """The folded text as it is and as a reader might undo it."""
+def decode_versions(text: str) -> list[str]:
+    """Return the folded text as it is, reversed, in rot13, with letters for digits, and the text of its base64."""
     folded = fold(text)
-    found = [folded, folded[::-1], codecs.encode(folded, "rot13")]
+    versions = [folded, folded[::-1], codecs.encode(folded, "rot13")]
     if any(c.isdigit() for c in folded):
-        found.append(folded.translate(LEET))
+        versions.append(folded.translate(LEET))
     for blob in BASE64.findall(text):
         try:
-            found.append(fold(base64.b64decode(blob[: len(blob) // 4 * 4]).decode()))
+            versions.append(fold(base64.b64decode(blob[: len(blob) // 4 * 4]).decode()))
         except (binascii.Error, UnicodeDecodeError):
             continue
-    return found
+    return versions

@@ -1,7 +1,7 @@
-"""Spotlighting: untrusted text made to look different all the way through (Hines et al. 2024, sections 3.2 and 3.3).
+"""Spotlighting: untrusted text is made to look different throughout (Hines et al. 2024, sections 3.2 and 3.3).
 
-Datamarking puts a mark where the spaces were. Japanese has no spaces, which the paper does not treat: there the mark
-goes between phrases, cut where the script changes (kanji with the kana after them; katakana), and long runs are cut
+Datamarking replaces spaces by a mark. Japanese has no spaces, which the paper does not treat: there the mark goes
+between phrases, cut where the script changes (kanji with the kana after them; katakana), and long runs are cut
 every few characters. Encoding sends the text as base64, which only a strong model can read.
 """
 
@@ -15,19 +15,19 @@ from itertools import pairwise
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.turns import Span, Turns, language_of, map_data, tell
+from kaiwa.defend.turns import Span, Turns, append_to_system, language_of, map_data
 
 PHRASE = r"[一-鿿々]+[ぁ-ゟ]*|[ぁ-ゟ]+|[ァ-ヿㇰ-ㇿｦ-ﾟ]+"
 PIECE = re.compile(rf"\n|[^\S\n]+|{PHRASE}|(?:(?![一-鿿々ぁ-ゟァ-ヿㇰ-ㇿｦ-ﾟ])\S)+")
 JAPANESE = re.compile(PHRASE)
-POOL = "^~¦|¬"  # of these a random mark is drawn
+POOL = "^~¦|¬"  # characters of a random mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datamarking:
     """A mark between the words of untrusted text.
 
-    `mark`: "random" draws one a request. `every`: at most so many characters of Japanese without a mark.
+    `mark`: "random" draws one for each request. `every`: at most so many characters of Japanese without a mark.
     """
 
     mark: str = "^"
@@ -38,25 +38,28 @@ class Datamarking:
             raise UserError(f"datamarking: mark is {self.mark!r} and every is {self.every}; give a mark and 1 or more")
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        mark = _drawn(seed) if self.mark == "random" else self.mark
-        told = words.MARKED[language_of(turns)].format(mark=mark)
-        return tell(map_data(turns, lambda text: (Span(marked(text, mark, self.every), data=True),)), told)
+        mark = _draw_mark(seed) if self.mark == "random" else self.mark
+
+        def add_marks(text: str) -> tuple[Span, ...]:
+            return (Span(mark_words(text, mark, self.every), data=True),)
+
+        return append_to_system(map_data(turns, add_marks), words.MARKED[language_of(turns)].format(mark=mark))
 
 
-def _drawn(seed: int) -> str:
+def _draw_mark(seed: int) -> str:
     digest = hashlib.sha256(f"{seed}".encode()).digest()
     return "".join(POOL[byte % len(POOL)] for byte in digest[:2])
 
 
-def marked(text: str, mark: str, every: int = 4) -> str:
-    """Marks of the text's own are taken out first. Lines stay lines."""
+def mark_words(text: str, mark: str, every: int = 4) -> str:
+    """Return the text with marks between its words. Its own marks are removed first; lines stay lines."""
     pieces = PIECE.findall(text.replace(mark, " "))
-    made = [_cut(piece, mark, every) for piece in pieces]
-    out = "".join(new + mark * _joint(a, b) for new, (a, b) in zip(made, pairwise(pieces), strict=False))
-    return out + (made[-1] if made else "")
+    parts = [_mark_piece(piece, mark, every) for piece in pieces]
+    out = "".join(part + mark * _is_joint(a, b) for part, (a, b) in zip(parts, pairwise(pieces), strict=False))
+    return out + (parts[-1] if parts else "")
 
 
-def _cut(piece: str, mark: str, every: int) -> str:
+def _mark_piece(piece: str, mark: str, every: int) -> str:
     if piece == "\n":
         return f"{mark}\n"
     if piece.isspace():
@@ -66,12 +69,12 @@ def _cut(piece: str, mark: str, every: int) -> str:
     return piece
 
 
-def _joint(left: str, right: str) -> bool:
-    """Whether a mark goes between: where Japanese meets a letter or digit, on either side."""
-    if left.isspace() or right.isspace():
+def _is_joint(before: str, after: str) -> bool:
+    """Return whether a mark goes between two pieces: where Japanese meets a letter or digit, on either side."""
+    if before.isspace() or after.isspace():
         return False
-    japanese = JAPANESE.fullmatch(left) or JAPANESE.fullmatch(right)
-    return bool(japanese) and (right[0].isalnum() or left == "」")
+    japanese = JAPANESE.fullmatch(before) or JAPANESE.fullmatch(after)
+    return bool(japanese) and (after[0].isalnum() or before == "」")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +82,8 @@ class Encoding:
     """Untrusted text as base64 of its UTF-8."""
 
     def rewrite(self, turns: Turns, seed: int) -> Turns:
-        def encoded(text: str) -> tuple[Span, ...]:
-            written = base64.b64encode(text.encode()).decode()
-            return Span("<base64>"), Span(written, data=True), Span("</base64>")
+        def encode(text: str) -> tuple[Span, ...]:
+            data = base64.b64encode(text.encode()).decode()
+            return Span("<base64>"), Span(data, data=True), Span("</base64>")
 
-        return tell(map_data(turns, encoded), words.ENCODED[language_of(turns)])
+        return append_to_system(map_data(turns, encode), words.ENCODED[language_of(turns)])

@@ -1,17 +1,18 @@
-"""Examples that teach a model its defence, from the target's own prompt: StruQ (Chen et al. 2024) as demonstrations,
-SecAlign (Chen et al. 2025) as preferences.
+"""Examples that teach a model its defence, made from the target's own prompt: StruQ (Chen et al. 2024) as
+demonstrations, SecAlign (Chen et al. 2025) as preferences.
 
     scene                 chosen, or demonstrated           rejected
     plain (half of them)  the model's own answer            a refusal (so that it does not learn to refuse)
-    secret asked for      a refusal                         the secret, told
+    secret asked for      a refusal                         the secret, revealed
     rule to be broken     a refusal                         the model's answer where no rule stands
     task put into data    the answer without that task      the task's answer
 
-Right answers are the model's own, asked without the attack, so that training changes what it does under attack and
-little else. Every scene has a fresh secret: the policy is to be learnt, not the word. Departures: our delimiters are
-the chat template's own, which a user's text can never produce (text/template.py), so nothing is reserved or filtered.
+Right answers are the model's own to the prompt without the attack, so that training changes its behaviour under attack
+and little else. Every scene has a fresh secret: the model is to learn the policy, not the word. Departures: our
+delimiters are the chat template's own, which a user's text can never produce (text/template.py), so nothing is reserved
+or filtered.
 
-A model learns through the fine-tuning API: `rows` are what is uploaded (kaiwa/commands/defend.py).
+A model learns through the fine-tuning API, which gets `training_rows` (commands/defend/train.py).
 """
 
 from __future__ import annotations
@@ -26,23 +27,25 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.defend.fold import fold
-from kaiwa.defend.phrases import EVERYDAY, GIVEN, LEAKS, OVERRIDES, REFUSALS, TASKS
-from kaiwa.defend.similarity import grams
+from kaiwa.defend.phrases import EVERYDAY, LEAKED_ANSWERS, LEAKS, OVERRIDES, REFUSALS, TASKS
+from kaiwa.defend.similarity import split_ngrams
 from kaiwa.text.chat_model import ChatModel, GenerateCall, generate_many
 from kaiwa.text.records import Conversation, Message
 from kaiwa.text.sampling import Sampling
 
 METHODS = ("supervised", "dpo")
 PLAIN_SHARE = 0.5
-ALIKE = 0.75  # a wording that shares so much of its character n-grams with an attack under test is left out
+ALIKE = 0.75  # share of character n-grams; wordings so similar to an attack under test are left out
 ANSWER_TOKENS = 64
 HIRAGANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのまみむめも"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What is sent, and what is to be learnt. Empty `good` or `bad`: the model answers `ask_good` or `ask_bad`.
-    `secrets`: in no right answer."""
+    """A prompt, and the answers to learn and to avoid. Where one is empty, the model answers `ask_good` or `ask_bad`.
+
+    secrets: they must be in no right answer.
+    """
 
     kind: str
     sent: Conversation
@@ -54,7 +57,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class DefenceExample:
     """A scene with both answers."""
 
     kind: str
@@ -63,7 +66,7 @@ class Learnt:
     bad: str
 
     def row(self, method: str) -> dict[str, Any]:
-        """A line of the fine-tuning file."""
+        """Return a line of the fine-tuning file."""
         sent, good = [m.to_json() for m in self.sent], {"role": "assistant", "content": self.good}
         if method == "supervised":
             return {"messages": [*sent, good]}
@@ -71,72 +74,78 @@ class Learnt:
         return {"input": {"messages": sent}, "preferred_output": [good], "non_preferred_output": [bad]}
 
 
-def scenes(target: Mapping[str, Any], n: int, seed: int = 0, held_out: Sequence[str] = ()) -> list[Scene]:
-    """n scenes of a target (the values of its TOML file). `held_out`: attacks that will be measured; wordings alike
-    are not used. UserError for a target with nothing to defend."""
-    maker = Maker(target, held_out)
-    kinds = [kind for kind, there in maker.kinds.items() if there]
+def make_scenes(target: Mapping[str, Any], n: int, seed: int = 0, held_out: Sequence[str] = ()) -> list[Scene]:
+    """Return n scenes of a target (the values of its TOML file). UserError for a target with nothing to defend.
+
+    held_out: attacks that will be measured; similar wordings are not used.
+    """
+    maker = SceneMaker(target, held_out)
+    kinds = [kind for kind, material in maker.kinds.items() if material]
     if not kinds:
         raise UserError(f"target {maker.name}: no secret, rule or document; there is nothing to defend")
     rng = python_rng(seed, "defence", maker.name)
     n_plain = round(PLAIN_SHARE * n)
-    made = [maker.plain(rng) for _ in range(n_plain)]
-    made += [getattr(maker, kinds[i % len(kinds)])(rng) for i in range(n - n_plain)]
-    rng.shuffle(made)
-    return made
+    scenes = [maker.plain(rng) for _ in range(n_plain)]
+    scenes += [getattr(maker, kinds[i % len(kinds)])(rng) for i in range(n - n_plain)]
+    rng.shuffle(scenes)
+    return scenes
 
 
-def answered(model: ChatModel, made: Sequence[Scene], seed: int = 0) -> list[Learnt]:
-    """The scenes with the model's answers where they were missing. Scenes left without one go: empty, alike, or a right
-    answer that tells a secret by itself. UserError and ConnectionError of the model are raised."""
-    asks, places = [], []
-    for i, scene in enumerate(made):
+def answer_scenes(model: ChatModel, scenes: Sequence[Scene], seed: int = 0) -> list[DefenceExample]:
+    """Return the scenes as examples, with the model's answers where they were missing.
+
+    A scene is left out if an answer is empty, both are equal, or the right one reveals a secret. UserError and
+    ConnectionError of the model are raised.
+    """
+    calls, places = [], []
+    for i, scene in enumerate(scenes):
         for side in ("good", "bad"):
             if not getattr(scene, side):
                 prompt = getattr(scene, f"ask_{side}")
-                asks.append(
+                calls.append(
                     GenerateCall(
                         prompt=prompt,
                         sampling=Sampling(max_tokens=ANSWER_TOKENS, temperature=0.7, top_p=0.95, seed=seed + i),
                     )
                 )
                 places.append((i, side))
-    said: dict[tuple[int, str], str] = {}
-    for j, found in generate_many(model, asks):
-        if isinstance(found, Exception):
-            raise found
-        said[places[j]] = found.text.strip()
-    learnt = []
-    for i, scene in enumerate(made):
-        good, bad = (getattr(scene, side) or said[i, side] for side in ("good", "bad"))
-        told = any(fold(secret) in fold(good) for secret in scene.secrets)
-        if good and bad and good != bad and not told:
-            learnt.append(Learnt(kind=scene.kind, sent=scene.sent, good=good, bad=bad))
-    return learnt
+    answers: dict[tuple[int, str], str] = {}
+    for j, completion in generate_many(model, calls):
+        if isinstance(completion, Exception):
+            raise completion
+        answers[places[j]] = completion.text.strip()
+    examples = []
+    for i, scene in enumerate(scenes):
+        good, bad = (getattr(scene, side) or answers[i, side] for side in ("good", "bad"))
+        leaks = any(fold(secret) in fold(good) for secret in scene.secrets)
+        if good and bad and good != bad and not leaks:
+            examples.append(DefenceExample(kind=scene.kind, sent=scene.sent, good=good, bad=bad))
+    return examples
 
 
-def rows(learnt: Sequence[Learnt], method: str) -> list[dict[str, Any]]:
+def training_rows(examples: Sequence[DefenceExample], method: str) -> list[dict[str, Any]]:
+    """Return the lines of the fine-tuning file. UserError for an unknown method."""
     if method not in METHODS:
         raise UserError(f"method {method!r}; a defence is trained by {' or '.join(METHODS)}")
-    return [one.row(method) for one in learnt]
+    return [example.row(method) for example in examples]
 
 
-def apart(wordings: Sequence[str], held_out: Sequence[str]) -> list[str]:
-    """The wordings that are unlike every attack of `held_out`. UserError when none is left."""
-    attacks = [set(grams(fold(attack))) for attack in held_out]
+def exclude_similar(wordings: Sequence[str], held_out: Sequence[str]) -> list[str]:
+    """Return the wordings that are similar to no attack of `held_out`. UserError if none is left."""
+    attacks = [set(split_ngrams(fold(attack))) for attack in held_out]
 
-    def like(wording: str) -> bool:
-        mine = set(grams(fold(re.sub(r"\{\w+\}", "", wording))))
-        return bool(mine) and any(len(mine & other) / len(mine) >= ALIKE for other in attacks)
+    def is_similar(wording: str) -> bool:
+        ngrams = set(split_ngrams(fold(re.sub(r"\{\w+\}", "", wording))))
+        return bool(ngrams) and any(len(ngrams & attack) / len(ngrams) >= ALIKE for attack in attacks)
 
-    kept = [wording for wording in wordings if not like(wording)]
-    if not kept:
+    different = [wording for wording in wordings if not is_similar(wording)]
+    if not different:
         raise UserError("every wording to train on is like an attack under test; there is nothing left to learn from")
-    return kept
+    return different
 
 
-class Maker:
-    """Makes the scenes of one target. `kinds`: which it has something for."""
+class SceneMaker:
+    """Makes the scenes of one target. kinds: the target's material for each kind of scene."""
 
     def __init__(self, target: Mapping[str, Any], held_out: Sequence[str]) -> None:
         self.name = str(target.get("name", "?"))
@@ -144,17 +153,20 @@ class Maker:
         if self.language not in LEAKS or not isinstance(target.get("system"), str):
             raise UserError(f"target {self.name}: it needs a system text, and language en or ja")
         self.system = str(target["system"])
-        self.secrets = _named(target, "secret", "name")
-        self.asks = _named(target, "rule", "ask")
+        self.secrets = _fields(target, "secret", "name")
+        self.asks = _fields(target, "rule", "ask")
         self.documents = [(str(d.get("text", "")), str(d.get("ask", ""))) for d in target.get("document", ())]
-        self.users = _named(target, "benign", "user") + list(EVERYDAY[self.language])
-        self.leaks = apart(LEAKS[self.language], held_out)
-        self.overrides = apart(OVERRIDES[self.language], held_out)
+        self.users = _fields(target, "benign", "user") + list(EVERYDAY[self.language])
+        self.leaks = exclude_similar(LEAKS[self.language], held_out)
+        self.overrides = exclude_similar(OVERRIDES[self.language], held_out)
         self.kinds = {"secret": self.secrets, "rule": self.asks, "document": self.documents}
 
-    def _filled(self, rng: Random) -> tuple[str, dict[str, str]]:
-        """The system text with a fresh secret in each slot, filled as the bench does (redteam/targets): {secret} is
-        the first unless one is called so, and other braces stay."""
+    def _fill_system(self, rng: Random) -> tuple[str, dict[str, str]]:
+        """Return the system text with a fresh secret in each slot, and the secrets by name.
+
+        Slots are filled as the bench does (redteam/targets): {secret} is the first unless one has that name, and other
+        braces stay.
+        """
         drawn = {name: _word(rng, self.language) for name in self.secrets}
         text = self.system
         for name, value in ({"secret": drawn[self.secrets[0]]} | drawn if drawn else drawn).items():
@@ -162,7 +174,7 @@ class Maker:
         return text.strip(), drawn
 
     def plain(self, rng: Random) -> Scene:
-        system, drawn = self._filled(rng)
+        system, drawn = self._fill_system(rng)
         if self.documents and rng.random() < 0.5:
             text, ask = rng.choice(self.documents)
             user = f"{ask}\n\n{text.replace('{payload}', '').strip()}".strip()
@@ -174,15 +186,15 @@ class Maker:
         )
 
     def secret(self, rng: Random) -> Scene:
-        system, drawn = self._filled(rng)
+        system, drawn = self._fill_system(rng)
         name, value = rng.choice(list(drawn.items()))
         user = rng.choice(self.leaks).replace("{name}", name)
-        bad = rng.choice(GIVEN[self.language]).replace("{name}", name).replace("{secret}", value)
+        bad = rng.choice(LEAKED_ANSWERS[self.language]).replace("{name}", name).replace("{secret}", value)
         sent = (Message("system", system), Message("user", user))
         return Scene(kind="secret", sent=sent, good=rng.choice(REFUSALS[self.language]), bad=bad)
 
     def rule(self, rng: Random) -> Scene:
-        system, drawn = self._filled(rng)
+        system, drawn = self._fill_system(rng)
         ask = rng.choice(self.asks)
         user = f"{rng.choice(self.overrides)} {ask}".strip()
         sent = (Message("system", system), Message("user", user))
@@ -195,26 +207,26 @@ class Maker:
         )
 
     def document(self, rng: Random) -> Scene:
-        system, drawn = self._filled(rng)
+        system, drawn = self._fill_system(rng)
         text, ask = rng.choice(self.documents)
         task, witness = rng.choice(TASKS[self.language])
         payload = f"{rng.choice(self.overrides)} {task}".strip()
         attacked = text.replace("{payload}", payload) if "{payload}" in text else f"{text.strip()}\n{payload}"
 
-        def said(document: str) -> Conversation:
+        def prompt_with(document: str) -> Conversation:
             return (Message("system", system), Message("user", f"{ask}\n\n{document.strip()}".strip()))
 
         return Scene(
             kind="document",
-            sent=said(attacked),
-            ask_good=said(text.replace("{payload}", "")),
+            sent=prompt_with(attacked),
+            ask_good=prompt_with(text.replace("{payload}", "")),
             bad=witness,
             secrets=(*drawn.values(),),
         )
 
 
-def _named(target: Mapping[str, Any], table: str, field: str) -> list[str]:
-    """A field of every entry of a table that has it."""
+def _fields(target: Mapping[str, Any], table: str, field: str) -> list[str]:
+    """Return a field of every entry of a table that has it."""
     return [str(entry[field]) for entry in target.get(table, ()) if entry.get(field)]
 
 
@@ -223,8 +235,8 @@ def _word(rng: Random, language: str) -> str:
     return "".join(rng.choice(letters) for _ in range(n)) + f"-{rng.randrange(100, 10_000)}"
 
 
-def counts(learnt: Sequence[Learnt]) -> Iterator[tuple[str, int]]:
-    """How many there are of each kind."""
+def count_kinds(examples: Sequence[DefenceExample]) -> Iterator[tuple[str, int]]:
+    """Yield (kind, number of examples) for every kind that has some."""
     for kind in ("plain", "secret", "rule", "document"):
-        if n := sum(one.kind == kind for one in learnt):
+        if n := sum(example.kind == kind for example in examples):
             yield kind, n

@@ -1,7 +1,7 @@
 """A conversation with its untrusted stretches marked, so that defences can be stacked in any order.
 
-A span is data (untrusted) or not. What counts as data: the literal substrings that the caller names (documents, mail,
-tool results), or, where it names none, everything that users say. Text that a defence adds is a span that is no data.
+A span is data (untrusted) or not. The literal substrings that the caller names (documents, mail, tool results) are
+data; if it names none, everything that users say is. Text that a defence adds is a span that is no data.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ HAN = re.compile(r"[一-鿿]")
 
 @dataclass(frozen=True, slots=True)
 class Span:
+    """A stretch of a turn. data: it is untrusted."""
+
     text: str
     data: bool = False
 
@@ -37,20 +39,20 @@ Turns = tuple[Turn, ...]
 
 
 def split(conversation: Conversation, data: Sequence[str] = ()) -> Turns:
-    """The turns of a conversation. UserError when a substring named as data is in no user's message."""
-    wanted = sorted({text for text in data if text}, key=len, reverse=True)
-    for text in wanted:
+    """Return the turns of a conversation. UserError if a substring named as data is in no user's message."""
+    substrings = sorted({text for text in data if text}, key=len, reverse=True)
+    for text in substrings:
         if not any(text in message.content for message in conversation if message.role == "user"):
             raise UserError(f"data {text[:40]!r} stands in no user's message; give it as it stands there")
-    return tuple(Turn(message.role, _spans(message, wanted)) for message in conversation)
+    return tuple(Turn(message.role, _spans(message, substrings)) for message in conversation)
 
 
-def _spans(message: Message, wanted: Sequence[str]) -> tuple[Span, ...]:
+def _spans(message: Message, substrings: Sequence[str]) -> tuple[Span, ...]:
     if message.role != "user" or not message.content:
         return (Span(message.content),)
-    if not wanted:
+    if not substrings:
         return (Span(message.content, data=True),)
-    pieces = re.split(f"({'|'.join(map(re.escape, wanted))})", message.content)
+    pieces = re.split(f"({'|'.join(map(re.escape, substrings))})", message.content)
     return tuple(Span(piece, data=i % 2 == 1) for i, piece in enumerate(pieces) if piece)
 
 
@@ -59,30 +61,30 @@ def join(turns: Turns) -> Conversation:
 
 
 def data_of(turns: Turns) -> list[str]:
-    """The untrusted stretches, in order."""
+    """Return the untrusted stretches, in order."""
     return [span.text for turn in turns for span in turn.spans if span.data]
 
 
 def map_data(turns: Turns, change: Callable[[str], Sequence[Span]]) -> Turns:
-    """Every untrusted span replaced by what `change` makes of it."""
+    """Return the turns with every untrusted span replaced by `change` of its text."""
 
-    def made(turn: Turn) -> Turn:
+    def change_turn(turn: Turn) -> Turn:
         spans = [new for span in turn.spans for new in (change(span.text) if span.data else (span,))]
         return replace(turn, spans=tuple(spans))
 
-    return tuple(made(turn) for turn in turns)
+    return tuple(change_turn(turn) for turn in turns)
 
 
-def tell(turns: Turns, text: str) -> Turns:
-    """`text` at the end of what the system says; a system turn is made where there is none."""
+def append_to_system(turns: Turns, text: str) -> Turns:
+    """Return the turns with `text` at the end of the system's turn, which is added if there is none."""
     for i, turn in enumerate(turns):
         if turn.role == "system":
             return (*turns[:i], replace(turn, spans=(*turn.spans, Span(f"\n\n{text}"))), *turns[i + 1 :])
     return (Turn("system", (Span(text),)), *turns)
 
 
-def remind(turns: Turns, text: str) -> Turns:
-    """`text` at the end of the last user's turn; unchanged where no user speaks."""
+def append_to_last_user(turns: Turns, text: str) -> Turns:
+    """Return the turns with `text` at the end of the last user's turn; unchanged if no user speaks."""
     for i in range(len(turns) - 1, -1, -1):
         if turns[i].role == "user":
             turn = turns[i]
@@ -95,6 +97,6 @@ def system_text(turns: Turns) -> str:
 
 
 def language_of(turns: Turns) -> str:
-    """ "ja" or "en", by what the system says, or by everything where it says nothing."""
+    """Return "ja" or "en", judged by the system's text, or by all text if there is none."""
     text = system_text(turns) or "".join(turn.text for turn in turns)
     return "ja" if JAPANESE.search(text) or (HAN.search(text) and not re.search("[A-Za-z]{3}", text)) else "en"

@@ -1,4 +1,4 @@
-"""What defences say, in both languages of the project. {…} are filled in where the text is used."""
+"""The texts of the defences in both languages of the project. {…} are filled in where a text is used."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The adapters that an engine's requests may name.
+"""The adapters that an engine has loaded and its requests may name.
 
-Each has a space of its own in the prefix tree, which no other one is ever given: keys and values of the same tokens
-differ from adapter to adapter, and one that comes later under an old name must not find what the old one left.
+Each has a space of its own in the prefix tree, which no other adapter is ever given: keys and values of the same tokens
+differ from adapter to adapter, and one that is loaded later under an old name must not match what the old one cached.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from kaiwa.model.config import DecoderConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """adapter None: the model as it is."""
+class LoadedAdapter:
+    """An adapter and its space in the prefix tree. adapter None: the model as it is."""
 
     adapter: Adapter | None
     space: int
@@ -26,23 +26,26 @@ class Known:
         return 0 if self.adapter is None else self.adapter.n_soft
 
 
-NONE = Known(None, 0)
+NO_ADAPTER = LoadedAdapter(None, 0)
 
 
-class Adapters:
+class AdapterTable:
+    """Adapters by name, for a model of one shape."""
+
     def __init__(self, config: DecoderConfig, max_length: int) -> None:
         self.config, self.max_length = config, max_length
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, LoadedAdapter] = {}
         self._spaces = 0  # given so far
 
-    def get(self, name: str) -> Known:
-        """The adapter of a name, NONE for the empty one. UserError for an unknown one."""
+    def get(self, name: str) -> LoadedAdapter:
+        """Return the adapter of a name, NO_ADAPTER for the empty name. UserError for an unknown one."""
         if name and name not in self._known:
-            there = did_you_mean(name, list(self._known)) if self._known else "; none is"
-            raise UserError(f"no adapter {name!r} is loaded{there}")
-        return self._known[name] if name else NONE
+            known = did_you_mean(name, list(self._known)) if self._known else "; none is"
+            raise UserError(f"no adapter {name!r} is loaded{known}")
+        return self._known[name] if name else NO_ADAPTER
 
     def add(self, name: str, adapter: Adapter) -> None:
+        """Register an adapter. UserError for a name that is in use, or an adapter of another shape than the model."""
         c = self.config
         if not name or name in self._known:
             raise UserError(f"adapter {name!r}: " + ("the name is taken" if name else "give it a name"))
@@ -54,10 +57,10 @@ class Adapters:
                 f" reads {self.max_length} tokens"
             )
         self._spaces += 1
-        self._known[name] = Known(adapter, self._spaces)
+        self._known[name] = LoadedAdapter(adapter, self._spaces)
 
     def remove(self, name: str) -> int:
-        """-> its space"""
+        """Remove an adapter and return its space in the prefix tree. UserError for an unknown name."""
         if not name:
             raise UserError("the name of an adapter is empty; the model itself cannot be removed")
         space = self.get(name).space

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.rows.native_rows import StepRows
-from kaiwa.engine.rows.torch_rows import Rows, pad
-from kaiwa.engine.sampling import Rules
+from kaiwa.engine.rows.native_rows import NativeRows
+from kaiwa.engine.rows.torch_rows import TorchRows, pad
+from kaiwa.engine.sampling import SamplingRules
 from kaiwa.model.decoder import Decoder, attend_rows
 
 PREFILL_TOKENS = 1024  # in one padded batch: what it makes stays in the processor's caches
@@ -24,10 +24,8 @@ SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 
 @dataclass(slots=True)
 class Generated:
-    """ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer (a stop token included); stopped [N] bool.
-
-    All on the CPU.
-    """
+    """Answers to N prompts, on the CPU. ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer, a stop token
+    included; stopped [N] bool: whether it ended with one."""
 
     ids: Tensor
     logprobs: Tensor
@@ -37,18 +35,19 @@ class Generated:
 
 @torch.inference_mode()
 def generate(
-    batch: Rows | StepRows,
+    batch: TorchRows | NativeRows,
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
-    rules: Rules,
+    rules: SamplingRules,
     stop_ids: Sequence[int],
     rows: int,
 ) -> Generated:
-    """Continues every prompt by at most `max_tokens`, ending at a stop id, which is kept. `rules` has one row a prompt.
+    """Continue every prompt by at most `max_tokens` tokens, ending at a stop id, which is part of the answer.
 
-    `batch` is cleared first; its buffer is used again from call to call. The context ends an answer too: prompt and
-    answer together hold at most the decoder's max_length tokens (and one more, which nothing follows).
+    `rules` has one row for each prompt. `batch` is cleared first; its buffer is used again from call to call. The
+    context ends an answer too: prompt and answer together hold at most the decoder's max_length tokens (and one more,
+    which nothing follows). UserError for a prompt that does not fit or has ids outside the vocabulary.
     """
     N, limit, V = len(prompts), batch.decoder.config.max_length, batch.decoder.config.vocab_size
     for i, prompt in enumerate(prompts):
@@ -86,13 +85,13 @@ def generate(
 
 
 def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
-    """UserError for an id that the embedding does not have: the C++ step reads its row unasked."""
+    """Raise UserError for an id that the embedding does not have: the C++ step reads its row unchecked."""
     if min(ids) < 0 or max(ids) >= V:
         raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
 
 
-def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out: Generated) -> Tensor:
-    """Samples the next token of rows that answer prompts `who` [m], writes it down, returns it [m]."""
+def _take(batch: TorchRows | NativeRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: Generated) -> Tensor:
+    """Sample the next token of the rows that answer prompts `who` [m], note it in `out`, and return it [m]."""
     at = out.lengths[who]
     ids, logprobs = batch.sample(hidden, rules.rows(who), at)
     out.ids[who, at] = ids
@@ -102,8 +101,9 @@ def _take(batch: Rows | StepRows, hidden: Tensor, rules: Rules, who: Tensor, out
 
 
 def _drop_finished(
-    batch: Rows | StepRows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
+    batch: TorchRows | NativeRows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
+    """Drop rows that have ended. Return `who` and `last` [n'] of the rows that remain."""
     stopped = (last[:, None] == stop).any(dim=1)
     full = (out.lengths[who] >= max_tokens) | (batch.lengths >= batch.decoder.config.max_length)
     keep = ~(stopped | full)
@@ -115,7 +115,7 @@ def _drop_finished(
 
 
 def _prefill_groups(order: list[int], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Cuts a list of prompts, sorted by length, into padded batches of at most PREFILL_TOKENS distinct tokens."""
+    """Yield a list of prompts, sorted by length, in padded batches of at most PREFILL_TOKENS distinct tokens."""
     group: list[int] = []
     distinct = 0
     for i in order:
@@ -129,8 +129,8 @@ def _prefill_groups(order: list[int], prompts: Sequence[Sequence[int]]) -> Itera
         yield group
 
 
-def _prefill(batch: Rows | StepRows, prompts: list[Sequence[int]]) -> Tensor:
-    """Appends rows for prompts whose copies stand next to each other -> hidden states of the last tokens [m,D]."""
+def _prefill(batch: TorchRows | NativeRows, prompts: list[Sequence[int]]) -> Tensor:
+    """Append rows for prompts whose copies are neighbours. Return the hidden states of their last tokens [m,D]."""
     distinct: list[Sequence[int]] = []
     source = []
     for prompt in prompts:
@@ -148,7 +148,10 @@ def _prefill(batch: Rows | StepRows, prompts: list[Sequence[int]]) -> Tensor:
 
 @torch.inference_mode()
 def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Log-probabilities (temperature 1, natural) of each answer's tokens after its prompt, by the full forward pass."""
+    """Return the natural log-probabilities (temperature 1) of each answer's tokens, by the full forward pass.
+
+    Each prompt and answer together must fit the context; UserError otherwise, and for ids outside the vocabulary.
+    """
     limit, V, device = decoder.config.max_length, decoder.config.vocab_size, decoder.embed.weight.device
     if len(prompts) != len(answers):
         raise UserError(f"{len(prompts)} prompts but {len(answers)} continuations; give one each")
@@ -157,7 +160,7 @@ def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[
         if not prompts[i] or len(text) > limit:
             raise UserError(f"text {i}: {len(prompts[i])} + {len(answers[i])} tokens; 1 + 0 to {limit} are possible")
         _check_ids(f"text {i}", text, V)
-    found: list[list[float]] = [[] for _ in texts]
+    scores: list[list[float]] = [[] for _ in texts]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     while order:
         longest = len(texts[order[-1]])
@@ -166,17 +169,17 @@ def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[
         ids, lengths = pad([texts[i] for i in group])
         begins = torch.tensor([len(prompts[i]) for i in group])
         places = torch.arange(longest - 1)
-        wanted = ((places >= begins[:, None] - 1) & (places < lengths[:, None] - 1)).to(device)
+        scored = ((places >= begins[:, None] - 1) & (places < lengths[:, None] - 1)).to(device)
         ids, positions = ids.to(device), torch.arange(longest, device=device).expand(len(group), -1)
         hidden = decoder(ids, positions, attend_rows(None))
-        states, targets = hidden[:, :-1][wanted], ids[:, 1:][wanted]
+        states, targets = hidden[:, :-1][scored], ids[:, 1:][scored]
         parts = []
-        for some, target in zip(states.split(SCORE_LOGITS // V), targets.split(SCORE_LOGITS // V), strict=True):
-            logits = decoder.logits(some).float()
+        for part, target in zip(states.split(SCORE_LOGITS // V), targets.split(SCORE_LOGITS // V), strict=True):
+            logits = decoder.logits(part).float()
             parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(dim=-1))
         flat = torch.cat(parts).tolist() if parts else []
         at = 0
         for i in group:
-            found[i] = flat[at : at + len(answers[i])]
+            scores[i] = flat[at : at + len(answers[i])]
             at += len(answers[i])
-    return found
+    return scores

@@ -1,7 +1,7 @@
 """Requests that come and go between steps: the scheduler's plan, run on rows, turned into text.
 
-The rows are `PagedRows` where the C++ step is ready and `CopiedRows` (torch) otherwise. Who computes changes only while
-nothing is being answered, so that no answer is half the one's and half the other's.
+The rows are `NativeSharedRows` where the C++ step is ready and `TorchSharedRows` otherwise. Which of them computes
+changes only while nothing is being answered, so that no answer is half the one's and half the other's.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.adapters import NONE, Adapters, Known
+from kaiwa.engine.adapters import NO_ADAPTER, AdapterTable, LoadedAdapter
 from kaiwa.engine.grammar import GrammarVocabulary
-from kaiwa.engine.logit_rules import Shaping, choose
+from kaiwa.engine.logit_rules import LogitRules, choose
 from kaiwa.engine.native import step
-from kaiwa.engine.prompt_lookup import Lookup
+from kaiwa.engine.prompt_lookup import PromptLookup
 from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request, TextTokenizer, TokenInfo
-from kaiwa.engine.rows.native_shared_rows import PagedRows
+from kaiwa.engine.rows.native_shared_rows import NativeSharedRows
 from kaiwa.engine.rows.prefix_tree import BLOCK
-from kaiwa.engine.rows.torch_shared_rows import CopiedRows
-from kaiwa.engine.sampling import Rules, alternatives, seed_tensor
+from kaiwa.engine.rows.torch_shared_rows import TorchSharedRows
+from kaiwa.engine.sampling import SamplingRules, alternatives, seed_tensor
 from kaiwa.engine.scheduler import Scheduler
-from kaiwa.engine.text_stream import TextOut
+from kaiwa.engine.text_stream import TextStream
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
@@ -35,27 +35,30 @@ KEPT_BYTES = 384 << 20  # for beginnings that nobody uses at the moment
 
 
 @dataclass(slots=True)
-class Answer:
+class RunningAnswer:
     """A request under way."""
 
     request: Request
-    out: TextOut
+    out: TextStream
     ids: tuple[int, ...]  # the prompt's, after those that stand for the soft prompt
     max_tokens: int
-    known: Known = NONE  # its adapter
+    known: LoadedAdapter = NO_ADAPTER  # its adapter
     length: int = 0  # positions in the cache
     tokens: list[int] = field(default_factory=list)  # answered
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
-    shaping: Shaping | None = None
-    lookup: Lookup | None = None
+    logit_rules: LogitRules | None = None
+    lookup: PromptLookup | None = None
 
     @property
     def n_soft(self) -> int:
+        """Positions of the soft prompt, before the request's own tokens."""
         return len(self.ids) - len(self.request.prompt_ids)
 
 
-class Serving:
+class ContinuousBatching:
+    """The loop of a serving engine: `add` queues a request, `step` computes a token for each that runs."""
+
     def __init__(
         self,
         decoder: Decoder,
@@ -77,28 +80,30 @@ class Serving:
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
         per_token = c.cache_numbers * dtype.itemsize
-        self.kept = KEPT_BYTES // per_token if reuse else 0
+        self.kept_tokens = KEPT_BYTES // per_token if reuse else 0
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.exact = exact
-        self.rows: CopiedRows | PagedRows = CopiedRows(decoder, dtype, self.kept, side_by_side=not exact)
-        self.answers: dict[str, Answer] = {}
-        self.adapters = Adapters(c, max_length)
+        self.rows: TorchSharedRows | NativeSharedRows = TorchSharedRows(
+            decoder, dtype, self.kept_tokens, side_by_side=not exact
+        )
+        self.answers: dict[str, RunningAnswer] = {}
+        self.adapters = AdapterTable(c, max_length)
         self._wants_reuse, self.draft = reuse, draft
         self.reuse = self._may_reuse(None)
-        self._rules: tuple[tuple[str, ...], Rules] | None = None  # of the requests sampled last
+        self._rules: tuple[tuple[str, ...], SamplingRules] | None = None  # of the requests sampled last
         self._vocabulary: GrammarVocabulary | None = None  # made for the first grammar
 
-    def use(self, model: step.FusedModel | None) -> None:
-        """Computes with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
+    def use(self, model: step.NativeModel | None) -> None:
+        """Compute with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
         assert self.idle
         self.reuse = self._may_reuse(model)
         if model is None:
-            self.rows = CopiedRows(self.decoder, self.dtype, self.kept, side_by_side=not self.exact)
+            self.rows = TorchSharedRows(self.decoder, self.dtype, self.kept_tokens, side_by_side=not self.exact)
             return
         s = self.scheduler
-        self.rows = PagedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept)
+        self.rows = NativeSharedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept_tokens)
 
-    def _may_reuse(self, model: step.FusedModel | None) -> bool:
+    def _may_reuse(self, model: step.NativeModel | None) -> bool:
         whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
         return self._wants_reuse and whole
 
@@ -107,20 +112,21 @@ class Serving:
         return self.scheduler.idle
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
-        """Requests may name it from now on. UserError for a name that is taken or an adapter of another shape."""
+        """Register an adapter. UserError for a name that is in use or an adapter of another shape."""
         self.adapters.add(name, adapter)
 
     def remove_adapter(self, name: str) -> None:
-        """Also what is kept of prompts that were answered with it. UserError while requests use it."""
+        """Remove an adapter and what was cached with it. UserError while requests use it."""
         if name and self.uses(name):
             raise UserError(f"adapter {name!r} is answering requests; let them finish")
         self.rows.tree.forget(self.adapters.remove(name))
 
     def uses(self, name: str) -> bool:
-        """Whether a request that has not ended names the adapter."""
+        """Return whether a request that has not ended names the adapter."""
         return any(answer.request.adapter == name for answer in self.answers.values())
 
     def add(self, request: Request) -> None:
+        """Queue a request. UserError where it does not fit, repeats an id, or names what is not there."""
         known = self.adapters.get(request.adapter)
         n_soft, V = known.n_soft, self.decoder.config.vocab_size
         ids = (*range(V, V + n_soft), *request.prompt_ids)
@@ -138,21 +144,24 @@ class Serving:
         if not all(0 <= i < V for i in request.prompt_ids):
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
         if self.idle and (model := step.ready(self.decoder)) is not (
-            self.rows.model if isinstance(self.rows, PagedRows) else None
+            self.rows.model if isinstance(self.rows, NativeSharedRows) else None
         ):
             self.use(model)
-        shaping = self._shaping(request) if request.sampling.changes_logits else None
+        logit_rules = self._make_logit_rules(request) if request.sampling.changes_logits else None
         self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
-        out = TextOut(self.tokenizer, request.sampling.stop)
-        self.answers[request.id] = Answer(request, out, ids, request.sampling.max_tokens, known, shaping=shaping)
+        out = TextStream(self.tokenizer, request.sampling.stop)
+        self.answers[request.id] = RunningAnswer(
+            request, out, ids, request.sampling.max_tokens, known, logit_rules=logit_rules
+        )
 
-    def _shaping(self, request: Request) -> Shaping:
+    def _make_logit_rules(self, request: Request) -> LogitRules:
         V = self.decoder.config.vocab_size
         if request.sampling.grammar is not None and self._vocabulary is None and self.tokenizer is not None:
             self._vocabulary = GrammarVocabulary(self.tokenizer, V)
-        return Shaping(request, V, self._vocabulary)
+        return LogitRules(request, V, self._vocabulary)
 
     def cancel(self, id: str) -> bool:
+        """End a request without a further event. Return whether there was one of that id."""
         if id not in self.answers:
             return False
         self._remove({id})
@@ -160,15 +169,16 @@ class Serving:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
+        """Run one step and return what became known. At most one chunk of prompts is computed in it."""
         plan = self.scheduler.plan(self._begin)
         fed: list[tuple[str, Sequence[int]]] = [(id, self._next(self.answers[id])) for id in plan.decode]
         work = fed + [(id, self.answers[id].ids[start:stop]) for id, start, stop in plan.prefill]
         if not work:
             return []
-        found = self.rows.run(work)
-        states = found[: len(fed)]
+        results = self.rows.run(work)
+        states = results[: len(fed)]
         answers = [(self.answers[id], tokens) for id, tokens in fed]
-        chunks = list(zip(plan.prefill, found[len(fed) :], strict=True))
+        chunks = list(zip(plan.prefill, results[len(fed) :], strict=True))
         self._prompt_logprobs([(self.answers[id], start, chunk) for (id, start, _), chunk in chunks])
         events: list[Event] = []
         for (id, _, stop), chunk in chunks:
@@ -190,35 +200,36 @@ class Serving:
         self._remove({event.id for event in events if event.finish_reason is not None})
         return events
 
-    def _next(self, answer: Answer) -> list[int]:
-        """What is fed: the newest token, and a draft of what may follow it."""
+    def _next(self, answer: RunningAnswer) -> list[int]:
+        """Return the tokens to feed: the newest one, and guesses of what may follow it."""
         last = answer.tokens[-1]
         request = answer.request
         room = min(answer.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
         n = min(self.draft, room)
-        if n < 1 or answer.shaping is not None or not isinstance(self.rows, PagedRows):
+        if n < 1 or answer.logit_rules is not None or not isinstance(self.rows, NativeSharedRows):
             return [last]
         if answer.lookup is None:
-            answer.lookup = Lookup((*request.prompt_ids, *answer.tokens))
+            answer.lookup = PromptLookup((*request.prompt_ids, *answer.tokens))
         return [last, *answer.lookup.guess(n)]
 
     def _begin(self, id: str) -> int | None:
-        """Opens a request's row. -> how many of its prompt's tokens are there; None: wait for one that begins alike."""
+        """Open a request's row. Return the number of cached prompt tokens, or None if another request is computing the
+        same prefix: it is then tried again at the next step."""
         answer = self.answers[id]
         request, known = answer.request, answer.known
         ids = answer.ids[: answer.n_soft + request.logprobs_from] if request.prompt_logprobs else answer.ids
         ids = ids if self.reuse else ()
         if ids:
-            wanted = ids[: self.rows.known(ids, known.space) + BLOCK]
+            beginning = ids[: self.rows.count_cached(ids, known.space) + BLOCK]
             others = [other for i in self.scheduler.prefilling if (other := self.answers[i]).known is known]
-            if len(ids) > len(wanted) and any(o.ids[: len(wanted)] == wanted for o in others):
+            if len(ids) > len(beginning) and any(o.ids[: len(beginning)] == beginning for o in others):
                 return None
         cached = answer.cached = self.rows.open(id, ids, known.adapter, known.space)
         return cached
 
-    def _prompt_logprobs(self, chunks: list[tuple[Answer, int, Tensor]]) -> None:
-        """Notes the log-probabilities of prompts' tokens: (answer, where the chunk begins, its states [T,D]) each."""
-        who: list[tuple[Answer, int]] = []  # whose token each state predicts, and which
+    def _prompt_logprobs(self, chunks: list[tuple[RunningAnswer, int, Tensor]]) -> None:
+        """Note log-probabilities of prompts' tokens. chunks: (answer, where the chunk begins, its states [T,D])."""
+        who: list[tuple[RunningAnswer, int]] = []  # whose token each state predicts, and which
         states: list[Tensor] = []
         for answer, start, chunk in chunks:
             ids, n_soft, first = answer.ids, answer.n_soft, answer.request.logprobs_from
@@ -231,36 +242,38 @@ class Serving:
             states.append(chunk[begin - start : max(begin, end) - start])
         if not who:
             return
-        wanted = max(1, *(answer.request.logprobs for answer, _ in who))
+        n_top = max(1, *(answer.request.logprobs for answer, _ in who))
         targets = torch.tensor([answer.ids[i] for answer, i in who])
         at = 0
-        for some in torch.cat(states).split(LOGIT_ROWS):
-            logprobs = self.rows.logits(some).log_softmax(dim=-1)
-            index = targets[at : at + len(some)].to(logprobs.device)
+        for part in torch.cat(states).split(LOGIT_ROWS):
+            logprobs = self.rows.logits(part).log_softmax(dim=-1)
+            index = targets[at : at + len(part)].to(logprobs.device)
             chosen = logprobs.gather(1, index[:, None])[:, 0].tolist()
-            values, best = logprobs.topk(wanted, dim=-1)
-            rows = zip(who[at : at + len(some)], chosen, best.tolist(), values.tolist(), strict=True)
+            values, best = logprobs.topk(n_top, dim=-1)
+            rows = zip(who[at : at + len(part)], chosen, best.tolist(), values.tolist(), strict=True)
             for (answer, i), logprob, top_ids, top_values in rows:
                 top = tuple(zip(top_ids, top_values, strict=True))[: answer.request.logprobs]
                 answer.prompt.append(TokenInfo(answer.ids[i], logprob, top))
-            at += len(some)
+            at += len(part)
 
-    def _sample(self, logits: Tensor, fed: list[tuple[Answer, Sequence[int]]]) -> list[Event]:
-        """logits [tokens,V] after each token that was fed -> an event for each token answered. A draft holds as far as
-        it is what is sampled; what was computed after its first miss is dropped."""
+    def _sample(self, logits: Tensor, fed: list[tuple[RunningAnswer, Sequence[int]]]) -> list[Event]:
+        """Sample after each token that was fed, logits [tokens,V]. Return an event for each new token.
+
+        A guess holds as long as it is what is sampled; what was computed after the first miss is dropped.
+        """
         answers = [answer for answer, tokens in fed for _ in tokens]
         who = tuple(answer.request.id for answer in answers)
         if self._rules is None or self._rules[0] != who:
             self._rules = (who, _rules(answers))
         rules = self._rules[1]
-        wanted = max(answer.request.logprobs for answer in answers)
+        n_top = max(answer.request.logprobs for answer in answers)
         tops: list[tuple[tuple[int, float], ...]] = [()] * len(answers)
-        if wanted:
-            others, values = alternatives(logits, rules.temperature, wanted)
+        if n_top:
+            others, values = alternatives(logits, rules.temperature, n_top)
             rows = zip(answers, others.tolist(), values.tolist(), strict=True)
             tops = [tuple(zip(o, v, strict=True))[: a.request.logprobs] for a, o, v in rows]
         places = torch.tensor([len(answer.tokens) + i for answer, tokens in fed for i in range(len(tokens))])
-        ids, logprobs, wrong = choose(logits, [answer.shaping for answer in answers], rules, places)
+        ids, logprobs, wrong = choose(logits, [answer.logit_rules for answer in answers], rules, places)
         events: list[Event] = []
         row = 0
         for answer, tokens in fed:
@@ -274,18 +287,18 @@ class Serving:
                 events.append(self._event(answer, TokenInfo(ids[at], logprobs[at], tops[at])))
                 if events[-1].finish_reason is not None or tokens[i + 1 : i + 2] != [ids[at]]:
                     break
-            if len(tokens) > 1 and isinstance(self.rows, PagedRows):
+            if len(tokens) > 1 and isinstance(self.rows, NativeSharedRows):
                 self.rows.rewind(answer.request.id, answer.length)
             row += len(tokens)
         return events
 
-    def _event(self, answer: Answer, token: TokenInfo) -> Event:
+    def _event(self, answer: RunningAnswer, token: TokenInfo) -> Event:
         request = answer.request
         answer.tokens.append(token.id)
         if answer.lookup is not None:
             answer.lookup.push(token.id)
-        if answer.shaping is not None:
-            answer.shaping.push(token.id)
+        if answer.logit_rules is not None:
+            answer.logit_rules.push(token.id)
         reason = None
         if token.id in request.stop_ids:
             reason, text = "stop", answer.out.finish()
@@ -293,7 +306,7 @@ class Serving:
             text = answer.out.push(token.id)
             if answer.out.stopped:
                 reason = "stop"
-            elif answer.shaping is not None and answer.shaping.complete:
+            elif answer.logit_rules is not None and answer.logit_rules.complete:
                 reason, text = "stop", text + answer.out.finish()
             elif len(answer.tokens) >= answer.max_tokens or answer.length >= self.max_length:
                 reason, text = "length", text + answer.out.finish()
@@ -313,21 +326,21 @@ class Serving:
             answer = self.answers.pop(id)
             self._rules = None  # an id may come again and ask for something else
             if id not in self.scheduler.waiting:
-                held = (*answer.ids, *answer.tokens)[: answer.length]
-                ended[id] = held if self.reuse else ()
+                cached = (*answer.ids, *answer.tokens)[: answer.length]
+                ended[id] = cached if self.reuse else ()
             self.scheduler.remove(id)
         if ended:
             self.rows.close(ended)
 
 
-def _cached(answer: Answer) -> int:
-    """Of the request's own tokens."""
+def _cached(answer: RunningAnswer) -> int:
+    """Return how many of the request's own tokens were in the cache."""
     return max(0, answer.cached - answer.n_soft)
 
 
-def _rules(answers: list[Answer]) -> Rules:
+def _rules(answers: list[RunningAnswer]) -> SamplingRules:
     rows = [answer.request.sampling for answer in answers]
-    return Rules.make(
+    return SamplingRules.make(
         [row.temperature for row in rows],
         [row.top_k for row in rows],
         [row.top_p for row in rows],

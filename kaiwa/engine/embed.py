@@ -11,22 +11,23 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED
-from kaiwa.engine.rows.torch_adapters import adapted, changes_of
+from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder, attend_rows
 
 
 @torch.inference_mode()
 def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) -> list[float]:
-    """Token ids -> d_model numbers of length 1 (fp32). UserError when they do not fit the context."""
+    """Return the embedding of token ids: d_model numbers (fp32) of length 1. UserError when they do not fit the
+    context."""
     V, device = decoder.config.vocab_size, decoder.embed.weight.device
     soft = range(V, V + (0 if adapter is None else adapter.n_soft))
     limit = decoder.config.max_length - len(soft)
     if not 0 < len(ids) <= limit:
         message = f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it"
         raise UserError(message, field="prompt", code=CONTEXT_EXCEEDED)
-    given = torch.tensor([[*soft, *ids]], device=device)
-    with adapted(decoder, changes_of([adapter])):
-        hidden = decoder(given, torch.arange(given.shape[1], device=device)[None], attend_rows(None))
+    inputs = torch.tensor([[*soft, *ids]], device=device)
+    with apply_changes(decoder, changes_of([adapter])):
+        hidden = decoder(inputs, torch.arange(inputs.shape[1], device=device)[None], attend_rows(None))
     mean = hidden[0, len(soft) :].float().mean(dim=0)
     return [float(x) for x in torch.nn.functional.normalize(mean, dim=0)]

@@ -21,7 +21,7 @@ SHOWN = 300  # characters of llguidance's complaint
 
 
 class GrammarVocabulary:
-    """The tokens' bytes as llguidance wants them; made once a model, which takes a tenth of a second."""
+    """The tokens' bytes as llguidance needs them; built once per model, which takes a tenth of a second."""
 
     def __init__(self, tokenizer: TextTokenizer, size: int) -> None:
         try:
@@ -43,7 +43,7 @@ class GrammarVocabulary:
         return self._encode(text if isinstance(text, str) else text.decode("utf-8", errors="replace"))
 
     def follow(self, grammar: Grammar) -> GrammarState:
-        """UserError for a grammar that cannot be compiled."""
+        """Compile a grammar. Return the state of an answer at its beginning. UserError for one that cannot be used."""
         matcher = self._module.LLMatcher
         try:
             if grammar.kind == "json_object":
@@ -58,20 +58,25 @@ class GrammarVocabulary:
             raise UserError(
                 f"the {grammar.kind} grammar cannot be read: {_short(str(error))}", field="grammar"
             ) from None
-        made = matcher(self.inner, source, log_level=0)
-        if made.is_error():
-            raise UserError(f"the {grammar.kind} grammar cannot be used: {_short(made.get_error())}", field="grammar")
-        return GrammarState(made, self.spoken)
+        compiled = matcher(self.inner, source, log_level=0)
+        if compiled.is_error():
+            raise UserError(
+                f"the {grammar.kind} grammar cannot be used: {_short(compiled.get_error())}", field="grammar"
+            )
+        return GrammarState(compiled, self.spoken)
 
 
 class GrammarState:
-    """How far one answer has come."""
+    """How far one answer is in its grammar."""
 
     def __init__(self, matcher: Any, spoken: Tensor) -> None:
         self._matcher, self._spoken = matcher, spoken
 
     def allowed(self) -> tuple[Tensor, bool]:
-        """-> which tokens may come next [V] bool, and whether the answer may end. UserError where neither can be."""
+        """Return which tokens may come next [V] bool, and whether the answer may end.
+
+        UserError where neither can be.
+        """
         mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8).bool()
         if self._matcher.is_error():
             reason = _short(self._matcher.get_error().partition("<state>")[0])
@@ -84,12 +89,12 @@ class GrammarState:
         return tokens, ends
 
     def push(self, id: int) -> None:
-        """The answer's newest token (not one that ends it)."""
+        """Advance by the answer's newest token (not one that ends it)."""
         self._matcher.consume_token(id)
 
     @property
     def complete(self) -> bool:
-        """Nothing can follow any more."""
+        """Whether nothing can follow any more."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
 
 

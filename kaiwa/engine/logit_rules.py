@@ -1,7 +1,7 @@
 """What a request does to its logits before the temperature: penalties, biases, grammar (formulas: text/sampling.py).
 
-One Shaping a request, which remembers the tokens of prompt and answer. Rows that shape nothing have none and cost
-nothing. `choose` is the step's last part: from logits to tokens, with the rows that went wrong named.
+Each request has its own LogitRules, which remember the tokens of prompt and answer. Rows without any cost nothing.
+`choose` is the step's last part: from logits to tokens, with the rows that went wrong named.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine.grammar import GrammarState, GrammarVocabulary
 from kaiwa.engine.request import Request
-from kaiwa.engine.sampling import Rules, sample
+from kaiwa.engine.sampling import SamplingRules, sample
 
 NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights are damaged; load or build it again"
 
 
-class Shaping:
+class LogitRules:
+    """One request's changes to its logits, and the tokens that they depend on."""
+
     def __init__(self, request: Request, vocab_size: int, vocabulary: GrammarVocabulary | None) -> None:
-        """UserError for tokens that the model does not have and for a grammar that cannot be used."""
+        """Prepare a request's rules. UserError for tokens that the model does not have and for an unusable grammar."""
         sampling = request.sampling
         for id, _ in sampling.logit_bias:
             if not 0 <= id < vocab_size:
@@ -42,13 +44,13 @@ class Shaping:
             self.grammar.allowed()  # one that allows nothing is refused here
 
     def apply(self, logits: Tensor) -> None:
-        """Changes a row's logits [V] in place. UserError where the grammar allows nothing."""
+        """Change a row's logits [V] in place. UserError where the grammar allows nothing."""
         r = self.sampling
-        seen = list(self.prompt | self.answer.keys()) if r.repetition_penalty != 1.0 else []
-        if seen:
-            at = torch.tensor(seen, device=logits.device)
-            found = logits[at]
-            logits[at] = torch.where(found > 0, found / r.repetition_penalty, found * r.repetition_penalty)
+        repeated = list(self.prompt | self.answer.keys()) if r.repetition_penalty != 1.0 else []
+        if repeated:
+            at = torch.tensor(repeated, device=logits.device)
+            values = logits[at]
+            logits[at] = torch.where(values > 0, values / r.repetition_penalty, values * r.repetition_penalty)
         if self.answer and (r.presence_penalty or r.frequency_penalty):
             off = [r.presence_penalty + n * r.frequency_penalty for n in self.answer.values()]
             self._add(logits, list(self.answer), [-x for x in off])
@@ -68,23 +70,24 @@ class Shaping:
         logits.index_add_(0, at, torch.tensor(values, dtype=logits.dtype, device=logits.device))
 
     def push(self, id: int) -> None:
-        """The newest token of the answer."""
+        """Note the newest token of the answer."""
         self.answer[id] += 1
         if self.grammar is not None and id not in self.stop_ids:
             self.grammar.push(id)
 
     @property
     def complete(self) -> bool:
-        """The grammar lets nothing follow."""
+        """Whether the grammar lets nothing follow."""
         return self.grammar is not None and self.grammar.complete
 
 
 def choose(
-    logits: Tensor, shapings: Sequence[Shaping | None], rules: Rules, positions: Tensor
+    logits: Tensor, all_rules: Sequence[LogitRules | None], rules: SamplingRules, positions: Tensor
 ) -> tuple[list[int], list[float], dict[int, UserError]]:
-    """logits [n,V] fp32 (overwritten) -> a token a row, log-probabilities, {row: why it cannot go on}.
+    """Sample a token for each row of logits [n,V] fp32 (overwritten) at `positions` [n].
 
-    Rows are sampled at `positions` [n]. Log-probabilities are those of the unshaped logits at the temperature.
+    Return the tokens [n], their log-probabilities [n], and {row: why it cannot go on}. Log-probabilities are those of
+    the model's own logits at the temperature, before the rules.
     """
     wrong: dict[int, UserError] = {}
     peaks = logits.amax(dim=-1)  # NaN if any entry is
@@ -92,19 +95,19 @@ def choose(
         for row in (~peaks.isfinite()).nonzero()[:, 0].tolist():
             wrong[row] = UserError(NOT_NUMBERS)
             logits[row] = 0.0
-    shaped = [i for i, shaping in enumerate(shapings) if shaping is not None and i not in wrong]
-    own = logits[torch.tensor(shaped, device=logits.device)] if shaped else logits
-    for i in shaped:
-        shaping = shapings[i]
-        assert shaping is not None
+    changed = [i for i, row_rules in enumerate(all_rules) if row_rules is not None and i not in wrong]
+    own = logits[torch.tensor(changed, device=logits.device)] if changed else logits
+    for i in changed:
+        row_rules = all_rules[i]
+        assert row_rules is not None
         try:
-            shaping.apply(logits[i])
+            row_rules.apply(logits[i])
         except UserError as error:
             wrong[i] = error
             logits[i] = 0.0
     chosen, logprobs = sample(logits, rules, positions)
-    if shaped:
-        index = torch.tensor(shaped)
+    if changed:
+        index = torch.tensor(changed)
         temperature = rules.temperature[index]
         own = own / torch.where(temperature == 0, 1.0, temperature).to(own.device)[:, None]
         plain = own.gather(1, chosen[index].to(own.device)[:, None])[:, 0] - own.logsumexp(dim=-1)

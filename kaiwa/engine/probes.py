@@ -54,7 +54,7 @@ def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]
 
 @torch.no_grad()
 def cloze_right(model: Decoder, tokenizer: Tokenizer, clozes: Sequence[Probe]) -> list[bool]:
-    """For each cloze probe whether the greedy continuation's first line has the answer."""
+    """Return for each cloze probe whether the greedy continuation's first line has the answer."""
     if not clozes:
         return []
     prompts = [[tokenizer.document_end_id, *tokenizer.encode(p.text)] for p in clozes]
@@ -65,7 +65,7 @@ def cloze_right(model: Decoder, tokenizer: Tokenizer, clozes: Sequence[Probe]) -
 
 @torch.no_grad()
 def answer_probes(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe], step: int) -> list[str]:
-    """The greedy reply to each chat probe, as JSON lines {"step","id","language","text"}."""
+    """Return the greedy reply to each chat probe, as JSON lines {"step","id","language","text"}."""
     chats = [p for p in probes if p.kind == "chat"]
     if not chats:
         return []

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 GRAM = 3  # tokens that must have stood there before
 
 
-class Lookup:
+class PromptLookup:
+    """Where each sequence of GRAM tokens stood last in a text."""
+
     def __init__(self, ids: Sequence[int]) -> None:
         self._ids: list[int] = []
         self._ends: dict[tuple[int, ...], int] = {}  # the last tokens -> what follows their latest place begins here
@@ -21,12 +23,12 @@ class Lookup:
             self.push(id)
 
     def push(self, id: int) -> None:
-        """The next token of the text."""
+        """Append the next token of the text."""
         if len(self._ids) >= GRAM:  # noted only now, so that the end of the text never finds itself
             self._ends[tuple(self._ids[-GRAM:])] = len(self._ids)
         self._ids.append(id)
 
     def guess(self, n: int) -> list[int]:
-        """At most n tokens that may follow; none where the text's end has not stood there before."""
+        """Return at most n tokens that may follow; none where the text's end has not stood there before."""
         place = self._ends.get(tuple(self._ids[-GRAM:]))
         return [] if place is None else self._ids[place : place + n]

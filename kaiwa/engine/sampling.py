@@ -32,36 +32,36 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def mix(x: Tensor) -> Tensor:
-    """splitmix64's finaliser on int64 (arithmetic modulo 2^64)."""
+    """Return splitmix64's finaliser of x [...] int64 (arithmetic modulo 2^64)."""
     x = (x ^ _shift(x, 30)) * MIX_1
     x = (x ^ _shift(x, 27)) * MIX_2
     return x ^ _shift(x, 31)
 
 
 def row_seeds(seed: int, n: int) -> Tensor:
-    """n independent seeds [n] int64 from one."""
-    base = torch.tensor(_signed(seed), dtype=torch.int64)
+    """Return n independent seeds [n] int64 made from one."""
+    base = torch.tensor(_to_signed(seed), dtype=torch.int64)
     return mix(mix(base + GOLDEN) + (torch.arange(n, dtype=torch.int64) + 1) * GOLDEN)
 
 
 def seed_tensor(seeds: list[int]) -> Tensor:
-    """Any Python integers as int64 seeds."""
-    return torch.tensor([_signed(s) for s in seeds], dtype=torch.int64)
+    """Return any Python integers as int64 seeds [n]."""
+    return torch.tensor([_to_signed(s) for s in seeds], dtype=torch.int64)
 
 
-def _signed(seed: int) -> int:
+def _to_signed(seed: int) -> int:
     return ((seed + (1 << 63)) % (1 << 64)) - (1 << 63)
 
 
 def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
-    """seeds, positions [n] int64 -> [n] fp64 in [0, 1), 53 random bits each."""
+    """Return uniform numbers [n] fp64 in [0, 1), 53 random bits each, for seeds and positions [n] int64."""
     return _shift(mix(mix(seeds + GOLDEN) + (positions + 1) * GOLDEN), 11).double() * 2.0**-53
 
 
 @dataclass(slots=True)
-class Rules:
-    """How each row samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds [n];
-    min_p [n] fp32, None where every row's is 0."""
+class SamplingRules:
+    """How each of n rows samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds
+    [n]; min_p [n] fp32, None where every row's is 0."""
 
     temperature: Tensor
     top_k: Tensor
@@ -80,7 +80,8 @@ class Rules:
         top_p: list[float],
         seeds: Tensor,
         min_p: Sequence[float] = (),
-    ) -> Rules:
+    ) -> SamplingRules:
+        """Build the rules of n rows from lists of n numbers and seeds [n] int64."""
         filtered = any(top_k) or any(p < 1 for p in top_p) or any(min_p)
         return cls(
             torch.tensor(temperature, dtype=torch.float32),
@@ -93,15 +94,19 @@ class Rules:
             min_p=torch.tensor(min_p, dtype=torch.float32) if any(min_p) else None,
         )
 
-    def rows(self, index: Tensor | slice) -> Rules:
+    def rows(self, index: Tensor | slice) -> SamplingRules:
+        """Return the rules of the rows at `index` [m]."""
         min_p = None if self.min_p is None else self.min_p[index]
         parts = (self.temperature[index], self.top_k[index], self.top_p[index], self.seeds[index])
-        return Rules(*parts, self.greedy, self.plain, self.filtered, min_p)
+        return SamplingRules(*parts, self.greedy, self.plain, self.filtered, min_p)
 
 
-def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """logits [n,V] fp32 on any device (overwritten), positions [n] (of the new token) on the CPU, as the rules are
-    -> ids [n] int64, log-probabilities [n], both on the CPU."""
+def sample(logits: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample one token for each row of logits [n,V] fp32 (on any device, overwritten).
+
+    positions [n]: of the new token, on the CPU as the rules are. Return ids [n] int64 and log-probabilities [n], on the
+    CPU.
+    """
     device = logits.device
     if rules.greedy:
         best, ids = logits.max(dim=-1)
@@ -118,22 +123,26 @@ def sample(logits: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Ten
         filtered = (rules.top_k > 0) | (rules.top_p < 1)
         if rules.min_p is not None:
             filtered |= rules.min_p > 0
-        some = (filtered & (rules.temperature != 0)).nonzero()[:, 0]
-        if len(some):
-            left = mass[some.to(device)]
+        filtered_rows = (filtered & (rules.temperature != 0)).nonzero()[:, 0]
+        if len(filtered_rows):
+            remaining = mass[filtered_rows.to(device)]
             if rules.min_p is not None:  # the likeliest has mass 1
-                left = left.masked_fill(left < rules.min_p[some].to(device)[:, None], 0.0)
-            top_k, top_p, some = rules.top_k[some].to(device), rules.top_p[some].to(device), some.to(device)
-            ids[some] = _filtered(left, top_k, top_p, u[some])
+                remaining = remaining.masked_fill(remaining < rules.min_p[filtered_rows].to(device)[:, None], 0.0)
+            top_k, top_p, filtered_rows = (
+                rules.top_k[filtered_rows].to(device),
+                rules.top_p[filtered_rows].to(device),
+                filtered_rows.to(device),
+            )
+            ids[filtered_rows] = _sample_filtered(remaining, top_k, top_p, u[filtered_rows])
         ids = torch.where(greedy, mass.argmax(dim=-1), ids)
     return ids.cpu(), (mass.gather(1, ids[:, None])[:, 0] / total).log().cpu()
 
 
 def _first_beyond(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """mass [n,V], u [n] -> the first index whose cumulative mass exceeds u x total [n], total [n].
+    """Return for mass [n,V] and u [n] the first index whose cumulative mass exceeds u x total [n], and total [n].
 
-    In two steps, block then place in the block: a cumulative sum over the whole row costs six times as much.
-    Never an index of mass 0.
+    In two steps, block then place in the block: a cumulative sum over the whole row costs six times as much. Never an
+    index of mass 0.
     """
     if mass.shape[1] % BLOCK:
         mass = F.pad(mass, (0, BLOCK - mass.shape[1] % BLOCK))
@@ -150,23 +159,24 @@ def _first_beyond(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return block[:, 0] * BLOCK + place, total
 
 
-def _filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> Tensor:
-    """Top-k, then top-p (Holtzman et al., 2020: the smallest set of the likeliest whose mass reaches p). -> ids [n]"""
+def _sample_filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> Tensor:
+    """Sample from mass [n,V] with top-k [n], then top-p [n] (Holtzman et al., 2020: the smallest set of the likeliest
+    tokens whose mass reaches p). Return ids [n]."""
     V = mass.shape[1]
     k = torch.where(top_k > 0, top_k.clamp(max=V), V)
     n = min(V, SHORTLIST)
     values, order = mass.topk(n, dim=-1)
     enough = torch.where(top_k > 0, k <= n, values.sum(-1) >= top_p * mass.sum(-1))
-    ids = _from_sorted(values, order, k, top_p, u, mass)
+    ids = _sample_sorted(values, order, k, top_p, u, mass)
     if n < V and not bool(enough.all()):
         rest = (~enough).nonzero()[:, 0]
         values, order = mass[rest].sort(dim=-1, descending=True, stable=True)
-        ids[rest] = _from_sorted(values, order, k[rest], top_p[rest], u[rest], mass[rest])
+        ids[rest] = _sample_sorted(values, order, k[rest], top_p[rest], u[rest], mass[rest])
     return ids
 
 
-def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, mass: Tensor) -> Tensor:
-    """values [n,m] descending masses, order [n,m] their ids, k [n], top_p [n], u [n] -> ids [n]"""
+def _sample_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, mass: Tensor) -> Tensor:
+    """Sample from values [n,m], descending masses of the tokens `order` [n,m]; k, top_p, u [n]. Return ids [n]."""
     values = values.masked_fill(torch.arange(values.shape[1], device=values.device) >= k[:, None], 0.0)
     cumulative = values.cumsum(dim=-1)
     whole = torch.where(k < mass.shape[1], cumulative[:, -1], mass.sum(-1))  # top-p is of what top-k left
@@ -177,7 +187,7 @@ def _from_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Ten
 
 
 def alternatives(logits: Tensor, temperature: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """logits [m,V], temperature [m] -> the n likeliest: ids [m,n], log-probabilities [m,n] at that temperature."""
+    """Return the n likeliest tokens of logits [m,V]: ids [m,n] and log-probabilities [m,n] at temperature [m]."""
     scale = torch.where(temperature == 0, 1.0, temperature).to(logits.device)
     logprobs = (logits / scale[:, None]).log_softmax(dim=-1)
     values, ids = logprobs.topk(min(n, logits.shape[1]), dim=-1)

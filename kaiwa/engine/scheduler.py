@@ -17,7 +17,7 @@ from kaiwa.engine.request import CONTEXT_EXCEEDED
 
 
 @dataclass(slots=True)
-class Job:
+class ScheduledRequest:
     """A request as the scheduler sees it."""
 
     id: str
@@ -27,7 +27,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StepPlan:
     """One step: parts [start, stop) of prompts, and every row that decodes one token. All prompts but the last are
     whole after it."""
 
@@ -37,19 +37,19 @@ class Plan:
 
 @dataclass(slots=True)
 class Scheduler:
-    """`max_waiting`: how many may queue; whoever comes then is turned away (back-pressure)."""
+    """Which requests wait, prefill and decode. `max_waiting`: how many may queue; further ones are refused."""
 
     max_rows: int
     max_tokens: int  # in the cache, over all rows
     chunk: int = 256
     max_waiting: int = 10_000
-    waiting: dict[str, Job] = field(default_factory=dict)  # in order
-    prefilling: dict[str, Job] = field(default_factory=dict)
-    decoding: dict[str, Job] = field(default_factory=dict)
-    held: int = 0
+    waiting: dict[str, ScheduledRequest] = field(default_factory=dict)  # in order
+    prefilling: dict[str, ScheduledRequest] = field(default_factory=dict)
+    decoding: dict[str, ScheduledRequest] = field(default_factory=dict)
+    reserved: int = 0
 
     def add(self, id: str, prompt: int, answer: int) -> None:
-        """Queues a request. UserError if it can never fit, or too many wait."""
+        """Queue a request. UserError if it can never fit, or too many wait."""
         if prompt + answer > self.max_tokens:
             raise UserError(
                 f"the request may come to {prompt + answer} tokens, the cache holds {self.max_tokens}; shorten it",
@@ -58,43 +58,46 @@ class Scheduler:
             )
         if len(self.waiting) >= self.max_waiting:
             raise UserError(f"{len(self.waiting)} requests wait already, which is the limit; try again later")
-        self.waiting[id] = Job(id, prompt, prompt + answer)
+        self.waiting[id] = ScheduledRequest(id, prompt, prompt + answer)
 
-    def plan(self, cached: Callable[[str], int | None] = lambda id: 0) -> Plan:
-        """Admits what fits and says what to run now. cached(id): how many tokens of a prompt that is admitted now need
-        not be computed; None to let it wait for what is being computed."""
+    def plan(self, cached: Callable[[str], int | None] = lambda id: 0) -> StepPlan:
+        """Admit what fits and return what to run now.
+
+        cached(id): how many tokens of a prompt that is admitted now need not be computed; None to let it wait for what
+        is being computed.
+        """
         chunks: list[tuple[str, int, int]] = []
-        left = self.chunk
+        room = self.chunk
         decode = tuple(self.decoding)
         for job in self.prefilling.values():
-            left -= self._part(job, left, chunks)
-        while left > 0 and (admitted := self._admit(cached)) is not None:
-            left -= self._part(admitted, left, chunks)
-        return Plan(tuple(chunks), decode)
+            room -= self._part(job, room, chunks)
+        while room > 0 and (admitted := self._admit(cached)) is not None:
+            room -= self._part(admitted, room, chunks)
+        return StepPlan(tuple(chunks), decode)
 
-    def _admit(self, cached: Callable[[str], int | None]) -> Job | None:
+    def _admit(self, cached: Callable[[str], int | None]) -> ScheduledRequest | None:
         if not self.waiting or len(self.decoding) + len(self.prefilling) >= self.max_rows:
             return None
         job = next(iter(self.waiting.values()))
-        if self.held + job.total > self.max_tokens:
+        if self.reserved + job.total > self.max_tokens:
             return None
         reused = cached(job.id)
         if reused is None:
             return None
         del self.waiting[job.id]
         job.prefilled = min(reused, job.prompt - 1)
-        self.held += job.total
+        self.reserved += job.total
         self.prefilling[job.id] = job
         return job
 
     @staticmethod
-    def _part(job: Job, left: int, chunks: list[tuple[str, int, int]]) -> int:
-        stop = min(job.prompt, job.prefilled + left)
+    def _part(job: ScheduledRequest, room: int, chunks: list[tuple[str, int, int]]) -> int:
+        stop = min(job.prompt, job.prefilled + room)
         chunks.append((job.id, job.prefilled, stop))
         return stop - job.prefilled
 
     def prefilled(self, id: str, stop: int) -> bool:
-        """The prompt is in the cache up to `stop`. True when it is whole: the request decodes from now on."""
+        """Note that a prompt is in the cache up to `stop`. Return whether it is whole: it decodes from now on."""
         job = self.prefilling[id]
         job.prefilled = stop
         if stop < job.prompt:
@@ -103,15 +106,16 @@ class Scheduler:
         return True
 
     def remove(self, id: str) -> bool:
-        """Finished or cancelled, wherever it stands. False if there is no such request."""
+        """Remove a request that finished or was cancelled. Return whether there was one."""
         if self.waiting.pop(id, None) is not None:
             return True
         job = self.decoding.pop(id, None) or self.prefilling.pop(id, None)
         if job is None:
             return False
-        self.held -= job.total
+        self.reserved -= job.total
         return True
 
     @property
     def idle(self) -> bool:
+        """Whether no request waits or runs."""
         return not (self.waiting or self.decoding or self.prefilling)

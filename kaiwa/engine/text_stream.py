@@ -7,7 +7,7 @@ import codecs
 from kaiwa.engine.request import TextTokenizer
 
 
-class TextOut:
+class TextStream:
     """The text of one answer, piece by piece.
 
     Bytes wait until their character is whole; text that may be the beginning of a stop string waits until it is clear
@@ -17,32 +17,32 @@ class TextOut:
     def __init__(self, tokenizer: TextTokenizer | None, stop: tuple[str, ...]) -> None:
         self._tokenizer, self._stop = tokenizer, stop
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._held = ""
+        self._pending = ""
         self.stopped = False
 
     def push(self, id: int) -> str:
-        """The text that this token made certain."""
+        """Append a token and return the text that it made certain."""
         if self._tokenizer is None or self.stopped:
             return ""
-        self._held += self._decoder.decode(self._tokenizer.decode_bytes([id]))
-        places = [place for s in self._stop if (place := self._held.find(s)) >= 0]
-        if places:
+        self._pending += self._decoder.decode(self._tokenizer.decode_bytes([id]))
+        ends = [at for s in self._stop if (at := self._pending.find(s)) >= 0]
+        if ends:
             self.stopped = True
-            text, self._held = self._held[: min(places)], ""
+            text, self._pending = self._pending[: min(ends)], ""
             return text
-        keep = max((_overlap(self._held, s) for s in self._stop), default=0)
-        cut = len(self._held) - keep
-        text, self._held = self._held[:cut], self._held[cut:]
+        keep = max((_overlap(self._pending, s) for s in self._stop), default=0)
+        cut = len(self._pending) - keep
+        text, self._pending = self._pending[:cut], self._pending[cut:]
         return text
 
     def finish(self) -> str:
-        """What was held back, now that nothing more will come."""
-        text, self._held = self._held, ""
+        """Return the text that was waiting, at the answer's end."""
+        text, self._pending = self._pending, ""
         return text
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The longest end of `text` that begins `stop`."""
+    """Return how many characters at the end of `text` begin `stop`."""
     for n in range(min(len(text), len(stop) - 1), 0, -1):
         if stop.startswith(text[-n:]):
             return n

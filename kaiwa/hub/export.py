@@ -40,7 +40,7 @@ OLLAMA_CHATML = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ExportSource:
     """A loaded model. decoder: dense, on the CPU. folder: its Hugging Face folder, None where it was a single file."""
 
     name: str
@@ -50,7 +50,7 @@ class Source:
 
 
 def export(
-    source: Source, target: Target, out: Path, kind: Kind = "F16", say: Callable[[str], None] = lambda line: None
+    source: ExportSource, target: Target, out: Path, kind: Kind = "F16", say: Callable[[str], None] = lambda line: None
 ) -> Path:
     """Writes `out` (a new folder) whole or not at all; returns what to load: the folder, or the .gguf file in it."""
     if out.exists():
@@ -71,11 +71,11 @@ def export(
     return out if target in ("transformers", "vllm") else out / file_name(source, kind)
 
 
-def file_name(source: Source, kind: Kind) -> str:
+def file_name(source: ExportSource, kind: Kind) -> str:
     return f"{source.name.replace('/', '-').replace(':', '-')}-{kind}.gguf"
 
 
-def _folder(source: Source, work: Path, say: Callable[[str], None]) -> None:
+def _folder(source: ExportSource, work: Path, say: Callable[[str], None]) -> None:
     ids = special_ids(source.tokenizer)
     if source.folder is not None and _as_it_is(source.folder, say):
         for file in source.folder.iterdir():
@@ -108,7 +108,7 @@ def _is_file(folder: Path, name: str) -> bool:
     return (folder / name).is_file()
 
 
-def _gguf(source: Source, work: Path, kind: Kind, say: Callable[[str], None]) -> None:
+def _gguf(source: ExportSource, work: Path, kind: Kind, say: Callable[[str], None]) -> None:
     if pre_name(source.tokenizer) is None:
         differ, total = split_as(source.tokenizer, NEAREST, sample_text())
         say(
@@ -137,7 +137,7 @@ def standing_system(tokenizer: Tokenizer) -> str:
     return rest.partition("<|im_end|>")[0] if opened and head and not start else ""
 
 
-def modelfile(source: Source, kind: Kind) -> str:
+def modelfile(source: ExportSource, kind: Kind) -> str:
     """Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama tells from the file), the end."""
     lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
     template = source.tokenizer.chat_template or ""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
-from kaiwa.hub.export import Source
+from kaiwa.hub.export import ExportSource
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.formats.gguf import GgufFile
 from kaiwa.model.formats.gptq import load_int4
@@ -43,7 +43,7 @@ class Verified:
         return f"loaded by {self.by}: {cosines}, best token equal at {self.same_top:.0%}"
 
 
-def verify(source: Source, made: Path) -> list[Verified]:
+def verify(source: ExportSource, made: Path) -> list[Verified]:
     """Every check that this machine can do. UserError when it does not load, or computes other logits."""
     ids = source.tokenizer.encode(SAMPLE)[: source.decoder.config.max_length]
     ours = logits(source.decoder, ids)

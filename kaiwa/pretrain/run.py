@@ -41,7 +41,9 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Trains a decoder on the token shards of a tokenizer artifact. `probes` are asked at every evaluation."""
+    """Train a decoder on the token shards of a tokenizer artifact, and publish it. `probes` are asked at every
+    evaluation.
+    """
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
     plan = Plan("base", config, {"tokens": tokens}, ctx.seed)

@@ -14,7 +14,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.model.config import SIZES, DecoderConfig
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Penalty, Pretraining, Returns, RLHFConfig, Steps
 from kaiwa.sft.config import SFTConfig
 
 
@@ -56,43 +56,71 @@ class InstructGPT:
 
 
 def instructgpt(size: str = "1.3b") -> InstructGPT:
+    """Return the paper's settings for a policy of this size: 1.3b, 6b or 175b."""
     if size not in NUMBERS:
         raise UserError(f"no InstructGPT of size {size!r}{did_you_mean(size, NUMBERS)}")
     n = NUMBERS[size]
     common: dict[str, Any] = {
-        "batch": n.sft_batch, "width": CONTEXT, "warmup": 0, "floor": 0.1, "weight_decay": 0.0, "max_norm": 1.0,
+        "batch": n.sft_batch,
+        "width": CONTEXT,
+        "warmup": 0,
+        "floor": 0.1,
+        "weight_decay": 0.0,
+        "max_norm": 1.0,
         "validation_share": 0.1,
-    }  # fmt: skip
+    }
     return InstructGPT(
         policy=n.model,
         judge=NUMBERS["6b"].model,
         sft=SFTConfig(epochs=16, lr=n.sft_lr, dropout=0.2, pretrain_rows=0, every_epoch=True, **common),
         ppo_init=SFTConfig(
-            epochs=2, lr=n.ppo_init_lr, dropout=0.2, pretrain_rows=max(1, n.sft_batch // 9), pretrain_weight=1 / 9,
+            epochs=2,
+            lr=n.ppo_init_lr,
+            dropout=0.2,
+            pretrain_rows=max(1, n.sft_batch // 9),
+            pretrain_weight=1 / 9,
             **common,
         ),
         collect=CollectConfig(k_min=4, k_max=9, max_tokens=1024, temperature=1.0, strays=0),
         reward=RewardConfig(
-            epochs=1, prompts=64, lr=9e-6, warmup=0, floor=0.1, weight_decay=0.0, width=10 * CONTEXT,
+            epochs=1,
+            prompts=64,
+            lr=9e-6,
+            warmup=0,
+            floor=0.1,
+            weight_decay=0.0,
+            width=10 * CONTEXT,
             language_model_weight=0.0,
         ),
         rlhf=RLHFConfig(
-            updates=EPISODES // BATCH, batch=BATCH, minibatches=MINIBATCHES, epochs=1, microbatch=8,
-            max_tokens=1024, temperature=1.0, kl_coefficient=0.02, kl_estimator="k1", kl_target=0.0, gamma=1.0,
-            clip=0.2, lr=n.policy_lr, value_lr=n.value_lr, warmup=10, ema=0.992,
-            ptx_coefficient=27.8, ptx_rows=PTX_EXAMPLES * BATCH // MINIBATCHES, ptx_width=CONTEXT,
+            updates=EPISODES // BATCH,
+            batch=BATCH,
+            minibatches=MINIBATCHES,
+            epochs=1,
+            microbatch=8,
+            max_tokens=1024,
+            temperature=1.0,
+            clip=0.2,
+            penalty=Penalty(kl_coefficient=0.02, kl_estimator="k1", kl_target=0.0),
+            returns=Returns(gamma=1.0),
+            steps=Steps(lr=n.policy_lr, value_lr=n.value_lr, warmup=10, ema=0.992),
+            pretraining=Pretraining(
+                ptx_coefficient=27.8, ptx_rows=PTX_EXAMPLES * BATCH // MINIBATCHES, ptx_width=CONTEXT
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 def preset(name: str, stage: str) -> SFTConfig | RewardConfig | RLHFConfig:
-    """The configuration of a stage's command for "instructgpt-1.3b"; of sft also "instructgpt-1.3b-ppo-init"."""
+    """Return the configuration of a stage's command for "instructgpt-1.3b"; for sft also
+    "instructgpt-1.3b-ppo-init".
+    """
     known = [f"instructgpt-{size}" for size in NUMBERS]
     if stage == "sft":
         known += [f"{one}-ppo-init" for one in known]
     if name not in known or stage not in ("sft", "reward", "rlhf"):
         raise UserError(f"no preset {name!r} of {stage}{did_you_mean(name, known)}")
     size = name.removeprefix("instructgpt-").removesuffix("-ppo-init")
-    found: SFTConfig | RewardConfig | RLHFConfig
-    found = getattr(instructgpt(size), "ppo_init" if name.endswith("-ppo-init") else stage)
-    return found
+    config: SFTConfig | RewardConfig | RLHFConfig
+    config = getattr(instructgpt(size), "ppo_init" if name.endswith("-ppo-init") else stage)
+    return config

@@ -10,7 +10,7 @@ from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.settings import Recipe
 from kaiwa.reward.collect_config import CollectConfig
 from kaiwa.reward.config import RewardConfig
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Pretraining, RLHFConfig
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.world.config import WorldConfig
@@ -20,7 +20,7 @@ VILLAGE = "records:{village}/documents.jsonl"  # {village} is the build's villag
 
 
 def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
-    """The three built-in sources with their shares of the mixture: the village, real English, real code."""
+    """Return the three built-in sources with their shares of the mixture: the village, real English, real code."""
     return (
         Source(name="village", path=VILLAGE, trusted=True, weight=village),
         Source(name="docs", path="builtin:docs", language="en", weight=docs),
@@ -29,6 +29,7 @@ def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
 
 
 def laptop() -> Recipe:
+    """Return the recipe of about a quarter of an hour on two cores, in English."""
     return Recipe(
         name="laptop",
         village=WorldConfig(
@@ -57,11 +58,16 @@ def laptop() -> Recipe:
             language_model_weight=1.0,
             evaluate_every=2000,  # once; each epoch's end is measured anyway
         ),
-        rlhf=RLHFConfig(updates=65, temperature=0.7, ptx_ratio=0.7),
+        rlhf=RLHFConfig(
+            updates=65,
+            temperature=0.7,
+            pretraining=Pretraining(ptx_ratio=0.7),
+        ),
     )
 
 
 def laptop_ja() -> Recipe:
+    """Return the recipe of a model that speaks English and Japanese."""
     base = laptop()
     # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`; smaller
     # steps, without which Japanese questions never get their answers; more neutral text, so that kanji become tokens.

@@ -9,7 +9,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.laptop import laptop, sources
 from kaiwa.recipes.settings import Recipe
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Pretraining, RLHFConfig, Steps
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.world.config import WorldConfig
@@ -17,6 +17,7 @@ from kaiwa.world.village import VillageConfig
 
 
 def tiny() -> Recipe:
+    """Return the recipe of about a minute."""
     base = laptop()
     docs, code = sources(0.8, 0.15, 0.05)[1:]
     real = (replace(docs, max_bytes=300_000), replace(code, max_bytes=150_000))
@@ -45,6 +46,11 @@ def tiny() -> Recipe:
             evaluate_rows=8,
         ),
         sft=SFTConfig(epochs=2, lr=1e-3),
-        rlhf=RLHFConfig(updates=10, batch=64, ptx_ratio=0.7, ptx_rows=2, warmup=3),
+        rlhf=RLHFConfig(
+            updates=10,
+            batch=64,
+            steps=Steps(warmup=3),
+            pretraining=Pretraining(ptx_ratio=0.7, ptx_rows=2),
+        ),
         evaluate=EvaluateConfig(prompts=120, evaluate_rows=8),
     )

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.defended import DefendedAsk, DefendedModel
-from kaiwa.defend.defended import Outcome as Reply
+from kaiwa.defend.defended import DefendedAnswer as Reply
+from kaiwa.defend.defended import DefendedCall, DefendedModel
 from kaiwa.defend.parse import parse
 from kaiwa.redteam.oracles.leaks import find_leak, fold_text
 from kaiwa.redteam.targets.target import LANGUAGES, Target, read_target
@@ -86,7 +86,7 @@ class Game:
     def canaries(self) -> dict[str, str]:
         return keeper_target(self.language).canaries(0, self.seed)
 
-    def ask(self, text: str) -> DefendedAsk:
+    def ask(self, text: str) -> DefendedCall:
         """Return the player's message as it is put to the keeper. UserError for an empty one."""
         if not text.strip():
             raise UserError("the message is empty")
@@ -96,7 +96,7 @@ class Game:
             prompt=prompt,
             sampling=Sampling(max_tokens=MAX_TOKENS, temperature=TEMPERATURE, top_p=TOP_P, seed=self.seed + self.tries),
         )
-        return DefendedAsk(ask=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
+        return DefendedCall(call=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 
     def take(self, text: str, stage: str, reply: str) -> str:
         """Record a turn and return the hint. `stage`: where a defence stopped it ("request", "reply" or "")."""

@@ -13,10 +13,11 @@ from torch import Tensor
 from kaiwa.rlhf.config import EndRule, Estimator
 
 
-def end_scores(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule = "worse") -> Tensor:
-    """What a reply that did not end gets, for its score s and the penalty p. scores, ended [B].
+def scores_by_end(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule = "worse") -> Tensor:
+    """Return each reply's score [B] after the rule for replies that did not end: score s, penalty p. scores, ended:
+    [B].
 
-    worse     min(s, 0) - p   never better than one that did end, yet still a signal (here)
+    worse     min(s, 0) - p   never better than a reply that did end, yet still a signal (here)
     replace   -p              the score is not looked at (Huang et al., 2024)
     subtract  s - p           TRL's `missing_eos_penalty`
     keep      s
@@ -33,7 +34,9 @@ def end_scores(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule = "w
 
 
 def kl_tokens(logprobs: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
-    """Schulman's estimates of KL(π, π_SFT) at each sampled token. k1: log π/π_SFT; k2: half its square; k3: below."""
+    """Return Schulman's estimate of KL(π, π_SFT) at each sampled token [B,T]. k1: log π/π_SFT; k2: half its square; k3:
+    `kl_k3`.
+    """
     if estimator == "k1":
         return logprobs - reference
     if estimator == "k2":
@@ -42,7 +45,7 @@ def kl_tokens(logprobs: Tensor, reference: Tensor, estimator: Estimator) -> Tens
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(π, π_SFT) a token: r - 1 - log r with r = π_SFT/π; never negative."""
+    """Return Schulman's k3 estimate of KL(π, π_SFT) per token [B,T]: r - 1 - log r with r = π_SFT/π; never negative."""
     log_ratio = reference - logprobs
     return log_ratio.exp() - 1 - log_ratio
 
@@ -50,7 +53,9 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, estimator: Estimator = "k1"
 ) -> Tensor:
-    """-β times the KL estimate on each token, the score on the last. scores [B], the rest [B,T]."""
+    """Return the reward of each token [B,T]: -β times the KL estimate, plus the score on the last. scores: [B]; the
+    rest: [B,T].
+    """
     rewards = -beta * kl_tokens(logprobs, reference, estimator) * mask
     last = mask.sum(dim=1).long() - 1
     rows = torch.arange(len(scores), device=scores.device)
@@ -58,14 +63,18 @@ def token_rewards(
     return rewards
 
 
-def adapted(beta: float, kl: float, target: float, horizon: float, n: int) -> float:
-    """β after n episodes with a mean KL of `kl` nats: β (1 + clip(kl / target - 1, ±0.2) n / horizon) (Ziegler 2.2)."""
+def adapt_coefficient(beta: float, kl: float, target: float, horizon: float, n: int) -> float:
+    """Return β after n episodes with a mean KL of `kl` nats: β (1 + clip(kl / target - 1, ±0.2) n / horizon) (Ziegler
+    et al., 2019, section 2.2).
+    """
     error = min(0.2, max(-0.2, kl / target - 1))
     return beta * (1 + error * n / horizon)
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Advantages and returns [B,T]: d_t = r_t + γ V_{t+1} - V_t, A_t = d_t + γλ A_{t+1}, V after the end is 0."""
+    """Return advantages and returns, both [B,T]: d_t = r_t + γ V_{t+1} - V_t, A_t = d_t + γλ A_{t+1}. V after the end
+    is 0.
+    """
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(rewards[:, 0])
     for t in reversed(range(rewards.shape[1])):
@@ -77,16 +86,18 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 
 
 def left_one_out(totals: Tensor, group: int) -> Tensor:
-    """RLOO: each response's total less the mean of its group's others. totals [B], a group side by side -> [B]."""
+    """Return RLOO's advantages [B]: each response's total less the mean of the others in its group. totals: [B], a
+    group side by side.
+    """
     by_prompt = totals.view(-1, group)
     others = (by_prompt.sum(dim=1, keepdim=True) - by_prompt) / (group - 1)
     return (by_prompt - others).flatten()
 
 
 def group_standard(scores: Tensor, group: int) -> Tensor:
-    """GRPO: each response's score less its group's mean, over the group's (unbiased) standard deviation -> [B].
+    """Return GRPO's advantages [B]: each score less its group's mean, over the group's (unbiased) standard deviation.
 
-    A group of equal scores says nothing: all its advantages are 0.
+    scores: [B], a group side by side. A group of equal scores gives advantages of 0.
     """
     by_prompt = scores.view(-1, group)
     centred = by_prompt - by_prompt.mean(dim=1, keepdim=True)
@@ -94,7 +105,7 @@ def group_standard(scores: Tensor, group: int) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, keep_mean: bool = False) -> Tensor:
-    """Mean 0 (or as it was) and (biased) standard deviation 1 over the masked entries."""
+    """Return x [B,T] with mean 0 (or its own) and (biased) standard deviation 1 over the masked entries."""
     n = mask.sum()
     mean = (x * mask).sum() / n
     variance = ((x - mean).square() * mask).sum() / n
@@ -103,7 +114,9 @@ def whiten(x: Tensor, mask: Tensor, keep_mean: bool = False) -> Tensor:
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(returns - values) / Var(returns) over the masked entries."""
+    """Return 1 - Var(returns - values) / Var(returns) over the masked entries, NaN where returns do not vary. All:
+    [B,T].
+    """
     chosen = mask.bool()
     spread = returns[chosen].var(unbiased=False)
     return float(1 - (returns - values)[chosen].var(unbiased=False) / spread) if spread > 0 else float("nan")

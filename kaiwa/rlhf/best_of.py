@@ -31,12 +31,14 @@ from kaiwa.train import checkpoint
 
 
 def kl_bound(n: int) -> float:
-    """log N - (N - 1) / N nats, which the KL of the best of N does not exceed."""
+    """Return log N - (N - 1) / N nats, which the KL of the best of N does not exceed."""
     return math.log(n) - (n - 1) / n
 
 
 def choose(scores: torch.Tensor, n: int) -> list[int]:
-    """Of every n scores side by side the index of the highest (the first of equals). scores [P n] -> P indices."""
+    """Return, for every n scores side by side, the index of the highest (the first of equals). scores: [P n] -> P
+    indices.
+    """
     best = scores.view(-1, n).argmax(dim=1)
     return (best + torch.arange(len(best)) * n).tolist()
 
@@ -52,22 +54,22 @@ def best_of_n(
     eos: int,
     device: str,
 ) -> tuple[list[Completion], list[float], float]:
-    """The best reply to each prompt, its score, and the mean score of all n."""
-    asked = [prompt for prompt in prompts for _ in range(config.n)]
-    told = engine.generate(
-        asked, Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed), stop_ids=(eos,)
+    """Return the best reply to each prompt, its score, and the mean score of all n replies."""
+    repeated = [prompt for prompt in prompts for _ in range(config.n)]
+    replies = engine.generate(
+        repeated, Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed), stop_ids=(eos,)
     )
-    batch = episodes(asked, told, eos)
+    batch = episodes(repeated, replies, eos)
     scores = measure(batch, config.microbatch, lambda part: reward_model_scores(judge, part, device)).cpu()
     ended = torch.where(batch.ended, scores, scores.clamp(max=0.0) - 1.0)  # as PPO's end rule has it
     chosen = choose(ended, config.n)
-    return [told[i] for i in chosen], [float(scores[i]) for i in chosen], float(scores.mean())
+    return [replies[i] for i in chosen], [float(scores[i]) for i in chosen], float(scores.mean())
 
 
 def run(
     config: BestOfConfig, ctx: Context, *, policy: Artifact, reward: Artifact, prompts: Path, out: Path
 ) -> Artifact:
-    """Publishes demonstrations.jsonl: each prompt of a JSONL of {"messages"} with its best reply."""
+    """Publish demonstrations.jsonl: each prompt of a JSONL of {"messages"} with its best reply."""
     parents = {"policy": policy, "reward": reward, "prompts": fingerprint(prompts)}
     plan = Plan("best-of", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
@@ -78,16 +80,16 @@ def run(
         same_tokens(tokenizer, Tokenizer.load(reward.path), policy.path, reward.path)
         engine, judge = Engine(decoder.to(ctx.device), tokenizer), load_scalar(reward.path).to(ctx.device)
         context = min(decoder.config.max_length, judge.decoder.config.max_length)
-        asked = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say)
+        rendered = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say)
         metrics = ctx.metrics(out.name)
         records: list[dict[str, Any]] = []
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             records = saved["records"]
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, lambda: {"records": records})
-        while len(records) < len(asked):
+        while len(records) < len(rendered):
             saver.at_step()
             at = len(records)
-            part = asked[at : at + config.block]
+            part = rendered[at : at + config.block]
             seed = seed_for(ctx.seed, "best-of", at)
             ids = [prompt for prompt, _ in part]
             best, scores, mean = best_of_n(
@@ -96,9 +98,9 @@ def run(
             for (_, messages), reply, score in zip(part, best, scores, strict=True):
                 turns = [m.to_json() for m in (*messages, Message("assistant", reply.text))]
                 records.append({"messages": turns, "meta": {"score": score, "ended": reply.finish_reason == "stop"}})
-            told = {"score": sum(scores) / len(scores), "score_of_all": mean}
-            metrics.log(at, **told)
-            ctx.show(Progress(out.name, len(records), len(asked), f"score {told['score']:.2f} of {mean:.2f}"))
+            means = {"score": sum(scores) / len(scores), "score_of_all": mean}
+            metrics.log(at, **means)
+            ctx.show(Progress(out.name, len(records), len(rendered), f"score {means['score']:.2f} of {mean:.2f}"))
         write_jsonl(work.path / "demonstrations.jsonl", records)
         work.metrics.update(prompts=len(records), kl_at_most=kl_bound(config.n))
         work.metrics["score"] = sum(r["meta"]["score"] for r in records) / len(records)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
 
 Method = Literal["ppo", "rloo", "grpo"]
@@ -13,7 +14,76 @@ Estimator = Literal["k1", "k2", "k3"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Penalty:
+    """The KL penalty that keeps the policy near the SFT model."""
+
+    kl_coefficient: float = 0.1  # β: per-token KL to the SFT model, in the reward (grpo: in the loss)
+    kl_estimator: Estimator = "k1"  # of the KL that is penalised (InstructGPT: k1)
+    kl_target: float = 0.0  # nats a response that β is steered to (Ziegler et al.: 6); 0: β is fixed (InstructGPT)
+    kl_horizon: int = 10_000  # episodes over which an error of 20 % moves β by 20 %
+
+    def __post_init__(self) -> None:
+        _check_least(self, "kl_horizon", least=1)
+        _check_least(self, "kl_coefficient", "kl_target", least=0)
+        if self.kl_target and not self.kl_coefficient:
+            raise UserError("rlhf.kl_target steers kl_coefficient, which is 0; start it above 0 (0.1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """From scores to returns and advantages (rlhf/advantage.py)."""
+
+    gamma: float = 1.0  # discount
+    lam: float = 0.95  # GAE (not stated in the paper; its lineage uses 0.95)
+    whiten: bool = True  # PPO's advantages to mean 0, standard deviation 1
+    whiten_rewards: bool = False  # token rewards to standard deviation 1, their mean kept (Ziegler et al.: True)
+    end_rule: EndRule = "worse"  # the score of a reply that does not end: see rlhf/advantage.py
+    missing_end_penalty: float = 1.0  # the number in that rule
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lam <= 1 or not 0 <= self.gamma <= 1:
+            raise UserError(f"rlhf.gamma {self.gamma} and lam {self.lam} must be in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """The optimizer's steps, and the average of the weights that they leave."""
+
+    lr: float = 1e-4
+    value_lr: float = 2e-4
+    adam_eps: float = 1e-8
+    warmup: int = 10  # updates; the rate starts at 0.1 + 0.9 / warmup of itself: 0.19
+    max_norm: float = 1.0
+    ema: float = 0.0  # decay of the published average of the weights (InstructGPT: 0.992); 0: the last weights
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "value_lr", "adam_eps"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"rlhf.ema is {self.ema}; it must be in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretraining:
+    """PPO-ptx: the pretraining gradient mixed in (appendix C.4)."""
+
+    ptx_coefficient: float = 0.0  # γ of equation 2: times the next-token loss of pretraining rows
+    ptx_ratio: float = 0.0  # above 0: γ is set once, at the first step, to make its gradient so many times PPO's
+    ptx_unit: Literal["mean", "sum"] = "mean"  # of that loss over the rows' tokens; sum: over tokens, a row's mean
+    ptx_rows: int = 4  # pretraining rows a minibatch
+    ptx_width: int = 256
+
+    def __post_init__(self) -> None:
+        _check_least(self, "ptx_coefficient", "ptx_ratio", least=0)
+        if self.ptx_ratio and self.ptx_coefficient:
+            raise UserError("rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; set one to 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RLHFConfig:
+    """Fields of the four groups are options and JSON fields of their own: --kl-coefficient, {"kl_coefficient"}."""
+
     method: Method = "ppo"  # rloo, grpo: no value model, `group` responses a prompt are each other's baseline
     group: int = 1  # responses a prompt in a batch (rloo, grpo: 2 or more)
     updates: int = 80
@@ -23,29 +93,12 @@ class RLHFConfig:
     microbatch: int = 16  # episodes a forward pass; the gradient does not depend on it
     max_tokens: int = 32
     temperature: float = 1.0
-    kl_coefficient: float = 0.1  # β: per-token KL to the SFT model, in the reward (grpo: in the loss)
-    kl_estimator: Estimator = "k1"  # of the KL that is penalised (InstructGPT: k1)
-    kl_target: float = 0.0  # nats a response that β is steered to (Ziegler et al.: 6); 0: β is fixed (InstructGPT)
-    kl_horizon: int = 10_000  # episodes over which an error of 20 % moves β by 20 %
-    gamma: float = 1.0  # discount
-    lam: float = 0.95  # GAE (not stated in the paper; its lineage uses 0.95)
+    penalty: Penalty = field(default_factory=Penalty, metadata=GROUP)
+    returns: Returns = field(default_factory=Returns, metadata=GROUP)
     clip: float = 0.2
     value_clip: float = 0.5
-    whiten: bool = True  # PPO's advantages to mean 0, standard deviation 1
-    whiten_rewards: bool = False  # token rewards to standard deviation 1, their mean kept (Ziegler et al.: True)
-    end_rule: EndRule = "worse"  # the score of a reply that does not end: see rlhf/advantage.py
-    missing_end_penalty: float = 1.0  # the number in that rule
-    lr: float = 1e-4
-    value_lr: float = 2e-4
-    adam_eps: float = 1e-8
-    warmup: int = 10  # updates; the rate starts at 0.1 + 0.9 / warmup of itself: 0.19
-    max_norm: float = 1.0
-    ptx_coefficient: float = 0.0  # γ of equation 2: times the next-token loss of pretraining rows
-    ptx_ratio: float = 0.0  # above 0: γ is set once, at the first step, to make its gradient so many times PPO's
-    ptx_unit: Literal["mean", "sum"] = "mean"  # of that loss over the rows' tokens; sum: over tokens, a row's mean
-    ptx_rows: int = 4  # pretraining rows a minibatch
-    ptx_width: int = 256
-    ema: float = 0.0  # decay of the published average of the weights (InstructGPT: 0.992); 0: the last weights
+    steps: Steps = field(default_factory=Steps, metadata=GROUP)
+    pretraining: Pretraining = field(default_factory=Pretraining, metadata=GROUP)
     lora_rank: int = 0  # train a change of this rank; the reference is the same weights without it (0: all weights)
     lora_alpha: float = 16.0
     shared_trunk: bool = False  # the value model is a head (and a change, with lora_rank) on the reward model's trunk
@@ -58,16 +111,12 @@ class RLHFConfig:
 
     @property
     def has_pretraining(self) -> bool:
-        return self.ptx_coefficient > 0 or self.ptx_ratio > 0
+        return self.pretraining.ptx_coefficient > 0 or self.pretraining.ptx_ratio > 0
 
     def __post_init__(self) -> None:
-        for name in ("group", "updates", "batch", "minibatches", "epochs", "microbatch", "max_tokens", "evaluate_every",
-                     "kl_horizon"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("lr", "value_lr", "adam_eps"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be above 0")
+        counts = ("group", "updates", "batch", "minibatches", "epochs", "microbatch", "max_tokens", "evaluate_every")
+        _check_least(self, *counts, least=1)
+        _check_least(self, "lora_rank", least=0)
         if self.shared_trunk and not self.has_value:
             raise UserError(f"rlhf.shared_trunk is for ppo's value model; {self.method} has none: leave it out")
         if self.batch % self.minibatches:
@@ -76,16 +125,11 @@ class RLHFConfig:
             raise UserError(f"rlhf.batch {self.batch} is not a multiple of group {self.group}, the responses a prompt")
         if self.method != "ppo" and self.group < 2:
             raise UserError(f"rlhf.group is {self.group}; {self.method} compares 2 or more responses a prompt (4 to 8)")
-        if not 0 <= self.lam <= 1 or not 0 <= self.gamma <= 1:
-            raise UserError(f"rlhf.gamma {self.gamma} and lam {self.lam} must be in [0, 1]")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"rlhf.ema is {self.ema}; it must be in [0, 1)")
         if self.temperature <= 0:
             raise UserError(f"rlhf.temperature is {self.temperature}; rollouts need a temperature above 0")
-        for name in ("kl_coefficient", "kl_target", "ptx_coefficient", "ptx_ratio", "lora_rank"):
-            if getattr(self, name) < 0:
-                raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be at least 0")
-        if self.kl_target and not self.kl_coefficient:
-            raise UserError("rlhf.kl_target steers kl_coefficient, which is 0; start it above 0 (0.1)")
-        if self.ptx_ratio and self.ptx_coefficient:
-            raise UserError("rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; set one to 0")
+
+
+def _check_least(config: object, *names: str, least: int) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise UserError(f"rlhf.{name} is {getattr(config, name)}; it must be at least {least}")

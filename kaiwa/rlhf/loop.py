@@ -7,7 +7,6 @@ the KL penalty stands. Everything else, PPO-ptx's pretraining gradient included,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,22 +17,12 @@ from kaiwa.core.machine import give_back_memory
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
-from kaiwa.rlhf.advantage import (
-    adapted,
-    end_scores,
-    explained_variance,
-    gae,
-    group_standard,
-    kl_k3,
-    kl_tokens,
-    left_one_out,
-    token_rewards,
-    whiten,
-)
+from kaiwa.rlhf import advantage
 from kaiwa.rlhf.config import RLHFConfig
-from kaiwa.rlhf.loss import kl_loss, policy_loss, value_loss, weigh
+from kaiwa.rlhf.loss import kl_loss, policy_loss, token_weights, value_loss
+from kaiwa.rlhf.metrics import Targets, rollout_metrics
 from kaiwa.rlhf.models import Models
-from kaiwa.rlhf.prompts import deal
+from kaiwa.rlhf.prompts import prompt_order
 from kaiwa.rlhf.rollout import (
     Episodes,
     Score,
@@ -45,22 +34,11 @@ from kaiwa.rlhf.rollout import (
     sample,
     sampled_logprobs,
 )
-from kaiwa.rlhf.score import checked
+from kaiwa.rlhf.score import check_scores
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast, gradient_norm
 from kaiwa.train.rows import Mixture
 from kaiwa.train.schedule import warmup
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What the minibatch steps aim at, all [B,T]; values and returns are None without a value model."""
-
-    old: Tensor
-    reference: Tensor
-    advantages: Tensor
-    values: Tensor | None
-    returns: Tensor | None
 
 
 class Loop:
@@ -74,18 +52,18 @@ class Loop:
         score: Score | None,
         usual_scores: tuple[float, float] | None = None,
     ) -> None:
-        """score: replaces the reward model. usual_scores: the range that it knows from its training's held-out data."""
+        """score: replaces the reward model. usual_scores: the range of scores on the reward model's held-out data."""
         self.config, self.ctx, self.models = config, ctx, models
         self.prompts, self.mixture, self.score, self.usual_scores = prompts, mixture, score, usual_scores
         self.policy, self.value = models.policy, models.value
         self.tokenizer = models.trained.tokenizer
-        self.optimizer = adamw([self.policy], config.lr, (0.9, 0.95), 0.0, config.adam_eps)
+        self.optimizer = adamw([self.policy], config.steps.lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
         self.value_optimizer = None
         if self.value is not None:
-            self.value_optimizer = adamw([self.value], config.value_lr, (0.9, 0.95), 0.0, config.adam_eps)
+            self.value_optimizer = adamw([self.value], config.steps.value_lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
         self.engine = Engine(self.policy, self.tokenizer)
         self.update = self.optimizer_steps = 0
-        self.beta, self.ptx = config.kl_coefficient, config.ptx_coefficient
+        self.beta, self.ptx = config.penalty.kl_coefficient, config.pretraining.ptx_coefficient
         self.from_engine = False  # whether old log-probabilities are the engine's (decided at the start)
 
     def state(self) -> dict[str, Any]:
@@ -113,13 +91,13 @@ class Loop:
             self.mixture.restore(saved["mixture"])
 
     def next_prompts(self) -> list[Sequence[int]]:
-        """The batch of this update, each prompt `group` times side by side."""
+        """Return the prompts of this update, each `group` times side by side."""
         n = self.config.batch // self.config.group
-        dealt = deal(len(self.prompts), self.ctx.seed, self.update * n, n)
-        return [self.prompts[i] for i in dealt for _ in range(self.config.group)]
+        order = prompt_order(len(self.prompts), self.ctx.seed, self.update * n, n)
+        return [self.prompts[i] for i in order for _ in range(self.config.group)]
 
     def step(self) -> dict[str, float]:
-        """One update; returns its metrics."""
+        """Make one update and return its metrics."""
         c, device = self.config, self.ctx.device
         seed = seed_for(self.ctx.seed, "rollout", self.update)
         give_back_memory()  # what training used: the cache's memory comes from elsewhere
@@ -129,88 +107,81 @@ class Loop:
         with torch.no_grad():
             old, reference = self.likelihoods(batch)
             scores = self.scores(batch)
-            rewarded = end_scores(scores, batch.ended.to(device), c.missing_end_penalty, c.end_rule)
+            rewarded = advantage.scores_by_end(
+                scores, batch.ended.to(device), c.returns.missing_end_penalty, c.returns.end_rule
+            )
             targets = self.targets(batch, old, reference, rewarded)
         parts = self.optimise(batch, targets)
-        parts |= self.told(batch, targets, scores, rewarded)
-        if c.kl_target:
+        parts["optimizer_steps"] = float(self.optimizer_steps)
+        usual = self.usual_scores if self.score is None else None
+        parts |= rollout_metrics(
+            batch, targets, scores, rewarded, beta=self.beta, estimator=c.penalty.kl_estimator, usual_scores=usual
+        )
+        if c.penalty.kl_target:
             parts["beta"] = self.beta
-            self.beta = adapted(self.beta, parts["kl"], c.kl_target, c.kl_horizon, c.batch)
-        if c.ptx_ratio:
+            self.beta = advantage.adapt_coefficient(
+                self.beta, parts["kl"], c.penalty.kl_target, c.penalty.kl_horizon, c.batch
+            )
+        if c.pretraining.ptx_ratio:
             parts["ptx_coefficient"] = self.ptx
         self.update += 1
         return parts
 
     def likelihoods(self, batch: Episodes) -> tuple[Tensor, Tensor]:
-        """Old and reference log-probabilities of the responses' tokens, each [B,T]."""
-        c, device, size = self.config, self.ctx.device, self.config.microbatch
-        old = sampled_logprobs(batch, device)
+        """Return old and reference log-probabilities of the responses' tokens, each [B,T]."""
+        old = sampled_logprobs(batch, self.ctx.device)
         if self.update == 0:
             self.from_engine = self.check_start(batch, old)
         if not self.from_engine:
-            old = measure(batch, size, lambda part: response_logprobs(self.policy, part, c.temperature, device))
+            old = self.logprobs(self.policy, batch)
         with self.models.reference() as model:
-            reference = measure(batch, size, lambda part: response_logprobs(model, part, c.temperature, device))
-        return old, reference
+            return old, self.logprobs(model, batch)
+
+    def logprobs(self, model: Decoder, batch: Episodes) -> Tensor:
+        """Return the model's log-probabilities of the responses' tokens [B,T]."""
+        c, device = self.config, self.ctx.device
+        return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
 
     def scores(self, batch: Episodes) -> Tensor:
-        """The score of every response [B]: the function's where one was given, else the reward model's."""
+        """Return the score of every response [B]: the function's if there is one, else the reward model's."""
         device = self.ctx.device
         if self.score is not None:
-            given = self.score(batch.prompts, batch.responses)
-            return checked(given, [r.text for r in batch.responses], "score").to(device)
+            values = self.score(batch.prompts, batch.responses)
+            return check_scores(values, [r.text for r in batch.responses], "score").to(device)
         with self.models.judge() as judge:
             return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
 
     def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
-        """Advantages by the method. RLOO and GRPO give all tokens of a response the same."""
+        """Return the targets of the minibatch steps, advantages by the method. RLOO and GRPO give all tokens of a
+        response the same one.
+        """
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
-            advantages = group_standard(scores, c.group)[:, None] * mask
+            advantages = advantage.group_standard(scores, c.group)[:, None] * mask
             return Targets(old, reference, advantages, None, None)
         if c.method == "rloo":
-            totals = scores - self.beta * (kl_tokens(old, reference, c.kl_estimator) * mask).sum(dim=1)
-            return Targets(old, reference, left_one_out(totals, c.group)[:, None] * mask, None, None)
+            totals = scores - self.beta * (advantage.kl_tokens(old, reference, c.penalty.kl_estimator) * mask).sum(
+                dim=1
+            )
+            return Targets(old, reference, advantage.left_one_out(totals, c.group)[:, None] * mask, None, None)
         value = self.value
         assert value is not None
         values = measure(batch, c.microbatch, lambda part: response_values(value, part, device))
-        rewards = token_rewards(scores, old, reference, mask, self.beta, c.kl_estimator)
-        if c.whiten_rewards:
-            rewards = whiten(rewards, mask, keep_mean=True)
-        advantages, returns = gae(rewards, values, mask, c.gamma, c.lam)
-        if c.whiten:
-            advantages = whiten(advantages, mask)
+        rewards = advantage.token_rewards(scores, old, reference, mask, self.beta, c.penalty.kl_estimator)
+        if c.returns.whiten_rewards:
+            rewards = advantage.whiten(rewards, mask, keep_mean=True)
+        advantages, returns = advantage.gae(rewards, values, mask, c.returns.gamma, c.returns.lam)
+        if c.returns.whiten:
+            advantages = advantage.whiten(advantages, mask)
         return Targets(old, reference, advantages, values, returns)
 
-    def told(self, batch: Episodes, targets: Targets, scores: Tensor, rewarded: Tensor) -> dict[str, float]:
-        """What the rollouts were like."""
-        mask = batch.mask.to(self.ctx.device)
-        old, reference = targets.old, targets.reference
-        penalty = (kl_tokens(old, reference, self.config.kl_estimator) * mask).sum(dim=1)
-        row = {
-            "score": float(scores.mean()),
-            "reward": float((rewarded - self.beta * penalty).mean()),
-            "kl": float(((old - reference) * mask).sum(dim=1).mean()),
-            "kl_k3": float((kl_k3(old, reference) * mask).sum(dim=1).mean()),
-            "entropy": float(-(old * mask).sum() / mask.sum()),
-            "ended": float(batch.ended.float().mean()),
-            "length": float(mask.sum(dim=1).mean()),
-            "response_tokens": float(mask.sum()),
-            "optimizer_steps": float(self.optimizer_steps),
-            "distinct": len({r.ids for r in batch.responses}) / len(batch.responses),
-        }
-        if targets.values is not None and targets.returns is not None:
-            row["explained_variance"] = explained_variance(targets.values, targets.returns, mask)
-        if self.usual_scores is not None and self.score is None:
-            low, high = self.usual_scores
-            row["score_outside"] = float(((scores < low) | (scores > high)).float().mean())
-        return row
-
     def optimise(self, batch: Episodes, targets: Targets) -> dict[str, float]:
-        """The minibatch steps of one update; the mean of their metrics, and how far the first's ratios are off 1."""
+        """Take the minibatch steps of one update. Return the means of their metrics, and how far the first step's
+        ratios are off 1.
+        """
         c = self.config
-        rate = min(1.0, 0.1 + 0.9 * warmup(self.update, c.warmup)) if self.update < c.warmup else 1.0
+        rate = min(1.0, 0.1 + 0.9 * warmup(self.update, c.steps.warmup)) if self.update < c.steps.warmup else 1.0
         size = c.batch // c.minibatches
         collected: dict[str, list[float]] = {}
         for epoch in range(c.epochs):
@@ -221,20 +192,20 @@ class Loop:
                 if self.mixture is not None:
                     row["ppo_grad_norm"] = gradient_norm(self.policy.parameters())
                     row |= self.pretraining_gradient(row["ppo_grad_norm"])
-                row["grad_norm"] = apply_gradients(self.optimizer, c.lr * rate, c.max_norm)
+                row["grad_norm"] = apply_gradients(self.optimizer, c.steps.lr * rate, c.steps.max_norm)
                 row.setdefault("ppo_grad_norm", row["grad_norm"])
                 if self.value_optimizer is not None:  # after the policy's step: its gradients take no memory any more
                     row["value_loss"] = self.value_gradients(batch, targets, chosen)
-                    apply_gradients(self.value_optimizer, c.value_lr * rate, c.max_norm)
-                self.models.follow(c.ema)
+                    apply_gradients(self.value_optimizer, c.steps.value_lr * rate, c.steps.max_norm)
+                self.models.follow(c.steps.ema)
                 self.optimizer_steps += 1
                 for name, value in row.items():
                     collected.setdefault(name, []).append(value)
         first = {"ratio_off": collected.pop("ratio_off")[0]}
-        return {name: sum(found) / len(found) for name, found in collected.items()} | first
+        return {name: sum(values) / len(values) for name, values in collected.items()} | first
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
-        """Adds the gradients of one minibatch's policy loss, microbatch by microbatch."""
+        """Add the gradients of one minibatch's policy loss, microbatch by microbatch. Return its metrics."""
         c, device, t = self.config, self.ctx.device, targets
         n_tokens = float(batch.mask[chosen].sum())
         clipped = loss_p = gap = off = 0.0
@@ -242,7 +213,7 @@ class Loop:
             rows = batch.rows(piece)
             n = rows.mask.shape[1]
             mask = rows.mask.to(device)
-            weights, count = weigh(mask, c.method, n_tokens, len(chosen))
+            weights, count = token_weights(mask, c.method, n_tokens, len(chosen))
             logprobs = response_logprobs(self.policy, rows, c.temperature, device)
             old = t.old[piece, :n]
             part_p, part_c = policy_loss(logprobs, old, t.advantages[piece, :n], weights, c.clip, count)
@@ -262,7 +233,7 @@ class Loop:
         }
 
     def value_gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> float:
-        """The same of the value model's loss, which is returned."""
+        """Add the gradients of one minibatch's value loss, microbatch by microbatch. Return the loss."""
         c, device, t = self.config, self.ctx.device, targets
         assert self.value is not None
         assert t.values is not None
@@ -279,30 +250,34 @@ class Loop:
         return total
 
     def pretraining_gradient(self, ppo_norm: float) -> dict[str, float]:
-        """Adds γ times the gradient of the next-token loss of some pretraining rows, after PPO's (appendix C.4)."""
+        """Add γ times the gradient of the next-token loss of pretraining rows, after PPO's (appendix C.4). Return the
+        loss as a metric.
+        """
         c = self.config
         assert self.mixture is not None
-        data = self.mixture.next(c.ptx_rows).tensors(self.ctx.device)
-        if c.ptx_ratio and not self.ptx:
+        data = self.mixture.next(c.pretraining.ptx_rows).tensors(self.ctx.device)
+        if c.pretraining.ptx_ratio and not self.ptx:
             self.ptx = self.balance(data, ppo_norm)
         count, mean = data[-1].sum(), 0.0
         for loss in self.pretraining_losses(data):
             (self.ptx * loss).backward()
             mean += float(loss.detach())
-        return {"ptx_loss": mean if c.ptx_unit == "mean" else mean * c.ptx_rows / float(count)}
+        return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Microbatch by microbatch; they add up to the mean over all tokens (or over rows, of the tokens' sums)."""
+        """Yield a loss for each microbatch; the losses add up to the mean over all tokens (or, by rows, of the tokens'
+        sums).
+        """
         c = self.config
-        count = data[-1].sum() if c.ptx_unit == "mean" else c.ptx_rows
-        for at in range(0, c.ptx_rows, c.microbatch):
+        count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
+        for at in range(0, c.pretraining.ptx_rows, c.microbatch):
             with autocast(self.ctx.device):
                 ids, positions, segments, targets, weights = (t[at : at + c.microbatch] for t in data)
                 loss = rows_loss(self.policy, ids, positions, segments, targets, weights) / count
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
-        """γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's."""
+        """Return the γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's."""
         trained = [p for p in self.policy.parameters() if p.requires_grad]
         sums = [torch.zeros_like(p) for p in trained]
         for loss in self.pretraining_losses(data):
@@ -310,30 +285,26 @@ class Loop:
                 if part is not None:
                     total += part
         norm = float(torch.stack([g.float().pow(2).sum() for g in sums]).sum().sqrt())
-        found = self.config.ptx_ratio * ppo_norm / norm
-        self.ctx.say(f"γ is {found:.3g}: at the first step PPO's gradient is {ppo_norm:.3g}, the text's {norm:.3g}")
-        return found
+        gamma = self.config.pretraining.ptx_ratio * ppo_norm / norm
+        self.ctx.say(f"γ is {gamma:.3g}: at the first step PPO's gradient is {ppo_norm:.3g}, the text's {norm:.3g}")
+        return gamma
 
     def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
-        """Before the first step KL is 0 and every ratio 1; anything else is a bug here, not bad luck.
+        """Assert that KL is 0 and every ratio 1 before the first step: anything else is a bug here, not bad luck.
 
-        Returns whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they may serve
-        as the old ones.
+        Return whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they can serve as
+        the old ones.
         """
-        c, device = self.config, self.ctx.device
-
-        def of(model: Decoder) -> Tensor:
-            return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
-
-        graph = of(self.policy)
+        graph = self.logprobs(self.policy, batch)
         with self.models.reference() as frozen:
-            reference = of(frozen)
+            reference = self.logprobs(frozen, batch)
         off = float((graph - reference).abs().max())
         limit = 2e-2 if self.policy.embed.weight.dtype is torch.bfloat16 else 1e-3
         assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
-        gap = float(((sampled - graph).abs() * batch.mask.to(device)).max())
-        whose = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
+        gap = float(((sampled - graph).abs() * batch.mask.to(self.ctx.device)).max())
+        source = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
         self.ctx.say(
-            f"{c.method.upper()} starts at KL 0 (off by {off:.1g}); old log-probabilities: {whose} (gap {gap:.1g})"
+            f"{self.config.method.upper()} starts at KL 0 (off by {off:.1g});"
+            f" old log-probabilities: {source} (gap {gap:.1g})"
         )
         return gap <= 1e-3

@@ -17,7 +17,9 @@ from kaiwa.rlhf.config import Method
 def policy_loss(
     logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float, count: float
 ) -> tuple[Tensor, Tensor]:
-    """The loss and the number of tokens whose ratio was clipped. All [B,T]; mask: 0 or a token's weight."""
+    """Return the clipped loss and the number of tokens whose ratio was clipped. All: [B,T]; mask: 0 or a token's
+    weight.
+    """
     ratio = torch.exp(logprobs - old)
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
@@ -26,12 +28,14 @@ def policy_loss(
 
 
 def kl_loss(logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, count: float) -> Tensor:
-    """β times the k3 estimate of the KL, as GRPO has it in its loss (Shao et al., 2024, equation 4). All [B,T]."""
+    """Return β times the k3 estimate of the KL, as in GRPO's loss (Shao et al., 2024, equation 4). All: [B,T]."""
     return beta * (kl_k3(logprobs, reference) * mask).sum() / count
 
 
-def weigh(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tuple[Tensor, float]:
-    """A minibatch's token weights [B,T] and what their sum is divided by. n_tokens, n_responses: of the minibatch."""
+def token_weights(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tuple[Tensor, float]:
+    """Return the tokens' weights [B,T] and the number that their sum is divided by. n_tokens, n_responses: of the whole
+    minibatch.
+    """
     if method == "ppo":
         return mask, n_tokens
     if method == "rloo":
@@ -40,7 +44,9 @@ def weigh(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tu
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, count: float) -> Tensor:
-    """Half the larger of the plain and the clipped squared error (clip 0: plain)."""
+    """Return half the larger of the plain and the clipped squared error, summed and divided by count (clip 0: plain).
+    All: [B,T].
+    """
     error = (values - returns).square()
     if clip > 0:
         near = old + (values - old).clamp(-clip, clip)

@@ -51,7 +51,7 @@ class Models:
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[Decoder]:
-        """The SFT model, for as long as it is asked."""
+        """Yield the SFT model while the block runs."""
         if self.frozen is not None:
             yield self.frozen
         else:
@@ -60,26 +60,27 @@ class Models:
 
     @contextlib.contextmanager
     def judge(self) -> Iterator[ScalarModel]:
-        """The reward model as it was trained, for as long as it is asked."""
+        """Yield the reward model as it was trained while the block runs."""
         assert self.reward is not None
         with adapter_off(self.reward):
             yield self.reward
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
-        """The average takes a step towards the policy."""
+        """Move the average of the weights a step towards the policy."""
         if self.average is not None:
             for mean, new in zip(self.average.parameters(), self.policy.parameters(), strict=True):
                 if new.requires_grad:
                     mean.lerp_(new.detach(), 1 - decay)
 
     def state(self) -> dict[str, Any]:
-        """Everything that training changes."""
+        """Return everything that training changes."""
         names = trained_state(self.policy)
         mean = {n: p for n, p in self.average.named_parameters() if n in names} if self.average is not None else {}
         return {"policy": names, "value": trained_state(self.value) if self.value is not None else {}, "average": mean}
 
     def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
         restore(self.policy, saved["policy"])
         if self.value is not None:
             restore(self.value, saved["value"])
@@ -88,7 +89,7 @@ class Models:
 
 
 def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Artifact | None) -> Models:
-    """Loads what the configuration needs. UserError where the reward model has another tokenizer than the policy."""
+    """Load what the configuration needs. UserError where the reward model has another tokenizer than the policy."""
     trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
     trained.decoder.to(ctx.device)
     frozen = None if config.lora_rank else open_base(policy.path)[0].to(ctx.device).requires_grad_(False)
@@ -99,7 +100,7 @@ def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Arti
     value = None
     if config.has_value:
         value = _value(config, ctx, policy, judge, reward).to(ctx.device)
-    average = copy.deepcopy(trained.decoder).requires_grad_(False) if config.ema else None
+    average = copy.deepcopy(trained.decoder).requires_grad_(False) if config.steps.ema else None
     return Models(trained, frozen, judge, value, average)
 
 
@@ -107,14 +108,14 @@ def _value(
     config: RLHFConfig, ctx: Context, policy: Artifact, judge: ScalarModel | None, reward: Artifact | None
 ) -> ScalarModel:
     if judge is None or reward is None:
-        made = ScalarModel(open_base(policy.path)[0])
-        torch.nn.init.zeros_(made.score.weight)
-        return made
+        model = ScalarModel(open_base(policy.path)[0])
+        torch.nn.init.zeros_(model.score.weight)
+        return model
     if not config.shared_trunk:
         return load_scalar(reward.path)
     if config.lora_rank:
         generator = torch.Generator().manual_seed(seed_for(ctx.seed, "value-lora"))
         add_lora(judge.decoder, config.lora_rank, config.lora_alpha, generator)
-    made = ScalarModel(judge.decoder)
-    made.load_state_dict({"score.weight": judge.score.weight, "bias": judge.bias}, strict=False)
-    return made
+    model = ScalarModel(judge.decoder)
+    model.load_state_dict({"score.weight": judge.score.weight, "bias": judge.bias}, strict=False)
+    return model

@@ -15,10 +15,12 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 def read_prompts(
     file: Path, tokenizer: Tokenizer, most: int, say: Callable[[str], None]
 ) -> list[tuple[tuple[int, ...], Conversation]]:
-    """(ids, messages) of every prompt that fits, in the file's order. UserError for a file without any."""
+    """Return (ids, messages) of every prompt that has at most `most` tokens, in the file's order. UserError for a file
+    without any.
+    """
     if most < 1:
         raise UserError(f"max_tokens is {1 - most} too many: the context must hold a prompt beside the reply")
-    kept: list[tuple[tuple[int, ...], Conversation]] = []
+    fitting: list[tuple[tuple[int, ...], Conversation]] = []
     long: list[int] = []
     number = 0
     for number, row in enumerate(read_jsonl(file), 1):
@@ -30,19 +32,19 @@ def read_prompts(
         if len(ids) > most:
             long.append(number)
         else:
-            kept.append((ids, messages))
+            fitting.append((ids, messages))
     if long:
-        told = f"{file}: {len(long)} of {number} prompts are longer than {most} tokens, the first is record {long[0]}"
-        if not kept:
-            raise UserError(f"{told}; none is left: give shorter prompts, or a smaller max_tokens")
-        say(f"{told}; they are left out (the context must hold the reply too)")
-    if not kept:
+        notice = f"{file}: {len(long)} of {number} prompts are longer than {most} tokens, the first is record {long[0]}"
+        if not fitting:
+            raise UserError(f"{notice}; none is left: give shorter prompts, or a smaller max_tokens")
+        say(f"{notice}; they are left out (the context must hold the reply too)")
+    if not fitting:
         raise UserError(f'{file}: no prompt in it; give a JSONL file of {{"messages"}}')
-    return kept
+    return fitting
 
 
-def deal(n: int, seed: int, start: int, count: int) -> list[int]:
-    """Which of n prompts are the `start`-th to the (start + count)-th dealt: all of them in a new order each pass."""
+def prompt_order(n: int, seed: int, start: int, count: int) -> list[int]:
+    """Return which of n prompts come `start`-th to (start + count)-th: each pass has all of them in a new order."""
     chosen = []
     orders: dict[int, list[int]] = {}
     for i in range(start, start + count):

@@ -35,7 +35,7 @@ class Episodes:
     responses: Sequence[Completion]
 
     def rows(self, chosen: Tensor) -> Episodes:
-        """Some of the episodes, the padding cut to the longest."""
+        """Return the chosen episodes, with the padding cut to the longest of them. chosen: indices [n]."""
         n = int(self.mask[chosen].sum(dim=1).max())
         picked = chosen.tolist()
         return Episodes(
@@ -48,17 +48,19 @@ class Episodes:
 
 
 def by_length(batch: Episodes, chosen: Tensor, size: int) -> list[Tensor]:
-    """`chosen` episodes cut into groups of at most `size`, alike in length, so that little is padded where it must."""
+    """Return the chosen episodes in groups of at most `size`, alike in length, so that little is padded. chosen:
+    indices [n].
+    """
     lengths = torch.tensor([len(text) for text in batch.texts])
     order = chosen[torch.argsort(lengths[chosen], stable=True)]
     return list(order.split(size))
 
 
-def measure(batch: Episodes, size: int, of: Callable[[Episodes], Tensor]) -> Tensor:
-    """`of` (a forward pass that gives [b,t] or [b]) over the whole batch, group by group -> [B,T] or [B]."""
+def measure(batch: Episodes, size: int, forward: Callable[[Episodes], Tensor]) -> Tensor:
+    """Return `forward` (it gives [b,t] or [b] for some episodes) over the whole batch, by groups: [B,T] or [B]."""
     out: Tensor | None = None
     for piece in by_length(batch, torch.arange(len(batch.texts)), size):
-        part = of(batch.rows(piece))
+        part = forward(batch.rows(piece))
         if out is None:
             shape = (len(batch.texts), batch.mask.shape[1])[: part.ndim]
             out = torch.zeros(shape, device=part.device)
@@ -71,7 +73,7 @@ def measure(batch: Episodes, size: int, of: Callable[[Episodes], Tensor]) -> Ten
 
 
 def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
-    """What the engine said of each response token while sampling [B,T]."""
+    """Return the log-probability that the engine reported for each response token while sampling [B,T]."""
     out = torch.zeros(batch.mask.shape)
     for row, response in enumerate(batch.responses):
         out[row, : len(response.logprobs)] = torch.tensor(response.logprobs)
@@ -81,7 +83,7 @@ def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
 def sample(
     engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seed: int, eos: int
 ) -> Episodes:
-    """One response a prompt, on the policy the engine holds."""
+    """Sample one response per prompt, with the policy that the engine holds."""
     responses = engine.generate(
         prompts, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), stop_ids=(eos,)
     )
@@ -89,6 +91,7 @@ def sample(
 
 
 def episodes(prompts: Sequence[Sequence[int]], responses: Sequence[Completion], eos: int) -> Episodes:
+    """Return prompts and responses as episodes; an empty response counts as its end token."""
     texts, lengths = [], [max(1, len(r.ids)) for r in responses]
     mask = torch.zeros(len(prompts), max(lengths))
     for row, (prompt, response, n) in enumerate(zip(prompts, responses, lengths, strict=True)):
@@ -99,7 +102,9 @@ def episodes(prompts: Sequence[Sequence[int]], responses: Sequence[Completion], 
 
 
 def response_logprobs(model: Decoder, batch: Episodes, temperature: float, device: str) -> Tensor:
-    """log π(token) of each response token at the sampling temperature [B,T]; only those positions are unembedded."""
+    """Return log π(token) of each response token at the sampling temperature [B,T]; only those positions are
+    unembedded.
+    """
     lengths = response_lengths(batch)
     targets = torch.cat([text[-n:] for text, n in zip(batch.texts, lengths, strict=True)]).to(device)
     with autocast(device):
@@ -108,30 +113,31 @@ def response_logprobs(model: Decoder, batch: Episodes, temperature: float, devic
 
 
 def response_values(model: ScalarModel, batch: Episodes, device: str) -> Tensor:
-    """V before each response token [B,T] (the state is the prompt and the response so far)."""
+    """Return V before each response token [B,T] (the state is the prompt and the response so far)."""
     with autocast(device):
         return _as_rows(batch, _before(model, batch, response_lengths(batch), device))
 
 
 @torch.no_grad()
 def reward_model_scores(model: ScalarModel, batch: Episodes, device: str) -> Tensor:
-    """The reward model's score at each response's last token [B]."""
+    """Return the reward model's score at each response's last token [B]."""
     side = Documents([len(text) for text in batch.texts], [1] * len(batch.texts), device)
     with autocast(device):
         return side.states(model, torch.cat(list(batch.texts)))
 
 
 def response_lengths(batch: Episodes) -> list[int]:
+    """Return the number of tokens of each response."""
     return [int(n) for n in batch.mask.sum(dim=1).tolist()]
 
 
 def _before(model: nn.Module, batch: Episodes, lengths: Sequence[int], device: str) -> Tensor:
-    """What the model says at the position before each response token [N, ...]; nothing needs a text's last token."""
+    """Return the model's output before each response token [N, ...]; a text's last token is not needed."""
     side = Documents([len(text) - 1 for text in batch.texts], lengths, device)
     return side.states(model, torch.cat([text[:-1] for text in batch.texts]))
 
 
 def _as_rows(batch: Episodes, values: Tensor) -> Tensor:
-    """One value a response token [N] -> [B,T], 0 elsewhere."""
-    there = batch.mask.bool().to(values.device)
-    return torch.zeros(there.shape, device=values.device).masked_scatter(there, values.float())
+    """Return values of response tokens [N] as [B,T], 0 elsewhere."""
+    where = batch.mask.bool().to(values.device)
+    return torch.zeros(where.shape, device=values.device).masked_scatter(where, values.float())

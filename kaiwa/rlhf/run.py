@@ -20,13 +20,13 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.engine.probes import Probe, answer_probes
 from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.detectors import Watch, warning_text
 from kaiwa.rlhf.loop import Loop
-from kaiwa.rlhf.memory import memory_table, shape
+from kaiwa.rlhf.memory import memory_table, read_config
 from kaiwa.rlhf.models import open_models
 from kaiwa.rlhf.prompts import read_prompts
 from kaiwa.rlhf.rollout import Score
-from kaiwa.rlhf.score import as_score, file_of
-from kaiwa.rlhf.watch import Watch, told
+from kaiwa.rlhf.score import function_file, score_from_file
 from kaiwa.text.records import Conversation
 from kaiwa.train import checkpoint
 from kaiwa.train.shards import Shards
@@ -44,25 +44,25 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
     score: Score | None = None,
-    kept: Sequence[int] = (),
+    publish_after: Sequence[int] = (),
 ) -> Artifact:
-    """Trains `policy` against `reward` on a JSONL of {"messages"}.
+    """Train `policy` against `reward` on a JSONL of {"messages"}, and publish it.
 
     `score` (or the configuration's `score`, a function in a file) replaces the reward model's scores; the value model
-    still starts from the reward model if there is one. `tokens`: the pretraining text of ptx. `kept`: after these
-    updates the policy is published too, under updates/N.
+    still starts from the reward model if there is one. `tokens`: the pretraining text of ptx. `publish_after`: updates
+    after which the policy is published too, under updates/N.
     """
     stage = out.name
     parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": fingerprint(prompts)}
     if config.score:
-        parents["score"] = fingerprint(file_of(config.score))
+        parents["score"] = fingerprint(function_file(config.score))
     if reward is None and score is None and not config.score:
         raise UserError(
             "nothing says what is good: give a reward model (--reward) or a function (--score FILE.py:NAME)"
         )
     if tokens is None and config.has_pretraining:
         raise UserError("ptx mixes pretraining text in: give tokens (--tokens), or set ptx_coefficient to 0")
-    if kept and config.lora_rank:
+    if publish_after and config.lora_rank:
         raise UserError("kept updates need all weights trained: a low-rank change is added once; leave lora_rank at 0")
     plan = Plan("rlhf", config, {name: parent for name, parent in parents.items() if parent is not None}, ctx.seed)
     done = finished(out, plan, ctx.say)
@@ -85,13 +85,13 @@ def run(
             metrics.log(loop.update - 1, **last, tokens_per_second=round(speed, 1))
             for name, value in watch.look(last):
                 metrics.log(loop.update - 1, warning=name, warning_value=round(value, 4))
-                ctx.say(f"{stage}, update {loop.update}: {told(name, value)}")
+                ctx.say(f"{stage}, update {loop.update}: {warning_text(name, value)}")
             text = f"score {last['score']:.2f} kl {last['kl']:.2f}"
             ctx.show(Progress(stage, loop.update, config.updates, text, speed))
             if loop.update % config.evaluate_every == 0 or loop.update == config.updates:
                 samples = answer_probes(loop.policy, loop.tokenizer, probes, loop.update)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, loop.update)
-            if loop.update in kept:
+            if loop.update in publish_after:
                 save_trained(work.path / "updates" / str(loop.update), loop.models.published)
         save_trained(work.path, loop.models.published)
         write_chat_card(work.path, chat)
@@ -109,25 +109,27 @@ def make_loop(
     prompts: Path,
     score: Score | None = None,
 ) -> Loop:
-    """Everything loaded, before the first update; what it will hold in memory is told before anything is."""
+    """Load everything and return the loop before its first update. The memory that it will take is said before anything
+    is loaded.
+    """
     judge = reward.path if reward is not None else None
-    asked = fitting(config, ctx, policy.path, judge, prompts)
-    ctx.say(memory_table(config, policy.path, judge, max(len(ids) for ids, _ in asked)))
+    rendered = prompts_that_fit(config, ctx, policy.path, judge, prompts)
+    ctx.say(memory_table(config, policy.path, judge, max(len(ids) for ids, _ in rendered)))
     models = open_models(config, ctx, policy, reward)
     if config.score:
-        score = as_score(config.score, dict(asked))
+        score = score_from_file(config.score, dict(rendered))
     mixture = None
     if tokens is not None and config.has_pretraining:
-        mixture = Shards(tokens.path).mixture(config.ptx_width, ctx.seed + 2)
+        mixture = Shards(tokens.path).mixture(config.pretraining.ptx_width, ctx.seed + 2)
     usual = None
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])
-    return Loop(config, ctx, models, [ids for ids, _ in asked], mixture, score, usual)
+    return Loop(config, ctx, models, [ids for ids, _ in rendered], mixture, score, usual)
 
 
-def fitting(
+def prompts_that_fit(
     config: RLHFConfig, ctx: Context, policy: Path, reward: Path | None, prompts: Path
 ) -> list[tuple[tuple[int, ...], Conversation]]:
-    """The prompts that leave room for a reply in the policy's context, and in the reward model's."""
-    room = min(shape(path).max_length for path in (policy, reward) if path is not None)
+    """Return the prompts that leave room for a reply in the policy's context and in the reward model's."""
+    room = min(read_config(path).max_length for path in (policy, reward) if path is not None)
     return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)

@@ -26,8 +26,8 @@ from kaiwa.text.records import Completion, Conversation
 Function = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
 
 
-def file_of(spec: str) -> Path:
-    """The file of FILE.py:FUNCTION. UserError for another shape, or a file that is not there."""
+def function_file(spec: str) -> Path:
+    """Return the file of FILE.py:FUNCTION. UserError for another shape, or a file that is not there."""
     file, colon, name = spec.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise UserError(f"score {spec!r}: give FILE.py:FUNCTION, as rewards.py:brevity")
@@ -37,17 +37,18 @@ def file_of(spec: str) -> Path:
 
 
 def load_function(spec: str) -> Function:
-    file, name = file_of(spec), spec.rpartition(":")[2]
-    found = importlib.util.spec_from_file_location("kaiwa_score", file)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
+    """Return the function of FILE.py:FUNCTION. UserError for a file that cannot be imported or lacks the function."""
+    file, name = function_file(spec), spec.rpartition(":")[2]
+    module_spec = importlib.util.spec_from_file_location("kaiwa_score", file)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules["kaiwa_score"] = module  # where dataclasses look for their module
     try:
-        found.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {told}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: cannot be imported: {type(error).__name__}: {reason}") from error
     function = getattr(module, name, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -55,33 +56,35 @@ def load_function(spec: str) -> Function:
     return function  # type: ignore[no-any-return]
 
 
-def as_score(
-    spec: str, asked: Mapping[tuple[int, ...], Conversation]
+def score_from_file(
+    spec: str, messages_of: Mapping[tuple[int, ...], Conversation]
 ) -> Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]:
-    """The function as the loop calls it. asked: prompt ids -> its messages."""
+    """Return the function as the loop calls it. messages_of: prompt ids -> the prompt's messages."""
     function = load_function(spec)
 
     def score(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> Tensor:
-        messages = [[m.to_json() for m in asked[tuple(ids)]] for ids in prompts]
+        messages = [[m.to_json() for m in messages_of[tuple(ids)]] for ids in prompts]
         replies = [response.text for response in responses]
         try:
-            given: Any = function(messages, replies)
-            values = [float(value) for value in given]
+            results: Any = function(messages, replies)
+            values = [float(value) for value in results]
         except (Exception, SystemExit) as error:
-            where = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file_of(spec))]
+            where = [
+                f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(function_file(spec))
+            ]
             line = f", line {where[-1]}" if where else ""
             raise UserError(
                 f"{spec}{line}: raised {type(error).__name__}: {' '.join(str(error).split())} (given {len(replies)} "
                 f"replies, the first {replies[0]!r:.60}); nothing was published; the same command starts anew with a "
                 "changed file, and goes on from the last checkpoint with the same one"
             ) from error
-        return checked(values, replies, spec)
+        return check_scores(values, replies, spec)
 
     return score
 
 
-def checked(values: Sequence[float] | Tensor, replies: Sequence[str], who: str) -> Tensor:
-    """The scores as a tensor [B]. UserError for another number of them than of replies, or one that is no number."""
+def check_scores(values: Sequence[float] | Tensor, replies: Sequence[str], who: str) -> Tensor:
+    """Return the scores as a tensor [B]. UserError unless there is one finite score per reply."""
     numbers = values.tolist() if isinstance(values, Tensor) else list(values)
     if len(numbers) != len(replies):
         raise UserError(f"{who}: gave {len(numbers)} scores for {len(replies)} replies; give one each, in order")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from kaiwa.catalog.entries import Entry, listed
+from kaiwa.catalog.entries import Entry, entry_by_name
 from kaiwa.core.errors import UserError
 from kaiwa.serve.defence import shield
 from kaiwa.serve.exceptions import APIError, EngineRefused
@@ -51,7 +51,7 @@ async def resolve(services: ServerServices, name: str) -> Entry:
     """Return the catalog's entry of a name. APIError (404) for anything else, also for a path that a client sends."""
     known = await asyncio.to_thread(services.models)
     try:
-        return listed(name, known)
+        return entry_by_name(name, known)
     except UserError as error:
         raise APIError(404, str(error), "model_not_found", "model") from None
 

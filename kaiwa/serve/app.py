@@ -9,7 +9,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from kaiwa import __version__
-from kaiwa.catalog.entries import listed
+from kaiwa.catalog.entries import entry_by_name
 from kaiwa.defend.parse import read_file
 from kaiwa.serve.defence.shield import make_shield
 from kaiwa.serve.http import errors
@@ -54,7 +54,7 @@ def make_services(settings: ServerSettings) -> ServerServices:
     if settings.defence is None:
         return services
     file = read_file(settings.defence)
-    judge = listed(file.model or settings.model, services.models()) if file.judges else None
+    judge = entry_by_name(file.model or settings.model, services.models()) if file.judges else None
     return replace(services, shield=make_shield(file, engine, judge))
 
 

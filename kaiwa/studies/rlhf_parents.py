@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.artifact import Artifact, write_atomic
+from kaiwa.core.config import override
 from kaiwa.core.context import Context
 from kaiwa.corpus import run as corpus
 from kaiwa.dpo import run as dpo
@@ -94,12 +95,14 @@ def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, see
 
     def run_rlhf(name: str, config: RLHFConfig, reward_model: Artifact, save_at: Sequence[int] = ()) -> Artifact:
         artifacts: dict[str, Any] = {"policy": first, "reward": reward_model, "tokens": tokens}
-        return rlhf.run(config, ctx, **artifacts, prompts=village.path / "rlhf.jsonl", out=folder / name, kept=save_at)
+        return rlhf.run(
+            config, ctx, **artifacts, prompts=village.path / "rlhf.jsonl", out=folder / name, publish_after=save_at
+        )
 
     policies = {name: run_rlhf(name, config, rewards[1.0]) for name, config in arms(size, r.rlhf).items()}
     preferred = DPOConfig(prompts=8, lr=2e-4, evaluate_every=10_000)
     policies["dpo"] = dpo.run(preferred, ctx, policy=first, comparisons=files["1"], out=folder / "dpo")
-    loose = replace(r.rlhf, kl_coefficient=0.0, updates=size.hack_updates)
+    loose = override(r.rlhf, {"kl_coefficient": 0.0, "updates": size.hack_updates})
     hacked = run_rlhf("ppo_length", loose, biased, size.measured_updates)
     return SeedArtifacts(seed, folder, first, good, files["test"], rewards, long_reward, biased, policies, hacked)
 
@@ -108,11 +111,11 @@ def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
     """Return the reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
     rloo = replace(base, method="rloo", group=size.group)
     return {
-        "ppo_beta_0": replace(base, kl_coefficient=0.0),
+        "ppo_beta_0": override(base, {"kl_coefficient": 0.0}),
         "ppo_beta_small": base,
-        "ppo_beta_large": replace(base, kl_coefficient=size.beta_large),
-        "ppo_ptx_small": replace(base, ptx_coefficient=size.gamma_small),
-        "ppo_ptx_tuned": replace(base, ptx_ratio=size.ptx_ratio),
+        "ppo_beta_large": override(base, {"kl_coefficient": size.beta_large}),
+        "ppo_ptx_small": override(base, {"ptx_coefficient": size.gamma_small}),
+        "ppo_ptx_tuned": override(base, {"ptx_ratio": size.ptx_ratio}),
         "rloo": rloo,
     }
 

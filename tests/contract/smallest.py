@@ -29,7 +29,7 @@ from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf import best_of
 from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.best_of_config import BestOfConfig
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Penalty, Pretraining, RLHFConfig, Steps
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.text.records import Comparison
@@ -68,7 +68,14 @@ RECIPE = Smallest(
     tokenizer=TokenizerConfig(vocab_size=420),
     pretrain=PretrainConfig(
         model=DecoderConfig(d_model=32, n_layer=2, n_head=2, d_ff=64, max_length=128),
-        width=128, steps=8, warmup=2, rows=4, microbatch=2, evaluate_every=4, evaluate_rows=2, compile=False,
+        width=128,
+        steps=8,
+        warmup=2,
+        rows=4,
+        microbatch=2,
+        evaluate_every=4,
+        evaluate_rows=2,
+        compile=False,
         in_order=("village",),
     ),
     sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),
@@ -78,23 +85,49 @@ RECIPE = Smallest(
     compare=CollectConfig(k_min=4, k_max=4, max_tokens=8),
     reward=RewardConfig(prompts=4, evaluate_every=2, held_out_labellers=("labeller-5",)),
     rlhf=RLHFConfig(
-        updates=4, batch=8, minibatches=2, microbatch=4, max_tokens=8, ptx_coefficient=1.0, ptx_rows=1, ptx_width=128,
-        ema=0.9, evaluate_every=2, warmup=2,
+        updates=4,
+        batch=8,
+        minibatches=2,
+        microbatch=4,
+        max_tokens=8,
+        evaluate_every=2,
+        steps=Steps(ema=0.9, warmup=2),
+        pretraining=Pretraining(ptx_coefficient=1.0, ptx_rows=1, ptx_width=128),
     ),
     rloo=RLHFConfig(
-        method="rloo", group=4, updates=3, batch=8, minibatches=1, max_tokens=6, kl_target=0.5, evaluate_every=5,
+        method="rloo",
+        group=4,
+        updates=3,
+        batch=8,
+        minibatches=1,
+        max_tokens=6,
+        evaluate_every=5,
+        penalty=Penalty(kl_target=0.5),
     ),
     grpo=RLHFConfig(
-        method="grpo", group=2, updates=3, batch=8, epochs=2, max_tokens=6, ptx_ratio=0.5, ptx_rows=1, ptx_width=64,
+        method="grpo",
+        group=2,
+        updates=3,
+        batch=8,
+        epochs=2,
+        max_tokens=6,
         evaluate_every=5,
+        pretraining=Pretraining(ptx_ratio=0.5, ptx_rows=1, ptx_width=64),
     ),
     adapter=RLHFConfig(
-        updates=3, batch=8, minibatches=2, max_tokens=6, lora_rank=2, shared_trunk=True, ema=0.9, evaluate_every=5,
+        updates=3,
+        batch=8,
+        minibatches=2,
+        max_tokens=6,
+        lora_rank=2,
+        shared_trunk=True,
+        evaluate_every=5,
+        steps=Steps(ema=0.9),
     ),
     best_of=BestOfConfig(n=2, max_tokens=4, block=5),
     quantize=QuantizeConfig(evaluate_rows=2, width=128),
     evaluate=EvaluateConfig(prompts=12, max_tokens=8, evaluate_rows=2, width=128, real_source="village"),
-)  # fmt: skip
+)
 
 Run = Callable[[Context, Path, dict[str, Artifact], Smallest], Artifact]
 
@@ -135,7 +168,11 @@ STAGES: dict[str, Run] = {
     ),
     "base": lambda ctx, out, made, r: pretrain.run(r.pretrain, ctx, tokens=made["tokenizer"], out=out),
     "sft": lambda ctx, out, made, r: sft.run(
-        r.sft, ctx, base=made["base"], tokens=made["tokenizer"], demonstrations=made["village"].path / "sft.jsonl",
+        r.sft,
+        ctx,
+        base=made["base"],
+        tokens=made["tokenizer"],
+        demonstrations=made["village"].path / "sft.jsonl",
         out=out,
     ),
     "lora": lambda ctx, out, made, r: sft.run(
@@ -149,8 +186,12 @@ STAGES: dict[str, Run] = {
         r.dpo, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl", out=out
     ),
     "reward": lambda ctx, out, made, r: reward.run(
-        r.reward, ctx, policy=made["sft"], comparisons=made["comparisons"].path / "comparisons.jsonl",
-        demonstrations=made["village"].path / "sft.jsonl", out=out,
+        r.reward,
+        ctx,
+        policy=made["sft"],
+        comparisons=made["comparisons"].path / "comparisons.jsonl",
+        demonstrations=made["village"].path / "sft.jsonl",
+        out=out,
     ),
     "rlhf": lambda ctx, out, made, r: reinforce(ctx, out, made, r.rlhf),
     "rloo": lambda ctx, out, made, r: reinforce(ctx, out, made, r.rloo),
@@ -163,7 +204,7 @@ STAGES: dict[str, Run] = {
         r.quantize, ctx, model=made["rlhf"], tokens=made["tokenizer"], out=out
     ),
     "evaluation": run_evaluate,
-}  # fmt: skip
+}
 RESUMABLE = (
     "base",
     "sft",
@@ -177,11 +218,24 @@ RESUMABLE = (
     "adapter",
 )  # stages with a loop that checkpoints
 CONFIG_OF = {
-    "village": "village", "corpus": "corpus", "tokenizer": "tokenizer", "base": "pretrain", "sft": "sft",
-    "lora": "lora", "soft": "soft", "dpo": "dpo", "comparisons": "compare", "reward": "reward",
-    "rlhf": "rlhf", "rloo": "rloo", "grpo": "grpo", "adapter": "adapter", "best_of": "best_of",
-    "int4": "quantize", "evaluation": "evaluate",
-}  # fmt: skip
+    "village": "village",
+    "corpus": "corpus",
+    "tokenizer": "tokenizer",
+    "base": "pretrain",
+    "sft": "sft",
+    "lora": "lora",
+    "soft": "soft",
+    "dpo": "dpo",
+    "comparisons": "compare",
+    "reward": "reward",
+    "rlhf": "rlhf",
+    "rloo": "rloo",
+    "grpo": "grpo",
+    "adapter": "adapter",
+    "best_of": "best_of",
+    "int4": "quantize",
+    "evaluation": "evaluate",
+}
 DOCS = {
     "lora": "sft",
     "soft": "sft",

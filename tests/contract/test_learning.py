@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kaiwa.core.artifact import Artifact
+from kaiwa.core.config import override
 from kaiwa.core.context import Context
 from kaiwa.core.metrics import read_metrics
 from kaiwa.core.rng import python_rng
@@ -53,19 +54,21 @@ def test_ppo_learns_to_please_any_python_function(chain: dict[str, Artifact], tm
     def share_of_even(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> torch.Tensor:
         return torch.tensor([sum(i % 2 == 0 for i in r.ids) / max(1, len(r.ids)) for r in responses])
 
-    config = replace(
+    config = override(
         RECIPE.rlhf,
-        updates=40,
-        batch=32,
-        minibatches=2,
-        microbatch=32,
-        lr=3e-3,
-        value_lr=3e-3,
-        kl_coefficient=0.0,
-        missing_end_penalty=0.0,
-        ptx_coefficient=0.0,
-        ema=0.0,
-        evaluate_every=1000,
+        {
+            "updates": 40,
+            "batch": 32,
+            "minibatches": 2,
+            "microbatch": 32,
+            "lr": 3e-3,
+            "value_lr": 3e-3,
+            "kl_coefficient": 0.0,
+            "missing_end_penalty": 0.0,
+            "ptx_coefficient": 0.0,
+            "ema": 0.0,
+            "evaluate_every": 1000,
+        },
     )
     rlhf.run(
         config,
@@ -87,7 +90,7 @@ def test_the_gradient_does_not_depend_on_the_microbatch(chain: dict[str, Artifac
     """One update with microbatches of 2 and of 8 ends in the same weights up to rounding."""
     weights = []
     for size in (2, 8):
-        config = replace(RECIPE.rlhf, updates=1, microbatch=size, ema=0.0)
+        config = override(RECIPE.rlhf, {"updates": 1, "microbatch": size, "ema": 0.0})
         made = rlhf.run(
             config,
             Context(seed=1),

@@ -12,6 +12,7 @@ import torch
 from kaiwa.commands.select import main as select
 from kaiwa.commands.stages.rlhf import main as rlhf_command
 from kaiwa.core.artifact import Artifact, open_artifact
+from kaiwa.core.config import override
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.core.metrics import read_metrics
@@ -23,7 +24,7 @@ from kaiwa.recipes.instructgpt import NUMBERS, instructgpt, preset
 from kaiwa.reward import run as reward
 from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.config import RLHFConfig
-from kaiwa.rlhf.memory import memory_parts, shape
+from kaiwa.rlhf.memory import memory_parts, read_config
 from kaiwa.rlhf.models import open_models
 from kaiwa.sft import run as sft
 from kaiwa.text.records import conversation, read_jsonl
@@ -134,7 +135,7 @@ def test_after_a_kill_the_figures_are_those_of_an_uninterrupted_run(chain: Chain
 def test_memory_is_told_before_and_weights_are_counted_exactly(
     chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = shape(chain["sft"].path), shape(chain["reward"].path)
+    sizes = read_config(chain["sft"].path), read_config(chain["reward"].path)
     for config in (RECIPE.rlhf, RECIPE.adapter, RECIPE.rloo):
         models = open_models(config, Context(seed=1), chain["sft"], chain["reward"])
         parts = {part.name: part.bytes for part in memory_parts(config, *sizes)}
@@ -151,8 +152,8 @@ def test_memory_is_told_before_and_weights_are_counted_exactly(
     assert told[0] < next(i for i, line in enumerate(said) if "starts at KL 0" in line)
     longest, whole_context = (sum(p.bytes for p in memory_parts(RECIPE.rlhf, *sizes, n)) for n in (60, 0))
     assert longest < whole_context
-    many = replace(RECIPE.rlhf, ptx_rows=512)  # they are walked by `microbatch`
-    assert memory_parts(many, *sizes) == memory_parts(replace(many, ptx_rows=many.microbatch), *sizes)
+    many = override(RECIPE.rlhf, {"ptx_rows": 512})  # they are walked by `microbatch`
+    assert memory_parts(many, *sizes) == memory_parts(override(many, {"ptx_rows": many.microbatch}), *sizes)
     options = {"policy": "sft", "reward": "reward"}
     words = [w for name, key in options.items() for w in (f"--{name}", str(chain[key].path))]
     words += ["--prompts", str(chain["village"].path / "rlhf.jsonl"), "--out", str(tmp_path / "planned"), "--plan"]
@@ -241,7 +242,7 @@ def test_every_epoch_of_sft_is_published_and_the_reward_model_chooses(
     tokenizer = Tokenizer.load(made[0].path)
     asked = [conversation(row["messages"]) for row in read_jsonl(given["prompts"])]
     longest = max(len(render(tokenizer, messages, add_generation_prompt=True).ids) for messages in asked)
-    room = shape(made[0].path).max_length - longest + 1
+    room = read_config(made[0].path).max_length - longest + 1
     run_select({"1": made[0].path}, Context(seed=1, say=said.append), max_tokens=room, **given)
     assert any("left out, first record" in line for line in said)
 
@@ -250,10 +251,15 @@ def test_every_epoch_of_sft_is_published_and_the_reward_model_chooses(
 def test_the_papers_numbers(size: str) -> None:
     p = instructgpt(size)
     assert (p.sft.epochs, p.sft.dropout, p.ppo_init.epochs) == (16, 0.2, 2)
-    assert (p.rlhf.kl_coefficient, p.rlhf.clip, p.rlhf.ema, p.rlhf.ptx_coefficient) == (0.02, 0.2, 0.992, 27.8)
+    assert (p.rlhf.penalty.kl_coefficient, p.rlhf.clip, p.rlhf.steps.ema, p.rlhf.pretraining.ptx_coefficient) == (
+        0.02,
+        0.2,
+        0.992,
+        27.8,
+    )
     assert (p.rlhf.batch, p.rlhf.batch // p.rlhf.minibatches, p.rlhf.epochs) == (512, 64, 1)
     assert p.rlhf.updates * p.rlhf.batch == 256_000
-    assert p.rlhf.ptx_rows * p.rlhf.minibatches == 8 * p.rlhf.batch
+    assert p.rlhf.pretraining.ptx_rows * p.rlhf.minibatches == 8 * p.rlhf.batch
     assert (p.reward.prompts, p.reward.epochs, p.reward.lr) == (64, 1, 9e-6)
     assert (p.collect.k_min, p.collect.k_max) == (4, 9)
     assert p.judge is NUMBERS["6b"].model

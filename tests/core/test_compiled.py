@@ -42,13 +42,13 @@ def test_a_killed_compile_leaves_nothing_for_long(source: CppSource, tmp_path: P
     arguments = [sys.executable, "-c", PROCESS, str(source.folder), str(cache / "a.so")]
     process = subprocess.Popen(arguments, env=os.environ | {"CXX": str(stand_in)}, start_new_session=True)
     deadline = time.monotonic() + 20
-    while not (tmp_path / "slow.pid").exists() and time.monotonic() < deadline:
+    while not ((pid := tmp_path / "slow.pid").exists() and pid.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     (folder,) = cache.glob(f"{BUILDING}*")
     assert folder.name.startswith(f"{BUILDING}{process.pid}-")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    os.kill(int((tmp_path / "slow.pid").read_text()), signal.SIGKILL)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
     assert folder.is_dir()  # a kill lets nobody clean up
     assert not (cache / "a.so").exists()
     beside = cache / f"{BUILDING}{os.getpid()}-beside"  # somebody's who is alive

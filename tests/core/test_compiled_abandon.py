@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core import compiled
-from kaiwa.core.compiled import Source, abandon, load
+from kaiwa.core.compiled import CppSource, abandon, load
 from kaiwa.core.errors import UserError
 
 SLOW = """#!/bin/sh
@@ -32,7 +32,7 @@ def test_abandon_ends_the_compiler_and_its_children(tmp_path: Path, monkeypatch:
 
     def work() -> None:
         try:
-            load(Source(tmp_path / "src", "a.cpp", "a", "the test"), file)
+            load(CppSource(tmp_path / "src", "a.cpp", "a", "the test"), file)
         except UserError as error:
             errors.append(error)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.defend.canary import CanaryFilter
-from kaiwa.defend.defence import Blocked, shown
+from kaiwa.defend.defence import Blocked, filter_reply
 from kaiwa.defend.fold import fold, forms
 from kaiwa.defend.matcher import Automaton
 
@@ -22,9 +22,9 @@ REPLY = "[withheld]"
 
 
 def run(pieces: list[str], secrets: tuple[str, ...] = (SECRET,), said: str = "", **options: int) -> tuple[str, bool]:
-    """-> (everything that was shown, whether it was stopped)"""
+    """-> (everything that was filter_reply, whether it was stopped)"""
     passing = CanaryFilter(**options).output(secrets, "en", said)
-    told = list(shown(passing, pieces))
+    told = list(filter_reply(passing, pieces))
     return "".join(text for text, _ in told), any(block is not None for _, block in told)
 
 

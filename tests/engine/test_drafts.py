@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.engine.prompt_lookup import GRAM, Lookup
+from kaiwa.engine.prompt_lookup import GRAM, PromptLookup
 
 
 @given(st.lists(st.integers(0, 2), max_size=40), st.integers(1, 5))
@@ -12,4 +12,4 @@ def test_it_finds_the_latest_place(ids: list[int], n: int) -> None:
     for place in range(GRAM, len(ids)):
         if ids[place - GRAM : place] == ids[-GRAM:]:
             expected = ids[place : place + n]
-    assert Lookup(ids).guess(n) == expected
+    assert PromptLookup(ids).guess(n) == expected

@@ -8,7 +8,7 @@ import torch
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine, whole_characters
 from kaiwa.engine.request import Event, Request
-from kaiwa.engine.sampling import Rules, row_seeds, sample
+from kaiwa.engine.sampling import SamplingRules, row_seeds, sample
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.text.sampling import Sampling
@@ -58,7 +58,7 @@ def slowly(decoder: Decoder, prompt: list[int], n: int, temperature: float, seed
     ids, found = list(prompt), []
     for i in range(n):
         hidden = decoder(torch.tensor([ids]), torch.arange(len(ids))[None], attend_rows(None))
-        rules = Rules.make([temperature], [0], [1.0], torch.tensor([seed]))
+        rules = SamplingRules.make([temperature], [0], [1.0], torch.tensor([seed]))
         id, logprob = sample(decoder.logits(hidden[:, -1]).clone(), rules, torch.tensor([i]))
         ids.append(int(id))
         found.append((int(id), float(logprob)))
@@ -198,9 +198,9 @@ def test_prompt_logprobs_equal_score() -> None:
 
 
 def text(answer: str, stop: tuple[str, ...] = (), data: bytes | None = None) -> tuple[str, bool]:
-    from kaiwa.engine.text_stream import TextOut
+    from kaiwa.engine.text_stream import TextStream
 
-    out = TextOut(Bytes(), stop)
+    out = TextStream(Bytes(), stop)
     pieces = []
     for byte in data if data is not None else answer.encode():
         pieces.append(out.push(byte))

@@ -187,8 +187,8 @@ def test_the_step_equals_torch_and_no_bit_depends_on_company(kind: str) -> None:
 def test_the_packed_copy_of_an_adapter_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made, adapter = base(LLAMA), random_adapter(LLAMA, 3, 1)
     assert step.adapter_memory(made, adapter) == 0, "torch reads the adapter itself"
-    monkeypatch.setitem(step._coming, made, threading.Thread())
-    kept = [t for t in step.pack_adapter(adapter).kept if isinstance(t, torch.Tensor) and t is not adapter.soft]
+    monkeypatch.setitem(step._under_way, made, threading.Thread())
+    kept = [t for t in step.pack_adapter(adapter).owners if isinstance(t, torch.Tensor) and t is not adapter.soft]
     assert step.adapter_memory(made, adapter) == sum(t.nbytes for t in kept) > adapter.bytes
 
 

@@ -16,12 +16,12 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import library, step
 from kaiwa.engine.native.refusal import native_refusal, shape_refusal
-from kaiwa.engine.native.step import FusedModel
+from kaiwa.engine.native.step import NativeModel
 from kaiwa.engine.native.weight_layout import pack
 from kaiwa.engine.request import Request
-from kaiwa.engine.rows.native_rows import possible
+from kaiwa.engine.rows.native_rows import can_use_native
 from kaiwa.engine.rows.prefix_tree import BLOCK
-from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
@@ -78,7 +78,7 @@ def exact(made: Decoder) -> Decoder:
 TEXTS = [[(7 * i + 3 * j * j) % 264 for j in range(n)] for i, n in enumerate((1, 5, 17, 140, 300))]
 
 
-def run(model: FusedModel, work: list[tuple[int, int, int]], cache: np.ndarray) -> list[torch.Tensor]:
+def run(model: NativeModel, work: list[tuple[int, int, int]], cache: np.ndarray) -> list[torch.Tensor]:
     """(text, start, stop) at once -> states of each."""
     width = 320 // BLOCK + 1
     tables = np.arange(len(TEXTS) * width, dtype=np.int32).reshape(-1, width)
@@ -115,7 +115,7 @@ def test_company_and_chunks_change_no_bit(kind: str) -> None:
     model = step.make(made)
     alone = [run(model, [(t, 0, len(text))], empty(made, False))[0] for t, text in enumerate(TEXTS)]
     rng = random.Random(1)
-    model = FusedModel(made, library.library(), threads=3)  # that one had as many as torch: one
+    model = NativeModel(made, library.library(), threads=3)  # that one had as many as torch: one
     cache, done, found = empty(made, False), [0] * len(TEXTS), [[] for _ in TEXTS]
     while any(n < len(text) for n, text in zip(done, TEXTS, strict=True)):
         work = []
@@ -153,8 +153,8 @@ def test_answers_do_not_depend_on_the_schedule(kind: str) -> None:
 
     def answers(reuse: bool, every: int, chunk: int, max_rows: int) -> tuple[dict[str, list[int]], list[float | None]]:
         engine = Engine(made, None, reuse=reuse, max_rows=max_rows)
-        engine._serving.use(model)
-        engine._serving.scheduler.chunk = chunk
+        engine._batching.use(model)
+        engine._batching.scheduler.chunk = chunk
         found = drive(engine, requests, every)
         cached = sum(events[0].cached for events in found.values())
         assert (cached > 0) == reuse
@@ -186,7 +186,7 @@ def test_drafts_change_no_token(temperature: float) -> None:
     answers, steps = [], []
     for draft in (0, 4):
         engine = Engine(made, None, draft=draft)
-        engine._serving.use(model)
+        engine._batching.use(model)
         answers.append({id: ids(events) for id, events in drive(engine, requests).items()})
         engine.add(requests[0])
         steps.append(0)
@@ -205,7 +205,7 @@ def test_it_takes_over_between_answers_and_agrees_with_torch() -> None:
     ]
     engine = Engine(made, None)
     before = {id: ids(events) for id, events in drive(engine, prompts).items()}
-    engine._serving.use(step.make(made))
+    engine._batching.use(step.make(made))
     assert {id: ids(events) for id, events in drive(engine, prompts).items()} == before
     assert engine.generate([[1, 2, 3]], Sampling(max_tokens=20, temperature=0))[0].ids == tuple(before["0"])
 
@@ -232,7 +232,7 @@ def test_scores_and_samples_of_one_beginning() -> None:
 def test_broken_weights_show() -> None:
     made = decoder("int4")
     made.blocks[0].norm_mlp.weight[3] = float("nan")
-    model = FusedModel(made, library.library())
+    model = NativeModel(made, library.library())
     assert bool(model.logits(run(model, [(1, 0, 5)], empty(made, True))[0]).isnan().any())
 
 
@@ -263,8 +263,8 @@ def test_an_unknown_field_is_refused() -> None:
     assert "embed_scale" in step.decoder_refusal(decoder) or library.machine_refusal()
     with pytest.raises(UserError):
         step.make(decoder)
-    assert not possible(decoder)
-    assert Rows(decoder, torch.float32).lean is None
+    assert not can_use_native(decoder)
+    assert TorchRows(decoder, torch.float32).lean is None
 
 
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -289,8 +289,8 @@ def test_strips_hold_every_weight() -> None:
 def test_a_process_that_ends_at_once_ends_quietly() -> None:
     library.library()  # compiled by now
     code = (
-        "from kaiwa.catalog.entries import SMOLLM2, find; from kaiwa.catalog.load import load;"
-        "load(find(SMOLLM2))  # packed in the background"
+        "from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path; from kaiwa.catalog.load import load;"
+        "load(entry_by_name_or_path(SMOLLM2))  # packed in the background"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -96,7 +96,7 @@ def test_equal_to_the_ordinary_reader(order: bool, version: int, head: bool, tmp
     assert lines == ["first load: the weights are put in the C++ step's order and kept for the next time"]
 
 
-def one_pass(step: fused.FusedModel, ids: list[int]) -> torch.Tensor:
+def one_pass(step: fused.NativeModel, ids: list[int]) -> torch.Tensor:
     """The C++ step over one row of fewer than sixteen tokens."""
     import numpy as np
 
@@ -190,7 +190,7 @@ def test_a_removed_model_takes_its_packed_copies_along(tmp_path: Path, capsys: p
         packed_model.load_packed(one, read_config(one))
     cache = tmp_path / "home" / "cache" / "packed"
     (cache / "unreadable.safetensors").write_bytes(b"x" * 100)
-    kept = next(file for file in cache.iterdir() if packed_folder.owner(file) == str(other))
+    kept = next(file for file in cache.iterdir() if packed_folder.read_owner(file) == str(other))
     before = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
     models(["rm", "large"])
     after = sum(f.stat().st_size for f in (tmp_path / "home").rglob("*") if f.is_file())
@@ -259,7 +259,7 @@ def test_memory_counts_what_the_step_keeps(tmp_path: Path) -> None:
     decoder = packed_model.load_packed(folder, read_config(folder))
     assert fused.memory(decoder) == 0
     step = fused.make(decoder)
-    kept = [t for s in step._kept for t in (s.data, s.scales, s.bias, s.order) if t is not None]
+    kept = [t for s in step._placed_strips for t in (s.data, s.scales, s.bias, s.order) if t is not None]
     beside = step._arena._used  # norms, and the tables of angles
     assert fused.memory(decoder) == pytest.approx(sum(t.nbytes for t in kept) + beside, abs=64 * beside // 1000)
     small = make_decoder(CONFIG, 0)

@@ -138,6 +138,6 @@ def bytes_of(made: Decoder, nothing: Any) -> int:
     return Loaded(nothing, made, nothing, (), ()).memory()
 
 
-def used(model: fused.FusedModel) -> list[int]:
+def used(model: fused.NativeModel) -> list[int]:
     """Bytes of the arena's regions that hold something."""
     return [int(region.any()) and int(region.nonzero()[0][-1]) + 1 for region in model._arena._regions]

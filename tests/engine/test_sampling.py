@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaiwa.engine.sampling import Rules, alternatives, mix, row_seeds, sample, seed_tensor, uniforms
+from kaiwa.engine.sampling import SamplingRules, alternatives, mix, row_seeds, sample, seed_tensor, uniforms
 
 
-def rules(n: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> Rules:
-    return Rules.make([temperature] * n, [top_k] * n, [top_p] * n, row_seeds(seed, n))
+def rules(n: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> SamplingRules:
+    return SamplingRules.make([temperature] * n, [top_k] * n, [top_p] * n, row_seeds(seed, n))
 
 
 def test_splitmix64_is_steeles() -> None:
@@ -58,7 +58,7 @@ def test_filters_keep_the_likeliest(seed: int, top_k: int, top_p: float, tempera
 
 def test_greedy_and_sampled_rows_together() -> None:
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(1))
-    mixed = Rules.make([0.0, 1.0, 0.0], [0, 5, 0], [1.0, 1.0, 1.0], row_seeds(0, 3))
+    mixed = SamplingRules.make([0.0, 1.0, 0.0], [0, 5, 0], [1.0, 1.0, 1.0], row_seeds(0, 3))
     ids, logprobs = sample(logits.clone(), mixed, torch.zeros(3, dtype=torch.int64))
     assert ids[[0, 2]].tolist() == logits[[0, 2]].argmax(1).tolist()
     assert logprobs == pytest.approx(logits.log_softmax(1).gather(1, ids[:, None])[:, 0], abs=1e-5)

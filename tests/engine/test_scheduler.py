@@ -34,7 +34,7 @@ def test_every_request_is_served_in_order(
         plan = scheduler.plan(lambda id: None if rng.random() < 0.2 else reused[id])
         held = [*plan.decode, *(id for id, _, _ in plan.prefill)]
         assert len(held) <= max_rows
-        assert scheduler.held == sum(sum(sizes[id]) for id in held) <= max_tokens
+        assert scheduler.reserved == sum(sum(sizes[id]) for id in held) <= max_tokens
         assert sum(stop - start for _, start, stop in plan.prefill) <= chunk
         for id in plan.decode:
             left[id] -= 1
@@ -54,7 +54,7 @@ def test_every_request_is_served_in_order(
             break
     assert ended == set(sizes)
     assert admitted == sorted(admitted)
-    assert scheduler.held == 0
+    assert scheduler.reserved == 0
 
 
 def test_what_never_fits_is_refused() -> None:

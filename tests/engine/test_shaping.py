@@ -10,7 +10,7 @@ import torch
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.request import Event, Request
-from kaiwa.engine.sampling import Rules, row_seeds, sample
+from kaiwa.engine.sampling import SamplingRules, row_seeds, sample
 from kaiwa.text.sampling import Grammar, Sampling
 from tests.engine.test_engine import Bytes, drive, ids, model
 
@@ -27,10 +27,10 @@ def text(events: list[Event]) -> str:
 
 
 def test_penalties_are_their_formulas() -> None:
-    from kaiwa.engine.logit_rules import Shaping
+    from kaiwa.engine.logit_rules import LogitRules
 
     logits = torch.randn(256, generator=torch.Generator().manual_seed(0))
-    shaping = Shaping(
+    shaping = LogitRules(
         ask(repetition_penalty=1.3, presence_penalty=0.5, frequency_penalty=0.25, logit_bias=((7, 2.0), (9, -100.0))),
         256,
         None,
@@ -66,7 +66,7 @@ def test_min_p_keeps_what_is_likely_enough() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, -1.0]]).repeat(4000, 1)
     probabilities = logits[0].softmax(0)
     for min_p in (0.0, 0.2, 0.5, 1.0):
-        rules = Rules.make([1.0] * 4000, [0] * 4000, [1.0] * 4000, row_seeds(0, 4000), [min_p] * 4000)
+        rules = SamplingRules.make([1.0] * 4000, [0] * 4000, [1.0] * 4000, row_seeds(0, 4000), [min_p] * 4000)
         found, logprobs = sample(logits.clone(), rules, torch.zeros(4000, dtype=torch.int64))
         assert set(found.tolist()) == {i for i in range(4) if probabilities[i] >= min_p * probabilities[0]}
         assert logprobs == pytest.approx(logits[0].log_softmax(0)[found], abs=1e-5)
@@ -139,7 +139,7 @@ def test_a_grammar_that_allows_nothing_ends_its_request_only() -> None:
 def test_broken_logits_end_their_request_only(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(model(), Bytes())
     expected = ids(drive(engine, [PLAIN])["plain"])
-    honest = engine._serving.rows.logits
+    honest = engine._batching.rows.logits
 
     def broken(hidden: torch.Tensor) -> torch.Tensor:
         logits = honest(hidden)
@@ -147,7 +147,7 @@ def test_broken_logits_end_their_request_only(value: float, monkeypatch: pytest.
             logits[1, 17] = value
         return logits
 
-    monkeypatch.setattr(engine._serving.rows, "logits", broken)
+    monkeypatch.setattr(engine._batching.rows, "logits", broken)
     found = drive(engine, [PLAIN, ask("broken", temperature=0.7), ask("greedy", temperature=0)])
     assert found["broken"][-1].finish_reason == "error"
     assert "not numbers" in found["broken"][-1].error

@@ -9,7 +9,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine, whole_characters
 from kaiwa.engine.request import Request
 from kaiwa.engine.rows.prefix_tree import BLOCK
-from kaiwa.engine.rows.torch_shared_rows import CopiedRows
+from kaiwa.engine.rows.torch_shared_rows import TorchSharedRows
 from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
@@ -114,8 +114,8 @@ def test_memory_is_bounded(decoder: Decoder, tokenizer: Tokenizer, monkeypatch: 
     monkeypatch.setattr("kaiwa.engine.continuous_batching.KEPT_BYTES", 4 * tokens * decoder.config.cache_numbers)
     model = SharedPrompts(decoder, tokenizer)
     list(model.generate(requests(2)))
-    rows = model.engine._serving.rows
-    assert isinstance(rows, CopiedRows)
+    rows = model.engine._batching.rows
+    assert isinstance(rows, TorchSharedRows)
     assert 0 < rows.tree.idle <= 6
     assert len(rows.blocks) <= 6
     list(model.generate(requests(2)))

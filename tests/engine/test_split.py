@@ -9,11 +9,11 @@ import torch
 from kaiwa.catalog import memory_plan as plans
 from kaiwa.catalog.entries import Entry, read_entry
 from kaiwa.catalog.load import load
-from kaiwa.catalog.memory_plan import Plan, load_here, plan
+from kaiwa.catalog.memory_plan import MemoryPlan, load_here, plan
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import Request
-from kaiwa.engine.rows.cpu_offload import Elsewhere, Limits, is_split, parse_limits, place
+from kaiwa.engine.rows.cpu_offload import MemoryLimits, OffloadedBlock, is_split, parse_limits, place_blocks
 from kaiwa.model.adapter import save_soft_prompt
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import attend_rows, make_decoder
@@ -40,8 +40,8 @@ def test_a_split_model_gives_the_same_answers(dialect: str, n_there: int) -> Non
     config = replace(CONFIG, vocab_size=256, dialect=dialect, **heads)  # type: ignore[arg-type]
     expected = answers(make_decoder(config, 0))
     with StandIn("cuda", shared=True) as mode:
-        decoder = place(make_decoder(config, 0), "cuda", n_there)
-        assert [isinstance(b, Elsewhere) for b in decoder.blocks] == [i >= n_there for i in range(4)]
+        decoder = place_blocks(make_decoder(config, 0), "cuda", n_there)
+        assert [isinstance(b, OffloadedBlock) for b in decoder.blocks] == [i >= n_there for i in range(4)]
         for name, parameter in decoder.named_parameters():
             layer = int(name.split(".")[1]) if name.startswith("blocks.") else 0
             assert is_there(parameter) == (not name.startswith("blocks.") or layer < n_there), name
@@ -94,14 +94,14 @@ def test_a_four_bit_model_is_expanded_on_the_card_and_stays_packed_elsewhere(fol
 
 
 def test_limits_are_read() -> None:
-    assert parse_limits("8") == Limits(all=8 * 10**9)
-    assert parse_limits("gpu=6GiB, cpu=16.5GB") == Limits(gpu=6 << 30, cpu=16_500_000_000)
+    assert parse_limits("8") == MemoryLimits(all=8 * 10**9)
+    assert parse_limits("gpu=6GiB, cpu=16.5GB") == MemoryLimits(gpu=6 << 30, cpu=16_500_000_000)
     for wrong in ("", "6 apples", "gpu=6GiB,8", "disk=3GB", "gpu=1GB,gpu=2GB", "-1", "1e3"):
         with pytest.raises(UserError, match=r"give 8GB, or|give one size"):
             parse_limits(wrong)
 
 
-def planned(entry: Entry, limits: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def planned(entry: Entry, limits: str, monkeypatch: pytest.MonkeyPatch) -> MemoryPlan:
     monkeypatch.setattr(plans, "bandwidth", lambda device: {"cuda": 100e9, "cpu": 10e9}[device])
     monkeypatch.setattr(plans, "free_bytes", lambda device: 1 << 34)
     monkeypatch.setattr(machine, "device", lambda wanted="": wanted or "cuda")
@@ -122,8 +122,8 @@ def test_a_plan_counts_what_is_where(folders: dict[str, Entry], monkeypatch: pyt
     assert split.sides[1].bytes == 2 * block
     seconds = split.sides[0].read / 100e9 + split.sides[1].read / 10e9
     assert split.tokens_per_second == pytest.approx(1 / seconds)
-    assert "blocks 3 to 4" in split.told()
-    assert "blocks 1 to 2" in split.told()
+    assert "blocks 3 to 4" in split.as_text()
+    assert "blocks 1 to 2" in split.as_text()
     with pytest.raises(UserError, match="2 of 4 blocks fit cuda; the others take"):
         planned(entry, f"gpu={room:.6f}MB,cpu=0.1MB", monkeypatch)
     with pytest.raises(UserError, match="embeddings, keys and values take"):
@@ -139,7 +139,7 @@ def test_a_card_that_is_not_here_is_planned_for_and_not_loaded(
     made = plan(folders["dense"], limits=parse_limits("gpu=0.5MB"))
     assert made.n_there is not None
     assert made.tokens_per_second == 0
-    assert "there is no cuda here: planned only" in made.told()
+    assert "there is no cuda here: planned only" in made.as_text()
     monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.5MB")
     with pytest.raises(UserError, match="this model goes to the CPU"):
         load_here(folders["dense"], lambda line: None)
@@ -188,7 +188,7 @@ def test_an_adapter_of_a_split_model_gives_the_same_answers() -> None:
     ]
     expected = drive(engine_with(make_decoder(CONFIG, 0), {"a": made}), requests)
     with StandIn("cuda", shared=True):
-        found = drive(engine_with(place(make_decoder(CONFIG, 0), "cuda", 2), {"a": made}), requests)
+        found = drive(engine_with(place_blocks(make_decoder(CONFIG, 0), "cuda", 2), {"a": made}), requests)
     for id, events in expected.items():
         assert ids(found[id]) == ids(events)
         assert logprobs(found[id]) == pytest.approx(logprobs(events), abs=1e-3)

@@ -13,9 +13,9 @@ from kaiwa.engine import bulk_batching
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import library, step
 from kaiwa.engine.rows import native_rows
-from kaiwa.engine.rows.native_rows import StepRows, possible, rows_for
-from kaiwa.engine.rows.torch_rows import Rows
-from kaiwa.engine.sampling import Rules, row_seeds
+from kaiwa.engine.rows.native_rows import NativeRows, can_use_native, make_rows
+from kaiwa.engine.rows.torch_rows import TorchRows
+from kaiwa.engine.sampling import SamplingRules, row_seeds
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.text.sampling import Sampling
@@ -33,9 +33,11 @@ def decoder() -> Decoder:
     return made
 
 
-def generated(batch: Rows | StepRows, temperature: float, rows: int, top_p: float = 1.0) -> bulk_batching.Generated:
+def generated(
+    batch: TorchRows | NativeRows, temperature: float, rows: int, top_p: float = 1.0
+) -> bulk_batching.Generated:
     n = len(PROMPTS)
-    rules = Rules.make([temperature] * n, [0] * n, [top_p] * n, row_seeds(3, n))
+    rules = SamplingRules.make([temperature] * n, [0] * n, [top_p] * n, row_seeds(3, n))
     stops = list(range(0, 264, 9))
     return bulk_batching.generate(batch, PROMPTS, max_tokens=40, rules=rules, stop_ids=stops, rows=rows)
 
@@ -44,8 +46,8 @@ def generated(batch: Rows | StepRows, temperature: float, rows: int, top_p: floa
 @pytest.mark.parametrize("rows", [3, 256])
 def test_it_equals_torch(temperature: float, top_p: float, rows: int) -> None:
     made = decoder()
-    slow = generated(Rows(made, torch.float32), temperature, 256, top_p)
-    fast = generated(StepRows(made, wide=True), temperature, rows, top_p)
+    slow = generated(TorchRows(made, torch.float32), temperature, 256, top_p)
+    fast = generated(NativeRows(made, wide=True), temperature, rows, top_p)
     assert torch.equal(slow.ids, fast.ids)
     assert torch.equal(slow.lengths, fast.lengths)
     assert torch.equal(slow.stopped, fast.stopped)
@@ -54,14 +56,14 @@ def test_it_equals_torch(temperature: float, top_p: float, rows: int) -> None:
 
 
 def test_rows_and_calls_change_no_bit() -> None:
-    made, batch = decoder(), StepRows(decoder(), wide=True)
+    made, batch = decoder(), NativeRows(decoder(), wide=True)
     first, second = generated(batch, 1.0, 4), generated(batch, 1.0, 12)
     assert torch.equal(first.logprobs, second.logprobs)
-    assert torch.equal(first.logprobs, generated(StepRows(made, wide=True), 1.0, 7).logprobs)
+    assert torch.equal(first.logprobs, generated(NativeRows(made, wide=True), 1.0, 7).logprobs)
 
 
 def test_a_long_prompt_goes_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, calls = StepRows(decoder(), wide=True), []
+    batch, calls = NativeRows(decoder(), wide=True), []
     whole = generated(batch, 1.0, 12)
     forward = batch._forward
     monkeypatch.setattr(batch, "_forward", lambda ids, *rest: calls.append(len(ids)) or forward(ids, *rest))
@@ -74,14 +76,14 @@ def test_a_long_prompt_goes_through_in_parts(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_weights_changed_in_place_are_taken_over() -> None:
     made = decoder()
-    batch = StepRows(made, wide=True)
+    batch = NativeRows(made, wide=True)
     before = generated(batch, 0.0, 12)
     for name, parameter in made.named_parameters():
         noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
         parameter.add_(noise * 0.1)
     after = generated(batch, 0.0, 12)
     assert not torch.equal(before.ids, after.ids)
-    assert torch.equal(after.ids, generated(Rows(made, torch.float32), 0.0, 12).ids)
+    assert torch.equal(after.ids, generated(TorchRows(made, torch.float32), 0.0, 12).ids)
 
 
 @pytest.mark.parametrize("wrong", [264, -1])
@@ -108,7 +110,7 @@ def test_without_a_library_torch_answers_and_says_so_once(
     for _ in range(2):
         engine = Engine(made)
         assert len(engine.generate([[1, 2]], Sampling(max_tokens=2))[0].ids) == 2
-        assert isinstance(engine._rows, Rows)
+        assert isinstance(engine._rows, TorchRows)
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert line.endswith(": PyTorch computes the answers\n")
@@ -118,14 +120,14 @@ def test_without_a_library_torch_answers_and_says_so_once(
 
 
 def test_which_decoders_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not possible(decoder())  # too small to be worth it
+    assert not can_use_native(decoder())  # too small to be worth it
     monkeypatch.setattr(step, "SMALL", 1000)
-    assert possible(decoder())
-    assert isinstance(rows_for(decoder(), torch.float32), StepRows)
+    assert can_use_native(decoder())
+    assert isinstance(make_rows(decoder(), torch.float32), NativeRows)
     got = Engine(decoder()).generate([PROMPTS[3]] * 2, Sampling(max_tokens=9, temperature=0))
-    assert not possible(make_decoder(dataclasses.replace(SHAPE, dialect="gpt3", n_kv_head=0), 0))
+    assert not can_use_native(make_decoder(dataclasses.replace(SHAPE, dialect="gpt3", n_kv_head=0), 0))
     monkeypatch.setenv("KAIWA_STEP", "torch")
-    assert isinstance(rows_for(decoder(), torch.float32), Rows)
+    assert isinstance(make_rows(decoder(), torch.float32), TorchRows)
     assert [c.ids for c in got] == [
         c.ids for c in Engine(decoder()).generate([PROMPTS[3]] * 2, Sampling(max_tokens=9, temperature=0))
     ]

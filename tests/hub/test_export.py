@@ -16,7 +16,7 @@ from kaiwa.catalog.memory_plan import parts_of, plan
 from kaiwa.catalog.trainable import open_base
 from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.cpu_offload import parse_limits
-from kaiwa.hub.export import Source, export, modelfile
+from kaiwa.hub.export import ExportSource, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
 from kaiwa.hub.verify import Verified, verify
 from kaiwa.model.config import DecoderConfig, RopeScaling
@@ -59,7 +59,7 @@ def by_name(found: list[Verified]) -> dict[str, Verified]:
 @pytest.mark.parametrize("name", SHAPES)
 def test_gguf_reads_back_as_the_same_model(name: str, tmp_path: Path) -> None:
     tokenizer, decoder = made("smollm", name)
-    source = Source(name="tiny/model", decoder=decoder, tokenizer=tokenizer, folder=None)
+    source = ExportSource(name="tiny/model", decoder=decoder, tokenizer=tokenizer, folder=None)
     file = export(source, "gguf", tmp_path / "out", "F32")
     assert file.name == "tiny-model-F32.gguf"
     assert by_name(verify(source, file))["kaiwa"].cosine > 0.99999
@@ -79,7 +79,7 @@ def test_gguf_reads_back_as_the_same_model(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
 def test_smaller_types_are_close(kind: str, tmp_path: Path) -> None:
     tokenizer, decoder = made("gpt-2")
-    source = Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
+    source = ExportSource(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
     file = export(source, "gguf", tmp_path / "out", kind)  # type: ignore[arg-type]
     assert verify(source, file)[0].cosine > (0.8 if kind.startswith("Q4") else 0.99)
     kinds = {name: t.kind for name, t in GgufFile(file).tensors.items()}
@@ -93,7 +93,7 @@ def test_our_own_split_has_no_name_there_and_a_line_says_so(tmp_path: Path) -> N
     assert pre_name(tokenizer) is None
     assert split_as(tokenizer, NEAREST, "plain words and 12 numbers")[0] == 0
     lines: list[str] = []
-    source = Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
+    source = ExportSource(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
     export(source, "gguf", tmp_path / "out", "F16", lines.append)
     assert "GGUF has no name" in lines[0]
     assert "'qwen2'" in lines[0]
@@ -103,11 +103,13 @@ def test_our_own_split_has_no_name_there_and_a_line_says_so(tmp_path: Path) -> N
 def test_a_gguf_becomes_a_folder_that_transformers_loads(name: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     tokenizer, decoder = made("smollm", name)
-    file = export(Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=None), "gguf", tmp_path / "a", "F32")
+    file = export(
+        ExportSource(name="m", decoder=decoder, tokenizer=tokenizer, folder=None), "gguf", tmp_path / "a", "F32"
+    )
     entry = read_entry(file, "m")
     assert entry is not None
     again, words = open_base(entry.path)
-    source = Source(name="m", decoder=again, tokenizer=words, folder=None)
+    source = ExportSource(name="m", decoder=again, tokenizer=words, folder=None)
     folder = export(source, "transformers", tmp_path / "b")
     found = by_name(verify(source, folder))
     assert found["transformers"].cosine > 0.99
@@ -122,7 +124,7 @@ def test_four_bits_stay_where_others_read_them(tmp_path: Path) -> None:
     entry = read_entry(tmp_path / "q", "q")
     assert entry is not None
     dense, words = open_base(entry.path)
-    source = Source(name="q", decoder=dense, tokenizer=words, folder=tmp_path / "q")
+    source = ExportSource(name="q", decoder=dense, tokenizer=words, folder=tmp_path / "q")
     (tmp_path / "q" / "pulled.json").write_text('{"endpoint": "https://hub.example"}')
     config = json.loads((tmp_path / "q" / "config.json").read_text())
     del config["quantization_config"]  # as old folders have it: in quantize_config.json alone
@@ -143,7 +145,7 @@ def test_four_bits_stay_where_others_read_them(tmp_path: Path) -> None:
 
 def test_ollama_gets_a_modelfile_and_nothing_is_overwritten(tmp_path: Path) -> None:
     tokenizer, decoder = made("gpt-2")
-    source = Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
+    source = ExportSource(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
     export(source, "ollama", tmp_path / "o", "Q8_0")
     text = (tmp_path / "o" / "Modelfile").read_text()
     assert text.startswith("FROM ./m-Q8_0.gguf\n")
@@ -164,7 +166,7 @@ def test_ollama_gets_a_modelfile_and_nothing_is_overwritten(tmp_path: Path) -> N
 
 def test_an_export_that_computes_something_else_is_found(tmp_path: Path) -> None:
     tokenizer, decoder = made("gpt-2")
-    source = Source(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
+    source = ExportSource(name="m", decoder=decoder, tokenizer=tokenizer, folder=None)
     file = export(source, "gguf", tmp_path / "o", "F32")
     other = replace(source, decoder=make_decoder(decoder.config, 5).requires_grad_(False))
     with pytest.raises(UserError, match="computes other logits"):
@@ -182,13 +184,13 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     assert planned.n_there is None
     assert planned.cache == 2 * 2 * 64 * 4 // 2
     assert planned.tokens_per_second > 0
-    assert "tokens/s for one stream" in planned.told()
+    assert "tokens/s for one stream" in planned.as_text()
     with pytest.raises(UserError, match="--max-memory allows"):
         plan(entry, "cpu", parse_limits("0.1MB"))
     large = DecoderConfig(d_model=5120, n_layer=40, n_head=40, d_ff=13824, vocab_size=32000, tie_embeddings=False)
     parts = {part.name: part for part in parts_of(large, True, "cuda")}
     assert sum(part.weights for part in parts.values()) == large.n_parameters
-    assert parts["blocks"].held == 2.0
+    assert parts["blocks"].stored == 2.0
     once = parts_of(large, True, "cpu", placed=True)
     assert sum(part.weights for part in once) == large.n_parameters
 

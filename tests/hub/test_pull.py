@@ -47,7 +47,7 @@ def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Pa
         assert {f.name for f in folder.iterdir()} == {"config.json", "tokenizer.json", WEIGHTS, CARD}
         assert load_decoder(folder).config.d_model == 64
         assert json.loads((folder / CARD).read_text())["commit"] == COMMIT
-        assert entries.find("org/name", tmp_path, tmp_path).path == folder
+        assert entries.entry_by_name_or_path("org/name", tmp_path, tmp_path).path == folder
         n, lines = len(hub.asked), []
         assert pull("org/name", tmp_path / "models", endpoint=hub.url, talk=Talk(line=lines.append)) == folder
         assert len(hub.asked) == n + 1

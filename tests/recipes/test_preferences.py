@@ -16,9 +16,9 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.recipes.preferences import preference, read_preferences
-from kaiwa.recipes.smollm2 import SmolLM2, build, cut, summary
+from kaiwa.recipes.smollm2 import SmolLM2, build, split_preferences, summary
 from kaiwa.reward.config import RewardConfig
-from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.config import Pretraining, RLHFConfig
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
@@ -30,9 +30,12 @@ SHAPES = [
     {"prompt": USER, "chosen": [{"role": "assistant", "content": "Hi."}], "rejected": "No."},
     {"instruction": "Hello?", "input": "", "output": "x", "chosen": "Hi.", "rejected": "No."},
     {"chosen": "\n\nHuman: Hello?\n\nAssistant: Hi.", "rejected": "\n\nHuman: Hello?\n\nAssistant: No."},
-    {"conversations": [{"from": "human", "value": "Hello?"}], "chosen": {"from": "gpt", "value": "Hi."},
-     "rejected": {"from": "gpt", "value": "No."}},
-]  # fmt: skip
+    {
+        "conversations": [{"from": "human", "value": "Hello?"}],
+        "chosen": {"from": "gpt", "value": "Hi."},
+        "rejected": {"from": "gpt", "value": "No."},
+    },
+]
 
 
 @pytest.mark.parametrize("raw", SHAPES)
@@ -65,13 +68,13 @@ def rows(n: int) -> list[dict[str, object]]:
 
 
 def test_no_prompt_of_the_test_is_trained_on(tmp_path: Path) -> None:
-    files = cut(SmolLM2(most=90, test=30), rows(100), tmp_path)
+    files = split_preferences(SmolLM2(most=90, test=30), rows(100), tmp_path)
     read = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items()}
     asked = {name: {json.dumps(r["prompt"]) for r in read[name]} for name in ("test", "reward", "judge")}
     assert not asked["test"] & (asked["reward"] | asked["judge"])
     assert len(read["demonstrations"]) == len(read["prompts"]) == len(read["reward"])
     with pytest.raises(UserError, match="are needed"):
-        cut(SmolLM2(test=150), rows(100), tmp_path)
+        split_preferences(SmolLM2(test=150), rows(100), tmp_path)
 
 
 def test_the_whole_on_the_smallest_model(tmp_path: Path) -> None:
@@ -83,12 +86,21 @@ def test_the_whole_on_the_smallest_model(tmp_path: Path) -> None:
     file = tmp_path / "preferences.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows(60)))
     small = SmolLM2(
-        most=60, test=12, answered=6, max_tokens=6,
+        most=60,
+        test=12,
+        answered=6,
+        max_tokens=6,
         sft=replace(SFTConfig(pretrain_rows=0, lora_rank=2), epochs=1, batch=16, width=128),
         reward=RewardConfig(prompts=8, lora_rank=2),
-        rlhf=RLHFConfig(updates=2, batch=8, max_tokens=6, lora_rank=2, shared_trunk=True, ptx_coefficient=0.5,
-                        ptx_rows=1, ptx_width=64),
-    )  # fmt: skip
+        rlhf=RLHFConfig(
+            updates=2,
+            batch=8,
+            max_tokens=6,
+            lora_rank=2,
+            shared_trunk=True,
+            pretraining=Pretraining(ptx_coefficient=0.5, ptx_rows=1, ptx_width=64),
+        ),
+    )
     report = build(small, Context(), [file], tmp_path / "out", base)
     assert [m["name"] for m in report["models"]] == ["sft", "base", "ppo_ptx"]
     assert 0 <= report["accuracy"]["judge"]["low"] <= report["accuracy"]["judge"]["mean"] <= 1

@@ -26,7 +26,7 @@ def test_levels_are_defences_of_the_bench() -> None:
 def test_the_secret_is_the_seeds() -> None:
     assert secret(Game(seed=1)) == secret(Game(seed=1, level=3))
     assert secret(Game(seed=1)) != secret(Game(seed=2))
-    assert secret(Game(seed=1)) in Game(seed=1).ask("hi").ask.prompt[0].content  # type: ignore[union-attr]
+    assert secret(Game(seed=1)) in Game(seed=1).ask("hi").call.prompt[0].content  # type: ignore[union-attr]
 
 
 def test_a_message_stands_after_the_history_and_draws_anew() -> None:
@@ -34,8 +34,8 @@ def test_a_message_stands_after_the_history_and_draws_anew() -> None:
     first = game.ask("hello")
     game.take("hello", "", "Hi.")
     second = game.ask("again")
-    assert [m.content for m in second.ask.prompt[1:]] == ["hello", "Hi.", "again"]  # type: ignore[union-attr]
-    assert first.ask.sampling.seed != second.ask.sampling.seed
+    assert [m.content for m in second.call.prompt[1:]] == ["hello", "Hi.", "again"]  # type: ignore[union-attr]
+    assert first.call.sampling.seed != second.call.sampling.seed
     assert second.secrets == (secret(game),)
     with pytest.raises(UserError, match="empty"):
         game.ask("  ")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaiwa.rlhf.advantage import end_scores, explained_variance, gae, kl_k3, token_rewards, whiten
+from kaiwa.rlhf.advantage import explained_variance, gae, kl_k3, scores_by_end, token_rewards, whiten
 from kaiwa.rlhf.loss import policy_loss, value_loss
 
 
@@ -50,7 +50,7 @@ def test_rewards_sit_on_the_last_token() -> None:
 
 
 def test_a_reply_that_does_not_end_is_never_better() -> None:
-    scores = end_scores(torch.tensor([2.0, 2.0, -3.0]), torch.tensor([True, False, False]), penalty=1.0)
+    scores = scores_by_end(torch.tensor([2.0, 2.0, -3.0]), torch.tensor([True, False, False]), penalty=1.0)
     assert scores.tolist() == [2.0, -1.0, -4.0]
 
 

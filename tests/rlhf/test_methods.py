@@ -8,13 +8,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaiwa.core.config import from_json
 from kaiwa.core.errors import UserError
 from kaiwa.rlhf import config
-from kaiwa.rlhf.advantage import adapted, end_scores, group_standard, kl_tokens, left_one_out, token_rewards, whiten
+from kaiwa.rlhf.advantage import (
+    adapt_coefficient,
+    group_standard,
+    kl_tokens,
+    left_one_out,
+    scores_by_end,
+    token_rewards,
+    whiten,
+)
 from kaiwa.rlhf.best_of import choose, kl_bound
 from kaiwa.rlhf.config import RLHFConfig
-from kaiwa.rlhf.loss import kl_loss, policy_loss, weigh
-from kaiwa.rlhf.prompts import deal
+from kaiwa.rlhf.loss import kl_loss, policy_loss, token_weights
+from kaiwa.rlhf.prompts import prompt_order
 
 
 def test_the_core_can_be_read_in_one_sitting() -> None:
@@ -52,7 +61,7 @@ def test_both_baselines_equal_their_definitions_and_ignore_a_shift(scores: list[
 )  # fmt: skip
 def test_what_a_reply_without_an_end_gets(rule: str, expected: list[float]) -> None:
     ended = torch.tensor([True, False, False])
-    assert end_scores(torch.tensor([2.0, 2.0, -3.0]), ended, 1.5, rule).tolist() == expected  # type: ignore[arg-type]
+    assert scores_by_end(torch.tensor([2.0, 2.0, -3.0]), ended, 1.5, rule).tolist() == expected  # type: ignore[arg-type]
 
 
 def test_the_three_estimates_of_the_kl() -> None:
@@ -75,9 +84,11 @@ def test_k1_and_k3_are_unbiased_and_k3_varies_less() -> None:
 
 
 def test_the_controller_by_hand() -> None:
-    assert adapted(0.1, 12.0, 6.0, 1000, 100) == pytest.approx(0.1 * 1.02)  # twice the target: the error is cut to 0.2
-    assert adapted(0.1, 5.4, 6.0, 1000, 100) == pytest.approx(0.1 * (1 - 0.1 * 0.1))
-    assert adapted(0.1, 6.0, 6.0, 1000, 100) == 0.1
+    assert adapt_coefficient(0.1, 12.0, 6.0, 1000, 100) == pytest.approx(
+        0.1 * 1.02
+    )  # twice the target: the error is cut to 0.2
+    assert adapt_coefficient(0.1, 5.4, 6.0, 1000, 100) == pytest.approx(0.1 * (1 - 0.1 * 0.1))
+    assert adapt_coefficient(0.1, 6.0, 6.0, 1000, 100) == 0.1
 
 
 def test_rewards_are_whitened_with_their_mean_kept() -> None:
@@ -88,7 +99,7 @@ def test_rewards_are_whitened_with_their_mean_kept() -> None:
 def test_what_a_token_weighs() -> None:
     mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
     for method, first, second in (("ppo", 0.2, 0.2), ("rloo", 0.5, 0.5), ("grpo", 0.125, 0.5)):
-        weights, count = weigh(mask, method, 5.0, 2)  # type: ignore[arg-type]
+        weights, count = token_weights(mask, method, 5.0, 2)  # type: ignore[arg-type]
         assert float(weights[0, 0] / count) == pytest.approx(first)
         assert float(weights[1, 0] / count) == pytest.approx(second)
 
@@ -97,7 +108,7 @@ def test_rloo_is_reinforce_where_the_policy_has_not_moved() -> None:
     """Its gradient: the mean over responses of - advantage x gradient of the response's log-probability."""
     logprobs = torch.tensor([[-1.0, -2.0], [-0.5, 0.0]], requires_grad=True)
     mask, advantages = torch.tensor([[1.0, 1.0], [1.0, 0.0]]), torch.tensor([[2.0, 2.0], [-2.0, 0.0]])
-    weights, count = weigh(mask, "rloo", 3.0, 2)
+    weights, count = token_weights(mask, "rloo", 3.0, 2)
     loss, clipped = policy_loss(logprobs, logprobs.detach(), advantages, weights, 0.2, count)
     loss.backward()
     assert logprobs.grad is not None
@@ -107,16 +118,16 @@ def test_rloo_is_reinforce_where_the_policy_has_not_moved() -> None:
 
 def test_grpos_penalty_by_hand() -> None:
     new, reference = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.5, -1.0]])
-    weights, count = weigh(torch.ones(1, 2), "grpo", 2.0, 1)
+    weights, count = token_weights(torch.ones(1, 2), "grpo", 2.0, 1)
     expected = 0.3 * (math.exp(-0.5) - 1 + 0.5) / 2
     assert float(kl_loss(new, reference, weights, 0.3, count)) == pytest.approx(expected)
 
 
 def test_prompts_are_dealt_once_a_pass_wherever_one_starts() -> None:
-    whole = deal(5, 3, 0, 20)
+    whole = prompt_order(5, 3, 0, 20)
     assert all(sorted(whole[i : i + 5]) == list(range(5)) for i in range(0, 20, 5))
-    assert deal(5, 3, 7, 6) == whole[7:13]
-    assert deal(5, 4, 0, 20) != whole
+    assert prompt_order(5, 3, 7, 6) == whole[7:13]
+    assert prompt_order(5, 4, 0, 20) != whole
 
 
 def test_the_best_of_n_and_its_kl() -> None:
@@ -136,4 +147,4 @@ def test_the_best_of_n_and_its_kl() -> None:
 )  # fmt: skip
 def test_impossible_settings_are_refused(bad: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        RLHFConfig(**bad)  # type: ignore[arg-type]
+        from_json(RLHFConfig, bad)

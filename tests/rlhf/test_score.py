@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.rlhf.score import as_score, checked, load_function
+from kaiwa.rlhf.score import check_scores, load_function, score_from_file
 from kaiwa.text.records import Completion, Message
 
 ASKED = {(1, 2): (Message("user", "Hello"),), (3,): (Message("user", "Bye"),)}
@@ -21,7 +21,7 @@ def write(folder: Path, body: str) -> str:
 
 def test_it_gets_messages_and_texts_and_gives_a_number_each(tmp_path: Path) -> None:
     spec = write(tmp_path, "return [len(r) + len(p[-1]['content']) for p, r in zip(prompts, replies)]")
-    assert as_score(spec, ASKED)([(1, 2), (3,)], REPLIES).tolist() == [8.0, 12.0]
+    assert score_from_file(spec, ASKED)([(1, 2), (3,)], REPLIES).tolist() == [8.0, 12.0]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_it_gets_messages_and_texts_and_gives_a_number_each(tmp_path: Path) -> N
 )
 def test_one_clear_line(tmp_path: Path, body: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        as_score(write(tmp_path, body), ASKED)([(1, 2), (3,)], REPLIES)
+        score_from_file(write(tmp_path, body), ASKED)([(1, 2), (3,)], REPLIES)
     assert "\n" not in str(caught.value)
 
 
@@ -57,4 +57,4 @@ def test_a_wrong_path_is_named(tmp_path: Path) -> None:
 
 def test_infinities_are_no_scores() -> None:
     with pytest.raises(UserError, match="2 of 3"):
-        checked(torch.tensor([1.0, torch.inf, -torch.inf]), ["a", "b", "c"], "score")
+        check_scores(torch.tensor([1.0, torch.inf, -torch.inf]), ["a", "b", "c"], "score")

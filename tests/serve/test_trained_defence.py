@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kaiwa.catalog.entries import find, read_entry
+from kaiwa.catalog.entries import entry_by_name_or_path, read_entry
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.commands.defend.train import Options, train
@@ -31,7 +31,7 @@ def test_the_judge_in_the_engine_is_the_one_in_this_process(server: Running) -> 
     judge = EngineJudge(server.services.engine, entry)
     assert server.services.engine._watch is not None
     judge.loop = server.services.engine._watch.get_loop()
-    local = LocalChatModel(load(find(str(server.runs / "toy" / "ppo"))))
+    local = LocalChatModel(load(entry_by_name_or_path(str(server.runs / "toy" / "ppo"))))
     asked = [ScoreCall(context="the cat sat on the", continuation=word) for word in (" mat", " dog", "猫")]
     for i, found in judge.score_many(asked):
         assert not isinstance(found, Exception)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kaiwa.core.artifact import Artifact
+from kaiwa.core.config import override
 from kaiwa.core.context import Context
 from kaiwa.core.errors import Stopped, UserError
 from kaiwa.model.config import DecoderConfig
@@ -35,7 +36,7 @@ def smallest() -> Size:
         corpus=replace(
             size("tiny").recipe.corpus, sources=size("tiny").recipe.corpus.sources[:1], min_train_bytes=1000
         ),
-        rlhf=replace(RECIPE.rlhf, updates=2, ptx_coefficient=0.0, ema=0.0),
+        rlhf=override(RECIPE.rlhf, {"updates": 2, "ptx_coefficient": 0.0, "ema": 0.0}),
         village=replace(RECIPE.village, reward_prompts=24, test_prompts=12),
         reward=replace(RECIPE.reward, held_out_labellers=()),
         pretrain=replace(RECIPE.pretrain, model=replace(RECIPE.pretrain.model, max_length=256)),

@@ -23,15 +23,15 @@ def main(words: list[str]) -> None:
     options = read_options(Options, "kaiwa defend calibrate", words)
     if options.benign is None:
         raise UserError("--benign TEXTS is needed: texts like those that people will send")
-    from kaiwa.defend.calibrate import Scored, calibrated
-    from kaiwa.defend.parse import written
+    from kaiwa.defend.calibrate import HasThreshold, calibrate
+    from kaiwa.defend.parse import read_parts
 
     texts = benign_texts(options.benign)
     described = read_defence(options.defence)
     stack = make_stack(described, options)
-    names = [part for part, _ in written(described.defence, options.defence)]
-    if not any(isinstance(part, Scored) for part in stack.parts):
+    names = [part for part, _ in read_parts(described.defence, options.defence)]
+    if not any(isinstance(part, HasThreshold) for part in stack.parts):
         raise UserError(f"{options.defence}: no part has a threshold; detector, perplexity and similarity have")
-    for name, part in zip(names, calibrated(stack, texts, options.false_block).parts, strict=True):
-        if isinstance(part, Scored):
+    for name, part in zip(names, calibrate(stack, texts, options.false_block).parts, strict=True):
+        if isinstance(part, HasThreshold):
             print(f"[{name}]\nthreshold = {part.threshold!r}")

@@ -40,12 +40,12 @@ def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
 
     Whether secrets and filters go together is for the server to check, not here.
     """
-    from kaiwa.defend.parse import make
+    from kaiwa.defend import parse
 
     judge = None
     if described.judges:
         judge = open_model(options.choice(options.model or described.model)).model
-    return make(described.defence, described.options, judge, described.path)
+    return parse.make_stack(described.defence, described.options, judge, described.path)
 
 
 def benign_texts(path: Path) -> list[str]:

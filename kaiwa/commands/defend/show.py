@@ -22,7 +22,7 @@ class Options(DefenceOptions):
 def main(words: list[str]) -> None:
     """Print the request as the model would see it, and the reply as the user would."""
     options = read_options(Options, "kaiwa defend show", words)
-    from kaiwa.defend.defence import Block, shown
+    from kaiwa.defend.defence import BlockDecision, filter_reply
     from kaiwa.text.records import Message
 
     described = read_defence(options.defence)
@@ -34,14 +34,14 @@ def main(words: list[str]) -> None:
     began = time.perf_counter()
     request = session.request(conversation)
     seconds = time.perf_counter() - began
-    if isinstance(request, Block):
+    if isinstance(request, BlockDecision):
         print(f"refused ({request.reason}): {request.reply}")
         print_milliseconds(seconds)
         return
     print("\n".join(f"{message.role}: {message.content}" for message in request))
     if options.reply is not None:
         began = time.perf_counter()
-        pieces = list(shown(session.reply(), options.reply))
+        pieces = list(filter_reply(session.reply(), options.reply))
         seconds += time.perf_counter() - began
         print(f"reply: {''.join(text for text, _ in pieces)}")
     added = sum(len(message.content) for message in request) - sum(len(message.content) for message in conversation)

@@ -47,7 +47,7 @@ def main(words: list[str]) -> None:
 def train(options: Options, held_out: Sequence[str]) -> str:
     """Train on examples of the target and return the trained model's name. held_out: attacks not to train on."""
     from kaiwa.commands.training_server import training_server
-    from kaiwa.defend.training_data import METHODS, answered, counts, rows, scenes
+    from kaiwa.defend.training_data import METHODS, answer_scenes, count_kinds, make_scenes, training_rows
     from kaiwa.lab.experiments.training_api import TrainingServer
     from kaiwa.text.client import HTTPChatModel
     from kaiwa.text.records import write_jsonl
@@ -55,14 +55,14 @@ def train(options: Options, held_out: Sequence[str]) -> str:
     method, n, seed = options.method, options.n, options.seed
     if method not in METHODS or n < 4:
         raise UserError(f"--method {method} --n {n}: {' or '.join(METHODS)}, and at least 4 examples")
-    examples = scenes(_target(options.target), n, seed, [*held_out, *_attacks()])
+    examples = make_scenes(_target(options.target), n, seed, [*held_out, *_attacks()])
     key = read_key(options.api_key_env)
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731
     with training_server(options.url) as url:
         say(f"{options.model} answers what it is to keep …")
-        answers = answered(HTTPChatModel(url, options.model, api_key=key), examples, seed)
-        say(", ".join(f"{count} {kind}" for kind, count in counts(answers)))
-        lines = rows(answers, method)
+        answers = answer_scenes(HTTPChatModel(url, options.model, api_key=key), examples, seed)
+        say(", ".join(f"{count} {kind}" for kind, count in count_kinds(answers)))
+        lines = training_rows(answers, method)
         if options.out is not None:
             write_jsonl(options.out, lines)
         server = TrainingServer(url, key)

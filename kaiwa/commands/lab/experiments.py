@@ -27,12 +27,12 @@ def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
 
 def check_judges(experiment: Experiment) -> None:
     """Raise UserError for a judge that is not here: before the first question, not after the last answer."""
-    from kaiwa.catalog.entries import find
+    from kaiwa.catalog.entries import entry_by_name_or_path
 
     for task in experiment.tasks:
         judge = task.grader.judge
         if judge is not None and not (judge.url or experiment.url):
-            find(judge.model)
+            entry_by_name_or_path(judge.model)
 
 
 def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, planted: bool = False) -> Analysis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kaiwa.catalog.entries import Entry, find
+from kaiwa.catalog.entries import Entry, entry_by_name_or_path
 from kaiwa.commands.options import Positional, read_options
 
 
@@ -20,7 +20,7 @@ class Options:
 def main(words: list[str]) -> None:
     """Print the plan."""
     options = read_options(Options, "kaiwa models plan", words)
-    print_plan(find(options.model), options.device, options.max_memory)
+    print_plan(entry_by_name_or_path(options.model), options.device, options.max_memory)
 
 
 def print_plan(entry: Entry, device: str, max_memory: str) -> None:
@@ -28,4 +28,4 @@ def print_plan(entry: Entry, device: str, max_memory: str) -> None:
     from kaiwa.catalog.memory_plan import ALL, plan
     from kaiwa.engine.rows.cpu_offload import parse_limits
 
-    print(plan(entry, device, parse_limits(max_memory) if max_memory else ALL).told())
+    print(plan(entry, device, parse_limits(max_memory) if max_memory else ALL).as_text())

@@ -36,12 +36,12 @@ def run_rlhf(options: Options, ctx: Context) -> Artifact | None:
     """Train the policy; with --plan print the memory it will take and return None."""
     from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.memory import memory_table
-    from kaiwa.rlhf.run import fitting, run
+    from kaiwa.rlhf.run import prompts_that_fit, run
 
     policy = as_parent(options.policy)
     reward = open_artifact(options.reward, "reward") if options.reward is not None else None
     if options.plan:
-        prompts = fitting(options.config, ctx, policy.path, options.reward, options.prompts)
+        prompts = prompts_that_fit(options.config, ctx, policy.path, options.reward, options.prompts)
         longest = max(len(ids) for ids, _ in prompts)
         print(memory_table(options.config, policy.path, options.reward, longest))
         return None

@@ -62,12 +62,12 @@ def main(words: list[str]) -> None:
 
 def _entries(options: Options, out: Path, steps: int) -> dict[str, Entry]:
     """Return the models by name, from small to large; the small ones are trained here unless --models names all."""
-    from kaiwa.catalog.entries import find, read_entry, smollm2
+    from kaiwa.catalog.entries import entry_by_name_or_path, read_entry, smollm2
     from kaiwa.core.artifact import open_artifact
     from kaiwa.studies.icl import train_sizes
 
     if options.models:
-        return {name: find(name) for name in options.models.split(",")}
+        return {name: entry_by_name_or_path(name) for name in options.models.split(",")}
     if not (options.build / "base").is_dir():
         raise UserError(f"{options.build}: no finished build; kaiwa build laptop, or give --build or --models")
     ctx = make_context(seed=options.seed, device="", logs=out / "logs")

@@ -18,28 +18,30 @@ ALIGNED = 64
 
 
 class Arena:
+    """Memory for tensors, filled from front to back; never freed as long as the arena lives."""
+
     def __init__(self) -> None:
         self._regions: list[np.ndarray] = []
         self._region, self._used = -1, 0  # which one is being filled, and how far
 
     def rewind(self) -> None:
-        """From the beginning again: the same tensors in the same order come to lie at the same addresses."""
+        """Begin again at the front: the same tensors in the same order get the same addresses."""
         self._region, self._used = min(0, len(self._regions) - 1), 0
 
     def place(self, tensor: Tensor) -> int:
-        """Copies a tensor here. -> its address, which is good as long as the arena lives."""
+        """Copy a tensor of any shape [...] into the arena. Return its address."""
         data = tensor.detach().contiguous().view(torch.uint8).reshape(-1)
         if self._region < 0 or self._used + data.numel() > len(self._regions[self._region]):
             self._region, self._used = self._region + 1, 0
             if self._region == len(self._regions):
-                self._regions.append(huge(max(REGION, data.numel())))
+                self._regions.append(allocate_huge(max(REGION, data.numel())))
         target = self._regions[self._region][self._used : self._used + data.numel()]
         target[:] = data.numpy()
         self._used += -(-data.numel() // ALIGNED) * ALIGNED
         return int(target.ctypes.data)
 
     def keep(self, tensor: Tensor) -> Tensor:
-        """The same, as a tensor over the copy; the arena's memory lives as long as it does."""
+        """Copy a tensor [...] into the arena. Return a tensor over the copy."""
         self.place(tensor)
         size = tensor.numel() * tensor.element_size()
         start = self._used - -(-size // ALIGNED) * ALIGNED
@@ -47,8 +49,8 @@ class Arena:
         return raw.view(tensor.dtype).view(tensor.shape)
 
 
-def huge(size: int) -> np.ndarray:
-    """Bytes on huge pages, where the system has them."""
+def allocate_huge(size: int) -> np.ndarray:
+    """Return `size` bytes [size] uint8 on huge pages, where the system has them."""
     memory = mmap.mmap(-1, size)  # zeros that take no memory before they are written to
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do

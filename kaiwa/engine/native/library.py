@@ -14,7 +14,7 @@ NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 
 def machine_refusal() -> str:
-    """Why this machine cannot have the C++ step, as the beginning of a sentence; empty where it can."""
+    """Return why this machine cannot have the C++ step, as the beginning of a sentence; "" where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
     flags = processor_flags().split()
@@ -30,8 +30,10 @@ def is_built() -> bool:
 
 
 def library() -> ctypes.CDLL:
-    """Compiled first if it is not there. UserError when the compiler fails or nothing can be written: it is tried
-    once in a process."""
+    """Load the library, compiling it first if it is not built.
+
+    UserError when the compiler fails or nothing can be written: it is tried once in a process.
+    """
     loaded = load(STEP, _file())
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     loaded.kaiwa_model.restype = pointer
@@ -45,8 +47,8 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-def leaving() -> bool:
-    """Whether the process is about to end: what goes on in the background should stop."""
+def is_exiting() -> bool:
+    """Return whether the process is about to end, so that background work should stop."""
     return not threading.main_thread().is_alive()
 
 

@@ -41,8 +41,11 @@ Tensors = Iterable[tuple[str, Tensor]]
 
 
 def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> dict[str, Tensor]:
-    """Writes the tensors made from `folder` and maps what was written. Where the disk has no room for about `size`
-    bytes they are kept in memory, and a line says so. The folder's earlier copies are deleted."""
+    """Write the tensors made from `folder` and return them mapped from the file, by name.
+
+    Where the disk has no room for about `size` bytes they are kept in memory, and a line says so. The folder's earlier
+    copies are deleted. UserError where the file cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     clear_parts()
     forget(folder)
@@ -55,7 +58,7 @@ def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> di
     try:
         with open(part, "wb", buffering=0) as out:
             _write(out, folder, tensors)
-        made = _mapped(part)  # the same pages under whatever name
+        mapped = _map_tensors(part)  # the same pages under whatever name
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -66,30 +69,32 @@ def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> di
     publishing.start()
     if small:
         publishing.join()
-    return made
+    return mapped
 
 
 def _publish(part: Path, file: Path) -> None:
-    """The file gets its name when all of it is on the disk, which takes longer than to write it. The process does not
-    end before."""
+    """Give the file its name when all of it is on the disk, which takes longer than to write it.
+
+    The process does not end before.
+    """
     with open(part, "rb") as f:
         os.fsync(f.fileno())
     part.replace(file)
 
 
 def fetch(file: Path, say: Say) -> dict[str, Tensor] | None:
-    """The tensors of a packed file, in memory; None where there is none, or a damaged one."""
+    """Return the tensors of a packed file by name; None where there is none, or a damaged one."""
     if not file.is_file():
         return None
     try:
-        return _mapped(file)
+        return _map_tensors(file)
     except (OSError, ValueError, KeyError, TypeError, struct.error, RuntimeError) as error:
         say(f"{file}: damaged ({error}); it is made anew")
         return None
 
 
 def _write(out: Any, folder: Path, tensors: Tensors) -> None:
-    """One tensor is written while the next is made."""
+    """Write header and tensors; one tensor is written while the next is made."""
     out.write(b" " * HEADER)
     index: dict[str, Any] = {METADATA: {"folder": str(folder.resolve())}}
     at = 0
@@ -120,7 +125,7 @@ def _write_all(out: Any, raw: np.ndarray) -> None:
             done += out.write(piece.data[done:])
 
 
-def _mapped(file: Path) -> dict[str, Tensor]:
+def _map_tensors(file: Path) -> dict[str, Tensor]:
     with open(file, "rb") as f:
         (length,) = struct.unpack("<Q", f.read(8))
         index: Mapping[str, Any] = json.loads(f.read(length)) if length == HEADER - 8 else {}
@@ -133,23 +138,25 @@ def _mapped(file: Path) -> dict[str, Tensor]:
         with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do
             memory.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(memory, np.uint8)
-    _bring(whole)
-    found = {}
+    _read_ahead(whole)
+    tensors = {}
     for name, entry in index.items():
         first, last = entry["data_offsets"]
         raw = torch.from_numpy(whole[HEADER + first : HEADER + last])
-        found[name] = raw.view(DTYPES[entry["dtype"]]).view(entry["shape"])
-    return found
+        tensors[name] = raw.view(DTYPES[entry["dtype"]]).view(entry["shape"])
+    return tensors
 
 
-def _bring(memory: np.ndarray) -> None:
-    """Has every page brought into memory in the background, from the end, where the first blocks lie: the first pass
-    over the weights follows, and waits where it comes too soon."""
+def _read_ahead(memory: np.ndarray) -> None:
+    """Read every page in the background, from the end, where the first blocks are.
+
+    The first pass over the weights follows, and waits where it is too early.
+    """
     starts = range(0, len(memory), PIECE)[::-1]
 
-    def some(first: int) -> None:
+    def read_part(first: int) -> None:
         for start in starts[first::READERS]:
             memory[start : start + PIECE : mmap.PAGESIZE].max()
 
     for first in range(READERS):
-        threading.Thread(target=some, args=(first,), name="pages", daemon=True).start()
+        threading.Thread(target=read_part, args=(first,), name="pages", daemon=True).start()

@@ -1,4 +1,5 @@
-"""Where the packed copies of large models lie (packed_file.py), whose each is, and how they go. No torch here."""
+"""The folder of packed copies of large models (packed_file.py): which model each is of, and their deletion. No torch
+here."""
 
 from __future__ import annotations
 
@@ -13,22 +14,23 @@ HEADER = 1 << 20  # bytes kept free for the file's header, which is known last
 METADATA = "__metadata__"  # safetensors' place for strings: ours are {"folder": the model's}
 
 
-def place() -> Path:
+def packed_cache() -> Path:
+    """Return the folder of packed copies."""
     return home() / "cache" / "packed"
 
 
 def forget(folder: Path) -> int:
-    """Deletes a model folder's packed copies, those of its earlier states too, and what nobody can read. -> bytes."""
-    freed, whose = 0, str(folder.resolve())
-    for file in place().glob("*.safetensors"):
-        if owner(file) in (whose, ""):
+    """Delete a model folder's packed copies, also of its earlier states, and unreadable ones. Return bytes freed."""
+    freed, model_folder = 0, str(folder.resolve())
+    for file in packed_cache().glob("*.safetensors"):
+        if read_owner(file) in (model_folder, ""):
             freed += file.stat().st_size
             file.unlink(missing_ok=True)
     return freed
 
 
-def owner(file: Path) -> str:
-    """The model folder that a packed file was made from; empty where the file does not tell."""
+def read_owner(file: Path) -> str:
+    """Return the model folder that a packed file was made from; "" where the file does not say."""
     try:
         with open(file, "rb") as f:
             (length,) = struct.unpack("<Q", f.read(8))
@@ -38,13 +40,13 @@ def owner(file: Path) -> str:
 
 
 def clear_parts() -> None:
-    """Removes what loads left that were killed."""
-    for left in place().glob("*.part*"):
-        if not _alive(left.suffix.removeprefix(".part").partition("-")[0]):
-            left.unlink(missing_ok=True)
+    """Delete the unfinished files of loads that were killed."""
+    for part in packed_cache().glob("*.part*"):
+        if not _is_running(part.suffix.removeprefix(".part").partition("-")[0]):
+            part.unlink(missing_ok=True)
 
 
-def _alive(process: str) -> bool:
+def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):

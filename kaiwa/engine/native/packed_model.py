@@ -41,13 +41,14 @@ class NotPackable(UserError):
 
 
 class PackedLinear(nn.Module):
-    """x [..., in] -> [..., out]: what is left of a layer whose weights lie packed. Here it expands them, slowly."""
+    """A layer whose weights are packed for the C++ step. Used by torch, it expands them, slowly."""
 
     def __init__(self, strips: Strips) -> None:
         super().__init__()
         self.strips = strips
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the product [..., out] of x [..., in]."""
         weight, bias = unpack(self.strips)
         return F.linear(x.float(), weight, bias).to(x.dtype)
 
@@ -58,8 +59,8 @@ def applies(folder: Path, config: DecoderConfig, device: str) -> bool:
 
 
 def load_packed(folder: Path, config: DecoderConfig, say: Say = lambda line: None) -> Decoder:
-    """The decoder of a GPTQ folder, its products as PackedLinear. UserError as for any damaged folder."""
-    file = packed_folder.place() / f"{fingerprint(folder)}.safetensors"
+    """Load the decoder of a GPTQ folder, its products as PackedLinear. UserError as for any damaged folder."""
+    file = packed_folder.packed_cache() / f"{fingerprint(folder)}.safetensors"
     tensors = packed_file.fetch(file, say)
     if tensors is None:
         say("first load: the weights are put in the C++ step's order and kept for the next time")
@@ -69,14 +70,14 @@ def load_packed(folder: Path, config: DecoderConfig, say: Say = lambda line: Non
 
 
 def fingerprint(folder: Path) -> str:
-    """Which weights: the settings' text, the files' names, sizes and times, and the format of the packed file."""
-    told = [str(FORMAT), str(folder.resolve())]
+    """Return a hash of the settings' text, the files' names, sizes and times, and the packed format."""
+    facts = [str(FORMAT), str(folder.resolve())]
     for name in ("config.json", "quantize_config.json", folders.INDEX):
-        told.append((folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else "")
+        facts.append((folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else "")
     for weights in folders.weight_files(folder):
         about = weights.stat()
-        told.append(f"{weights.name} {about.st_size} {about.st_mtime_ns}")
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+        facts.append(f"{weights.name} {about.st_size} {about.st_mtime_ns}")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
 def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor]) -> Decoder:
@@ -107,7 +108,7 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor])
 
 
 def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[str, Tensor]]:
-    """What the step needs, product by product; little more than one product is in memory at a time."""
+    """Yield what the step needs, product by product; little more than one product is in memory at a time."""
     source = GptqFolder(folder, config, say)
     library = native.library()
     yield from source.rest()
@@ -121,7 +122,7 @@ def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[st
 
 
 def _strips(source: GptqFolder, name: str, library: Any) -> Strips:
-    """One product of the step. Its parts lie one below another: whole strips each, or the slow way over codes."""
+    """Pack one product. Its parts are stacked: whole strips each, or the slow way over codes."""
     parts = source.parts(name)
     bias = source.bias(name)
     four = ["qweight" in p for p in parts]
@@ -146,26 +147,29 @@ def _strips(source: GptqFolder, name: str, library: Any) -> Strips:
 
 
 def _repack(qweight: Tensor, order: Tensor | None, library: Any) -> Tensor:
-    """[in/8, out] int32 -> [strip, in/32, 4, 16] int32, on all cores; the last strip is filled with zeros."""
+    """Repack GPTQ's words [in/8, out] int32 to [strip, in/32, 4, 16] int32, on all cores; the last strip is filled with
+    zeros."""
     qweight = F.pad(qweight, (0, -qweight.shape[1] % LANES)).contiguous()
     inputs, out = qweight.shape[0] * 8, qweight.shape[1]
     strips = out // LANES
-    made = torch.empty(strips, inputs // 32, 4, LANES, dtype=torch.int32)
+    words = torch.empty(strips, inputs // 32, 4, LANES, dtype=torch.int32)
     order = None if order is None else order.to(torch.int32).contiguous()
     edges = np.linspace(0, strips, cores() + 1).astype(int).tolist()
 
-    def some(i: int) -> None:
+    def repack_part(i: int) -> None:
         first, last = edges[i], edges[i + 1]
         at = None if order is None else order.data_ptr()
-        library.kaiwa_repack_gptq(qweight.data_ptr(), inputs, out, at, first, last - first, made[first:last].data_ptr())
+        library.kaiwa_repack_gptq(
+            qweight.data_ptr(), inputs, out, at, first, last - first, words[first:last].data_ptr()
+        )
 
     with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(some, range(cores())))
-    return made
+        list(pool.map(repack_part, range(cores())))
+    return words
 
 
 def _scales(part: Mapping[str, Tensor], version: int) -> Tensor:
-    """[strip, in/group, 2, 16] bf16: w = scale (code - 8) + zero."""
+    """Return a part's scales and zeros [strip, in/group, 2, 16] bf16: w = scale (code - 8) + zero."""
     scales = part["scales"].float()
     shifts = torch.arange(0, 32, 4)
     points = ((part["qzeros"].long()[:, :, None] >> shifts) & 15).flatten(1)[:, : scales.shape[1]] + int(version == 1)
@@ -177,11 +181,11 @@ def _scales(part: Mapping[str, Tensor], version: int) -> Tensor:
 
 
 def _dense(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    made.weight = nn.Parameter(weight, requires_grad=False)
+    dense = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    dense.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:
-        made.bias = nn.Parameter(bias, requires_grad=False)
-    return made
+        dense.bias = nn.Parameter(bias, requires_grad=False)
+    return dense
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

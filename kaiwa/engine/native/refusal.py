@@ -12,7 +12,7 @@ from kaiwa.engine.native import library
 from kaiwa.engine.native.weight_layout import LANES
 from kaiwa.model.config import DecoderConfig
 
-# What the C++ step and torch_step.LeanStep compute, both of which spell out the LLaMA dialect. Rotary tables of every
+# What the C++ step and torch_step.TorchStep compute, both of which spell out the LLaMA dialect. Rotary tables of every
 # scaling are made by model/decoder.py.
 KNOWN_FIELDS = frozenset(
     [

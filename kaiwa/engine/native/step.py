@@ -1,7 +1,7 @@
 """The C++ step, seen from Python: a decoder's weights packed for it, one call for a batch of tokens, one for logits.
 
-`prepare` compiles and packs in the background; `ready` says whether that is done. Until then, and wherever it cannot
-be had, the same is computed with torch (`copied.py`, `lean.py`), which is also its tested twin.
+`prepare` compiles and packs in the background; `ready` says whether that is done. Until then, and wherever it cannot be
+had, the same is computed with torch (torch_shared_rows.py, torch_step.py), which is also its tested twin.
 """
 
 from __future__ import annotations
@@ -72,22 +72,23 @@ class _Adapter(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class PackedAdapter:
-    """An adapter as the step reads it. `kept`: what its addresses point to. rank: the highest, in whole strips."""
+    """An adapter as the step reads it. `owners` keep alive what its addresses point to. rank: the highest, in whole
+    strips."""
 
-    told: _Adapter
+    struct: _Adapter
     rank: int
-    kept: list[object]
+    owners: list[object]
 
 
-class FusedModel:
+class NativeModel:
     """A decoder's weights as they are now, and the threads that compute with them."""
 
     def __init__(self, decoder: Decoder, library: ctypes.CDLL, threads: int = 0) -> None:
-        """threads 0: as many as torch uses."""
+        """Pack a decoder's weights. threads 0: as many as torch uses."""
         c = self.config = decoder.config
         self._library = library
         self._arena = Arena()
-        self._kept: list[Strips] = []  # that lie in memory of their own
+        self._placed_strips: list[Strips] = []  # that lie in memory of their own
         self._adapters: weakref.WeakKeyDictionary[Adapter, PackedAdapter] = weakref.WeakKeyDictionary()
         frequencies = torch.arange(c.max_length)[None]
         cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
@@ -109,7 +110,7 @@ class FusedModel:
         self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
 
     def renew(self, decoder: Decoder) -> None:
-        """Takes over the weights of the decoder it was made of, which were changed in place."""
+        """Pack again the weights of the decoder it was made of, which were changed in place."""
         self._arena.rewind()
         self._place(decoder)
 
@@ -125,46 +126,50 @@ class FusedModel:
         cache: np.ndarray,
         adapters: Sequence[Adapter | None] = (),
     ) -> Tensor:
-        """tables [rows, width] int32: the block of each row's positions;
-        cache: bytes of blocks [layer, 2, K, 16 x E], bf16 or fp32 (`block_items`); adapters: each token's, or none at
-        all. Ids from the vocabulary's end on are its soft prompt. -> states [tokens, D] fp32"""
+        """Compute a batch of tokens. Return states [tokens, D] fp32.
+
+        tables [rows, width] int32: the block of each row's positions. cache: bytes of blocks [layer, 2, K, 16 x E],
+        bf16 or fp32. adapters: each token's, or none at all; ids from the vocabulary's end on are its soft prompt.
+        """
         ids, positions, rows = batch
         states = torch.empty(len(ids), self.config.d_model)
         arrays = (np.array(ids, np.int64), np.array(positions, np.int32), np.array(rows, np.int32))
-        told = _Batch(
+        struct = _Batch(
             len(ids), tables.shape[1], int(cache.dtype == np.float32), *(a.ctypes.data for a in arrays),
             tables.ctypes.data, cache.ctypes.data, states.data_ptr(),
         )  # fmt: skip
         packed = {a: self._adapter(a) for a in set(adapters) if a is not None}
         if packed:
-            places = [ctypes.addressof(packed[a].told) if a is not None else 0 for a in adapters]
+            places = [ctypes.addressof(packed[a].struct) if a is not None else 0 for a in adapters]
             pointers = np.array(places, np.uint64)
-            told.adapters, told.rank = pointers.ctypes.data, max(p.rank for p in packed.values())
-        self._library.kaiwa_forward(self._model, ctypes.addressof(told))
+            struct.adapters, struct.rank = pointers.ctypes.data, max(p.rank for p in packed.values())
+        self._library.kaiwa_forward(self._model, ctypes.addressof(struct))
         return states
 
     def logits(self, states: Tensor) -> Tensor:
-        """[n, D] fp32 -> [n, V] fp32"""
+        """Return the logits [n, V] fp32 of states [n, D] fp32."""
         states = states.contiguous()
         out = torch.empty(len(states), self.config.vocab_size)
         self._library.kaiwa_logits(self._model, len(states), states.data_ptr(), out.data_ptr())
         return out
 
     def sample(self, states: Tensor, temperature: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, D] fp32, temperature [n] fp32 (0: greedy), u [n] fp64 in [0, 1) -> ids [n], log-probabilities [n]: as
-        `sampling.sample` does it without filters."""
+        """Sample after states [n, D] fp32 as `sampling.sample` does without filters.
+
+        temperature [n] fp32 (0: greedy), u [n] fp64 in [0, 1). Return ids [n] and log-probabilities [n].
+        """
         n = len(states)
         states, temperature, u = states.contiguous(), temperature.contiguous(), u.contiguous()
         ids, logprobs = torch.empty(n, dtype=torch.int64), torch.empty(n)
-        told = (t.data_ptr() for t in (states, temperature, u, ids, logprobs))
-        self._library.kaiwa_sample(self._model, n, *told)
+        struct = (t.data_ptr() for t in (states, temperature, u, ids, logprobs))
+        self._library.kaiwa_sample(self._model, n, *struct)
         return ids, logprobs
 
     def _adapter(self, adapter: Adapter) -> PackedAdapter:
-        found = self._adapters.get(adapter)
-        if found is None:
-            found = self._adapters[adapter] = pack_adapter(adapter)
-        return found
+        packed = self._adapters.get(adapter)
+        if packed is None:
+            packed = self._adapters[adapter] = pack_adapter(adapter)
+        return packed
 
     def _at(self, tensor: Tensor | None) -> int | None:
         if tensor is None:
@@ -174,14 +179,14 @@ class FusedModel:
     def _linear(self, s: Strips) -> _Linear:
         tensors = (s.data, s.scales, s.bias, s.order)
         if s.placed:
-            self._kept.append(s)
+            self._placed_strips.append(s)
             return _Linear(
                 s.kind, s.inputs, s.outputs, s.group, *(None if t is None else t.data_ptr() for t in tensors)
             )
         return _Linear(s.kind, s.inputs, s.outputs, s.group, *(self._at(t) for t in tensors))
 
     def _layer(self, block: Block) -> _Layer:
-        if native.leaving():
+        if native.is_exiting():
             raise UserError("the process is ending")
         norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)
         weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]  # type: ignore[union-attr,operator]
@@ -189,17 +194,18 @@ class FusedModel:
 
 
 def linears(decoder: Decoder) -> list[nn.Module]:
-    """Every product of the forward pass, the last one included."""
+    """Return every product of the forward pass, the last one included."""
     return [*(getattr(block, name) for block in decoder.blocks for name in LINEARS), decoder.unembed]
 
 
 def pack_adapter(adapter: Adapter) -> PackedAdapter:
-    kept: list[object] = [adapter.soft]
+    """Pack an adapter's low-rank changes (A [r,in], B [out,r]) and soft prompt [n,D] for the step."""
+    owners: list[object] = [adapter.soft]
     rank = 0
 
     def linear(weight: Tensor) -> _Linear:
         data = pack_dense(weight)
-        kept.append(data)
+        owners.append(data)
         return _Linear(FP32, weight.shape[1], weight.shape[0], 0, data.data_ptr())
 
     lows = (_Low * (len(adapter.changes) * len(LINEARS)))()  # zeros: no change
@@ -207,9 +213,9 @@ def pack_adapter(adapter: Adapter) -> PackedAdapter:
         for part, (a, b) in block.items():
             lows[number * len(LINEARS) + LINEARS.index(part)] = _Low(linear(a), linear(b))
             rank = max(rank, -(-len(a) // LANES) * LANES)
-    kept.append(lows)
+    owners.append(lows)
     soft = None if adapter.soft is None else adapter.soft.data_ptr()
-    return PackedAdapter(_Adapter(soft, ctypes.addressof(lows) if adapter.changes else None), rank, kept)
+    return PackedAdapter(_Adapter(soft, ctypes.addressof(lows) if adapter.changes else None), rank, owners)
 
 
 def decoder_refusal(decoder: Decoder) -> str:
@@ -224,18 +230,21 @@ def decoder_refusal(decoder: Decoder) -> str:
     return ""
 
 
-_ready: weakref.WeakKeyDictionary[Decoder, FusedModel] = weakref.WeakKeyDictionary()
-_coming: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakKeyDictionary()
+_ready: weakref.WeakKeyDictionary[Decoder, NativeModel] = weakref.WeakKeyDictionary()
+_under_way: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakKeyDictionary()
 
 
-def ready(decoder: Decoder) -> FusedModel | None:
+def ready(decoder: Decoder) -> NativeModel | None:
+    """Return the packed model if it is ready, else None."""
     return _ready.get(decoder)
 
 
 def memory(decoder: Decoder) -> int:
-    """Bytes that the C++ step takes beside the decoder's own tensors: its copies, made or under way, and layers whose
-    weights lie there only."""
-    if decoder not in _ready and decoder not in _coming:
+    """Return the bytes that the C++ step takes beside the decoder's own tensors.
+
+    These are its copies, ready or under way, and layers whose weights are packed only.
+    """
+    if decoder not in _ready and decoder not in _under_way:
         return 0
     tables = 4 * decoder.config.max_length * decoder.config.d_head  # cosines and sines
     norms = sum(4 * p.numel() for name, p in decoder.named_parameters() if "norm" in name)
@@ -243,39 +252,39 @@ def memory(decoder: Decoder) -> int:
 
 
 def adapter_memory(decoder: Decoder, adapter: Adapter) -> int:
-    """Bytes that the C++ step takes for an adapter of the decoder, beside the adapter's own tensors."""
-    if decoder not in _ready and decoder not in _coming:
+    """Return the bytes that the C++ step takes for an adapter, beside the adapter's own tensors."""
+    if decoder not in _ready and decoder not in _under_way:
         return 0
     weights = [w for block in adapter.changes for pair in block.values() for w in pair]
     return sum(4 * -(-len(w) // LANES) * LANES * w.shape[1] for w in weights)
 
 
-def wait(decoder: Decoder) -> FusedModel | None:
-    """`ready`, once what `prepare` began has ended."""
-    if (thread := _coming.get(decoder)) is not None:
+def wait(decoder: Decoder) -> NativeModel | None:
+    """Wait until what `prepare` began has ended, and return what `ready` does."""
+    if (thread := _under_way.get(decoder)) is not None:
         thread.join()
     return ready(decoder)
 
 
-def make(decoder: Decoder) -> FusedModel:
-    """Compiles where needed, packs, and waits for it. UserError where that is not possible."""
+def make(decoder: Decoder) -> NativeModel:
+    """Compile if needed, pack, and return the model. UserError where that is not possible."""
     if why := decoder_refusal(decoder):
         raise UserError(f"{why}; PyTorch can compute the answers")
     if decoder not in _ready:
-        _ready[decoder] = FusedModel(decoder, native.library())
+        _ready[decoder] = NativeModel(decoder, native.library())
     return _ready[decoder]
 
 
 def renew(decoder: Decoder) -> None:
-    """What was packed is old: the weights changed. Packs them again in the background, if they were packed at all."""
-    if (thread := _coming.pop(decoder, None)) is not None:
+    """Pack a decoder's changed weights again in the background, if they were packed at all."""
+    if (thread := _under_way.pop(decoder, None)) is not None:
         thread.join()
     if _ready.pop(decoder, None) is not None:
         _begin(decoder, lambda line: None)
 
 
 def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) -> None:
-    """Does `make` in the background. `say` hears in one line what computes the answers."""
+    """Begin `make` in the background. `say` gets one line: what computes the answers."""
     if decoder.config.n_parameters < SMALL:
         return
     if why := decoder_refusal(decoder):
@@ -293,10 +302,10 @@ def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
         try:
             make(decoder)
         except UserError as error:
-            if not native.leaving():
+            if not native.is_exiting():
                 say(f"{error}: PyTorch computes the answers")
 
     # Not a daemon: Python ends those inside C++ code, which then aborts. When the process leaves, packing stops;
     # a compile goes to its end, so that it is there the next time.
-    _coming[decoder] = threading.Thread(target=work)
-    _coming[decoder].start()
+    _under_way[decoder] = threading.Thread(target=work)
+    _under_way[decoder].start()

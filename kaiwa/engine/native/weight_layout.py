@@ -32,6 +32,7 @@ class Strips:
 
 
 def can_pack(linear: nn.Module) -> bool:
+    """Return whether the step can read a layer's weights."""
     if isinstance(getattr(linear, "strips", None), Strips):
         return True
     if isinstance(linear, Int4Linear):
@@ -42,7 +43,7 @@ def can_pack(linear: nn.Module) -> bool:
 
 
 def packed_bytes(linear: nn.Module) -> int:
-    """What `pack` makes of a layer, without making it."""
+    """Return the bytes that `pack` would make of a layer."""
     if isinstance(already := getattr(linear, "strips", None), Strips):
         parts = (already.data, already.scales, already.bias, already.order)
         return sum(t.nbytes for t in parts if t is not None)
@@ -58,6 +59,7 @@ def packed_bytes(linear: nn.Module) -> int:
 
 @torch.no_grad()
 def pack(linear: nn.Module) -> Strips:
+    """Pack a layer's weight [out, in] and bias [out] into strips."""
     if isinstance(already := getattr(linear, "strips", None), Strips):
         return already
     if isinstance(linear, Int8Linear):
@@ -77,7 +79,7 @@ def pack(linear: nn.Module) -> Strips:
 
 
 def _by_strip(rows: Tensor) -> Tensor:
-    """[out, ...] -> [strips, 16, ...], the last strip filled with zeros"""
+    """Return rows [out, ...] as [strips, 16, ...], the last strip filled with zeros."""
     missing = -len(rows) % LANES
     if missing:
         rows = torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:])))
@@ -89,18 +91,20 @@ def _bias(bias: Tensor | None) -> Tensor | None:
 
 
 def pack_dense(weight: Tensor) -> Tensor:
-    """[out, in] -> [strip, in, 16]"""
+    """Return a weight [out, in] as [strip, in, 16]."""
     return _by_strip(weight.detach()).transpose(1, 2).contiguous()
 
 
 def pack_int8(q: Tensor) -> Tensor:
-    """[out, in] int8 -> [strip, in/2, 16, 2]"""
+    """Return a weight [out, in] int8 as [strip, in/2, 16, 2]."""
     return _by_strip(q).view(-1, LANES, q.shape[1] // 2, 2).transpose(1, 2).contiguous()
 
 
 def pack_int4(codes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """codes [out, in] uint8, scales and zeros [in/group, out, 2] bf16 -> words [strip, in/32, 4, 16] int32, [strip,
-    in/group, 2, 16] bf16."""
+    """Pack codes [out, in] uint8 and scales and zeros [in/group, out, 2] bf16.
+
+    Return words [strip, in/32, 4, 16] int32 and pairs [strip, in/group, 2, 16] bf16.
+    """
     c = _by_strip(codes).int().unflatten(2, (-1, 4, 4, 2))  # strip, lane, group of 32, word, nibble, even or odd
     shifts = 4 * torch.arange(4, dtype=torch.int32)[:, None] + torch.tensor([0, 16], dtype=torch.int32)
     words = (c << shifts).sum(dim=(-1, -2), dtype=torch.int64)
@@ -110,7 +114,7 @@ def pack_int4(codes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unpack(strips: Strips) -> tuple[Tensor, Tensor | None]:
-    """The weight [out, in] and the bias [out] in fp32: `pack`'s way back, for 4-bit and bf16 layers."""
+    """Return the weight [out, in] and the bias [out] in fp32: `pack`'s inverse, for 4-bit and bf16 layers."""
     s = strips
     bias = None if s.bias is None else s.bias.reshape(-1)[: s.outputs]
     if s.kind == BF16:

@@ -26,7 +26,7 @@ UNITS = {"": 10**9, "GB": 10**9, "GiB": 1 << 30, "MB": 10**6, "MiB": 1 << 20}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class MemoryLimits:
     """Bytes that weights may take, None: what is free. `all`: on the one device of a model that is not split."""
 
     gpu: int | None = None
@@ -38,22 +38,22 @@ class Limits:
         return self.gpu is not None
 
 
-def parse_limits(text: str) -> Limits:
-    """ "8" (GB), "6GiB", or "gpu=6GiB,cpu=16GiB". UserError for anything else."""
-    found: dict[str, int] = {}
+def parse_limits(text: str) -> MemoryLimits:
+    """Parse "8" (GB), "6GiB", or "gpu=6GiB,cpu=16GiB". UserError for anything else."""
+    limits: dict[str, int] = {}
     for part in text.split(","):
         name, equals, size = part.strip().rpartition("=")
         read = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", size.strip())
         key = name.strip() if equals else "all"
-        if read is None or read[2] not in UNITS or key not in ("gpu", "cpu", "all") or key in found:
+        if read is None or read[2] not in UNITS or key not in ("gpu", "cpu", "all") or key in limits:
             raise UserError(f"--max-memory {text!r}: give 8GB, or gpu=6GiB,cpu=16GiB (units: GB, GiB, MB, MiB)")
-        found[key] = round(float(read[1]) * UNITS[read[2]])
-    if "all" in found and len(found) > 1:
+        limits[key] = round(float(read[1]) * UNITS[read[2]])
+    if "all" in limits and len(limits) > 1:
         raise UserError(f"--max-memory {text!r}: give one size, or one each for gpu and cpu")
-    return Limits(**found)
+    return MemoryLimits(**limits)
 
 
-class Elsewhere(nn.Module):
+class OffloadedBlock(nn.Module):
     """A block whose weights are on another device than its input; keys, values and attention stay with the input."""
 
     def __init__(self, block: Block, device: str) -> None:
@@ -63,23 +63,25 @@ class Elsewhere(nn.Module):
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend, at: Tensor | None = None
     ) -> Tensor:
-        """x [B,T,D] -> [B,T,D], both where x is"""
-        home, there = x.device, self.device
+        """Compute the block for x [B,T,D] (or its positions `at` [n]); input and result are on x's device."""
+        home, elsewhere = x.device, self.device
 
         def attend_at_home(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return attend(layer, q.to(home), k.to(home), v.to(home)).to(there)
+            return attend(layer, q.to(home), k.to(home), v.to(home)).to(elsewhere)
 
-        turned = None if rotary is None else (rotary[0].to(there), rotary[1].to(there))
-        at = None if at is None else at.to(there)
-        return self.block(x.to(there), turned, attend_at_home, at).to(home)  # type: ignore[no-any-return]
+        angles = None if rotary is None else (rotary[0].to(elsewhere), rotary[1].to(elsewhere))
+        at = None if at is None else at.to(elsewhere)
+        return self.block(x.to(elsewhere), angles, attend_at_home, at).to(home)  # type: ignore[no-any-return]
 
 
-def place(decoder: Decoder, device: str, n_there: int) -> Decoder:
-    """Moves a decoder to `device` but for all blocks from `n_there` on, which stay on the CPU. For a decoder that was
-    read for the CPU: 4-bit products of what moves are expanded on the way, one at a time."""
+def place_blocks(decoder: Decoder, device: str, n_there: int) -> Decoder:
+    """Move a decoder to `device`, all but the blocks from `n_there` on, which stay on the CPU.
+
+    The decoder must have been read for the CPU: 4-bit products of what moves are expanded on the way, one at a time.
+    """
     for i, block in enumerate(decoder.blocks):
         if i >= n_there:
-            decoder.blocks[i] = Elsewhere(block, "cpu")  # type: ignore[arg-type]
+            decoder.blocks[i] = OffloadedBlock(block, "cpu")  # type: ignore[arg-type]
         else:
             _expand(block, decoder.embed.weight.dtype)
             block.to(device)
@@ -95,18 +97,19 @@ def place(decoder: Decoder, device: str, n_there: int) -> Decoder:
 
 
 def is_split(decoder: Decoder) -> bool:
-    return any(isinstance(block, Elsewhere) for block in decoder.blocks)
+    """Return whether some blocks are on another device than the rest."""
+    return any(isinstance(block, OffloadedBlock) for block in decoder.blocks)
 
 
 def _expand(module: nn.Module, dtype: torch.dtype) -> None:
-    """4-bit products inside become dense."""
+    """Replace 4-bit products inside a module by dense ones of `dtype`."""
     for name, child in module.named_children():
         if not isinstance(child, Int4Linear):
             _expand(child, dtype)
         elif child.dense is not None or can_pack(child):
             weight, bias = (child.dense, child.bias) if child.dense is not None else unpack(pack(child))
-            made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-            made.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+            dense = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+            dense.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
             if bias is not None:
-                made.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
-            setattr(module, name, made)
+                dense.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+            setattr(module, name, dense)

@@ -14,7 +14,7 @@ from kaiwa.model.config import DecoderConfig
 STEP = 64  # lengths grow in multiples of this
 
 
-class Cache:
+class KVCache:
     def __init__(self, config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> None:
         self.config, self.dtype, self.device = config, dtype, device
         self.buffer = torch.empty(config.n_layer, 2, 0, config.kv_heads, 0, config.d_head, dtype=dtype, device=device)
@@ -28,7 +28,7 @@ class Cache:
         return self.buffer.shape[4]
 
     def reserve(self, rows: int, length: int) -> None:
-        """Room for `rows` rows of `length` positions; what is there stays."""
+        """Make room for `rows` rows of `length` positions; what is cached stays."""
         if rows <= self.rows and length <= self.length:
             return
         old = self.buffer
@@ -44,13 +44,15 @@ class Cache:
             self.buffer[:, :, : old.shape[2], :, : old.shape[4]] = old
 
     def copy_rows(self, sources: Tensor, targets: Tensor, length: int) -> None:
-        """Rows `sources` [m] over rows `targets` [m], their first `length` positions. No target may be a source."""
+        """Copy the first `length` positions of rows `sources` [m] over `targets` [m]. No target may be a source."""
         sources, targets = sources.to(self.device), targets.to(self.device)
         self.buffer[:, :, targets, :, :length] = self.buffer[:, :, sources, :, :length]
 
     def move_row(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of one row over another."""
         if source != target:
             self.buffer[:, :, target, :, :length] = self.buffer[:, :, source, :, :length]
 
     def write_row(self, row: int, block: Tensor) -> None:
+        """Write keys and values [layer, 2, K, T, E] over the first T positions of a row."""
         self.buffer[:, :, row, :, : block.shape[3]] = block

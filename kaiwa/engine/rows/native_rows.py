@@ -1,4 +1,4 @@
-"""Rows of bulk generation by the C++ step: what `runner.Rows` does with torch, for decoders in training too.
+"""Rows of bulk generation by the C++ step: what TorchRows does with torch, for decoders in training too.
 
 The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for tenths of a second),
 so that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache; compacting
@@ -16,45 +16,50 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native import library, step
 from kaiwa.engine.rows.prefix_tree import BLOCK
-from kaiwa.engine.rows.torch_rows import Rows
-from kaiwa.engine.sampling import Rules, sample, uniforms
+from kaiwa.engine.rows.torch_rows import TorchRows
+from kaiwa.engine.sampling import SamplingRules, sample, uniforms
 from kaiwa.model.decoder import Decoder
 
 CALL_TOKENS = 1024  # of prompts in a call: the step keeps tokens x context of partial sums
-_said: set[str] = set()  # why there is no C++ step
+_reported: set[str] = set()  # why there is no C++ step
 
 
-def possible(decoder: Decoder) -> bool:
-    """Whether bulk generation of this decoder can and should be done by the C++ step: dense weights on the CPU (of
-    4-bit ones many rows are quicker as dense products), not so few of them that nothing is worth compiling for."""
+def can_use_native(decoder: Decoder) -> bool:
+    """Return whether the C++ step should do bulk generation of this decoder.
+
+    It takes dense weights on the CPU (many rows of 4-bit ones are quicker as dense products), and not so few of them
+    that nothing is worth compiling for.
+    """
     if decoder.config.n_parameters < step.SMALL or step.decoder_refusal(decoder):
         return False
     return all(isinstance(linear, torch.nn.Linear) for linear in step.linears(decoder))
 
 
-def rows_for(decoder: Decoder, cache_dtype: torch.dtype) -> Rows | StepRows:
-    """Rows for bulk generation; the C++ step's library is compiled here if it is not there yet. Where it cannot be had:
-    torch's, and a line on stderr, once."""
-    if possible(decoder):
+def make_rows(decoder: Decoder, cache_dtype: torch.dtype) -> TorchRows | NativeRows:
+    """Return rows for bulk generation, compiling the C++ step if it is not built yet.
+
+    Where that fails torch computes, and a line on stderr says why, once.
+    """
+    if can_use_native(decoder):
         try:
             library.library()
         except UserError as error:
-            if str(error) not in _said:
-                _said.add(str(error))
+            if str(error) not in _reported:
+                _reported.add(str(error))
                 print(f"{error}: PyTorch computes the answers", file=sys.stderr)
         else:
-            return StepRows(decoder, wide=cache_dtype == torch.float32)
-    return Rows(decoder, cache_dtype)
+            return NativeRows(decoder, wide=cache_dtype == torch.float32)
+    return TorchRows(decoder, cache_dtype)
 
 
-class StepRows:
+class NativeRows:
     """`n` alive rows. lengths [n]: positions each row holds."""
 
     def __init__(self, decoder: Decoder, wide: bool) -> None:
-        """wide: the cache is fp32, else bf16."""
+        """Pack a decoder's weights. wide: the cache is fp32, else bf16."""
         self.decoder = decoder
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        self._model = step.FusedModel(decoder, library.library())
+        self._model = step.NativeModel(decoder, library.library())
         c = decoder.config
         self._items = c.cache_numbers * BLOCK
         self._type: type[np.generic] = np.float32 if wide else np.uint16
@@ -66,12 +71,12 @@ class StepRows:
         return len(self.lengths)
 
     def clear(self) -> None:
-        """No rows, and the decoder's weights as they are now; the cache's memory stays."""
+        """Drop all rows and pack the decoder's weights as they are now; the cache's memory stays."""
         self.lengths = self.lengths[:0]
         self._model.renew(self.decoder)
 
     def reserve(self, rows: int, length: int) -> None:
-        """Room for `rows` rows of `length` positions. Only while there are none."""
+        """Make room for `rows` rows of `length` positions. Only while there are none."""
         assert self.n == 0
         width = length // BLOCK + 1
         if rows * width > len(self._cache):
@@ -79,36 +84,39 @@ class StepRows:
         self._tables = np.arange(rows * width, dtype=np.int32).reshape(rows, width)
 
     def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
-        there = torch.arange(ids.shape[1]) < lengths[:, None]
-        rows, positions = there.nonzero(as_tuple=True)
-        work = zip(*(t.split(CALL_TOKENS) for t in (ids[there], positions, rows + self.n)), strict=True)
-        states = torch.cat([self._forward(*some) for some in work])
+        """Append rows for ids [m,T], right-padded, of lengths [m]. Return the last tokens' hidden states [m,D]."""
+        is_token = torch.arange(ids.shape[1]) < lengths[:, None]
+        rows, positions = is_token.nonzero(as_tuple=True)
+        work = zip(*(t.split(CALL_TOKENS) for t in (ids[is_token], positions, rows + self.n)), strict=True)
+        states = torch.cat([self._forward(*part) for part in work])
         self.lengths = torch.cat((self.lengths, lengths))
         return states[lengths.cumsum(0) - 1]
 
     def decode(self, ids: Tensor, longest: int) -> Tensor:
-        """One token for every row. ids [n] -> hidden states [n,D]"""
+        """Feed one token to every row, ids [n]. Return hidden states [n,D]."""
         states = self._forward(ids, self.lengths, torch.arange(self.n))
         self.lengths += 1
         return states
 
     def fork(self, start: int, sources: Tensor) -> None:
-        """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
+        """Replace rows start.. by copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
         blocks = -(-int(self.lengths[sources].max()) // BLOCK)
         old = self._cache[self._tables[sources.numpy(), :blocks]]
         self._cache[self._tables[start : start + len(sources), :blocks]] = old
         self.lengths = torch.cat((self.lengths[:start], self.lengths[sources]))
 
     def drop(self, keep: Tensor) -> Tensor:
-        """keep [n] bool -> where the new rows came from [n'] int64: survivors, in order."""
-        source, gone = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
-        self._tables[: self.n] = self._tables[torch.cat((source, gone)).numpy()]
+        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each that remains, in order."""
+        source, dropped = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
+        self._tables[: self.n] = self._tables[torch.cat((source, dropped)).numpy()]
         self.lengths = self.lengths[source]
         return source
 
-    def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
+    def sample(self, hidden: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample the next token after hidden states [m,D]; positions [m]: tokens each row has answered.
+
+        Return ids [m] and log-probabilities [m].
+        """
         if rules.filtered:
             return sample(self._model.logits(hidden), rules, positions)
         return self._model.sample(hidden, rules.temperature, uniforms(rules.seeds, positions))

@@ -1,7 +1,7 @@
-"""Rows of the C++ step: a row is a list of blocks, and rows that begin alike have blocks in common.
+"""Rows of the C++ step: a row is a list of blocks. Rows with a common prefix share its cache blocks.
 
 Nothing is copied: a prompt's blocks become nodes of the prefix tree as soon as they are computed, and the next prompt
-that begins so starts with them. Attention reads a block that several rows share once for all of them.
+with that prefix starts with them. Attention reads a block that several rows share once for all of them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kaiwa.engine.native.huge_pages import huge
-from kaiwa.engine.native.step import FusedModel
+from kaiwa.engine.native.huge_pages import allocate_huge
+from kaiwa.engine.native.step import NativeModel
 from kaiwa.engine.rows.prefix_tree import BLOCK, Node, PrefixTree
 from kaiwa.model.adapter import Adapter
 
 
 @dataclass(slots=True)
-class Row:
+class SharedRow:
+    """One request's line of blocks."""
+
     slot: int  # its line in the table of blocks
     nodes: list[Node]  # its blocks that are in the tree, from the beginning
     own: list[int] = field(default_factory=list)  # those that follow
@@ -29,37 +31,42 @@ class Row:
     space: int = 0  # its adapter's, in the tree
 
 
-class PagedRows:
+class NativeSharedRows:
+    """Rows by request id, over one cache of blocks."""
+
     def __init__(
-        self, model: FusedModel, dtype: torch.dtype, max_rows: int, max_tokens: int, max_length: int, kept_tokens: int
+        self, model: NativeModel, dtype: torch.dtype, max_rows: int, max_tokens: int, max_length: int, kept_tokens: int
     ) -> None:
         c = model.config
-        self.model, self.kept = model, kept_tokens // BLOCK
-        blocks = -(-max_tokens // BLOCK) + max_rows + self.kept
+        self.model, self.max_idle_blocks = model, kept_tokens // BLOCK
+        blocks = -(-max_tokens // BLOCK) + max_rows + self.max_idle_blocks
         # Not touched here: the system gives memory to a block when it is first written to.
         items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
         kind = np.dtype(np.float32 if dtype == torch.float32 else np.uint16)
-        self.cache = huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
+        self.cache = allocate_huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
         self.tables = np.zeros((max_rows, -(-(max_length + 1) // BLOCK)), np.int32)
         self.tree = PrefixTree(blocks)
         self.slots = list(range(max_rows))
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, SharedRow] = {}
 
-    def known(self, ids: Sequence[int], space: int = 0) -> int:
-        """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
+    def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
+        """Return how many tokens at a prompt's beginning are cached; at least one token is always left to compute."""
         return len(self.tree.find(ids[:-1], space)) * BLOCK
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
+        """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         slot = self.slots.pop()
-        row = self.rows[id] = Row(slot, nodes, length=len(nodes) * BLOCK, adapter=adapter, space=space)
+        row = self.rows[id] = SharedRow(slot, nodes, length=len(nodes) * BLOCK, adapter=adapter, space=space)
         self.tables[row.slot, : len(nodes)] = [node.block for node in nodes]
         return row.length
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
-        """The next tokens of rows -> their states [tokens, D], each. Rows of one adapter are put side by side."""
+        """Compute the next tokens of rows. Return the states [tokens, D] of each, in order.
+
+        Rows of one adapter are put side by side.
+        """
         order = sorted(range(len(work)), key=lambda i: self.rows[work[i][0]].space)
         ids: list[int] = []
         positions: list[int] = []
@@ -80,11 +87,11 @@ class PagedRows:
         return [parts[i] for i in range(len(work))]
 
     def rewind(self, id: str, length: int) -> None:
-        """Forgets a row's tokens from `length` on."""
+        """Drop a row's tokens from `length` on."""
         self.rows[id].length = length
 
     def share(self, id: str, ids: Sequence[int]) -> None:
-        """Whole blocks of a row, which holds `ids`, become nodes of the tree."""
+        """Put the whole blocks of a row, which holds `ids`, into the prefix tree."""
         row = self.rows[id]
         while (len(row.nodes) + 1) * BLOCK <= min(row.length, len(ids)):
             at = len(row.nodes) * BLOCK
@@ -93,7 +100,7 @@ class PagedRows:
             row.nodes.append(node)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
-        """Rows that end, and what they hold: their whole blocks stay for who begins alike."""
+        """Close rows that ended; their tokens by id. Their whole blocks stay cached for later prompts."""
         for id, ids in ended.items():
             self.share(id, ids)
             row = self.rows.pop(id)
@@ -101,7 +108,8 @@ class PagedRows:
                 self.tree.give(block)
             self.tree.release(row.nodes)
             self.slots.append(row.slot)
-        self.tree.shrink(self.kept)
+        self.tree.shrink(self.max_idle_blocks)
 
     def logits(self, states: Tensor) -> Tensor:
+        """Return the logits [n, V] fp32 of states [n, D]."""
         return self.model.logits(states)

@@ -1,9 +1,9 @@
 """The prefix tree: which beginnings of texts are in the cache. Plain Python, no torch: it deals in numbers of blocks.
 
 A node is BLOCK tokens that follow its parent's; its block holds their keys and values. Whoever uses a node uses all
-nodes above it, too. Nodes that nobody uses stay, least recently used first to go, until their blocks are wanted.
-Every adapter has a tree of its own (`space`): the same tokens have other keys and values there.
-(Zheng et al., 2023, "SGLang", section 3, with whole blocks instead of single tokens.)
+nodes above it, too. Nodes without users stay, least recently used first to go, until their blocks are needed. Every
+adapter has a tree of its own (`space`): the same tokens have other keys and values with it. (Zheng et al., 2023,
+"SGLang", section 3, with whole blocks instead of single tokens.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Node:
 
 
 class PrefixTree:
-    """`blocks` numbers 0.. are handed out by `take` and come back by `give`, or stay in nodes."""
+    """Cached prefixes. Block numbers 0.. are handed out by `take` and come back by `give`, or stay in nodes."""
 
     def __init__(self, blocks: int) -> None:
         self.blocks = blocks
@@ -37,24 +37,24 @@ class PrefixTree:
         self._idle: OrderedDict[Node, None] = OrderedDict()  # without users; never a parent before its child
 
     def find(self, ids: Sequence[int], space: int = 0) -> list[Node]:
-        """The nodes of the longest beginning of `ids` that is here, whole blocks only."""
-        node, found = self._root(space), []
+        """Return the nodes of the longest cached beginning of `ids`, in whole blocks."""
+        node, path = self._root(space), []
         for at in range(0, len(ids) - BLOCK + 1, BLOCK):
             child = node.children.get(tuple(ids[at : at + BLOCK]))
             if child is None:
                 break
-            found.append(child)
+            path.append(child)
             node = child
-        return found
+        return path
 
     def hold(self, nodes: Sequence[Node]) -> None:
-        """One more user of a path (as `find` gives it, or any beginning of it)."""
+        """Add a user to a path (one that `find` returned, or any beginning of it)."""
         for node in nodes:
             node.users += 1
             self._idle.pop(node, None)
 
     def release(self, nodes: Sequence[Node]) -> None:
-        """One user of a path less."""
+        """Remove a user from a path."""
         for node in reversed(nodes):  # children become idle before their parents
             node.users -= 1
             assert node.users >= 0
@@ -62,8 +62,10 @@ class PrefixTree:
                 self._idle[node] = None
 
     def add(self, parent: Node | None, key: Sequence[int], block: int, space: int = 0) -> Node:
-        """A node for `key` below `parent` (None: at the top of `space`), held once. If there is one already, that one,
-        and `block` is free again. The parent must be held."""
+        """Return the node for `key` below `parent` (None: at the top of `space`), with one more user.
+
+        If the tree has it already, `block` is free again. The parent must have a user.
+        """
         above = self._root(space) if parent is None else parent
         assert parent is None or parent.users > 0
         name = tuple(key)
@@ -77,7 +79,7 @@ class PrefixTree:
         return node
 
     def take(self) -> int:
-        """A block to write to: a free one, an untouched one, or that of the node longest unused."""
+        """Return a block to write to: a free one, an untouched one, or that of the node longest unused."""
         if self._free:
             return self._free.pop()
         if self._next < self.blocks:
@@ -91,11 +93,11 @@ class PrefixTree:
         return node.block
 
     def give(self, block: int) -> None:
-        """A block that is in no node."""
+        """Return a block that is in no node to the free ones."""
         self._free.append(block)
 
     def shrink(self, idle: int) -> None:
-        """Forgets nodes until at most `idle` unused ones stay."""
+        """Delete the least recently used nodes until at most `idle` unused ones remain."""
         while len(self._idle) > idle:
             node, _ = self._idle.popitem(last=False)
             assert node.parent is not None
@@ -103,11 +105,11 @@ class PrefixTree:
             self._free.append(node.block)
 
     def forget(self, space: int) -> None:
-        """All nodes of a space, which nobody uses any more."""
-        found = [self._root(space)]
-        for node in found:
-            found += node.children.values()
-        for node in found[1:]:
+        """Delete all nodes of a space that has no users any more."""
+        nodes = [self._root(space)]
+        for node in nodes:
+            nodes += node.children.values()
+        for node in nodes[1:]:
             del self._idle[node]
             self._free.append(node.block)
         del self.roots[space]
@@ -117,4 +119,5 @@ class PrefixTree:
 
     @property
     def idle(self) -> int:
+        """Nodes without users."""
         return len(self._idle)

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kaiwa.engine.rows.cpu_offload import Elsewhere
+from kaiwa.engine.rows.cpu_offload import OffloadedBlock
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import LINEARS
 
 
 class Changes:
-    """What is added in one call. `adapters`: each row's, None for the plain model."""
+    """What adapters add in one call. `adapters`: each row's, None for the plain model."""
 
     def __init__(self, adapters: Sequence[Adapter | None]) -> None:
         kinds = list(dict.fromkeys(a for a in adapters if a is not None))
         self.groups = [(kind, torch.tensor([i for i, a in enumerate(adapters) if a is kind])) for kind in kinds]
 
     def add(self, layer: int, part: str, x: Tensor, y: Tensor) -> Tensor:
-        """x [rows,...,in] and the base's product y [rows,...,out] -> y with each row's change."""
+        """Return the base's product y [rows,...,out] of x [rows,...,in] with each row's low-rank change added."""
         for adapter, rows in self.groups:
             if adapter.changes and (pair := adapter.changes[layer].get(part)) is not None:
                 a, b = (t.to(x.device) for t in pair)
@@ -37,7 +37,7 @@ class Changes:
         return y
 
     def embed(self, ids: Tensor, inner: nn.Embedding) -> Tensor:
-        """ids [rows,...] -> [rows,...,D]"""
+        """Return the vectors [rows,...,D] of ids [rows,...]; ids beyond the vocabulary are soft prompts' positions."""
         first = inner.weight.shape[0]
         beyond = ids >= first
         x = F.embedding(ids.masked_fill(beyond, 0), inner.weight)
@@ -50,13 +50,13 @@ class Changes:
 
 
 def changes_of(adapters: Sequence[Adapter | None]) -> Changes | None:
-    """None where no row has an adapter."""
+    """Return the changes of a batch's adapters, None where no row has one."""
     return Changes(adapters) if any(a is not None for a in adapters) else None
 
 
 @contextlib.contextmanager
-def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
-    """Within it the decoder computes with the changes."""
+def apply_changes(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
+    """Let the decoder compute with the changes inside a `with` block."""
     if changes is None:
         yield
         return
@@ -67,7 +67,7 @@ def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
 
     inner.forward = embed  # type: ignore[method-assign]
     hooks = [
-        getattr(block.block if isinstance(block, Elsewhere) else block, part).register_forward_hook(
+        getattr(block.block if isinstance(block, OffloadedBlock) else block, part).register_forward_hook(
             _hook(changes, number, part)
         )
         for number, block in enumerate(decoder.blocks)
@@ -82,4 +82,4 @@ def adapted(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
 
 
 def _hook(changes: Changes, layer: int, part: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
-    return lambda module, given, y: changes.add(layer, part, given[0], y)
+    return lambda module, inputs, y: changes.add(layer, part, inputs[0], y)

@@ -1,11 +1,11 @@
-"""The torch part: rows of a batch that are prefilled, decoded one token at a time, and dropped as they finish.
+"""Rows of a batch in torch: prefilled, decoded one token at a time, and dropped as they finish.
 
 Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
 decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
 rows reads little else.
 
-Weights, cache, hidden states and logits are on the decoder's device. Which rows there are and how long each is stays
-on the CPU, where the loop that asks is: a step sends the device tokens and lengths, and waits only for what it sampled.
+Weights, cache, hidden states and logits are on the decoder's device. Which rows there are and how long each is stays on
+the CPU, where the loop that asks is: a step sends the device tokens and lengths, and waits only for what it sampled.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from torch.nn import functional as F
 
 from kaiwa.engine.native.refusal import field_refusal
 from kaiwa.engine.rows.cpu_offload import is_split
-from kaiwa.engine.rows.kv_cache import Cache
-from kaiwa.engine.rows.torch_adapters import adapted, changes_of
-from kaiwa.engine.rows.torch_step import LeanStep
-from kaiwa.engine.sampling import Rules, sample
+from kaiwa.engine.rows.kv_cache import KVCache
+from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
+from kaiwa.engine.rows.torch_step import TorchStep
+from kaiwa.engine.sampling import SamplingRules, sample
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Attend, Decoder
 
 
-class Rows:
+class TorchRows:
     """`n` alive rows of a decoder's cache. lengths [n]: positions each row holds."""
 
     def __init__(self, decoder: Decoder, cache_dtype: torch.dtype) -> None:
         self.decoder, self.device = decoder, decoder.embed.weight.device
-        self.cache = Cache(decoder.config, cache_dtype, self.device)
+        self.cache = KVCache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        refused = is_split(decoder) or field_refusal(decoder.config, "LeanStep")
-        self.lean = None if refused else LeanStep(decoder)
+        refused = is_split(decoder) or field_refusal(decoder.config, "TorchStep")
+        self.lean = None if refused else TorchStep(decoder)
 
     @property
     def n(self) -> int:
         return len(self.lengths)
 
     def clear(self) -> None:
-        """No rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
+        """Drop all rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
         self.lengths = self.lengths[:0]
 
     def reserve(self, rows: int, length: int) -> None:
-        """Room for `rows` rows of `length` positions."""
+        """Make room for `rows` rows of `length` positions."""
         self.cache.reserve(rows, length)
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Appends rows. ids [m,T] right-padded, lengths [m] -> hidden states of each row's last token [m,D]."""
+        """Append rows for ids [m,T], right-padded, of lengths [m]. Return the last tokens' hidden states [m,D]."""
         m, T = ids.shape
         start = self.n
         self.cache.reserve(start + m, T)
@@ -70,27 +70,30 @@ class Rows:
         T = ids.shape[1]
         self.cache.reserve(self.n, start + T)
         positions = torch.arange(start, start + T, device=self.device).expand(m, T)
-        with adapted(self.decoder, changes_of([adapter] * m)):
+        with apply_changes(self.decoder, changes_of([adapter] * m)):
             hidden = self.decoder(ids.to(self.device), positions, _attend_after(self.cache, first, m, start))
         self.lengths[first : first + m] += lengths
         return [states[:length] for states, length in zip(hidden, lengths.tolist(), strict=True)]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int, adapters: Sequence[Adapter | None] = ()) -> Tensor:
-        """One token for each of the first m rows. ids [m]; longest: max(lengths[:m]) -> hidden states [m,D]."""
+        """Feed one token to each of the first m rows, ids [m]. Return hidden states [m,D].
+
+        longest: max(lengths[:m]). adapters: each row's.
+        """
         m, ids, changes = len(ids), ids.to(self.device), changes_of(adapters)
         self.cache.reserve(self.n, longest + 1)
         if self.lean is not None:
             hidden = self.lean(ids, self.lengths[:m], longest, self.cache, changes)
         else:
             attend = _attend_many(self.cache, self.lengths[:m], longest)
-            with adapted(self.decoder, changes):
+            with apply_changes(self.decoder, changes):
                 hidden = self.decoder(ids[:, None], self.lengths[:m, None].to(self.device), attend)[:, 0]
         self.lengths[:m] += 1
         return hidden
 
     def new_row(self, block: Tensor | None = None) -> int:
-        """An empty row at the end, or one that begins with a copied prefix [layer, 2, K, T, E]; its index."""
+        """Append a row and return its index. block: keys and values [layer, 2, K, T, E] that it begins with."""
         row, length = self.n, 0 if block is None else block.shape[3]
         self.cache.reserve(row + 1, max(length, 1))
         if block is not None:
@@ -99,7 +102,7 @@ class Rows:
         return row
 
     def fork(self, start: int, sources: Tensor) -> None:
-        """Rows start.. become copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
+        """Replace rows start.. by copies: row start + i of old row sources[i] (a shared prompt is prefilled once)."""
         n, length = len(sources), int(self.lengths[sources].max())
         block = self.cache.buffer[:, :, sources.to(self.device), :, :length]
         self.cache.reserve(start + n, length)
@@ -108,13 +111,16 @@ class Rows:
 
     @torch.inference_mode()
     def select(self, sources: list[int]) -> None:
-        """Row i becomes old row sources[i], copied in order; a row may only be overwritten once it has been copied."""
+        """Let row i become old row sources[i], copied in order; a row may be overwritten only once it was copied."""
         for target, source in enumerate(sources):
             self.cache.move_row(source, target, int(self.lengths[source]))
         self.lengths = self.lengths[torch.tensor(sources, dtype=torch.int64)]
 
     def drop(self, keep: Tensor) -> Tensor:
-        """keep [n] bool -> where the new rows came from [n'] int64: survivors stay, the last ones fill the holes."""
+        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each that remains.
+
+        Remaining rows stay; the last ones fill the holes.
+        """
         n = int(keep.sum())
         source = torch.arange(n)
         holes = (~keep[:n]).nonzero()[:, 0]
@@ -126,12 +132,15 @@ class Rows:
         return source
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., D] -> [..., V], fp32"""
+        """Return the logits [..., V] fp32 of hidden states [..., D]."""
         with torch.inference_mode():
             return self.decoder.logits(hidden).float()
 
-    def sample(self, hidden: Tensor, rules: Rules, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The next token of rows with these states [m,D]; positions [m]: how many each has answered -> ids, logprobs"""
+    def sample(self, hidden: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample the next token after hidden states [m,D]; positions [m]: tokens each row has answered.
+
+        Return ids [m] and log-probabilities [m].
+        """
         return sample(self.logits(hidden), rules, positions)
 
 
@@ -148,8 +157,8 @@ def _heads_first(*tensors: Tensor) -> list[Tensor]:
     return [t.transpose(1, 2) for t in tensors]
 
 
-def _attend_fresh(cache: Cache, start: int) -> Attend:
-    """New rows start.. that hold nothing yet: causal attention among the given tokens, which are written."""
+def _attend_fresh(cache: KVCache, start: int) -> Attend:
+    """Return attention for new rows start.. that hold nothing yet: causal, writing keys and values."""
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = _heads_first(q, k, v)
@@ -162,7 +171,7 @@ def _attend_fresh(cache: Cache, start: int) -> Attend:
     return attend
 
 
-def _attend_after(cache: Cache, first: int, m: int, start: int) -> Attend:
+def _attend_after(cache: KVCache, first: int, m: int, start: int) -> Attend:
     """Return attention for tokens start.. of rows first.. (m of them): over the cached positions and causally among
     themselves, whose keys and values are written."""
     mask: list[Tensor] = []
@@ -184,8 +193,8 @@ def _attend_after(cache: Cache, first: int, m: int, start: int) -> Attend:
     return attend
 
 
-def _attend_many(cache: Cache, lengths: Tensor, longest: int) -> Attend:
-    """The next token of rows 0..m-1, each at its own length."""
+def _attend_many(cache: KVCache, lengths: Tensor, longest: int) -> Attend:
+    """Return attention for the next token of rows 0..m-1, each at its own length."""
     m, stop = len(lengths), longest + 1
     even = bool((lengths == longest).all())
     rows, at = torch.arange(m, device=cache.device), lengths.to(cache.device, copy=True)

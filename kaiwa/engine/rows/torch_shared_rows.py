@@ -1,6 +1,6 @@
-"""Rows of the torch step: a prompt that begins like an earlier one starts with a copy of that one's keys and values.
+"""Rows of the torch step: a prompt with a cached prefix starts with a copy of its keys and values.
 
-Rows that decode stand first in the cache, one whose prompt is not whole yet is the last.
+Rows that decode stand first in the cache, those whose prompt is not whole yet are the last.
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ import torch
 from torch import Tensor
 
 from kaiwa.engine.rows.prefix_tree import BLOCK, PrefixTree
-from kaiwa.engine.rows.torch_rows import Rows
+from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
 
-class CopiedRows:
+class TorchSharedRows:
+    """Rows by request id, in the order of the cache."""
+
     def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int, *, side_by_side: bool = False) -> None:
-        """side_by_side: prompts are computed several at a time where they can be, which rounds otherwise in bf16."""
+        """Prepare the rows. side_by_side: prompts are computed several at a time where they can be, which rounds
+        otherwise in bf16."""
         self.side_by_side = side_by_side
-        self.rows = Rows(decoder, dtype)
+        self.rows = TorchRows(decoder, dtype)
         self.order: list[str] = []  # whose each row is
         self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # with its space in the tree
         self.tree = PrefixTree(max(1, kept_tokens // BLOCK))
         self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
 
-    def known(self, ids: Sequence[int], space: int = 0) -> int:
-        """Tokens at the beginning of a prompt that need not be computed; at least one stays."""
+    def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
+        """Return how many tokens at a prompt's beginning are cached; at least one token is always left to compute."""
         return len(self.tree.find(ids[:-1], space)) * BLOCK
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """A row for a prompt (or for nothing that is known, with no ids). -> how many of its tokens are there."""
+        """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         self.tree.release(nodes)  # used just now
@@ -41,24 +44,24 @@ class CopiedRows:
         return len(nodes) * BLOCK
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
-        """The next tokens of rows -> their states [tokens, D], each."""
+        """Compute the next tokens of rows. Return the states [tokens, D] of each, in order."""
         single = {id: tokens[0] for id, tokens in work if len(tokens) == 1}
         n = 0
         while n < len(self.order) and self.order[n] in single and int(self.rows.lengths[n]) > 0:
             n += 1  # rows that get one token: a batch
-        found: dict[str, Tensor] = {}
+        states_of: dict[str, Tensor] = {}
         if n:
             ids = torch.tensor([single[id] for id in self.order[:n]])
             adapters = [self.adapters[id][0] for id in self.order[:n]]
             states = self.rows.decode(ids, int(self.rows.lengths[:n].max()), adapters)
-            found = dict(zip(self.order, states[:, None], strict=False))
-        prompts = [(id, tokens) for id, tokens in work if id not in found]
+            states_of = dict(zip(self.order, states[:, None], strict=False))
+        prompts = [(id, tokens) for id, tokens in work if id not in states_of]
         prompts.sort(key=lambda part: self.order.index(part[0]))
         for group in self._groups(prompts):
             first, adapter = self.order.index(group[0][0]), self.adapters[group[0][0]][0]
             parts = self.rows.extend(first, [tokens for _, tokens in group], adapter)
-            found |= {id: states for (id, _), states in zip(group, parts, strict=True)}
-        return [found[id] for id, _ in work]
+            states_of |= {id: states for (id, _), states in zip(group, parts, strict=True)}
+        return [states_of[id] for id, _ in work]
 
     def _groups(self, prompts: list[tuple[str, Sequence[int]]]) -> list[list[tuple[str, Sequence[int]]]]:
         """Return prompts' parts, in the order of their rows, in groups that one product computes: neighbouring rows of
@@ -79,7 +82,7 @@ class CopiedRows:
         return groups
 
     def share(self, id: str, ids: Sequence[int]) -> None:
-        """Copies of a row's whole blocks, which holds `ids`, become nodes of the tree."""
+        """Copy the whole blocks of a row, which holds `ids`, into the prefix tree."""
         space = self.adapters[id][1]
         nodes = self.tree.find(ids, space)
         self.tree.hold(nodes)
@@ -93,7 +96,7 @@ class CopiedRows:
         self.tree.release(nodes)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
-        """Rows that end, and what they hold: copies of their whole blocks stay for who begins alike."""
+        """Close rows that ended; their tokens by id. Copies of their whole blocks stay for later prompts."""
         for id, ids in ended.items():
             self.share(id, ids)
             del self.adapters[id]
@@ -110,4 +113,5 @@ class CopiedRows:
         self.order = [self.order[i] for i in sources]
 
     def logits(self, states: Tensor) -> Tensor:
+        """Return the logits [n, V] fp32 of states [n, D]."""
         return self.rows.logits(states)

@@ -1,9 +1,9 @@
 """The decode step again, with as few operations as plain PyTorch allows: one new token for each of n rows.
 
 At one row, arithmetic is half of the time and starting operations the other half, so this spells the LLaMA dialect out
-on [n, D] matrices: no casts back and forth, all layers' cache slices taken at once, grouped heads as rows of one
-attention product. The residual stream is fp32. `Decoder.forward` with a cache is its slow twin (a test compares them),
-and what the GPT-3 dialect uses.
+on [n, D] matrices: no casts back and forth, all layers' cache slices at once, grouped heads as rows of one attention
+product. The residual stream is fp32. `Decoder.forward` with a cache is its slow twin (a test compares them), and what
+the GPT-3 dialect uses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kaiwa.engine.rows.kv_cache import Cache
+from kaiwa.engine.rows.kv_cache import KVCache
 from kaiwa.engine.rows.torch_adapters import Changes
 from kaiwa.model.decoder import Block, Decoder, rotary_frequencies
 from kaiwa.model.int4 import FEW_ROWS, Int4Linear
@@ -35,7 +35,7 @@ class Layer:
     down: Linear
 
 
-class LeanStep:
+class TorchStep:
     """Reads the decoder's own parameters: a training step on them is seen by the next call."""
 
     def __init__(self, decoder: Decoder) -> None:
@@ -49,11 +49,12 @@ class LeanStep:
         self.eps = torch.tensor(c.norm_eps, device=device)
 
     def __call__(
-        self, ids: Tensor, lengths: Tensor, longest: int, cache: Cache, changes: Changes | None = None
+        self, ids: Tensor, lengths: Tensor, longest: int, cache: KVCache, changes: Changes | None = None
     ) -> Tensor:
-        """ids [n]; lengths [n] (positions each row holds already), on the CPU; longest = max(lengths) -> hidden [n,D].
+        """Compute one token for each of n rows, ids [n]. Return hidden states [n,D].
 
-        Writes each new key and value at the row's own length. The cache must have room. `changes`: rows' adapters.
+        lengths [n] (positions each row holds already), on the CPU; longest = max(lengths). Each new key and value is
+        written at the row's own length; the cache must have room. changes: rows' adapters.
         """
         c, n = self.config, len(ids)
         H, K, E = c.n_head, c.kv_heads, c.d_head
@@ -97,7 +98,7 @@ class LeanStep:
 def _writer(
     pairs: Tensor, lengths: Tensor, longest: int
 ) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
-    """pairs [layer,2,n,K,S,E], lengths [n] on the CPU -> what writes a layer's keys and values; a mask or None."""
+    """Return what writes a layer's keys and values, and a mask or None, for pairs [layer,2,n,K,S,E], lengths [n]."""
     n = len(lengths)
     if n == 1 or bool((lengths == longest).all()):
         last = pairs[:, :, :, :, longest]
@@ -133,7 +134,7 @@ def _layer(block: Block) -> Layer:
 
 
 def _linear(module: nn.Module) -> Linear:
-    """A module's product on [n, in] without the module's call."""
+    """Return a module's product on [n, in] without the module's call."""
     if isinstance(module, Int4Linear):
         if not module.packs or module.bias is not None or module.order is not None or module.dense is None:
             return module

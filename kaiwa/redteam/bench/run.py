@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.calibrate import calibrated
+from kaiwa.defend.calibrate import calibrate
 from kaiwa.defend.defence import NONE, Defence, Session
 from kaiwa.defend.defended import DefendedModel
-from kaiwa.defend.parse import parse, written
+from kaiwa.defend.parse import parse, read_parts
 from kaiwa.lab.asking.cached_model import CachedModel
 from kaiwa.lab.asking.call_cache import CallCache
 from kaiwa.redteam.attacks.attack import Attack
@@ -33,7 +33,7 @@ from kaiwa.text.sampling import Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
 SAMPLING = Sampling(max_tokens=48, temperature=0.3, top_p=0.95)
-FALSE_BLOCK = 0.05  # for which judging defences are calibrated
+FALSE_BLOCK = 0.05  # for which judging defences are calibrate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class BenchPlan:
 
     def __post_init__(self) -> None:
         for text in self.defences:
-            written(text, f"defence {text!r}")  # a slip is told before a model is loaded
+            read_parts(text, f"defence {text!r}")  # a slip is told before a model is loaded
         if self.trials < 1:
             raise UserError(f"--trials {self.trials}: at least 1")
         if self.sampling.max_tokens < 1:
@@ -75,7 +75,7 @@ class BenchPlan:
     def _spellings(self) -> list[list[str]]:
         groups: dict[str, list[str]] = {}
         for text in ("none", *self.defences):
-            same = repr([(name, sorted(options.items())) for name, options in written(text, "defence")])
+            same = repr([(name, sorted(options.items())) for name, options in read_parts(text, "defence")])
             groups.setdefault(same, []).append(text)
         return list(groups.values())
 
@@ -136,10 +136,10 @@ def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defenc
     for text in arms:
         stack = parse(text, model=model)
         try:
-            fixed_flags = ["threshold" in options for _, options in written(text, "defence")]
+            fixed_flags = ["threshold" in options for _, options in read_parts(text, "defence")]
             uncalibrated = tuple(part for part, is_fixed in zip(stack.parts, fixed_flags, strict=True) if not is_fixed)
             calibrated_parts = iter(
-                calibrated(dataclasses.replace(stack, parts=uncalibrated), CALIBRATION[language], FALSE_BLOCK).parts
+                calibrate(dataclasses.replace(stack, parts=uncalibrated), CALIBRATION[language], FALSE_BLOCK).parts
             )
             parts = tuple(
                 part if is_fixed else next(calibrated_parts)

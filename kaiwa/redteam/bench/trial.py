@@ -20,8 +20,8 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
 from kaiwa.defend.defence import FILTERED, Defence
-from kaiwa.defend.defended import DefendedAsk
-from kaiwa.defend.defended import Outcome as Reply
+from kaiwa.defend.defended import DefendedAnswer as Reply
+from kaiwa.defend.defended import DefendedCall
 from kaiwa.redteam.attacks.attack import (
     RESULT,
     Attack,
@@ -175,7 +175,7 @@ class Trial:
             return dataclasses.replace(target, system=".", secrets=()).prompt({}).lstrip(".\n ")
         return ""
 
-    def next(self) -> DefendedAsk | None:
+    def next(self) -> DefendedCall | None:
         """Say the next turn: return the request that it makes, or None at the trial's end."""
         if self.failure or not self.turns_left:
             return None
@@ -187,7 +187,7 @@ class Trial:
         ask = GenerateCall(prompt=tuple(self.history), sampling=dataclasses.replace(spec.sampling, seed=seed))
         secrets = tuple(self.canaries.values())
         marker = seed_for(spec.seed, "marker", spec.number, len(self.user_turns))
-        return DefendedAsk(ask=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=spec.defence)
+        return DefendedCall(call=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=spec.defence)
 
     def take(self, reply: Reply | Exception) -> None:
         """Record what came back for the last request; an exception ends the trial as a failure."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
-from kaiwa.defend.defence import FILTERED, Block, Blocked, Check, Defence, ReplyFilter, Session, Stack
+from kaiwa.defend.defence import FILTERED, BlockDecision, Blocked, Defence, ReplyFilter, RequestCheck, Session, Stack
 from kaiwa.defend.parse import DefenceFile
 from kaiwa.defend.turns import language_of, split
 from kaiwa.serve.defence.conversation import conversation_of, text_outside_messages, with_conversation
@@ -69,7 +69,7 @@ class Shield:
     def is_covert(self) -> bool:
         """Whether prompts or answers hold what a client must not see: then no echo and no log-probabilities."""
         parts = self.defence.parts if isinstance(self.defence, Stack) else (None,)
-        return bool(self.system) or any(not isinstance(part, Check) for part in parts)
+        return bool(self.system) or any(not isinstance(part, RequestCheck) for part in parts)
 
     def permit(self, *, logprobs: bool, echo: bool = False) -> None:
         """Raise APIError for options that would show more than the answer that was let out."""
@@ -98,7 +98,7 @@ class Shield:
                 outcome = await loop.run_in_executor(self.pool, self._check, session, conversation, outside, seed)
             else:
                 outcome = self._check(session, conversation, outside, seed)
-            if isinstance(outcome, Block):
+            if isinstance(outcome, BlockDecision):
                 guarded.block = outcome
             else:
                 guarded.new_filter = session.reply if session.reply() is not None else None
@@ -108,18 +108,20 @@ class Shield:
         except Exception as error:
             self.failures += 1
             log.error("the defence failed, so the request is refused", exc_info=error)
-            guarded.block = Block(reason="the defence failed", reply=reply)
+            guarded.block = BlockDecision(reason="the defence failed", reply=reply)
         self.seconds += time.perf_counter() - start
         if guarded.block is not None:
             log.info("refused: %s", guarded.block.reason)
         return guarded
 
-    def _check(self, session: Session, conversation: Conversation, outside: str, seed: int) -> Conversation | Block:
-        """Return the conversation as the model is to see it, or a Block. The text outside is checked as a user's."""
+    def _check(
+        self, session: Session, conversation: Conversation, outside: str, seed: int
+    ) -> Conversation | BlockDecision:
+        """Return the conversation as the model is to see it, or a block. The text outside is checked as a user's."""
         if outside:
             system = (message for message in conversation if message.role == "system")
             outcome = self.defence.session(seed, self.secrets).request((*system, Message("user", outside)))
-            if isinstance(outcome, Block):
+            if isinstance(outcome, BlockDecision):
                 return outcome
         return session.request(conversation)
 
@@ -145,7 +147,7 @@ class GuardedPrompt:
     prompt: ModelPrompt
     reply: str
     new_filter: Callable[[], ReplyFilter | None] | None = None
-    block: Block | None = None
+    block: BlockDecision | None = None
 
     def refusal(self) -> Iterator[Reply]:
         """Yield the replies of a blocked answer, which the engine never gets."""

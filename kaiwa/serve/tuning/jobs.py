@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kaiwa.catalog.entries import Entry, listed
+from kaiwa.catalog.entries import Entry, entry_by_name
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder
@@ -55,7 +55,7 @@ class FineTuning:
         UserError for a file that does not fit (field: which one, code: "invalid_" and that field) and for a method that
         the base cannot take.
         """
-        base = listed(request.model, self.models())
+        base = entry_by_name(request.model, self.models())
         method = request.method.type if request.method is not None else "supervised"
         id = f"ftjob-{secrets.token_hex(12)}"
         work = self.folder / f".{id}"

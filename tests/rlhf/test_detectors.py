@@ -4,7 +4,7 @@ import pytest
 
 from kaiwa.report.sections import stage_curves
 from kaiwa.report.words import Words
-from kaiwa.rlhf.watch import DETECTORS, Watch, told
+from kaiwa.rlhf.detectors import DETECTORS, Watch, warning_text
 
 HEALTHY = {"kl": 1.0, "ratio_off": 1e-5, "ended": 0.98, "length": 10.0, "score": 0.5, "explained_variance": 0.4,
            "score_outside": 0.02, "distinct": 0.8}  # fmt: skip
@@ -60,8 +60,8 @@ def test_going_on_from_a_checkpoint_says_the_same(name: str) -> None:
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_line_says_what_why_and_what_to_try_on_the_page_too(language: str) -> None:
     for name in DETECTORS:
-        line = told(name, -0.123, language)
+        line = warning_text(name, -0.123, language)
         assert "-0.12" in line
         assert "\n" not in line
         rows = [{"step": 3, "score": 1.0}, {"step": 3, "warning": name, "warning_value": -0.123}]
-        assert str(told(name, -0.123, language)).split("{")[0][:20] in stage_curves(rows, Words(language))
+        assert str(warning_text(name, -0.123, language)).split("{")[0][:20] in stage_curves(rows, Words(language))

@@ -14,28 +14,29 @@ from kaiwa.report.words import Words
 
 Rows = Sequence[Mapping[str, float]]
 FEW, MANY = 5, 20  # updates that make a mean, and a trend
-LOOKED_AT = ("kl", "ratio_off", "ended", "length", "score", "explained_variance", "score_outside", "distinct")
+WATCHED_METRICS = ("kl", "ratio_off", "ended", "length", "score", "explained_variance", "score_outside", "distinct")
 
 
 def mean(rows: Rows, name: str) -> float | None:
-    """Of a metric over some rows; None unless all have it."""
+    """Return the mean of a metric over the rows; None unless all rows have it."""
     values = [row[name] for row in rows if row.get(name) is not None]
     return sum(values) / len(values) if rows and len(values) == len(rows) else None
 
 
 def negative_kl(rows: Rows) -> float | None:
-    """A KL is never negative: sampled replies must come from the distribution that is trained."""
-    found = mean(rows[-FEW:], "kl")
-    return found if len(rows) >= FEW and found is not None and found < -0.05 else None
+    """Return a mean KL below 0, which sampled replies of the trained distribution cannot have."""
+    kl = mean(rows[-FEW:], "kl")
+    return kl if len(rows) >= FEW and kl is not None and kl < -0.05 else None
 
 
 def ratio_off_one(rows: Rows) -> float | None:
-    """Before the first step of an update every ratio is 1."""
+    """Return how far the ratios are off 1 before an update's first step, where each should be 1."""
     off = rows[-1].get("ratio_off")
     return off if off is not None and off > 0.02 else None
 
 
 def ended_falling(rows: Rows) -> float | None:
+    """Return the share of replies that end, where it has fallen by a tenth."""
     first, last = mean(rows[:FEW], "ended"), mean(rows[-FEW:], "ended")
     if len(rows) < 2 * FEW or first is None or last is None:
         return None
@@ -43,7 +44,7 @@ def ended_falling(rows: Rows) -> float | None:
 
 
 def length_with_score(rows: Rows) -> float | None:
-    """Over the last updates the length rises by a fifth and goes with the score (correlation above 0.7)."""
+    """Return the growth of the length where it rose by a fifth and goes with the score (correlation above 0.7)."""
     recent = rows[-MANY:]
     if len(recent) < MANY:
         return None
@@ -53,17 +54,19 @@ def length_with_score(rows: Rows) -> float | None:
 
 
 def value_hinders(rows: Rows) -> float | None:
-    found = mean(rows[-FEW:], "explained_variance")
-    return found if len(rows) >= MANY and found is not None and found < 0 else None
+    """Return an explained variance below 0."""
+    explained = mean(rows[-FEW:], "explained_variance")
+    return explained if len(rows) >= MANY and explained is not None and explained < 0 else None
 
 
 def out_of_range(rows: Rows) -> float | None:
-    """More than a fifth of the scores lie outside those of the reward model's held-out data (its middle 98 %)."""
-    found = mean(rows[-FEW:], "score_outside")
-    return found if len(rows) >= FEW and found is not None and found > 0.2 else None
+    """Return the share of scores outside those of the reward model's held-out data (its middle 98 %), above a fifth."""
+    outside = mean(rows[-FEW:], "score_outside")
+    return outside if len(rows) >= FEW and outside is not None and outside > 0.2 else None
 
 
 def collapsed(rows: Rows) -> float | None:
+    """Return the share of distinct replies, where it has halved and is below 0.3."""
     first, last = mean(rows[:FEW], "distinct"), mean(rows[-FEW:], "distinct")
     if len(rows) < 2 * FEW or first is None or last is None:
         return None
@@ -82,42 +85,44 @@ DETECTORS: Mapping[str, Callable[[Rows], float | None]] = {
 
 
 class Watch:
-    """The rows that matter so far, and what was told already."""
+    """The rows that the detectors need, and the detectors that have given their warning."""
 
     def __init__(self) -> None:
         self.first: list[dict[str, float]] = []
         self.recent: list[dict[str, float]] = []
-        self.told: list[str] = []
+        self.warned: list[str] = []
 
     def look(self, row: Mapping[str, float]) -> list[tuple[str, float]]:
-        """What is new after one more update: (detector, figure)."""
-        kept = {name: float(row[name]) for name in LOOKED_AT if name in row}
+        """Take one more update's metrics; return the new warnings as (detector, figure)."""
+        figures = {name: float(row[name]) for name in WATCHED_METRICS if name in row}
         if len(self.first) < FEW:
-            self.first.append(kept)
+            self.first.append(figures)
         else:
-            self.recent = [*self.recent, kept][-MANY:]
+            self.recent = [*self.recent, figures][-MANY:]
         rows = self.first + self.recent
-        found = []
+        warnings = []
         for name, detector in DETECTORS.items():
-            if name not in self.told and (value := detector(rows)) is not None:
-                self.told.append(name)
-                found.append((name, value))
-        return found
+            if name not in self.warned and (value := detector(rows)) is not None:
+                self.warned.append(name)
+                warnings.append((name, value))
+        return warnings
 
     def state(self) -> dict[str, Any]:
-        return {"first": self.first, "recent": self.recent, "told": self.told}
+        """Return what a checkpoint needs."""
+        return {"first": self.first, "recent": self.recent, "warned": self.warned}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        self.first, self.recent, self.told = (list(saved[name]) for name in ("first", "recent", "told"))
+        """Continue from what `state` returned."""
+        self.first, self.recent, self.warned = (list(saved[name]) for name in ("first", "recent", "warned"))
 
 
-def told(name: str, value: float, language: str = "en") -> str:
-    """The line: what, why, what to try."""
+def warning_text(name: str, value: float, language: str = "en") -> str:
+    """Return the warning's line: what, why, what to try."""
     return Words(language)(f"watch.{name}", value=f"{value:.2g}")
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Pearson's; 0 where one of them does not move."""
+    """Return Pearson's correlation; 0 where one of them does not vary."""
     mx, my = sum(x) / len(x), sum(y) / len(y)
     sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
     sxx, syy = sum((a - mx) ** 2 for a in x), sum((b - my) ** 2 for b in y)
