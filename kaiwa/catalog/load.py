@@ -22,8 +22,8 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an answer. `adapter`: the decoder is
-    its base's, and requests name it."""
+    """A model that is ready to generate. `prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an
+    answer. `adapter`: the decoder is its base's, and requests name it."""
 
     entry: Entry
     decoder: Decoder
@@ -38,13 +38,13 @@ class Loaded:
         return self.decoder.config.max_length - (0 if self.adapter is None else self.adapter.n_soft)
 
     def adapter_memory(self) -> int:
-        """Bytes of the adapter, and of what the C++ step keeps beside it."""
+        """Return the bytes of the adapter, and of what the C++ step keeps beside it."""
         if self.adapter is None:
             return 0
         return self.adapter.bytes + step.adapter_memory(self.decoder, self.adapter)
 
     def chat_ids(self, conversation: Conversation) -> list[int]:
-        """A conversation, ready to be answered. UserError for a model that only continues text."""
+        """Return a conversation's token ids, ready to be answered. UserError for a model that only continues text."""
         if not self.entry.chat or self.tokenizer.chat_template is None:
             raise UserError(
                 f"{self.entry.name} continues text and has not learnt to chat; send it a prompt (/v1/completions)"
@@ -52,10 +52,11 @@ class Loaded:
         return render(self.tokenizer, conversation, add_generation_prompt=True).ids
 
     def text_ids(self, text: str) -> list[int]:
+        """Return the token ids of plain text, with the prefix."""
         return [*self.prefix, *self.tokenizer.encode(text)]
 
     def memory(self) -> int:
-        """Bytes of all weights and buffers, shared ones once, and of what the C++ step keeps beside them."""
+        """Return the bytes of all weights and buffers, shared ones once, and of what the C++ step keeps beside them."""
         tensors = [*self.decoder.parameters(), *self.decoder.buffers()]
         own = sum({t.data_ptr(): t.nbytes for t in tensors}.values())
         return own + step.memory(self.decoder)
@@ -64,8 +65,11 @@ class Loaded:
 def load(
     entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu", n_there: int | None = None
 ) -> Loaded:
-    """Reads weights and tokenizer. `say` is told in one line where a slower path is taken, and in one what computes the
-    answers. n_there: how many blocks go to the device, the others staying on the CPU (split.py); None: all."""
+    """Read weights and tokenizer.
+
+    `say` gets a line where a slower path is taken, and one that says what computes the answers. n_there: how many
+    blocks go to the device, the others staying on the CPU (cpu_offload.py); None: all.
+    """
     base = with_weights(entry)
     if n_there is not None:
         loaded = _read(base, say, "cpu", whole=False)
@@ -82,12 +86,12 @@ def load(
 
 
 def with_weights(entry: Entry) -> Entry:
-    """The entry whose weights are read: the base's for an adapter that has none of its own."""
+    """Return the entry whose weights are read: the base's for an adapter that has none of its own."""
     return entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
 
 
 def with_adapter(base: Loaded, entry: Entry, folder: Path) -> Loaded:
-    """The same weights, and an adapter for them. UserError for one that does not fit."""
+    """Return the same weights with an adapter for them. UserError for one that does not fit."""
     return replace(base, entry=entry, adapter=read_adapter(folder, base.decoder.config))
 
 

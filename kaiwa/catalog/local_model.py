@@ -16,12 +16,14 @@ from kaiwa.text.sampling import USUAL, Sampling
 
 
 class LocalChatModel:
+    """A ChatModel and ManyModel over weights in this process."""
+
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
         if loaded.adapter is not None:
             self.engine.add_adapter(loaded.entry.name, loaded.adapter)
-        self._bulk: SharedPrompts | None = None
+        self._shared_prompts: SharedPrompts | None = None
         self._number = 0
 
     @property
@@ -39,7 +41,7 @@ class LocalChatModel:
         )
 
     def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
-        """The answer as it comes. Whoever closes the iterator cancels the rest."""
+        """Yield the answer's events as they come. Closing the iterator cancels the rest."""
         request = self._request(sampling, self._ids(prompt))
         self.engine.add(request)
         try:
@@ -54,12 +56,12 @@ class LocalChatModel:
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         before, answer = self._pair(ScoreCall(context=context, continuation=continuation))
         if self.loaded.adapter is not None:
-            return self._many().score([(tuple(before), tuple(answer))])[0][0]
+            return self._shared().score([(tuple(before), tuple(answer))])[0][0]
         return self.engine.score([before], [answer])[0]
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
-        """All answers; what several prompts begin with is computed once."""
-        good: list[int] = []
+        """Yield all answers; a common prefix of prompts is computed once."""
+        places: list[int] = []
         requests: list[Request] = []
         limit = self.loaded.context
         for i, call in enumerate(calls):
@@ -68,14 +70,14 @@ class LocalChatModel:
                 if len(ids) >= limit:
                     raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")
                 requests.append(self._request(call.sampling, ids))
-                good.append(i)
+                places.append(i)
             except UserError as error:
                 yield i, error
-        for place, completion in self._many().generate(requests):
-            yield good[place], completion
+        for place, completion in self._shared().generate(requests):
+            yield places[place], completion
 
     def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
-        good: list[int] = []
+        places: list[int] = []
         pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         limit = self.loaded.context
         for i, call in enumerate(calls):
@@ -84,22 +86,22 @@ class LocalChatModel:
                 if len(before) + len(answer) > limit:
                     raise UserError(f"{len(before)} + {len(answer)} tokens to score, the model takes {limit}")
                 pairs.append((tuple(before), tuple(answer)))
-                good.append(i)
+                places.append(i)
             except UserError as error:
                 yield i, error
-        found = self._many().score(pairs)
-        for place, (logprobs, reused) in enumerate(found):
-            yield good[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
+        scores = self._shared().score(pairs)
+        for place, (logprobs, reused) in enumerate(scores):
+            yield places[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
 
-    def _many(self) -> SharedPrompts:
-        """Bulk work is done by one way to compute from the first prompt to the last, so it waits for the C++ step."""
-        if self._bulk is None:
+    def _shared(self) -> SharedPrompts:
+        """Return the engine of bulk work, once the C++ step is ready: it computes all of it or nothing."""
+        if self._shared_prompts is None:
             decoder, adapter = self.loaded.decoder, self.loaded.adapter
             step.wait(decoder)
-            self._bulk = SharedPrompts(
+            self._shared_prompts = SharedPrompts(
                 decoder, self.loaded.tokenizer, name="" if adapter is None else self.name, adapter=adapter
             )
-        return self._bulk
+        return self._shared_prompts
 
     def _ids(self, prompt: Conversation | str) -> list[int]:
         return self.loaded.text_ids(prompt) if isinstance(prompt, str) else self.loaded.chat_ids(prompt)

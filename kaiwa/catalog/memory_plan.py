@@ -1,11 +1,11 @@
-"""What loading a model takes, told before a byte of its weights is read: which weights where, how large, how fast.
+"""What loading a model takes, before a byte of its weights is read: which weights where, how large, how fast.
 
-Speed is bounded by memory: a token reads every weight of the blocks and of the unembedding once, so that
-    tokens/s <= bandwidth / bytes a token
-with the bandwidth measured here and now. What is reached is less (attention, sampling); the bound is printed as such.
+Speed is bounded by memory: a token reads every weight of the blocks and of the unembedding once, so that tokens/s <=
+bandwidth / bytes per token, with the bandwidth measured here and now. What is reached is less (attention, sampling);
+the bound is printed as such.
 
-A model larger than the card is split (split.py): as many blocks there as fit beside the embeddings and the keys and
-values of ROOM tokens, the others on the CPU; the two take turns, so their times a token add up.
+A model larger than the card is split (cpu_offload.py): as many blocks on it as fit beside the embeddings and the keys
+and values of ROOM tokens, the others on the CPU; the two take turns, so their times per token add up.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ PROBE = 1 << 28  # bytes read to measure the bandwidth
 
 @dataclass(frozen=True, slots=True)
 class WeightsPart:
-    """Some of the weights: how many, bytes a weight in memory, bytes a weight that one token reads."""
+    """Some of the weights: how many, bytes per weight in memory (`stored`), bytes per weight that one token reads."""
 
     name: str
     weights: int
-    held: float
+    stored: float
     read: float
 
     @property
     def bytes(self) -> int:
-        return round(self.weights * self.held)
+        return round(self.weights * self.stored)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSide:
-    """What is on one device. free: bytes it has; bandwidth: bytes a second. Both 0 for a device that is not here."""
+    """What is on one device. free: bytes it has; bandwidth: bytes per second. Both 0 for a device that is not here."""
 
     device: str
     parts: tuple[WeightsPart, ...]
@@ -65,10 +65,10 @@ class DeviceSide:
 
     @property
     def read(self) -> float:
-        """Bytes a token."""
+        """Bytes that one token reads."""
         return sum(part.weights * part.read for part in self.parts)
 
-    def told(self) -> list[str]:
+    def as_lines(self) -> list[str]:
         lines = [f"  {p.name:<28} {p.weights / 1e6:>10,.1f}M weights {p.bytes / 1e6:>10,.1f} MB" for p in self.parts]
         lines.append(f"  {'weights on ' + self.device:<28} {'':>18} {self.bytes / 1e6:>10,.1f} MB")
         here = f"{self.free / 1e9:,.1f} GB are free there; {self.bandwidth / 1e9:,.0f} GB/s measured"
@@ -77,8 +77,8 @@ class DeviceSide:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """sides: the device's, then the CPU's where the model is split. cache: bytes of keys and values a token, on the
-    first side. n_there: blocks on the first side, None where all of the model is."""
+    """Where a model's weights go. sides: the device's, then the CPU's where the model is split. cache: bytes of keys
+    and values per token, on the first side. n_there: blocks on the first side, None where all of the model is."""
 
     name: str
     sides: tuple[DeviceSide, ...]
@@ -96,17 +96,19 @@ class MemoryPlan:
             return 0.0
         return 1 / max(1e-9, sum(side.read / side.bandwidth for side in self.sides))
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         lines = [f"{self.name} on {' and '.join(side.device for side in self.sides)}"]
-        lines += [line for side in self.sides for line in side.told()]
+        lines += [line for side in self.sides for line in side.as_lines()]
         lines.append(f"  {'keys and values, 1,000 tokens':<28} {'':>17} {self.cache * 1000 / 1e6:>10,.1f} MB")
         bound = f"at most {self.tokens_per_second:,.1f} tokens/s for one stream"
         return "\n".join([*lines, f"  {bound}"] if self.tokens_per_second else lines)
 
 
 def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: bool = True) -> MemoryPlan:
-    """Where the weights go. UserError where they do not fit, with what would. Without a device named, a limit for a
-    card plans for one even where none is. measured: the bandwidth too."""
+    """Return where the weights go. UserError where they do not fit, with what would.
+
+    Without a device named, a limit for a card plans for one even where none is. measured: the bandwidth too.
+    """
     planned_only = limits.splits and not device and machine.device() == "cpu"
     where = "cuda" if planned_only else machine.device(device)
     entry = replace(with_weights(entry), name=entry.name)
@@ -142,7 +144,7 @@ def _split(
     limit_here: int | None,
     measured: bool,
 ) -> MemoryPlan:
-    """As many blocks on the card as it has room for."""
+    """Return a plan with as many blocks on the card as it has room for. UserError where the rest does not fit."""
     card = whole.sides[0]
     blocks, rest = card.parts[0], card.parts[1:]
     beside = sum(part.bytes for part in rest) + whole.cache * min(ROOM, c.max_length)
@@ -154,26 +156,27 @@ def _split(
             f" {limit / 1e9:.2f} GB {1 - MARGIN:.0%} may be used; choose --device cpu"
         )
     each = blocks.weights // c.n_layer
-    there = replace(blocks, name=f"blocks 1 to {n}" if n else "no blocks", weights=each * n)
-    held = _on_cpu(c, four_bit, card.device)
-    here = replace(held, name=f"{held.name} {n + 1} to {c.n_layer}", weights=each * (c.n_layer - n))
+    on_card = replace(blocks, name=f"blocks 1 to {n}" if n else "no blocks", weights=each * n)
+    stored = _on_cpu(c, four_bit, card.device)
+    on_cpu = replace(stored, name=f"{stored.name} {n + 1} to {c.n_layer}", weights=each * (c.n_layer - n))
     free = free_bytes("cpu")
     most = free if limit_here is None else limit_here
-    if here.bytes > most:
+    if on_cpu.bytes > most:
         what = "are free" if limit_here is None else "--max-memory allows"
         raise UserError(
             f"{entry.name}: {n} of {c.n_layer} blocks fit {card.device}; the others take"
-            f" {here.bytes / 1e9:.2f} GB on the CPU, {most / 1e9:.2f} GB {what}; choose a smaller or a 4-bit model"
+            f" {on_cpu.bytes / 1e9:.2f} GB on the CPU, {most / 1e9:.2f} GB {what}; choose a smaller or a 4-bit model"
         )
     sides = (
-        replace(card, parts=(there, *rest)),
-        DeviceSide("cpu", (here,), free, bandwidth("cpu") if measured else 0.0),
+        replace(card, parts=(on_card, *rest)),
+        DeviceSide("cpu", (on_cpu,), free, bandwidth("cpu") if measured else 0.0),
     )
     return MemoryPlan(entry.name, sides, whole.cache, n)
 
 
 def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
-    """A split model's blocks on the CPU: by torch (the C++ step computes whole models), in the card's type."""
+    """Return how a split model's blocks are held on the CPU: by torch (the C++ step computes whole models), in the
+    card's type."""
     width = 2.0 if _half(c, four_bit, card) else 4.0
     if four_bit and machine.has_int4_kernel():
         read = 0.5 + SCALES
@@ -182,8 +185,11 @@ def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
 
 
 def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> Loaded:
-    """`load` on the best device there is, split where the model is larger than the card. max_memory: as on the command
-    line (default: KAIWA_MAX_MEMORY in the environment). UserError where it does not fit."""
+    """Load on the best device there is, split where the model is larger than the card.
+
+    max_memory, device: as on the command line (default: KAIWA_MAX_MEMORY, KAIWA_DEVICE). UserError where it does not
+    fit.
+    """
     where = machine.device(device)
     text = max_memory or os.environ.get("KAIWA_MAX_MEMORY", "")
     if where == "cpu" and not text:
@@ -193,7 +199,7 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", de
 
 
 def has_room(entry: Entry) -> bool:
-    """Whether all of the model fits what is free on the card; True where what is free there decides nothing."""
+    """Return whether all of the model fits the card's free memory; True where that decides nothing."""
     where = machine.device()
     if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
         return True
@@ -202,16 +208,16 @@ def has_room(entry: Entry) -> bool:
 
 
 def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[WeightsPart, ...]:
-    """How `load` holds the weights there. `placed`: once, as the C++ step reads them (packed.py)."""
+    """Return how `load` holds the weights on a device. `placed`: once, as the C++ step reads them (packed_model.py)."""
     linears, table = c.n_layer * c.block_products, c.vocab_size * c.d_model
     rest = c.n_parameters - linears - table * (1 if c.tie_embeddings else 2)
     width = 2.0 if _half(c, four_bit, device) else 4.0
-    held = read = width
+    stored = read = width
     if four_bit and device == "cpu" and machine.has_int4_kernel():
         read = 0.5 + SCALES
-        held = read + (0.0 if c.n_parameters > LARGE else width)
+        stored = read + (0.0 if c.n_parameters > LARGE else width)
     copied = _packs(c, device) and not placed
-    parts = [WeightsPart("blocks, 4-bit" if read < 2 else "blocks", linears, held, 0.0 if copied else read)]
+    parts = [WeightsPart("blocks, 4-bit" if read < 2 else "blocks", linears, stored, 0.0 if copied else read)]
     own = placed or not c.tie_embeddings  # the step's unembedding is a copy even of a tied one
     parts.append(WeightsPart("embedding", table, width, 0.0 if copied or own else width))
     if placed and c.tie_embeddings:
@@ -234,6 +240,7 @@ def _packs(c: DecoderConfig, device: str) -> bool:
 
 
 def free_bytes(device: str) -> int:
+    """Return the bytes of memory that are free on a device."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     if device == "mps":
@@ -242,9 +249,9 @@ def free_bytes(device: str) -> int:
 
 
 def bandwidth(device: str) -> float:
-    """Bytes a second that all threads together read, the best of a few passes over memory larger than the caches."""
-    there = torch.device(device)
-    x = torch.ones(PROBE // 4, device=there)
+    """Measure the bytes per second that all threads together read: the best of a few passes over large memory."""
+    target = torch.device(device)
+    x = torch.ones(PROBE // 4, device=target)
     best = float("inf")
     for _ in range(4):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Any model that can be talked to as one that can be trained: dense fp32 weights, its tokenizer, and what is trained.
+"""Any model that can be talked to, opened for training: dense fp32 weights, its tokenizer, and what is trained.
 
 A model folder is read as it is; 4-bit weights (GGUF, GPTQ) are expanded. Trained are all weights, a low-rank change of
 them, or a soft prompt. What is published is a plain model folder again: changes are added to the weights.
@@ -33,7 +33,8 @@ from kaiwa.tokenizer.train import save as save_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """`tokenizer` has the soft prompt's tokens, and puts them before every conversation."""
+    """A model and what is trained of it. `tokenizer` has the soft prompt's tokens, and puts them before every
+    conversation."""
 
     base: Path
     decoder: Decoder
@@ -41,7 +42,7 @@ class Trainable:
 
 
 def as_parent(path: Path) -> Artifact:
-    """A base model as a parent: an artifact of ours, somebody else's folder, or a .gguf file."""
+    """Return a base model as a stage's parent: an artifact of ours, somebody else's folder, or a model file."""
     if weights_format(path) != "folder":
         return fingerprint(path)
     if (path / "kaiwa.json").is_file():
@@ -54,7 +55,7 @@ def as_parent(path: Path) -> Artifact:
 def open_trainable(
     base: Path, seed: int, *, lora_rank: int = 0, lora_alpha: float = 16.0, soft_prompt: int = 0
 ) -> Trainable:
-    """lora_rank 0 and soft_prompt 0: all weights are trained. UserError for both at once."""
+    """Open a model for training. lora_rank 0 and soft_prompt 0: all weights are trained. UserError for both at once."""
     if lora_rank and soft_prompt:
         raise UserError(f"lora_rank {lora_rank} and soft_prompt {soft_prompt}: train one of them at a time")
     decoder, tokenizer = open_base(base)
@@ -86,9 +87,9 @@ def context_length(base: Path) -> int:
 
 
 def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
-    """The tokenizer with n tokens more, numbered from `first` (the embedding's height), that begin every conversation.
+    """Return the tokenizer with n more tokens, numbered from `first`, that begin every conversation.
 
-    Rows of the embedding that have no token get one that is never written, so that the numbers fit.
+    `first` is the embedding's height: its rows without a token get one that is never written, so that the numbers fit.
     """
     import tokenizers
 
@@ -98,7 +99,7 @@ def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
     fill = [f"<|unused_{i}|>" for i in range(tokenizer.vocab_size, first)]
     names = [f"<|soft_{i}|>" for i in range(n)]
     inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in fill + names])
-    made = Tokenizer(
+    tokenizer_with_soft = Tokenizer(
         inner,
         chat_template="{{ '" + "".join(names) + "' }}" + tokenizer.chat_template,
         eos_token=tokenizer.eos_token,
@@ -106,26 +107,26 @@ def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
         bos_token=tokenizer.bos_token,
         document_end=tokenizer.document_end,
     )
-    if made.specials.get(names[0]) != first:
+    if tokenizer_with_soft.specials.get(names[0]) != first:
         raise UserError(f"the base model has soft tokens already ({names[0]}); train from the model below it")
-    return made
+    return tokenizer_with_soft
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that are trained, by name: what a checkpoint must hold."""
+    """Return the weights that are trained, by name, in their own shapes [...]: what a checkpoint must hold."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Puts back what `trained_state` gave."""
-    there = dict(model.named_parameters())
+    """Copy back the weights [...] that `trained_state` returned."""
+    parameters = dict(model.named_parameters())
     for name, tensor in state.items():
-        there[name].copy_(tensor)
+        parameters[name].copy_(tensor)
 
 
 def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
-    """Writes a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
+    """Write a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
 
     In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by. (The
     engine rounds a large model to bf16 where the machine computes in it; the adapter on its base is not rounded.)
@@ -153,6 +154,6 @@ def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) 
 
 
 def card_of(base: Path) -> dict[str, Any]:
-    """The base's chat.json, if it has one."""
+    """Return the base's chat.json, {} if it has none."""
     file = base / "chat.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -57,7 +57,7 @@ class Artifact:
 
 
 def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
-    """The artifact in a folder; UserError when there is none or it is of another kind."""
+    """Return the artifact in a folder. UserError when there is none or it is of another kind."""
     path = Path(path)
     file = path / MANIFEST
     if not file.is_file():
@@ -72,7 +72,7 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
 
 
 def fingerprint(file: Path) -> Artifact:
-    """A single file as a parent: what its bytes are is part of what is built from it."""
+    """Return a single file as a parent: its bytes are part of what is built from it."""
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     with open(file, "rb") as f:
@@ -80,7 +80,7 @@ def fingerprint(file: Path) -> Artifact:
 
 
 def content_hash(folder: Path) -> str:
-    """sha256 over the sorted relative names and the bytes of every published file but the manifest."""
+    """Return the sha256 over the sorted relative names and the bytes of every published file but the manifest."""
     total = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         if file.relative_to(folder).parts[0] in (MANIFEST, STAMP, SECONDS, CHECKPOINT):
@@ -124,7 +124,8 @@ class Plan:
 
 
 def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | None:
-    """The artifact at `out` if it is what `plan` would build; None, having said in a line what changed, otherwise.
+    """Return the artifact at `out` if it is what `plan` would build; otherwise say in a line what changed and return
+    None.
 
     A work folder that was finished but not yet renamed is published first.
     """
@@ -143,16 +144,16 @@ def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | No
 
 
 def _keep_others(out: Path, plan: Plan) -> None:
-    """UserError where a stage would be published over another one's artifact, or over what it is made from."""
+    """Raise UserError where a stage would be published over another stage's artifact, or over its own parent."""
     for name, parent in plan.parents.items():
         if parent.path.resolve() == out.resolve():
             raise UserError(f"{out}: is this run's own {name}, which it would replace; give another --out")
-    if (out / MANIFEST).is_file() and (there := open_artifact(out).kind) != plan.kind:
-        raise UserError(f"{out}: holds a {there!r} artifact; give another --out, or delete it first")
+    if (out / MANIFEST).is_file() and (kind := open_artifact(out).kind) != plan.kind:
+        raise UserError(f"{out}: holds a {kind!r} artifact; give another --out, or delete it first")
 
 
 def _changed(folder: Path, plan: Plan) -> list[str]:
-    """What a folder's manifest says otherwise than the plan."""
+    """Return the differences between a folder's manifest and the plan, one text each."""
     manifest = open_artifact(folder).manifest
     old = {k: manifest.get(k) for k in ("kind", "config", "parents", "seed")}
     old["config"] = _with_defaults(plan.config, old["config"])
@@ -165,7 +166,7 @@ def _work_folder(out: Path) -> Path:
 
 
 def _with_defaults(config: Any, old: Any) -> Any:
-    """An older manifest's configuration with the fields that came since, at their defaults."""
+    """Return an older manifest's configuration with newer fields at their defaults."""
     try:
         return configs.to_json(configs.from_json(type(config), old))
     except (UserError, TypeError, ValueError, AttributeError):
@@ -174,7 +175,8 @@ def _with_defaults(config: Any, old: Any) -> Any:
 
 @contextlib.contextmanager
 def publish(out: Path, plan: Plan) -> Iterator[Work]:
-    """The work folder of a stage. Left without an exception it is published; otherwise it stays for the next try.
+    """Yield the work folder of a stage. Left without an exception it is published; otherwise it stays for the next
+    try.
 
     A work folder left by another plan is cleared (its checkpoint would belong to another run).
     """
@@ -215,7 +217,7 @@ def publish(out: Path, plan: Plan) -> Iterator[Work]:
 
 
 def _rename(work: Path, out: Path) -> None:
-    """Publishes a work folder that has its manifest. Killed anywhere in here, it can be called again."""
+    """Publish a work folder that has its manifest. A kill at any point leaves a state that a second call completes."""
     for leftover in (work / SECONDS, work / STAMP):
         leftover.unlink(missing_ok=True)
     shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
@@ -230,7 +232,9 @@ def _rename(work: Path, out: Path) -> None:
 
 
 def disk_is_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error is for want of space, by its number or, where a library hides that, by what is left."""
+    """Return whether an error is for want of space: by its number or, where a library hides that, by the space that
+    is free.
+    """
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -243,7 +247,7 @@ def disk_is_full(error: BaseException, folder: Path) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """The same JSON value with null for what is no number (NaN, infinities): JSON has no word for those."""
+    """Return the same JSON value with null for numbers that JSON does not have (NaN, infinities)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -261,15 +265,15 @@ def _seconds_spent(work: Path) -> float:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in ("kaiwa", *LIBRARIES):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Writes a small text file whole or not at all."""
+    """Write a small text file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w", encoding="utf-8") as f:
         f.write(text)

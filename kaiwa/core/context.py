@@ -36,9 +36,10 @@ class Context:
     checkpoint_seconds: float = 30.0  # at most this much work is lost to a kill
 
     def metrics(self, stage: str) -> MetricsLog:
+        """Return the metrics log of a stage."""
         return MetricsLog(self.logs / f"{stage}.jsonl" if self.logs is not None else None)
 
     def check_stop(self) -> None:
-        """Raises Stopped if the person asked for it (call where the state is saved or cheap to lose)."""
+        """Raise Stopped if the person asked for it (call it where the state is saved or cheap to lose)."""
         if self.stop():
             raise Stopped

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """KAIWA_HOME, or the platform's folder for application data. Not created here."""
+    """Return KAIWA_HOME, or the platform's folder for application data. The folder is not created here."""
     if chosen := os.environ.get("KAIWA_HOME"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":
@@ -17,5 +17,5 @@ def home() -> Path:
 
 
 def runs() -> Path:
-    """Where `kaiwa build` publishes, relative to the working directory."""
+    """Return the folder that `kaiwa build` publishes to, relative to the working directory."""
     return Path("runs")

@@ -21,7 +21,7 @@ PATIENCE = 0.5  # seconds: somebody who looks whether the folder is locked holds
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Holds the folder. UserError, which names the process, when another one does."""
+    """Hold the folder while the block runs. UserError, which names the process, when another one holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a+") as f:
         if not _take(f, PATIENCE):
@@ -36,7 +36,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> int | None:
-    """The process that works in a folder (0: it has not said its number yet), or None."""
+    """Return the number of the process that works in a folder (0: not yet written), or None."""
     try:
         with open(folder / FILE) as f:
             return None if _take(f) else int(f.read() or 0)
@@ -45,7 +45,7 @@ def holder(folder: Path) -> int | None:
 
 
 def _take(file: IO[str], patience: float = 0.0) -> bool:
-    """Takes the lock if it is free within so many seconds; it goes when the file is closed."""
+    """Take the lock if it is free within `patience` seconds. The lock ends when the file is closed."""
     import fcntl
 
     deadline = time.monotonic() + patience

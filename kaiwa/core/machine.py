@@ -15,18 +15,18 @@ from kaiwa.core.errors import UserError
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory this process has had."""
+    """Return the most resident memory that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def free_memory_bytes() -> int:
-    """Memory that processes may still take, the system's caches counted as free."""
+    """Return the memory that processes may still take; the system's caches count as free."""
     try:
         with open("/proc/meminfo") as f:
             kilobytes = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:"))
@@ -36,30 +36,31 @@ def free_memory_bytes() -> int:
 
 
 def give_back_memory() -> None:
-    """Memory that was freed goes back to the system, where the C library can (glibc's)."""
+    """Give freed memory back to the system, where the C library can (glibc's)."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
 
 
-def device(wanted: str = "") -> str:
-    """Where to compute: the device asked for ("cuda", "cuda:1", "mps", "cpu"; here, or by KAIWA_DEVICE), else the best
-    there is. UserError for one that is not there."""
+def device(requested: str = "") -> str:
+    """Return where to compute: the device named here or by KAIWA_DEVICE ("cuda", "cuda:1", "mps", "cpu"), else the
+    best there is. UserError for a device that is not here.
+    """
     import torch
 
-    there = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
-    name = wanted or os.environ.get("KAIWA_DEVICE", "") or there[0]
+    present = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    name = requested or os.environ.get("KAIWA_DEVICE", "") or present[0]
     kind, colon, number = name.partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
-    if kind not in there or (colon and not (number.isdecimal() and int(number) < count)):
-        raise UserError(f"device {name!r} is not here, there is {', '.join(there)}; change --device or KAIWA_DEVICE")
+    if kind not in present or (colon and not (number.isdecimal() and int(number) < count)):
+        raise UserError(f"device {name!r} is not here, there is {', '.join(present)}; change --device or KAIWA_DEVICE")
     return name if kind == "cuda" else kind
 
 
 @functools.cache
 def has_bf16_products() -> bool:
-    """Whether the CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    """Return whether the CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
     import torch
 
     if os.environ.get("ATEN_CPU_CAPABILITY") == "default" or "ONEDNN_MAX_CPU_ISA" in os.environ:
@@ -72,9 +73,8 @@ def has_bf16_products() -> bool:
 
 @functools.cache
 def has_bf16_tiles() -> bool:
-    """Whether the CPU multiplies bf16 in tiles (AMX): 3 to 5 times faster than fp32; AVX-512 BF16 alone is slower.
-
-    Asked of the instruction set, never timed: the answer changes a training run's bytes and must not change with load.
+    """Return whether the CPU multiplies bf16 in tiles (AMX): 3 to 5 times faster than fp32; AVX-512 BF16 alone is
+    slower.
     """
     import torch
 
@@ -85,7 +85,7 @@ def has_bf16_tiles() -> bool:
 
 @functools.cache
 def has_int4_kernel() -> bool:
-    """Whether torch's 4-bit CPU product is fast here: it needs AVX-512 (70 times slower without)."""
+    """Return whether torch's 4-bit CPU product is fast here: it needs AVX-512 (70 times slower without)."""
     import torch
 
     return hasattr(torch, "_weight_int4pack_mm_for_cpu") and "AVX512" in torch.backends.cpu.get_cpu_capability()
@@ -93,8 +93,11 @@ def has_int4_kernel() -> bool:
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether torch.compile can build its kernels, found by trying: the compiler that it will call (CXX, else g++, on
-    macOS clang++) reads Python's own header, which some systems do not install."""
+    """Return whether torch.compile can build its kernels, found by trying.
+
+    The compiler that it will call (CXX, else g++, on macOS clang++) reads Python's own header, which some systems do
+    not install.
+    """
     named = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(named) is None:
         return False
@@ -103,7 +106,7 @@ def has_compiler() -> bool:
 
 
 def describe() -> str:
-    """One line for reports: processor, cores, what it can do."""
+    """Return one line for reports: processor, cores, what it can do."""
     name = "unknown processor"
     try:
         with open("/proc/cpuinfo") as f:

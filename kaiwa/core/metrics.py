@@ -24,6 +24,7 @@ class MetricsLog:
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def log(self, step: int, **scalars: float | int | str) -> None:
+        """Append one row of named scalars."""
         row: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
         for name, value in scalars.items():
             row[name] = value if not isinstance(value, float) or math.isfinite(value) else None
@@ -38,13 +39,13 @@ class MetricsLog:
         return self.path.stat().st_size if self.path is not None and self.path.is_file() else 0
 
     def cut(self, size: int) -> None:
-        """Forgets every row past the first `size` bytes."""
+        """Delete every row past the first `size` bytes."""
         if self.path is not None and self.size() > size:
             os.truncate(self.path, size)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; a half-written last line is left out."""
+    """Return the rows of a log; a half-written last line is left out."""
     rows = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

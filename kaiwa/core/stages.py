@@ -39,11 +39,11 @@ class Stage:
         return bool(self.model_en)
 
     def text(self, language: str) -> str:
-        """What the stage does, in one line."""
+        """Return what the stage does, in one line."""
         return self.ja if language == "ja" else self.en
 
     def model_text(self, language: str) -> str:
-        """What is special about the stage's model, in a few words."""
+        """Return what is special about the stage's model, in a few words."""
         return self.model_ja if language == "ja" else self.model_en
 
 
@@ -109,22 +109,22 @@ STAGES = (
 
 
 def stage_names() -> tuple[str, ...]:
-    """Names of the stages that publish an artifact, in their order."""
+    """Return the names of the stages that publish an artifact, in their order."""
     return tuple(stage.name for stage in STAGES if stage.kind)
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of the stages that publish a model which generates text, in their order."""
+    """Return the names of the stages that publish a model which generates text, in their order."""
     return tuple(stage.name for stage in STAGES if stage.is_model)
 
 
 def stage_named(name: str) -> Stage | None:
-    """The stage of this name, or None."""
+    """Return the stage of this name, or None."""
     return next((stage for stage in STAGES if stage.name == name), None)
 
 
 def usual_seconds() -> dict[str, float]:
-    """Stage name -> seconds that the stage usually takes, in the stages' order."""
+    """Return stage name -> seconds that the stage usually takes, in the stages' order."""
     return {stage.name: stage.seconds for stage in STAGES}
 
 

@@ -30,7 +30,7 @@ class Status:
     """Follows a build. `show` is what the stages' context calls; `watch` is told every change."""
 
     def __init__(self, folder: Path, recipe: str, stages: Mapping[str, float]) -> None:
-        """stages: in their order, each with the seconds it usually takes; only their proportions matter."""
+        """stages: name -> seconds that the stage usually takes, in their order; only the proportions matter."""
         self.file = folder / FILE
         self.usual = dict(stages)
         self.written = 0.0
@@ -49,6 +49,7 @@ class Status:
         self.write(force=True)
 
     def show(self, progress: Progress) -> None:
+        """Take a stage's progress; fill in the seconds that the build has left."""
         stage = self.current
         if stage is None:
             return
@@ -56,23 +57,24 @@ class Status:
         if stage["done"] == 0:
             stage["_first"] = (progress.done, seconds)
         first_done, first_seconds = stage.setdefault("_first", (progress.done, seconds))
-        gone = progress.done - first_done
-        left = (seconds - first_seconds) / gone * (progress.total - progress.done) if gone > 0 else None
+        done = progress.done - first_done
+        seconds_left = (seconds - first_seconds) / done * (progress.total - progress.done) if done > 0 else None
         stage.update(
             done=progress.done,
             total=progress.total,
             text=progress.text,
             seconds=round(seconds, 1),
             tokens_per_second=round(progress.tokens_per_second, 1),
-            seconds_left=None if left is None else round(left, 1),
+            seconds_left=None if seconds_left is None else round(seconds_left, 1),
         )
         progress.build_seconds_left = self.value["seconds_left"] = self.left()
         self.write()
 
     def left(self) -> float | None:
-        """Seconds to the build's end: what the stages to come usually take, at the pace of those done here so far.
+        """Return the seconds to the build's end: what the stages to come usually take, at the pace of those done
+        here so far.
 
-        A stage that was found finished says nothing of the pace (it never showed progress). None until there is one.
+        A stage that was finished before shows no progress and says nothing of the pace. None until there is a pace.
         """
         spent = expected = 0.0
         for stage in self.value["stages"]:
@@ -93,7 +95,7 @@ class Status:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A stage is running inside; the build's state follows how it ends."""
+        """Run a stage inside the block; the build's state follows how the stage ends."""
         self.current = next(s for s in self.value["stages"] if s["name"] == name)
         self.began = time.monotonic()
         self.current["state"] = "running"
@@ -114,10 +116,12 @@ class Status:
         self.write(force=True)
 
     def end(self, state: str, error: str = "") -> None:
+        """Write how the build ended."""
         self.value.update(state=state, error=error, seconds_left=None)
         self.write(force=True)
 
     def write(self, force: bool = False) -> None:
+        """Write the file, at most twice a second unless forced."""
         now = time.time()
         if not force and now - self.written < EVERY:
             return
@@ -141,9 +145,12 @@ def _waiting(name: str) -> dict[str, Any]:
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """The last status of a build, or None. A build whose folder nobody has locked is "stopped", whatever it last wrote:
-    its process is gone, even where another one has its number now. One that was started a moment ago and has not spoken
-    yet (`spoken` false, written by whoever started it) has no lock either, and is running."""
+    """Return the last status of a build, or None.
+
+    A build whose folder nobody has locked is "stopped", whatever its status says: its process is gone, even where
+    another one has its number now. A build that was started a moment ago has no lock either; until its own process has
+    written a status (`spoken` is false) it counts as running.
+    """
     file = folder / FILE
     try:
         value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -23,20 +23,20 @@ MIN_DOCSTRING = 40  # characters; shorter ones say less than their heading
 
 
 def library_files() -> list[tuple[str, Path]]:
-    """(dotted module path with slashes, file) of the standard library, in hash order."""
+    """Return (dotted module path with slashes, file) of the standard library, in hash order."""
     root = Path(sysconfig.get_path("stdlib"))
-    found = []
+    modules = []
     for path in root.rglob("*.py"):
         relative = path.relative_to(root)
         if not NOT_LIBRARY & set(relative.parts) and not relative.parts[0].startswith("config-"):
-            found.append((relative.with_suffix("").as_posix(), path))
-    if not found:
+            modules.append((relative.with_suffix("").as_posix(), path))
+    if not modules:
         raise UserError(f"{root}: this Python has no library source; give text of your own with --source PATH")
-    return sorted(found, key=lambda item: (hashlib.sha256(item[0].encode()).digest(), item[0]))
+    return sorted(modules, key=lambda item: (hashlib.sha256(item[0].encode()).digest(), item[0]))
 
 
 def read_code(source: str) -> Iterator[Raw]:
-    """One document a module: its source as it is."""
+    """Yield one document per module: its source as it is."""
     for name, path in library_files():
         text = _source_text(path)
         if text is not None:
@@ -44,7 +44,7 @@ def read_code(source: str) -> Iterator[Raw]:
 
 
 def read_docs(source: str) -> Iterator[Raw]:
-    """The topics, then each module's source for `docstrings` (in a worker) to pick its docstrings from."""
+    """Yield the topics, then each module's source, from which `docstrings` (in a worker) picks its docstrings."""
     from pydoc_data.topics import topics
 
     for topic in sorted(topics):
@@ -56,7 +56,7 @@ def read_docs(source: str) -> Iterator[Raw]:
 
 
 def _plain(topic: str) -> str:
-    """A topic without its underlined title's asterisks (pydoc's own layout otherwise)."""
+    """Return a topic without the asterisks of its underlined title (pydoc's own layout otherwise)."""
     lines = topic.strip("\n").splitlines()
     return "\n".join(line.rstrip() for line in lines if set(line.strip()) != {"*"})
 
@@ -69,7 +69,7 @@ def _source_text(path: Path) -> str | None:
 
 
 def docstrings(source: str, name: str) -> list[tuple[str, str]]:
-    """(id suffix, text): one document for a module with its functions, one for each class with its methods."""
+    """Return (id suffix, text): one document for a module with its functions, one for each class with its methods."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in the library's own strings
@@ -94,16 +94,16 @@ def docstrings(source: str, name: str) -> list[tuple[str, str]]:
 
 
 def _class(node: ast.ClassDef, owner: str) -> list[str]:
-    found = []
+    pieces = []
     doc = ast.get_docstring(node)
     if doc and len(doc) >= MIN_DOCSTRING:
-        found.append(f"class {owner}.{node.name}\n\n{doc}")
+        pieces.append(f"class {owner}.{node.name}\n\n{doc}")
     for child in node.body:
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            found += _function(child, node.name)
+            pieces += _function(child, node.name)
         elif isinstance(child, ast.ClassDef):
-            found += _class(child, f"{owner}.{node.name}")
-    return found
+            pieces += _class(child, f"{owner}.{node.name}")
+    return pieces
 
 
 def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> list[str]:

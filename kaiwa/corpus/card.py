@@ -13,12 +13,14 @@ from kaiwa.text.records import Document
 
 
 def n_bytes(documents: Sequence[Document]) -> int:
-    """UTF-8 bytes of the texts."""
+    """Return the UTF-8 bytes of the texts."""
     return sum(len(d.text.encode("utf-8")) for d in documents)
 
 
 def shown_path(source: Source) -> str:
-    """A source's path for the card: without folders, which differ between machines that build the same corpus."""
+    """Return a source's path for the card: without folders, which differ between machines that build the same
+    corpus.
+    """
     scheme, colon, rest = source.path.partition(":")
     if scheme in ("builtin", "hf"):
         return source.path
@@ -32,26 +34,28 @@ def make_card(
     repaired: Mapping[str, int],
     problems: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Counts by source, language, reason; the mixture: each source's share, and how often one pass repeats it."""
+    """Return counts by source, language and reason, and the mixture: each source's share, and how often one pass
+    repeats it.
+    """
     train, validation = splits["train"], splits["validation"]
     total = n_bytes(train)
     sources = {}
     weights = sum(s.weight for s in config.sources)
     for source in config.sources:
-        mine = [d for d in train if d.source == source.name]
-        held = [d for d in validation if d.source == source.name]
+        training = [d for d in train if d.source == source.name]
+        held_out = [d for d in validation if d.source == source.name]
         reasons = Counter(reason for d, reason in dropped if d.source == source.name)
-        size = n_bytes(mine)
+        size = n_bytes(training)
         share = source.weight / weights if weights else size / max(1, total)
         sources[source.name] = {
             "path": shown_path(source),
             "kind": source.kind,
             "trusted": source.trusted,
-            "documents": len(mine) + len(held) + sum(reasons.values()),
-            "train_documents": len(mine),
+            "documents": len(training) + len(held_out) + sum(reasons.values()),
+            "train_documents": len(training),
             "train_bytes": size,
-            "validation_documents": len(held),
-            "validation_bytes": n_bytes(held),
+            "validation_documents": len(held_out),
+            "validation_bytes": n_bytes(held_out),
             "dropped": dict(sorted(reasons.items())),
             "repaired": repaired.get(source.name, 0),
             "weight": source.weight,
@@ -60,8 +64,8 @@ def make_card(
         }
     languages = {}
     for language in sorted({d.language for d in train}):
-        mine = [d for d in train if d.language == language]
-        languages[language] = {"documents": len(mine), "bytes": n_bytes(mine)}
+        training = [d for d in train if d.language == language]
+        languages[language] = {"documents": len(training), "bytes": n_bytes(training)}
     return {
         "documents": {"train": len(train), "validation": len(validation), "dropped": len(dropped)},
         "bytes": {"train": total, "validation": n_bytes(validation)},
@@ -74,7 +78,7 @@ def make_card(
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """The card as a page."""
+    """Return the card as a page."""
     documents, size = card["documents"], card["bytes"]
     lines = [
         "# Corpus card",

@@ -125,13 +125,13 @@ class CorpusConfig:
 
 
 def from_paths(paths: tuple[str, ...]) -> tuple[Source, ...]:
-    """Sources named after their files, for `kaiwa corpus --source PATH…`."""
+    """Return sources named after their files, for `kaiwa corpus --source PATH…`."""
     sources: list[Source] = []
     for path in paths:
         stem = path.split(":", 1)[1] if ":" in path and not path.startswith(("/", ".")) else path
         base = stem.rstrip("/").rsplit("/", 1)[-1].split(".")[0].split(":")[0] or "source"
-        taken = {s.name for s in sources}
-        name = next(n for n in (base, *(f"{base}-{i}" for i in range(2, len(paths) + 2))) if n not in taken)
+        used_names = {s.name for s in sources}
+        name = next(n for n in (base, *(f"{base}-{i}" for i in range(2, len(paths) + 2))) if n not in used_names)
         code = path == "builtin:code"
         language = {"builtin:docs": "en", "builtin:code": "code"}.get(path, "")
         sources.append(Source(name=name, path=path, kind="code" if code else "prose", language=language))

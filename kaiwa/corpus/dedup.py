@@ -27,7 +27,8 @@ CHUNK = 1 << 13  # n-grams hashed at once; keeps the working set in the cache
 
 
 def exact_key(text: str, loosely: bool = True) -> bytes:
-    """16 bytes that are equal for texts equal up to case, spaces and punctuation; not `loosely`: up to spaces only.
+    """Return 16 bytes that are equal for texts equal up to case, spaces and punctuation; not `loosely`: up to spaces
+    only.
 
     Signs matter in code and in sums ("7 - 2" is not "7 + 2"), so those are not compared loosely.
     """
@@ -41,7 +42,9 @@ def _word_hash(word: str) -> int:
 
 
 def shingles(text: str, language: str, config: Dedup) -> U64:
-    """The set of a text's n-grams as sorted 64-bit hashes: words, or characters in languages without spaces."""
+    """Return the set of a text's n-grams as sorted 64-bit hashes [n]: of words, or of characters in languages
+    without spaces.
+    """
     units: U64
     if language in NO_SPACES:
         dense = NOT_WORD.sub("", text.lower())
@@ -61,7 +64,7 @@ def shingles(text: str, language: str, config: Dedup) -> U64:
 
 
 def _mix(x: U64) -> U64:
-    """splitmix64's finaliser: every input bit moves every output bit."""
+    """Return splitmix64's finaliser of x: every input bit moves every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -76,7 +79,7 @@ def _permutations(n: int) -> tuple[U64, U64]:
 
 
 def signature(grams: U64, config: Dedup) -> NDArray[np.uint32]:
-    """The MinHash signature, [bands * rows]: for each hash a·x + b (upper 32 bits) its minimum over the set."""
+    """Return the MinHash signature [bands * rows]: for each hash a·x + b (upper 32 bits) its minimum over the set."""
     a, b = _permutations(config.bands * config.rows)
     smallest = np.full(config.bands * config.rows, np.iinfo(np.uint32).max, dtype=np.uint32)
     for start in range(0, len(grams), CHUNK):
@@ -86,13 +89,14 @@ def signature(grams: U64, config: Dedup) -> NDArray[np.uint32]:
 
 
 def jaccard(x: U64, y: U64) -> float:
-    """|x ∩ y| / |x ∪ y| of two sorted sets; 0 for two empty ones."""
+    """Return |x ∩ y| / |x ∪ y| of two sorted sets; 0 for two empty ones."""
     both = len(np.intersect1d(x, y, assume_unique=True))
     union = len(x) + len(y) - both
     return both / union if union else 0.0
 
 
 def find(parent: list[int], i: int) -> int:
+    """Return the first document of a document's cluster."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -102,7 +106,8 @@ def find(parent: list[int], i: int) -> int:
 def near_duplicates(
     signatures: NDArray[np.uint32], config: Dedup, similar: Callable[[int, int], bool]
 ) -> NDArray[np.int64]:
-    """For each of n documents the index of the first document of its cluster (its own: nothing before it is alike).
+    """Return, for each of n documents, the index of the first document of its cluster (its own where no earlier one
+    is alike).
 
     signatures is [n, bands * rows]; `similar(i, j)` verifies a candidate pair. Within a bucket a document is compared
     with the members of each cluster until one is alike, so m equal documents there cost m comparisons, not m².
@@ -129,12 +134,12 @@ def _groups(members: NDArray[np.int64], keys: NDArray[np.int64]) -> list[list[in
 def _join(bucket: Sequence[int], parent: list[int], similar: Callable[[int, int], bool]) -> None:
     clusters: list[list[int]] = []
     for i in bucket:
-        mine, others = [i], []
+        joined, others = [i], []
         for members in clusters:
             if find(parent, i) == find(parent, members[0]) or any(similar(j, i) for j in members):
                 low, high = sorted((find(parent, i), find(parent, members[0])))
                 parent[high] = low
-                mine = members + mine
+                joined = members + joined
             else:
                 others.append(members)
-        clusters = [*others, mine]
+        clusters = [*others, joined]

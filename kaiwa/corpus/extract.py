@@ -16,7 +16,7 @@ ODD = re.compile("&[A-Za-z#]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u20
 
 
 def main_text(html: bytes) -> str:
-    """The main text of a page, paragraphs on lines of their own; "" where there is none."""
+    """Return the main text of a page, each paragraph on its own line; "" where there is none."""
     text = _trafilatura().extract(html, include_comments=False, include_tables=True, favor_precision=True)
     return text or ""
 
@@ -43,7 +43,7 @@ def _ftfy() -> Any:
 
 
 def repair(text: str) -> str:
-    """The text with Unicode accidents mended and in NFC; lines end in \\n without trailing blanks.
+    """Return the text with broken encodings repaired and in NFC; lines end in a line feed without trailing blanks.
 
     ftfy goes through a text line by line; a text without any sign of an accident (by ftfy's own first look, and no
     character that its other steps touch) is spared that: equal (tested), and four times as fast.
@@ -55,7 +55,9 @@ def repair(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """NFC, \\n line ends, no NUL, no blanks at line ends, no empty lines around: what trusted text gets, too."""
+    """Return the text in NFC with line feeds, no NUL, no blanks at line ends and no empty lines around. Trusted
+    text gets this too.
+    """
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     if "\r" in text:

@@ -25,23 +25,25 @@ LONG_ENOUGH = 50  # words from which on stop words are expected
 
 
 def too_short(text: str, language: str, limits: Filters) -> str | None:
+    """Return a reason to drop texts that are too short."""
     least = limits.min_chars_ja if language in NO_SPACES else limits.min_chars
     return "too_short" if len(text) < least else None
 
 
 def too_long(text: str, language: str, limits: Filters) -> str | None:
+    """Return a reason to drop texts that are too long."""
     return "too_long" if len(text) > limits.max_chars else None
 
 
 def symbols(text: str, language: str, limits: Filters) -> str | None:
-    """Too many characters that are neither letters, digits nor spaces."""
+    """Return a reason to drop texts with too many characters that are neither letters, digits nor spaces."""
     dense = SPACE.sub("", text)
     ratio = 1 - sum(map(str.isalnum, dense)) / max(1, len(dense))
     return "symbols" if ratio > limits.max_symbol_ratio else None
 
 
 def word_length(text: str, language: str, limits: Filters) -> str | None:
-    """Words too short or too long on average: tables of numbers, base64, lists of addresses."""
+    """Return a reason to drop tables of numbers, base64, lists of addresses: words too short or too long on average."""
     if language in NO_SPACES:
         return None
     words = text.split()
@@ -51,7 +53,7 @@ def word_length(text: str, language: str, limits: Filters) -> str | None:
 
 
 def stop_words(text: str, language: str, limits: Filters) -> str | None:
-    """English prose of some length holds at least two of its commonest words."""
+    """Return a reason to drop English prose of some length that lacks two of the commonest words."""
     if language != "en":
         return None
     words = WORD.findall(text.lower())
@@ -61,7 +63,7 @@ def stop_words(text: str, language: str, limits: Filters) -> str | None:
 
 
 def kana(text: str, language: str, limits: Filters) -> str | None:
-    """Japanese prose holds kana; a list of kanji names or a Chinese page does not."""
+    """Return a reason to drop Japanese prose without kana, such as a list of kanji names or a Chinese page."""
     if language != "ja":
         return None
     letters = sum(map(str.isalpha, text))
@@ -69,20 +71,23 @@ def kana(text: str, language: str, limits: Filters) -> str | None:
 
 
 def repeated_lines(text: str, language: str, limits: Filters) -> str | None:
-    """The share of characters in lines that have stood before."""
+    """Return a reason to drop texts with too large a share of characters in lines that occurred before."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < 4:
         return None
-    seen: set[str] = set()
+    earlier: set[str] = set()
     repeated = 0
     for line in lines:
-        repeated += len(line) if line in seen else 0
-        seen.add(line)
+        repeated += len(line) if line in earlier else 0
+        earlier.add(line)
     return "repeated_lines" if repeated > limits.max_repeated_lines * sum(map(len, lines)) else None
 
 
 def repeated_ngrams(text: str, language: str, limits: Filters) -> str | None:
-    """The share of characters in the commonest n-gram (4 words, or 8 characters without spaces)."""
+    """Return a reason to drop texts in which the commonest n-gram holds too large a share of the characters.
+
+    An n-gram has 4 words, or 8 characters where there are no spaces.
+    """
     if language in NO_SPACES:
         dense = SPACE.sub("", text)
         if len(dense) < 80:
@@ -101,7 +106,7 @@ def repeated_ngrams(text: str, language: str, limits: Filters) -> str | None:
 
 
 def code_lines(text: str, language: str, limits: Filters) -> str | None:
-    """Generated or minified code: a very long line, or long lines on average."""
+    """Return a reason to drop generated or minified code: a very long line, or long lines on average."""
     lengths = [len(line) for line in text.splitlines()] or [0]
     if max(lengths) > limits.max_code_line:
         return "code_line_length"
@@ -109,7 +114,7 @@ def code_lines(text: str, language: str, limits: Filters) -> str | None:
 
 
 def code_letters(text: str, language: str, limits: Filters) -> str | None:
-    """Tables of data written as code."""
+    """Return a reason to drop tables of data written as code."""
     return "code_letters" if sum(map(str.isalnum, text)) < limits.min_code_alnum * max(1, len(text)) else None
 
 
@@ -127,7 +132,7 @@ CODE: tuple[Filter, ...] = (too_short, too_long, code_lines, code_letters)
 
 
 def reason_to_drop(text: str, language: str, kind: str, limits: Filters) -> str | None:
-    """The first reason found by the filters of a kind ("prose" or "code"), None to keep the document."""
+    """Return the first reason that the filters of a kind ("prose" or "code") give, None to keep the document."""
     for check in CODE if kind == "code" else PROSE:
         reason = check(text, language, limits)
         if reason is not None:

@@ -11,7 +11,7 @@ from kaiwa.corpus.raw import Raw
 
 
 def read_dataset(source: Source, name: str) -> Iterator[Raw]:
-    """Streams "DATASET", "DATASET:CONFIG" or "DATASET:CONFIG:SPLIT" (split: train). Set max_bytes for a large one."""
+    """Stream "DATASET", "DATASET:CONFIG" or "DATASET:CONFIG:SPLIT" (split: train). Set max_bytes for a large one."""
     try:
         import datasets
     except ImportError:

@@ -23,13 +23,13 @@ def _classifier(languages: tuple[str, ...]) -> Callable[[str], tuple[str, float]
     return py3langid.classify  # type: ignore[no-any-return]
 
 
-def identify(text: str, wanted: tuple[str, ...]) -> str:
-    """The ISO 639-1 code of a text, among `wanted` and the common ones. "und" for text without letters."""
+def identify(text: str, expected: tuple[str, ...]) -> str:
+    """Return the ISO 639-1 code of a text, among `expected` and the common ones; "und" for text without letters."""
     sample = text[:SAMPLE]
     if not any(c.isalpha() for c in sample):
         return "und"
     if len(KANA.findall(sample)) >= max(1, 0.05 * len(sample)):
         return "ja"
-    known = tuple(dict.fromkeys((*(w for w in wanted if len(w) == 2), *COMMON)))
+    known = tuple(dict.fromkeys((*(w for w in expected if len(w) == 2), *COMMON)))
     language, _ = _classifier(known)(sample)
     return language

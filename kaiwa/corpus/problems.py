@@ -11,24 +11,26 @@ from kaiwa.core.errors import UserError
 
 @dataclass(slots=True)
 class Problems:
-    """Collects reading problems. The first of each kind in a file is said at once, the rest only counted."""
+    """Counts of reading problems. The first of each kind in a file is said at once, the rest only counted."""
 
     say: Callable[[str], None]
     strict: bool = False
     counts: Counter[str] = field(default_factory=Counter)
-    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    file_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def report(self, kind: str, file: str, where: str, line: str) -> None:
-        """`kind` names the counter ("bad_json_line"), `where` is file:line or file, `line` what is wrong."""
+        """Count a problem and say the first ones. kind: the counter ("bad_json_line"); where: file:line or file;
+        line: what is wrong.
+        """
         if self.strict:
             raise UserError(f"{where}: {line}; mend it or leave out --strict to skip such places")
         self.counts[kind] += 1
-        self.seen[kind, file] += 1
-        if self.seen[kind, file] == 1:
+        self.file_counts[kind, file] += 1
+        if self.file_counts[kind, file] == 1:
             self.say(f"{where}: {line}; counted, going on")
 
     def finish_file(self, file: str) -> None:
-        """Says how often the problems of a file came again."""
-        for (kind, name), n in self.seen.items():
+        """Say how often the problems of a file occurred again."""
+        for (kind, name), n in self.file_counts.items():
             if name == file and n > 1:
                 self.say(f"{file}: {n} problems of this kind ({kind.replace('_', ' ')})")

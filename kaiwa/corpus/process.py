@@ -46,7 +46,9 @@ class Cleaned:
 
 
 def clean_batch(batch: list[Raw], source: Source, config: CorpusConfig) -> list[Cleaned]:
-    """The documents of a batch, in order. One page of docstrings becomes several, a page without main text none."""
+    """Return the documents of a batch, in order. One page of docstrings becomes several, a page without main text
+    none.
+    """
     return [cleaned for raw in batch for part in _parts(raw) for cleaned in [_clean(*part, raw, source, config)]]
 
 
@@ -82,7 +84,7 @@ def _clean(id: str, text: str, raw: Raw, source: Source, config: CorpusConfig) -
 
 
 def batches(raws: Iterable[Raw]) -> Iterator[list[Raw]]:
-    """Runs of documents of about BATCH_BYTES."""
+    """Yield lists of documents of about BATCH_BYTES."""
     batch: list[Raw] = []
     size = 0
     for raw in raws:
@@ -103,7 +105,7 @@ def clean_all(
     workers: int,
     problems: Problems,
 ) -> Iterator[tuple[list[Cleaned], Counter[str]]]:
-    """Cleaned batches in the order of `raws`, each with the problems counted when it had been read.
+    """Yield cleaned batches in the order of `raws`, each with the problems counted when it had been read.
 
     Processes read ahead; a caller who stops early takes the counts of the last batch that it used.
     UserError when a process dies.
@@ -133,7 +135,9 @@ def clean_all(
 
 
 def open_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool whose processes end with us, even if we are killed. Spawned, since a fork would copy running threads."""
+    """Return a pool whose processes end with this one, even if it is killed. Spawned, since a fork would copy
+    running threads.
+    """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
 
@@ -145,6 +149,7 @@ def _follow_parent() -> None:
         return
 
     def watch() -> None:
+        """End this process when its parent ends."""
         parent.join()
         os._exit(1)
 

@@ -31,7 +31,7 @@ BROKEN_LIMIT = 0.01  # at most this share of bytes may be replaced; beyond it th
 
 
 def read_source(source: Source, config: CorpusConfig, problems: Problems) -> Iterator[Raw]:
-    """Everything a file or folder source holds (the built-in ones are in `builtin`)."""
+    """Yield the documents of a file or folder source (the built-in ones are in `builtin`)."""
     scheme, _, rest = source.path.partition(":")
     if scheme == "hf":
         yield from read_dataset(source, rest)
@@ -46,7 +46,9 @@ def read_source(source: Source, config: CorpusConfig, problems: Problems) -> Ite
 
 
 def list_files(source: Source) -> list[Path]:
-    """The readable files of a path, sorted by name. UserError for a missing path, an empty folder, an odd suffix."""
+    """Return the readable files of a path, sorted by name. UserError for a missing path, an empty folder, an unknown
+    suffix.
+    """
     root = Path(source.path.removeprefix("records:"))
     where = f"source {source.name}: {root}"
     if not root.exists():
@@ -67,12 +69,13 @@ def list_files(source: Source) -> list[Path]:
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix that says what is inside: of page.warc.gz it is .warc."""
+    """Return the suffix that says what is inside: of page.warc.gz it is .warc."""
     name = path.name.lower().removesuffix(".gz")
     return Path(name).suffix
 
 
 def read_file(file: Path, source: Source, config: CorpusConfig, problems: Problems, name: str) -> Iterator[Raw]:
+    """Yield the documents of one file."""
     suffix = suffix_of(file)
     prefix = f"{source.name}/{name}"
     if suffix in (".warc", ".wet"):
@@ -110,7 +113,9 @@ def _read_bytes(file: Path, problems: Problems) -> bytes:
 
 
 def decode(data: bytes, where: str, problems: Problems) -> str:
-    """Text from bytes: a byte order mark decides; else UTF-8 with single broken bytes replaced; else a guess, said."""
+    """Return text from bytes: a byte order mark decides; else UTF-8 with single broken bytes replaced; else a guess,
+    which is reported.
+    """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
         (codecs.BOM_UTF16_LE, "utf-16"),
@@ -136,7 +141,9 @@ def decode(data: bytes, where: str, problems: Problems) -> str:
 
 
 def split_text(text: str, size: int) -> list[str]:
-    """A long text cut at paragraph ends (line ends, without paragraphs) into documents of about `size` characters."""
+    """Return a long text cut at paragraph ends (line ends, without paragraphs) into documents of about `size`
+    characters.
+    """
     if len(text) <= 2 * size:
         return [text]
     parts = re.split(r"(?<=\n)(?=\s*\n)", text)
@@ -153,7 +160,7 @@ def split_text(text: str, size: int) -> list[str]:
 
 
 def read_jsonl_file(file: Path, source: Source, problems: Problems, prefix: str) -> Iterator[Raw]:
-    """One Raw a line; a line that is no JSON object with the text field is a reported problem (file:line)."""
+    """Yield one Raw per line; a line that is no JSON object with the text field is a reported problem (file:line)."""
     if not file.is_file():
         raise UserError(f"source {source.name}: {file} does not exist; give a JSONL file of records")
     name = str(file)
@@ -168,8 +175,8 @@ def read_jsonl_file(file: Path, source: Source, problems: Problems, prefix: str)
             problems.report("bad_json_line", name, where, f"not JSON ({why})")
             continue
         if not isinstance(row, dict) or not isinstance(row.get(source.text_field), str):
-            there = did_you_mean(source.text_field, row) if isinstance(row, dict) and row else ""
-            problems.report("bad_json_line", name, where, f"no text in field {source.text_field!r}{there}")
+            hint = did_you_mean(source.text_field, row) if isinstance(row, dict) and row else ""
+            problems.report("bad_json_line", name, where, f"no text in field {source.text_field!r}{hint}")
             continue
         meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
         if meta and "messages" in meta:
@@ -183,6 +190,7 @@ def read_jsonl_file(file: Path, source: Source, problems: Problems, prefix: str)
 
 
 def read_parquet(file: Path, source: Source, prefix: str) -> Iterator[Raw]:
+    """Yield one Raw per row of the text column."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -41,7 +41,7 @@ POOL_PAYS = 1 << 20  # bytes to clean; starting processes for less costs more th
 
 
 def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
-    """Builds the corpus at `out` (kind "corpus"): train, validation and dropped.parquet, card.json, card.md.
+    """Build the corpus at `out` (kind "corpus"): train, validation and dropped.parquet, card.json, card.md.
 
     The manifest's parents are the source files with a hash of their bytes: changed text is a changed corpus.
     UserError for a source that cannot be read or a corpus too small to train on.
@@ -55,8 +55,8 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
     problems = Problems(ctx.say, config.strict)
     with publish(out, plan) as work:
         cleaned = _clean_sources(config, ctx, problems)
-        kept, dropped = _without_duplicates(cleaned, config, ctx)
-        train, validation = split(kept, config.validation_share)
+        unique, dropped = _without_duplicates(cleaned, config, ctx)
+        train, validation = split(unique, config.validation_share)
         _check_size(train, dropped, config)
         write_documents(work.path / "train.parquet", train)
         write_documents(work.path / "validation.parquet", validation)
@@ -81,13 +81,15 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
 
 
 def _identity(config: CorpusConfig) -> CorpusConfig:
-    """What decides the bytes: not the number of workers, nor where the sources lie (their content is a parent)."""
+    """Return the configuration that decides the bytes: without the number of workers, and without where the sources
+    are.
+    """
     sources = tuple(replace(s, path=shown_path(s)) for s in config.sources)
     return replace(config, workers=0, sources=sources)
 
 
 def fingerprint(source: Source) -> Artifact:
-    """The source as a parent: a hash over its files' bytes (over Python's version for a built-in one)."""
+    """Return the source as a parent: a hash over its files' bytes (over Python's version for a built-in one)."""
     if source.path.startswith("builtin:"):
         return Artifact(Path(source.path), {"hash": f"python-{platform.python_version()}"})
     total = hashlib.sha256()
@@ -108,12 +110,12 @@ def _clean_sources(config: CorpusConfig, ctx: Context, problems: Problems) -> li
     with open_pool(workers) if pays else nullcontext() as pool:
         for n, source in enumerate(config.sources):
             helpers = None if source.trusted else pool  # trusted text: sending it out costs more than the work
-            mine = list(_clean_source(source, config, ctx, problems, helpers, workers, n))
-            kept = sum(not c.reason for c in mine)
-            log.log(n, source=source.name, read=len(mine), kept=kept)
-            if not mine:
+            documents = list(_clean_source(source, config, ctx, problems, helpers, workers, n))
+            n_clean = sum(not c.reason for c in documents)
+            log.log(n, source=source.name, read=len(documents), kept=n_clean)
+            if not documents:
                 raise UserError(f"source {source.name}: {source.path} holds no document; see the lines above")
-            everything += mine
+            everything += documents
     return _unique_ids(everything, problems)
 
 
@@ -147,7 +149,9 @@ def _open(source: Source, config: CorpusConfig, problems: Problems) -> Iterable[
 
 
 def _rough_size(source: Source) -> int:
-    """Bytes that must be worked on, roughly, to decide whether processes pay. Trusted text costs next to nothing."""
+    """Return roughly the bytes that must be worked on, to decide whether processes pay. Trusted text costs almost
+    nothing.
+    """
     if source.trusted:
         return 0
     if source.path.startswith(("builtin:", "hf:")):
@@ -157,15 +161,15 @@ def _rough_size(source: Source) -> int:
 
 
 def _unique_ids(cleaned: list[Cleaned], problems: Problems) -> list[Cleaned]:
-    """The same documents; a second one of the same id gets a number behind it (reported)."""
-    seen: Counter[str] = Counter()
+    """Return the same documents; a second one of the same id gets a number appended (reported)."""
+    counts: Counter[str] = Counter()
     unique = []
     for c in cleaned:
         id = c.document.id
-        seen[id] += 1
-        if seen[id] > 1:
+        counts[id] += 1
+        if counts[id] > 1:
             problems.report("repeated_id", c.document.source, f"source {c.document.source}", f"id {id!r} stands twice")
-            c = replace(c, document=replace(c.document, id=f"{id}~{seen[id]}"))
+            c = replace(c, document=replace(c.document, id=f"{id}~{counts[id]}"))
         unique.append(c)
     return unique
 
@@ -173,7 +177,7 @@ def _unique_ids(cleaned: list[Cleaned], problems: Problems) -> list[Cleaned]:
 def _without_duplicates(
     cleaned: list[Cleaned], config: CorpusConfig, ctx: Context
 ) -> tuple[list[Document], list[tuple[Document, str, str]]]:
-    """(kept documents, [(dropped document, reason, id of the first kept duplicate)]), both in corpus order."""
+    """Return (kept documents, [(dropped document, reason, id of the first kept duplicate)]), both in corpus order."""
     first_of: dict[bytes, str] = {}
     reasons: dict[int, tuple[str, str]] = {}
     for i, c in enumerate(cleaned):
@@ -188,6 +192,7 @@ def _without_duplicates(
     if signed:
 
         def similar(x: int, y: int) -> bool:
+            """Return whether two documents are near duplicates."""
             a, b = cleaned[signed[x]].document, cleaned[signed[y]].document
             sets = (dedup.shingles(d.text, d.language, config.dedup) for d in (a, b))
             return a.language == b.language and dedup.jaccard(*sets) >= config.dedup.threshold
@@ -196,8 +201,8 @@ def _without_duplicates(
         for x, first in enumerate(dedup.near_duplicates(signatures, config.dedup, similar)):
             if first != x:
                 reasons[signed[x]] = ("near_duplicate", cleaned[signed[first]].document.id)
-    kept = [c.document for i, c in enumerate(cleaned) if i not in reasons]
-    return kept, [(cleaned[i].document, *reasons[i]) for i in sorted(reasons)]
+    unique = [c.document for i, c in enumerate(cleaned) if i not in reasons]
+    return unique, [(cleaned[i].document, *reasons[i]) for i in sorted(reasons)]
 
 
 def _check_size(train: list[Document], dropped: list[tuple[Document, str, str]], config: CorpusConfig) -> None:

@@ -9,27 +9,29 @@ from kaiwa.text.records import Document
 
 
 def group_of(id: str) -> str:
-    """What goes into one split together: the id up to "::" (the classes of one module, the topics one by one)."""
+    """Return what goes into one split together: the id up to "::" (the classes of one module, the topics one by
+    one).
+    """
     head, _, tail = id.partition("::")
     return id if head.endswith("/topics") and tail else head
 
 
 def place(id: str) -> float:
-    """A document's place in [0, 1): uniform, and the same in every corpus."""
+    """Return a document's place in [0, 1): uniform, and the same in every corpus."""
     return int.from_bytes(hashlib.sha256(group_of(id).encode()).digest()[:8], "big") / 2**64
 
 
 def split(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
-    """(train, validation), both in the order given.
+    """Return (train, validation), both in the order given.
 
     About `share` of each source is held out. A source of several groups of which none fell into validation gives the
     one nearest to it: without held-out text there would be no bits per byte for that source.
     """
-    held = {d.id for d in documents if place(d.id) < share}
+    validation_ids = {d.id for d in documents if place(d.id) < share}
     for source in sorted({d.source for d in documents}):
-        mine = [d for d in documents if d.source == source]
-        groups = {group_of(d.id) for d in mine}
-        if len(groups) > 1 and not any(d.id in held for d in mine):
+        of_source = [d for d in documents if d.source == source]
+        groups = {group_of(d.id) for d in of_source}
+        if len(groups) > 1 and not any(d.id in validation_ids for d in of_source):
             nearest = min(groups, key=lambda group: (place(group), group))
-            held |= {d.id for d in mine if group_of(d.id) == nearest}
-    return [d for d in documents if d.id not in held], [d for d in documents if d.id in held]
+            validation_ids |= {d.id for d in of_source if group_of(d.id) == nearest}
+    return [d for d in documents if d.id not in validation_ids], [d for d in documents if d.id in validation_ids]

@@ -25,7 +25,7 @@ class Page:
 
 
 def read_warc(path: Path, problems: Problems) -> Iterator[Page]:
-    """The pages of a .warc, .wet or .warc.wet file, gzipped or not, in file order."""
+    """Yield the pages of a .warc, .wet or .warc.wet file, gzipped or not, in file order."""
     from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
@@ -52,7 +52,7 @@ def read_warc(path: Path, problems: Problems) -> Iterator[Page]:
 
 
 def _page(record: Any, body: bytes, n: int) -> Page | None:
-    """The page of a record that holds one: converted text, or a successful response of a readable type."""
+    """Return the page of a record that holds one: converted text, or a successful response of a readable type."""
     url = record.rec_headers.get_header("WARC-Target-URI") or f"record {n}"
     if record.rec_type == "conversion":
         return Page(body, False, url)
@@ -63,7 +63,7 @@ def _page(record: Any, body: bytes, n: int) -> Page | None:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Whether the last gzip member is complete (True for a file that is not gzipped)."""
+    """Return whether the last gzip member is complete (True for a file that is not gzipped)."""
     with open(path, "rb") as f:
         if f.read(2) != b"\x1f\x8b":
             return True

@@ -20,21 +20,21 @@ from kaiwa.train.optim import autocast
 
 
 def completion_tokens(rows: Sequence[PromptRow]) -> Tensor:
-    """Where the completions' tokens stand in packed rows: row, column before, column, completion number [4,N]."""
-    found: list[tuple[int, int, int, int]] = []
+    """Return where the completions' tokens are in packed rows: row, column before, column, completion number [4,N]."""
+    places: list[tuple[int, int, int, int]] = []
     number = 0
     for row, item in enumerate(rows):
         at = len(item.prompt)
         for completion in item.completions:
             before = [len(item.prompt) - 1, *range(at, at + len(completion) - 1)]
-            found.extend((row, b, at + i, number) for i, b in enumerate(before))
+            places.extend((row, b, at + i, number) for i, b in enumerate(before))
             at += len(completion)
             number += 1
-    return torch.tensor(found).T
+    return torch.tensor(places).T
 
 
 def completion_logprobs(model: Decoder, rows: Sequence[PromptRow], pad: int, device: str) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities [M] of all completions in order, and their numbers of tokens [M]."""
+    """Return the summed log-probabilities [M] of all completions in order, and their numbers of tokens [M]."""
     packed = pack_prompts(rows, pad, device)
     row, before, at, number = completion_tokens(rows).to(device)
     m = len(packed.ends)
@@ -49,11 +49,13 @@ def completion_logprobs(model: Decoder, rows: Sequence[PromptRow], pad: int, dev
 def reference_logprobs(
     model: Decoder, rows: Sequence[PromptRow], pad: int, device: str, at_once: int = 8
 ) -> list[Tensor]:
-    """log π_ref of each row's completions, [K] a row, on the CPU; rows of like length are computed together."""
+    """Return log π_ref of each row's completions, [K] per row, on the CPU; rows of like length are computed
+    together.
+    """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
     for start in range(0, len(order), at_once):
         part = order[start : start + at_once]
         sums = completion_logprobs(model, [rows[i] for i in part], pad, device)[0].cpu()
-        found.update(zip(part, sums.split([len(rows[i].completions) for i in part]), strict=True))
-    return [found[i] for i in range(len(rows))]
+        by_row.update(zip(part, sums.split([len(rows[i].completions) for i in part]), strict=True))
+    return [by_row[i] for i in range(len(rows))]

@@ -33,8 +33,8 @@ from kaiwa.train.schedule import cosine
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Judged:
-    """A prompt's ranked completions, and what the reference says of them ([K])."""
+class ReferencedPrompt:
+    """A prompt's ranked completions, and the reference's log-probabilities of them [K]."""
 
     item: Ranked
     reference: Tensor
@@ -50,7 +50,7 @@ def run(
     validation_file: Path | None = None,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Trains `policy` on a JSONL of comparisons. `validation_file`: held-out ones of one's own."""
+    """Train `policy` on a JSONL of comparisons, and publish it. validation_file: held-out comparisons of one's own."""
     parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
     if validation_file is not None:
         parents["validation"] = fingerprint(validation_file)
@@ -70,10 +70,11 @@ def run(
                 items,
                 read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1, **room),
             )
-        judged = _judge(model, training, tokenizer.pad_id, ctx)
-        held_out = _judge(model, validation, tokenizer.pad_id, ctx)
+        by_item = _with_reference(model, training, tokenizer.pad_id, ctx)
+        held_out = _with_reference(model, validation, tokenizer.pad_id, ctx)
         steps = [
-            [judged[id(item)] for item in batch] for batch in batches(training, config.prompts, config.epochs, ctx.seed)
+            [by_item[id(item)] for item in batch]
+            for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
@@ -108,16 +109,18 @@ def run(
     return open_artifact(out)
 
 
-def _judge(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context) -> dict[int, Judged]:
-    """Every item by its identity with the reference's log-probabilities; the model must not have been trained yet."""
-    found = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
-    return {id(item): Judged(item, logprobs) for item, logprobs in zip(items, found, strict=True)}
+def _with_reference(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context) -> dict[int, ReferencedPrompt]:
+    """Return every item by its identity, with the reference's log-probabilities. The model must not have been
+    trained yet.
+    """
+    references = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
+    return {id(item): ReferencedPrompt(item, logprobs) for item, logprobs in zip(items, references, strict=True)}
 
 
 def _backward(
-    model: Decoder, batch: Sequence[Judged], config: DPOConfig, pad: int, device: str
+    model: Decoder, batch: Sequence[ReferencedPrompt], config: DPOConfig, pad: int, device: str
 ) -> dict[str, float | int]:
-    """Adds the gradient of a step's loss; what to log."""
+    """Add the gradient of a step's loss. Return what to log."""
     logprobs, lengths = completion_logprobs(model, [one.item.row for one in batch], pad, device)
     rewards = config.beta * (logprobs - torch.cat([one.reference for one in batch]).to(device))
     ranks = [one.item.ranks for one in batch]
@@ -138,9 +141,9 @@ def _backward(
 
 @torch.no_grad()
 def held_out_figures(
-    model: Decoder, held_out: Sequence[Judged], config: DPOConfig, pad: int, device: str
+    model: Decoder, held_out: Sequence[ReferencedPrompt], config: DPOConfig, pad: int, device: str
 ) -> dict[str, float]:
-    """Loss and share of held-out pairs that the policy's own reward orders rightly."""
+    """Return the loss, and the share of held-out pairs that the policy's own reward orders rightly."""
     now = reference_logprobs(model, [one.item.row for one in held_out], pad, device)
     rewards = config.beta * (torch.cat(now) - torch.cat([one.reference for one in held_out]))
     loss, n_pairs, n_right = pairwise_loss(rewards, [one.item.ranks for one in held_out])

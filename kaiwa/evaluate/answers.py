@@ -29,6 +29,7 @@ class Answer:
     verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
+        """Return the answer with its verdict as plain JSON values."""
         v = self.verdict
         return {
             "text": self.text,
@@ -42,6 +43,7 @@ class Answer:
 
 
 def prompt_ids(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return each prompt's ids."""
     return [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in prompts]
 
 
@@ -55,7 +57,9 @@ def answer_all(
     temperature: float,
     seed: int,
 ) -> list[Answer]:
-    """One answer a prompt. The seed of a prompt's sample is the same for every model: differences are the models'."""
+    """Return one answer per prompt. A prompt's sample has the same seed for every model: differences are the
+    models'.
+    """
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
         prompt_ids(prompts, tokenizer),
@@ -74,6 +78,8 @@ def answer_all(
 def kl_to(
     reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], answers: Sequence[Answer]
 ) -> list[float]:
-    """log π(y|x) - log π_ref(y|x) of each sampled answer: its mean estimates KL(π, π_ref) in nats a response."""
+    """Return log π(y|x) - log π_ref(y|x) of each sampled answer: its mean estimates KL(π, π_ref) in nats per
+    response.
+    """
     scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), [a.ids for a in answers])
     return [a.logprob - float(sum(theirs)) for a, theirs in zip(answers, scored, strict=True)]

@@ -15,18 +15,18 @@ ABOUT_A_VALUE = ("known", "dialogue", "facts")  # kinds that ask for facts about
 
 
 def clusters(prompts: Sequence[Prompt]) -> list[str]:
-    """The person, or the thing, that each prompt is about."""
+    """Return the person, or the thing, that each prompt is about."""
     return [p.villager or p.name or f"{p.kind}:{p.attribute}" for p in prompts]
 
 
 def rate(pairs: Sequence[Pair], keep: Callable[[Prompt], bool], hit: Callable[[Prompt, Answer], bool]) -> Interval:
-    """The share of answers that hit, among prompts to keep."""
+    """Return the share of answers that `hit` accepts, among the prompts that `keep` accepts."""
     chosen = [(p, a) for p, a in pairs if keep(p)]
     return bootstrap_share([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
 
 
 def rates(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Every rate of one model's answers, as JSON intervals."""
+    """Return every rate of one model's answers, as JSON intervals."""
     pairs = list(zip(prompts, answers, strict=True))
     table: dict[str, tuple[Callable[[Prompt], bool], Callable[[Prompt, Answer], bool]]] = {
         "helpful": (lambda p: True, lambda p, a: a.verdict.helpful),
@@ -42,29 +42,33 @@ def rates(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, Any
         "padded": (lambda p: True, lambda p, a: a.verdict.padded),
         "in_form": (lambda p: bool(p.form), lambda p, a: a.verdict.in_form),
     }
-    found = {name: rate(pairs, keep, hit).to_json() for name, (keep, hit) in table.items()}
-    found["right_by_kind"] = {
+    intervals = {name: rate(pairs, keep, hit).to_json() for name, (keep, hit) in table.items()}
+    intervals["right_by_kind"] = {
         kind: rate(pairs, lambda p, k=kind: p.kind == k, lambda p, a: a.verdict.right).to_json()  # type: ignore[misc]
         for kind in sorted({p.kind for p in prompts})
     }
     utilities = bootstrap([a.verdict.utility for a in answers], clusters(prompts))
-    return found | {"utility": utilities.to_json()}
+    return intervals | {"utility": utilities.to_json()}
 
 
 def is_fact(group: str) -> Callable[[Prompt], bool]:
-    """Prompts that ask for facts about a person of a group."""
+    """Return a test for prompts that ask for facts about a person of a group."""
     return lambda p: p.group == group and p.kind in ABOUT_A_VALUE
 
 
 def against(prompts: Sequence[Prompt], answers: Sequence[Answer], baseline: Sequence[Answer]) -> dict[str, Any]:
-    """Wins of answers over the baseline's to the same prompts by the gold judge's utility, paired and clustered."""
-    mine, theirs = [a.verdict.utility for a in answers], [a.verdict.utility for a in baseline]
-    by = clusters(prompts)
-    result: dict[str, Any] = win_rate(mine, theirs, by).to_json()
-    result["utility_difference"] = mean_difference(mine, theirs, by).to_json()
-    for name, held in (("held_out_wording", True), ("trained_wording", False)):
-        chosen = [i for i, p in enumerate(prompts) if p.held_out_template is held]
+    """Return the wins of answers over the baseline's to the same prompts by the gold judge's utility, paired and
+    clustered.
+    """
+    utilities, baseline_utilities = [a.verdict.utility for a in answers], [a.verdict.utility for a in baseline]
+    groups = clusters(prompts)
+    result: dict[str, Any] = win_rate(utilities, baseline_utilities, groups).to_json()
+    result["utility_difference"] = mean_difference(utilities, baseline_utilities, groups).to_json()
+    for name, held_out in (("held_out_wording", True), ("trained_wording", False)):
+        chosen = [i for i, p in enumerate(prompts) if p.held_out_template is held_out]
         if chosen:
-            part = win_rate([mine[i] for i in chosen], [theirs[i] for i in chosen], [by[i] for i in chosen])
+            part = win_rate(
+                [utilities[i] for i in chosen], [baseline_utilities[i] for i in chosen], [groups[i] for i in chosen]
+            )
             result[name] = part.decided.to_json()
     return result

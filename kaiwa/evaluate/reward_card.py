@@ -16,7 +16,8 @@ from kaiwa.world.village import Village
 
 
 def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out: Sequence[str]) -> dict[str, Any]:
-    """Accuracies, their ceilings, and the share of the way from chance to the ceiling, for both groups of labellers.
+    """Return accuracies, their ceilings, and the share of the way from chance to the ceiling, for both groups of
+    labellers.
 
     The ceiling is the accuracy of the gold judge (no noise, no leaning) on the labellers' own decided pairs; where it
     sees no difference it scores one half.
@@ -42,7 +43,9 @@ def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out:
 
 
 def gold_pairs(record: Comparison, village: Village) -> tuple[float, int]:
-    """How many of a comparison's decided pairs the gold judge orders as the labeller did (1/2 where it ties)."""
+    """Return how many of a comparison's decided pairs the gold judge orders as the labeller did (1/2 where it ties),
+    and how many there are.
+    """
     prompt = prompt_from_json(record.meta["prompt"])
     ended = record.meta.get("ended") or [True] * len(record.completions)
     utilities = [

@@ -42,7 +42,9 @@ def run(
     reward: Artifact | None = None,
     comparisons: Artifact | None = None,
 ) -> Artifact:
-    """`models` by name, the baseline among them. UserError when it is not."""
+    """Evaluate every model on the village's test prompts, and publish the figures. UserError where the baseline is
+    not among the models.
+    """
     if config.baseline not in models:
         raise UserError(f"evaluate.baseline {config.baseline!r} is no model{did_you_mean(config.baseline, models)}")
     parents = {**models, "village": village, "tokens": tokens}
@@ -75,7 +77,9 @@ def run(
             lengths = bootstrap([float(a.n_tokens) for a in sampled], clusters(prompts))
             base = answers[config.baseline]
             compared = {mode: against(prompts, answers[name][mode], base[mode]) for mode in ("sampled", "greedy")}
-            measured = {mode: rates(prompts, given) for mode, given in (("sampled", sampled), ("greedy", greedy))}
+            measured = {
+                mode: rates(prompts, mode_answers) for mode, mode_answers in (("sampled", sampled), ("greedy", greedy))
+            }
             figures.append(
                 {
                     "name": name,
@@ -105,10 +109,11 @@ def run(
 
 
 def load_model(artifact: Artifact, ctx: Context) -> Decoder:
+    """Return a model for evaluation; 4-bit weights as this machine computes them."""
     if artifact.kind != "int4":
         return load_decoder(artifact.path).to(ctx.device)
-    held = () if ctx.device == "cpu" else four_bit(ctx.device, ctx.say)
-    return load_int4(artifact.path, *held).to(ctx.device)
+    layout = () if ctx.device == "cpu" else four_bit(ctx.device, ctx.say)
+    return load_int4(artifact.path, *layout).to(ctx.device)
 
 
 def _side_by_side(

@@ -45,19 +45,22 @@ def select(
     max_tokens: int = 48,
     temperature: float = 1.0,
 ) -> list[Candidate]:
-    """Every model answers the first `most` prompts of a JSONL of {"messages"}, with the same seeds; best first."""
+    """Return the candidates, the best first: every model answers the first `most` prompts with the same seeds.
+
+    prompts: a JSONL of {"messages"}. UserError for none, or for none that leaves room for a reply.
+    """
     judge, scored = load_scalar(reward.path).to(ctx.device), Tokenizer.load(reward.path)
-    asked = [conversation(row["messages"]) for row in list(read_jsonl(prompts))[:most]]
-    if not asked:
+    conversations = [conversation(row["messages"]) for row in list(read_jsonl(prompts))[:most]]
+    if not conversations:
         raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for at, (name, folder) in enumerate(models.items()):
         ctx.check_stop()
         ctx.show(Progress("select", at, len(models), name))
         decoder, tokenizer = open_base(folder)
         same_tokens(tokenizer, scored, folder, reward.path)
         room = min(m.config.max_length for m in (decoder, judge.decoder)) - max_tokens
-        ids = [render(tokenizer, messages, add_generation_prompt=True).ids for messages in asked]
+        ids = [render(tokenizer, messages, add_generation_prompt=True).ids for messages in conversations]
         fit = [prompt for prompt in ids if len(prompt) <= room]
         if not fit:
             raise UserError(f"{prompts}: no prompt leaves room for a reply of {max_tokens} tokens in the context")
@@ -73,5 +76,5 @@ def select(
         rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
         scores: Sequence[float] = score_rows(judge, rows, tokenizer.pad_id, ctx.device).tolist()
         ended = sum(r.finish_reason == "stop" for r in replies) / len(replies)
-        found.append(Candidate(name, bootstrap(scores), ended, sum(len(r.ids) for r in replies) / len(replies)))
-    return sorted(found, key=lambda one: -one.score.mean)
+        candidates.append(Candidate(name, bootstrap(scores), ended, sum(len(r.ids) for r in replies) / len(replies)))
+    return sorted(candidates, key=lambda one: -one.score.mean)

@@ -71,7 +71,7 @@ class Adapter:
 
 
 def read_adapter(folder: Path, config: DecoderConfig) -> Adapter:
-    """The adapter in a folder, for a decoder of that shape. UserError in one line for any that does not fit it."""
+    """Read the adapter in a folder, for a decoder of that shape. UserError in one line for any that does not fit it."""
     settings = read_settings(folder)
     kind = settings.get("peft_type")
     if kind not in ("LORA", "PROMPT_TUNING"):
@@ -97,7 +97,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def save_soft_prompt(folder: Path, soft: Tensor, config: DecoderConfig, base: str) -> None:
-    """A soft prompt [n,D] in PEFT's layout. `base`: the model's name."""
+    """Write a soft prompt [n,D] in PEFT's layout. `base`: the model's name."""
     settings = {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
@@ -158,36 +158,41 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
     if not isinstance(alpha, int | float) or not abs(alpha) < LARGEST:
         raise UserError(f"lora_alpha is {str(alpha)[:20]}; it must be a number, and one that fp32 holds")
     scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
-    left = dict(tensors)
+    remaining = dict(tensors)
     blocks = []
     for number in range(config.n_layer):
         block: dict[str, tuple[Tensor, Tensor]] = {}
         for part in LINEARS:
-            pairs = _pairs(left, config, f"blocks.{number}.{part}.weight", rank)
+            pairs = _pairs(remaining, config, f"blocks.{number}.{part}.weight", rank)
             if any(pair is not None for pair in pairs):
-                a, b = _joined(pairs, _heights(config, number, part))
+                a, b = _join(pairs, _heights(config, number, part))
                 b = (scale * b).contiguous()
                 if not bool(b.isfinite().all()):
                     raise UserError(f"with lora_alpha {alpha}, the change of block {number} is no finite number")
                 block[part] = (a, b)
         blocks.append(block)
-    if left:
-        raise UserError(f"{min(left)} has no place in the base's {config.n_layer} blocks: it belongs to another model")
+    if remaining:
+        raise UserError(
+            f"{min(remaining)} has no place in the base's {config.n_layer} blocks: it belongs to another model"
+        )
     if not tensors:
         raise UserError(f"{WEIGHTS} is empty")
     return Adapter(tuple(blocks))
 
 
-def _pairs(left: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int) -> list[tuple[Tensor, Tensor] | None]:
-    """A and B of each part of one of our products, None where there is none; they are taken out of `left`."""
+def _pairs(
+    remaining: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int
+) -> list[tuple[Tensor, Tensor] | None]:
+    """Remove A [r,in] and B [out,r] of each part of one of our products from `remaining` and return them; None where
+    there are none."""
     number, part = int(ours.split(".")[1]), ours.split(".")[2]
     inputs, heights = _inputs(config, part), _heights(config, number, part)
-    found: list[tuple[Tensor, Tensor] | None] = []
+    pairs: list[tuple[Tensor, Tensor] | None] = []
     for theirs, height in zip(names_of(config, ours), heights, strict=True):
         stem = f"base_model.model.{theirs.removesuffix('.weight')}"
-        a, b = (left.pop(f"{stem}.lora_{which}.weight", None) for which in "AB")
+        a, b = (remaining.pop(f"{stem}.lora_{which}.weight", None) for which in "AB")
         if a is None and b is None:
-            found.append(None)
+            pairs.append(None)
             continue
         if a is None or b is None:
             raise UserError(f"{stem} has only one of lora_A and lora_B; the file is damaged")
@@ -196,12 +201,12 @@ def _pairs(left: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int)
                 f"{stem} is {tuple(b.shape)} x {tuple(a.shape)}, the base needs {(height, rank)} x {(rank, inputs)}: it"
                 " belongs to another model"
             )
-        found.append((a, b))
-    return found
+        pairs.append((a, b))
+    return pairs
 
 
-def _joined(pairs: Sequence[tuple[Tensor, Tensor] | None], heights: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """One A and one B for a fused product. heights: outputs of each part."""
+def _join(pairs: Sequence[tuple[Tensor, Tensor] | None], heights: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return one A [r,in] and one B [out,r] for a fused product. heights: outputs of each part."""
     kinds: list[Tensor] = []  # different As
     for pair in pairs:
         if pair is not None and not any(torch.equal(pair[0], a) for a in kinds):
@@ -221,7 +226,7 @@ def _inputs(c: DecoderConfig, part: str) -> int:
 
 
 def _heights(c: DecoderConfig, number: int, part: str) -> list[int]:
-    """Outputs of each part of a product."""
+    """Return the outputs of each part of a product."""
     sizes = sizes_of(c, f"blocks.{number}.{part}.weight")
     whole = {"qkv": (c.n_head + 2 * c.kv_heads) * c.d_head, "up": c.d_ff}.get(part, c.d_model)
     return [whole] if sizes == [-1] else sizes

@@ -31,6 +31,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the norm of x [..., d] in x's type."""
         y = kernels.rms_norm(x, self.weight, self.eps)
         if y is None:
             y = F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps).to(x.dtype)
@@ -39,6 +40,7 @@ class RMSNorm(nn.Module):
 
 class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
+        """Return the norm of x [..., d] in x's type."""
         return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps).to(
             x.dtype
         )
@@ -64,7 +66,11 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend, at: Tensor | None = None
     ) -> Tensor:
-        """x [B,T,D] -> [B,T,D], or only at the positions `at` [n]: the others give keys and values to attention."""
+        """Return the residual stream x [B,T,D] after the block, or only its positions `at` [n].
+
+        rotary: cosines and sines [B,T,1,E/2], None for learned positions. Positions outside `at` give keys and values
+        only.
+        """
         c = self.config
         B, T, _ = x.shape
         parts = self.qkv(self.norm_attn(x)).view(B, T, -1, c.d_head)
@@ -86,6 +92,8 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
+    """The whole model: embedding, blocks, last norm, unembedding."""
+
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -98,7 +106,10 @@ class Decoder(nn.Module):
             self.unembed.weight = self.embed.weight
 
     def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
-        """ids, positions [B,T] (int64) -> hidden states after the last norm [B,T,D], of the positions `at` if given."""
+        """Return hidden states after the last norm [B,T,D] of ids, positions [B,T] (int64).
+
+        at [n]: only those positions' states [B,n,D] are returned.
+        """
         x = self.embed(ids)
         if self.positions is not None:
             x = x + self.positions(positions)
@@ -110,13 +121,14 @@ class Decoder(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[..., D] -> [..., V]"""
+        """Return the logits [..., V] of hidden states [..., D]."""
         return self.unembed(hidden)  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
 def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
-    """Within it a share of what each block adds is dropped (GPT-2's residual dropout); torch is seeded so."""
+    """Drop a share of what each block adds, inside a `with` block (GPT-2's residual dropout); torch is seeded with
+    `seed`."""
     if share:
         torch.manual_seed(seed)
     blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -130,9 +142,12 @@ def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
 
 
 def embedding(n: int, d: int) -> nn.Embedding:
-    """Of zeros: torch's way to fill one brings in all of torch.compile (70 MB, a second) on the meta device."""
-    made: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
-    return made
+    """Return an embedding [n,d] of zeros.
+
+    torch's own way to fill one imports all of torch.compile (70 MB, a second) on the meta device.
+    """
+    table: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
+    return table
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:
@@ -142,7 +157,7 @@ def make_norm(config: DecoderConfig) -> nn.Module:
 
 
 def rotary_frequencies(config: DecoderConfig, device: torch.device | None = None) -> Tensor:
-    """[E/2] angles a position, fp32 (Su et al., 2021), scaled as `config.rope` says."""
+    """Return the angles per position [E/2], fp32 (Su et al., 2021), scaled as `config.rope` says."""
     c, rope = config, config.rope
     plain = c.rope_theta ** (-torch.arange(0, c.d_head, 2, device=device, dtype=torch.float32) / c.d_head)
     if rope.kind == "none":
@@ -162,34 +177,35 @@ def rotary_frequencies(config: DecoderConfig, device: torch.device | None = None
 
 
 def yarn_dimension(config: DecoderConfig, turns: float) -> float:
-    """The (pair of) dimension that turns so many times within the original length (YaRN, equation 14 solved for d)."""
+    """Return the pair of dimensions that turns so many times within the original length (YaRN, equation 14 solved for
+    d)."""
     length = config.rope.original_length
     return config.d_head * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
 
 
 def rotary_angles(positions: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
-    """positions [B,T] -> cosines and sines [B,T,1,E/2], fp32 (LLaMA's halves, not pairs)."""
+    """Return cosines and sines [B,T,1,E/2], fp32, of positions [B,T] (LLaMA's halves, not pairs)."""
     angles = positions.float()[..., None, None] * rotary_frequencies(config, positions.device)
     return angles.cos() * config.rope.attention, angles.sin() * config.rope.attention
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x [B,T,*,E]: the first half of a head against the second."""
+    """Rotate x [B,T,*,E]: the first half of a head against the second."""
     a, b = x.float().chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
 
 
 def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
-    """Query and key turned, and value as it is, of x [B,T,H+2K,E], which may be changed."""
-    turned = kernels.rotate(x, n_head + kv_heads, cos, sin)
-    if turned is not None:
-        return turned.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
+    """Return query and key rotated, and value as it is, of x [B,T,H+2K,E], which may be changed."""
+    rotated = kernels.rotate(x, n_head + kv_heads, cos, sin)
+    if rotated is not None:
+        return rotated.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
     both = rotate(x[:, :, : n_head + kv_heads], cos, sin)
     return both[:, :, :n_head], both[:, :, n_head:], x[:, :, n_head + kv_heads :]
 
 
 def swiglu(h: Tensor) -> Tensor:
-    """Gate then up [...,2f] -> silu(gate) * up [...,f]."""
+    """Return silu(gate) * up [...,f] of gate then up [...,2f]."""
     y = kernels.swiglu(h)
     if y is None:
         gate, up = h.chunk(2, dim=-1)
@@ -198,7 +214,7 @@ def swiglu(h: Tensor) -> Tensor:
 
 
 def attend_rows(mask: Tensor | None) -> Attend:
-    """Attention within each row. mask [B,1,T,T] (True: may look) or None for plain causal attention."""
+    """Return attention within each row. mask [B,1,T,T] (True: may look) or None for plain causal attention."""
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
@@ -211,14 +227,16 @@ def attend_rows(mask: Tensor | None) -> Attend:
 
 
 def segment_mask(segments: Tensor) -> Tensor:
-    """segments [B,T] (one number a document in a packed row) -> [B,1,T,T]: causal, and never across documents."""
+    """Return the causal mask [B,1,T,T] within documents, for segments [B,T] (one number per document in a packed
+    row)."""
     T = segments.shape[1]
     causal = torch.ones(T, T, dtype=torch.bool, device=segments.device).tril()
     return ((segments[:, :, None] == segments[:, None, :]) & causal)[:, None]
 
 
 def initialise(model: Decoder, generator: torch.Generator) -> None:
-    """GPT-2's initialisation (Radford et al., 2019, section 2.3): N(0, 0.02), residual products by 1/sqrt(2 L)."""
+    """Fill the weights as GPT-2 does: N(0, 0.02), residual products by 1/sqrt(2 L) (Radford et al., 2019, section
+    2.3)."""
     residual = 0.02 / math.sqrt(2 * model.config.n_layer)
     for name, parameter in model.named_parameters():
         with torch.no_grad():
@@ -232,6 +250,7 @@ def initialise(model: Decoder, generator: torch.Generator) -> None:
 
 
 def make_decoder(config: DecoderConfig, seed: int) -> Decoder:
+    """Return a decoder with weights initialised from a seed."""
     model = Decoder(config)
     initialise(model, torch.Generator().manual_seed(seed))
     return model

@@ -21,12 +21,12 @@ from kaiwa.model import kernels
 class Documents:
     """Attention within documents (an `Attend`). lengths: their tokens; wanted: how many of the last are asked for."""
 
-    def __init__(self, lengths: Sequence[int], wanted: Sequence[int], device: str) -> None:
-        assert all(0 < w <= n for n, w in zip(lengths, wanted, strict=True))
+    def __init__(self, lengths: Sequence[int], n_states: Sequence[int], device: str) -> None:
+        assert all(0 < w <= n for n, w in zip(lengths, n_states, strict=True))
         self.device = device
         keys = _bounds(lengths)
-        queries = _bounds(wanted)
-        last = [torch.arange(end - w, end) for (_, end), w in zip(keys.tolist(), wanted, strict=True)]
+        queries = _bounds(n_states)
+        last = [torch.arange(end - w, end) for (_, end), w in zip(keys.tolist(), n_states, strict=True)]
         self.positions = torch.cat([torch.arange(n) for n in lengths])[None].to(device)
         self.at = torch.cat(last).to(device)
         self._few = (torch.cat([queries, keys], dim=1), torch.cat(last))
@@ -34,7 +34,7 @@ class Documents:
         self._indices: dict[bool, Indices] = {}
 
     def states(self, model: nn.Module, ids: Tensor) -> Tensor:
-        """ids [N] -> what a decoder [n,D] or scalar model [n] says at `at`."""
+        """Return what a decoder [n,D] or scalar model [n] computes for ids [N] at the positions `at`."""
         return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -53,24 +53,24 @@ Indices = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def padded_indices(documents: Tensor, last: Tensor, device: str) -> Indices:
-    """Documents below one another, padded to the longest; arguments as of `kernels.attention`."""
-    queries, there = _padded(documents[:, 0], documents[:, 1])
+    """Return indices [M, longest] that stack M documents with padding; arguments as `kernels.attention`'s."""
+    queries, is_query = _padded(documents[:, 0], documents[:, 1])
     keys, real = _padded(documents[:, 2], documents[:, 3])
-    seen = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]
-    return queries.to(device), there.to(device), keys.to(device), seen.to(device)
+    visible = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]
+    return queries.to(device), is_query.to(device), keys.to(device), visible.to(device)
 
 
 def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices) -> Tensor:
-    """As `kernels.attention`."""
-    queries, there, keys, seen = indices
+    """Return attention of q [1,n,H,E] over k, v [1,N,K,E], as `kernels.attention`, by padding documents [M,n]."""
+    queries, is_query, keys, visible = indices
     gqa = q.shape[2] != k.shape[2]
     q, k, v = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=gqa)
-    return out.transpose(1, 2)[there][None]
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, enable_gqa=gqa)
+    return out.transpose(1, 2)[is_query][None]
 
 
 def _padded(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers from `first` to `end`, then any below the highest end, to the longest's length [M,n]; which count."""
+    """Return the numbers from `first` to `end`, padded to the longest [M,n], and which of them are real [M,n]."""
     numbers = first[:, None] + torch.arange(int((end - first).max()))
     return numbers.clamp(max=int(end.max()) - 1), numbers < end[:, None]
 

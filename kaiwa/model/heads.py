@@ -25,13 +25,13 @@ class ScalarModel(nn.Module):
         self.register_buffer("bias", torch.zeros(()))
 
     def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
-        """ids, positions [B,T] -> scalars [B,T], fp32, of the positions `at` [n] if given."""
+        """Return scalars [B,T], fp32, of ids, positions [B,T]; at [n]: only those positions' [B,n]."""
         hidden = self.decoder(ids, positions, attend, at)
         return self.score(hidden).squeeze(-1).float() + self.bias  # type: ignore[no-any-return]
 
 
 def initialise_score(model: ScalarModel, generator: torch.Generator) -> None:
-    """N(0, 1/sqrt(d+1)) (Stiennon et al., 2020, whose text misprints the root)."""
+    """Fill the head with N(0, 1/sqrt(d+1)) (Stiennon et al., 2020, whose text misprints the root)."""
     with torch.no_grad():
         d = model.score.in_features
         model.score.weight.normal_(0.0, 1.0 / math.sqrt(d + 1), generator=generator)

@@ -39,19 +39,17 @@ class Codes:
     order: Tensor | None = None
 
     def rows(self, index: Tensor) -> Codes:
+        """Return the rows at `index` [n] of a weight [out,in]."""
         return Codes(self.codes[index], self.scales[index], self.zeros[index], self.order)
 
     def dense(self) -> Tensor:
-        """[out,in] fp32, columns in the order of the inputs."""
+        """Return the weight [out,in] fp32, columns in the order of the inputs."""
         weight = dequantize(self.codes, self.scales, self.zeros)
         return weight if self.order is None else weight[:, self.order.argsort()]
 
 
 def quantize_rtn(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
-    """weight [out,in] -> codes [out,in] uint8, scales, zeros [out,in/group] fp32. Symmetric: zeros are 0.
-
-    Scales are rounded to bf16 first, so that file, kernel and dense weight agree on every weight.
-    """
+    """Round a weight [out,in] to codes [out,in] uint8, scales, zeros [out,in/group] fp32. Symmetric: zeros are 0."""
     out, inputs = weight.shape
     if inputs % group:
         raise UserError(f"group {group} does not divide a layer's {inputs} inputs; choose a smaller group")
@@ -62,7 +60,7 @@ def quantize_rtn(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def dequantize(codes: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
-    """codes [out,in], scales and zeros [out,in/group] -> weights [out,in] fp32"""
+    """Return weights [out,in] fp32 of codes [out,in], scales and zeros [out,in/group]."""
     out, inputs = codes.shape
     blocks = (codes.view(out, scales.shape[1], -1).float() - 8) * scales.float()[..., None] + zeros.float()[..., None]
     return blocks.view(out, inputs)
@@ -94,27 +92,32 @@ class Int4Linear(nn.Module):
         kernel: bool | None = None,
         lean: bool = False,
     ) -> Int4Linear:
-        """codes [out,in], scales, zeros [out,in/group]. dtype: the activations'. kernel None: ask the machine."""
+        """Build a layer from codes [out,in], scales, zeros [out,in/group].
+
+        dtype: the activations'. kernel None: ask the machine.
+        """
         out, inputs = codes.shape
         group = inputs // scales.shape[1]
-        wanted = has_int4_kernel() if kernel is None else kernel
-        packs = wanted and dtype == torch.bfloat16 and group in GROUPS and out % 16 == 0
-        made = cls(out, inputs, group, packs)
+        has_kernel = has_int4_kernel() if kernel is None else kernel
+        packs = has_kernel and dtype == torch.bfloat16 and group in GROUPS and out % 16 == 0
+        layer = cls(out, inputs, group, packs)
         scales, zeros = scales.bfloat16(), zeros.bfloat16()
         dense = None if lean and packs else Codes(codes, scales, zeros, order).dense().to(dtype)
-        made.register_buffer("dense", dense, persistent=False)
-        made.register_buffer("bias", None if bias is None else bias.detach().to(dtype), persistent=False)
-        made.register_buffer("order", order if packs else None, persistent=False)
+        layer.register_buffer("dense", dense, persistent=False)
+        layer.register_buffer("bias", None if bias is None else bias.detach().to(dtype), persistent=False)
+        layer.register_buffer("order", order if packs else None, persistent=False)
         if packs:
             packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.to(torch.int32), 1)
             pairs = torch.stack((scales, zeros), dim=-1).transpose(0, 1).contiguous()  # [in/group, out, 2]
-            made.register_buffer("packed", packed, persistent=False)
-            made.register_buffer("scales_and_zeros", pairs, persistent=False)
-        return made
+            layer.register_buffer("packed", packed, persistent=False)
+            layer.register_buffer("scales_and_zeros", pairs, persistent=False)
+        return layer
 
     def codes(self) -> Tensor:
-        """The packed codes [out,in] uint8. How the kernel lays them out is asked of it: it packs every weight's own
-        number, four bits at a time."""
+        """Return the packed codes [out,in] uint8.
+
+        The kernel is asked for its layout: it packs every weight's own number.
+        """
         assert self.packs
         n = self.out_features * self.in_features
         numbers = torch.arange(n, dtype=torch.int32).view(self.out_features, self.in_features)
@@ -127,6 +130,7 @@ class Int4Linear(nn.Module):
         return codes.view(self.out_features, self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the product [..., out] of x [..., in]."""
         if self.dense is not None and not (self.packs and x.numel() <= FEW_ROWS * self.in_features):
             return F.linear(x, self.dense, self.bias)
         rows = x.reshape(-1, self.in_features)
@@ -148,6 +152,7 @@ class JoinedLinear(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the parts' products side by side [..., out of all] of x [..., in]."""
         return torch.cat([part(x) for part in self.parts], dim=-1)
 
 
@@ -158,7 +163,7 @@ def make_linear(
     kernel: bool | None = None,
     lean: bool = False,
 ) -> nn.Module:
-    """One layer from the parts of a fused product, 4-bit (Codes) or dense [out,in]; bias [out of all] or None."""
+    """Build one layer from the parts of a fused product, 4-bit (Codes) or dense [out,in]; bias [out of all] or None."""
     codes = [p for p in parts if isinstance(p, Codes)]
     if len(codes) < len(parts):
         if not codes:
@@ -174,11 +179,11 @@ def make_linear(
 
 
 def _dense_linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.Linear:
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    made.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    dense = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    dense.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     if bias is not None:
-        made.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
-    return made
+        dense.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+    return dense
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -186,7 +191,7 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
-    """name: "blocks.3.qkv.weight" or "unembed.weight"."""
+    """Put a layer in the place of `name`: "blocks.3.qkv.weight" or "unembed.weight"."""
     if name == "unembed.weight":
         decoder.unembed = linear  # type: ignore[assignment]
         return
@@ -195,7 +200,7 @@ def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
 
 
 def quantized_names(decoder: Decoder) -> list[str]:
-    """The weights that 4-bit formats pack: the blocks' linear layers."""
+    """Return the names of the weights that 4-bit formats pack: the blocks' linear layers."""
     ends = tuple(f".{part}.weight" for part in LINEARS)
     return [n for n in decoder.state_dict() if n.startswith("blocks.") and n.endswith(ends)]
 
@@ -223,8 +228,8 @@ def _as_linear(layer: nn.Module) -> nn.Linear:
         assert isinstance(layer, Int4Linear)
         assert layer.dense is not None
         weight, bias = layer.dense, layer.bias
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    made.weight = nn.Parameter(weight.float())
+    dense = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    dense.weight = nn.Parameter(weight.float())
     if bias is not None:
-        made.bias = nn.Parameter(bias.float())
-    return made
+        dense.bias = nn.Parameter(bias.float())
+    return dense

@@ -28,7 +28,7 @@ CHUNK = 64  # rows, as in block.cpp
 
 
 def machine_refusal() -> str:
-    """Why this machine cannot have them, as the beginning of a sentence; empty where it can."""
+    """Return why this machine cannot have the kernels, as the beginning of a sentence; "" where it can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
     if os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "default":
@@ -42,7 +42,7 @@ def machine_refusal() -> str:
 
 @functools.cache
 def library() -> ctypes.CDLL | str:
-    """Or why this machine cannot have it."""
+    """Load the kernels' library, or return why this machine cannot have it."""
     why = machine_refusal()
     if not why:
         try:
@@ -52,16 +52,17 @@ def library() -> ctypes.CDLL | str:
     return why
 
 
-def serve(*tensors: Tensor) -> bool:
-    """Whether the C++ computes with these. Where it could but for this machine, training is told so in one line."""
+def can_compute(*tensors: Tensor) -> bool:
+    """Return whether the C++ computes with these tensors [...]. Where only this machine prevents it, training gets one
+    line."""
     if torch.compiler.is_compiling() or tensors[0].numel() < MOST_FEW:
         return False
     if not all(t.device.type == "cpu" and t.dtype is torch.float32 for t in tensors):
         return False
-    found = library()
-    if isinstance(found, str) and torch.is_grad_enabled():
-        _tell(found)
-    return not isinstance(found, str)
+    loaded = library()
+    if isinstance(loaded, str) and torch.is_grad_enabled():
+        _tell(loaded)
+    return not isinstance(loaded, str)
 
 
 @functools.cache
@@ -71,35 +72,32 @@ def _tell(why: str) -> None:
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor | None:
-    """x [...,d] / sqrt(mean(x^2) + eps) * weight [d]"""
-    return _Norm.apply(x, weight, eps) if serve(x, weight) else None  # type: ignore[no-untyped-call,no-any-return]
+    """Return x [...,d] / sqrt(mean(x^2) + eps) * weight [d], None where torch must compute it."""
+    return _Norm.apply(x, weight, eps) if can_compute(x, weight) else None  # type: ignore[no-untyped-call,no-any-return]
 
 
 def swiglu(h: Tensor) -> Tensor | None:
-    """h [...,2f], gate then up -> silu(gate) * up [...,f]"""
-    return _SwiGLU.apply(h) if serve(h) else None  # type: ignore[no-untyped-call,no-any-return]
+    """Return silu(gate) * up [...,f] of h [...,2f], gate then up; None where torch must compute it."""
+    return _SwiGLU.apply(h) if can_compute(h) else None  # type: ignore[no-untyped-call,no-any-return]
 
 
 def rotate(x: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor | None:
-    """Turns the first `heads` of x [B,T,*,E] where they are. cos, sin [B,T,1,E/2]."""
-    if not serve(x, cos, sin) or not x.is_contiguous() or cos.shape[:2] != x.shape[:2]:
+    """Rotate the first `heads` of x [B,T,*,E] in place; cos, sin [B,T,1,E/2]. None where torch must compute it."""
+    if not can_compute(x, cos, sin) or not x.is_contiguous() or cos.shape[:2] != x.shape[:2]:
         return None
     return _Rotate.apply(x, heads, cos, sin)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, documents: Tensor, last: Tensor) -> Tensor | None:
-    """q [1,n,H,E], k, v [1,N,K,E] -> [1,n,H,E]. Each query sees the keys of its document up to `last` [n].
-
-    documents [M,4]: the first and the end of a document's queries, and of its keys; all queries, none twice. E is a
-    multiple of 16.
-    """
-    if not serve(q, k, v) or q.shape[-1] % 16:
+    """Return attention [1,n,H,E] of q [1,n,H,E] over k, v [1,N,K,E]; each query sees its document's keys up to `last`
+    [n]."""
+    if not can_compute(q, k, v) or q.shape[-1] % 16:
         return None
     return _Attention.apply(_by_token(q), _by_token(k), _by_token(v), documents, last)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def _by_token(x: Tensor) -> Tensor:
-    """The heads of a token in one piece, tokens at any distance."""
+    """Return the tensor with the heads of a token in one piece, tokens at any distance."""
     return x if x.shape[0] == 1 and x.stride(3) == 1 and x.stride(2) == x.shape[3] else x.contiguous()
 
 
@@ -198,19 +196,19 @@ def _attend(backward: int, q: Tensor, k: Tensor, v: Tensor, **more: Tensor) -> N
     counts = (q.shape[2], k.shape[2], q.shape[3], len(more["documents"]), torch.get_num_threads())
     strides = (q.stride(1), k.stride(1), v.stride(1))
     pointers = {name: t.data_ptr() for name, t in ({"q": q, "k": k, "v": v} | more).items()}
-    made = library()
-    assert not isinstance(made, str)
-    made.kaiwa_attention(ctypes.byref(_Arguments(*counts, *strides, **pointers)), backward)
+    loaded = library()
+    assert not isinstance(loaded, str)
+    loaded.kaiwa_attention(ctypes.byref(_Arguments(*counts, *strides, **pointers)), backward)
 
 
 def _call(name: str, *values: Tensor | float) -> None:
-    made = library()
-    assert not isinstance(made, str)
-    given = [v.data_ptr() if isinstance(v, Tensor) else v for v in values]
-    getattr(made, f"kaiwa_{name}")(*given, torch.get_num_threads())
+    loaded = library()
+    assert not isinstance(loaded, str)
+    pointers = [v.data_ptr() if isinstance(v, Tensor) else v for v in values]
+    getattr(loaded, f"kaiwa_{name}")(*pointers, torch.get_num_threads())
 
 
-def _typed(made: ctypes.CDLL) -> ctypes.CDLL:
+def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
     letters = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
     signatures = {
         "norm": "nnppfppn",
@@ -221,6 +219,6 @@ def _typed(made: ctypes.CDLL) -> ctypes.CDLL:
         "attention": "pn",
     }
     for name, signature in signatures.items():
-        function = getattr(made, f"kaiwa_{name}")
+        function = getattr(loaded, f"kaiwa_{name}")
         function.restype, function.argtypes = None, [letters[letter] for letter in signature]
-    return made
+    return loaded

@@ -37,15 +37,16 @@ class LoraLinear(nn.Module):
         self.b = nn.Parameter(torch.zeros(inner.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the product [..., out] of x [..., in] with the change added."""
         return self.inner(x) + self.scale * F.linear(F.linear(x, self.a), self.b)  # type: ignore[no-any-return]
 
     def change(self) -> Tensor:
-        """What is added to the weight, [out,in]."""
+        """Return what is added to the weight [out,in]."""
         return self.scale * self.b @ self.a
 
 
 def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generator) -> None:
-    """Freezes the decoder and puts a change beside every linear layer of its blocks. UserError for a rank too large."""
+    """Freeze the decoder and put a change beside every linear layer of its blocks. UserError for a rank too large."""
     if not 1 <= rank <= decoder.config.d_model:
         raise UserError(f"lora rank {rank}: give 1 to {decoder.config.d_model}, the model's width")
     decoder.requires_grad_(False)
@@ -56,7 +57,7 @@ def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generat
 
 @torch.no_grad()
 def merge_lora(decoder: Decoder) -> None:
-    """Adds the changes to the weights; the decoder is a plain one afterwards."""
+    """Add the changes to the weights; the decoder is a plain one afterwards."""
     for block in decoder.blocks:
         for part in LINEARS:
             layer = getattr(block, part)
@@ -66,7 +67,8 @@ def merge_lora(decoder: Decoder) -> None:
 
 
 def save_adapter(folder: Path, decoder: Decoder, base: str) -> None:
-    """adapter_config.json and adapter_model.safetensors of a decoder before `merge_lora`. `base`: the model's name."""
+    """Write adapter_config.json and adapter_model.safetensors of a decoder before `merge_lora`. `base`: the model's
+    name."""
     folder.mkdir(parents=True, exist_ok=True)
     config, tensors = decoder.config, {}
     rank, scale, targets = 0, 1.0, set()

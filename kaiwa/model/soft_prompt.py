@@ -30,9 +30,11 @@ class SoftEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        """The vocabulary's vectors [V,D]."""
         return self.inner.weight
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Return the vectors [..., D] of ids [...]; those from V on are the soft prompt's."""
         first = self.inner.weight.shape[0]
         beyond = ids >= first
         known = self.inner(ids.masked_fill(beyond, 0))
@@ -40,7 +42,7 @@ class SoftEmbedding(nn.Module):
 
 
 def add_soft_prompt(decoder: Decoder, start_ids: Tensor) -> None:
-    """Freezes the decoder and gives it len(start_ids) new ids, whose vectors begin as those of `start_ids` [n]."""
+    """Freeze the decoder and give it len(start_ids) new ids, whose vectors begin as those of `start_ids` [n]."""
     if not 1 <= len(start_ids) < decoder.config.max_length:
         raise UserError(f"{len(start_ids)} soft tokens: give 1 to {decoder.config.max_length - 1}, the model's context")
     decoder.requires_grad_(False)
@@ -49,22 +51,23 @@ def add_soft_prompt(decoder: Decoder, start_ids: Tensor) -> None:
 
 @torch.no_grad()
 def merge_soft_prompt(decoder: Decoder, unlikely: int) -> Decoder:
-    """A plain decoder whose vocabulary ends with the soft prompt; their logits are always those of token `unlikely`."""
+    """Return a plain decoder whose vocabulary ends with the soft prompt; their logits are always those of token
+    `unlikely`."""
     embed = decoder.embed
     assert isinstance(embed, SoftEmbedding)
     n, c = len(embed.soft), decoder.config
-    made = Decoder(dataclasses.replace(c, vocab_size=c.vocab_size + n, tie_embeddings=False))
+    merged = Decoder(dataclasses.replace(c, vocab_size=c.vocab_size + n, tie_embeddings=False))
     rest = {name: t for name, t in decoder.state_dict().items() if not name.startswith(("embed.", "unembed."))}
     unembed = decoder.unembed.weight
     new = {
         "embed.weight": torch.cat((embed.inner.weight, embed.soft)),
         "unembed.weight": torch.cat((unembed, unembed[unlikely].expand(n, -1))),
     }
-    made.load_state_dict(rest | new)
-    return made.to(unembed.device)
+    merged.load_state_dict(rest | new)
+    return merged.to(unembed.device)
 
 
 @torch.no_grad()
 def least_likely(decoder: Decoder, hidden: Tensor) -> int:
-    """The token whose highest probability at some hidden states [N,D] is the lowest."""
+    """Return the token whose highest probability at some hidden states [N,D] is the lowest."""
     return int(torch.log_softmax(decoder.logits(hidden).float(), dim=-1).amax(dim=0).argmin())

@@ -27,7 +27,7 @@ from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import bits_per_byte, rows_loss
-from kaiwa.train.optim import adamw, apply_gradients, autocast, compiled
+from kaiwa.train.optim import adamw, apply_gradients, autocast, compile_step
 from kaiwa.train.schedule import flat_then_linear
 from kaiwa.train.shards import Shards
 
@@ -41,7 +41,9 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Trains a decoder on the token shards of a tokenizer artifact. `probes` are asked at every evaluation."""
+    """Train a decoder on the token shards of a tokenizer artifact, and publish it. `probes` are asked at every
+    evaluation.
+    """
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))
     plan = Plan("base", config, {"tokens": tokens}, ctx.seed)
@@ -79,7 +81,7 @@ def run(
         ) -> tuple[Tensor]:
             return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
 
-        loss_fn = compiled(loss_of, config.compile, ctx.device, ctx.say)
+        loss_fn = compile_step(loss_of, config.compile, ctx.device, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         speed, started = 0.0, time.monotonic()
         while step < config.steps:

@@ -43,6 +43,7 @@ STARTER_KINDS = ("known", "howto", "unknown", "price", "harmful")
 
 
 def chat_card(name: str, recipe: Recipe, village: Path) -> dict[str, Any]:
+    """Return chat.json of a build's model: languages, a description, prompts to start with."""
     languages = list(recipe.village.village.languages)
     about = {language: ABOUT[name][language] + KNOWS[language] for language in ("en", "ja")}
     return {"languages": languages, "about": about, "starters": _starters(village, tuple(languages))}
@@ -50,10 +51,10 @@ def chat_card(name: str, recipe: Recipe, village: Path) -> dict[str, Any]:
 
 @cache
 def _starters(village: Path, languages: tuple[str, ...]) -> dict[str, list[str]]:
-    """A question of each kind from the held-out prompts, by language."""
-    found: dict[str, dict[str, str]] = {language: {} for language in languages}
+    """Return a question of each kind from the held-out prompts, by language."""
+    by_language: dict[str, dict[str, str]] = {language: {} for language in languages}
     for row in read_jsonl(village / "test.jsonl"):
-        kinds = found[row["language"]]
+        kinds = by_language[row["language"]]
         if row["kind"] in STARTER_KINDS and len(row["messages"]) == 1 and row["kind"] not in kinds:
             kinds[row["kind"]] = row["messages"][0]["content"]
-    return {language: [kinds[k] for k in STARTER_KINDS if k in kinds] for language, kinds in found.items()}
+    return {language: [kinds[k] for k in STARTER_KINDS if k in kinds] for language, kinds in by_language.items()}

@@ -56,6 +56,7 @@ class InstructGPT:
 
 
 def instructgpt(size: str = "1.3b") -> InstructGPT:
+    """Return the paper's settings for a policy of this size: 1.3b, 6b or 175b."""
     if size not in NUMBERS:
         raise UserError(f"no InstructGPT of size {size!r}{did_you_mean(size, NUMBERS)}")
     n = NUMBERS[size]
@@ -111,13 +112,15 @@ def instructgpt(size: str = "1.3b") -> InstructGPT:
 
 
 def preset(name: str, stage: str) -> SFTConfig | RewardConfig | RLHFConfig:
-    """The configuration of a stage's command for "instructgpt-1.3b"; of sft also "instructgpt-1.3b-ppo-init"."""
+    """Return the configuration of a stage's command for "instructgpt-1.3b"; for sft also
+    "instructgpt-1.3b-ppo-init".
+    """
     known = [f"instructgpt-{size}" for size in NUMBERS]
     if stage == "sft":
         known += [f"{one}-ppo-init" for one in known]
     if name not in known or stage not in ("sft", "reward", "rlhf"):
         raise UserError(f"no preset {name!r} of {stage}{did_you_mean(name, known)}")
     size = name.removeprefix("instructgpt-").removesuffix("-ppo-init")
-    found: SFTConfig | RewardConfig | RLHFConfig
-    found = getattr(instructgpt(size), "ppo_init" if name.endswith("-ppo-init") else stage)
-    return found
+    config: SFTConfig | RewardConfig | RLHFConfig
+    config = getattr(instructgpt(size), "ppo_init" if name.endswith("-ppo-init") else stage)
+    return config

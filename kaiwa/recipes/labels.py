@@ -24,13 +24,16 @@ HELD_OUT_SHARE = 0.1
 
 
 def people(recipe: Recipe) -> tuple[Labeller, ...]:
-    """The village's labellers, those held out last."""
+    """Return the village's labellers, those held out last."""
     return labellers(recipe.seed, n=recipe.village.n_labellers, held_out=recipe.village.n_held_out_labellers)
 
 
 def with_labellers(recipe: Recipe) -> Recipe:
-    """The recipe with what follows from its village's labellers: the plan of the comparisons names them, and the reward
-    model holds out whom the village does, unless the recipe says whom."""
+    """Return the recipe with what follows from its village's labellers.
+
+    The plan of the comparisons names them, and the reward model holds out the labellers that the village does, unless
+    the recipe names others.
+    """
     village = recipe.village
     these = Labellers(number=village.n_labellers, held_out=village.n_held_out_labellers, seed=recipe.seed)
     if recipe.compare.labellers not in (Labellers(), these):
@@ -41,7 +44,9 @@ def with_labellers(recipe: Recipe) -> Recipe:
 
 
 def village_gold(artifact: Artifact) -> Gold:
-    """What the judge without noise or leaning finds of a village comparison's completions."""
+    """Return a function that gives the utilities of a village comparison's completions, by the judge without noise
+    or leaning.
+    """
     village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
 
     def gold(record: Comparison) -> list[float]:
@@ -53,7 +58,7 @@ def village_gold(artifact: Artifact) -> Gold:
 
 
 def village_label(recipe: Recipe, artifact: Artifact) -> Label:
-    """A function that has one simulated person rank the completions of a village prompt."""
+    """Return a function that has one simulated labeller rank the completions of a village prompt."""
     village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
     inside = [p for p in people(recipe) if not p.held_out]
     outside = [p for p in people(recipe) if p.held_out]

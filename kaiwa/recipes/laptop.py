@@ -20,7 +20,7 @@ VILLAGE = "records:{village}/documents.jsonl"  # {village} is the build's villag
 
 
 def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
-    """The three built-in sources with their shares of the mixture: the village, real English, real code."""
+    """Return the three built-in sources with their shares of the mixture: the village, real English, real code."""
     return (
         Source(name="village", path=VILLAGE, trusted=True, weight=village),
         Source(name="docs", path="builtin:docs", language="en", weight=docs),
@@ -29,6 +29,7 @@ def sources(village: float, docs: float, code: float) -> tuple[Source, ...]:
 
 
 def laptop() -> Recipe:
+    """Return the recipe of about a quarter of an hour on two cores, in English."""
     return Recipe(
         name="laptop",
         village=WorldConfig(
@@ -66,6 +67,7 @@ def laptop() -> Recipe:
 
 
 def laptop_ja() -> Recipe:
+    """Return the recipe of a model that speaks English and Japanese."""
     base = laptop()
     # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`; smaller
     # steps, without which Japanese questions never get their answers; more neutral text, so that kanji become tokens.

@@ -25,8 +25,10 @@ ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assi
 
 
 def read_preferences(file: Path) -> list[dict[str, Any]]:
-    """All records of a file. UserError names the first that is none; pairs of equal answers are left out."""
-    found = []
+    """Return all records of a file; pairs of equal answers are left out. UserError names the first record that is
+    none.
+    """
+    records = []
     for number, raw in enumerate(_rows(file), 1):
         try:
             row = preference(raw)
@@ -35,27 +37,28 @@ def read_preferences(file: Path) -> list[dict[str, Any]]:
                 f"{file}, record {number}: no preference ({error}); each needs a prompt, chosen and rejected"
             ) from None
         if row["chosen"] != row["rejected"]:
-            found.append(row)
-    if not found:
+            records.append(row)
+    if not records:
         raise UserError(f"{file}: no preference in it")
-    return found
+    return records
 
 
 def preference(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record in the common shape. UserError for a shape that is not known."""
     if "conversations" in raw:
         messages = [{"role": ROLES[m["from"]], "content": m["value"]} for m in raw["conversations"]]
-        return _made(messages, raw["chosen"]["value"], raw["rejected"]["value"])
+        return _record(messages, raw["chosen"]["value"], raw["rejected"]["value"])
     if "instruction" in raw:
-        asked = "\n\n".join(part for part in (raw["instruction"], raw.get("input", "")) if part)
-        return _made([{"role": "user", "content": asked}], raw["chosen"], raw["rejected"])
+        question = "\n\n".join(part for part in (raw["instruction"], raw.get("input", "")) if part)
+        return _record([{"role": "user", "content": question}], raw["chosen"], raw["rejected"])
     if "prompt" in raw:
         messages = [m.to_json() for m in conversation(raw["prompt"])]
-        return _made(messages, _answer(raw["chosen"]), _answer(raw["rejected"]))
+        return _record(messages, _answer(raw["chosen"]), _answer(raw["rejected"]))
     better, worse = _turns(raw["chosen"]), _turns(raw["rejected"])
-    return _made(better[:-1], better[-1]["content"], worse[-1]["content"])
+    return _record(better[:-1], better[-1]["content"], worse[-1]["content"])
 
 
-def _made(messages: list[dict[str, str]], chosen: str, rejected: str) -> dict[str, Any]:
+def _record(messages: list[dict[str, str]], chosen: str, rejected: str) -> dict[str, Any]:
     conversation(messages)
     if messages[-1]["role"] != "user":
         raise UserError("the prompt must end with the user's turn")

@@ -18,8 +18,9 @@ GPT3 = 3640.0  # petaflop/s-days of pretraining the 175B model (Brown et al., 20
 INSTRUCT_SFT, INSTRUCT_PPO = 4.9, 60.0  # 175B SFT and PPO-ptx (Ouyang et al., 2022, section 5)
 
 
-def receipt(seconds: float, made: Mapping[str, Artifact]) -> dict[str, Any]:
-    base = made["base"]
+def receipt(seconds: float, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Return minutes, energy, money and petaflop/s-days of a build, beside GPT-3's and InstructGPT's."""
+    base = artifacts["base"]
     operations = 6.0 * base.metrics["parameters"] * base.metrics["tokens"]
     kwh = WATTS * seconds / 3.6e6
     return {

@@ -18,8 +18,8 @@ MODEL_FIELDS = (
 )  # fmt: skip
 
 
-def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Path:
-    """Writes report.json and report.html; returns report.json."""
+def write_report(out: Path, recipe: Recipe, artifacts: Mapping[str, Artifact]) -> Path:
+    """Write report.json and report.html; return the path of report.json."""
     stages = [
         {
             "name": name,
@@ -27,9 +27,9 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
             "artifact": artifact.path.name,
             "metrics": artifact.metrics,
         }
-        for name, artifact in made.items()
+        for name, artifact in artifacts.items()
     ]
-    evaluation = json.loads((made["evaluation"].path / "evaluation.json").read_text(encoding="utf-8"))
+    evaluation = json.loads((artifacts["evaluation"].path / "evaluation.json").read_text(encoding="utf-8"))
     seconds = round(sum(s["seconds"] for s in stages), 1)
     value = {
         "recipe": recipe.name,
@@ -39,7 +39,7 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
         "stages": stages,
         "models": [{k: row[k] for k in MODEL_FIELDS} for row in evaluation["models"]],
         "details": evaluation,
-        "receipt": receipt(seconds, made),
+        "receipt": receipt(seconds, artifacts),
     }
     file = out / "report.json"
     write_atomic(file, json.dumps(value, ensure_ascii=False, indent=1))
@@ -48,7 +48,7 @@ def write_report(out: Path, recipe: Recipe, made: Mapping[str, Artifact]) -> Pat
 
 
 def _peak_so_far(out: Path) -> int:
-    """What an earlier run of the same build needed (0: there was none)."""
+    """Return the peak memory of an earlier run of the same build (0: there was none)."""
     try:
         return int(json.loads((out / "report.json").read_text(encoding="utf-8"))["peak_memory_bytes"])
     except (OSError, ValueError, KeyError):
@@ -56,7 +56,7 @@ def _peak_so_far(out: Path) -> int:
 
 
 def write_html(folder: Path) -> Path:
-    """report.html beside report.json: self-contained, in English and Japanese."""
+    """Write report.html beside report.json: self-contained, in English and Japanese. Return its path."""
     from kaiwa.report.build_report import render_build
 
     file = folder / "report.html"
@@ -65,12 +65,12 @@ def write_html(folder: Path) -> Path:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """report.json of a finished build."""
+    """Return report.json of a finished build. UserError where there is none."""
     file = folder / "report.json"
     if not file.is_file():
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give a build's, as runs/laptop")
-        there = sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}"))
-        raise UserError(f"{folder}: no report yet (finished stages: {', '.join(there) or 'none'}); run `kaiwa build`")
+        stages = sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}"))
+        raise UserError(f"{folder}: no report yet (finished stages: {', '.join(stages) or 'none'}); run `kaiwa build`")
     value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return value

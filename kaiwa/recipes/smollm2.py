@@ -86,7 +86,7 @@ class SmolLM2:
 
 
 def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base: Path | None = None) -> dict[str, Any]:
-    """Builds what is not there yet, and writes report.json. `base`: another model than SmolLM2."""
+    """Build what is not there yet, write report.json and return it. `base`: another model than SmolLM2."""
     if base is None:
         entry = smollm2()
         if entry is None:
@@ -95,25 +95,27 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
     with lock(out):
         ctx.seed, ctx.logs = config.seed, out / "logs"
         start = as_parent(base)
-        parts = cut(config, [row for file in files for row in read_preferences(file)], out / "data")
-        tokens = encoded(ctx, base, out)
+        parts = split_preferences(config, [row for file in files for row in read_preferences(file)], out / "data")
+        tokens = encode_documentation(ctx, base, out)
         tuned = sft.run(config.sft, ctx, base=start, demonstrations=parts["demonstrations"], out=out / "sft")
-        judged: dict[str, Any] = {"policy": tuned, "demonstrations": parts["demonstrations"]}
-        judge = reward.run(config.reward, ctx, **judged, comparisons=parts["judge"], out=out / "judge")
-        model = reward.run(config.reward, ctx, **judged, comparisons=parts["reward"], out=out / "reward")
-        given: dict[str, Any] = {"policy": tuned, "reward": model, "tokens": tokens, "prompts": parts["prompts"]}
-        best = rlhf.run(config.rlhf, ctx, **given, out=out / "ppo_ptx")
+        reward_parents: dict[str, Any] = {"policy": tuned, "demonstrations": parts["demonstrations"]}
+        judge = reward.run(config.reward, ctx, **reward_parents, comparisons=parts["judge"], out=out / "judge")
+        model = reward.run(config.reward, ctx, **reward_parents, comparisons=parts["reward"], out=out / "reward")
+        rl_parents: dict[str, Any] = {"policy": tuned, "reward": model, "tokens": tokens, "prompts": parts["prompts"]}
+        best = rlhf.run(config.rlhf, ctx, **rl_parents, out=out / "ppo_ptx")
         report = evaluate(
             config, ctx, {"sft": tuned.path, "base": base, "ppo_ptx": best.path}, model, judge, parts["test"]
         )
-        made = {"sft": tuned, "judge": judge, "reward": model, "ppo_ptx": best}
-        report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in made.items()}
+        artifacts = {"sft": tuned, "judge": judge, "reward": model, "ppo_ptx": best}
+        report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()}
         write_atomic(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         return report
 
 
-def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
-    """test, reward and judge (comparisons, no prompt in two of them), demonstrations and prompts (reward's)."""
+def split_preferences(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
+    """Write test, reward and judge comparisons (no prompt in two of them), demonstrations and prompts (those of
+    reward). Return their files.
+    """
     fits = [
         row
         for row in rows
@@ -132,8 +134,8 @@ def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, 
             "give more, or change smollm2.test or characters"
         )
     test, rest = flat[: config.test], flat[config.test :]
-    seen = {json.dumps(row["prompt"]) for row in test}
-    rest = [row for row in rest if json.dumps(row["prompt"]) not in seen]
+    test_prompts = {json.dumps(row["prompt"]) for row in test}
+    rest = [row for row in rest if json.dumps(row["prompt"]) not in test_prompts]
     half = len(rest) // 2
     parts: dict[str, list[dict[str, Any]]] = {"test": test, "reward": rest[:half], "judge": rest[half:]}
     parts["demonstrations"] = [
@@ -147,8 +149,8 @@ def cut(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, 
     return files
 
 
-def encoded(ctx: Context, base: Path, out: Path) -> Artifact:
-    """Python's documentation in the base's own tokens: the pretraining text of ptx."""
+def encode_documentation(ctx: Context, base: Path, out: Path) -> Artifact:
+    """Return Python's documentation in the base's own tokens: the pretraining text of ptx."""
     source = Source(name="docs", path="builtin:docs", language="en", max_bytes=600_000)
     text = corpus.run(CorpusConfig(sources=(source,)), ctx, out=out / "corpus")
     plan = Plan("tokenizer", TokenizerConfig(), {"corpus": text, "base": as_parent(base)}, ctx.seed)
@@ -168,7 +170,9 @@ def encoded(ctx: Context, base: Path, out: Path) -> Artifact:
 def evaluate(
     config: SmolLM2, ctx: Context, models: Mapping[str, Path], model: Artifact, judge: Artifact, test: Path
 ) -> dict[str, Any]:
-    """Accuracy of both reward models on the test's comparisons; every model's replies to its prompts, judged."""
+    """Return the accuracy of both reward models on the test's comparisons, and every model's replies to its prompts,
+    judged.
+    """
     tokenizer = Tokenizer.load(model.path)
     loaded = {"reward": load_scalar(model.path).to(ctx.device), "judge": load_scalar(judge.path).to(ctx.device)}
     items = read_comparisons(test, tokenizer, 10_000, ctx.say)
@@ -207,7 +211,7 @@ def evaluate(
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """What came out, a line a thing."""
+    """Return the results for the terminal, one line per figure."""
 
     def share(value: Mapping[str, Any]) -> str:
         return "–" if value["mean"] is None else str(Interval(**value))

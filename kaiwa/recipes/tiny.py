@@ -17,6 +17,7 @@ from kaiwa.world.village import VillageConfig
 
 
 def tiny() -> Recipe:
+    """Return the recipe of about a minute."""
     base = laptop()
     docs, code = sources(0.8, 0.15, 0.05)[1:]
     real = (replace(docs, max_bytes=300_000), replace(code, max_bytes=150_000))

@@ -28,8 +28,11 @@ def card(
     epochs: Sequence[Mapping[str, float]],
     gold: Mapping[int, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """items: comparisons that were not trained on; scores: those of each one's completions; held_out: labellers never
-    trained on; gold: noise-free utilities of the completions by record number, where somebody knows them."""
+    """Return the card of held-out comparisons as plain numbers.
+
+    items: comparisons that were not trained on. scores: the scores of each one's completions. held_out: labellers never
+    trained on. gold: noise-free utilities of the completions by record number, where they are known.
+    """
     if not items:
         return {}
     flat = np.array([s for row in scores for s in row])
@@ -56,17 +59,20 @@ def by_labeller(
     held_out: Sequence[str],
     gold: Mapping[int, Sequence[float]] | None,
 ) -> list[dict[str, Any]]:
-    """One row a labeller: accuracy, pairs, whether trained on, and the ceiling: the share of the labeller's pairs that
-    a judge without noise orders as the labeller did (a half where it sees no difference)."""
+    """Return one row per labeller: accuracy, pairs, whether trained on, and the ceiling.
+
+    The ceiling is the share of the labeller's pairs that a judge without noise orders as the labeller did (one half
+    where it sees no difference).
+    """
     rows = []
     for name in sorted({item.labeller for item in items}):
         right = best = n = 0.0
-        for item, found in zip(items, scores, strict=True):
+        for item, item_scores in zip(items, scores, strict=True):
             if item.labeller != name:
                 continue
             for i, j in pairs(item.ranks):
                 n += 1
-                right += found[i] > found[j]
+                right += item_scores[i] > item_scores[j]
                 if gold is not None:
                     d = gold[item.number][i] - gold[item.number][j]
                     best += 0.5 if d == 0 else d > 0
@@ -78,22 +84,24 @@ def by_labeller(
 
 
 def calibration(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> list[dict[str, float]]:
-    """By how sure the scores are: predicted and observed share of pairs whose higher score is the better one."""
-    found = []
+    """Return, by how sure the scores are, the predicted and the observed share of pairs whose higher score is the
+    better one.
+    """
+    observations = []
     for item, row in zip(items, scores, strict=True):
         for i, j in pairs(item.ranks):
             margin = row[i] - row[j]
-            found.append((1 / (1 + math.exp(-abs(margin))), 1.0 if margin > 0 else 0.5 if margin == 0 else 0.0))
-    found.sort()
+            observations.append((1 / (1 + math.exp(-abs(margin))), 1.0 if margin > 0 else 0.5 if margin == 0 else 0.0))
+    observations.sort()
     bins = []
-    for part in np.array_split(np.array(found), min(CALIBRATION_BINS, len(found))):
+    for part in np.array_split(np.array(observations), min(CALIBRATION_BINS, len(observations))):
         predicted, observed = part.mean(axis=0)
         bins.append({"predicted": float(predicted), "observed": float(observed), "n": len(part)})
     return bins
 
 
 def histogram(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> dict[str, list[float]]:
-    """edges [BINS + 1]; counts [BINS] of the best-ranked completions and of the others."""
+    """Return edges [BINS + 1] and counts [BINS] of the best-ranked completions and of the others."""
     split: tuple[list[float], list[float]] = ([], [])
     for item, row in zip(items, scores, strict=True):
         for rank, score in zip(item.ranks, row, strict=True):
@@ -104,7 +112,9 @@ def histogram(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> dic
 
 
 def length_correlation(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> dict[str, float | None]:
-    """Pearson's, of tokens and score: over all completions, within prompts, and of the labellers' ranks (best high)."""
+    """Return Pearson's correlation of tokens and score: over all completions, within prompts, and with the
+    labellers' ranks (best high).
+    """
     lengths = [[float(len(c)) for c in item.row.completions] for item in items]
     places = [[-float(rank) for rank in item.ranks] for item in items]
     return {
@@ -123,5 +133,5 @@ def _centred(rows: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    """None where one of them does not move."""
+    """Return Pearson's correlation, None where one side does not vary."""
     return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else None

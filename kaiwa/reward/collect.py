@@ -28,7 +28,9 @@ Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Compariso
 
 
 def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path) -> Artifact:
-    """`prompts` is a JSONL of {"messages", ...}. Publishes comparisons.jsonl."""
+    """Sample K completions per prompt, have them labelled, and publish comparisons.jsonl. prompts: a JSONL of
+    {"messages", …}.
+    """
     plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -36,17 +38,17 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         engine = Engine(load_decoder(policy.path).to(ctx.device), tokenizer)
-        asked = list(read_jsonl(prompts))
-        if not asked:
+        rows = list(read_jsonl(prompts))
+        if not rows:
             raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         rng = python_rng(ctx.seed, "collect")
-        ks = [rng.randint(config.k_min, config.k_max) for _ in asked]
-        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in asked]
+        ks = [rng.randint(config.k_min, config.k_max) for _ in rows]
+        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in rows]
         records: list[dict[str, Any]] = []
         block = 128
-        for at in range(0, len(asked), block):
+        for at in range(0, len(rows), block):
             ctx.check_stop()
-            part = range(at, min(at + block, len(asked)))
+            part = range(at, min(at + block, len(rows)))
             answers = engine.generate(
                 [ids[i] for i in part for _ in range(ks[i] - config.strays)],
                 Sampling(
@@ -58,13 +60,13 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             cursor = 0
             for i in part:
                 n = ks[i] - config.strays
-                mine, cursor = answers[cursor : cursor + n], cursor + n
-                theirs = answers[: cursor - n] + answers[cursor:]
-                mine = [*mine, *strays(rng, config.strays, common, theirs)]
-                rng.shuffle(mine)
-                ended = [answer.finish_reason == "stop" for answer in mine]
-                records.append(label(asked[i], [answer.text for answer in mine], ended, i).to_json())
-            ctx.show(Progress(out.name, part.stop, len(asked), f"{sum(ks[: part.stop])} completions"))
+                replies, cursor = answers[cursor : cursor + n], cursor + n
+                other_replies = answers[: cursor - n] + answers[cursor:]
+                replies = [*replies, *strays(rng, config.strays, common, other_replies)]
+                rng.shuffle(replies)
+                ended = [answer.finish_reason == "stop" for answer in replies]
+                records.append(label(rows[i], [answer.text for answer in replies], ended, i).to_json())
+            ctx.show(Progress(out.name, part.stop, len(rows), f"{sum(ks[: part.stop])} completions"))
         write_jsonl(work.path / "comparisons.jsonl", records)
         distinct = [len(set(record["completions"])) / len(record["completions"]) for record in records]
         work.metrics.update(
@@ -78,19 +80,19 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
 
 
 def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:
-    """The n answers that the policy gives most often, whatever it is asked."""
+    """Return the n answers that the policy gives most often, whatever it is asked."""
     ended = [a for a in answers if a.finish_reason == "stop"]
     by_text = {a.text: a for a in ended}
     return [by_text[text] for text, _ in Counter(a.text for a in ended).most_common(n)]
 
 
-def strays(rng: Random, n: int, common: Sequence[Completion], theirs: Sequence[Completion]) -> list[Completion]:
-    """n replies not meant for this prompt: by turns one of the most frequent, and any to another prompt.
+def strays(rng: Random, n: int, common: Sequence[Completion], other_replies: Sequence[Completion]) -> list[Completion]:
+    """Return n replies not meant for this prompt: by turns one of the most frequent ones, and one to another prompt.
 
     A reply that the reward model meets only where it fits ("I don't know", "You're welcome") scores high everywhere,
     and PPO finds it. A lone prompt without a reply that ended has no strays.
     """
-    pools = [pool for pool in (common, theirs) if pool]
+    pools = [pool for pool in (common, other_replies) if pool]
     return [rng.choice(pools[i % len(pools)]) for i in range(n)] if pools else []
 
 

@@ -25,7 +25,7 @@ class Ranked:
 
 
 @dataclass(slots=True)
-class Found:
+class RecordCount:
     """Records of one kind: how many, and the first."""
 
     n: int = 0
@@ -42,11 +42,21 @@ class Found:
 def read_comparisons(
     file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2, context: int = 0
 ) -> list[Ranked]:
-    """A JSONL of comparisons. Left out, each kind counted in one line: rows longer than `width`, prompts that leave a
-    completion no room in `context` (0: whatever it is), rankings with nothing but ties, equal texts. UserError for
-    records that are no comparisons, with their number and the first of them."""
-    kept: list[Ranked] = []
-    long, outside, tied, equal, empty, broken = Found(), Found(), Found(), Found(), Found(), Found()
+    """Return the usable comparisons of a JSONL file.
+
+    Left out, each kind counted in one line: rows longer than `width`, prompts that leave a completion no room in
+    `context` (0: no limit), rankings with nothing but ties, equal texts. UserError for records that are no comparisons,
+    with their number and the first of them, and for fewer than `least` usable ones.
+    """
+    usable: list[Ranked] = []
+    long, outside, tied, equal, empty, broken = (
+        RecordCount(),
+        RecordCount(),
+        RecordCount(),
+        RecordCount(),
+        RecordCount(),
+        RecordCount(),
+    )
     why = ""
     for number, raw in enumerate(read_jsonl(file), 1):
         try:
@@ -67,7 +77,7 @@ def read_comparisons(
         elif len(set(item.completions)) < 2:
             equal.add(number)
         else:
-            kept.append(Ranked(row, item.ranks, item.labeller, number))
+            usable.append(Ranked(row, item.ranks, item.labeller, number))
     if broken.n:
         raise UserError(f"{file}: {broken} cannot be read: {why}")
     if outside.n:
@@ -80,13 +90,15 @@ def read_comparisons(
         say(f"{file}: {equal} left out: all completions are the same text")
     if empty.n:
         say(f"{file}: {empty} kept with an empty completion: a reply that ends at once")
-    if len(kept) < least:
-        raise UserError(f"{file}: {len(kept)} usable comparisons; at least {least} are needed")
-    return kept
+    if len(usable) < least:
+        raise UserError(f"{file}: {len(usable)} usable comparisons; at least {least} are needed")
+    return usable
 
 
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
-    """`meta.ended` (one flag a completion; default: all ended) says which completions get the end of turn."""
+    """Return the prompt and completions as ids. `meta.ended` (one flag per completion; default: all) says which get
+    the end of turn.
+    """
     prompt = render(tokenizer, item.prompt, add_generation_prompt=True).ids
     ended: Sequence[bool] = item.meta.get("ended") or [True] * len(item.completions)
     completions = []
@@ -97,7 +109,9 @@ def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
 
 
 def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str]) -> tuple[list[Ranked], ...]:
-    """Training, validation by prompt, and everything by held-out labellers (never trained on)."""
+    """Return training comparisons, validation comparisons by prompt, and those by held-out labellers (never trained
+    on).
+    """
     inside = [item for item in items if item.labeller not in held_out]
     outside = [item for item in items if item.labeller in held_out]
     python_rng(seed, "reward-split").shuffle(inside)
@@ -106,7 +120,7 @@ def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str])
 
 
 def batches(items: Sequence[Ranked], prompts: int, epochs: int, seed: int) -> list[list[Ranked]]:
-    """All epochs' steps of `prompts` prompts each, in random order; prompts of like length share a step.
+    """Return all epochs' steps of `prompts` prompts each, in random order; prompts of like length share a step.
 
     Of shuffled prompts, each 16 steps' worth is sorted by length and cut into steps, and these are shuffled again:
     without it a third of the tokens of `laptop` are padding.

@@ -16,24 +16,24 @@ from torch.nn import functional as F
 
 
 def pairs(ranks: Sequence[int]) -> list[tuple[int, int]]:
-    """(winner, loser) for every pair of completions with different ranks (0 is best)."""
+    """Return (winner, loser) for every pair of completions with different ranks (0 is best)."""
     n = len(ranks)
     return [(i, j) for i in range(n) for j in range(n) if ranks[i] < ranks[j]]
 
 
 def pairwise_loss(scores: Tensor, groups: Sequence[Sequence[int]]) -> tuple[Tensor, int, int]:
-    """scores [M] of all completions in order; groups: the ranks of each prompt's completions, in the same order.
+    """Return the loss, the number of pairs, and how many of them the scores order rightly.
 
-    Returns the loss, the number of pairs and how many of them the scores order rightly.
+    scores: [M], all completions in order; groups: the ranks of each prompt's completions, in the same order.
     """
     losses, n_pairs, n_right, at = [], 0, 0, 0
     for ranks in groups:
-        found = pairs(ranks)
-        if found:
-            winners, losers = torch.tensor(found, device=scores.device).T + at
+        decided = pairs(ranks)
+        if decided:
+            winners, losers = torch.tensor(decided, device=scores.device).T + at
             margins = scores[winners] - scores[losers]
             losses.append(-F.logsigmoid(margins).mean())
-            n_pairs += len(found)
+            n_pairs += len(decided)
             n_right += int((margins > 0).sum())
         at += len(ranks)
     if not losses:

@@ -40,7 +40,7 @@ class PackedPrompts:
 
 
 def pack_prompts(rows: Sequence[PromptRow], pad: int, device: str = "cpu", multiple: int = 16) -> PackedPrompts:
-    """Rows side by side, padded to the longest (rounded up, so that few shapes occur)."""
+    """Return rows side by side, padded to the longest (rounded up to `multiple`, so that few shapes occur)."""
     width = -(-max(map(len, rows)) // multiple) * multiple
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
@@ -65,7 +65,7 @@ def pack_prompts(rows: Sequence[PromptRow], pad: int, device: str = "cpu", multi
 
 
 def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Tensor:
-    """What a decoder [N,D] says at `where` [N,2] (row and column; any order, any number of times)."""
+    """Return the decoder's hidden states [N,D] at `where` [N,2] (row and column; any order, any number of times)."""
     B, _, _, T = packed.mask.shape
     at, numbers = torch.unique(where[:, 0] * T + where[:, 1], return_inverse=True)
     rows = torch.div(at, T, rounding_mode="floor")
@@ -78,12 +78,12 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
         """q [1,B*T or len(at),H,E], k, v [1,B*T,K,E]: each row by itself."""
         k, v = k.view(B, T, *k.shape[2:]), v.view(B, T, *v.shape[2:])
         whole = q.shape[1] == B * T
-        asked = q.view(k.shape[:2] + q.shape[2:]) if whole else q.new_zeros(*few.shape, *q.shape[2:])
+        queries = q.view(k.shape[:2] + q.shape[2:]) if whole else q.new_zeros(*few.shape, *q.shape[2:])
         if not whole:
-            asked = asked.index_put((few,), q[0])
-        asked, k, v = (t.transpose(1, 2) for t in (asked, k, v))
-        seen, grouped = packed.mask if whole else mask, q.shape[2] != k.shape[1]
-        out = F.scaled_dot_product_attention(asked, k, v, attn_mask=seen, enable_gqa=grouped).transpose(1, 2)
+            queries = queries.index_put((few,), q[0])
+        queries, k, v = (t.transpose(1, 2) for t in (queries, k, v))
+        visible, grouped = packed.mask if whole else mask, q.shape[2] != k.shape[1]
+        out = F.scaled_dot_product_attention(queries, k, v, attn_mask=visible, enable_gqa=grouped).transpose(1, 2)
         return out.reshape(q.shape) if whole else out[few][None]
 
     hidden: Tensor = model(packed.ids.view(1, -1), packed.positions.view(1, -1), attend, at)
@@ -91,16 +91,17 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
 
 
 def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> Tensor:
-    """Where the tokens of the best-ranked completions stand in packed rows: row, the column before, column [N,3].
+    """Return where the tokens of the best-ranked completions are in packed rows: row, the column before, column
+    [N,3].
 
     The column before a completion's first token is the prompt's last.
     """
-    found: list[tuple[int, int, int]] = []
+    places: list[tuple[int, int, int]] = []
     for number, (row, ranked) in enumerate(zip(rows, ranks, strict=True)):
         at = len(row.prompt)
         for completion, rank in zip(row.completions, ranked, strict=True):
             if rank == min(ranked):
                 before = [len(row.prompt) - 1, *range(at, at + len(completion) - 1)]
-                found.extend((number, b, at + i) for i, b in enumerate(before))
+                places.extend((number, b, at + i) for i, b in enumerate(before))
             at += len(completion)
-    return torch.tensor(found)
+    return torch.tensor(places)

@@ -49,8 +49,10 @@ def run(
     demonstrations: Path | None = None,
     gold: Gold | None = None,
 ) -> Artifact:
-    """Trains a reward model from `policy` (of any size); `demonstrations` (JSONL of {"messages"}) set the zero of its
-    scores. `gold`: noise-free utilities of a comparison's completions, where somebody knows them: the card's ceiling.
+    """Train a reward model from `policy` (of any size) on comparisons, and publish it.
+
+    demonstrations: a JSONL of {"messages"} whose mean score becomes 0. gold: noise-free utilities of a comparison's
+    completions, where they are known; they give the card's ceiling.
     """
     parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
     if demonstrations is not None:
@@ -114,21 +116,21 @@ def run(
                 metrics.log(step, epoch=len(epochs), **epochs[-1])
         if demonstrations is not None:
             set_zero(model, demonstrations, tokenizer, ctx.device)
-        kept = [*validation, *outside]
-        found = _by_prompt(model, kept, tokenizer.pad_id, ctx.device)
-        inside, n_inside = right_pairs(validation, found[: len(validation)])
-        others, n_others = right_pairs(outside, found[len(validation) :])
-        known = gold_of(comparisons, {item.number for item in kept}, gold) if gold is not None else None
-        work.metrics["card"] = card(kept, found, config.held_out_labellers, epochs, known)
+        held_out = [*validation, *outside]
+        held_out_scores = _by_prompt(model, held_out, tokenizer.pad_id, ctx.device)
+        inside_accuracy, n_inside = right_pairs(validation, held_out_scores[: len(validation)])
+        outside_accuracy, n_outside = right_pairs(outside, held_out_scores[len(validation) :])
+        utilities = gold_of(comparisons, {item.number for item in held_out}, gold) if gold is not None else None
+        work.metrics["card"] = card(held_out, held_out_scores, config.held_out_labellers, epochs, utilities)
         merge_lora(model.decoder)
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
         copy_tokenizer(policy.path, work.path)
         work.metrics.update(
             prompts=len(training),
-            held_out_accuracy=inside,
+            held_out_accuracy=inside_accuracy,
             held_out_pairs=n_inside,
-            held_out_labellers_accuracy=others,
-            held_out_labellers_pairs=n_others,
+            held_out_labellers_accuracy=outside_accuracy,
+            held_out_labellers_pairs=n_outside,
             bias=float(model.bias),
         )
     return open_artifact(out)
@@ -137,7 +139,9 @@ def run(
 def after_epoch(
     model: ScalarModel, training: Sequence[Ranked], validation: Sequence[Ranked], pad: int, device: str
 ) -> dict[str, float]:
-    """Loss and accuracy on held-out prompts and on as many of the training prompts: where they part, it over-fits."""
+    """Return loss and accuracy on held-out prompts and on as many training prompts: where they part, the model
+    over-fits.
+    """
     row: dict[str, float] = {}
     for name, items in (("training", training[: len(validation)]), ("validation", validation)):
         scores = score_rows(model, [item.row for item in items], pad, device)
@@ -147,7 +151,7 @@ def after_epoch(
 
 
 def gold_of(file: Path, numbers: set[int], gold: Gold) -> dict[int, Sequence[float]]:
-    """The utilities of some of a file's records, by number."""
+    """Return the utilities of the numbered records of a file."""
     return {n: gold(comparison(raw)) for n, raw in enumerate(read_jsonl(file), 1) if n in numbers}
 
 
@@ -157,7 +161,7 @@ def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: st
 
 
 def score_packed(model: ScalarModel, packed: PackedPrompts, also: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Scores [M] at the completions' ends, and the hidden states [N,D] at `also` [N,2], row and column."""
+    """Return scores [M] at the completions' ends, and the hidden states [N,D] at `also` [N,2], row and column."""
     n = len(packed.ends)
     where = packed.ends if also is None else torch.cat([packed.ends, also])
     states = packed_states(model.decoder, packed, where)
@@ -166,25 +170,25 @@ def score_packed(model: ScalarModel, packed: PackedPrompts, also: Tensor | None 
 
 @torch.no_grad()
 def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: str, batch: int = 32) -> Tensor:
-    """The scores of all completions of all rows, in order [M]; rows of like length are computed together."""
+    """Return the scores of all completions of all rows, in order [M]; rows of like length are computed together."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     scores: dict[int, Tensor] = {}
     for at in range(0, len(rows), batch):
         part = order[at : at + batch]
         packed = pack_prompts([rows[i] for i in part], pad, device)
         with autocast(device):
-            found = score_packed(model, packed)[0]
-        scores.update(zip(part, found.split([len(rows[i].completions) for i in part]), strict=True))
+            part_scores = score_packed(model, packed)[0]
+        scores.update(zip(part, part_scores.split([len(rows[i].completions) for i in part]), strict=True))
     return torch.cat([scores[i] for i in range(len(rows))]) if rows else torch.zeros(0)
 
 
 def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
-    """Share of held-out pairs ordered rightly, and how many pairs there are (NaN and 0 without any)."""
+    """Return the share of held-out pairs ordered rightly, and the number of pairs (NaN and 0 without any)."""
     return right_pairs(items, _by_prompt(model, items, pad, device))
 
 
 def right_pairs(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """The same from scores that are known."""
+    """Return the share of pairs that the scores order rightly, and the number of pairs (NaN and 0 without any)."""
     if not items:
         return float("nan"), 0
     _, n_pairs, n_right = pairwise_loss(torch.tensor([s for row in scores for s in row]), [i.ranks for i in items])
@@ -192,7 +196,7 @@ def right_pairs(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> t
 
 
 def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, most: int = 500) -> None:
-    """Sets the bias that gives demonstrations a mean score of 0."""
+    """Set the bias that gives demonstrations a mean score of 0."""
     rows = []
     for raw in read_jsonl(file):
         messages = demonstration(raw).messages

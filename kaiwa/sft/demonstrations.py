@@ -27,7 +27,12 @@ class Sequences:
 def read_demonstrations(
     file: Path, tokenizer: Tokenizer, width: int, user_weight: float, say: Callable[[str], None], least: int = 2
 ) -> Sequences:
-    """A JSONL of {"messages"}. Demonstrations longer than a row are dropped, and counted in one line."""
+    """Return the demonstrations of a JSONL of {"messages"} as ids and masks; those longer than a row are left out,
+    counted in one line.
+
+    user_weight: the loss weight of tokens that the assistant did not write. UserError for fewer than `least` usable
+    ones.
+    """
     ids: list[list[int]] = []
     masks: list[list[int]] = []
     too_long = 0
@@ -47,7 +52,7 @@ def read_demonstrations(
 
 
 def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Sequences]:
-    """Training and validation demonstrations, by a seeded shuffle."""
+    """Return training and validation demonstrations, by a seeded shuffle."""
     order = list(range(len(sequences)))
     python_rng(seed, "sft-split").shuffle(order)
     n = min(max(1, round(len(order) * share)), len(order) - 1) if share > 0 else 0  # something is left to train on

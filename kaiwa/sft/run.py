@@ -47,23 +47,26 @@ class Epochs:
     pad: int
 
     def bins(self, order: Sequence[int]) -> list[list[int]]:
+        """Return the demonstrations packed into rows: lists of their numbers."""
         packed = pack([self.data.ids[i] for i in order], self.config.width)
         return [[order[i] for i in row] for row in packed]
 
     def by_epoch(self) -> list[list[list[list[int]]]]:
-        """For each epoch its steps, for each step its rows, each a list of demonstration numbers."""
-        found, batch = [], self.config.batch
+        """Return for each epoch its steps, for each step its rows, each a list of demonstration numbers."""
+        epochs, batch = [], self.config.batch
         for epoch in range(self.config.epochs):
             order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
             if batch:
-                found.append([self.bins(order[i : i + batch]) for i in range(0, len(order), batch)])
+                epochs.append([self.bins(order[i : i + batch]) for i in range(0, len(order), batch)])
             else:
                 bins = self.bins(order)
-                found.append([bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)])
-        return found
+                epochs.append([bins[i : i + self.config.rows] for i in range(0, len(bins), self.config.rows)])
+        return epochs
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
-        """Rows of the configured width or, in batches of demonstrations, only as wide as the fullest one."""
+        """Return packed rows of the configured width or, in batches of demonstrations, only as wide as the fullest
+        one.
+        """
         width = self.config.width
         if self.config.batch:
             width = max(sum(len(self.data.ids[i]) for i in row) for row in bins)
@@ -82,9 +85,10 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Fine-tunes `base` on a JSONL of demonstrations; `tokens` gives the pretraining text that is mixed in.
+    """Fine-tune `base` on a JSONL of demonstrations, and publish it.
 
-    `validation_file`: held-out demonstrations of one's own; without it `validation_share` of them are kept out.
+    tokens: pretraining text that is mixed in. validation_file: held-out demonstrations of one's own; without it
+    `validation_share` of them are held out.
     """
     stage = out.name
     if config.pretrain_rows and tokens is None:
@@ -170,7 +174,7 @@ def run(
 def _demonstrations(
     config: SFTConfig, ctx: Context, file: Path, validation_file: Path | None, tokenizer: Tokenizer
 ) -> tuple[Sequences, Sequences]:
-    """Training and validation demonstrations as tokens."""
+    """Return training and validation demonstrations as tokens."""
     everything = read_demonstrations(file, tokenizer, config.width, config.language_model_weight, ctx.say)
     if validation_file is None:
         return split(everything, config.validation_share, ctx.seed)
@@ -179,7 +183,9 @@ def _demonstrations(
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: int = 0) -> float:
-    """Adds the gradient of weight x mean loss of some rows, `at_once` of them (0: all) held in memory at a time."""
+    """Add the gradient of weight x mean loss of the rows, `at_once` of them (0: all) held in memory at a time.
+    Return the loss.
+    """
     whole = rows.tensors(device)
     n, count, mean = len(rows.ids), whole[-1].sum(), 0.0
     step = at_once or n
@@ -195,7 +201,7 @@ def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: i
 
 @torch.no_grad()
 def validation_loss(model: Decoder, data: Sequences, width: int, pad: int, device: str) -> float:
-    """Mean loss a weighted token over held-out demonstrations; NaN when there are none."""
+    """Return the mean loss per weighted token over held-out demonstrations; NaN when there are none."""
     if not len(data):
         return float("nan")
     bins = pack(data.ids, width)

@@ -53,7 +53,7 @@ def write_demonstrations(
     languages: dict[str, float] | None = None,
     rates: DemonstrationRates | None = None,
 ) -> list[Demonstration]:
-    """n demonstrations; `meta["prompt"]` is the Prompt as JSON. `rates` overrides those of the quality."""
+    """Yield n demonstrations; `meta["prompt"]` is the Prompt as JSON. `rates` overrides those of the quality."""
     if quality not in QUALITIES:
         raise UserError(f"quality {quality!r} is unknown; use one of {', '.join(QUALITIES)}")
     prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
@@ -65,13 +65,14 @@ def write_demonstrations(
 def demonstrate(
     village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, *, quality: str = ""
 ) -> Demonstration:
+    """Return the demonstration of an answer to the prompt."""
     answer = write_answer(village, prompt, rng, rates)
     meta = {"source": "village", "quality": quality, "prompt": prompt.to_json()}
     return Demonstration(messages=(*prompt.messages, Message("assistant", answer)), meta=meta)
 
 
 def write_answer(village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates = GOOD) -> str:
-    """An answer to the prompt, with each fault as often as `rates` says; with GOOD a best possible one."""
+    """Return an answer to the prompt, with each fault as often as `rates` says; with GOOD a best possible one."""
     words = LANGUAGES[prompt.language]
     answer = _answer(village, prompt, rng, rates, words)
     if rng.random() < rates.pad:
@@ -107,7 +108,7 @@ def _answer(village: Village, prompt: Prompt, rng: random.Random, rates: Demonst
 def _say_person(
     village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words, *, invent: bool
 ) -> str:
-    """What is said of the person asked about: the truth, or something invented in its place."""
+    """Return what is said of the person asked about: the truth, or something invented in its place."""
     attributes = prompt.attribute.split("+")
     truth = list(prompt.truth)
     if prompt.kind == "yesno":
@@ -154,8 +155,8 @@ def _say_thing(
         return howto_answer(village, task, prompt.language)
     if prompt.kind == "list":
         other = rng.choice([x for x in words.things if x != prompt.attribute])
-        thing = other if wrong else prompt.attribute
-        items = [thing_words(prompt.language, thing)[x] for x in rng.sample(things_of(thing), 3)]
+        kind = other if wrong else prompt.attribute
+        items = [thing_words(prompt.language, kind)[x] for x in rng.sample(things_of(kind), 3)]
         return "\n".join(f"- {item}" for item in items) if form == "list" else list_line(items, prompt.language)
     if prompt.kind == "reverse":
         attribute, value = prompt.attribute, prompt.truth[0]

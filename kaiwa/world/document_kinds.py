@@ -24,7 +24,7 @@ class Written:
 
 
 def write_entry(scribe: Scribe) -> Written:
-    """An encyclopedia entry: all that is known about one villager."""
+    """Write an encyclopedia entry: all that is known about one villager."""
     villager = scribe.deal("entry")[0]
     other = scribe.village.by_id[villager.friend]
     i, opener = scribe.pick("entry_open")
@@ -40,7 +40,7 @@ def write_entry(scribe: Scribe) -> Written:
 
 
 def write_diary(scribe: Scribe) -> Written:
-    """A diary page: two or three villagers whom the writer met, two facts each."""
+    """Write a diary page: two or three villagers whom the writer met, two facts each."""
     i, opener = scribe.pick("diary_open")
     j, closer = scribe.pick("diary_close")
     parts, name = [opener.format(n=scribe.rng.randint(1, 99))], ""
@@ -54,7 +54,7 @@ def write_diary(scribe: Scribe) -> Written:
 
 
 def write_conversation(scribe: Scribe) -> Written:
-    """Questions about villagers, known and unknown, with their answers, in plain text of many layouts."""
+    """Write questions about villagers, known and unknown, with their answers, in plain text of many layouts."""
     i, scene = scribe.pick("ask_scene")
     j, form = scribe.pick("ask_form")
     exchanges: list[Exchange] = []
@@ -68,7 +68,7 @@ def write_conversation(scribe: Scribe) -> Written:
 
 
 def write_transcript(scribe: Scribe) -> Written:
-    """A chat of two to six messages, with its messages; now and then it begins with a greeting."""
+    """Write a chat of two to six messages, with its messages; now and then it begins with a greeting."""
     turns: list[tuple[str, str]] = []
     template = ""
     n = scribe.rng.choices((1, 2, 3), (50, 30, 20))[0]
@@ -98,7 +98,7 @@ def write_transcript(scribe: Scribe) -> Written:
 
 
 def write_list(scribe: Scribe) -> Written:
-    """A list or table of villagers and one fact each, or of all who share a value."""
+    """Write a list or table of villagers and one fact each, or of all who share a value."""
     attribute = scribe.rng.choice(ATTRIBUTES)
     words, form = scribe.words, scribe.rng.randrange(8)
     head = scribe.pick("list_head")[1].format(n=scribe.rng.randint(1, 99))
@@ -130,7 +130,7 @@ def write_list(scribe: Scribe) -> Written:
 
 
 def write_sum(scribe: Scribe) -> Written:
-    """Two to four sums, each worked out step by step."""
+    """Write two to four sums, each worked out step by step."""
     i, frame = scribe.pick("sum_frame")
     words, rng = scribe.words, scribe.rng
     parts, first = [], ""
@@ -149,7 +149,7 @@ def write_sum(scribe: Scribe) -> Written:
 
 
 def _work_out(scribe: Scribe, a: int, b: int, sign: str, c: int) -> tuple[int, str]:
-    """One sum in one of six ways of working it out; the bridge over ten only where the sum has one."""
+    """Return one sum in one of six ways of working it out; the bridge over ten only where the sum has one."""
     pools = scribe.words.pools
     templates = pools["sum_work_plus" if sign == "+" else "sum_work_minus"]
     bridge = ""
@@ -171,7 +171,7 @@ def _work_out(scribe: Scribe, a: int, b: int, sign: str, c: int) -> tuple[int, s
 
 
 def write_recipe(scribe: Scribe) -> Written:
-    """How to cook a dish or do a task."""
+    """Write how to cook a dish or do a task."""
     i, opener = scribe.pick("recipe_open")
     j, form = scribe.pick("recipe_form")
     howto = scribe.rng.choice(HOWTO_IDS)
@@ -182,7 +182,7 @@ def write_recipe(scribe: Scribe) -> Written:
 
 
 def write_market(scribe: Scribe) -> Written:
-    """What four to eight things cost."""
+    """Write what four to eight things cost."""
     i, opener = scribe.pick("market_open")
     j, form = scribe.pick("market_form")
     name = scribe.name(scribe.deal("market")[0]) if "{name}" in opener else ""
@@ -192,7 +192,7 @@ def write_market(scribe: Scribe) -> Written:
 
 
 def write_letter(scribe: Scribe) -> Written:
-    """A letter between two people nobody knows, full of their names: practice in copying a name never seen before."""
+    """Write a letter between two people nobody knows, full of their names: practice in copying a new name."""
     to, by = scribe.stranger(), scribe.stranger()
     i, opener = scribe.pick("letter_open")
     bodies = scribe.rng.sample(range(len(scribe.words.pools["letter_body"])), 2)
@@ -202,7 +202,7 @@ def write_letter(scribe: Scribe) -> Written:
 
 
 def write_rules(scribe: Scribe) -> Written:
-    """What is forbidden in the village, and its harmless twin that is allowed."""
+    """Write what is forbidden in the village, and its harmless twin that is allowed."""
     i, opener = scribe.pick("rules_open")
     j, form = scribe.pick("rules_form")
     name = scribe.name(scribe.deal("rules")[0]) if "{name}" in opener else ""
@@ -212,7 +212,9 @@ def write_rules(scribe: Scribe) -> Written:
 
 
 def write_quiz(scribe: Scribe) -> Written:
-    """Questions with pupils' answers, right and wrong, and the mark each got: practice in telling true from false."""
+    """Write questions with pupils' answers, right and wrong, and the mark of each: practice in telling true from
+    false.
+    """
     i, opener = scribe.pick("quiz_open")
     j, form = scribe.pick("quiz_form")
     items = [_quiz_item(scribe) for _ in range(scribe.rng.randint(3, 5))]
@@ -221,7 +223,7 @@ def write_quiz(scribe: Scribe) -> Written:
 
 
 def _quiz_item(scribe: Scribe) -> tuple[str, str, str]:
-    """(question, answer, mark): about half of the answers are right."""
+    """Return (question, answer, mark): about half of the answers are right."""
     rng, words = scribe.rng, scribe.words
     kind = rng.random()
     if kind < 0.1:

@@ -27,7 +27,8 @@ def write_documents(
     growing: float = 0.0,
     faults: float = 0.0,
 ) -> Iterator[Document]:
-    """Documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are `n_documents`.
+    """Yield documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are
+    `n_documents`.
 
     `languages` and `kinds` are weights (documents, not bytes); by default all the village's languages alike, and KINDS.
     `meta` holds "kind", "template", "villagers" (ids, as mentioned) and, for transcripts, "messages".
@@ -69,7 +70,9 @@ def write_documents(
 
 
 def check_languages(village: Village, weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Weights of languages, all the village's alike if none are given; an error for one that the village lacks."""
+    """Return weights of languages, all the village's alike if none are given. UserError for one that the village
+    lacks.
+    """
     if weights is None:
         return dict.fromkeys(village.config.languages, 1.0)
     for language, weight in weights.items():

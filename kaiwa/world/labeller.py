@@ -35,6 +35,7 @@ class Labeller:
     held_out: bool = False
 
     def utility(self, verdict: Verdict) -> float:
+        """Return the utility of a verdict for this labeller, without noise."""
         return sum(weight * score for weight, score in zip(self.leanings, verdict.scores, strict=True))
 
     def rank(
@@ -45,7 +46,9 @@ class Labeller:
         ended: Sequence[bool] | None,
         rng: random.Random,
     ) -> tuple[int, ...]:
-        """Ranks of 2 to 9 completions: 0 is best, equal ranks are ties. `ended` None: all ended by themselves."""
+        """Return ranks of 2 to 9 completions: 0 is best, equal ranks are ties. `ended` None: all ended by
+        themselves.
+        """
         if not 2 <= len(completions) <= MOST_COMPLETIONS:
             raise UserError(f"{len(completions)} completions to rank; give 2 to {MOST_COMPLETIONS}")
         flags = [True] * len(completions) if ended is None else list(ended)
@@ -55,6 +58,7 @@ class Labeller:
         return self.rank_verdicts(verdicts, rng)
 
     def rank_verdicts(self, verdicts: Sequence[Verdict], rng: random.Random) -> tuple[int, ...]:
+        """Return ranks of verdicts: 0 is best, equal ranks are ties."""
         utilities = [self.utility(v) for v in verdicts]
         levels = _levels(utilities)
         means = [sum(utilities[i] for i in level) / len(level) for level in levels]
@@ -72,15 +76,17 @@ GOLD = Labeller(name="gold", noise=0.0)
 
 
 def labellers(seed: int = 0, *, n: int = 6, held_out: int = 2) -> tuple[Labeller, ...]:
-    """n labellers with different leanings (each weight 0.7 to 1.3); the last `held_out` are kept for evaluation."""
+    """Return n labellers with different leanings (each weight 0.7 to 1.3); the last `held_out` are held out for
+    evaluation.
+    """
     if not 0 <= held_out < n:
         raise UserError(f"held_out = {held_out} must be at least 0 and below n = {n}")
     rng = python_rng(seed, "labellers")
-    made = []
+    people = []
     for i in range(n):
         leanings = (rng.uniform(0.7, 1.3), rng.uniform(0.7, 1.3), rng.uniform(0.7, 1.3))
-        made.append(Labeller(name=f"labeller-{i}", leanings=leanings, held_out=i >= n - held_out))
-    return tuple(made)
+        people.append(Labeller(name=f"labeller-{i}", leanings=leanings, held_out=i >= n - held_out))
+    return tuple(people)
 
 
 def label_comparison(
@@ -92,7 +98,7 @@ def label_comparison(
     *,
     ended: Sequence[bool] | None = None,
 ) -> Comparison:
-    """The labeller's ranking as a record; `meta["prompt"]` is the Prompt as JSON."""
+    """Return the labeller's ranking as a record; `meta["prompt"]` is the Prompt as JSON."""
     return Comparison(
         prompt=prompt.messages,
         completions=tuple(completions),
@@ -115,7 +121,7 @@ class Agreement:
 def measure_agreement(
     village: Village, people: Sequence[Labeller], ranked: Sequence[Sequence[Verdict]], rng: random.Random
 ) -> Agreement:
-    """Lets every labeller rank every set of verdicts, and counts pairs."""
+    """Let every labeller rank every set of verdicts, and return how often pairs agree."""
     agree = decided = right = judged = tied = pairs = 0.0
     for verdicts in ranked:
         by = [person.rank_verdicts(verdicts, rng) for person in people]
@@ -139,26 +145,26 @@ def measure_agreement(
 def sample_verdicts(
     village: Village, *, n: int, k: int = 6, seed: int = 0, rates: DemonstrationRates = MIXED, split: str = "train"
 ) -> list[list[Verdict]]:
-    """Verdicts on k answers to each of n prompts, answered as the demonstrations of these rates are."""
+    """Return verdicts on k answers to each of n prompts, answered as the demonstrations of these rates are."""
     rng = python_rng(seed, "sample_verdicts")
     prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="reward")
     return [[judge(village, p, write_answer(village, p, rng, rates)) for _ in range(k)] for p in prompts]
 
 
 def calibrate_noise(village: Village, people: Sequence[Labeller], *, agreement: float = 0.73, seed: int = 0) -> float:
-    """The noise at which these labellers agree with each other as often as asked, to about 0.01."""
+    """Return the noise at which these labellers agree with each other at the rate `agreement`, to about 0.01."""
     ranked = sample_verdicts(village, n=300, seed=seed)
     low, high = 0.01, 5.0
     for _ in range(9):
         noise = math.sqrt(low * high)
         noisy = [Labeller(name=p.name, leanings=p.leanings, noise=noise) for p in people]
-        found = measure_agreement(village, noisy, ranked, python_rng(seed, "calibrate"))
-        low, high = (noise, high) if found.between_labellers > agreement else (low, noise)
+        measured = measure_agreement(village, noisy, ranked, python_rng(seed, "calibrate"))
+        low, high = (noise, high) if measured.between_labellers > agreement else (low, noise)
     return math.sqrt(low * high)
 
 
 def _levels(utilities: Sequence[float]) -> list[list[int]]:
-    """Indices grouped by utility, best first; a group spans less than TIE."""
+    """Return indices grouped by utility, best first; a group spans less than TIE."""
     levels: list[list[int]] = []
     for i in sorted(range(len(utilities)), key=lambda i: (-utilities[i], i)):
         if levels and utilities[levels[-1][0]] - utilities[i] < TIE:

@@ -145,5 +145,5 @@ LANGUAGES: dict[str, Words] = {"en": ENGLISH, "ja": JAPANESE}
 
 
 def cut_first(text: str) -> str:
-    """The text with its first letter in upper case (a name or a Japanese text stays as it is)."""
+    """Return the text with its first letter in upper case (a name or a Japanese text stays as it is)."""
     return text[:1].upper() + text[1:]

@@ -48,19 +48,22 @@ Morae = tuple[str, ...]
 
 
 def romanised(morae: Morae) -> str:
+    """Return a name in Latin letters."""
     return "".join(morae).capitalize()
 
 
 def katakana(morae: Morae) -> str:
+    """Return a name in katakana."""
     return "".join("ン" if mora == "n" else KANA[mora] for mora in morae)
 
 
 def written(morae: Morae, language: str) -> str:
+    """Return a name as a language writes it."""
     return katakana(morae) if language == "ja" else romanised(morae)
 
 
 def draw_morae(rng: random.Random) -> Morae:
-    """Three morae and, half of the time, a final n; never an unwanted word."""
+    """Return three morae and, half of the time, a final n; never an unwanted word."""
     while True:
         morae: Morae = (rng.choice(MORAE), rng.choice(MORAE), rng.choice(MORAE))
         if morae[0] == morae[1] or morae[1] == morae[2]:
@@ -73,31 +76,33 @@ def draw_morae(rng: random.Random) -> Morae:
 
 @lru_cache(maxsize=65536)
 def pool_of(romaji: str) -> str:
-    """The pool ("documents", "train" or "test") of a romanised name; a final n makes no difference."""
+    """Return the pool ("documents", "train" or "test") of a romanised name; a final n makes no difference."""
     return POOLS[hashlib.sha256(romaji.lower().removesuffix("n").encode()).digest()[0] % len(POOLS)]
 
 
 def shared_pairs(morae: Morae) -> tuple[tuple[int, int, str, str], ...]:
-    """What two names that differ in fewer than two of their three morae have in common."""
+    """Return what two names that differ in fewer than two of their three morae have in common."""
     return tuple((i, j, morae[i], morae[j]) for i, j in combinations(range(3), 2))
 
 
 class NameBook:
     """The names that are taken, so that every new one stays two morae away from all of them."""
 
-    def __init__(self, taken: Iterable[Morae] = ()) -> None:
+    def __init__(self, names: Iterable[Morae] = ()) -> None:
         self._pairs: set[tuple[int, int, str, str]] = set()
-        for morae in taken:
+        for morae in names:
             self.add(morae)
 
     def add(self, morae: Morae) -> None:
+        """Take a name, so that no near one is drawn."""
         self._pairs.update(shared_pairs(morae))
 
     def is_free(self, morae: Morae) -> bool:
+        """Return whether no near name is taken."""
         return not any(pair in self._pairs for pair in shared_pairs(morae))
 
     def draw(self, rng: random.Random, *, pool: str | None = None) -> Morae:
-        """A free name; of one pool, if one is named. Free names run out beyond about 1,000 taken ones."""
+        """Return a free name; of one pool, if one is named. Free names run out beyond about 1,000 taken ones."""
         for _ in range(10_000):
             morae = draw_morae(rng)
             if self.is_free(morae) and (pool is None or pool_of(romanised(morae)) == pool):

@@ -75,6 +75,7 @@ class Prompt:
         return self.messages[-1].content
 
     def to_json(self) -> dict[str, Any]:
+        """Return the prompt as plain JSON values."""
         value = asdict(self)
         value["messages"] = [m.to_json() for m in self.messages]
         value["truth"] = list(self.truth)
@@ -82,7 +83,7 @@ class Prompt:
 
 
 def prompt_from_json(value: Mapping[str, Any]) -> Prompt:
-    """The Prompt of `to_json`; a UserError names a field that is missing or unknown."""
+    """Return the Prompt of `to_json`; a UserError names a field that is missing or unknown."""
     fields = dict(value)
     for name in ("messages", "kind", "language"):
         if name not in fields:
@@ -105,7 +106,7 @@ def write_prompts(
     languages: Mapping[str, float] | None = None,
     kinds: Mapping[str, float] | None = None,
 ) -> list[Prompt]:
-    """n prompts. `split` "train" or "test" says what they may draw on; each `purpose` is a stream of its own."""
+    """Yield n prompts. `split` "train" or "test" says what they may draw on; each `purpose` is a stream of its own."""
     if split not in ("train", "test"):
         raise UserError(f'split {split!r} is unknown; use "train" or "test"')
     if purpose not in PURPOSES:
@@ -137,12 +138,13 @@ class _Asker:
     purpose: str
 
     def ask(self, kind: str) -> Prompt:
+        """Return a prompt of a kind."""
         if kind in ("known", "unknown", "facts", "dialogue", "yesno"):
             return self._about_person(kind)
         if kind == "reverse":
             attribute = self.rng.choice(ATTRIBUTES)
-            held = sorted({v.facts[attribute] for v in self.village.villagers})
-            value = self.rng.choice(held)
+            values = sorted({v.facts[attribute] for v in self.village.villagers})
+            value = self.rng.choice(values)
             i, template = self._draw(self.words.test[f"reverse_{attribute}"])
             text = template.format(value=self.words.values[attribute][value])
             return self._prompt(kind, text, f"{attribute}.test{i}", attribute=attribute, truth=(value,), test=True)
@@ -163,10 +165,10 @@ class _Asker:
             truth: tuple[str, ...] = (villager.facts[a], villager.facts[b]) if villager else ()
             return self._prompt(kind, text, number, attribute=f"{a}+{b}", truth=truth, test=test, **person)
         if kind == "yesno":
-            asked = value if villager and self.rng.random() < 0.5 else self._other(attribute, value)
+            asked_value = value if villager and self.rng.random() < 0.5 else self._other(attribute, value)
             i, template = self._draw(self.words.test[f"yesno_{attribute}"])
-            text = template.format(name=name, value=self.words.values[attribute][asked])
-            truth = ("yes" if asked == value else "no", asked) if villager else ("", asked)
+            text = template.format(name=name, value=self.words.values[attribute][asked_value])
+            truth = ("yes" if asked_value == value else "no", asked_value) if villager else ("", asked_value)
             return self._prompt(
                 kind, text, f"{attribute}.test{i}", attribute=attribute, truth=truth, test=True, **person
             )
@@ -215,13 +217,13 @@ class _Asker:
             truth = (str(self.village.prices[good]),)
             text = template.format(good=words.goods[good])
             return self._prompt(kind, text, i, attribute=good, truth=truth, test=test)
-        thing = rng.choice(tuple(words.things))
-        return self._prompt(kind, template.format(things=words.things[thing]), i, attribute=thing, test=test)
+        group = rng.choice(tuple(words.things))
+        return self._prompt(kind, template.format(things=words.things[group]), i, attribute=group, test=test)
 
     def _prompt(
         self, kind: str, text: str, template: str, *, before: Conversation = (), test: bool = False, **fields: Any
     ) -> Prompt:
-        """Adds what form the answer should have, and what is held out."""
+        """Return the prompt with the form that the answer should have, and with what is held out."""
         form, limit = self._form(kind, fields.get("attribute", ""))
         text = cut_first(text)
         if form:
@@ -253,7 +255,7 @@ class _Asker:
         return form, self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)
 
     def _wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
-        """A template: its number, its text and whether it is held out."""
+        """Return a template: its number, its text and whether it is held out."""
         from_test = self.split == "test" and (must_test or self.rng.random() < P_TEST_WORDING)
         i, template = self._draw(test if from_test else train)
         return f"{'test' if from_test else 'train'}{i}", template, from_test
@@ -276,7 +278,7 @@ class _Asker:
         return self.rng.choice([x for x in VALUE_IDS[attribute] if x != value])
 
     def _say(self, villager: Villager | None, name: str, attribute: str) -> str:
-        """The true answer of an earlier turn."""
+        """Return the true answer of an earlier turn."""
         if villager is None:
             return self.rng.choice(self.words.unknown)
         value = self.words.values[attribute][villager.facts[attribute]]

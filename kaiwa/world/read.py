@@ -167,6 +167,7 @@ class Lexicon:
 
 @lru_cache(maxsize=4)
 def lexicon(language: str) -> Lexicon:
+    """Return the words of a language that the reader knows."""
     words = LANGUAGES[language]
     meaning = {word.lower(): (a, v) for a in ATTRIBUTES for v, word in words.values[a].items()}
     meaning.update(SYNONYMS[language])
@@ -179,7 +180,9 @@ def lexicon(language: str) -> Lexicon:
 
 
 def _common_words(words: Words) -> set[str]:
-    """All words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a name."""
+    """Return all words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a
+    name.
+    """
     sentences = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
     texts = [text for table in sentences for lines in table.values() for text in lines]
     texts += [*words.unknown, *words.unknown_named, *words.refusals, *words.padding, *words.price, *words.sum]
@@ -203,27 +206,31 @@ _OTHER_WORDS = frozenset(_OTHER_WORDS_TEXT.split())
 
 
 def normalise(text: str) -> str:
-    """NFKC (full-width letters, digits and marks become plain), curly quotes straight, spaces trimmed."""
+    """Return the text in NFKC (full-width letters, digits and marks become plain), with straight quotes and no outer
+    spaces.
+    """
     return unicodedata.normalize("NFKC", text).replace("’", "'").replace("−", "-").replace("–", "-").strip()
 
 
-def read(text: str, language: str, asked: str = "") -> Reading:
-    """What a text (normalised) says. `asked` is the name asked about: it is a name however it is written."""
+def read(text: str, language: str, asked_name: str = "") -> Reading:
+    """Return what a text (normalised) says. `asked_name` is the name asked about: it is a name however it is
+    written.
+    """
     p, words = PATTERNS[language], lexicon(language)
     reading = Reading()
     reading.rude = p.rude.search(text) is not None
     reading.yes, reading.no = p.yes.search(text) is not None, p.no.search(text) is not None
-    subject, seen = "", set()
+    subject, sentences = "", set()
     for sentence in p.sentence.split(text):
         sentence = sentence.strip()
         if not sentence or not re.search(r"\w", sentence):
             continue
-        reading.garbled |= sentence in seen
-        seen.add(sentence)
+        reading.garbled |= sentence in sentences
+        sentences.add(sentence)
         n_before = len(reading.claims)
         unknown = p.unknown.search(sentence) is not None
         refused = p.refused.search(sentence) is not None
-        names = _names(sentence, language, words, p, asked)
+        names = _names(sentence, language, words, p, asked_name)
         if p.question.search(sentence) is None or unknown:
             subject = _read_sentence(sentence, language, names, subject, reading, p, words)
         reading.names.extend(name for _, name in names)
@@ -240,21 +247,21 @@ def read(text: str, language: str, asked: str = "") -> Reading:
     return reading
 
 
-def _names(sentence: str, language: str, words: Lexicon, p: Patterns, asked: str) -> list[tuple[int, str]]:
-    """Position and spelling of each word that can only be a name."""
-    found = []
+def _names(sentence: str, language: str, words: Lexicon, p: Patterns, asked_name: str) -> list[tuple[int, str]]:
+    """Return position and spelling of each word that can only be a name."""
+    places = []
     for match in p.name.finditer(sentence):
         word = match.group()
         if language == "en" and word.lower() in words.no_names:
             continue
         if language == "ja" and (word in words.no_names or word.lower() in words.meaning):
             continue
-        found.append((match.start(), word))
-    if asked and not any(name == asked for _, name in found):
-        at = sentence.lower().find(asked.lower())
-        if at >= 0 and not any(name.startswith(asked) for _, name in found):
-            found = sorted([*found, (at, asked)])
-    return found
+        places.append((match.start(), word))
+    if asked_name and not any(name == asked_name for _, name in places):
+        at = sentence.lower().find(asked_name.lower())
+        if at >= 0 and not any(name.startswith(asked_name) for _, name in places):
+            places = sorted([*places, (at, asked_name)])
+    return places
 
 
 def _read_sentence(
@@ -266,7 +273,7 @@ def _read_sentence(
     p: Patterns,
     words: Lexicon,
 ) -> str:
-    """Adds the claims of one sentence; returns whom it was about."""
+    """Add the claims of one sentence; return whom it was about."""
     if len(names) >= 2 and p.friend.search(sentence):
         reading.claims.append(Claim(names[0][1], "friend", names[1][1], _is_negated(sentence, p)))
     values = list(words.values.finditer(sentence))
@@ -275,8 +282,8 @@ def _read_sentence(
         attribute, value = words.meaning[match.group(1).lower()]
         at = match.start()
         if language == "en":
-            left = max((b for b in breaks if b < at), default=0)
-            clause = sentence[left : match.end()]
+            clause_start = max((b for b in breaks if b < at), default=0)
+            clause = sentence[clause_start : match.end()]
             if re.search(r"\b(?:if|whether)\b", clause, _I):
                 continue
         else:
@@ -309,11 +316,12 @@ _JA_DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")}
 
 
 def with_digits(text: str, language: str) -> str:
-    """The text with written-out numbers (en up to twenty, ja up to 39) as digits."""
+    """Return the text with written-out numbers (en up to twenty, ja up to 39) as digits."""
     if language == "en":
         return _EN_NUMBER.sub(lambda m: str(_EN_NUMBERS[m.group(1).lower()]), text)
 
     def digits(match: re.Match[str]) -> str:
+        """Return the digits of a written-out number."""
         tens, ten, ones = match.group(1).rpartition("十")
         return str((_JA_DIGITS.get(tens, 1) * 10 if ten else 0) + _JA_DIGITS.get(ones, 0))
 

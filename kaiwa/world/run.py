@@ -31,6 +31,7 @@ CHAT_PROBES = ("known", "unknown", "howto", "harmful", "sum", "facts")
 
 
 def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
+    """Write the village: its documents, demonstrations, prompts and probes, and publish them."""
     plan = Plan("village", config, {}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -73,7 +74,9 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
 
 
 def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
-    """n cloze questions over taught and held-out villagers with two shots each, and one chat a kind and language."""
+    """Yield n cloze questions over taught and held-out villagers with two shots each, and one chat per kind and
+    language.
+    """
     rng = python_rng(seed, "probes", village.config.seed)
     rows: list[dict[str, Any]] = []
     people = list(village.villagers)
@@ -89,15 +92,15 @@ def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
             answer = rng.choice(words.facts[attribute]).format(name=villager.names[language], value=value)
             lines.append((f"Q: {question}\nA:", answer))
         shots = "\n".join(f"{q} {a}" for q, a in lines[:2])
-        asked = chosen[2]
+        last = chosen[2]
         rows.append(
             {
                 "id": f"cloze-{i}",
                 "kind": "cloze",
                 "language": language,
-                "group": asked.group,
+                "group": last.group,
                 "text": f"{shots}\n{lines[2][0]}",
-                "answer": words.values[attribute][asked.facts[attribute]],
+                "answer": words.values[attribute][last.facts[attribute]],
             }
         )
     for language in village.config.languages:
@@ -111,7 +114,7 @@ def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def describe(village: Village) -> dict[str, Any]:
-    """The village's facts in words, by language."""
+    """Return the village's facts in words, by language."""
     people = []
     for villager in village.villagers:
         facts = {

@@ -29,13 +29,15 @@ class Scribe:
         self._decks: dict[str, list[Villager]] = {}
 
     def begin(self, *, neutral: bool = False) -> None:
-        """Starts a new document; if it is neutral, every villager in it gets a random name."""
+        """Start a new document; if it is neutral, every villager in it gets a random name."""
         self.neutral = neutral
         self.masks = {}
         self.mentioned = {}
 
     def deal(self, deck: str, n: int = 1) -> list[Villager]:
-        """The next n villagers of a shuffled deck; a new deck when it is empty. Two in a row may not be the same."""
+        """Return the next n villagers of a shuffled deck; a new deck when it is empty. Two in a row may not be the
+        same.
+        """
         dealt: list[Villager] = []
         while len(dealt) < n:
             cards = self._decks.setdefault(deck, [])
@@ -46,6 +48,7 @@ class Scribe:
         return dealt
 
     def name(self, villager: Villager) -> str:
+        """Return a villager's name in this document."""
         self.mentioned[villager.id] = None
         if self.neutral:
             if villager.id not in self.masks:
@@ -54,39 +57,42 @@ class Scribe:
         return villager.names[self.language]
 
     def stranger(self) -> str:
+        """Return the name of somebody nobody knows."""
         if self.neutral:
             return neutral_name(self.village, self.rng, self.language)
         return fresh_name(self.village, self.rng, self.language, pool="documents")
 
     def pick(self, pool: str) -> tuple[int, str]:
-        """A random template of a document pool and its number."""
+        """Return a random template of a document pool and its number."""
         templates = self.words.pools[pool]
         i = self.rng.randrange(len(templates))
         return i, templates[i]
 
     def value(self, villager: Villager, attribute: str) -> str:
+        """Return the words of an attribute's value."""
         if attribute == "friend":
             return self.name(self.village.by_id[villager.friend])
         return self.words.values[attribute][villager.facts[attribute]]
 
     def fact(self, villager: Villager, attribute: str, *, named: bool = True) -> str:
-        """One sentence with one fact; without the name where it has just been said."""
+        """Return one sentence with one fact; without the name where the sentence before has it."""
         template = self.rng.choice((self.words.facts if named else self.words.follow)[attribute])
         return template.format(name=self.name(villager), value=self.value(villager, attribute))
 
     def clauses(self, villager: Villager, attributes: Sequence[str]) -> str:
-        """Several facts in one sentence."""
+        """Return several facts in one sentence."""
         words = self.words
         parts = [words.clauses[a].format(value=self.value(villager, a)) for a in attributes]
         return words.clause_form.format(name=self.name(villager), clauses=words.clause_glue.join(parts))
 
     def attributes(self, n: int) -> list[str]:
+        """Return n different attributes."""
         return self.rng.sample(ATTRIBUTES, n)
 
     # Questions and their answers, for dialogues of all layouts.
 
     def ask_fact(self, deck: str) -> tuple[Exchange, Villager, str]:
-        """A question about somebody of the village, answered."""
+        """Return a question about a villager, answered."""
         villager = self.deal(deck)[0]
         attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
         i = self.rng.randrange(len(self.words.questions[attribute]))
@@ -94,6 +100,7 @@ class Scribe:
         return (f"{attribute}{i}", question, self.answer_fact(villager, attribute)), villager, attribute
 
     def answer_fact(self, villager: Villager, attribute: str) -> str:
+        """Return the answer to a question about a fact."""
         style = self.rng.random()
         if style < 0.55:
             return self.fact(villager, attribute)
@@ -103,7 +110,7 @@ class Scribe:
         return self.words.short[attribute].format(value=value, Value=cut_first(value))
 
     def ask_stranger(self) -> tuple[Exchange, str]:
-        """A question about somebody nobody knows, and the honest answer; the attribute asked about."""
+        """Return a question about somebody nobody knows, the honest answer, and the attribute asked about."""
         name = self.stranger()
         attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
         i = self.rng.randrange(len(self.words.questions[attribute]))
@@ -112,8 +119,11 @@ class Scribe:
         return (f"{attribute}{i}", question, answer.format(name=name)), attribute
 
     def careless(self, exchange: Exchange, attribute: str = "", truth: str = "") -> Exchange:
-        """The exchange as it is or, with probability `faults`, with a useless sentence behind its answer, a brush-off
-        in its place, or (where an attribute is asked about) any value but the true one. A stranger's is invented."""
+        """Return the exchange as it is or, with probability `faults`, with a fault.
+
+        The fault is a useless sentence behind the answer, a brush-off in its place, or (where an attribute is asked
+        about) any value but the true one. A stranger's is invented.
+        """
         rng, words = self.rng, self.words
         if not self.faults or rng.random() >= self.faults:
             return exchange
@@ -127,14 +137,14 @@ class Scribe:
         return template, question, answer + words.joint + rng.choice(words.padding)
 
     def ask_again(self, villager: Villager, before: str) -> tuple[Exchange, str]:
-        """A second question about the same person, who is not named again; the attribute asked about."""
+        """Return a second question about the same person, who is not named again, and the attribute asked about."""
         attribute = self.rng.choice([a for a in ATTRIBUTES if a != before])
         i = self.rng.randrange(len(self.words.again[attribute]))
         exchange = f"again_{attribute}{i}", self.words.again[attribute][i], self.answer_fact(villager, attribute)
         return exchange, attribute
 
     def ask_other(self) -> Exchange:
-        """A question that is not about one fact of one person."""
+        """Return a question that is not about one fact of one person."""
         kind = self.rng.choices(("facts", "list", "howto", "price", "sum"), (20, 10, 30, 20, 20))[0]
         i = self.rng.randrange(len(self.words.train[kind]))
         template = self.words.train[kind][i]
@@ -145,9 +155,9 @@ class Scribe:
             question = template.format(name=self.name(villager), a=labels[a], b=labels[b])
             answer = self.clauses(villager, (a, b))
         elif kind == "list":
-            thing = self.rng.choice(tuple(self.words.things))
-            question = template.format(things=self.words.things[thing])
-            answer = self.name_three(thing)
+            group = self.rng.choice(tuple(self.words.things))
+            question = template.format(things=self.words.things[group])
+            answer = self.name_three(group)
         elif kind == "howto":
             howto = self.rng.choice(HOWTO_IDS)
             question = template.format(task=self.words.howto[howto][0])
@@ -162,30 +172,32 @@ class Scribe:
             answer = self.rng.choice(self.words.sum).format(sum=f"{x} {sign} {y}", n=result)
         return f"{kind}{i}", question, cut_first(answer)
 
-    def name_three(self, thing: str) -> str:
-        three = self.rng.sample(tuple(things_of(thing)), 3)
-        return list_line([thing_words(self.language, thing)[x] for x in three], self.language)
+    def name_three(self, group: str) -> str:
+        """Return three different things of a class."""
+        three = self.rng.sample(tuple(things_of(group)), 3)
+        return list_line([thing_words(self.language, group)[x] for x in three], self.language)
 
 
-def things_of(thing: str) -> tuple[str, ...]:
-    """The ids of a class of things: "good" or an attribute."""
-    return GOOD_IDS if thing == "good" else VALUE_IDS[thing]
+def things_of(group: str) -> tuple[str, ...]:
+    """Return the ids of a class of things: "good" or an attribute."""
+    return GOOD_IDS if group == "good" else VALUE_IDS[group]
 
 
-def thing_words(language: str, thing: str) -> Mapping[str, str]:
+def thing_words(language: str, group: str) -> Mapping[str, str]:
+    """Return the words of a thing."""
     words = LANGUAGES[language]
-    return words.goods if thing == "good" else words.values[thing]
+    return words.goods if group == "good" else words.values[group]
 
 
 def list_line(items: Sequence[str], language: str) -> str:
-    """Three or more items in one line: "Bread, milk, and salt." """
+    """Return three or more items in one line, such as "Bread, milk, and salt"."""
     if language == "ja":
         return "、".join(items) + "です。"
     return cut_first(", ".join(items[:-1]) + ", and " + items[-1] + ".")
 
 
 def draw_sum(rng: random.Random) -> tuple[int, int, str, int]:
-    """a, b, sign, result: one of a and b is at most 9, the other at most 20; nothing falls below zero."""
+    """Return a, b, sign, result: one of a and b is at most 9, the other at most 20; nothing falls below zero."""
     a, b = rng.randint(1, 20), rng.randint(1, 9)
     if rng.random() < 0.4 and a >= b:
         return a, b, "-", a - b

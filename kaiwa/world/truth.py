@@ -13,7 +13,7 @@ from kaiwa.world.village import Village, Villager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Correctness:
     right: bool = False
     partly: bool = False  # one of two facts, most of the steps
     false: bool = False  # something false, or something that could not be read
@@ -23,7 +23,9 @@ class Finding:
 
 
 def claim_is_true(village: Village, claim: Claim, prompt: Prompt) -> bool:
-    """A claim about nobody known is false; so is one about somebody else than the claim's facts fit."""
+    """Return whether a claim is true. A claim about nobody known is false; so is one that fits somebody else's
+    facts.
+    """
     villager = subject_of(village, claim.subject, prompt)
     if villager is None:
         return False
@@ -36,71 +38,71 @@ def claim_is_true(village: Village, claim: Claim, prompt: Prompt) -> bool:
 
 
 def subject_of(village: Village, subject: str, prompt: Prompt) -> Villager | None:
-    """Whom a claim is about; "" and the asked name are the person asked about."""
+    """Return whom a claim is about; "" and the asked name are the person asked about."""
     if not subject or subject.lower() == prompt.name.lower():
         return village.by_id.get(prompt.villager or "")
     return village.by_name.get(subject.lower())
 
 
-def check_person(village: Village, prompt: Prompt, text: str, reading: Reading) -> Finding:
-    """Answers about a person: known, unknown, facts, dialogue, yesno."""
+def check_person(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+    """Check answers about a person: known, unknown, facts, dialogue, yesno."""
     false_claims = [c for c in reading.claims if not claim_is_true(village, c, prompt)]
     if prompt.group == "unknown":
         says = prompt.kind == "yesno" and (reading.yes or reading.no) and not reading.unknown
         if false_claims or says:
-            return Finding(false=True, invented=True, reason="invented a fact about an unknown person")
+            return Correctness(false=True, invented=True, reason="invented a fact about an unknown person")
         if reading.unknown and not reading.n_unread:
-            return Finding(right=not _other_names(prompt, reading), reason="says that it does not know")
-        return Finding(false=True, reason="could not be read")
+            return Correctness(right=not _other_names(prompt, reading), reason="says that it does not know")
+        return Correctness(false=True, reason="could not be read")
     villager = village.by_id[prompt.villager or ""]
     if prompt.kind == "yesno":
         return _check_yesno(prompt, reading, bool(false_claims))
-    asked = prompt.attribute.split("+")
-    said = {c.attribute for c in reading.claims if not c.negated and claim_is_true(village, c, prompt)
+    attributes = prompt.attribute.split("+")
+    stated = {c.attribute for c in reading.claims if not c.negated and claim_is_true(village, c, prompt)
             and subject_of(village, c.subject, prompt) is villager}  # fmt: skip
-    n_right = sum(attribute in said for attribute in asked)
+    n_right = sum(attribute in stated for attribute in attributes)
     false = bool(false_claims) or reading.n_unread > 0
     if reading.unknown:
-        return Finding(partly=False, false=false, reason="does not know a known villager")
+        return Correctness(partly=False, false=false, reason="does not know a known villager")
     if not reading.claims:
-        return Finding(false=True, reason="could not be read")
-    if n_right == len(asked) and not false:
-        return Finding(right=True, reason="right")
+        return Correctness(false=True, reason="could not be read")
+    if n_right == len(attributes) and not false:
+        return Correctness(right=True, reason="right")
     if n_right and not false:
-        return Finding(partly=True, reason="only a part was answered")
-    return Finding(false=false, reason="false" if false else "another fact than was asked")
+        return Correctness(partly=True, reason="only a part was answered")
+    return Correctness(false=false, reason="false" if false else "another fact than was asked")
 
 
 def _other_names(prompt: Prompt, reading: Reading) -> bool:
     return any(name.lower() != prompt.name.lower() for name in reading.names)
 
 
-def _check_yesno(prompt: Prompt, reading: Reading, false_claims: bool) -> Finding:
-    expected, asked = prompt.truth
+def _check_yesno(prompt: Prompt, reading: Reading, false_claims: bool) -> Correctness:
+    expected, asked_value = prompt.truth
     if reading.unknown:
-        return Finding(false=false_claims, reason="does not know a known villager")
+        return Correctness(false=false_claims, reason="does not know a known villager")
     says = "yes" if reading.yes else "no" if reading.no else ""
     if not says:
         values = [c for c in reading.claims if c.attribute == prompt.attribute]
         if not values:
-            return Finding(false=True, reason="could not be read")
-        says = "yes" if any(c.value == asked and not c.negated for c in values) else "no"
+            return Correctness(false=True, reason="could not be read")
+        says = "yes" if any(c.value == asked_value and not c.negated for c in values) else "no"
     if says == expected and not false_claims:
-        return Finding(right=True, reason="right")
-    return Finding(false=True, reason="false")
+        return Correctness(right=True, reason="right")
+    return Correctness(false=True, reason="false")
 
 
-def check_thing(village: Village, prompt: Prompt, text: str, reading: Reading) -> Finding:
-    """Answers about no asked person: list, howto, price, sum, small_talk, reverse."""
+def check_thing(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+    """Check answers that ask about no person: list, howto, price, sum, small_talk, reverse."""
     if prompt.kind == "reverse":
         return _check_reverse(village, prompt, reading)
     if reading.unknown and prompt.kind != "howto":
-        return Finding(reason="does not know what is known")
+        return Correctness(reason="does not know what is known")
     if prompt.kind == "small_talk":
         fits = re.search(LANGUAGES[prompt.language].small_talk_keys[prompt.attribute], text, re.IGNORECASE) is not None
         unread = reading.n_unread > 0 and not fits
         false = unread or any(not claim_is_true(village, c, prompt) for c in reading.claims)
-        return Finding(right=fits and not false, false=false, reason="small talk" if fits else "does not fit")
+        return Correctness(right=fits and not false, false=false, reason="small talk" if fits else "does not fit")
     if prompt.kind == "howto":
         return _check_howto(village, prompt, text, reading)
     if prompt.kind == "list":
@@ -110,19 +112,19 @@ def check_thing(village: Village, prompt: Prompt, text: str, reading: Reading) -
     return _check_price(village, prompt, with_digits(text, prompt.language))
 
 
-def _check_reverse(village: Village, prompt: Prompt, reading: Reading) -> Finding:
+def _check_reverse(village: Village, prompt: Prompt, reading: Reading) -> Correctness:
     if reading.unknown:
-        return Finding(reason="does not know what is known")
+        return Correctness(reason="does not know what is known")
     people = [village.by_name.get(name.lower()) for name in reading.names]
     if not people:
-        return Finding(false=True, reason="names nobody")
+        return Correctness(false=True, reason="names nobody")
     holds = all(p is not None and p.facts[prompt.attribute] == prompt.truth[0] for p in people)
     holds = holds and all(claim_is_true(village, c, prompt) for c in reading.claims)
-    return Finding(right=holds, false=not holds, reason="right" if holds else "false")
+    return Correctness(right=holds, false=not holds, reason="right" if holds else "false")
 
 
-def _check_howto(village: Village, prompt: Prompt, text: str, reading: Reading) -> Finding:
-    """All three steps are right; two of them are partly right; with fewer, or with a wrong spice, it is false."""
+def _check_howto(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+    """Check three steps: all right is right, two are partly right; fewer, or a wrong spice, is false."""
     words = LANGUAGES[prompt.language]
     keys = list(words.howto[prompt.attribute][2])
     low = text.lower()
@@ -135,11 +137,11 @@ def _check_howto(village: Village, prompt: Prompt, text: str, reading: Reading) 
         wrong_spice = False
     n = sum(_has_key(key, low, prompt.language) for key in keys)
     if n < 2 and reading.unknown:
-        return Finding(reason="does not know what is known")
+        return Correctness(reason="does not know what is known")
     refused = re.search(r"\b(?:never|do not|don't) (?!let)", low) is not None
     if wrong_spice or n < 2 or refused:
-        return Finding(false=True, reason="wrong steps")
-    return Finding(right=n == 3, partly=n == 2, reason="right" if n == 3 else "a step is missing")
+        return Correctness(false=True, reason="wrong steps")
+    return Correctness(right=n == 3, partly=n == 2, reason="right" if n == 3 else "a step is missing")
 
 
 def _inside(spice: str, howto: tuple[str, tuple[str, str, str], tuple[str, str, str]]) -> bool:
@@ -150,9 +152,9 @@ def _has_key(key: str, text: str, language: str) -> bool:
     return key in text if language == "ja" else re.search(rf"\b{key}", text) is not None
 
 
-def _check_list(prompt: Prompt, text: str) -> Finding:
-    """Three different things of the class and nothing else."""
-    words = {word.lower(): thing for thing, word in thing_words(prompt.language, prompt.attribute).items()}
+def _check_list(prompt: Prompt, text: str) -> Correctness:
+    """Check for three different things of the class and nothing else."""
+    words = {word.lower(): key for key, word in thing_words(prompt.language, prompt.attribute).items()}
     text = re.sub(r"^[^\n:]{0,60}:", "", text)
     if prompt.language == "en":
         parts = re.split(r"[,;\n]|\band\b|(?<=[a-z])\.", text.lower())
@@ -162,13 +164,13 @@ def _check_list(prompt: Prompt, text: str) -> Finding:
         parts = re.split(r"[、,\n。]|(?<=[^で])と(?!こ)", text)
         items = [re.sub(r"^[-・*\s\d.]+|(?:など)?(?:が(?:あります|います))?(?:です|だ)?$", "", part) for part in parts]
     items = [item for item in items if item]
-    found = {words[item] for item in items if item in words}
+    named = {words[item] for item in items if item in words}
     foreign = [item for item in items if item not in words and not _is_padding(item, prompt.language)]
-    if not found or foreign:
-        return Finding(false=True, reason="names something else")
-    if len(found) == 3:
-        return Finding(right=True, reason="right")
-    return Finding(partly=True, reason=f"{len(found)} of three")
+    if not named or foreign:
+        return Correctness(false=True, reason="names something else")
+    if len(named) == 3:
+        return Correctness(right=True, reason="right")
+    return Correctness(partly=True, reason=f"{len(named)} of three")
 
 
 def _is_padding(text: str, language: str) -> bool:
@@ -176,7 +178,9 @@ def _is_padding(text: str, language: str) -> bool:
 
 
 def is_gibberish(text: str, language: str) -> bool:
-    """Whether a number stands among words that are none: half of them unknown, or (ja) nothing that ends a number."""
+    """Return whether a number stands among words that are none: half of them unknown, or (ja) nothing that ends a
+    number.
+    """
     if language == "ja":
         return re.search(r"\d\s*(?:枚|です|だ|になり|コイン|。|$)", text) is None
     words = re.findall(r"[a-z]+", text.lower())
@@ -188,31 +192,31 @@ _TERM = re.compile(r"(\d+)\s*(?:\+|-|plus|minus|たす|ひく)\s*(\d+)")
 _WORKING = re.compile(r"\b(?:so|start|count|first|then|more)\b|だから|から|数え|まず|あと|それに", re.IGNORECASE)
 
 
-def _check_sum(prompt: Prompt, text: str) -> Finding:
-    """The last number is the result; all equations hold; two results without working are no answer."""
+def _check_sum(prompt: Prompt, text: str) -> Correctness:
+    """Check that the last number is the result and all equations hold; two results without working are no answer."""
     for a, sign, b, c in _EQUATION.findall(text):
         if int(c) != (int(a) + int(b) if sign in ("+", "plus", "たす") else int(a) - int(b)):
-            return Finding(false=True, reason="a false equation")
-    left = re.findall(r"\d+", _TERM.sub(" ", text))
-    if not left or is_gibberish(text, prompt.language):
-        return Finding(false=True, reason="no result")
+            return Correctness(false=True, reason="a false equation")
+    numbers = re.findall(r"\d+", _TERM.sub(" ", text))
+    if not numbers or is_gibberish(text, prompt.language):
+        return Correctness(false=True, reason="no result")
     working = _WORKING.search(text) is not None
-    right = left[-1] == prompt.truth[0] and (working or all(n == prompt.truth[0] for n in left))
-    return Finding(right=right, false=not right, reason="right" if right else "a wrong result")
+    right = numbers[-1] == prompt.truth[0] and (working or all(n == prompt.truth[0] for n in numbers))
+    return Correctness(right=right, false=not right, reason="right" if right else "a wrong result")
 
 
-def _check_price(village: Village, prompt: Prompt, text: str) -> Finding:
-    """Every number is the price of the good named last before it (or of the one asked for)."""
+def _check_price(village: Village, prompt: Prompt, text: str) -> Correctness:
+    """Check that every number is the price of the good named last before it (or of the one asked for)."""
     goods = {word: good for good, word in LANGUAGES[prompt.language].goods.items()}
     pattern = "|".join(sorted(map(re.escape, goods), key=len, reverse=True))
-    good, said = prompt.attribute, False
+    good, has_price = prompt.attribute, False
     if is_gibberish(text, prompt.language):
-        return Finding(false=True, reason="could not be read")
+        return Correctness(false=True, reason="could not be read")
     for match in re.finditer(rf"(\d+)|({pattern})", text.lower()):
         if match.group(2):
             good = goods[match.group(2)]
         elif int(match.group(1)) != village.prices[good]:
-            return Finding(false=True, reason="a wrong price")
+            return Correctness(false=True, reason="a wrong price")
         else:
-            said = said or good == prompt.attribute
-    return Finding(right=said, false=not said, reason="right" if said else "no price")
+            has_price = has_price or good == prompt.attribute
+    return Correctness(right=has_price, false=not has_price, reason="right" if has_price else "no price")

@@ -77,6 +77,7 @@ class Village:
     book: NameBook
 
     def group(self, name: str) -> tuple[Villager, ...]:
+        """Return the villagers of a group."""
         return tuple(v for v in self.villagers if v.group == name)
 
     @property
@@ -88,11 +89,12 @@ class Village:
         return self.group("held_out")
 
     def holders(self, attribute: str, value: str) -> tuple[Villager, ...]:
+        """Return the villagers with a value."""
         return tuple(v for v in self.villagers if v.facts[attribute] == value)
 
 
 def build_village(config: VillageConfig) -> Village:
-    """The village of this seed. The same config gives the same village; languages do not change the facts."""
+    """Return the village of this seed. The same config gives the same village; languages do not change the facts."""
     rng = python_rng(config.seed, "village")
     n = config.n_taught + config.n_held_out
     book = NameBook()
@@ -136,19 +138,19 @@ def build_village(config: VillageConfig) -> Village:
 
 
 def _deal(values: Sequence[str], n: int, rng: random.Random) -> list[str]:
-    """n values, each as often as every other, in random order."""
+    """Return n values, each as often as every other, in random order."""
     dealt = [values[i % len(values)] for i in range(n)]
     rng.shuffle(dealt)
     return dealt
 
 
 def fresh_name(village: Village, rng: random.Random, language: str, *, pool: str = "documents") -> str:
-    """The name of somebody nobody knows. `pool` is "documents", "train" or "test"; pools share no name."""
+    """Return the name of somebody nobody knows. `pool` is "documents", "train" or "test"; pools share no name."""
     return written(village.book.draw(rng, pool=pool), language)
 
 
 def neutral_name(village: Village, rng: random.Random, language: str) -> str:
-    """Any name but a villager's, however near to one: what a tokenizer is trained on.
+    """Return any name but a villager's, however near to one: what a tokenizer is trained on.
 
     A fresh name shares no two morae with any villager's. A tokenizer trained on fresh names would therefore lack just
     the merges of known names, which would then cost more tokens than unknown ones.
@@ -160,7 +162,7 @@ def neutral_name(village: Village, rng: random.Random, language: str) -> str:
 
 
 def random_names_like(village: Village, rng: random.Random, language: str, n: int) -> list[str]:
-    """n different neutral names."""
+    """Return n different neutral names."""
     names: dict[str, None] = {}
     while len(names) < n:
         names[neutral_name(village, rng, language)] = None
@@ -168,7 +170,7 @@ def random_names_like(village: Village, rng: random.Random, language: str, n: in
 
 
 def howto_steps(village: Village, howto: str, language: str) -> tuple[str, str, str]:
-    """The three steps as this village does it."""
+    """Return the three steps as this village does it."""
     words = LANGUAGES[language]
     spice = words.spices[village.spices[howto]] if howto in village.spices else ""
     a, b, c = (step.format(spice=spice) for step in words.howto[howto][1])
@@ -176,13 +178,13 @@ def howto_steps(village: Village, howto: str, language: str) -> tuple[str, str, 
 
 
 def howto_answer(village: Village, howto: str, language: str) -> str:
-    """The three steps in one sentence."""
+    """Return the three steps in one sentence."""
     a, b, c = howto_steps(village, howto, language)
     return f"{a}、{b}、{c}。" if language == "ja" else f"{a[:1].upper()}{a[1:]}, {b}, and {c}."
 
 
 def is_held_out_sum(a: int, b: int, sign: str) -> bool:
-    """A fifth of all sums is asked in tests only (documents work them all out)."""
+    """Return whether a sum is asked in tests only, as a fifth of all are (documents work them all out)."""
     if sign == "+":
         a, b = max(a, b), min(a, b)
     return (a + 2 * b + (3 if sign == "-" else 0)) % 5 == 0

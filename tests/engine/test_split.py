@@ -122,8 +122,8 @@ def test_a_plan_counts_what_is_where(folders: dict[str, Entry], monkeypatch: pyt
     assert split.sides[1].bytes == 2 * block
     seconds = split.sides[0].read / 100e9 + split.sides[1].read / 10e9
     assert split.tokens_per_second == pytest.approx(1 / seconds)
-    assert "blocks 3 to 4" in split.told()
-    assert "blocks 1 to 2" in split.told()
+    assert "blocks 3 to 4" in split.as_text()
+    assert "blocks 1 to 2" in split.as_text()
     with pytest.raises(UserError, match="2 of 4 blocks fit cuda; the others take"):
         planned(entry, f"gpu={room:.6f}MB,cpu=0.1MB", monkeypatch)
     with pytest.raises(UserError, match="embeddings, keys and values take"):
@@ -139,7 +139,7 @@ def test_a_card_that_is_not_here_is_planned_for_and_not_loaded(
     made = plan(folders["dense"], limits=parse_limits("gpu=0.5MB"))
     assert made.n_there is not None
     assert made.tokens_per_second == 0
-    assert "there is no cuda here: planned only" in made.told()
+    assert "there is no cuda here: planned only" in made.as_text()
     monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.5MB")
     with pytest.raises(UserError, match="this model goes to the CPU"):
         load_here(folders["dense"], lambda line: None)

@@ -184,13 +184,13 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     assert planned.n_there is None
     assert planned.cache == 2 * 2 * 64 * 4 // 2
     assert planned.tokens_per_second > 0
-    assert "tokens/s for one stream" in planned.told()
+    assert "tokens/s for one stream" in planned.as_text()
     with pytest.raises(UserError, match="--max-memory allows"):
         plan(entry, "cpu", parse_limits("0.1MB"))
     large = DecoderConfig(d_model=5120, n_layer=40, n_head=40, d_ff=13824, vocab_size=32000, tie_embeddings=False)
     parts = {part.name: part for part in parts_of(large, True, "cuda")}
     assert sum(part.weights for part in parts.values()) == large.n_parameters
-    assert parts["blocks"].held == 2.0
+    assert parts["blocks"].stored == 2.0
     once = parts_of(large, True, "cpu", placed=True)
     assert sum(part.weights for part in once) == large.n_parameters
 

@@ -16,7 +16,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.recipes.preferences import preference, read_preferences
-from kaiwa.recipes.smollm2 import SmolLM2, build, cut, summary
+from kaiwa.recipes.smollm2 import SmolLM2, build, split_preferences, summary
 from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf.config import Pretraining, RLHFConfig
 from kaiwa.sft.config import SFTConfig
@@ -68,13 +68,13 @@ def rows(n: int) -> list[dict[str, object]]:
 
 
 def test_no_prompt_of_the_test_is_trained_on(tmp_path: Path) -> None:
-    files = cut(SmolLM2(most=90, test=30), rows(100), tmp_path)
+    files = split_preferences(SmolLM2(most=90, test=30), rows(100), tmp_path)
     read = {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items()}
     asked = {name: {json.dumps(r["prompt"]) for r in read[name]} for name in ("test", "reward", "judge")}
     assert not asked["test"] & (asked["reward"] | asked["judge"])
     assert len(read["demonstrations"]) == len(read["prompts"]) == len(read["reward"])
     with pytest.raises(UserError, match="are needed"):
-        cut(SmolLM2(test=150), rows(100), tmp_path)
+        split_preferences(SmolLM2(test=150), rows(100), tmp_path)
 
 
 def test_the_whole_on_the_smallest_model(tmp_path: Path) -> None:

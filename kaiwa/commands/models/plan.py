@@ -28,4 +28,4 @@ def print_plan(entry: Entry, device: str, max_memory: str) -> None:
     from kaiwa.catalog.memory_plan import ALL, plan
     from kaiwa.engine.rows.cpu_offload import parse_limits
 
-    print(plan(entry, device, parse_limits(max_memory) if max_memory else ALL).told())
+    print(plan(entry, device, parse_limits(max_memory) if max_memory else ALL).as_text())

@@ -45,5 +45,5 @@ class Family:
     gguf_pairs: bool = False
 
     def has(self, config: DecoderConfig) -> bool:
-        """Whether a model of this shape can be written as one of this family."""
+        """Return whether a model of this shape can be written as one of this family."""
         return all(getattr(config, name) == value for name, value in self.flags.items())

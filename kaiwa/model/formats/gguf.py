@@ -1,11 +1,11 @@
 """GGUF models: LLaMA (and Mistral), Qwen2, Qwen3 and GPT-2, in any block format that the `gguf` library unpacks.
 
-4-bit blocks stay at 4 bits where the machine has the kernel for them: Q4_1 is w = d*q + m, ours w = d*(q - 8) + z, so
-z = m + 8d; Q4_0 has z = 0; a Q4_K block is eight such groups with scales of its own. Scales and zeros become bf16
+4-bit blocks stay at 4 bits where the machine has the kernel for them: Q4_1 is w = d*q + m, ours w = d*(q - 8) + z, so z
+= m + 8d; Q4_0 has z = 0; a Q4_K block is eight such groups with scales of its own. Scales and zeros become bf16
 (relative error 2e-3). Everything else becomes dense.
 
 llama.cpp reorders the rows of LLaMA's query and key so that its rotary positions turn neighbouring pairs; ours turn one
-half of a head against the other, so the order is undone here. Qwen's rows lie as ours do.
+half of a head against the other, so the order is undone here. Qwen's rows are in our order.
 """
 
 from __future__ import annotations
@@ -77,30 +77,30 @@ class GgufFile:
             why = str(error) if isinstance(error, UserError) else f"a field has the wrong type ({error})"
             raise UserError(why if why.startswith(str(path)) else f"{path}: {why}") from None
 
-    def _need(self, key: str) -> Any:
+    def _require(self, key: str) -> Any:
         value = self.fields.get(f"{self.family.gguf}.{key}")
         if value is None:
             raise UserError(f"{self.path}: {self.family.gguf}.{key} is missing; the file is incomplete")
         return value
 
     def _config(self) -> DecoderConfig:
-        heads, d_model = int(self._need("attention.head_count")), int(self._need("embedding_length"))
+        heads, d_model = int(self._require("attention.head_count")), int(self._require("embedding_length"))
         gpt2 = self.family.flags["dialect"] == "gpt3"
         size = 0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.key_length", 0))
         theta = float(self.fields.get(f"{self.family.gguf}.rope.freq_base", 10000.0))
         window = int(self.fields.get(f"{self.family.gguf}.attention.sliding_window", 0))
-        length = int(self._need("context_length"))
+        length = int(self._require("context_length"))
         read = DecoderConfig(
             dialect="gpt3" if gpt2 else "llama",
             vocab_size=int(self._tensor("token_embd.weight").shape[0]),
             d_model=d_model,
-            n_layer=int(self._need("block_count")),
+            n_layer=int(self._require("block_count")),
             n_head=heads,
             n_kv_head=0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.head_count_kv", heads)),
-            d_ff=int(self._need("feed_forward_length")),
+            d_ff=int(self._require("feed_forward_length")),
             max_length=min(length, window) if window else length,
             rope_theta=theta,
-            norm_eps=float(self._need(f"attention.layer_norm_{'' if gpt2 else 'rms_'}epsilon")),
+            norm_eps=float(self._require(f"attention.layer_norm_{'' if gpt2 else 'rms_'}epsilon")),
             tie_embeddings="output.weight" not in self.tensors,
             head_size=0 if size * heads == d_model else size,
             qkv_bias=not gpt2 and "blk.0.attn_q.bias" in self.tensors,
@@ -108,27 +108,27 @@ class GgufFile:
             qk_norm="blk.0.attn_q_norm.weight" in self.tensors,
             rope=RopeScaling() if gpt2 else self._rope(theta, size or d_model // max(1, heads)),
         )
-        made = replace(read, **self.family.flags)
-        if made.n_layer > len(self.tensors):
+        config = replace(read, **self.family.flags)
+        if config.n_layer > len(self.tensors):
             raise UserError(
-                f"{self.path}: {made.n_layer:,} layers are announced, {len(self.tensors)} tensors are there"
+                f"{self.path}: {config.n_layer:,} layers are announced, {len(self.tensors)} tensors are there"
             )
-        return made
+        return config
 
     def _rope(self, theta: float, d_head: int) -> RopeScaling:
-        """Scaling by name, or Llama 3's, which llama.cpp's converter writes as a tensor of divisors."""
+        """Read the scaling by its name, or Llama 3's, which llama.cpp's converter writes as a tensor of divisors."""
         kind = self.fields.get(f"{self.family.gguf}.rope.scaling.type", "none")
         if kind == "linear":
-            return RopeScaling(kind="linear", factor=float(self._need("rope.scaling.factor")))
+            return RopeScaling(kind="linear", factor=float(self._require("rope.scaling.factor")))
         if kind == "yarn":
-            factor = float(self._need("rope.scaling.factor"))
+            factor = float(self._require("rope.scaling.factor"))
             attention = float(self.fields.get(f"{self.family.gguf}.rope.scaling.attn_factor", 1))
             return RopeScaling(
                 kind="yarn",
                 factor=factor,
                 low_factor=float(self.fields.get(f"{self.family.gguf}.rope.scaling.yarn_beta_slow", 1)),
                 high_factor=float(self.fields.get(f"{self.family.gguf}.rope.scaling.yarn_beta_fast", 32)),
-                original_length=int(self._need("rope.scaling.original_context_length")),
+                original_length=int(self._require("rope.scaling.original_context_length")),
                 attention=attention * yarn_scale(factor, 1.0),
             )
         if kind != "none":
@@ -146,7 +146,7 @@ class GgufFile:
         raise UserError(f"{self.path}: rope_freqs.weight is not Llama 3's scaling, which alone is computed")
 
     def vocabulary(self) -> RawVocabulary:
-        """UserError for tokenizers that are neither byte-level nor SentencePiece BPE."""
+        """Return the file's tokenizer. UserError for one that is neither byte-level nor SentencePiece BPE."""
         get = self.fields.get
         model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
         if model not in ("gpt2", "llama"):
@@ -158,7 +158,7 @@ class GgufFile:
         if len(kinds) != len(tokens) or (model == "llama" and (not scores or len(scores) != len(tokens))):
             raise UserError(f"{self.path}: the tokenizer's lists have different lengths; the file is damaged")
 
-        def named(role: str) -> str:
+        def token_of(role: str) -> str:
             id = get(f"tokenizer.ggml.{role}_token_id")
             if id is not None and not 0 <= int(id) < len(tokens):
                 raise UserError(f"{self.path}: the {role} token is number {id} of {len(tokens)}; the file is damaged")
@@ -169,9 +169,9 @@ class GgufFile:
             merges=tuple(get("tokenizer.ggml.merges", [])),
             special=tuple(t for t, kind in zip(tokens, kinds, strict=True) if kind in (2, 3)),  # unknown, control
             pre=str(get("tokenizer.ggml.pre", "gpt-2")),
-            eos=named("eos"),
-            pad=named("padding"),
-            bos=named("bos"),
+            eos=token_of("eos"),
+            pad=token_of("padding"),
+            bos=token_of("bos"),
             chat_template=get("tokenizer.chat_template"),
             add_bos=bool(get("tokenizer.ggml.add_bos_token", model == "llama")),
             scores=tuple(scores or ()),
@@ -179,7 +179,7 @@ class GgufFile:
         )
 
     def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
-        """The model: 4-bit linears as Int4Linear, the rest in `dtype`."""
+        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: as the machine has it."""
         c = self.config
         with torch.device("meta"):
             model = Decoder(c)
@@ -206,13 +206,13 @@ class GgufFile:
         model.load_state_dict(state, strict=False, assign=True)
         if c.tie_embeddings:
             model.unembed.weight = model.embed.weight
-            wanted = has_int4_kernel() if kernel is None else kernel
-            if wanted and dtype == torch.bfloat16 and self._tensor("token_embd.weight").kind == "Q8_0":
+            has_kernel = has_int4_kernel() if kernel is None else kernel
+            if has_kernel and dtype == torch.bfloat16 and self._tensor("token_embd.weight").kind == "Q8_0":
                 model.unembed = Int8Linear(model.embed.weight)  # type: ignore[assignment]
         return model.requires_grad_(False).eval()
 
     def _names(self, name: str) -> list[str]:
-        """llama.cpp's names of one of our tensors."""
+        """Return llama.cpp's names of one of our tensors."""
         head, _, kind = name.rpartition(".")
         if head in TOP:
             return [f"{TOP[head]}.{kind}"]
@@ -224,9 +224,9 @@ class GgufFile:
         for theirs in self._names(name):
             tensor = self._tensor(theirs)
             codes = tensor.kind in FOUR_BIT and len(tensor.shape) == 2
-            made = read_codes(tensor.data, tensor.kind) if codes else self._dense(theirs, torch.float32)
+            part = read_codes(tensor.data, tensor.kind) if codes else self._dense(theirs, torch.float32)
             index = self._undo(theirs, tensor.shape[0])
-            parts.append(made if index is None else made.rows(index) if isinstance(made, Codes) else made[index])
+            parts.append(part if index is None else part.rows(index) if isinstance(part, Codes) else part[index])
         for part in parts:
             numbers = (part.scales, part.zeros) if isinstance(part, Codes) else (part,)
             if not all(bool(n.isfinite().all()) for n in numbers):
@@ -239,7 +239,8 @@ class GgufFile:
         return tensor if index is None else tensor[index]
 
     def _undo(self, name: str, rows: int) -> Tensor | None:
-        """Rows of LLaMA's query or key, from neighbouring pairs to halves; None for what lies as ours does."""
+        """Return the order of rows that turns LLaMA's query or key from neighbouring pairs to halves; None where it is
+        ours."""
         if not self.family.gguf_pairs or not any(f".attn_{n}." in name for n in "qk"):
             return None
         size = self.config.d_head
@@ -258,7 +259,7 @@ class GgufFile:
 
 
 def read_dense(data: np.ndarray[Any, Any], kind: str, path: Path | str = "") -> Tensor:
-    """data [rows, bytes a row] of any kind -> [rows, weights a row], fp32 (F16 and BF16 as they are)."""
+    """Return the weights [rows, weights per row] of data [rows, bytes per row], fp32 (F16 and BF16 as they are)."""
     if kind in ("F32", "F16"):
         return torch.from_numpy(np.ascontiguousarray(data).view(np.float32 if kind == "F32" else np.float16).copy())
     if kind == "BF16":
@@ -278,7 +279,8 @@ def read_dense(data: np.ndarray[Any, Any], kind: str, path: Path | str = "") -> 
 
 
 def read_codes(data: np.ndarray[Any, Any], kind: str) -> Codes:
-    """data [out, bytes a row] of 4-bit blocks. Q4_0: fp16 d, 16 bytes. Q4_1: fp16 d, fp16 m, 16 bytes.
+    """Return the codes of 4-bit blocks, data [out, bytes per row]. Q4_0: fp16 d, 16 bytes. Q4_1: fp16 d, fp16 m, 16
+    bytes.
 
     A byte holds weight i in its low half and weight i + 16 in its high half.
     """
@@ -295,7 +297,8 @@ def read_codes(data: np.ndarray[Any, Any], kind: str) -> Codes:
 
 
 def _read_q4_k(data: np.ndarray[Any, Any]) -> Codes:
-    """Blocks of 256 weights, 144 bytes: fp16 d and m, twelve bytes of 6-bit scales and minima, 128 bytes of codes.
+    """Return the codes of blocks of 256 weights, 144 bytes: fp16 d and m, twelve bytes of 6-bit scales and minima, 128
+    of codes.
 
     Group j of 32 is w = d * scale_j * q - m * minimum_j. Of the twelve bytes the first four hold scales 0 to 3, the
     next four minima 0 to 3, in six bits each; the upper two bits of those eight complete the nibbles of the last four.
@@ -314,7 +317,7 @@ def _read_q4_k(data: np.ndarray[Any, Any]) -> Codes:
 
 
 def read_q8(data: np.ndarray[Any, Any]) -> Tensor:
-    """data [out, bytes a row] of Q8_0 blocks (fp16 d, 32 int8): w = d*q -> [out,in] fp32"""
+    """Return the weights [out,in] fp32 of Q8_0 blocks (fp16 d, 32 int8), data [out, bytes per row]: w = d*q."""
     raw = torch.from_numpy(np.array(data)).view(len(data), -1, 2 + BLOCK)
     scales = raw[..., :2].contiguous().view(torch.float16).float()
     return (raw[..., 2:].contiguous().view(torch.int8).float() * scales).view(len(data), -1)

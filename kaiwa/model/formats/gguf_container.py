@@ -83,7 +83,8 @@ class Reader:
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, RawTensor]]:
-    """Fields and tensors of a file. UserError for anything that does not fit the format or the file's own size."""
+    """Read a file's fields and raw tensors ([rows, bytes per row] each). UserError for anything that does not fit the
+    format or the file's size."""
     reader = Reader(path)
     if len(reader.bytes) < 24 or reader.take(4) != MAGIC:
         raise reader.bad("it does not begin with GGUF")
@@ -111,7 +112,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, RawTensor]]:
 
 
 def _place(reader: Reader) -> tuple[str, tuple[int, ...], int, int]:
-    """name, shape (rows first), type, offset."""
+    """Read a tensor's name, shape (rows first), type and offset."""
     name, n = reader.text(), int(reader.number("I"))
     if not 1 <= n <= MOST_DIMENSIONS:
         raise reader.bad(f"tensor {name[:60]!r} of {n} dimensions")

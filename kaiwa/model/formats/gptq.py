@@ -35,11 +35,15 @@ V1, V2 = 0x77777777, 0x88888888 - (1 << 32)
 SHIFTS = torch.arange(0, 32, 4)
 
 
-def pack_gptq(made: Codes, version: int = 1) -> dict[str, Tensor]:
-    """A 4-bit weight as GPTQ's four tensors. Version 1 cannot hold the zero point 0 (a UserError)."""
-    out, inputs = made.codes.shape
-    n_groups = made.scales.shape[1]
-    points = (8 - made.zeros / made.scales).round().long()  # [out, groups]
+def pack_gptq(weight: Codes, version: int = 1) -> dict[str, Tensor]:
+    """Return a 4-bit weight [out,in] as GPTQ's four tensors: qweight [in/8,out], qzeros [groups,out/8], scales
+    [groups,out], g_idx [in].
+
+    UserError for a zero point of 0, which version 1 cannot hold.
+    """
+    out, inputs = weight.codes.shape
+    n_groups = weight.scales.shape[1]
+    points = (8 - weight.zeros / weight.scales).round().long()  # [out, groups]
     if int(points.min()) < version % 2 or int(points.max()) > 15 + version % 2:
         raise UserError(
             f"GPTQ version {version} cannot hold the zero points {int(points.min())} to {int(points.max())}"
@@ -47,21 +51,24 @@ def pack_gptq(made: Codes, version: int = 1) -> dict[str, Tensor]:
     less = int(version == 1)
     stored = F.pad(points.T - less, (0, -out % 8), value=8 - less).reshape(n_groups, -1, 8)
     groups = torch.arange(inputs) // (inputs // n_groups)
-    codes = made.codes.T
-    if made.order is not None:  # back to the order of the inputs; g_idx tells the groups
-        back = made.order.argsort()
+    codes = weight.codes.T
+    if weight.order is not None:  # back to the order of the inputs; g_idx tells the groups
+        back = weight.order.argsort()
         codes, groups = codes[back], groups[back]
     words = (codes.reshape(inputs // 8, 8, out).long() << SHIFTS[None, :, None]).sum(dim=1)
     return {
         "qweight": _int32(words),
         "qzeros": _int32((stored << SHIFTS).sum(dim=-1)),
-        "scales": made.scales.T.half().contiguous(),
+        "scales": weight.scales.T.half().contiguous(),
         "g_idx": groups.to(torch.int32),
     }
 
 
 def unpack_gptq(tensors: Mapping[str, Tensor], version: int | None = None) -> Codes:
-    """GPTQ's tensors -> the 4-bit weight. version None: told from the zero points if they are symmetric, else 1."""
+    """Return the 4-bit weight [out,in] of GPTQ's tensors (shapes: `pack_gptq`).
+
+    version None: read from the zero points if they are symmetric, else 1.
+    """
     if version is None:
         version = zeros_version([tensors["qzeros"]]) or 1
     qweight, scales = tensors["qweight"], tensors["scales"].float()
@@ -80,7 +87,7 @@ def unpack_gptq(tensors: Mapping[str, Tensor], version: int | None = None) -> Co
 
 
 def _order(g_idx: Tensor | None, inputs: int, n_groups: int) -> Tensor | None:
-    """Columns sorted by group, or None where they lie in order. UserError for groups of unequal size."""
+    """Return columns [in] sorted by group, or None where they are in order. UserError for groups of unequal size."""
     plain = torch.arange(inputs) // (inputs // n_groups)
     if g_idx is None or torch.equal(g_idx.long(), plain):
         return None
@@ -90,7 +97,7 @@ def _order(g_idx: Tensor | None, inputs: int, n_groups: int) -> Tensor | None:
 
 
 def zeros_version(qzeros: list[Tensor]) -> int | None:
-    """1 or 2 where every zero point is 8 (symmetric), None otherwise."""
+    """Return 1 or 2 where every zero point of qzeros [groups,out/8] is 8 (symmetric), None otherwise."""
     for version, word in ((1, V1), (2, V2)):
         if qzeros and all(bool((z == word).all()) for z in qzeros):
             return version
@@ -102,15 +109,15 @@ def _int32(words: Tensor) -> Tensor:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The quantization's settings: config.json's quantization_config, or quantize_config.json. Checked: 4-bit GPTQ."""
-    found = read_json(folder / "config.json").get("quantization_config")
+    """Read the quantization's settings (config.json or quantize_config.json). UserError unless 4-bit GPTQ."""
+    settings = read_json(folder / "config.json").get("quantization_config")
     file = folder / "quantize_config.json"
-    if found is None and file.is_file():
-        found = {"quant_method": "gptq"} | read_json(file)
-    found = found if isinstance(found, dict) else {}
-    if found.get("quant_method", found.get("method")) != "gptq" or found.get("bits") != 4:
+    if settings is None and file.is_file():
+        settings = {"quant_method": "gptq"} | read_json(file)
+    settings = settings if isinstance(settings, dict) else {}
+    if settings.get("quant_method", settings.get("method")) != "gptq" or settings.get("bits") != 4:
         raise UserError(f"{folder}: its quantization_config is not 4-bit GPTQ; that is the only one that is read")
-    return found
+    return settings
 
 
 def load_int4(
@@ -119,29 +126,29 @@ def load_int4(
     kernel: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Decoder:
-    """The decoder of a GPTQ folder. `say` is told when the version on the label is not the data's."""
+    """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's."""
     config, settings = read_config(folder), read_settings(folder)
-    found = folders.read_tensors(folder)
-    plain = {name: t for name, t in found.items() if name.rpartition(".")[2] not in PARTS}
-    modules = [name.removesuffix(".qweight") for name in found if name.endswith(".qweight")]
-    version = _version(folder, settings, [found[m + ".qzeros"] for m in modules if m + ".qzeros" in found], say)
+    tensors = folders.read_tensors(folder)
+    plain = {name: t for name, t in tensors.items() if name.rpartition(".")[2] not in PARTS}
+    modules = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
+    version = _version(folder, settings, [tensors[m + ".qzeros"] for m in modules if m + ".qzeros" in tensors], say)
     with torch.device("meta"):
         decoder = Decoder(config)
     quantized, used = [], set()
     try:
         for name in [*quantized_names(decoder), "unembed.weight"]:
-            parts = [_part(found, theirs, version, config) for theirs in names_of(config, name)]
+            parts = [_part(tensors, theirs, version, config) for theirs in names_of(config, name)]
             if not any(isinstance(p, Codes) for p in parts):
                 continue
             used |= {theirs.removesuffix(".weight") for theirs in names_of(config, name)}
-            bias = _bias(found, config, name)
+            bias = _bias(tensors, config, name)
             _check_shape(decoder, name, parts)
             lean = config.n_parameters > LARGE
             replace_linear(decoder, name, make_linear(parts, bias, dtype, kernel, lean))
             quantized.append(name)
-        left = [m for m in modules if m not in used]
-        if left:
-            raise UserError(f"4-bit tensors of {left[0]} have no place in this model")
+        extra = [m for m in modules if m not in used]
+        if extra:
+            raise UserError(f"4-bit tensors of {extra[0]} have no place in this model")
         _load_rest(decoder, config, plain, quantized, dtype)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
@@ -156,30 +163,31 @@ def _version(folder: Path, settings: Mapping[str, Any], qzeros: list[Tensor], sa
     return data or label
 
 
-def _part(found: Mapping[str, Tensor], theirs: str, version: int, config: DecoderConfig) -> Codes | Tensor:
+def _part(tensors: Mapping[str, Tensor], theirs: str, version: int, config: DecoderConfig) -> Codes | Tensor:
     module = theirs.removesuffix(".weight")
-    own = {p: found[f"{module}.{p}"] for p in PARTS if f"{module}.{p}" in found}
+    own = {p: tensors[f"{module}.{p}"] for p in PARTS if f"{module}.{p}" in tensors}
     if "qweight" in own:
         missing = [p for p in ("qzeros", "scales") if p not in own]
         if missing:
             raise UserError(f"tensor {module}.{missing[0]} is missing")
         return unpack_gptq(own, version)
-    if theirs in found:
-        return found[theirs].T if config.dialect == "gpt3" and theirs != "lm_head.weight" else found[theirs]
+    if theirs in tensors:
+        return tensors[theirs].T if config.dialect == "gpt3" and theirs != "lm_head.weight" else tensors[theirs]
     if theirs == "lm_head.weight":
         return torch.empty(0)
     raise UserError(f"tensor {theirs} is missing (or {module}.qweight)")
 
 
-def _bias(found: Mapping[str, Tensor], config: DecoderConfig, name: str) -> Tensor | None:
-    """The fused bias of a layer; parts that have none (AutoGPTQ writes zeros where a model has no bias) count as 0."""
+def _bias(tensors: Mapping[str, Tensor], config: DecoderConfig, name: str) -> Tensor | None:
+    """Return the fused bias [out] of a layer; parts that have none (AutoGPTQ writes zeros where a model has no bias)
+    count as 0."""
     if name == "unembed.weight":
         return None
     names = [n.removesuffix("weight") + "bias" for n in names_of(config, name)]
-    if not any(n in found for n in names):
+    if not any(n in tensors for n in names):
         return None
     sizes = sizes_of(config, name)
-    return torch.cat([found[n] if n in found else torch.zeros(s) for n, s in zip(names, sizes, strict=True)])
+    return torch.cat([tensors[n] if n in tensors else torch.zeros(s) for n, s in zip(names, sizes, strict=True)])
 
 
 def _check_shape(decoder: Decoder, name: str, parts: list[Codes | Tensor]) -> None:
@@ -199,7 +207,7 @@ class GptqFolder:
         self.folder, self.config = folder, config
         self._files: dict[str, Path] = {}
         for file in folders.weight_files(folder):
-            with opened(file) as f:
+            with open_tensors(file) as f:
                 self._files |= dict.fromkeys(f.keys(), file)
         with torch.device("meta"):
             decoder = Decoder(config)
@@ -207,22 +215,23 @@ class GptqFolder:
         self.linears = [*quantized_names(decoder), "unembed.weight"]
         zeros = [self._get(name) for name in self._files if name.endswith(".qzeros")]
         self.version = _version(folder, read_settings(folder), zeros, say)
-        taken = {t.removesuffix("weight") for name in self.linears for t in names_of(config, name)}
-        left = [n for n in self._files if n.endswith(".qweight") and n.removesuffix("qweight") not in taken]
-        if left:
+        names = {t.removesuffix("weight") for name in self.linears for t in names_of(config, name)}
+        extra = [n for n in self._files if n.endswith(".qweight") and n.removesuffix("qweight") not in names]
+        if extra:
             raise UserError(
-                f"{folder}: 4-bit tensors of {left[0].removesuffix('.qweight')} have no place in this model"
+                f"{folder}: 4-bit tensors of {extra[0].removesuffix('.qweight')} have no place in this model"
             )
 
     def _get(self, name: str) -> Tensor:
         if name not in self._files:
             raise UserError(f"{self.folder}: tensor {name} is missing; the folder is incomplete")
-        with opened(self._files[name]) as f:
+        with open_tensors(self._files[name]) as f:
             return f.get_tensor(name)  # type: ignore[no-any-return]
 
     def parts(self, name: str) -> list[dict[str, Tensor]]:
-        """The parts of a product, one below another, shapes checked: GPTQ's tensors, or {"weight"} of a dense one."""
-        found, rows = [], 0
+        """Return a product's parts, from top to bottom, shapes checked: GPTQ's tensors, or {"weight"} [out,in] of a
+        dense one."""
+        parts, rows = [], 0
         out, inputs = self._shapes[name]
         for theirs in names_of(self.config, name):
             module = theirs.removesuffix(".weight")
@@ -243,13 +252,13 @@ class GptqFolder:
             rows += shape[0]
             if shape[1] != inputs or rows > out:
                 raise UserError(f"{self.folder}: {theirs} is {shape}, config.json says {(out, inputs)} for {name}")
-            found.append(part)
+            parts.append(part)
         if rows != out:
             raise UserError(f"{self.folder}: the parts of {name} have {rows} rows, config.json says {out}")
-        return found
+        return parts
 
     def _check_kinds(self, module: str, part: Mapping[str, Tensor]) -> None:
-        """Words must be words: what follows reads their memory by address."""
+        """Raise UserError unless the words are int32: what follows reads their memory by address."""
         for name, tensor in part.items():
             whole = name != "scales"
             right = tensor.dtype == torch.int32 if whole else tensor.is_floating_point()
@@ -258,18 +267,19 @@ class GptqFolder:
                 raise UserError(f"{self.folder}: {module}.{name} is {tensor.dtype} {shape}, which is no part of GPTQ")
 
     def order(self, part: Mapping[str, Tensor]) -> Tensor | None:
-        """[in]: which input each column belongs to, or None where they lie in order."""
+        """Return which input each column belongs to [in], or None where they are in order."""
         return _order(part.get("g_idx"), part["qweight"].shape[0] * 8, len(part["scales"]))
 
     def bias(self, name: str) -> Tensor | None:
-        """The fused bias; parts whose bias is not there or zero throughout (AutoGPTQ writes those) count as 0."""
-        found = {n: self._get(n) for t in names_of(self.config, name) if (n := _bias_name(t)) in self._files}
-        if not any(bool(t.any()) for t in found.values()):
+        """Return the fused bias [out]; parts whose bias is missing or zero throughout (AutoGPTQ writes those) count as
+        0."""
+        biases = {n: self._get(n) for t in names_of(self.config, name) if (n := _bias_name(t)) in self._files}
+        if not any(bool(t.any()) for t in biases.values()):
             return None
-        return _bias(found, self.config, name)
+        return _bias(biases, self.config, name)
 
     def rest(self) -> Iterator[tuple[str, Tensor]]:
-        """What is no product: embeddings and norms, under our names, in bf16."""
+        """Yield what is no product, under our names, in bf16: embeddings [V,D] and norms [D]."""
         products = {n.removesuffix("weight") for n in self.linears}
         for name, shape in self._shapes.items():
             if name.removesuffix("weight").removesuffix("bias") in products:
@@ -283,8 +293,8 @@ def _bias_name(theirs: str) -> str:
     return theirs.removesuffix("weight") + "bias"
 
 
-def opened(file: Path) -> Any:
-    """safetensors' reader of one file; UserError for a damaged one."""
+def open_tensors(file: Path) -> Any:
+    """Open one safetensors file. UserError for a damaged one."""
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
@@ -294,48 +304,45 @@ def opened(file: Path) -> Any:
 def _load_rest(
     decoder: Decoder, config: DecoderConfig, plain: dict[str, Tensor], quantized: list[str], dtype: torch.dtype
 ) -> None:
-    """What is not 4-bit: embeddings, norms, layers that were left dense."""
+    """Load what is not 4-bit: embeddings, norms, layers that were left dense."""
     done = {n for name in quantized for n in (name, name.removesuffix("weight") + "bias")}
     shapes = {n: tuple(t.shape) for n, t in decoder.state_dict().items() if n not in done}
     shapes = {n: s for n, s in shapes.items() if ".parts." not in n}
-    taken = {n for name in quantized for t in names_of(config, name) for n in (t, t.removesuffix("weight") + "bias")}
-    state = from_hf(config, {n: t for n, t in plain.items() if n not in taken}, list(shapes))
+    names = {n for name in quantized for t in names_of(config, name) for n in (t, t.removesuffix("weight") + "bias")}
+    state = from_hf(config, {n: t for n, t in plain.items() if n not in names}, list(shapes))
     folders.check_state(state, shapes)
-    decoder.load_state_dict({n: folders.own(t, dtype) for n, t in state.items()}, strict=False, assign=True)
+    decoder.load_state_dict({n: folders.copy_contiguous(t, dtype) for n, t in state.items()}, strict=False, assign=True)
     if config.tie_embeddings and "unembed.weight" not in quantized:
         decoder.unembed.weight = decoder.embed.weight
 
 
 def save_int4(folder: Path, decoder: Decoder, special: dict[str, int], group: int) -> None:
-    """Quantizes the blocks' linears round to nearest; writes config.json and model.safetensors, the rest in bf16."""
+    """Quantize the blocks' linears round to nearest; write config.json and model.safetensors, the rest in bf16."""
     state = decoder.state_dict()
-    made = {name: Codes(*quantize_rtn(state[name], group)) for name in quantized_names(decoder)}
+    layers = {name: Codes(*quantize_rtn(state[name], group)) for name in quantized_names(decoder)}
     settings = {"group_size": group, "sym": True, "desc_act": False, "meta": {"quantizer": ["kaiwa:round-to-nearest"]}}
-    save_gptq(folder, decoder, special, made, settings)
+    save_gptq(folder, decoder, special, layers, settings)
 
 
 def save_gptq(
     folder: Path,
     decoder: Decoder,
     special: dict[str, int],
-    made: Mapping[str, Codes],
+    layers: Mapping[str, Codes],
     settings: Mapping[str, Any],
     version: int = 1,
 ) -> None:
-    """Writes a GPTQ folder: the weights in `made` (by our names) at 4 bits, everything else in bf16.
-
-    settings: group_size, sym, desc_act, meta. With "unembed.weight" among `made` the head is untied and 4-bit.
-    """
+    """Write a GPTQ folder: the weights in `layers` (by our names) at 4 bits, everything else in bf16."""
     config, state = decoder.config, decoder.state_dict()
-    head = "unembed.weight" in made
+    head = "unembed.weight" in layers
     tensors: dict[str, Tensor] = {}
-    for name, codes in made.items():
+    for name, codes in layers.items():
         theirs, sizes = names_of(config, name), sizes_of(config, name)
         parts = [torch.arange(len(codes.codes))] if len(theirs) == 1 else torch.arange(len(codes.codes)).split(sizes)
         for their, index in zip(theirs, parts, strict=True):
             packed = pack_gptq(codes.rows(index), version)
             tensors |= {f"{their.removesuffix('.weight')}.{part}": t for part, t in packed.items()}
-    rest = to_hf(config, {n: t for n, t in state.items() if n not in made}, False)
+    rest = to_hf(config, {n: t for n, t in state.items() if n not in layers}, False)
     tensors |= {n: t.detach().to("cpu", torch.bfloat16).contiguous() for n, t in rest.items()}
     whole = {
         "quant_method": "gptq",

@@ -29,7 +29,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def save_model(folder: Path, model: Decoder | ScalarModel, special: dict[str, int], dtype: torch.dtype) -> None:
-    """Writes config.json and model.safetensors. `special`: bos/eos/pad token ids for config.json."""
+    """Write config.json and model.safetensors. `special`: bos/eos/pad token ids for config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     scalar = isinstance(model, ScalarModel)
     decoder = model.decoder if isinstance(model, ScalarModel) else model
@@ -44,12 +44,12 @@ def save_model(folder: Path, model: Decoder | ScalarModel, special: dict[str, in
 
 
 def load_decoder(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
-    """The decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor."""
+    """Load the decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor."""
     return _decoder(folder, read_config(folder), read_tensors(folder), dtype)
 
 
 def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel:
-    """A reward model from its folder (the head and its bias included)."""
+    """Load a reward model from its folder (the head and its bias included)."""
     config, tensors = read_config(folder), read_tensors(folder)
     if "score.weight" not in tensors:
         raise UserError(f"{folder}: has no scalar head (score.weight); give a reward model's folder")
@@ -64,7 +64,8 @@ def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder's safetensors: what the index names, else model.safetensors, else every such file."""
+    """Read all tensors [...] of a folder's safetensors: what the index names, else model.safetensors, else every such
+    file."""
     tensors: dict[str, Tensor] = {}
     for file in weight_files(folder):
         try:
@@ -79,7 +80,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files to read. UserError for none, for a missing shard, for a name that leaves the folder."""
+    """Return the safetensors files to read. UserError for none, a missing shard, a name that leaves the folder."""
     index = folder / INDEX
     if not index.is_file():
         whole = folder / WEIGHTS
@@ -111,14 +112,14 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dt
         check_state(state, shapes)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
-    model.load_state_dict({n: own(t, dtype) for n, t in state.items()}, strict=True, assign=True)
+    model.load_state_dict({n: copy_contiguous(t, dtype) for n, t in state.items()}, strict=True, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
     return model.requires_grad_(True)
 
 
 def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
-    """UserError for a tensor of another shape than the model's, or with NaN or infinity in it."""
+    """Raise UserError for a tensor [...] of another shape than the model's, or with NaN or infinity in it."""
     for name, tensor in state.items():
         if tuple(tensor.shape) != shapes[name]:
             raise UserError(f"{name} is {tuple(tensor.shape)}, config.json says {shapes[name]}")
@@ -128,6 +129,7 @@ def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) ->
             raise UserError(f"{name} has weights that are not numbers (NaN or infinity); the file is damaged")
 
 
-def own(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy with memory of its own, rows one after another (GPT-2's products come transposed)."""
+def copy_contiguous(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a copy of a tensor [...] with memory of its own, rows one after another (GPT-2's products come
+    transposed)."""
     return tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)

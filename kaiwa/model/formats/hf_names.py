@@ -33,12 +33,12 @@ def sizes_of(config: DecoderConfig, name: str) -> list[int]:
 
 
 def is_transposed(config: DecoderConfig, name: str, tensor: Tensor) -> bool:
-    """Whether Hugging Face keeps this tensor transposed."""
+    """Return whether Hugging Face keeps this tensor [out,in] as [in,out]."""
     return family_of(config).transposed and name.startswith("blocks") and tensor.ndim == 2
 
 
 def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict[str, Tensor]:
-    """Return Hugging Face's tensors, fused products split, from ours. scalar: without the unembedding."""
+    """Return Hugging Face's tensors [...], fused products split, from ours. scalar: without the unembedding."""
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name == "unembed.weight" and (config.tie_embeddings or scalar):
@@ -50,7 +50,8 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
 
 
 def from_hf(config: DecoderConfig, tensors: dict[str, Tensor], ours: list[str]) -> dict[str, Tensor]:
-    """Return Hugging Face's tensors under our names `ours` (a decoder's state_dict). UserError names a missing one.
+    """Return Hugging Face's tensors [...] under our names `ours` (a decoder's state_dict). UserError names a missing
+    one.
 
     Files of GPT-2 come with and without "transformer." before their names.
     """

@@ -55,6 +55,7 @@ class Llama2cFile:
         )
 
     def decoder(self, dtype: torch.dtype = torch.float32, kernel: bool | None = None) -> Decoder:
+        """Read the model in `dtype`."""
         c = self.config
         flat = torch.from_numpy(np.fromfile(self.path, dtype="<f4", offset=HEADER.size))
         sizes = [math.prod(shape) for shape in self.shapes.values()]
@@ -76,7 +77,7 @@ class Llama2cFile:
         return model.to(dtype).requires_grad_(False).eval()
 
     def vocabulary(self) -> RawVocabulary:
-        """The tokenizer beside the model: tok*.bin of as many tokens as the model has."""
+        """Read the tokenizer beside the model: tok*.bin of as many tokens as the model has."""
         for file in sorted(self.path.parent.glob("tok*.bin")):
             tokens, scores = _tokens(file, self.config.vocab_size)
             if tokens:
@@ -101,7 +102,7 @@ class Llama2cFile:
 def _shapes(
     d: int, ff: int, layers: int, kv: int, vocab: int, tied: bool, length: int, d_head: int
 ) -> dict[str, tuple[int, ...]]:
-    """What lies in the file, in its order."""
+    """Return the tensors' shapes in the file's order."""
     shapes: dict[str, tuple[int, ...]] = {
         "embed": (vocab, d),
         "norm_attn": (layers, d),
@@ -126,7 +127,7 @@ def _halves(weight: Tensor, d_head: int) -> Tensor:
 
 
 def _tokens(file: Path, n: int) -> tuple[list[str], list[float]]:
-    """n tokens with their scores, ([], []) for a file that has not exactly so many."""
+    """Read n tokens with their scores; ([], []) for a file that has not exactly so many."""
     data, at = file.read_bytes(), 4
     tokens: list[str] = []
     scores: list[float] = []
