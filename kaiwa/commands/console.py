@@ -78,12 +78,12 @@ def line(progress: Progress, seconds: float) -> str:
     """ "pretrain ▓▓▓░░ 61 % step 790/1300 loss 2.31 9.8k tok/s 4:12 left" """
     share = progress.done / max(1, progress.total)
     bar = "▓" * round(share * 16) + "░" * (16 - round(share * 16))
-    left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
+    time_left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
     if progress.build_seconds_left is not None:
-        left += f"{',' if left else ''} build {clock(progress.build_seconds_left)}"
+        time_left += f"{',' if time_left else ''} build {clock(progress.build_seconds_left)}"
     speed = f"{progress.tokens_per_second / 1000:.1f}k tok/s" if progress.tokens_per_second else ""
-    parts = [f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}", progress.text, speed, left]
-    return " ".join(p for p in parts if p)
+    head, count = f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}"
+    return " ".join(part for part in (head, count, progress.text, speed, time_left) if part)
 
 
 def clock(seconds: float) -> str:

@@ -58,7 +58,7 @@ def train_job(folder: JobFolder) -> None:
     try:
         if folder.wish:
             raise Stopped
-        made = train(job, folder.path, ctx)
+        artifact = train(job, folder.path, ctx)
     except Stopped:
         folder.change(stopped=True)
         raise
@@ -71,7 +71,7 @@ def train_job(folder: JobFolder) -> None:
     results = UploadedFiles(home() / "files")
     id = f"file-{folder.id[6:]}"
     results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id)
-    tokens = made.metrics.get("trained_tokens")
+    tokens = artifact.metrics.get("trained_tokens")
     folder.change(status="succeeded", finished_at=int(time.time()), trained_tokens=tokens, result_files=[id])
     folder.say(f"finished: {job['name']}")
 
@@ -90,9 +90,9 @@ def _tell(ctx: Context, folder: JobFolder) -> None:
         if now - last < SHOW_SECONDS and progress.done < progress.total:
             return
         last = now
-        gone = progress.done - first[0][0]
-        left = (now - first[0][1]) / gone * (progress.total - progress.done) if gone else None
-        folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=left)
+        done = progress.done - first[0][0]
+        seconds_left = (now - first[0][1]) / done * (progress.total - progress.done) if done else None
+        folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=seconds_left)
 
     def told(line: str) -> None:
         say(line)
@@ -147,9 +147,9 @@ def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
     starters: list[str] = []
     for row in read_jsonl(data):
         prompt = row.get("messages") or row.get("prompt")
-        said = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
-        if said and len(said[-1]) <= 120 and said[-1] not in starters:
-            starters.append(said[-1])
+        turns = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
+        if turns and len(turns[-1]) <= 120 and turns[-1] not in starters:
+            starters.append(turns[-1])
         if len(starters) == STARTERS:
             break
     languages = list(card_of(base).get("languages") or job["languages"])

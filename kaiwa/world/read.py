@@ -232,7 +232,7 @@ def read(text: str, language: str, asked_name: str = "") -> Reading:
         refused = p.refused.search(sentence) is not None
         names = _names(sentence, language, words, p, asked_name)
         if p.question.search(sentence) is None or unknown:
-            subject = _read_sentence(sentence, language, names, subject, reading, p, words)
+            subject = _read_sentence(sentence, language, names, subject, reading=reading, p=p, words=words)
         reading.names.extend(name for _, name in names)
         reading.unknown |= unknown
         reading.refused |= refused and not (unknown and language == "ja")
@@ -269,6 +269,7 @@ def _read_sentence(
     language: str,
     names: list[tuple[int, str]],
     subject: str,
+    *,
     reading: Reading,
     p: Patterns,
     words: Lexicon,
