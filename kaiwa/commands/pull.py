@@ -30,7 +30,7 @@ class Options:
 def main(words: list[str]) -> None:
     """Fetch the model and print its folder."""
     options = read_options(Options, "kaiwa pull", words)
-    from kaiwa.hub.pull import Talk, pull
+    from kaiwa.hub.pull import PullOutput, pull
 
     bar = Bar()
 
@@ -38,8 +38,8 @@ def main(words: list[str]) -> None:
         note = f"{name} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
         bar.show(Progress("pull", done // 1024, max(1, total // 1024), note))
 
-    talk = Talk(line=bar.say, bar=show)
-    folder = pull(options.model, home() / "models", endpoint=options.endpoint, pattern=options.file, talk=talk)
+    talk = PullOutput(line=bar.say, bar=show)
+    folder = pull(options.model, home() / "models", endpoint=options.endpoint, pattern=options.file, output=talk)
     if bar.live:
         print(file=sys.stderr)
     print(f"{folder}\ntalk to it: kaiwa chat {options.model}")

@@ -22,7 +22,7 @@ from typing import NoReturn
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
 from kaiwa.defend.defence import BlockDecision, Blocked, ReplyFilter
-from kaiwa.defend.fold import fold, fold_character, forms
+from kaiwa.defend.fold import fold, fold_character, leak_forms
 from kaiwa.defend.matcher import Automaton
 
 SHORTEST = 4  # letters and digits of a secret (a kanji or kana counts twice); shorter ones are in any text
@@ -68,7 +68,7 @@ def build_automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> t
             raise UserError(
                 f"canary_filter: a secret of {len(plain)} letters and digits; at least {SHORTEST} are needed"
             )
-        whole |= forms(secret, encodings)
+        whole |= leak_forms(secret, encodings)
         if partial and partial < len(plain):
             for text in (plain, plain[::-1]):
                 whole |= {text[i : i + partial] for i in range(len(plain) - partial + 1)}
@@ -173,7 +173,7 @@ class SecretScan:
         self.state, places, self.now = self.next
         self.places.extend(places)
 
-    def open_since(self, end: int) -> int:
+    def pending_from(self, end: int) -> int:
         """Return the place from which on nothing may be shown yet."""
         depth = self.automaton.depth[self.state]
         if depth:
@@ -199,7 +199,7 @@ class CanaryReply:
         for scan in self._scans:
             scan.commit()
         self._end += len(text)
-        ready = max(0, min(scan.open_since(self._end) for scan in self._scans) - self._open)
+        ready = max(0, min(scan.pending_from(self._end) for scan in self._scans) - self._open)
         self._open += ready
         pending = self._pending + text
         self._pending = pending[ready:]

@@ -151,7 +151,7 @@ class FilterChain:
         self._filters = filters
 
     def feed(self, text: str) -> str:
-        return self._through(text, 0)
+        return self._pass_through(text, 0)
 
     def finish(self) -> str:
         out = ""
@@ -166,22 +166,22 @@ class FilterChain:
         try:
             rest = self._filters[i].finish()
         except Blocked as stop:
-            raise Blocked(stop.block, self._last(stop.clean, i + 1)) from None
-        return self._through(rest, i + 1)
+            raise Blocked(stop.block, self._pass_last(stop.clean, i + 1)) from None
+        return self._pass_through(rest, i + 1)
 
-    def _through(self, text: str, first: int) -> str:
+    def _pass_through(self, text: str, first: int) -> str:
         for i in range(first, len(self._filters)):
             try:
                 text = self._filters[i].feed(text)
             except Blocked as stop:
-                raise Blocked(stop.block, self._last(stop.clean, i + 1)) from None
+                raise Blocked(stop.block, self._pass_last(stop.clean, i + 1)) from None
         return text
 
-    def _last(self, clean: str, first: int) -> str:
+    def _pass_last(self, clean: str, first: int) -> str:
         """Return what the filters from `first` on let out of `clean`, the last text. A block of theirs counts."""
-        return FilterChain(self._filters[first:]).whole(clean)
+        return FilterChain(self._filters[first:]).filter_whole(clean)
 
-    def whole(self, text: str) -> str:
+    def filter_whole(self, text: str) -> str:
         out = self.feed(text)
         try:
             return out + self.finish()

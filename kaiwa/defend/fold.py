@@ -38,7 +38,7 @@ def fold(text: str) -> str:
     return "".join(map(fold_character, text))
 
 
-def forms(secret: str, encodings: bool = True) -> frozenset[str]:
+def leak_forms(secret: str, encodings: bool = True) -> frozenset[str]:
     """Return folded strings any of which gives the secret away: the secret and its reverse.
 
     With `encodings` also rot13, and each of these in hex, base64, decimal and \\u codes, as written, in capitals and in

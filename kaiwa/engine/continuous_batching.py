@@ -71,11 +71,12 @@ class ContinuousBatching:
         draft: int = 0,
         exact: bool = True,
     ) -> None:
-        """`reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: so many
-        tokens are guessed by looking back, where the C++ step computes (prompt_lookup.py).
+        """Prepare an empty loop.
 
-        `exact`: the torch step shares in fp32 only and computes prompts one by one. In bf16 its products of other
-        heights round otherwise, and an answer would depend on what was asked before.
+        `reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: so many tokens
+        are guessed by looking back, where the C++ step computes (prompt_lookup.py). `exact`: the torch step shares in
+        fp32 only and computes prompts one by one. In bf16 its products of other heights round otherwise, and an answer
+        would depend on what was asked before.
         """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config

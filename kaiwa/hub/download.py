@@ -36,14 +36,14 @@ def fetch(
     say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Leaves the checked file at `target`. UserError when it cannot be had or is not what was announced."""
-    if target.is_file() and checked(target, file):
+    """Download a file to `target` and check it. UserError when it cannot be had or is not what was announced."""
+    if target.is_file() and is_as_announced(target, file):
         show(file.size)
         return
     part = target.with_name(target.name + ".part")
     for again in (False, True):
         _transfer(client, url, file, part, show, say, pause)
-        if checked(part, file):
+        if is_as_announced(part, file):
             part.replace(target)
             return
         part.unlink()
@@ -52,8 +52,8 @@ def fetch(
     raise Changed(f"{file.name}: its checksum is not the one the hub announced, twice; nothing of it was kept")
 
 
-def checked(path: Path, file: RemoteFile) -> bool:
-    """Whether size and checksum are the announced ones."""
+def is_as_announced(path: Path, file: RemoteFile) -> bool:
+    """Return whether a file's size and checksum are the announced ones."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size)
@@ -72,7 +72,7 @@ def _transfer(
     say: Callable[[str], None],
     pause: Callable[[float], None],
 ) -> None:
-    """Appends to `part` until the announced size is reached, reconnecting as often as that brings new bytes."""
+    """Append to `part` until it has the announced size, reconnecting as long as that brings new bytes."""
     failures = 0
     while True:
         here = part.stat().st_size if part.is_file() else 0
@@ -102,7 +102,8 @@ def _transfer(
 
 
 def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, here: int, show: Show) -> float:
-    """One connection. Returns the seconds that the server asks to wait. httpx.HTTPError for a lost one."""
+    """Append what one connection brings. Return the seconds that the server asks to wait. httpx.HTTPError for a lost
+    one."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
     with client.stream("GET", url, headers=headers, timeout=PATIENCE) as answer:
         if answer.status_code in (408, 429) or answer.status_code >= 500:
@@ -129,7 +130,7 @@ def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, here: 
 
 
 def _start(content_range: str) -> int:
-    """ "bytes 100-199/200" -> 100; -1 for anything else."""
+    """Parse "bytes 100-199/200" to 100; -1 for anything else."""
     digits = content_range.removeprefix("bytes ").partition("-")[0]
     return int(digits) if digits.isdigit() else -1
 

@@ -52,7 +52,7 @@ class ExportSource:
 def export(
     source: ExportSource, target: Target, out: Path, kind: Kind = "F16", say: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Writes `out` (a new folder) whole or not at all; returns what to load: the folder, or the .gguf file in it."""
+    """Write `out` (a new folder) whole or not at all. Return what to load: the folder, or the .gguf file in it."""
     if out.exists():
         raise UserError(f"{out} exists already; choose another --out, or remove it")
     work = out.with_name(f".{out.name}.part")
@@ -94,7 +94,7 @@ def _folder(source: ExportSource, work: Path, say: Callable[[str], None]) -> Non
 
 
 def _as_it_is(folder: Path, say: Callable[[str], None]) -> bool:
-    """Whether the 4-bit weights may stay: symmetric ones in version 1, which transformers and vLLM load."""
+    """Return whether the 4-bit weights may stay: symmetric ones in version 1, which transformers and vLLM load."""
     if not (read_json(folder / "config.json").get("quantization_config") or _is_file(folder, "quantize_config.json")):
         return False
     settings = read_settings(folder)
@@ -119,7 +119,7 @@ def _gguf(source: ExportSource, work: Path, kind: Kind, say: Callable[[str], Non
 
 
 def sample_text() -> str:
-    """Python's own documentation and a Japanese paragraph: what splits are compared on."""
+    """Return Python's own documentation and a Japanese paragraph: what splits are compared on."""
     from pydoc_data import topics
 
     text = "".join(topics.topics[name] for name in sorted(topics.topics)[:4])[:6_000]
@@ -130,7 +130,8 @@ def sample_text() -> str:
 
 
 def standing_system(tokenizer: Tokenizer) -> str:
-    """The system message that a ChatML template puts first where a conversation has none; empty where it puts none."""
+    """Return the system message that a ChatML template puts first where a conversation has none; "" where it puts
+    none."""
     text = "".join(piece.text for piece in pieces(tokenizer, user("Hello")))
     head, opened, _ = text.partition("<|im_start|>user\n")
     start, _, rest = head.rpartition("<|im_start|>system\n")
@@ -138,7 +139,8 @@ def standing_system(tokenizer: Tokenizer) -> str:
 
 
 def modelfile(source: ExportSource, kind: Kind) -> str:
-    """Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama tells from the file), the end."""
+    """Return Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama reads from the file),
+    the end."""
     lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
     template = source.tokenizer.chat_template or ""
     if all(mark in template for mark in CHATML):

@@ -41,9 +41,9 @@ def gguf_family(config: DecoderConfig) -> Family:
 
 
 def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, kind: Kind) -> None:
-    """decoder: dense weights (any 4-bit layers expanded before). UserError for what the format cannot hold.
+    """Write a decoder with dense weights (any 4-bit layers expanded before). UserError for what the format cannot hold.
 
-    A tokenizer whose split has no name there is written as `NEAREST`; `split_as` tells what that changes.
+    A tokenizer whose split has no name there is written as `NEAREST`; `split_as` counts what that changes.
     """
     import gguf
 
@@ -53,10 +53,10 @@ def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, ki
         _write_shape(writer, config, family, name, kind)
         _write_tokenizer(writer, tokenizer, config.vocab_size)
         for theirs, tensor in tensors_of(decoder, family):
-            _put(writer, theirs, tensor, kind)
+            _add_tensor(writer, theirs, tensor, kind)
         if config.rope.kind == "llama3":
             plain = rotary_frequencies(DecoderConfig(d_model=config.d_head, n_head=1, rope_theta=config.rope_theta))
-            _put(writer, "rope_freqs.weight", plain / rotary_frequencies(config), "F32")
+            _add_tensor(writer, "rope_freqs.weight", plain / rotary_frequencies(config), "F32")
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -131,21 +131,21 @@ def _write_tokenizer(writer: Any, tokenizer: Tokenizer, rows: int) -> None:
 
 
 def pre_name(tokenizer: Tokenizer) -> str | None:
-    """llama.cpp's name of the way the tokenizer splits text, found by comparing with those we know; None: no name."""
+    """Return llama.cpp's name of the way the tokenizer splits text, by comparison with those we know; None: no name."""
     from tokenizers import Tokenizer as Inner
     from tokenizers import models
 
-    def described(pre: Any) -> Any:
+    def describe(pre: Any) -> Any:
         probe = Inner(models.BPE())
         probe.pre_tokenizer = pre
         return json.dumps(_bare(json.loads(probe.to_str())["pre_tokenizer"]), sort_keys=True)
 
-    ours = described(tokenizer.inner.pre_tokenizer)
-    return next((name for name in PRE_NAMES if described(pre_tokenizer(name)) == ours), None)
+    ours = describe(tokenizer.inner.pre_tokenizer)
+    return next((name for name in PRE_NAMES if describe(pre_tokenizer(name)) == ours), None)
 
 
 def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:
-    """(tokens of a sample that come out differently with another split, tokens in all)."""
+    """Return how many tokens of a sample come out differently with another split, and how many there are."""
     from tokenizers import Tokenizer as Inner
 
     other = Inner.from_str(tokenizer.inner.to_str())
@@ -157,38 +157,38 @@ def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:
 
 
 def _bare(value: Any) -> Any:
-    """A pre-tokenizer's description without what does not change the split (trim_offsets)."""
+    """Return a pre-tokenizer's description without what does not change the split (trim_offsets)."""
     if isinstance(value, dict):
         return {k: _bare(v) for k, v in value.items() if k != "trim_offsets"}
     return [_bare(v) for v in value] if isinstance(value, list) else value
 
 
 def tensors_of(decoder: Decoder, family: Family) -> list[tuple[str, Tensor]]:
-    """llama.cpp's names and our weights, fused products taken apart."""
-    c, found = decoder.config, []
+    """Return llama.cpp's names and our weights [...], fused products split."""
+    c, tensors = decoder.config, []
     parts = PARTS | dict(family.gguf_parts)
     for name, tensor in decoder.state_dict().items():
         head, _, end = name.rpartition(".")
         if head == "unembed" and c.tie_embeddings:
             continue
         if head in TOP:
-            found.append((f"{TOP[head]}.{end}", tensor))
+            tensors.append((f"{TOP[head]}.{end}", tensor))
             continue
         _, layer, part = head.split(".")
         names = parts[part]
         pieces = [tensor] if len(names) == 1 else tensor.split(sizes_of(c, name))
         for theirs, piece in zip(names, pieces, strict=True):
             turn = family.gguf_pairs and theirs in ("attn_q", "attn_k")
-            found.append((f"blk.{layer}.{theirs}.{end}", paired(piece, c.d_head) if turn else piece))
-    return found
+            tensors.append((f"blk.{layer}.{theirs}.{end}", pair_rows(piece, c.d_head) if turn else piece))
+    return tensors
 
 
-def paired(rows: Tensor, d_head: int) -> Tensor:
-    """Rows of a query or key from halves to neighbouring pairs (what `gguf_file` undoes)."""
+def pair_rows(rows: Tensor, d_head: int) -> Tensor:
+    """Return rows [out,...] of a query or key from halves to neighbouring pairs (what formats/gguf.py undoes)."""
     return rows.reshape(-1, 2, d_head // 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
 
 
-def _put(writer: Any, name: str, tensor: Tensor, kind: Kind) -> None:
+def _add_tensor(writer: Any, name: str, tensor: Tensor, kind: Kind) -> None:
     import gguf
 
     data: np.ndarray[Any, Any] = np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy())
@@ -201,7 +201,7 @@ def _put(writer: Any, name: str, tensor: Tensor, kind: Kind) -> None:
 
 
 def kind_of(name: str, shape: tuple[int, ...], kind: Kind) -> Kind:
-    """A tensor's type: vectors in fp32, tables at 8 bits or more, rows that are no whole blocks in F16."""
+    """Return a tensor's type: vectors in fp32, tables at 8 bits or more, rows that are no whole blocks in F16."""
     if len(shape) < 2 or name.startswith("position_embd"):
         return "F32"
     table = name.startswith(("token_embd", "output."))

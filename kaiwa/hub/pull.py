@@ -28,57 +28,58 @@ SPARE = 64 << 20  # bytes that stay free on the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Talk:
+class PullOutput:
     """What the caller shows: `line` for one-line news, `bar` for (bytes here, bytes in all, file)."""
 
     line: Callable[[str], None] = lambda text: None
     bar: Callable[[int, int, str], None] = lambda done, total, name: None
 
 
-def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", talk: Talk | None = None) -> Path:
-    """The model's folder under `models`. `endpoint`: another hub (default HF_ENDPOINT, else huggingface.co)."""
-    talk = talk or Talk()
-    wanted = parse(name)
+def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", output: PullOutput | None = None) -> Path:
+    """Download a model and return its folder under `models`. `endpoint`: another hub (default HF_ENDPOINT, else
+    huggingface.co)."""
+    output = output or PullOutput()
+    model = parse(name)
     endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
     token = os.environ.get("HF_TOKEN") or None
-    target = models / wanted.folder
-    listing = ask(wanted, endpoint, token)
+    target = models / model.folder
+    listing = ask(model, endpoint, token)
     if pulled_commit(target) == listing.commit and not pattern:
-        talk.line(f"{wanted.label} is here already, at commit {listing.commit[:12]}")
+        output.line(f"{model.label} is here already, at commit {listing.commit[:12]}")
         return target
     files = choose(listing, pattern)
-    with lock(models / ".locks" / wanted.folder):
-        _bring(listing, files, models, endpoint, token, talk)
+    with lock(models / ".locks" / model.folder):
+        _replace_model(listing, files, models, endpoint, token, output)
     return target
 
 
-def _bring(
-    listing: Listing, files: list[RemoteFile], models: Path, endpoint: str, token: str | None, talk: Talk
+def _replace_model(
+    listing: Listing, files: list[RemoteFile], models: Path, endpoint: str, token: str | None, output: PullOutput
 ) -> None:
-    """Fetches the files into a hidden folder and puts it in the model's place. One process at a time."""
-    wanted, target = listing.wanted, models / listing.wanted.folder
-    work = models / f".pulling-{wanted.folder}"
+    """Fetch the files into a hidden folder and put it in the model's place. One process at a time."""
+    model, target = listing.model, models / listing.model.folder
+    work = models / f".pulling-{model.folder}"
     work.mkdir(parents=True, exist_ok=True)
     _check_space(work, files)
-    _fetch_all(listing, files, work, endpoint, token, talk)
+    _fetch_all(listing, files, work, endpoint, token, output)
     card = {
-        "name": wanted.label,
+        "name": model.label,
         "endpoint": endpoint,
         "commit": listing.commit,
         "files": {f.name.rpartition("/")[2]: f.sha256 or f"git:{f.git_sha1}" for f in files},
     }
     write_atomic(work / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")
-    for left in work.iterdir():  # of an earlier commit
-        if left.name != CARD and left.name not in card["files"]:
-            left.unlink()
+    for file in work.iterdir():  # of an earlier commit
+        if file.name != CARD and file.name not in card["files"]:
+            file.unlink()
     for old in target.glob("*.gguf"):
         if old.name not in card["files"]:
-            talk.line(f"{old.name} goes: a model is one file, and this is {wanted.label} now")
+            output.line(f"{old.name} goes: a model is one file, and this is {model.label} now")
     _swap(work, target)
 
 
 def pulled_commit(folder: Path) -> str:
-    """The commit that a pulled folder holds, or ""."""
+    """Return the commit that a pulled folder holds, or ""."""
     try:
         return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["commit"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -93,7 +94,7 @@ def _check_space(work: Path, files: list[RemoteFile]) -> None:
 
 
 def _fetch_all(
-    listing: Listing, files: list[RemoteFile], work: Path, endpoint: str, token: str | None, talk: Talk
+    listing: Listing, files: list[RemoteFile], work: Path, endpoint: str, token: str | None, output: PullOutput
 ) -> None:
     from huggingface_hub import hf_hub_url
 
@@ -101,13 +102,13 @@ def _fetch_all(
     headers = {"User-Agent": "kaiwa"} | ({"Authorization": f"Bearer {token}"} if token else {})
     with httpx.Client(follow_redirects=True, headers=headers) as client:  # httpx keeps the token from other hosts
         for file in files:
-            url = hf_hub_url(listing.wanted.repo, file.name, revision=listing.commit, endpoint=endpoint)
+            url = hf_hub_url(listing.model.repo, file.name, revision=listing.commit, endpoint=endpoint)
             before, short = done, file.name.rpartition("/")[2]
 
             def show(here: int, before: int = before, short: str = short) -> None:
-                talk.bar(before + here, total, short)
+                output.bar(before + here, total, short)
 
-            fetch(client, url, file, work / short, show, talk.line)
+            fetch(client, url, file, work / short, show, output.line)
             done += file.size
             if short == "config.json":
                 _check_config(work)
@@ -124,7 +125,8 @@ def _check_config(work: Path) -> None:
 
 
 def _swap(work: Path, target: Path) -> None:
-    """The new folder in the old one's place. Killed in between, the next pull finishes it without fetching."""
+    """Put the new folder in the old one's place. If that is killed in between, the next pull finishes it without
+    fetching."""
     old = target.with_name(f".old-{target.name}")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -134,23 +136,25 @@ def _swap(work: Path, target: Path) -> None:
 
 
 def remove(name: str, models: Path, forget: Callable[[Path], int] = lambda folder: 0) -> tuple[Path, int]:
-    """Deletes a model of KAIWA_HOME/models by its name. -> where it was, bytes freed. UserError for one that lies
-    elsewhere. `forget` deletes what else was kept of the folder and says how many bytes."""
+    """Delete a model of KAIWA_HOME/models by its name. Return its place and the bytes freed.
+
+    UserError for one that is elsewhere, and for an unknown name.
+    """
     for folder in sorted(models.iterdir()) if models.is_dir() else []:
         if folder.name.startswith("."):
             continue
         if name in (folder.name, folder.stem if folder.is_file() else folder.name, _name(folder)):
             freed = _size(folder) + forget(folder)
-            gone = folder.with_name(f".removing-{folder.name}")
-            _delete(gone)  # of a removal that was killed
-            folder.rename(gone)
-            _delete(gone)
+            removed = folder.with_name(f".removing-{folder.name}")
+            _delete(removed)  # of a removal that was killed
+            folder.rename(removed)
+            _delete(removed)
             return folder, freed
     raise UserError(f"{name!r} is not in {models}; only pulled or copied models are removed (builds lie under runs/)")
 
 
 def _delete(path: Path) -> None:
-    """A file, a folder with all that is in it, or a link (what it points to stays)."""
+    """Delete a file, a folder with all that is in it, or a link (its target stays)."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -158,7 +162,7 @@ def _delete(path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file or of a folder's files; a link's target is not counted, since it stays."""
+    """Return the bytes of a file or of a folder's files; a link's target is not counted, since it stays."""
     files = [path] if path.is_file() else path.rglob("*")
     return 0 if path.is_symlink() else sum(f.lstat().st_size for f in files if f.is_file())
 

@@ -30,6 +30,6 @@ RECOMMENDED = (
 )
 
 
-def recommended(language: str) -> list[Recommended]:
-    """Those of the language first."""
+def recommended_for(language: str) -> list[Recommended]:
+    """Return recommended models, those of the language first."""
     return sorted(RECOMMENDED, key=lambda r: language not in r.languages)

@@ -32,8 +32,8 @@ TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # what versions of hugg
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """`ORG/NAME` or `ORG/NAME:BRANCH` (a branch, a tag or a commit)."""
+class ModelName:
+    """A model of a hub and its branch: ORG/NAME[:BRANCH]."""
 
     org: str
     name: str
@@ -65,53 +65,54 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    wanted: Wanted
+    model: ModelName
     commit: str
     files: tuple[RemoteFile, ...]
 
 
-def parse(text: str) -> Wanted:
-    """UserError for anything that is not ORG/NAME[:BRANCH]."""
-    found = NAME.fullmatch(text.strip())
-    if found is None or {found["org"], found["name"]} & {".", ".."} or ".." in (found["branch"] or ""):
+def parse(text: str) -> ModelName:
+    """Parse ORG/NAME[:BRANCH]. UserError for anything else."""
+    match = NAME.fullmatch(text.strip())
+    if match is None or {match["org"], match["name"]} & {".", ".."} or ".." in (match["branch"] or ""):
         raise UserError(f"{text[:80]!r} is no model's name; ORG/NAME or ORG/NAME:BRANCH is expected")
-    return Wanted(found["org"], found["name"], found["branch"] or "main")
+    return ModelName(match["org"], match["name"], match["branch"] or "main")
 
 
-def ask(wanted: Wanted, endpoint: str, token: str | None) -> Listing:
-    """The hub's listing of a repository. UserError for what is not there, gated, nonsense, or for no network."""
+def ask(model: ModelName, endpoint: str, token: str | None) -> Listing:
+    """Return the hub's listing of a repository. UserError for what is missing, gated or nonsense, and for no
+    network."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        found = HfApi(endpoint=endpoint, token=token or False).model_info(
-            wanted.repo, revision=wanted.branch, files_metadata=True, timeout=30
+        info = HfApi(endpoint=endpoint, token=token or False).model_info(
+            model.repo, revision=model.branch, files_metadata=True, timeout=30
         )
     except GatedRepoError:
         raise UserError(
-            f"{wanted.repo} is gated: accept its terms on {endpoint}/{wanted.repo}, then set HF_TOKEN"
+            f"{model.repo} is gated: accept its terms on {endpoint}/{model.repo}, then set HF_TOKEN"
         ) from None
     except RevisionNotFoundError:
-        raise UserError(f"{wanted.repo} has no branch, tag or commit {wanted.branch!r}") from None
+        raise UserError(f"{model.repo} has no branch, tag or commit {model.branch!r}") from None
     except RepositoryNotFoundError:
         raise UserError(
-            f"{endpoint} has no model {wanted.repo} (a private one needs HF_TOKEN in the environment)"
+            f"{endpoint} has no model {model.repo} (a private one needs HF_TOKEN in the environment)"
         ) from None
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", "?")
-        raise UserError(f"{endpoint} answered {status} when asked for {wanted.repo}; try again later") from None
+        raise UserError(f"{endpoint} answered {status} when asked for {model.repo}; try again later") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{endpoint}: its answer about {wanted.repo} is no listing ({error})") from None
+        raise UserError(f"{endpoint}: its answer about {model.repo} is no listing ({error})") from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in TRANSPORTS and not isinstance(error, OSError):
             raise
         raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); is there a network?") from None
-    return Listing(wanted, _commit(found.sha, wanted), tuple(_file(s) for s in (found.siblings or [])[:MOST_FILES]))
+    return Listing(model, _commit(info.sha, model), tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES]))
 
 
-def _commit(sha: object, wanted: Wanted) -> str:
+def _commit(sha: object, model: ModelName) -> str:
     if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
-        raise UserError(f"{wanted.repo}: the hub names no commit; nothing can be pinned or checked")
+        raise UserError(f"{model.repo}: the hub names no commit; nothing can be pinned or checked")
     return sha
 
 
@@ -125,11 +126,8 @@ def _file(sibling: object) -> RemoteFile:
 
 
 def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
-    """The files to fetch, small ones first. `pattern`: which GGUF file (a shell pattern, as *Q4_K_M*).
-
-    A folder of safetensors is taken before GGUF files. UserError says what is there when nothing is readable.
-    """
-    repo = listing.wanted.repo
+    """Return the files to fetch, small ones first. `pattern`: which GGUF file (a shell pattern, as *Q4_K_M*)."""
+    repo = listing.model.repo
     top = {f.name: f for f in listing.files if PurePosixPath(f.name).name == f.name and not f.name.startswith(".")}
     tensors = [f for f in top.values() if f.name.endswith(".safetensors")]
     if pattern or not tensors or "config.json" not in top:
@@ -145,27 +143,28 @@ def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
 
 
 def _weights(tensors: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """model.safetensors or its shards; whatever else there is only where neither is (GPTQ's folders name it freely)."""
+    """Return model.safetensors or its shards; other files only where neither exists (GPTQ's folders name them
+    freely)."""
     whole = [f for f in tensors if f.name == "model.safetensors"]
     shards = [f for f in tensors if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", f.name)]
     return whole or shards or list(tensors)
 
 
 def _gguf(repo: str, files: Sequence[RemoteFile], pattern: str, top: Sequence[str]) -> list[RemoteFile]:
-    there = [f for f in files if f.name.endswith(".gguf")]
-    fitting = [f for f in there if not pattern or fnmatch.fnmatch(PurePosixPath(f.name).name, pattern)]
-    names = ", ".join(f.name for f in there[:12])
-    if not there:
+    gguf_files = [f for f in files if f.name.endswith(".gguf")]
+    matching = [f for f in gguf_files if not pattern or fnmatch.fnmatch(PurePosixPath(f.name).name, pattern)]
+    names = ", ".join(f.name for f in gguf_files[:12])
+    if not gguf_files:
         pickled = next((name for name in top if name.endswith(PICKLES)), "")
         why = f"{pickled} is pickled, and pickles can run code: refused" if pickled else "no .safetensors and no .gguf"
         raise UserError(f"{repo}: {why}; look for a conversion to safetensors or GGUF")
-    if not fitting:
+    if not matching:
         raise UserError(f"{repo}: no file fits {pattern!r}; there is {names}")
-    for kind in LIKED if len(fitting) > 1 else ():
-        liked = [f for f in fitting if kind.lower() in f.name.lower()]
+    for kind in LIKED if len(matching) > 1 else ():
+        liked = [f for f in matching if kind.lower() in f.name.lower()]
         if liked:
-            fitting = liked
+            matching = liked
             break
-    if len(fitting) > 1 or re.search(r"-\d{5}-of-\d{5}\.gguf$", fitting[0].name):
+    if len(matching) > 1 or re.search(r"-\d{5}-of-\d{5}\.gguf$", matching[0].name):
         raise UserError(f"{repo}: choose one whole file with --file PATTERN; there is {names}")
-    return fitting
+    return matching

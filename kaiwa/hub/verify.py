@@ -43,26 +43,28 @@ class Verified:
         return f"loaded by {self.by}: {cosines}, best token equal at {self.same_top:.0%}"
 
 
-def verify(source: ExportSource, made: Path) -> list[Verified]:
-    """Every check that this machine can do. UserError when it does not load, or computes other logits."""
+def verify(source: ExportSource, exported: Path) -> list[Verified]:
+    """Run every check that this machine can do. UserError when it does not load, or computes other logits."""
     ids = source.tokenizer.encode(SAMPLE)[: source.decoder.config.max_length]
     ours = logits(source.decoder, ids)
-    found = [compared("kaiwa", ours, logits(_read(made), ids))]
-    if made.suffix == ".gguf":
+    checks = [compare_logits("kaiwa", ours, logits(_read(exported), ids))]
+    if exported.suffix == ".gguf":
         if importlib.util.find_spec("llama_cpp") is not None:
-            found.append(compared("llama-cpp-python", ours, _llama_cpp(made, ids)))
-    elif importlib.util.find_spec("transformers") is not None and not _four_bit(made):
-        found.append(compared("transformers", ours, _transformers(made, ids)))
-    rounded = made.suffix == ".gguf" and "-Q4" in made.name
-    for one in found:
-        told, least = (one.median, 0.8) if rounded else (one.cosine, 0.99)
-        if not told > least:
-            raise UserError(f"{made}: {one.by} computes other logits (cosine {told:.3f}); the export is not sound")
-    return found
+            checks.append(compare_logits("llama-cpp-python", ours, _llama_cpp(exported, ids)))
+    elif importlib.util.find_spec("transformers") is not None and not _four_bit(exported):
+        checks.append(compare_logits("transformers", ours, _transformers(exported, ids)))
+    rounded = exported.suffix == ".gguf" and "-Q4" in exported.name
+    for one in checks:
+        cosine, least = (one.median, 0.8) if rounded else (one.cosine, 0.99)
+        if not cosine > least:
+            raise UserError(
+                f"{exported}: {one.by} computes other logits (cosine {cosine:.3f}); the export is not sound"
+            )
+    return checks
 
 
-def compared(by: str, ours: Tensor, theirs: Tensor) -> Verified:
-    """ours, theirs [positions, V]"""
+def compare_logits(by: str, ours: Tensor, theirs: Tensor) -> Verified:
+    """Compare logits ours, theirs [positions, V]."""
     n = min(ours.shape[1], theirs.shape[1])
     a, b = ours[:, :n].float(), theirs[:, :n].float()
     cosine = F.cosine_similarity(a, b, dim=-1)
@@ -73,24 +75,24 @@ def compared(by: str, ours: Tensor, theirs: Tensor) -> Verified:
 
 @torch.no_grad()
 def logits(decoder: Decoder, ids: list[int]) -> Tensor:
-    """[positions, V] fp32 of the last positions."""
+    """Return the logits [positions, V] fp32 of the last positions."""
     positions = torch.arange(len(ids))[None]
     hidden = decoder(torch.tensor([ids]), positions, attend_rows(None))
     return decoder.logits(hidden[0, -POSITIONS:]).float()
 
 
 def _four_bit(folder: Path) -> bool:
-    """transformers reads GPTQ through gptqmodel, which needs a GPU or a compiler of its own."""
+    """Return whether a folder is GPTQ's, which transformers reads through gptqmodel: that needs a GPU or a compiler."""
     return bool(read_json(folder / "config.json").get("quantization_config"))  # written by every export of 4 bits
 
 
-def _read(made: Path) -> Decoder:
-    if made.suffix == ".gguf":
-        file = GgufFile(made)
+def _read(exported: Path) -> Decoder:
+    if exported.suffix == ".gguf":
+        file = GgufFile(exported)
         file.vocabulary()
         return file.decoder(torch.float32, False)
-    Tokenizer.load(made)
-    return load_int4(made, torch.float32, False) if _four_bit(made) else load_decoder(made)
+    Tokenizer.load(exported)
+    return load_int4(exported, torch.float32, False) if _four_bit(exported) else load_decoder(exported)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ class Documents:
         self._indices: dict[bool, Indices] = {}
 
     def states(self, model: nn.Module, ids: Tensor) -> Tensor:
-        """ids [N] -> what a decoder [n,D] or scalar model [n] says at `at`."""
+        """Return what a decoder [n,D] or scalar model [n] computes for ids [N] at the positions `at`."""
         return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ Indices = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def padded_indices(documents: Tensor, last: Tensor, device: str) -> Indices:
-    """Return indices that stack documents, padded to the longest; arguments as `kernels.attention`'s."""
+    """Return indices [M, longest] that stack M documents with padding; arguments as `kernels.attention`'s."""
     queries, is_query = _padded(documents[:, 0], documents[:, 1])
     keys, real = _padded(documents[:, 2], documents[:, 3])
     visible = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]

@@ -27,7 +27,7 @@ from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import bits_per_byte, rows_loss
-from kaiwa.train.optim import adamw, apply_gradients, autocast, compiled
+from kaiwa.train.optim import adamw, apply_gradients, autocast, compile_step
 from kaiwa.train.schedule import flat_then_linear
 from kaiwa.train.shards import Shards
 
@@ -81,7 +81,7 @@ def run(
         ) -> tuple[Tensor]:
             return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
 
-        loss_fn = compiled(loss_of, config.compile, ctx.device, ctx.say)
+        loss_fn = compile_step(loss_of, config.compile, ctx.device, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         speed, started = 0.0, time.monotonic()
         while step < config.steps:

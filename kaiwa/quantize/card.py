@@ -24,7 +24,7 @@ MOST_TOLD = 5  # of the layers with the largest errors
 
 @torch.no_grad()
 def logits_of(model: Decoder, rows: Rows, start: int) -> tuple[Tensor, Tensor]:
-    """[B,T,V] log-probabilities of BATCH rows from `start` on, and which targets count [B,T]."""
+    """Return log-probabilities [B,T,V] of BATCH rows from `start` on, and which targets count [B,T]."""
     part = slice(start, start + BATCH)
     piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
     ids, positions, segments, _, weights = piece.tensors()
@@ -33,7 +33,7 @@ def logits_of(model: Decoder, rows: Rows, start: int) -> tuple[Tensor, Tensor]:
 
 
 def compare(original: Decoder, quantized: Decoder, rows: Rows) -> tuple[Interval, Interval]:
-    """KL and agreement of the likeliest token, means over rows."""
+    """Return KL and agreement of the likeliest token, means over rows."""
     kl, same = [], []
     for start in range(0, len(rows.ids), BATCH):
         p, counts = logits_of(original, rows, start)
@@ -44,26 +44,26 @@ def compare(original: Decoder, quantized: Decoder, rows: Rows) -> tuple[Interval
     return bootstrap(kl), bootstrap(same)
 
 
-def bits_per_weight(made: Mapping[str, Rounded]) -> float:
-    """4 bits a code, 16 a scale and 4 a zero point (the file keeps zero points in symmetric models too)."""
-    weights = sum(r.codes.codes.numel() for r in made.values())
-    groups = sum(r.codes.scales.numel() for r in made.values())
-    order = sum(32 * len(r.codes.order) for r in made.values() if r.codes.order is not None)
+def bits_per_weight(layers: Mapping[str, Rounded]) -> float:
+    """Return bits per weight: 4 for a code, 16 for a scale and 4 for a zero point (symmetric models have them too)."""
+    weights = sum(r.codes.codes.numel() for r in layers.values())
+    groups = sum(r.codes.scales.numel() for r in layers.values())
+    order = sum(32 * len(r.codes.order) for r in layers.values() if r.codes.order is not None)
     return (4 * weights + 20 * groups + order) / max(1, weights)
 
 
-def card(made: Mapping[str, Rounded], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What quantize.json says: bits, the measured distance, each layer's relative output error, every fallback."""
+def card(layers: Mapping[str, Rounded], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return quantize.json: bits, the measured distance, each layer's relative output error, every fallback."""
     return {
-        "bits_per_weight": round(bits_per_weight(made), 4),
+        "bits_per_weight": round(bits_per_weight(layers), 4),
         "measured": dict(measured),
-        "layers": {name: round(r.error, 6) for name, r in made.items()},
-        "fallbacks": {name: r.note for name, r in made.items() if r.note},
+        "layers": {name: round(r.error, 6) for name, r in layers.items()},
+        "fallbacks": {name: r.note for name, r in layers.items() if r.note},
     }
 
 
-def told(value: Mapping[str, Any]) -> list[str]:
-    """The card in lines for the terminal."""
+def card_lines(value: Mapping[str, Any]) -> list[str]:
+    """Return the card's lines for the terminal."""
     lines = [f"{value['bits_per_weight']:.3f} bits a weight"]
     for source, m in value["measured"].items():
         kl, same = m["kl"], m["agree"]

@@ -35,10 +35,7 @@ class Rounded:
 
 
 def fit_grid(weight: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """weight [out,g] -> scale, zero point [out] (code - point, times scale). Scales are bf16 numbers.
-
-    Symmetric: the point is 8. Of the shrinkages the one with the least squared error is taken, row by row.
-    """
+    """Return scales and zero points [out] for a weight [out,g] (code - point, times scale). Scales are bf16 numbers."""
     low, high = weight.amin(dim=1).clamp(max=0), weight.amax(dim=1).clamp(min=0)
     if symmetric:
         high = torch.maximum(high, -low)
@@ -58,7 +55,7 @@ def fit_grid(weight: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
 
 
 def round_to(weight: Tensor, scale: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes 0 to 15 (as floats) and the weights they stand for."""
+    """Return codes 0 to 15 (as floats) and the weights they stand for, both [out,g]; scale, point [out]."""
     codes = (weight / scale + point).round().clamp(0, 15)
     return codes, (codes - point) * scale
 
@@ -73,7 +70,7 @@ def gptq(
     static_groups: bool = True,
     damping: float = 0.01,
 ) -> Rounded:
-    """weight [out,in], hessian [in,in] (the mean of x x^T over tokens) -> its 4-bit codes, least in output error."""
+    """Quantize a weight [out,in] for least output error; hessian [in,in] is the mean of x x^T over tokens."""
     inputs = weight.shape[1]
     w, H = weight.detach().float().clone(), hessian.double().clone()
     dead = H.diagonal() == 0  # inputs that calibration never used: their weights do not matter
@@ -103,14 +100,14 @@ def gptq(
     scales = torch.stack([scale for scale, _ in grids], dim=1)
     zeros = scales * (8 - torch.stack([point for _, point in grids], dim=1))
     if static:
-        made = Codes(codes[:, order.argsort()].contiguous(), scales, zeros)
+        quantized = Codes(codes[:, order.argsort()].contiguous(), scales, zeros)
     else:
-        made = Codes(codes, scales, zeros, order if act_order else None)
-    return Rounded(made, output_error(weight, made, hessian), note)
+        quantized = Codes(codes, scales, zeros, order if act_order else None)
+    return Rounded(quantized, output_error(weight, quantized, hessian), note)
 
 
 def nearest(weight: Tensor, group: int, symmetric: bool) -> Codes:
-    """Round to nearest on the same grids: what GPTQ is compared with, and falls back to."""
+    """Round a weight [out,in] to nearest on the same grids: what GPTQ is compared with."""
     parts = weight.detach().float().split(group, dim=1)
     grids = [fit_grid(part, symmetric) for part in parts]
     codes = [round_to(p, s[:, None], z[:, None])[0] for p, (s, z) in zip(parts, grids, strict=True)]
@@ -119,15 +116,17 @@ def nearest(weight: Tensor, group: int, symmetric: bool) -> Codes:
     return Codes(torch.cat(codes, dim=1).to(torch.uint8), scales, zeros)
 
 
-def output_error(weight: Tensor, made: Codes, hessian: Tensor) -> float:
-    """sum (w - q) H (w - q)^T / sum w H w^T: the squared error of the layer's output, relative."""
-    w, off = weight.detach().float(), weight.detach().float() - made.dense()
+def output_error(weight: Tensor, codes4: Codes, hessian: Tensor) -> float:
+    """Return sum (w - q) H (w - q)^T / sum w H w^T for weight [out,in] and H [in,in]: the output's squared error,
+    relative."""
+    w, off = weight.detach().float(), weight.detach().float() - codes4.dense()
     H = hessian.float()
     return float(((off @ H) * off).sum() / ((w @ H) * w).sum().clamp(min=1e-30))
 
 
 def _upper(hessian: Tensor, damping: float) -> tuple[Tensor | None, str]:
-    """U with U^T U = (H + damping)^-1, fp32, and a note if the damping had to grow; None where nothing helped."""
+    """Return U [in,in] with U^T U = (H + damping)^-1, fp32, and a note if the damping had to grow; None where
+    nothing helped."""
     mean = float(hessian.diagonal().mean())
     eye = torch.eye(len(hessian), dtype=hessian.dtype)
     for attempt in range(RETRIES):
@@ -148,9 +147,11 @@ class Hessian:
         self.tokens = 0
 
     def see(self, x: Tensor) -> None:
+        """Add the inputs x [...,in] of some tokens."""
         rows = x.detach().reshape(-1, x.shape[-1]).float()
         self.total += rows.T @ rows
         self.tokens += len(rows)
 
     def mean(self) -> Tensor:
+        """Return the mean of x x^T [in,in]."""
         return self.total / max(1, self.tokens)

@@ -28,24 +28,24 @@ BATCH = 8  # calibration rows at a time
 def quantize_layers(
     decoder: Decoder, rows: Rows, config: QuantizeConfig, ctx: Context, stage: str, checkpoint: Path
 ) -> dict[str, Rounded]:
-    """Rounds the decoder's linear layers in place (dense, to their 4-bit values). -> what became of each, by name."""
+    """Round the decoder's linear layers in place (dense, to their 4-bit values). Return each result by name."""
     parts = [Rows(*(getattr(rows, f)[i : i + BATCH] for f in ("ids", "segments", "positions", "weights")))
              for i in range(0, len(rows.ids), BATCH)]  # fmt: skip
     texts = [Text(decoder, *part.tensors()[:3]) for part in parts]
-    made: dict[str, Rounded] = {}
+    layers: dict[str, Rounded] = {}
     total = len(decoder.blocks) + config.head
     for i, block in enumerate(decoder.blocks):
         file = checkpoint / f"block-{i}.safetensors"
-        found = read_rounded(file)
+        saved = read_rounded(file)
         for part in LINEARS:
             name, linear = f"blocks.{i}.{part}.weight", getattr(block, part)
-            made[name] = found[name] if name in found else _round(linear, texts, i, config)
-            linear.weight.copy_(made[name].codes.dense())
-        if not found:
-            write_rounded(file, {n: r for n, r in made.items() if n.startswith(f"blocks.{i}.")})
+            layers[name] = saved[name] if name in saved else _round(linear, texts, i, config)
+            linear.weight.copy_(layers[name].codes.dense())
+        if not saved:
+            write_rounded(file, {n: r for n, r in layers.items() if n.startswith(f"blocks.{i}.")})
         for text in texts:
             text.x = text.through(i)
-        ctx.show(Progress(stage, i + 1, total, f"error {made[f'blocks.{i}.down.weight'].error:.4f}"))
+        ctx.show(Progress(stage, i + 1, total, f"error {layers[f'blocks.{i}.down.weight'].error:.4f}"))
         ctx.check_stop()
     if config.head:
         hessian = Hessian(decoder.config.d_model)
@@ -53,10 +53,10 @@ def quantize_layers(
             hessian.see(decoder.norm(text.x))
         if decoder.config.tie_embeddings:
             decoder.unembed.weight = nn.Parameter(decoder.embed.weight.clone())
-        made["unembed.weight"] = _gptq(decoder.unembed.weight, hessian, config)
-        decoder.unembed.weight.copy_(made["unembed.weight"].codes.dense())
+        layers["unembed.weight"] = _gptq(decoder.unembed.weight, hessian, config)
+        decoder.unembed.weight.copy_(layers["unembed.weight"].codes.dense())
         ctx.show(Progress(stage, total, total, "head"))
-    return made
+    return layers
 
 
 class Text:
@@ -73,12 +73,13 @@ class Text:
             self.x = self.x + decoder.positions(positions)
 
     def through(self, block: int) -> Tensor:
+        """Return the hidden states [rows,T,D] after a block."""
         return self.decoder.blocks[block](self.x, self.rotary, self.attend)  # type: ignore[no-any-return]
 
 
 def _round(linear: nn.Linear, texts: list[Text], block: int, config: QuantizeConfig) -> Rounded:
     hessian = Hessian(linear.in_features)
-    handle = linear.register_forward_pre_hook(lambda module, given: hessian.see(given[0]))
+    handle = linear.register_forward_pre_hook(lambda module, inputs: hessian.see(inputs[0]))
     try:
         for text in texts:
             text.through(block)
@@ -99,23 +100,25 @@ def _gptq(weight: Tensor, hessian: Hessian, config: QuantizeConfig) -> Rounded:
     )
 
 
-def write_rounded(file: Path, made: dict[str, Rounded]) -> None:
-    """A block's layers, whole or not at all: the tensors first, the list that makes them count last."""
+def write_rounded(file: Path, layers: dict[str, Rounded]) -> None:
+    """Write a block's layers, whole or not at all: the tensors first, the list that makes them count last."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {f"{n}:{f}": getattr(r.codes, f) for n, r in made.items() for f in ("codes", "scales", "zeros", "order")}
+    tensors = {
+        f"{n}:{f}": getattr(r.codes, f) for n, r in layers.items() for f in ("codes", "scales", "zeros", "order")
+    }
     save_file({n: t.contiguous() for n, t in tensors.items() if t is not None}, file)
-    told = {n: {"error": r.error, "note": r.note} for n, r in made.items()}
-    write_atomic(file.with_suffix(".json"), json.dumps(told))
+    notes = {n: {"error": r.error, "note": r.note} for n, r in layers.items()}
+    write_atomic(file.with_suffix(".json"), json.dumps(notes))
 
 
 def read_rounded(file: Path) -> dict[str, Rounded]:
-    """What `write_rounded` wrote, {} where it did not finish."""
+    """Read what `write_rounded` wrote, {} where it did not finish."""
     if not file.with_suffix(".json").is_file():
         return {}
     tensors = load_file(file)
-    told = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-    made = {}
-    for name, values in told.items():
+    notes = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    layers = {}
+    for name, values in notes.items():
         codes, scales, zeros = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "zeros"))
-        made[name] = Rounded(Codes(codes, scales, zeros, tensors.get(f"{name}:order")), **values)
-    return made
+        layers[name] = Rounded(Codes(codes, scales, zeros, tensors.get(f"{name}:order")), **values)
+    return layers

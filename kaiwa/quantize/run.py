@@ -24,7 +24,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.gptq import load_int4, save_gptq, save_int4
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import quantized_names
-from kaiwa.quantize.card import card, compare, told
+from kaiwa.quantize.card import card, card_lines, compare
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.gptq import Rounded
 from kaiwa.quantize.layers import quantize_layers
@@ -46,7 +46,7 @@ def run(
     out: Path,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Quantizes a model artifact; `tokens` gives the held-out text that perplexity is measured on."""
+    """Quantize a model artifact; `tokens` has the held-out text that perplexity is measured on."""
     plan = Plan("int4", config, {"model": model, "tokens": tokens}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -75,7 +75,7 @@ def run(
             measured = distances(load_decoder(model.path), quantized, rows, before, after)
             value = card(rounded, measured)
             write_atomic(work.path / CARD, json.dumps(value, indent=1, sort_keys=True) + "\n")
-            for line in told(value):
+            for line in card_lines(value):
                 ctx.say(line)
             for name, distance in measured.items():
                 work.metrics[f"kl_{name}"] = distance["kl"]["mean"]
@@ -101,7 +101,7 @@ def _check_group(decoder: Decoder, group: int) -> None:
 
 
 def save_rounded(
-    folder: Path, decoder: Decoder, special: dict[str, int], made: Mapping[str, Rounded], config: QuantizeConfig
+    folder: Path, decoder: Decoder, special: dict[str, int], layers: Mapping[str, Rounded], config: QuantizeConfig
 ) -> None:
     settings = {
         "group_size": config.group,
@@ -111,7 +111,7 @@ def save_rounded(
         "true_sequential": True,
         "meta": {"quantizer": ["kaiwa:gptq"], "damp_percent": config.damping},
     }
-    codes = {name: rounded.codes for name, rounded in made.items()}
+    codes = {name: rounded.codes for name, rounded in layers.items()}
     save_gptq(folder, decoder, special, codes, settings, version=1 if config.symmetric else 2)
 
 
@@ -122,12 +122,12 @@ def distances(
     before: Mapping[str, float],
     after: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The card's measurements, a source each."""
-    found = {}
+    """Return the card's measurements for each source."""
+    measured = {}
     for name, part in rows.items():
         kl, agree = compare(original, quantized, part)
-        found[name] = {"before": before[name], "after": after[name], "kl": kl.to_json(), "agree": agree.to_json()}
-    return found
+        measured[name] = {"before": before[name], "after": after[name], "kl": kl.to_json(), "agree": agree.to_json()}
+    return measured
 
 
 def _bytes(folder: Path) -> int:
@@ -136,7 +136,7 @@ def _bytes(folder: Path) -> int:
 
 @torch.no_grad()
 def perplexity(model: Decoder, rows: Rows, batch: int = 8) -> float:
-    """exp of the mean loss a token."""
+    """Return exp of the mean loss per token."""
     nats = count = 0.0
     for at in range(0, len(rows.ids), batch):
         part = slice(at, at + batch)

@@ -18,13 +18,13 @@ from kaiwa.serve.exceptions import APIError, EngineRefused
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.metrics import AnswerTimer
 from kaiwa.serve.http.rate_limit import Share, share_of
-from kaiwa.serve.http.sse import streaming, unless_disconnected
+from kaiwa.serve.http.sse import stream_response, unless_disconnected
 from kaiwa.serve.openai.choice import AnswerChoice
 from kaiwa.serve.openai.protocol import Body
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import Admitted, Failed, Generate, ModelPrompt, Reply, Started, Tokens
 
-ADMIT_SECONDS = 10.0  # how long a stream waits until the engine has accepted all requests; see `admitted`
+ADMIT_SECONDS = 10.0  # how long a stream waits until the engine has accepted all requests; see `follow_admitted`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -
     return [replace(request, prompt=prompt, sampling=choice) for prompt in prompts for choice in choices]
 
 
-def headers(body: Body) -> dict[str, str]:
+def response_headers(body: Body) -> dict[str, str]:
     """Return the header that names the fields that were sent and have no effect."""
     ignored = body.ignored()
     safe = ", ".join(name for name in ignored if name.isascii() and name.replace("_", "").isalnum())
@@ -76,14 +76,14 @@ async def respond(
     """Answer an API request: as a stream if it asks for one, else whole. Status 499 if the client goes away first."""
     share = share_of(request)
     if getattr(body, "stream", None):
-        events = await unless_disconnected(request, admitted(services, requests, share))
+        events = await unless_disconnected(request, follow_admitted(services, requests, share))
         if events is None:
             return Response(status_code=499)
-        return streaming(form.stream(events), headers(body))
+        return stream_response(form.stream(events), response_headers(body))
     choices = await unless_disconnected(request, collect(services, requests, share))
     if choices is None:
         return Response(status_code=499)
-    return JSONResponse(form.whole(choices), headers=headers(body))
+    return JSONResponse(form.whole(choices), headers=response_headers(body))
 
 
 async def collect(
@@ -127,7 +127,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
         timer.add_tokens(reply.n)
 
 
-async def admitted(
+async def follow_admitted(
     services: ServerServices, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
 ) -> AnswerStream:
     """Return `follow`'s events once the engine has accepted every request, so that a refusal becomes an HTTP status.

@@ -24,7 +24,7 @@ RETRIED = (408, 429, 500, 502, 503, 504)
 
 
 class HTTPChatModel:
-    """`url` ends in /v1. Thread-safe; `close` it when done."""
+    """A ChatModel behind a server's `url`, which ends in /v1. Thread-safe; `close` it when done."""
 
     def __init__(
         self,
@@ -61,17 +61,17 @@ class HTTPChatModel:
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         body: dict[str, Any] = {"model": self._model, **sampling_fields(sampling)}
         if isinstance(prompt, str):
-            found = self._post("completions", body | {"prompt": prompt})
+            answer = self._post("completions", body | {"prompt": prompt})
         else:
-            found = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})
+            answer = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})
         try:
-            choice = found["choices"][0]
+            choice = answer["choices"][0]
             text = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
-            usage = found.get("usage") or {}
+            usage = answer.get("usage") or {}
             reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             counts = (usage.get("prompt_tokens") or 0, reused, usage.get("completion_tokens") or 0)
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise ConnectionError(f"{self._client.base_url}: an answer without choices: {str(found)[:120]}") from None
+            raise ConnectionError(f"{self._client.base_url}: an answer without choices: {str(answer)[:120]}") from None
         reason = choice.get("finish_reason") or "stop"
         n_prompt, n_reused, n_tokens = counts
         return Completion(
@@ -79,13 +79,15 @@ class HTTPChatModel:
         )
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        """Needs a server that answers echo with the prompt's log-probabilities. A token across the border is the
-        continuation's."""
+        """Return log-probabilities from a server that answers echo with those of the prompt.
+
+        A token across the border is the continuation's. UserError for messages, and for servers that cannot score.
+        """
         if not isinstance(context, str):
             raise UserError(f"{self._client.base_url}: servers score plain text only, no messages; use form = 'text'")
         body = {"model": self._model, "prompt": context + continuation, "max_tokens": 0, "echo": True, "logprobs": 1}
-        found = self._post("completions", body)["choices"][0].get("logprobs") or {}
-        logprobs, offsets = found.get("token_logprobs") or [], found.get("text_offset") or []
+        scored = self._post("completions", body)["choices"][0].get("logprobs") or {}
+        logprobs, offsets = scored.get("token_logprobs") or [], scored.get("text_offset") or []
         if not logprobs or len(logprobs) != len(offsets):
             raise UserError(f"{self._client.base_url}: no log-probabilities of the prompt; this server cannot score")
         ends = [*offsets[1:], len(context) + len(continuation)]
@@ -123,7 +125,7 @@ class HTTPChatModel:
             self._sleep(pause)
 
     def _redact(self, text: str) -> str:
-        """A server that repeats the key in its complaint must not bring it into logs."""
+        """Remove the key from a server's text: its complaint must not bring the key into logs."""
         return text.replace(self._secret, "[key]") if self._secret else text
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -139,9 +141,9 @@ class HTTPChatModel:
             else:
                 code = str(response.status_code)
                 if response.status_code < 400:
-                    found = _object(response)
-                    if found is not None:
-                        return found
+                    answer = _object(response)
+                    if answer is not None:
+                        return answer
                     kind = response.headers.get("content-type", "no content type")
                     reason = f"no JSON object ({kind}): {_line(response.text)}"
                 else:
@@ -180,10 +182,10 @@ def _response_format(grammar: Grammar) -> dict[str, Any]:
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:
     try:
-        found = response.json()
+        value = response.json()
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _message(response: httpx.Response) -> str:

@@ -23,7 +23,7 @@ ROW_GROUP = 4096  # rows; fixed, so that the same documents are the same bytes
 def write_documents(
     path: Path, documents: Sequence[Document], extra: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Writes documents in the order given. `extra` holds further string columns, one value a document."""
+    """Write documents in the order given. `extra` has further string columns, one value for each document."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -40,7 +40,7 @@ def write_documents(
 
 
 def read_documents(artifact: Artifact | Path, split: str = "train") -> Iterator[Document]:
-    """The documents of a corpus artifact (or of its folder) in their published order.
+    """Yield the documents of a corpus artifact (or of its folder) in their published order.
 
     UserError when the split is not one of `train` and `validation`, or its file is missing.
     """
@@ -67,7 +67,7 @@ def _read_rows(file: Path) -> Iterator[tuple[Document, dict[str, str]]]:
 
 
 def read_records(path: Path) -> Iterator[Document]:
-    """Documents from a JSONL file of records ({"text", "source"?, "language"?, "id"?, "meta"?}).
+    """Yield documents from a JSONL file of records ({"text", "source"?, "language"?, "id"?, "meta"?}).
 
     `meta.messages`, where given, must be a list of messages. UserError names file and record otherwise.
     """

@@ -54,18 +54,18 @@ def _compile(template: str) -> Any:
 
         intercepted_binops = frozenset({"*", "**"})
 
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            large = [v for v in (left, right) if isinstance(v, int | float) and abs(v) > MAX_FACTOR]
-            if large or (operator == "**" and isinstance(right, int | float) and abs(right) > 64):
+        def call_binop(self, context: Any, operator: str, first: Any, second: Any) -> Any:
+            large = [v for v in (first, second) if isinstance(v, int | float) and abs(v) > MAX_FACTOR]
+            if large or (operator == "**" and isinstance(second, int | float) and abs(second) > 64):
                 raise jinja2.TemplateError(f"{operator} with a number above {MAX_FACTOR:,}")
-            return super().call_binop(context, operator, left, right)
+            return super().call_binop(context, operator, first, second)
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = time.strftime
     try:
-        return environment.from_string(_counted(environment.parse(template)))
+        return environment.from_string(_count_turns(environment.parse(template)))
     except (
         jinja2.TemplateError,
         SyntaxError,
@@ -76,8 +76,8 @@ def _compile(template: str) -> Any:
         raise UserError(f"the chat template is no valid Jinja ({error})") from None
 
 
-def _counted(tree: Any) -> Any:
-    """Each turn of a loop and each call of a macro first calls TICK, so that no template runs for ever."""
+def _count_turns(tree: Any) -> Any:
+    """Return the template with a call of TICK in each loop turn and macro, so that none runs for ever."""
     from jinja2 import nodes
 
     for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
@@ -90,13 +90,13 @@ class Budget:
     """How many turns one rendering may take."""
 
     def __init__(self) -> None:
-        self.left = MAX_TURNS
+        self.turns_left = MAX_TURNS
 
     def __call__(self) -> None:
         import jinja2
 
-        self.left -= 1
-        if self.left < 0:
+        self.turns_left -= 1
+        if self.turns_left < 0:
             raise jinja2.TemplateError(f"it loops: more than {MAX_TURNS:,} turns")
 
 
@@ -111,21 +111,23 @@ class JinjaTemplate:
 
 
 def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
-    """The template's output as one string. UserError when the template fails, or writes too much."""
+    """Return the template's output as one string. UserError when the template fails, or writes too much."""
     return _render(template, [m.to_json() for m in conversation], add_generation_prompt, None)
 
 
 def tool_pieces(
     template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
 ) -> list[PromptPiece]:
-    """A conversation with tools, ready to be answered, by a template that knows them. Messages and tools are as
-    OpenAI's API has them (arguments as objects); every string in them is content and stays text."""
+    """Return the layout of a conversation with tools, ready to be answered, by a template that knows them.
+
+    Messages and tools are as OpenAI's API has them. UserError when the template fails.
+    """
     guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
     return _split(_render(template, guarded, True, offered or None), template.specials)
 
 
 def _guard_all(value: Any, specials: tuple[str, ...]) -> Any:
-    """`_guard` of every string in a JSON value."""
+    """Apply `_guard` to every string in a JSON value."""
     if isinstance(value, str):
         return _guard(value, specials)
     if isinstance(value, Mapping):
@@ -170,20 +172,20 @@ def _render(template: JinjaTemplate, messages: list[dict[str, Any]], add_generat
 
 
 def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[PromptPiece]:
-    """The layout of a conversation by any template, with the assistant's turns marked to be learned."""
+    """Return a conversation's layout by any template, with the assistant's turns marked to be learned."""
     guarded = tuple(Message(m.role, _guard(m.content, template.specials)) for m in conversation)
     whole = render_text(template, guarded, add_generation_prompt)
-    found: list[PromptPiece] = []
+    pieces: list[PromptPiece] = []
     position = 0
     for start, end in _assistant_spans(template, guarded, whole):
-        found += _split(whole[position:start], template.specials)
-        found += _learned(_split(whole[start:end], template.specials))
+        pieces += _split(whole[position:start], template.specials)
+        pieces += _mark_learned(_split(whole[start:end], template.specials))
         position = end
-    return found + _split(whole[position:], template.specials)
+    return pieces + _split(whole[position:], template.specials)
 
 
 def _assistant_spans(template: JinjaTemplate, conversation: Conversation, whole: str) -> list[tuple[int, int]]:
-    """(start, end) of what each assistant turn adds to the text. Empty where a template rewrites earlier turns."""
+    """Return (start, end) of what each assistant turn adds to the text; [] where a template rewrites earlier turns."""
     spans = []
     for i, message in enumerate(conversation):
         if message.role != "assistant" or i == 0:
@@ -205,26 +207,26 @@ def _split(text: str, specials: tuple[str, ...]) -> list[PromptPiece]:
     pattern = _pattern(specials)
     if pattern is None:
         return [PromptPiece(text.replace(MARK, ""))] if text else []
-    found: list[PromptPiece] = []
+    pieces: list[PromptPiece] = []
     position = 0
     for match in pattern.finditer(text):
         if match.start() > position:
-            found.append(PromptPiece(text[position : match.start()].replace(MARK, "")))
-        found.append(PromptPiece(match.group(), special=True))
+            pieces.append(PromptPiece(text[position : match.start()].replace(MARK, "")))
+        pieces.append(PromptPiece(match.group(), special=True))
         position = match.end()
     if position < len(text):
-        found.append(PromptPiece(text[position:].replace(MARK, "")))
-    return found
+        pieces.append(PromptPiece(text[position:].replace(MARK, "")))
+    return pieces
 
 
-def _learned(turn: Sequence[PromptPiece]) -> list[PromptPiece]:
-    """A turn's pieces with those up to its first special token marked."""
-    found = []
+def _mark_learned(turn: Sequence[PromptPiece]) -> list[PromptPiece]:
+    """Return a turn's pieces, marked to be learned up to the first special token."""
+    pieces = []
     open = True
     for piece in turn:
-        found.append(PromptPiece(piece.text, piece.special, learn=open))
+        pieces.append(PromptPiece(piece.text, piece.special, learn=open))
         open = open and not piece.special
-    return found
+    return pieces
 
 
 @functools.lru_cache(maxsize=16)

@@ -117,7 +117,7 @@ class Completion:
 
 
 def conversation(value: Any) -> Conversation:
-    """Messages from a list of {"role","content"} or from one string (a user's message)."""
+    """Return messages from a list of {"role","content"} or from one string (a user's message). UserError otherwise."""
     if isinstance(value, str):
         return (Message("user", value),)
     if not isinstance(value, list) or not value:
@@ -133,13 +133,15 @@ def conversation(value: Any) -> Conversation:
 
 
 def demonstration(value: Mapping[str, Any]) -> Demonstration:
+    """Return a Demonstration from {"messages", "meta"?}. UserError otherwise."""
     if "messages" not in value:
         raise UserError('a demonstration needs "messages"')
     return Demonstration(messages=conversation(value["messages"]), meta=value.get("meta", {}))
 
 
 def comparison(value: Mapping[str, Any]) -> Comparison:
-    """A Comparison from {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}."""
+    """Return a Comparison from {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}. UserError
+    otherwise."""
     if "prompt" not in value:
         raise UserError('a comparison needs "prompt"')
     prompt = conversation(value["prompt"])
@@ -163,7 +165,7 @@ def _last_text(value: Any) -> str:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """One object a line; a missing file, or a line that is no JSON object, is an error that names file and line."""
+    """Yield one object per line. UserError names file and line where there is no file or no JSON object."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a JSONL file")
     with open(path, encoding="utf-8") as f:
@@ -180,7 +182,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Writes rows, UTF-8, keys in the order given; returns how many."""
+    """Write rows, UTF-8, keys in the order given. Return how many."""
     n = 0
     with open(path, "w", encoding="utf-8") as f:
         for row in rows:

@@ -45,7 +45,7 @@ class Rendered:
 
 
 def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> Rendered:
-    """Token ids and loss mask of a conversation, ready to train on or (with the prompt) to be continued.
+    """Return token ids and loss mask of a conversation, ready to train on or (with the prompt) to be continued.
 
     UserError when the tokenizer has no chat template, or its template fails or is too long.
     """
@@ -55,7 +55,7 @@ def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt
 def render_batch(
     tokenizer: Encoder, conversations: Sequence[Conversation], add_generation_prompt: bool = False
 ) -> list[Rendered]:
-    """`render` of many conversations at once; the texts of all go through the tokenizer in one batch."""
+    """Render many conversations at once; the texts of all go through the tokenizer in one batch."""
     layouts = [pieces(tokenizer, conversation, add_generation_prompt) for conversation in conversations]
     texts = [p.text for layout in layouts for p in layout if not p.special]
     encoded = iter(tokenizer.encode_batch(texts))
@@ -72,7 +72,7 @@ def render_batch(
 
 
 def pieces(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> list[PromptPiece]:
-    """The layout of a conversation before encoding, by the tokenizer's own template."""
+    """Return the layout of a conversation before encoding, by the tokenizer's own template."""
     if tokenizer.chat_template is None:
         raise UserError("this tokenizer has no chat template, so it can continue text but not a conversation")
     if tokenizer.chat_template == CHATML:
@@ -84,29 +84,29 @@ def pieces(tokenizer: Encoder, conversation: Conversation, add_generation_prompt
 
 
 def chatml_pieces(conversation: Conversation, add_generation_prompt: bool = False) -> list[PromptPiece]:
-    """The fast path: our own ChatML without Jinja."""
-    found: list[PromptPiece] = []
+    """Return the layout by our own ChatML, without Jinja."""
+    pieces: list[PromptPiece] = []
     for message in conversation:
-        found.append(PromptPiece(START, special=True))
+        pieces.append(PromptPiece(START, special=True))
         if message.role == "assistant":
-            found += [
+            pieces += [
                 PromptPiece("assistant\n"),
                 PromptPiece(message.content, learn=True),
                 PromptPiece(END, special=True, learn=True),
             ]
         else:
-            found += [PromptPiece(f"{message.role}\n{message.content}"), PromptPiece(END, special=True)]
-        found.append(PromptPiece("\n"))
+            pieces += [PromptPiece(f"{message.role}\n{message.content}"), PromptPiece(END, special=True)]
+        pieces.append(PromptPiece("\n"))
     if add_generation_prompt:
-        found += [PromptPiece(START, special=True), PromptPiece("assistant\n")]
-    return found
+        pieces += [PromptPiece(START, special=True), PromptPiece("assistant\n")]
+    return pieces
 
 
 def plain_text(conversation: Conversation) -> str:
-    """The conversation as ChatML text, for people and for counting bytes; not to be encoded."""
+    """Return the conversation as ChatML text, for people and for counting bytes; not to be encoded."""
     return "".join(p.text for p in chatml_pieces(conversation))
 
 
 def user(text: str) -> Conversation:
-    """A conversation of one user message."""
+    """Return a conversation of one user message."""
     return (Message("user", text),)

@@ -11,7 +11,7 @@ import functools
 
 @functools.cache
 def byte_of_char() -> dict[str, int]:
-    """The byte that each of the 256 characters stands for."""
+    """Return the byte that each of the 256 characters stands for."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     table = {chr(b): b for b in printable}
     rest = [b for b in range(256) if b not in set(printable)]
@@ -20,7 +20,7 @@ def byte_of_char() -> dict[str, int]:
 
 
 def token_bytes(token: str) -> bytes:
-    """The bytes of a byte-level token; a token with characters outside the alphabet is taken as plain text."""
+    """Return the bytes of a byte-level token; a token with characters outside the alphabet is taken as plain text."""
     table = byte_of_char()
     try:
         return bytes(table[c] for c in token)
@@ -29,7 +29,7 @@ def token_bytes(token: str) -> bytes:
 
 
 def piece_bytes(piece: str) -> bytes:
-    """The bytes of a SentencePiece piece."""
+    """Return the bytes of a SentencePiece piece."""
     if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
         try:
             return bytes([int(piece[3:5], 16)])

@@ -12,20 +12,23 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies the tokenizer's files, so that the model's folder is whole by itself."""
+    """Copy the tokenizer's files, so that the model's folder is whole by itself."""
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """What config.json says of special tokens."""
+    """Return config.json's fields about special tokens."""
     ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
     return ids | ({"bos_token_id": tokenizer.bos_id} if tokenizer.bos_id is not None else {})
 
 
 def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Path, reward: Path) -> None:
-    """The sizes of policy and reward model may differ (InstructGPT: one reward model of 6B for all), the tokens not."""
+    """Raise UserError unless two models have the same tokens.
+
+    The sizes of policy and reward model may differ (InstructGPT: one reward model of 6B for all), the tokens may not.
+    """
     if ours.inner.get_vocab() != theirs.inner.get_vocab():
         raise UserError(
             f"{reward}: other tokens than {policy}'s ({theirs.vocab_size} against {ours.vocab_size}); "

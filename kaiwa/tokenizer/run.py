@@ -28,11 +28,7 @@ from kaiwa.tokenizer.train import save, train
 def run(
     config: TokenizerConfig, ctx: Context, *, corpus: Artifact, neutral_village: Path | None = None, out: Path
 ) -> Artifact:
-    """Builds the tokenizer at `out` (kind "tokenizer"): a Hugging Face tokenizer folder, shards, card.json.
-
-    `neutral_village` is a JSONL of Document records that stands in for the `neutral_for` sources when merges are
-    learned. UserError for a vocabulary that the text does not support.
-    """
+    """Build the tokenizer at `out` (kind "tokenizer"): a Hugging Face tokenizer folder, shards, card.json."""
     parents = {"corpus": corpus}
     if neutral_village is not None:
         parents["neutral_village"] = _fingerprint(neutral_village)
@@ -63,12 +59,13 @@ def run(
 
 
 def training_texts(documents: Sequence[Document], config: TokenizerConfig, neutral: Path | None) -> list[str]:
-    """What merges are learned from: the training documents, with the neutral ones in the village's place, capped."""
+    """Return the texts that merges are learned from: the training documents, with the neutral ones in the village's
+    place, capped."""
     if neutral is not None:
-        there = {d.source for d in documents}
-        odd = [name for name in config.neutral_for if name not in there]
+        sources = {d.source for d in documents}
+        odd = [name for name in config.neutral_for if name not in sources]
         if odd:
-            raise UserError(f"neutral_for: the corpus has no source {odd[0]!r}{did_you_mean(odd[0], there)}")
+            raise UserError(f"neutral_for: the corpus has no source {odd[0]!r}{did_you_mean(odd[0], sources)}")
         texts = [d.text for d in documents if d.source not in config.neutral_for]
         texts += [d.text for d in read_records(neutral)]
     else:
@@ -83,7 +80,7 @@ def training_texts(documents: Sequence[Document], config: TokenizerConfig, neutr
 def make_card(
     tokenizer: Tokenizer, held_out: Sequence[Document], counts: Mapping[str, int], neutral: bool
 ) -> dict[str, Any]:
-    """Bytes per token by language on held-out text, and the sizes of the shards."""
+    """Return bytes per token by language on held-out text, and the sizes of the shards."""
     per_token = {}
     for language in sorted({d.language for d in held_out}):
         texts = [d.text for d in held_out if d.language == language]
@@ -99,7 +96,7 @@ def make_card(
 
 
 def _weights(corpus: Artifact) -> dict[str, float]:
-    """Each source's share of the mix from the corpus card; all 0 where the corpus has no weights."""
+    """Return each source's share of the mix from the corpus card; all 0 where the corpus has no weights."""
     file = corpus.path / "card.json"
     if not file.is_file():
         raise UserError(f"{file}: missing; build the corpus again")

@@ -14,7 +14,7 @@ from kaiwa.core.errors import UserError
 
 
 def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence[str], add_space: bool = True) -> Any:
-    """A tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces."""
+    """Return a tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces."""
     import tokenizers
     from tokenizers import decoders, models, normalizers
 
@@ -36,13 +36,13 @@ def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence
 
 
 def merges(ids: dict[str, int], scores: Sequence[float], special: set[str]) -> list[tuple[str, str]]:
-    """Every split of a piece into two pieces, those of the best-scored piece first (ties: the earlier split)."""
-    found = []
+    """Return every split of a piece into two pieces, those of the best-scored piece first (ties: the earlier split)."""
+    splits = []
     for piece, id in ids.items():
         if len(piece) < 2 or piece in special or (piece.startswith("<0x") and len(piece) == 6):
             continue
         for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in ids and right in ids:
-                found.append((-scores[id], id, ids[left], ids[right], (left, right)))
-    return [pair for *_, pair in sorted(found)]
+            head, tail = piece[:cut], piece[cut:]
+            if head in ids and tail in ids:
+                splits.append((-scores[id], id, ids[head], ids[tail], (head, tail)))
+    return [pair for *_, pair in sorted(splits)]

@@ -47,22 +47,22 @@ class Shard:
         return len(self.source)
 
     def document(self, i: int) -> NDArray[Any]:
-        """The ids of document i, its end token included."""
+        """Return the ids [n] of document i, its end token included."""
         return self.tokens[self.offsets[i] : self.offsets[i + 1]]
 
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each document."""
+        """Return the number of tokens of each document [documents]."""
         return np.diff(self.offsets)
 
 
 def shard_names(folder: Path) -> list[str]:
-    """ "train" and "validation-SOURCE", as far as there are."""
+    """Return "train" and "validation-SOURCE", as far as they exist."""
     with np.load(_index(folder)) as index:
         return sorted(key.removesuffix(".offsets") for key in index.files if key.endswith(".offsets"))
 
 
 def open_shard(folder: Path, name: str = "train") -> Shard:
-    """A shard of a tokenizer artifact's folder. UserError names what there is."""
+    """Open a shard of a tokenizer artifact's folder. UserError names the shards that exist."""
     with np.load(_index(folder)) as index:
         names = [key.removesuffix(".offsets") for key in index.files if key.endswith(".offsets")]
         if name not in names:
@@ -99,7 +99,7 @@ def write_shards(
     chat_share: float,
     seed: int,
 ) -> dict[str, int]:
-    """Encodes the documents of "train" and "validation" into shards; returns tokens a shard."""
+    """Encode the documents of "train" and "validation" into shards. Return the number of tokens in each."""
     sources = sorted({d.source for documents in splits.values() for d in documents} | set(weights))
     languages = sorted({d.language for documents in splits.values() for d in documents})
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
@@ -111,9 +111,9 @@ def write_shards(
     }
     shards = {"train": list(splits["train"])}
     for source in sources:
-        held = [d for d in splits["validation"] if d.source == source]
-        if held:
-            shards[f"validation-{source}"] = held
+        documents = [d for d in splits["validation"] if d.source == source]
+        if documents:
+            shards[f"validation-{source}"] = documents
     counts = {}
     for name, documents in shards.items():
         share = chat_share if name == "train" else 0.0
@@ -134,7 +134,8 @@ def write_shards(
 def _encode(
     tokenizer: Tokenizer, documents: Sequence[Document], chat_share: float, seed: int
 ) -> tuple[list[list[int]], list[int]]:
-    """(ids of each document with its end token, its UTF-8 bytes). The seed picks the documents written as chats."""
+    """Yield each document's ids with its end token, and its UTF-8 bytes. The seed picks the documents written as
+    chats."""
     chats = {i for i, d in enumerate(documents) if d.meta.get("messages") and _drawn(seed, d.id) < chat_share}
     talks = {i: conversation(documents[i].meta["messages"]) for i in sorted(chats)}
     rendered = render_batch(tokenizer, list(talks.values()))

@@ -47,7 +47,7 @@ class Tokenizer:
         bos_token: str = "",
         document_end: str = "",
     ) -> None:
-        """`inner` is a tokenizers.Tokenizer. UserError when a named token is not in the vocabulary."""
+        """Wrap `inner`, a tokenizers.Tokenizer. UserError when a named token is not in the vocabulary."""
         self.inner = inner
         inner.encode_special_tokens = True  # special tokens in text stay text
         inner.no_padding()
@@ -58,14 +58,14 @@ class Tokenizer:
         self.eos_token, self.pad_token, self.bos_token = eos_token, pad_token, bos_token
         for role, name in (("eos", eos_token), ("pad", pad_token), ("bos", bos_token)):
             if name and name not in self._specials:
-                there = did_you_mean(name, self._specials) if self._specials else ""
-                raise UserError(f"the tokenizer's {role} token {name!r} is not one of its special tokens{there}")
+                suggestion = did_you_mean(name, self._specials) if self._specials else ""
+                raise UserError(f"the tokenizer's {role} token {name!r} is not one of its special tokens{suggestion}")
         self.document_end = document_end or (END_OF_TEXT if END_OF_TEXT in self._specials else eos_token)
         self._bytes = self._byte_table()
 
     @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:
-        """The tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json)."""
+        """Load the tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json)."""
         folder = Path(folder)
         file = folder / "tokenizer_config.json"
         settings = _read_json(file) if file.is_file() else {}
@@ -78,7 +78,7 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
-        """The tokenizer of one tokenizer.json; eos and pad are ChatML's where it has them, else <|endoftext|>."""
+        """Load one tokenizer.json; eos and pad are ChatML's where it has them, else <|endoftext|>."""
         return cls._open(Path(path), {}, chat_template)
 
     @classmethod
@@ -116,10 +116,7 @@ class Tokenizer:
         pad_token: str = "",
         bos_token: str = "",
     ) -> Tokenizer:
-        """A tokenizer from lists, as a GGUF file holds them (tokenizer.ggml.tokens, .merges, .pre).
-
-        vocab[i] is token i in GPT-2's byte alphabet; a merge is "a b" or (a, b). `pre` is one of PRE_NAMES or a regex.
-        """
+        """Build a tokenizer from lists, as a GGUF file holds them (tokenizer.ggml.tokens, .merges, .pre)."""
         import tokenizers
         from tokenizers import decoders, models
 
@@ -153,7 +150,8 @@ class Tokenizer:
         bos_token: str = "",
         add_space: bool = True,
     ) -> Tokenizer:
-        """A SentencePiece BPE from its pieces, as GGUF and llama2.c files hold it ("▁" for a space, "<0x0A>" bytes)."""
+        """Build a SentencePiece BPE from its pieces, as GGUF and llama2.c files hold it ("▁" for a space, "<0x0A>"
+        bytes)."""
         from kaiwa.tokenizer.sentencepiece import make_inner
 
         inner = make_inner(pieces, scores, special_tokens, add_space)
@@ -189,31 +187,31 @@ class Tokenizer:
         return self._specials[self.document_end]
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text. Never a special token, whatever the text says."""
+        """Return the token ids of a text. Never a special token, whatever the text says."""
         return list(self.inner.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of many texts, on several threads."""
+        """Encode many texts, on several threads."""
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """The bytes of tokens; special tokens, and rows that a model has beyond the vocabulary, have none."""
+        """Return the bytes of tokens; special tokens, and rows that a model has beyond the vocabulary, have none."""
         return b"".join([self._bytes[i] for i in ids if i < len(self._bytes)])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of tokens. An unfinished character at the end is dropped, broken bytes within become �."""
+        """Return the text of tokens. An unfinished character at the end is dropped, broken bytes within become �."""
         stream = StreamDecoder(self)
         return "".join([stream.push(i) for i in ids])
 
     def token_text(self, id: int) -> str:
-        """One token for people to look at: a special token by its name, bytes that are no text as �."""
+        """Return one token for people to look at: a special token by its name, bytes that are no text as �."""
         for name, special in self._specials.items():
             if special == id:
                 return name
         return self.decode_bytes((id,)).decode("utf-8", errors="replace")
 
     def byte_lengths(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """How many bytes of text each token stands for, [vocab_size]; what bits per byte divide by."""
+        """Return how many bytes of text each token stands for [vocab_size]; bits per byte divide by it."""
         return np.array([len(b) for b in self._bytes], dtype=np.int32)
 
     def _byte_table(self) -> list[bytes]:
@@ -237,12 +235,13 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:
-        """The characters that this token completes, often one, sometimes none."""
+        """Append a token and return the characters that it completes, often one, sometimes none."""
         return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
 
 
 def pre_tokenizer(pre: str) -> Any:
-    """The pre-tokenizer of a name that GGUF files use, or of a regex (anything with a backslash or a bracket)."""
+    """Return the pre-tokenizer of a name that GGUF files use, or of a regex (anything with a backslash or a
+    bracket)."""
     from tokenizers import Regex, pre_tokenizers
 
     plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -258,7 +257,7 @@ def pre_tokenizer(pre: str) -> Any:
 
 
 def _token_text(value: Any) -> str:
-    """tokenizer_config.json names a token by its text or by an object that has it."""
+    """Return a token's text: tokenizer_config.json has it as a string or in an object."""
     return str(value.get("content", "")) if isinstance(value, Mapping) else str(value or "")
 
 

@@ -22,7 +22,7 @@ assert PAD not in (END, END_OF_TEXT), "PAD is EOS: padding would teach the model
 
 
 def train(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
-    """A tokenizer of exactly vocab_size tokens. UserError when the texts do not support so many."""
+    """Train a tokenizer of exactly vocab_size tokens. UserError when the texts do not support so many."""
     import tokenizers
     from tokenizers import decoders, models, trainers
 
@@ -56,7 +56,7 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes the Hugging Face files; `transformers` loads them as PreTrainedTokenizerFast."""
+    """Write the Hugging Face files; `transformers` loads them as PreTrainedTokenizerFast."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.inner.save(str(folder / "tokenizer.json"), pretty=False)
     settings: dict[str, Any] = {

@@ -34,7 +34,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """The last state saved, or None. A half-written file cannot be seen here: the rename comes last."""
+    """Load the last state saved, or None. A half-written file cannot appear here: the rename comes last."""
     file = folder / FILE
     if not file.is_file():
         return None
@@ -43,7 +43,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 
 def resume(folder: Path, metrics: MetricsLog) -> dict[str, Any] | None:
-    """The last state saved, the log cut back to it; None and an empty log where there is none."""
+    """Load the last state saved, and cut the log back to it; None and an empty log where there is none."""
     saved = load(folder)
     metrics.cut(0 if saved is None else saved.get(LOGGED, 0))
     return saved
@@ -70,9 +70,9 @@ class Saver:
 
 
 def append_samples(path: Path, rows: list[str], step: int) -> None:
-    """Adds JSON lines that carry "step"; lines at or after `step` (left by a killed run) are replaced."""
+    """Append JSON lines that carry "step"; lines at or after `step` (of a killed run) are replaced."""
     if not rows:
         return
     old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in old if json.loads(line)["step"] < step]
-    write_atomic(path, "\n".join([*kept, *rows]) + "\n")
+    earlier = [line for line in old if json.loads(line)["step"] < step]
+    write_atomic(path, "\n".join([*earlier, *rows]) + "\n")

@@ -28,10 +28,7 @@ def rows_loss(
     weights: Tensor,
     everywhere: bool = False,
 ) -> Tensor:
-    """The sum over target positions of weight x cross entropy (nats). All arguments [B,T].
-
-    Only positions of weight above 0 are unembedded; `everywhere`: all are, so that shapes are fixed (torch.compile).
-    """
+    """Return the sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""
     hidden = model(ids, positions, attend_rows(segment_mask(segments)))
     if everywhere:
         hidden, targets, weights = hidden.flatten(0, 1), targets.flatten(), weights.flatten()
@@ -43,7 +40,7 @@ def rows_loss(
 
 
 def selected_logprobs(model: Decoder, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """log p(target) at each given hidden state. hidden [N,D], targets [N] -> [N], fp32."""
+    """Return log p(target) [N], fp32, at hidden states [N,D] for targets [N]."""
     logits = model.logits(hidden).float()
     if temperature != 1.0:
         logits = logits / temperature

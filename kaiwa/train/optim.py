@@ -47,7 +47,7 @@ class AdamW:
                 p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """In torch's layout: parameters by their number."""
+        """Return the state in torch's layout: parameters by their number."""
         numbers = {p: i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": {numbers[p]: state for p, state in self.state.items()}, "param_groups": groups}
@@ -58,8 +58,8 @@ class AdamW:
         if sizes[0] != sizes[1]:
             raise ValueError(f"optimizer state of groups of {sizes[0]} parameters, {sizes[1]} are trained")
         for i, state in saved["state"].items():
-            if (there := state["exp_avg"].shape) != parameters[int(i)].shape:
-                raise ValueError(f"optimizer state {i} is {tuple(there)}, the weight {tuple(parameters[int(i)].shape)}")
+            if (shape := state["exp_avg"].shape) != parameters[int(i)].shape:
+                raise ValueError(f"optimizer state {i} is {tuple(shape)}, the weight {tuple(parameters[int(i)].shape)}")
         self.state = {
             parameters[int(i)]: {name: t.to(parameters[int(i)].device, copy=True) for name, t in state.items()}
             for i, state in saved["state"].items()
@@ -71,20 +71,20 @@ class AdamW:
 def adamw(
     modules: Iterable[nn.Module], lr: float, betas: tuple[float, float], weight_decay: float, eps: float = 1e-8
 ) -> AdamW:
-    """AdamW over the distinct trainable parameters of some modules; vectors (norms, biases) are not decayed."""
-    seen: dict[int, nn.Parameter] = {}
+    """Return AdamW over the distinct trainable parameters of some modules; vectors (norms, biases) are not decayed."""
+    distinct: dict[int, nn.Parameter] = {}
     for module in modules:
         for parameter in module.parameters():
             if parameter.requires_grad:
-                seen[id(parameter)] = parameter
-    matrices = [p for p in seen.values() if p.ndim >= 2]
-    vectors = [p for p in seen.values() if p.ndim < 2]
+                distinct[id(parameter)] = parameter
+    matrices = [p for p in distinct.values() if p.ndim >= 2]
+    vectors = [p for p in distinct.values() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return AdamW([g for g in groups if g["params"]], lr, betas, eps)
 
 
 def apply_gradients(optimizer: AdamW, lr: float, max_norm: float) -> float:
-    """Clips to `max_norm` (0: no clipping), steps, clears; returns the gradient's norm before clipping."""
+    """Clip to `max_norm` (0: no clipping), step, clear. Return the gradient's norm before clipping."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = nn.utils.clip_grad_norm_(parameters, max_norm or float("inf"), foreach=True)
     for group in optimizer.param_groups:
@@ -95,13 +95,16 @@ def apply_gradients(optimizer: AdamW, lr: float, max_norm: float) -> float:
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
-    """The norm of the gradients held now."""
+    """Return the norm of the current gradients."""
     squares = [p.grad.float().pow(2).sum() for p in parameters if p.grad is not None]
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
 def autocast(device: str) -> AbstractContextManager[object]:
-    """bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere (MPS too); weights stay fp32."""
+    """Return the context of bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere (MPS too).
+
+    Weights stay fp32.
+    """
     from kaiwa.core import machine
 
     if device.startswith("cuda"):
@@ -111,13 +114,13 @@ def autocast(device: str) -> AbstractContextManager[object]:
     return contextlib.nullcontext()
 
 
-def compiled(
-    function: Callable[..., tuple[Tensor, ...]], wanted: bool, device: str, say: Callable[[str], None]
+def compile_step(
+    function: Callable[..., tuple[Tensor, ...]], use_compile: bool, device: str, say: Callable[[str], None]
 ) -> Callable[..., tuple[Tensor, ...]]:
-    """torch.compile where asked for and possible; says so in one line where it is not."""
+    """Return torch.compile of a function over tensors [...] where asked for and possible; else a line says why not."""
     from kaiwa.core import machine
 
-    if not wanted:
+    if not use_compile:
         return function
     if device != "cpu":
         say(f"torch.compile is for the CPU here: training on {device} runs uncompiled")

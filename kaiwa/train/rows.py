@@ -27,7 +27,7 @@ class Rows:
     weights: np.ndarray
 
     def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """inputs, positions, segments [B,T]; targets [B,T]; target weights [B,T] (0 across a border)."""
+        """Return inputs, positions, segments [B,T]; targets [B,T]; target weights [B,T] (0 across a border)."""
         ids = torch.from_numpy(self.ids.astype(np.int64)).to(device)
         segments = torch.from_numpy(self.segments.astype(np.int64)).to(device)
         positions = torch.from_numpy(self.positions.astype(np.int64)).to(device)
@@ -68,7 +68,7 @@ def packed_rows(
     width: int,
     pad: int,
 ) -> Rows:
-    """Rows of `width` tokens from sequences with their loss masks, packed as `bins` says."""
+    """Return rows of `width` tokens from sequences with their loss masks, packed as `bins` says."""
     shape = (len(bins), width)
     ids = np.full(shape, pad, np.int32)
     segments, positions = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
@@ -117,7 +117,7 @@ class TokenStream:
         self.n_rows = len(self._stream) // self.width
 
     def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """ids, segments, positions of the next row, each [width]."""
+        """Return ids, segments, positions of the next row, each [width]."""
         if self.row >= self.n_rows:
             self.epoch, self.row = self.epoch + 1, 0
             self._shuffle()
@@ -147,7 +147,7 @@ class Mixture:
         self.drawn = [0] * len(streams)
 
     def next(self, n: int) -> Rows:
-        """n rows. All of their tokens count for the loss."""
+        """Return n rows. All of their tokens count for the loss."""
         rows = []
         for _ in range(n):
             total = sum(self.drawn) + 1

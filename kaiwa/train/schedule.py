@@ -4,12 +4,13 @@ import math
 
 
 def warmup(step: int, n_warmup: int) -> float:
-    """1/n, 2/n, … 1 over the first n steps, then 1."""
+    """Return the learning rate's factor: 1/n, 2/n, … 1 over the first n steps, then 1."""
     return 1.0 if n_warmup <= 0 else min(1.0, (step + 1) / n_warmup)
 
 
 def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> float:
-    """Warm-up, then half a cosine down to `floor` at the last step (GPT-3, InstructGPT: floor 0.1)."""
+    """Return the factor of a warm-up, then half a cosine down to `floor` at the last step (GPT-3, InstructGPT: floor
+    0.1)."""
     if step < n_warmup:
         return warmup(step, n_warmup)
     progress = min(1.0, (step - n_warmup) / max(1, n_steps - 1 - n_warmup))
@@ -17,7 +18,7 @@ def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> fl
 
 
 def flat_then_linear(step: int, n_steps: int, n_warmup: int, decay_share: float, floor: float = 0.05) -> float:
-    """Warm-up, flat, then a straight line to `floor` over the last `decay_share` of the steps."""
+    """Return the factor of a warm-up, a flat part, then a line to `floor` over the last `decay_share` of the steps."""
     start = n_steps - round(n_steps * decay_share)
     if step < start:
         return warmup(step, n_warmup)

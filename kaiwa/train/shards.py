@@ -37,8 +37,8 @@ class Shards:
         present = [name for i, name in enumerate(self.train.sources) if (self.train.source == i).any()]
         if not weights:
             sizes = {name: float(len(source_tokens(self.train, name)[0])) for name in present}
-            given = dict(zip(self.train.sources, self.train.weights, strict=True))
-            weights = given if any(self.train.weights) else sizes
+            configured = dict(zip(self.train.sources, self.train.weights, strict=True))
+            weights = configured if any(self.train.weights) else sizes
         for name in weights:
             if name not in present:
                 raise UserError(f"the corpus has no source {name!r}{did_you_mean(name, present)}")
@@ -49,7 +49,7 @@ class Shards:
         return Mixture(streams, list(weights.values()))
 
     def held_out(self, source: str, width: int, n_rows: int) -> Rows:
-        """The first rows of a source's held-out text, always the same (fewer when there is not enough)."""
+        """Return the first rows of a source's held-out text, always the same (fewer when there is not enough)."""
         if source not in self.validation:
             raise UserError(f"no held-out text of source {source!r}{did_you_mean(source, self.sources)}")
         tokens, offsets = source_tokens(self.validation[source], source)
@@ -60,7 +60,7 @@ class Shards:
 
 
 def source_tokens(shard: Shard, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """tokens [N] and offsets [n + 1] of one source's documents, copied out of the shard."""
+    """Return tokens [N] and offsets [n + 1] of one source's documents, copied out of the shard."""
     chosen = np.flatnonzero(shard.source == shard.sources.index(source))
     lengths = shard.lengths()[chosen]
     starts = shard.offsets[:-1][chosen]

@@ -21,7 +21,7 @@ from kaiwa.report.html import tag
 from kaiwa.report.read import read_build, read_json
 from kaiwa.report.words import Words
 from kaiwa.web.events import EVENT_STREAM, Shutdown, event
-from kaiwa.web.runs import Run, all_runs, log_mark, log_of, manifest, newest_samples, one_run
+from kaiwa.web.runs import Run, find_run, list_runs, log_mark, read_log, read_manifest, read_newest_samples
 from kaiwa.web.view import HEADERS, PageView
 from kaiwa.web.words import words_of
 
@@ -41,10 +41,10 @@ class BuildPages:
         self.view, self.shutdown = view, shutdown
         self.runs = view.services.runs
 
-    def page(self, request: Request, run: str = "", stage: str = "") -> HTMLResponse:
+    def show_build(self, request: Request, run: str = "", stage: str = "") -> HTMLResponse:
         """Show one run (default: the newest) with the curves of one stage (default: the one at work)."""
-        runs = all_runs(self.runs)
-        chosen = one_run(self.runs, run) if run else (runs[0] if runs else None)
+        runs = list_runs(self.runs)
+        chosen = find_run(self.runs, run) if run else (runs[0] if runs else None)
         if run and chosen is None:
             return self.view.page(request, "missing.html", status=404, what=f"/build/{run}")
         words = words_of(request)
@@ -54,15 +54,15 @@ class BuildPages:
             values |= self._stage_values(chosen, stage, words) | self._result_values(chosen, words)
         return self.view.page(request, "build.html", picked=stage, **values)
 
-    def start(self, start: BuildStart) -> Response:
+    def start_build(self, start: BuildStart) -> Response:
         self.view.services.jobs.start_build(start.recipe)
         return JSONResponse({"run": start.recipe}, headers=HEADERS)
 
-    def stop(self, run: str) -> Response:
+    def stop_build(self, run: str) -> Response:
         self.view.services.jobs.stop_build(run)
         return JSONResponse({}, headers=HEADERS)
 
-    def live(self, request: Request, run: str, stage: str = "") -> Response:
+    def stream_build(self, request: Request, run: str, stage: str = "") -> Response:
         """Stream "strip", "curves" and "samples" events with HTML that has changed, and "over" at the build's end."""
         return StreamingResponse(self._stream(request, run, stage), media_type=EVENT_STREAM, headers=HEADERS)
 
@@ -72,7 +72,7 @@ class BuildPages:
         last_mark: tuple[str, int] = ("", -1)
         looks = quiet = 0
         while True:
-            run = await asyncio.to_thread(one_run, self.runs, name)
+            run = await asyncio.to_thread(find_run, self.runs, name)
             if run is None:
                 return
             over = run.state != "running"
@@ -99,18 +99,18 @@ class BuildPages:
                 return
 
     def _live_parts(self, request: Request, run: Run, stage: str, words: Words) -> dict[str, str]:
-        samples = self.view.fragment(request, "samples.html", samples=newest_samples(run))
-        return {"curves": sections.stage_curves(log_of(run, stage), words), "samples": samples}
+        samples = self.view.fragment(request, "samples.html", samples=read_newest_samples(run))
+        return {"curves": sections.stage_curves(read_log(run, stage), words), "samples": samples}
 
     def _stage_values(self, run: Run, stage: str, words: Words) -> dict[str, Any]:
         current = stage or run.current
         stages = [s["name"] for s in run.stages]
         return {
             "stage": current if current in stages else "",
-            "curves": sections.stage_curves(log_of(run, current), words) if current else Markup(""),
-            "samples": newest_samples(run),
-            "command": command(run, current),
-            "manifest": manifest(run, current),
+            "curves": sections.stage_curves(read_log(run, current), words) if current else Markup(""),
+            "samples": read_newest_samples(run),
+            "command": command_line(run, current),
+            "manifest": read_manifest(run, current),
         }
 
     def _result_values(self, run: Run, words: Words) -> dict[str, Any]:
@@ -131,9 +131,9 @@ class BuildPages:
             "stages": sections.stage_table(stages, words) if stages else None,
         }
 
-    def report(self, request: Request, run: str) -> HTMLResponse:
+    def show_report(self, request: Request, run: str) -> HTMLResponse:
         """Show the build's report inside the frame of the pages."""
-        build_run = one_run(self.runs, run)
+        build_run = find_run(self.runs, run)
         if build_run is None:
             return self.view.page(request, "missing.html", status=404, what=f"/report/{run}")
         build = read_build(build_run.folder)
@@ -142,30 +142,30 @@ class BuildPages:
         has_file = (build_run.folder / "report.html").is_file()
         return self.view.page(request, "report.html", run=build_run, body=body, data=data, has_file=has_file)
 
-    def file(self, run: str) -> Response:
+    def download_report(self, run: str) -> Response:
         """Return report.html itself, to keep or to send."""
-        build_run = one_run(self.runs, run)
+        build_run = find_run(self.runs, run)
         file = build_run.folder / "report.html" if build_run is not None else None
         if file is None or not file.is_file():
             return Response(status_code=404, headers=HEADERS)
         return FileResponse(file, filename=f"kaiwa-{run}.html", headers=HEADERS)
 
 
-def command(run: Run, stage: str) -> str:
+def command_line(run: Run, stage: str) -> str:
     """Return the command line that builds this run, or that shows a finished stage of it."""
     recipe = str(run.status.get("recipe", run.name))
-    if stage and manifest(run, stage):
+    if stage and read_manifest(run, stage):
         return f"kaiwa show runs/{run.name}/{stage}"
     return f"kaiwa build {recipe} --out runs/{run.name}"
 
 
 def routes(build: BuildPages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    router.add_api_route("/build", build.page, methods=["GET"], response_model=None)
-    router.add_api_route("/build/start", build.start, methods=["POST"], response_model=None)
-    router.add_api_route("/build/{run}", build.page, methods=["GET"], response_model=None)
-    router.add_api_route("/build/{run}/stop", build.stop, methods=["POST"], response_model=None)
-    router.add_api_route("/build/{run}/live", build.live, methods=["GET"], response_model=None)
-    router.add_api_route("/report/{run}", build.report, methods=["GET"], response_model=None)
-    router.add_api_route("/report/{run}/file", build.file, methods=["GET"], response_model=None)
+    router.add_api_route("/build", build.show_build, methods=["GET"], response_model=None)
+    router.add_api_route("/build/start", build.start_build, methods=["POST"], response_model=None)
+    router.add_api_route("/build/{run}", build.show_build, methods=["GET"], response_model=None)
+    router.add_api_route("/build/{run}/stop", build.stop_build, methods=["POST"], response_model=None)
+    router.add_api_route("/build/{run}/live", build.stream_build, methods=["GET"], response_model=None)
+    router.add_api_route("/report/{run}", build.show_report, methods=["GET"], response_model=None)
+    router.add_api_route("/report/{run}/file", build.download_report, methods=["GET"], response_model=None)
     return router

@@ -64,10 +64,10 @@ class ChatPages:
 
     # pages
 
-    def new(self, request: Request, model: str = "") -> HTMLResponse:
+    def show_new(self, request: Request, model: str = "") -> HTMLResponse:
         return self._page(request, None, model)
 
-    def one(self, request: Request, chat: int) -> HTMLResponse:
+    def show_chat(self, request: Request, chat: int) -> HTMLResponse:
         try:
             return self._page(request, self.store.get(chat), "")
         except UserError:
@@ -88,14 +88,14 @@ class ChatPages:
             missing_model=name if name and name not in names else "",
             cards={card.name: _card(card, words.language) for card in models},
             settings=ChatSettings(**(chat.settings if chat else {})),
-            groups=by_day(self.store.lines(), words),
+            groups=group_by_day(self.store.lines(), words),
             query="",
         )
 
-    def lines(self, request: Request, q: str = "", open: int = 0) -> HTMLResponse:
+    def show_list(self, request: Request, q: str = "", open: int = 0) -> HTMLResponse:
         words = words_of(request)
         lines = self.store.search(q) if q.strip() else self.store.lines()
-        return self.view.part(request, "lines.html", groups=by_day(lines, words), query=q, chat_id=open)
+        return self.view.part(request, "lines.html", groups=group_by_day(lines, words), query=q, chat_id=open)
 
     # changes
 
@@ -105,7 +105,7 @@ class ChatPages:
         chat = sent.chat or self.store.create(sent.model)
         message = self.store.append(chat, sent.parent, "user", sent.text)
         self._answer(request, chat, message, sent)
-        return self._changed(request, chat, sent.parent)
+        return self._change_response(request, chat, sent.parent)
 
     async def edit(self, request: Request, message: int, sent: SentMessage) -> Response:
         """Store a new version of a message; a person's is answered anew."""
@@ -114,20 +114,20 @@ class ChatPages:
         new = self.store.edit(message, sent.text)
         if old.role == "user":
             self._answer(request, old.conversation_id, new, sent)
-        return self._changed(request, old.conversation_id, old.parent_id)
+        return self._change_response(request, old.conversation_id, old.parent_id)
 
-    async def again(self, request: Request, message: int, sent: SentMessage) -> Response:
+    async def answer_again(self, request: Request, message: int, sent: SentMessage) -> Response:
         old = self.store.message(message)
         if old.parent_id is None or old.role != "assistant":
             raise UserError(f"message {message} is no answer; only an answer can be given again")
         self._check(sent, text=False)
         self._answer(request, old.conversation_id, old.parent_id, sent)
-        return self._changed(request, old.conversation_id, old.parent_id)
+        return self._change_response(request, old.conversation_id, old.parent_id)
 
-    async def flip(self, request: Request, message: int) -> Response:
+    async def show_version(self, request: Request, message: int) -> Response:
         self.store.flip(message)
         chosen = self.store.message(message)
-        return self._changed(request, chosen.conversation_id, chosen.parent_id)
+        return self._change_response(request, chosen.conversation_id, chosen.parent_id)
 
     async def stop(self, message: int) -> Response:
         await self.answers.stop(message)
@@ -167,7 +167,7 @@ class ChatPages:
         sampling, client = chosen.sampling(seed), client_of(request)
         self.answers.begin(new, AnswerRequest(model=sent.model, messages=turns, sampling=sampling, client=client))
 
-    def _changed(self, request: Request, chat: int, parent: int | None) -> Response:
+    def _change_response(self, request: Request, chat: int, parent: int | None) -> Response:
         conversation = self.store.get(chat)
         path = conversation.path
         ids = [m.id for m in path]
@@ -178,10 +178,10 @@ class ChatPages:
 
     # an answer while it is written
 
-    def message(self, request: Request, message: int) -> HTMLResponse:
+    def show_message(self, request: Request, message: int) -> HTMLResponse:
         return self.view.part(request, "messages.html", messages=[self.store.message(message)])
 
-    def live(self, request: Request, message: int, at: int = 0) -> Response:
+    def stream_answer(self, request: Request, message: int, at: int = 0) -> Response:
         """Stream the rest of an answer from character `at` on, as server-sent events; the last event is "over"."""
         last = request.headers.get("last-event-id", "")
         start = int(last) if last.isdecimal() else at
@@ -209,7 +209,7 @@ def _card(card: ModelCard, language: str) -> dict[str, object]:
     }
 
 
-def by_day(lines: Sequence[ConversationLine], words: Words) -> list[tuple[str, list[ConversationLine]]]:
+def group_by_day(lines: Sequence[ConversationLine], words: Words) -> list[tuple[str, list[ConversationLine]]]:
     """Group the list under today, yesterday, this week, and months."""
     today = datetime.now().date()
     groups: dict[str, list[ConversationLine]] = {}
@@ -230,14 +230,19 @@ def by_day(lines: Sequence[ConversationLine], words: Words) -> list[tuple[str, l
 def routes(chat: ChatPages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/", lambda: RedirectResponse("/chat", headers=HEADERS), methods=["GET"], response_model=None)
-    router.add_api_route("/chat", chat.new, methods=["GET"], response_model=None)
-    router.add_api_route("/chat/lines", chat.lines, methods=["GET"], response_model=None)
+    router.add_api_route("/chat", chat.show_new, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/lines", chat.show_list, methods=["GET"], response_model=None)
     router.add_api_route("/chat/send", chat.send, methods=["POST"], response_model=None)
-    router.add_api_route("/chat/{chat}", chat.one, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/{chat}", chat.show_chat, methods=["GET"], response_model=None)
     for name, change in (("rename", chat.rename), ("delete", chat.delete), ("undo", chat.undo)):
         router.add_api_route(f"/chat/{{chat}}/{name}", change, methods=["POST"], response_model=None)
-    router.add_api_route("/chat/messages/{message}", chat.message, methods=["GET"], response_model=None)
-    router.add_api_route("/chat/messages/{message}/live", chat.live, methods=["GET"], response_model=None)
-    for name, act in (("edit", chat.edit), ("again", chat.again), ("flip", chat.flip), ("stop", chat.stop)):
+    router.add_api_route("/chat/messages/{message}", chat.show_message, methods=["GET"], response_model=None)
+    router.add_api_route("/chat/messages/{message}/live", chat.stream_answer, methods=["GET"], response_model=None)
+    for name, act in (
+        ("edit", chat.edit),
+        ("again", chat.answer_again),
+        ("flip", chat.show_version),
+        ("stop", chat.stop),
+    ):
         router.add_api_route(f"/chat/messages/{{message}}/{name}", act, methods=["POST"], response_model=None)
     return router

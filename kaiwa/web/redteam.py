@@ -47,7 +47,7 @@ class RedTeamPages:
         self.folder = view.services.runs / "redteam"
         self.games: OrderedDict[int, Game] = OrderedDict()
 
-    def page(self, request: Request, run: str = "", model: str = "") -> HTMLResponse:
+    def show_run(self, request: Request, run: str = "", model: str = "") -> HTMLResponse:
         words = words_of(request)
         runs = list_runs(self.folder)
         saved = read_run(self.folder, run) if run else None
@@ -67,7 +67,7 @@ class RedTeamPages:
             bench=bench_rates(runs, models, words),
         )
 
-    def cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
+    def show_cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
         """Show one cell's transcripts, the worst first."""
         from kaiwa.redteam.bench.report import transcript, worst_first
 
@@ -79,7 +79,7 @@ class RedTeamPages:
         title = f"{attack} · {defence}"
         return self.view.page(request, "redteam_cell.html", run=saved, model=model, title=title, cards=cards)
 
-    def report(self, run: str) -> Response:
+    def download_report(self, run: str) -> Response:
         saved = read_run(self.folder, run)
         if saved is None or not (saved.folder / "report.html").is_file():
             return Response(status_code=404, headers=HEADERS)
@@ -181,10 +181,10 @@ def matrix_pieces(run: SavedRun, model: str, language: str) -> Mapping[str, Mark
 
 def routes(team: RedTeamPages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    router.add_api_route("/redteam", team.page, methods=["GET"], response_model=None)
+    router.add_api_route("/redteam", team.show_run, methods=["GET"], response_model=None)
     router.add_api_route("/redteam/game/say", team.say, methods=["POST"], response_model=None)
     router.add_api_route("/redteam/game/guess", team.guess, methods=["POST"], response_model=None)
-    router.add_api_route("/redteam/{run}", team.page, methods=["GET"], response_model=None)
-    router.add_api_route("/redteam/{run}/cell", team.cell, methods=["GET"], response_model=None)
-    router.add_api_route("/redteam/{run}/report", team.report, methods=["GET"], response_model=None)
+    router.add_api_route("/redteam/{run}", team.show_run, methods=["GET"], response_model=None)
+    router.add_api_route("/redteam/{run}/cell", team.show_cell, methods=["GET"], response_model=None)
+    router.add_api_route("/redteam/{run}/report", team.download_report, methods=["GET"], response_model=None)
     return router

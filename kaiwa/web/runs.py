@@ -60,7 +60,7 @@ class Run:
         return (self.folder / "report.json").is_file()
 
 
-def all_runs(runs: Path) -> list[Run]:
+def list_runs(runs: Path) -> list[Run]:
     """Return every folder with a status, newest first."""
     runs_with_status = []
     for folder in runs.iterdir() if runs.is_dir() else ():
@@ -70,7 +70,7 @@ def all_runs(runs: Path) -> list[Run]:
     return sorted(runs_with_status, key=lambda run: -float(run.status.get("started", 0)))
 
 
-def one_run(runs: Path, name: str) -> Run | None:
+def find_run(runs: Path, name: str) -> Run | None:
     """Return a run by name, or None; never one outside the folder of runs."""
     if not NAME.fullmatch(name):
         return None
@@ -78,7 +78,7 @@ def one_run(runs: Path, name: str) -> Run | None:
     return Run(name, runs / name, status) if status is not None else None
 
 
-def log_of(run: Run, stage: str) -> list[dict[str, Any]]:
+def read_log(run: Run, stage: str) -> list[dict[str, Any]]:
     """Return a stage's metrics; [] for an unknown stage or one that has logged nothing."""
     known = stage in stage_names() or any(stage == s["name"] for s in run.stages)
     return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
@@ -92,7 +92,7 @@ def log_mark(run: Run, stage: str) -> int:
         return 0
 
 
-def newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
+def read_newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
     """Return (stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
     for stage in (stage.name for stage in reversed(STAGES) if stage.samples):
         rows = samples_of(run.folder, stage)
@@ -115,6 +115,6 @@ def _probes(folder: Path) -> dict[str, str]:
     }
 
 
-def manifest(run: Run, stage: str) -> Mapping[str, Any]:
+def read_manifest(run: Run, stage: str) -> Mapping[str, Any]:
     """Return kaiwa.json of a finished stage, else {}."""
     return read_json(run.folder / stage / "kaiwa.json") if stage in stage_names() else {}

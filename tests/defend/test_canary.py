@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kaiwa.core.errors import UserError
 from kaiwa.defend.canary import CanaryFilter
 from kaiwa.defend.defence import Blocked, filter_reply
-from kaiwa.defend.fold import fold, forms
+from kaiwa.defend.fold import fold, leak_forms
 from kaiwa.defend.matcher import Automaton
 
 SECRET = "open-sesame-42"
@@ -34,7 +34,7 @@ def leaks(text: str, secret: str) -> bool:
     numbered = without_numbers(text)
     spelt = re.sub(r"\d", "", plain)
     letters = re.sub(r"\d", "", fold(text))
-    if any(form in fold(text) or form in fold(numbered) for form in forms(secret)):
+    if any(form in fold(text) or form in fold(numbered) for form in leak_forms(secret)):
         return True
     return len(spelt) >= 8 and (spelt in letters or spelt[::-1] in letters)
 
@@ -148,7 +148,7 @@ def test_the_delay_is_bounded(text: str) -> None:
     """Letters held back are fewer than the longest form has."""
     passing = CanaryFilter().output((SECRET,), "en")
     assert passing is not None
-    longest = max(map(len, forms(SECRET)))
+    longest = max(map(len, leak_forms(SECRET)))
     out = ""
     for i, character in enumerate(text):
         out += passing.feed(character)

@@ -12,7 +12,7 @@ import torch
 from kaiwa.catalog import entries
 from kaiwa.core.errors import UserError
 from kaiwa.hub import download
-from kaiwa.hub.pull import CARD, Talk, pull, remove
+from kaiwa.hub.pull import CARD, PullOutput, pull, remove
 from kaiwa.hub.source import parse
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
@@ -49,7 +49,7 @@ def test_a_model_comes_whole_and_is_listed(model: dict[str, bytes], tmp_path: Pa
         assert json.loads((folder / CARD).read_text())["commit"] == COMMIT
         assert entries.entry_by_name_or_path("org/name", tmp_path, tmp_path).path == folder
         n, lines = len(hub.asked), []
-        assert pull("org/name", tmp_path / "models", endpoint=hub.url, talk=Talk(line=lines.append)) == folder
+        assert pull("org/name", tmp_path / "models", endpoint=hub.url, output=PullOutput(line=lines.append)) == folder
         assert len(hub.asked) == n + 1
         assert "is here already" in lines[0]
     size, forgotten = sum(file.stat().st_size for file in folder.iterdir()), []
@@ -86,9 +86,9 @@ def test_one_pull_of_a_model_at_a_time(model: dict[str, bytes], tmp_path: Path) 
 def test_dropped_connections_go_on_where_they_were(model: dict[str, bytes], tmp_path: Path) -> None:
     lines: list[str] = []
     seen: list[int] = []
-    talk = Talk(line=lines.append, bar=lambda done, total, name: seen.append(done))
+    talk = PullOutput(line=lines.append, bar=lambda done, total, name: seen.append(done))
     with running(Hub(model, drop={WEIGHTS: [1000, 0, 5000]}, status=[503, 429])) as hub:
-        folder = pull("org/name", tmp_path, endpoint=hub.url, talk=talk)
+        folder = pull("org/name", tmp_path, endpoint=hub.url, output=talk)
         ranges = [r for path, r in hub.asked if path.endswith(WEIGHTS)]
     assert (folder / WEIGHTS).read_bytes() == model[WEIGHTS]
     assert ranges == ["", "bytes=1000-", "bytes=1000-", "bytes=6000-"]
@@ -136,7 +136,7 @@ def test_changed_bytes_of_the_right_length_are_found(model: dict[str, bytes], tm
         running(Hub(model, served={WEIGHTS: other})) as hub,
         pytest.raises(UserError, match="checksum is not the one"),
     ):
-        pull("org/name", tmp_path, endpoint=hub.url, talk=Talk(line=lines.append))
+        pull("org/name", tmp_path, endpoint=hub.url, output=PullOutput(line=lines.append))
     assert any("once more" in line for line in lines)
     assert not (tmp_path / "org--name").exists()
 
@@ -157,7 +157,7 @@ def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
         assert (pull("org/name", tmp_path, endpoint=hub.url) / "a-Q4_K_M.gguf").read_bytes() == b"4"
         assert entries.entries(tmp_path / "none", tmp_path.parent) is not None
         lines: list[str] = []
-        again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", talk=Talk(line=lines.append))
+        again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", output=PullOutput(line=lines.append))
         assert [f.name for f in again.glob("*.gguf")] == ["a-Q8_0.gguf"]
         assert "a-Q4_K_M.gguf goes" in lines[0]
         folder = pull("org/name:gptq", tmp_path, endpoint=hub.url, pattern="*F16*")

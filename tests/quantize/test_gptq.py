@@ -13,7 +13,7 @@ from kaiwa.core.errors import Stopped, UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.model.formats.gptq import load_int4
-from kaiwa.quantize.card import card, compare, told
+from kaiwa.quantize.card import card, card_lines, compare
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.gptq import fit_grid, gptq, nearest, output_error, round_to
 from kaiwa.quantize.layers import quantize_layers
@@ -144,7 +144,7 @@ def test_a_model_is_rounded_saved_and_loaded(change: dict[str, Any], tmp_path: P
     value = card(made, measured)
     assert value["bits_per_weight"] == pytest.approx(4 + 20 / 32)
     assert value["fallbacks"] == {}
-    assert any("KL" in line for line in told(value))
+    assert any("KL" in line for line in card_lines(value))
 
 
 def test_a_wrong_label_is_told_and_the_data_believed(tmp_path: Path) -> None:

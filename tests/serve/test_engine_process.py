@@ -13,7 +13,17 @@ from kaiwa.catalog import memory_plan
 from kaiwa.serve.worker import model_pool, process
 from kaiwa.serve.worker.process import EngineProcess
 from kaiwa.serve.worker.resident_model import ResidentAdapter, ResidentModel
-from kaiwa.serve.worker.wire import Failed, Generate, Load, ModelAddress, Result, Say, TextPrompt, Unload, Unloaded
+from kaiwa.serve.worker.wire import (
+    Failed,
+    Generate,
+    Load,
+    ModelAddress,
+    QuestionResult,
+    Say,
+    TextPrompt,
+    Unload,
+    Unloaded,
+)
 
 
 class Engine:
@@ -134,7 +144,7 @@ def test_idle_models_leave_the_card_before_the_next_one_is_planned(
     assert list(child.pool.models) == ["busy", "new"]
     child._handle(Unload(id="1", model=address("new")))
     assert alive[2]() is None
-    assert child.outbox[-1] == Result(id="1", value=Unloaded(bytes=1))
+    assert child.outbox[-1] == QuestionResult(id="1", value=Unloaded(bytes=1))
 
 
 def test_lines_of_loading_threads_are_told(child: EngineProcess) -> None:

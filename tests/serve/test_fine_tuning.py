@@ -195,9 +195,9 @@ def test_jobs_take_turns_stop_and_go_on(tuning: FineTuning) -> None:
     tuning.close()  # another server finds it running, lets it run, and sees its end
     later = FineTuning(tuning.home, tuning.models, tuning.command)
     wait(lambda: first.state().get("pid"))
-    assert later.look()
+    assert later.update()
     (first.path / "finish").touch()
-    wait(lambda: not later.look() and first.to_json()["status"] == "succeeded")
+    wait(lambda: not later.update() and first.to_json()["status"] == "succeeded")
     assert first.to_json()["fine_tuned_model"] == model_name("toy", "", first.id)
 
 
@@ -214,7 +214,7 @@ def test_a_process_that_always_dies_is_given_up(tuning: FineTuning) -> None:
 def test_every_method_learns(tuning: FineTuning, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process; supervised and dpo as a low-rank change, merged at the end."""
     monkeypatch.setenv("KAIWA_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning, "look", lambda: False)
+    monkeypatch.setattr(tuning, "update", lambda: False)
     (tmp_path / "data").write_bytes(as_file(ANSWERS if method in ("supervised", "soft_prompt") else PREFERENCES)[1])
     with open(tmp_path / "data", "rb") as f:
         tuning.files.add("mine.jsonl", "fine-tune", f, "file-2")

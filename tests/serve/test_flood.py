@@ -61,7 +61,7 @@ def test_a_client_that_never_reads_loses_its_answer(spec: str, monkeypatch: pyte
 
     async def whole() -> None:
         scope = {"type": "http", "asgi": {"spec_version": spec}}
-        await asyncio.wait_for(sse.streaming(lines(), {})(scope, receive, send), 5)
+        await asyncio.wait_for(sse.stream_response(lines(), {})(scope, receive, send), 5)
         await asyncio.wait_for(closed.wait(), 5)
 
     asyncio.run(whole())

@@ -167,7 +167,7 @@ def test_a_full_queue(server: Running) -> None:
 
 def test_a_refusal_after_the_stream_began_is_an_event(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that takes long to load: the stream begins without the engine's yes."""
-    monkeypatch.setattr("kaiwa.serve.answers.admitted.__defaults__", (0.0,))
+    monkeypatch.setattr("kaiwa.serve.answers.follow_admitted.__defaults__", (0.0,))
     body = {"model": CHAT, "messages": MESSAGES, "max_tokens": 600, "stream": True}
     response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
     assert response.status_code == 200

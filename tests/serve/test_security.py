@@ -15,7 +15,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from kaiwa.serve.app import make_app, make_services
-from kaiwa.serve.http.security import Guard, _limited, digest
+from kaiwa.serve.http.security import Guard, _limit_body, digest
 from kaiwa.serve.services import ServerSettings
 from tests.running_server import Running
 
@@ -367,7 +367,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
         return {}
 
     async def late() -> None:
-        await _limited(never, 10, 0.05)()
+        await _limit_body(never, 10, 0.05)()
 
     with pytest.raises(HTTPException) as found:
         asyncio.run(late())

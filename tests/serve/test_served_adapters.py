@@ -33,7 +33,7 @@ def tuned(server: Running, method: str, hyper: dict[str, Any], monkeypatch: pyte
     home = server.services.settings.home
     monkeypatch.setenv("KAIWA_HOME", str(home))
     jobs = FineTuning(home, server.services.models)
-    monkeypatch.setattr(jobs, "look", lambda: False)
+    monkeypatch.setattr(jobs, "update", lambda: False)
     data = home / "adapted.jsonl"
     data.write_text("\n".join(map(json.dumps, ANSWERS)))
     with open(data, "rb") as f:

@@ -66,7 +66,7 @@ MESSAGES = [
     wire.Tokens(id="1", text="海", n=1, tokens=(TOKEN,), finish="stop"),
     wire.Failed(id="1", status=400, code="invalid_value", message="no", param="stop"),
     *(
-        wire.Result(id="2", value=value)
+        wire.QuestionResult(id="2", value=value)
         for value in (
             wire.Embedding(vector=(0.25, -1e-30), tokens=2),
             wire.TokenIds(tokens=(1,), token_strs=("a",), max_model_len=8),

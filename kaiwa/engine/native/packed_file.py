@@ -41,7 +41,7 @@ Tensors = Iterable[tuple[str, Tensor]]
 
 
 def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> dict[str, Tensor]:
-    """Write the tensors made from `folder` and return them mapped from the file, by name.
+    """Write the tensors [...] made from `folder` and return them mapped from the file, by name.
 
     Where the disk has no room for about `size` bytes they are kept in memory, and a line says so. The folder's earlier
     copies are deleted. UserError where the file cannot be written.
@@ -83,7 +83,7 @@ def _publish(part: Path, file: Path) -> None:
 
 
 def fetch(file: Path, say: Say) -> dict[str, Tensor] | None:
-    """Return the tensors of a packed file by name; None where there is none, or a damaged one."""
+    """Return the tensors [...] of a packed file by name; None where there is no file, or a damaged one."""
     if not file.is_file():
         return None
     try:

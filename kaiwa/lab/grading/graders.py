@@ -121,7 +121,7 @@ def count(grader: Grader, answer: str, right: str) -> Grade:
 def game24(grader: Grader, answer: str, right: str) -> Grade:
     """Check for an expression that uses each of the numbers in `right` once and makes 24. Valid: it can be
     calculated."""
-    text = answer.split("=")[0].replace("×", "*").replace("÷", "/").strip()
+    text = answer.split("=")[0].replace("×", "*").replace("÷", "/").replace("−", "-").strip()
     if not re.fullmatch(r"[\d\s+\-*/().]{1,80}", text):
         return Grade(False, 0.0)
     try:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 KINDS = ("number", "choice", "word", "json", "lines", "text", "code")
 MARK = re.compile(
-    r"(?:the\s+)?(?:final\s+)?answer(?:\s+\([^)]*\))?\s*(?:is|:|=)|(?:したがって、?)?(?:最終的な)?(?:答え|こたえ|回答|正解)(?:\([^)]*\))?\s*(?:は|:|=)",
+    r"(?:the\s+)?(?:final\s+)?answer(?:\s+\([^)]*\))?\s*(?:is\s*:?|:|=)|(?:したがって、?)?(?:最終的な)?(?:答え|こたえ|回答|正解)(?:\([^)]*\))?\s*(?:は\s*:?|:|=)",
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)

@@ -90,7 +90,9 @@ class Guard:
             body = json.dumps(error_body(*refusal)).encode()
             await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more])
             return
-        await self.app(scope, _limited(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _with_headers(send))
+        await self.app(
+            scope, _limit_body(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _with_headers(send)
+        )
 
     def _refuse_stranger(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
         """Return the refusal of a wrong Host or a foreign Origin, or None."""
@@ -181,7 +183,7 @@ def _refuse_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None
     return None
 
 
-def _limited(receive: Receive, limit: int, seconds: float) -> Receive:
+def _limit_body(receive: Receive, limit: int, seconds: float) -> Receive:
     """Return a `receive` that raises HTTPException once the body has more bytes or takes more seconds than allowed.
 
     After the body it passes everything on: then only the client's disconnection can come.

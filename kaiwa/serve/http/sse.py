@@ -79,7 +79,7 @@ class ClientStalled(Exception):
     """The client does not read."""
 
 
-def streaming(lines: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
+def stream_response(lines: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
     return StallGuardedResponse(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from kaiwa.core.errors import UserError
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
-from kaiwa.serve.http.sse import event, streaming
+from kaiwa.serve.http.sse import event, stream_response
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.builds import BuildJob
 
@@ -61,7 +61,7 @@ def routes(services: ServerServices) -> APIRouter:
     @router.get("/api/jobs/{run}/events")
     async def stream_events(run: str) -> StreamingResponse:
         get(run)
-        return streaming(_tail(services, run), {})
+        return stream_response(_tail(services, run), {})
 
     return router
 

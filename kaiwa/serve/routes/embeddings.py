@@ -57,7 +57,7 @@ def routes(services: ServerServices) -> APIRouter:
         ]
         usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
         response = {"object": "list", "data": rows, "model": entry.name, "usage": usage}
-        return JSONResponse(response, headers=answers.headers(body))
+        return JSONResponse(response, headers=answers.response_headers(body))
 
     return router
 

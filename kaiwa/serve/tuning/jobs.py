@@ -33,7 +33,7 @@ from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
 JOB_ID = re.compile(r"ftjob-[a-z0-9]{1,40}")
 MOST_ATTEMPTS = 3  # starts of a process that dies without an error of its own
-LOOK_SECONDS = 1.0
+UPDATE_SECONDS = 1.0
 
 
 class FineTuning:
@@ -95,7 +95,7 @@ class FineTuning:
         job_folder.change(status="queued", attempts=0)
         options = json.dumps(dict(plan.hyperparameters))
         job_folder.say(f"created: {plan.method} on {base.name}, {n} examples, {options}")
-        self.look()
+        self.update()
         self.watch()
         return job_folder
 
@@ -122,7 +122,7 @@ class FineTuning:
         """Cancel or pause a job (wish "cancel" or "pause"). UserError for one that has ended."""
         job = self.get(id)
         with self._turn:
-            self.look()
+            self.update()
             status = job.state()["status"]
             if status in TERMINAL or (wish == "pause" and status == "paused"):
                 raise UserError(f"{id} is {status} already")
@@ -132,7 +132,7 @@ class FineTuning:
                 job.say(f"asked to {wish}")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
-            self.look()
+            self.update()
         self.watch()
         return job
 
@@ -140,18 +140,18 @@ class FineTuning:
         """Resume a paused job. UserError for any other."""
         job = self.get(id)
         with self._turn:
-            self.look()
+            self.update()
             if job.to_json()["status"] != "paused":
                 raise UserError(f"{id} is {job.state()['status']}; only a paused job can be resumed")
             (job.path / WISH).unlink(missing_ok=True)
             if job.state()["status"] == "paused":
                 job.change(status="queued", attempts=0)
             job.say("resumed")
-            self.look()
+            self.update()
         self.watch()
         return job
 
-    def look(self) -> bool:
+    def update(self) -> bool:
         """Bring all states up to date, start the next job, and return whether any runs or waits."""
         with self._turn:
             jobs = sorted(self.all(), key=lambda job: float(job.job()["created_at"]))
@@ -224,9 +224,9 @@ class FineTuning:
                 self._watching.start()
 
     def _watch(self) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
+        while not self._closed.wait(UPDATE_SECONDS):
             with self._turn:
-                if not self.look():
+                if not self.update():
                     self._watching = None
                     return
 

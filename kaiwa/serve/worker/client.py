@@ -30,8 +30,8 @@ from kaiwa.serve.worker.wire import (
     ModelAddress,
     ModelPrompt,
     ModelRequest,
+    QuestionResult,
     Reply,
-    Result,
     Say,
     State,
     TokenIds,
@@ -196,7 +196,7 @@ class EngineClient:
             async for index, reply in stream:
                 if isinstance(reply, Failed):
                     raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
-                if isinstance(reply, Result):
+                if isinstance(reply, QuestionResult):
                     assert isinstance(reply.value, kind)
                     values[index] = reply.value
         return [values[index] for index in range(len(questions))]

@@ -26,7 +26,7 @@ from kaiwa.serve.openai.choice import TokenAlternative, TokenDetail
 from kaiwa.serve.worker.model_pool import LoadOutcome, ModelPool
 from kaiwa.serve.worker.questions import answer_question
 from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
-from kaiwa.serve.worker.resident_model import ResidentModel, RunningAnswer
+from kaiwa.serve.worker.resident_model import AdmittedRequest, ResidentModel
 from kaiwa.serve.worker.wire import (
     Admitted,
     Cancel,
@@ -37,7 +37,7 @@ from kaiwa.serve.worker.wire import (
     Load,
     ModelRequest,
     Question,
-    Result,
+    QuestionResult,
     Say,
     Started,
     State,
@@ -73,9 +73,9 @@ class EngineProcess:
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
         while True:
-            self._turn()
+            self._run_once()
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Do one round of work. It is a function so that no variable keeps a model alive that was dropped in it."""
         busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.models.values())
         self._take_messages(block=not busy)
@@ -157,7 +157,7 @@ class EngineProcess:
         except Exception as error:  # such as a chat template that fails
             self._fail_unreadable(request, error)
         else:
-            model.running[request.id] = RunningAnswer(request, len(engine_request.prompt_ids))
+            model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids))
             self.outbox.append(Admitted(id=request.id))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> Loaded:
@@ -193,7 +193,7 @@ class EngineProcess:
         except UserError as error:
             self._fail(request.id, 409, "model_busy", str(error))
         else:
-            self.outbox.append(Result(id=request.id, value=Unloaded(bytes=size)))
+            self.outbox.append(QuestionResult(id=request.id, value=Unloaded(bytes=size)))
 
     def _answer(self, model: ResidentModel, question: Question) -> None:
         try:
@@ -203,7 +203,7 @@ class EngineProcess:
         except Exception as error:
             self._fail_unreadable(question, error)
         else:
-            self.outbox.append(Result(id=question.id, value=value))
+            self.outbox.append(QuestionResult(id=question.id, value=value))
 
     def _finish_loading(self, outcome: LoadOutcome) -> None:
         for request in self.pool.finish_loading(outcome):

@@ -32,7 +32,7 @@ class ResidentAdapter:
 
 
 @dataclass(slots=True)
-class RunningAnswer:
+class AdmittedRequest:
     """A request that the engine is answering. `started`: the server has been told of its start."""
 
     request: Generate
@@ -47,7 +47,7 @@ class ResidentModel:
         self.loaded, self.engine = loaded, engine
         self.weights = loaded.memory()
         self.adapters: OrderedDict[str, ResidentAdapter] = OrderedDict()  # least recently used first
-        self.running: dict[str, RunningAnswer] = {}  # by request id
+        self.running: dict[str, AdmittedRequest] = {}  # by request id
 
     @property
     def bytes(self) -> int:

@@ -1,11 +1,11 @@
 """The records that pass between the server and the engine process. This file alone knows their JSON.
 
 Server to engine: Generate, Embed, Tokenize, Detokenize, DescribeTokenizer, Unload (each answered under its id), Load,
-Cancel. Engine to server: Admitted, Started, Tokens, Result, Failed (of one request), State, Say. A line holds a JSON
-list of records, each with its kind.
+Cancel. Engine to server: Admitted, Started, Tokens, QuestionResult, Failed (each of one request), State, Say. A line
+holds a JSON list of records, each with its kind.
 
 An answer goes Admitted (the request is good and in the queue), Started, Tokens until one of them has a finish reason.
-Failed may come at any place and ends it. Other questions get one Result or Failed.
+Failed may come at any place and ends it. Other questions get one QuestionResult or Failed.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class QuestionResult:
     """The answer to a question that is no Generate."""
 
     kind: Literal["result"] = "result"
@@ -297,7 +297,7 @@ class Say:
     line: str
 
 
-Reply = Admitted | Started | Tokens | Result | Failed
+Reply = Admitted | Started | Tokens | QuestionResult | Failed
 EngineMessage = Reply | State | Say
 
 _COMMANDS = TypeAdapter(list[Annotated[Command, Field(discriminator="kind")]])
@@ -306,7 +306,7 @@ _MESSAGES = TypeAdapter(list[Annotated[EngineMessage, Field(discriminator="kind"
 
 def has_ended(reply: Reply) -> bool:
     """Return whether a reply is the last one of its request."""
-    return isinstance(reply, Failed | Result) or (isinstance(reply, Tokens) and reply.finish is not None)
+    return isinstance(reply, Failed | QuestionResult) or (isinstance(reply, Tokens) and reply.finish is not None)
 
 
 def command_line(commands: Sequence[Command]) -> bytes:
