@@ -54,7 +54,7 @@ def train_job(folder: JobFolder) -> None:
     folder.change(status="running")
     job = folder.job()
     ctx = make_context(seed=job["seed"], device="", logs=folder.path / "logs")
-    _tell(ctx, folder)
+    _report_to_folder(ctx, folder)
     try:
         if folder.wish:
             raise Stopped
@@ -76,8 +76,8 @@ def train_job(folder: JobFolder) -> None:
     folder.say(f"finished: {job['name']}")
 
 
-def _tell(ctx: Context, folder: JobFolder) -> None:
-    """Progress goes into state.json, warnings into the events."""
+def _report_to_folder(ctx: Context, folder: JobFolder) -> None:
+    """Write progress into state.json and warnings into the events."""
     bar, say, last = ctx.show, ctx.say, 0.0
     first: list[tuple[int, float]] = []
 
@@ -94,11 +94,11 @@ def _tell(ctx: Context, folder: JobFolder) -> None:
         seconds_left = (now - first[0][1]) / done * (progress.total - progress.done) if done else None
         folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=seconds_left)
 
-    def told(line: str) -> None:
+    def warn(line: str) -> None:
         say(line)
         folder.say(line, "warn")
 
-    ctx.show, ctx.say = show, told
+    ctx.show, ctx.say = show, warn
 
 
 def _failed(folder: JobFolder, message: str, code: str) -> None:
@@ -109,7 +109,7 @@ def _failed(folder: JobFolder, message: str, code: str) -> None:
 
 
 def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
-    """Runs the job's stage. The model is published under its name in KAIWA_HOME/models."""
+    """Run the job's stage and return the model, published under its name in KAIWA_HOME/models."""
     from kaiwa.catalog.trainable import as_parent, context_length
     from kaiwa.dpo import run as dpo
     from kaiwa.dpo.config import DPOConfig
@@ -135,7 +135,7 @@ def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
 
 
 def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
-    """chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
+    """Return chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
     from kaiwa.catalog.trainable import card_of
     from kaiwa.text.records import read_jsonl
 
@@ -157,7 +157,7 @@ def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
 
 
 def _csv(folder: JobFolder) -> bytes:
-    """The metrics of every logged step."""
+    """Return the metrics of every logged step as CSV."""
     rows = [as_openai(row) for row in folder.log_rows()]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()

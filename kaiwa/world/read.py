@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from kaiwa.world.language import ATTRIBUTES, LANGUAGES, Words
+from kaiwa.world.language import ATTRIBUTES, LANGUAGES, Phrasebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def lexicon(language: str) -> Lexicon:
     return Lexicon(pattern, meaning, frozenset(_common_words(words)))
 
 
-def _common_words(words: Words) -> set[str]:
+def _common_words(words: Phrasebook) -> set[str]:
     """Return all words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a
     name.
     """
