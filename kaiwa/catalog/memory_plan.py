@@ -29,9 +29,9 @@ from kaiwa.engine.rows.cpu_offload import MemoryLimits, parse_limits
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.int4 import LARGE
 
-SCALES = 4 / 32  # bytes a weight for a bf16 scale and zero per 32 weights
+SCALES = 4 / 32  # bytes per weight: a bf16 scale and zero for 32 weights
 ROOM = 4096  # tokens whose keys and values the card must have room for
-MARGIN = 0.05  # of the card that stays free: what a pass makes on the way
+MARGIN = 0.05  # share of the card that stays free for a pass's intermediate results
 ALL = MemoryLimits()
 PROBE = 1 << 28  # bytes read to measure the bandwidth
 
@@ -255,6 +255,6 @@ def bandwidth(device: str) -> float:
     best = float("inf")
     for _ in range(4):
         began = time.perf_counter()
-        float(x.sum())  # waits for the device
+        float(x.sum())  # float() waits for the device
         best = min(best, time.perf_counter() - began)
     return PROBE / best

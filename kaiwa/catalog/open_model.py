@@ -1,4 +1,4 @@
-"""A model that a person chose, opened: behind a URL, or on this machine. No torch until one is read here."""
+"""Open the model that a person chose: behind a URL, or on this machine. No torch is imported until weights are read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ModelChoice:
     """What a person chose. model: a name from `kaiwa models`, a path, or the server's name for it ("": SmolLM2).
 
     url: of a server that speaks OpenAI's protocol (ends in /v1), "" for this machine. api_key_env: the environment
-    variable with its key. concurrency: requests under way at a time; per_minute: most requests begun a minute, 0 for no
-    limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which hold where these are empty.
+    variable with its key. concurrency: requests under way at a time; per_minute: most requests started per minute, 0
+    for no limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which hold where these are empty.
     """
 
     model: str = ""

@@ -1,7 +1,7 @@
 """Any model that can be talked to, opened for training: dense fp32 weights, its tokenizer, and what is trained.
 
-A model folder is read as it is; 4-bit weights (GGUF, GPTQ) are expanded. Trained are all weights, a low-rank change of
-them, or a soft prompt. What is published is a plain model folder again: changes are added to the weights.
+A model folder is read as it is; 4-bit weights (GGUF, GPTQ) are expanded. All weights are trained, or a low-rank
+change of them, or a soft prompt. The published folder is a plain model again: changes are added to the weights.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class AdapterTable:
     def __init__(self, config: DecoderConfig, max_length: int) -> None:
         self.config, self.max_length = config, max_length
         self._known: dict[str, LoadedAdapter] = {}
-        self._spaces = 0  # given so far
+        self._spaces = 0  # spaces handed out so far
 
     def get(self, name: str) -> LoadedAdapter:
         """Return the adapter of a name, NO_ADAPTER for the empty name. UserError for an unknown one."""

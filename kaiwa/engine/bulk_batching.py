@@ -18,7 +18,7 @@ from kaiwa.engine.rows.torch_rows import TorchRows, pad
 from kaiwa.engine.sampling import SamplingRules
 from kaiwa.model.decoder import Decoder, attend_rows
 
-PREFILL_TOKENS = 1024  # in one padded batch: what it makes stays in the processor's caches
+PREFILL_TOKENS = 1024  # in one padded batch, so that intermediate results stay in the processor's caches
 SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 
 
@@ -66,7 +66,7 @@ def generate(
     stop = torch.tensor(list(stop_ids), dtype=torch.int64)
     batch.clear()
     batch.reserve(min(rows, N), min(limit, len(prompts[waiting[-1]]) + max_tokens))
-    who = torch.zeros(0, dtype=torch.int64)  # which prompt each row answers
+    who = torch.zeros(0, dtype=torch.int64)  # the prompt that each row answers
     last = torch.zeros(0, dtype=torch.int64)  # each row's newest token
     while waiting or batch.n:
         if waiting and batch.n <= rows // 2:

@@ -1,7 +1,7 @@
 """Requests that come and go between steps: the scheduler's plan, run on rows, turned into text.
 
 The rows are `NativeSharedRows` where the C++ step is ready and `TorchSharedRows` otherwise. Which of them computes
-changes only while nothing is being answered, so that no answer is half the one's and half the other's.
+changes only while nothing is being answered, so that every answer is computed by one of them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from kaiwa.engine.text_stream import TextStream
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
-MAX_TOKENS = 65536  # in the cache, over all rows
-CACHE_BYTES = 4 << 30  # that they may take, if the model's context fits in so much
-LOGIT_ROWS = 64  # of a prompt at a time
-KEPT_BYTES = 384 << 20  # for beginnings that nobody uses at the moment
+MAX_TOKENS = 65536  # tokens in the cache, over all rows
+CACHE_BYTES = 4 << 30  # bytes that these tokens may take; a model's whole context always fits
+LOGIT_ROWS = 64  # rows of logits at a time, for a prompt's log-probabilities
+KEPT_BYTES = 384 << 20  # bytes for cached prefixes that no request uses at the moment
 
 
 @dataclass(slots=True)
@@ -40,11 +40,11 @@ class RunningAnswer:
 
     request: Request
     out: TextStream
-    ids: tuple[int, ...]  # the prompt's, after those that stand for the soft prompt
+    ids: tuple[int, ...]  # the soft prompt's positions, then the prompt's tokens
     max_tokens: int
-    known: LoadedAdapter = NO_ADAPTER  # its adapter
+    known: LoadedAdapter = NO_ADAPTER  # the adapter it names
     length: int = 0  # positions in the cache
-    tokens: list[int] = field(default_factory=list)  # answered
+    tokens: list[int] = field(default_factory=list)  # answered so far
     prompt: list[TokenInfo] = field(default_factory=list)
     cached: int = 0
     logit_rules: LogitRules | None = None
@@ -92,7 +92,7 @@ class ContinuousBatching:
         self._wants_reuse, self.draft = reuse, draft
         self.reuse = self._may_reuse(None)
         self._rules: tuple[tuple[str, ...], SamplingRules] | None = None  # of the requests sampled last
-        self._vocabulary: GrammarVocabulary | None = None  # made for the first grammar
+        self._vocabulary: GrammarVocabulary | None = None  # built for the first grammar
 
     def use(self, model: step.NativeModel | None) -> None:
         """Compute with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
@@ -193,7 +193,7 @@ class ContinuousBatching:
                 prompt = tuple(answer.prompt)
                 events.append(Event(id=id, prompt=prompt, finish_reason="length", cached=_cached(answer)))
                 continue
-            answer.length -= 1  # the prompt's last token is what is fed
+            answer.length -= 1  # the prompt's last token is fed next
             answers.append((answer, answer.ids[-1:]))
             states.append(chunk[-1:])
         if answers:
@@ -230,7 +230,9 @@ class ContinuousBatching:
 
     def _prompt_logprobs(self, chunks: list[tuple[RunningAnswer, int, Tensor]]) -> None:
         """Note log-probabilities of prompts' tokens. chunks: (answer, where the chunk begins, its states [T,D])."""
-        who: list[tuple[RunningAnswer, int]] = []  # whose token each state predicts, and which
+        who: list[
+            tuple[RunningAnswer, int]
+        ] = []  # for each state: the answer and the place of the token that it predicts
         states: list[Tensor] = []
         for answer, start, chunk in chunks:
             ids, n_soft, first = answer.ids, answer.n_soft, answer.request.logprobs_from
@@ -325,7 +327,7 @@ class ContinuousBatching:
         ended: dict[str, Sequence[int]] = {}
         for id in ids:
             answer = self.answers.pop(id)
-            self._rules = None  # an id may come again and ask for something else
+            self._rules = None  # a later request may have the same id and other sampling
             if id not in self.scheduler.waiting:
                 cached = (*answer.ids, *answer.tokens)[: answer.length]
                 ended[id] = cached if self.reuse else ()

@@ -1,6 +1,6 @@
 """Embeddings of texts by a decoder: the mean of the last layer's hidden states over all tokens, scaled to length 1.
 
-A decoder was not trained for it, so it serves likeness between short texts and not much more.
+A decoder was not trained for embeddings, so they serve to compare short texts and not much more.
 """
 
 from __future__ import annotations

@@ -27,14 +27,16 @@ from kaiwa.text.sampling import USUAL, Sampling
 
 
 class Engine:
-    """Continues token sequences with a decoder.
+    """One decoder that continues token sequences.
 
     `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
-    keeps a copy, and every bulk call takes over the decoder's weights first: a trainer goes on training the decoder and
-    always rolls out what it has. `cache_dtype` is the cache's (None: the same). `max_rows` and `max_length` bound what
-    `add` admits at once. `reuse=False`: no prompt starts with what an earlier one computed. `draft`: tokens guessed by
-    looking back; answers stay the same. `exact`: an answer does not depend on what else was asked; False lets prompts
-    share and be computed side by side in bf16 too, where that rounds otherwise. (All four for `add` only.)
+    keeps a copy, and every bulk call copies the decoder's weights first: a trainer goes on training the decoder, and
+    its rollouts always have the current weights. `cache_dtype` is the cache's (None: the same). `max_rows` and
+    `max_length` bound what `add` admits at once.
+
+    For `add` only: `reuse=False`: no prompt uses what was computed for an earlier one. `draft`: tokens guessed by
+    looking back; answers stay the same. `exact`: an answer does not depend on other requests; False lets prompts share
+    and be computed side by side in bf16 too, where that rounds otherwise.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class Engine:
         self.source = decoder
         if self.decoder is not decoder:
             _take_weights(self.decoder, decoder)
-        step.renew(self.decoder)  # torch computes until that is done
-        self._batching.use(None)  # what it keeps of prompts was computed with the old ones
+        step.renew(self.decoder)  # in the background; torch computes meanwhile
+        self._batching.use(None)  # cached prompts were computed with the old weights
 
     def generate(
         self,

@@ -1,8 +1,8 @@
 """Grammars: which tokens may come next. The one file that knows llguidance (Microsoft), which does the parsing.
 
-A grammar is compiled when its request is queued and asked before every token: a mask over the vocabulary, and whether
-the answer may end here. Tokens that end an answer are not llguidance's business: the vocabulary it is given has one
-made-up token more, which stands for all of them. Special tokens have no bytes and are never allowed.
+A grammar is compiled when its request is queued. Before every token it gives a mask over the vocabulary, and whether
+the answer may end here. llguidance does not know the tokens that end an answer: its vocabulary has one artificial token
+more, which stands for all of them. Special tokens have no bytes and are never allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.request import TextTokenizer
 from kaiwa.text.sampling import Grammar
 
-JSON: Any = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise never leave the white space
+JSON: Any = {"whitespace_pattern": r"[ \n]{1,12}"}  # a small model may otherwise write white space for ever
 SHOWN = 300  # characters of llguidance's complaint
 
 

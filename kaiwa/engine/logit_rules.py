@@ -1,7 +1,7 @@
 """What a request does to its logits before the temperature: penalties, biases, grammar (formulas: text/sampling.py).
 
 Each request has its own LogitRules, which remember the tokens of prompt and answer. Rows without any cost nothing.
-`choose` is the step's last part: from logits to tokens, with the rows that went wrong named.
+`choose` is the step's last part: from logits to tokens, with a reason for each row that cannot go on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LogitRules:
                     "grammars need the model's tokenizer, and it has none; leave the grammar out", field="grammar"
                 )
             self.grammar = vocabulary.follow(sampling.grammar)
-            self.grammar.allowed()  # one that allows nothing is refused here
+            self.grammar.allowed()  # raises for a grammar that allows nothing
 
     def apply(self, logits: Tensor) -> None:
         """Change a row's logits [V] in place. UserError where the grammar allows nothing."""

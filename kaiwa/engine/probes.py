@@ -1,4 +1,4 @@
-"""Probes: a few fixed questions asked of every checkpoint, so that one can watch a model learn.
+"""Probes: a few fixed questions for every checkpoint, which show how a model learns.
 
 A `cloze` probe is plain text to be continued; it counts as right when the greedy continuation's first line has the
 answer in it.

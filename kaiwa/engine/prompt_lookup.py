@@ -1,6 +1,6 @@
-"""Drafts by looking back (prompt lookup: Saxena, 2023): what followed the last few tokens when they stood here before.
+"""Drafts by prompt lookup (Saxena, 2023): the tokens that followed when the text's last few tokens occurred before.
 
-Answers often repeat what they were given: a text to be corrected, names, code. The draft's tokens are computed beside
+Answers often repeat their prompt: a text to be corrected, names, code. The draft's tokens are computed beside
 the newest one, in one pass, and each is kept if it is what would have been sampled there. Since a token is a function
 of its logits and (seed, position), and logits do not depend on what is computed beside them, answers are the same,
 token for token, with and without. Plain Python, no torch.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-GRAM = 3  # tokens that must have stood there before
+GRAM = 3  # tokens that must have occurred before
 
 
 class PromptLookup:
@@ -18,13 +18,13 @@ class PromptLookup:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self._ids: list[int] = []
-        self._ends: dict[tuple[int, ...], int] = {}  # the last tokens -> what follows their latest place begins here
+        self._ends: dict[tuple[int, ...], int] = {}  # GRAM tokens -> index of the token after their last occurrence
         for id in ids:
             self.push(id)
 
     def push(self, id: int) -> None:
         """Append the next token of the text."""
-        if len(self._ids) >= GRAM:  # noted only now, so that the end of the text never finds itself
+        if len(self._ids) >= GRAM:  # noted one token late, so that the text's end never matches itself
             self._ends[tuple(self._ids[-GRAM:])] = len(self._ids)
         self._ids.append(id)
 

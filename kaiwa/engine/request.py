@@ -1,4 +1,4 @@
-"""What is asked of the engine and what it answers. No torch here: the server process builds these too."""
+"""Requests to the engine and its events. No torch here: the server process builds these too."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TextTokenizer(Protocol):
 class Request:
     """One continuation of one prompt. (`n` answers of a prompt are n requests with different seeds.)
 
-    `stop_ids` end the answer at a token. `logprobs`: how many alternatives to report beside each token.
+    `stop_ids` end the answer at a token. `logprobs`: how many alternatives to report for each token.
     `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (what is before need not be
     computed again if it is known). `adapter`: the name of one that the engine has (empty: the model as it is); a soft
-    prompt comes before the prompt's tokens and is none of them.
+    prompt comes before the prompt's tokens and is not counted among them.
     """
 
     id: str
@@ -64,7 +64,7 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What became known of one request in one step. `finish_reason` is None until the last event of a request.
+    """One request's news of one step. `finish_reason` is None until the last event of a request.
 
     "error" ends one request that cannot go on (its logits are not numbers, its grammar allows nothing); `error` says
     in one line why. Such an event has no tokens; those before it stand.

@@ -1,14 +1,14 @@
 """Sampling, vectorised over rows, with randomness that depends on nothing but (seed, position).
 
-One uniform number u a token, from splitmix64 (Steele et al., 2014) of seed and position; the token is the first whose
-cumulative probability exceeds u (inverse transform). Who else is in the batch, and in which order, does not enter. The
-usual alternative, Gumbel noise for every entry of the vocabulary, costs a hash an entry and gives the same law.
+One uniform number u per token, from splitmix64 (Steele et al., 2014) of seed and position; the token is the first whose
+cumulative probability exceeds u (inverse transform). The rest of the batch and its order have no influence. The usual
+alternative, Gumbel noise for every entry of the vocabulary, costs one hash per entry and has the same distribution.
 
 Log-probabilities are those of the distribution at the sampling temperature before min-p, top-k and top-p (at
 temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
 
 The random numbers are made on the CPU, from 64-bit integers that some devices lack, and are the same on every device;
-logits are read where they are, and what was sampled comes back to the CPU, where the next step is planned.
+logits stay on their device, and the sampled ids go to the CPU, where the next step is planned.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def sample(logits: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Ten
         logits /= torch.where(greedy, 1.0, temperature)[:, None]
     mass = logits.sub_(logits.amax(dim=-1, keepdim=True)).exp_()
     u = uniforms(rules.seeds, positions)
-    u = (u.float() if device.type == "mps" else u).to(device)  # which has no fp64
+    u = (u.float() if device.type == "mps" else u).to(device)  # mps has no fp64
     ids, total = _first_beyond(mass, u)
     if not rules.plain:
         filtered = (rules.top_k > 0) | (rules.top_p < 1)
@@ -179,7 +179,9 @@ def _sample_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: T
     """Sample from values [n,m], descending masses of the tokens `order` [n,m]; k, top_p, u [n]. Return ids [n]."""
     values = values.masked_fill(torch.arange(values.shape[1], device=values.device) >= k[:, None], 0.0)
     cumulative = values.cumsum(dim=-1)
-    whole = torch.where(k < mass.shape[1], cumulative[:, -1], mass.sum(-1))  # top-p is of what top-k left
+    whole = torch.where(
+        k < mass.shape[1], cumulative[:, -1], mass.sum(-1)
+    )  # top-p is relative to the mass that top-k leaves
     before = cumulative - values
     values = values.masked_fill(before >= (top_p * whole)[:, None], 0.0)
     place, _ = _first_beyond(values, u)

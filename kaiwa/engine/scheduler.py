@@ -1,9 +1,9 @@
 """The scheduler: which request runs when. Plain Python, no torch, so that it can be tested without a model.
 
 Requests are admitted first come, first served, while a row is free and the tokens they may come to hold (prompt and
-answer) fit; nothing that waits behind is let past, so a long request cannot starve. A step prefills at most `chunk`
-tokens of prompts, so those who are already answering never wait longer than that (Sarathi: Agrawal et al., 2023); what
-is left of a chunk goes to the next prompts. Departure from vLLM: tokens are reserved at admission, so nothing is ever
+answer) fit; no request overtakes another, so a long one cannot starve. A step prefills at most `chunk`
+tokens of prompts, so requests that already answer never wait longer than that (Sarathi: Agrawal et al., 2023);
+the rest of a chunk goes to the next prompts. Departure from vLLM: tokens are reserved at admission, so nothing is ever
 preempted.
 """
 

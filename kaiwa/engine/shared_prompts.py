@@ -1,4 +1,4 @@
-"""Many prompts from a list, continued or scored: what several of them begin with is computed once.
+"""Many prompts from a list, continued or scored: a prefix that several have is computed once.
 
 The serving engine does the work, by the C++ step or by torch. Prompts go in sorted, so that those with a common prefix
 are neighbours: it is computed for the first of them, and while they are answered its keys and values are shared.
@@ -24,7 +24,7 @@ SCORED = Sampling(max_tokens=0)
 
 
 class SharedPrompts:
-    """Continues and scores many prompts with one decoder.
+    """Continuation and scoring of many prompts with one decoder.
 
     adapter: what scores are computed with, under the name that requests give it. share=False: every prompt is computed
     from its first token (the slow twin that tests compare with).

@@ -11,7 +11,7 @@ class TextStream:
     """The text of one answer, piece by piece.
 
     Bytes wait until their character is whole; text that may be the beginning of a stop string waits until it is clear
-    that it is not. What still waits for bytes at the end is dropped: a reader never sees half a character.
+    that it is not. An unfinished character at the end is dropped: a reader never sees half a character.
     """
 
     def __init__(self, tokenizer: TextTokenizer | None, stop: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a repository on a Hugging Face hub holds, and which of its files make a model that kaiwa reads.
+"""A repository's listing on a Hugging Face hub, and the files in it that make a model which kaiwa reads.
 
 The listing is asked once and pinned to its commit: every later byte comes from that commit and is checked against the
 listing's sizes and checksums (SHA-256 for large files, git's SHA-1 for small ones).

@@ -1,7 +1,7 @@
-"""Does what was exported load elsewhere and say the same? Checked there where the package is installed, else here.
+"""Check that an export loads in other programs and computes the same: in their packages where installed, else in kaiwa.
 
 Logits are compared on one text at the last 32 positions: cosine between the exported model's and the original's, the
-worst where weights stay as they are. Four bits a weight may turn a single position's logits around and be sound: there
+worst where weights stay as they are. A sound 4-bit export may change a single position's logits completely: there
 the median decides.
 """
 
@@ -83,7 +83,7 @@ def logits(decoder: Decoder, ids: list[int]) -> Tensor:
 
 def _four_bit(folder: Path) -> bool:
     """Return whether a folder is GPTQ's, which transformers reads through gptqmodel: that needs a GPU or a compiler."""
-    return bool(read_json(folder / "config.json").get("quantization_config"))  # written by every export of 4 bits
+    return bool(read_json(folder / "config.json").get("quantization_config"))  # every 4-bit export has it
 
 
 def _read(exported: Path) -> Decoder:

@@ -4,7 +4,7 @@
     n vectors of the model's width before the text                      (Lester et al., 2021, section 2)
 
 Our fused products (query, key and value; gate and up) take one A and one B: parts that were trained with the same A
-share it, others have theirs below one another, and B is zero where a part has nothing to do with an A. The weights that
+share it, other parts' A are stacked, and B is zero where a part does not use an A. The weights that
 an adapter is added to are never touched, so a model and any number of its adapters can be used at the same time.
 """
 
@@ -32,7 +32,7 @@ SOFT = "prompt_embeddings"
 HIGHEST_RANK = 1024
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 LARGEST = torch.finfo(torch.float32).max
-# What would change more than the products of the blocks, or otherwise; only these values are read.
+# Settings that would change more than the blocks' products, or in another way; only these values are read.
 PLAIN: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none", None),
     "modules_to_save": ([], None),
@@ -41,7 +41,14 @@ PLAIN: Mapping[str, tuple[Any, ...]] = {
     "alpha_pattern": ({}, None),
     "layer_replication": ([], None),
     "trainable_token_indices": ([], {}, None),
-    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva", None),  # others, such as PiSSA, change the base
+    "init_lora_weights": (
+        True,
+        False,
+        "gaussian",
+        "orthogonal",
+        "eva",
+        None,
+    ),  # other kinds, such as PiSSA, change the base
     "lora_bias": (False, None),
     "alora_invocation_tokens": (None,),
     "target_parameters": ([], None),

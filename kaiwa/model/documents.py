@@ -1,8 +1,8 @@
-"""Texts of different lengths side by side in one row: nothing is padded, and what nobody asks for is left out.
+"""Texts of different lengths side by side in one row: no padding, and no computation of unused positions.
 
     ids        a a a a b b b c c c c      [1,N]
     positions  0 1 2 3 0 1 2 0 1 2 3
-    at           ^ ^     ^     ^ ^        [n], ascending: where hidden states are wanted
+    at           ^ ^     ^     ^ ^        [n], ascending: positions whose hidden states are needed
 
 In the last block other tokens need keys and values only: no query, no output, no MLP.
 """

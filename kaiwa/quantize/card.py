@@ -1,6 +1,6 @@
 """How far the quantized model is from the original, token by token on the same held-out rows.
 
-    KL(original || quantized) a token, in nats, and the share of tokens whose likeliest next token is the same,
+    KL(original || quantized) per token, in nats, and the share of tokens whose likeliest next token is the same,
 
 each with a 95 % interval over rows (bootstrap: tokens of a row are not independent).
 """

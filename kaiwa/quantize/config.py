@@ -1,4 +1,4 @@
-"""What quantization needs to know."""
+"""The quantization stage's settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeConfig:
-    """rtn rounds each weight to the nearest level; gptq rounds one column after another and lets the rest make up."""
+    """How to quantize. rtn rounds each weight to the nearest level; gptq rounds one column after another and adjusts
+    the columns that follow."""
 
     method: Literal["rtn", "gptq"] = "rtn"
     group: int = 32  # weights that share a scale
     evaluate_rows: int = 16  # held-out rows a source for the perplexity before and after
     width: int = 256
     # gptq only
-    symmetric: bool = False  # zero point 8 throughout: what every other program's fastest kernels want
+    symmetric: bool = False  # zero point 8 throughout, as other programs' fastest kernels require
     act_order: bool = True  # columns with large inputs first
     static_groups: bool = True  # grids fitted beforehand, so that act-order needs no permutation when the model runs
     damping: float = 0.01  # share of the Hessian's mean diagonal that is added to it

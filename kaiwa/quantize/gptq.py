@@ -1,7 +1,7 @@
 """GPTQ (Frantar et al., 2023, algorithm 1): one linear layer, rounded column by column.
 
 With inputs X the layer's squared error is (w - q) H (w - q)^T, H = X X^T over calibration text. Columns are rounded one
-after another; what a column's rounding does to the output, the columns not yet rounded make up for:
+after another; the columns not yet rounded compensate for a column's error:
 
     q_j = round(w_j)      e = (w_j - q_j) / U_jj      w_k -= e U_jk  for k > j,      U^T U = H^-1 (Cholesky, upper)
 
@@ -27,7 +27,8 @@ RETRIES = 4  # each with ten times the damping
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """`error`: mean squared output error over that of the output (relative). `note`: what went another way, or ""."""
+    """A layer's 4-bit weight. `error`: mean squared output error over that of the output (relative). `note`: what
+    had to be done differently, or ""."""
 
     codes: Codes
     error: float

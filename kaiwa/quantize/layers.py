@@ -1,4 +1,4 @@
-"""GPTQ over a whole decoder: layer after layer, each seeing what the layers already rounded make of the text.
+"""GPTQ over a whole decoder, layer after layer: each gets its inputs from the layers already rounded.
 
 Within a block the order is query-key-value, out, up, down, and each part's inputs are measured after the parts before
 it were rounded. What is rounded is written to the checkpoint block by block, so that a run goes on where it stopped.
@@ -60,7 +60,7 @@ def quantize_layers(
 
 
 class Text:
-    """A batch of calibration rows on its way through the decoder. x [B,T,D]: before the block that is due."""
+    """A batch of calibration rows on its way through the decoder. x [B,T,D]: the input of the next block."""
 
     def __init__(self, decoder: Decoder, ids: Tensor, positions: Tensor, segments: Tensor) -> None:
         self.decoder = decoder

@@ -120,7 +120,8 @@ def tool_pieces(
 ) -> list[PromptPiece]:
     """Return the layout of a conversation with tools, ready to be answered, by a template that knows them.
 
-    Messages and tools are as OpenAI's API has them. UserError when the template fails.
+    Messages and tools are as OpenAI's API has them (arguments as objects); every string in them is content and stays
+    text. UserError when the template fails.
     """
     guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
     return _split(_render(template, guarded, True, offered or None), template.specials)

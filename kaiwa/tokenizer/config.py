@@ -1,4 +1,4 @@
-"""What the tokenizer stage may be told."""
+"""The tokenizer stage's settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPLIT = (
 class TokenizerConfig:
     """
     vocab_size       tokens in all: 4 special ones, 256 bytes, the rest merges
-    min_frequency    a pair must stand at least so often in the text to become a token
+    min_frequency    how often a pair must occur in the text to become a token
     max_train_bytes  of the text, taken evenly from the whole corpus, that merges are learned from
     neutral_for      sources whose text is replaced by the neutral file, if one is given
     chat_share       of the documents that are conversations, so many are written with the chat template

@@ -1,4 +1,4 @@
-"""What a model's folder takes over from its tokenizer's."""
+"""What a model's folder contains of its tokenizer's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tokenizer stage: learn the merges from the training split, write the tokenizer, encode the corpus into shards.
 
-If villagers' names stood in the text that merges are learned from, known villagers would have shorter names (2 tokens
-instead of 4 in a trial) and a model could tell known from unknown without knowing anything. Hence the neutral file:
+If villagers' names were in the text that merges are learned from, known villagers would have shorter names (2 tokens
+instead of 4 in a trial), and a model could tell known from unknown by length alone. Hence the neutral file:
 the same documents with random names, in place of the village's.
 """
 

@@ -1,4 +1,4 @@
-"""Token shards: the corpus as ids on disk, memory-mapped by whoever trains.
+"""Token shards: the corpus as ids on disk, memory-mapped in training.
 
     train.bin, validation-SOURCE.bin   ids, uint16 (uint32 above 65,535 tokens), each document closed by <|endoftext|>
     index.npz                          for each shard "SHARD.offsets" [documents + 1] in tokens, "SHARD.source"

@@ -50,7 +50,7 @@ def resume(folder: Path, metrics: MetricsLog) -> dict[str, Any] | None:
 
 
 class Saver:
-    """Saves the state now and then: a kill loses at most `ctx.checkpoint_seconds` of work, a wish to stop none.
+    """Periodic saving: a kill loses at most `ctx.checkpoint_seconds` of work, a request to stop loses none.
 
     `at_step` is called between two steps; `state` gives everything that the next steps depend on. The log's length goes
     with it; `resume` gives both back.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class AdamW:
     """torch.optim.AdamW(fused=True), the same kernel and the same bytes, state_dict included.
 
-    Ours because torch's brings in the whole of torch.compile: 70 MB and a second for every process that trains.
+    torch's own class imports all of torch.compile: 70 MB and a second for every process that trains.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float) -> None:

@@ -1,7 +1,7 @@
 """Memory for weights: large regions on huge pages, where the system has them.
 
 A token reads every weight once, from front to back. On pages of 4 KB that is a look-up of an address every 4 KB, which
-in a virtual machine costs two walks through tables; on pages of 2 MB it is none to speak of.
+in a virtual machine costs two walks through page tables; with pages of 2 MB the cost is negligible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Arena:
 
     def __init__(self) -> None:
         self._regions: list[np.ndarray] = []
-        self._region, self._used = -1, 0  # which one is being filled, and how far
+        self._region, self._used = -1, 0  # the region being filled, and how many bytes of it
 
     def rewind(self) -> None:
         """Begin again at the front: the same tensors in the same order get the same addresses."""
@@ -53,6 +53,6 @@ def allocate_huge(size: int) -> np.ndarray:
     """Return `size` bytes [size] uint8 on huge pages, where the system has them."""
     memory = mmap.mmap(-1, size)  # zeros that take no memory before they are written to
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do
+        with contextlib.suppress(OSError):  # this kernel has none: ordinary pages are slower, not wrong
             memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)

@@ -58,7 +58,7 @@ def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> di
     try:
         with open(part, "wb", buffering=0) as out:
             _write(out, folder, tensors)
-        mapped = _map_tensors(part)  # the same pages under whatever name
+        mapped = _map_tensors(part)  # renaming the file later does not change the mapping
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -133,9 +133,9 @@ def _map_tensors(file: Path) -> dict[str, Tensor]:
         size = os.fstat(f.fileno()).st_size
         if not index or size < HEADER + max(entry["data_offsets"][1] for entry in index.values()):
             raise ValueError("it is cut short")
-        memory = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants memory that may be written to
+        memory = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)  # torch requires writable memory
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them: ordinary pages do
+        with contextlib.suppress(OSError):  # this kernel has none: ordinary pages are slower, not wrong
             memory.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(memory, np.uint8)
     _read_ahead(whole)

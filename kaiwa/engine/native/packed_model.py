@@ -1,9 +1,9 @@
-"""Large 4-bit models: GPTQ's words put in the C++ step's order once, kept in a file, mapped into memory ever after.
+"""Large 4-bit models: GPTQ's words are put in the C++ step's order once, and mapped from a file afterwards.
 
 The first load goes layer by layer through the folder's files and writes each product as the step reads it to a file
-under KAIWA_HOME/cache/packed (`packed_file.py`); every load maps that file, and later ones touch the folder no more.
+under KAIWA_HOME/cache/packed (packed_file.py); every load maps that file, and later ones do not read the folder.
 
-What needs the weights outside the step (scores by a full forward pass) expands a layer at a time: right, and slow.
+Computations outside the step (scores by a full forward pass) expand one layer at a time, which is slow.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kaiwa.model.formats import hf_folder as folders
 from kaiwa.model.formats.gptq import GptqFolder
 from kaiwa.model.int4 import LARGE, LINEARS, replace_linear
 
-FORMAT = 3  # of the file; another number makes every file anew
+FORMAT = 3  # of the file; a new number makes every file be written again
 PARTS = ("data", "scales", "bias", "order")
 Say = Callable[[str], None]
 
@@ -98,7 +98,7 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor])
         )
     state = {n: t for n, t in plain.items() if n in shapes and n.rpartition(".")[0] not in names}
     wrong = [name for name, tensor in state.items() if tuple(tensor.shape) != shapes[name]]
-    if wrong:  # numbers were looked at when the file was written: to do so now would read it from the disk
+    if wrong:  # values were checked when the file was written; checking now would read all of it from the disk
         raise UserError(f"{folder}: {wrong[0]} is {tuple(state[wrong[0]].shape)}, config.json says {shapes[wrong[0]]}")
     decoder.load_state_dict(state, strict=False, assign=True)
     missing = [n for n, t in decoder.state_dict().items() if t.is_meta]
@@ -112,7 +112,9 @@ def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[st
     source = GptqFolder(folder, config, say)
     library = native.library()
     yield from source.rest()
-    for name in reversed(source.linears):  # the unembedding, which takes most room on the way, while there is most
+    for name in reversed(
+        source.linears
+    ):  # the unembedding first: it needs most memory while it is packed, and most is free now
         short = name.removesuffix(".weight")
         strips = _strips(source, name, library)
         for part in PARTS:

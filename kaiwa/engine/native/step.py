@@ -25,7 +25,7 @@ from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Block, Decoder, rotary_angles
 from kaiwa.model.int4 import LINEARS
 
-SMALL = 1_000_000  # weights: below it nothing is worth waiting for
+SMALL = 1_000_000  # weights; for smaller models compiling is not worth the wait
 
 Numbers = Sequence[int] | np.ndarray
 Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token
@@ -88,7 +88,7 @@ class NativeModel:
         c = self.config = decoder.config
         self._library = library
         self._arena = Arena()
-        self._placed_strips: list[Strips] = []  # that lie in memory of their own
+        self._placed_strips: list[Strips] = []  # whose tensors have memory of their own
         self._adapters: weakref.WeakKeyDictionary[Adapter, PackedAdapter] = weakref.WeakKeyDictionary()
         frequencies = torch.arange(c.max_length)[None]
         cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))

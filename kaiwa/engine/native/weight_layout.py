@@ -1,4 +1,4 @@
-"""Weights as the C++ step reads them: strips of 16 outputs, a lane an output (layouts: csrc/products.h)."""
+"""Weights as the C++ step reads them: strips of 16 outputs, one lane for each output (layouts: csrc/products.h)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FP32, BF16, INT4, INT8 = range(4)
 @dataclass(frozen=True, slots=True)
 class Strips:
     """One linear layer, packed. bias [strips x 16] fp32 or None; order [in] int32: which input each column of a 4-bit
-    weight belongs to. `placed`: the tensors lie where the step may read them, for good."""
+    weight belongs to. `placed`: the tensors stay where they are, and the step reads them there."""
 
     kind: int
     inputs: int

@@ -1,9 +1,9 @@
 """A model larger than the card: its first blocks there, the others on the CPU.
 
-The embedding, the last norm, the unembedding and all keys and values are on the card too. A block on the CPU gets the
-activations over the border and computes its products there; its queries, keys and values go to the card, where
-attention is, and what comes back goes through the rest of the block. A token so crosses four times a block with some
-kilobytes, which takes microseconds where reading the block's weights takes milliseconds.
+The embedding, the last norm, the unembedding and all keys and values are on the card too. A block on the CPU receives
+the activations and computes its products there; its queries, keys and values go to the card, where attention is
+computed, and the result goes through the rest of the block on the CPU. So a token crosses four times per block with
+some kilobytes, which takes microseconds where reading the block's weights takes milliseconds.
 
 Departures: llama.cpp keeps the keys and values of such a block on the CPU and crosses once; here caches need not know
 of two devices. 4-bit weights are 4-bit on the CPU only: on the card they are expanded, as everywhere else in kaiwa.

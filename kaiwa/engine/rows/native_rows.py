@@ -20,8 +20,8 @@ from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.engine.sampling import SamplingRules, sample, uniforms
 from kaiwa.model.decoder import Decoder
 
-CALL_TOKENS = 1024  # of prompts in a call: the step keeps tokens x context of partial sums
-_reported: set[str] = set()  # why there is no C++ step
+CALL_TOKENS = 1024  # of prompts in one call: the step holds tokens x context of partial sums
+_reported: set[str] = set()  # reasons against the C++ step that were printed already
 
 
 def can_use_native(decoder: Decoder) -> bool:

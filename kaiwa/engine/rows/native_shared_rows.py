@@ -24,11 +24,11 @@ class SharedRow:
     """One request's line of blocks."""
 
     slot: int  # its line in the table of blocks
-    nodes: list[Node]  # its blocks that are in the tree, from the beginning
-    own: list[int] = field(default_factory=list)  # those that follow
+    nodes: list[Node]  # its first blocks, which are in the tree
+    own: list[int] = field(default_factory=list)  # its further blocks
     length: int = 0
     adapter: Adapter | None = None
-    space: int = 0  # its adapter's, in the tree
+    space: int = 0  # of its adapter, in the tree
 
 
 class NativeSharedRows:
@@ -40,7 +40,7 @@ class NativeSharedRows:
         c = model.config
         self.model, self.max_idle_blocks = model, kept_tokens // BLOCK
         blocks = -(-max_tokens // BLOCK) + max_rows + self.max_idle_blocks
-        # Not touched here: the system gives memory to a block when it is first written to.
+        # Not written here: the system allocates a block's memory when it is first written to.
         items = c.n_layer * 2 * c.kv_heads * BLOCK * c.d_head
         kind = np.dtype(np.float32 if dtype == torch.float32 else np.uint16)
         self.cache = allocate_huge(blocks * items * kind.itemsize).view(kind).reshape(blocks, items)
@@ -96,7 +96,7 @@ class NativeSharedRows:
         while (len(row.nodes) + 1) * BLOCK <= min(row.length, len(ids)):
             at = len(row.nodes) * BLOCK
             node = self.tree.add(row.nodes[-1] if row.nodes else None, ids[at : at + BLOCK], row.own.pop(0), row.space)
-            self.tables[row.slot, len(row.nodes)] = node.block  # somebody else's, where two computed the same
+            self.tables[row.slot, len(row.nodes)] = node.block  # another row's block, where two rows computed the same
             row.nodes.append(node)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:

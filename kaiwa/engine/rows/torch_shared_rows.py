@@ -24,8 +24,8 @@ class TorchSharedRows:
         otherwise in bf16."""
         self.side_by_side = side_by_side
         self.rows = TorchRows(decoder, dtype)
-        self.order: list[str] = []  # whose each row is
-        self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # with its space in the tree
+        self.order: list[str] = []  # the request of each row
+        self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # and its space in the tree
         self.tree = PrefixTree(max(1, kept_tokens // BLOCK))
         self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
 
@@ -37,7 +37,7 @@ class TorchSharedRows:
         """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
-        self.tree.release(nodes)  # used just now
+        self.tree.release(nodes)  # counts as the most recent use
         self.rows.new_row(torch.cat([self.blocks[node.block] for node in nodes], dim=3) if nodes else None)
         self.order.append(id)
         self.adapters[id] = adapter, space
@@ -48,7 +48,7 @@ class TorchSharedRows:
         single = {id: tokens[0] for id, tokens in work if len(tokens) == 1}
         n = 0
         while n < len(self.order) and self.order[n] in single and int(self.rows.lengths[n]) > 0:
-            n += 1  # rows that get one token: a batch
+            n += 1  # rows that get one token are computed as a batch
         states_of: dict[str, Tensor] = {}
         if n:
             ids = torch.tensor([single[id] for id in self.order[:n]])

@@ -36,7 +36,7 @@ class Layer:
 
 
 class TorchStep:
-    """Reads the decoder's own parameters: a training step on them is seen by the next call."""
+    """The step over the decoder's own parameters: a training step changes what the next call computes."""
 
     def __init__(self, decoder: Decoder) -> None:
         c, device = decoder.config, decoder.embed.weight.device
@@ -147,5 +147,5 @@ def _linear(module: nn.Module) -> Linear:
 
         return int4
     if not isinstance(module, nn.Linear):
-        return module  # parts of different kinds
+        return module  # parts of different kinds side by side
     return lambda x: F.linear(x, module.weight, module.bias)

@@ -1,7 +1,7 @@
 """The GGUF container (llama.cpp's format, versions 2 and 3): header, fields and tensor places, every length checked.
 
-The file is someone else's: no count, length or offset is believed before it is seen to fit within the file. Tensors are
-views of a memory map; what their blocks mean is `gguf_file`'s.
+The file may be hostile: no count, length or offset is used before it is checked against the file's size. Tensors are
+views of a memory map; formats/gguf.py decodes their blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STRING, ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class RawTensor:
-    """kind: "Q4_0", "F32" …; shape as numpy's (rows first); data [rows, bytes a row] uint8."""
+    """kind: "Q4_0", "F32" …; shape as numpy's (rows first); data [rows, bytes per row] uint8."""
 
     kind: str
     shape: tuple[int, ...]

@@ -1,12 +1,12 @@
 """GPTQ's folders: the file layout of AutoGPTQ, GPTQModel, vLLM and transformers, read and written.
 
 For a module of `in` inputs and `out` outputs, group g:
-    qweight int32 [in/8, out]   eight inputs a word, the lowest nibble the first
-    qzeros  int32 [in/g, out/8] zero points, eight a word: version 1 keeps them minus 1, version 2 as they are
+    qweight int32 [in/8, out]   eight inputs per word, the lowest nibble first
+    qzeros  int32 [in/g, out/8] zero points, eight per word: version 1 stores them minus 1, version 2 as they are
     scales  fp16  [in/g, out]   w = scale * (code - zero point)
     g_idx   int32 [in]          each input's group: i // g, or anything with act-order
 Symmetric quantization has zero point 8 throughout, so its words are 0x77777777 in version 1 and 0x88888888 in version 2
-and tell the version by themselves; files with the wrong label are about. Asymmetric files are read as labelled.
+and the words show the version; some files in circulation have the wrong label. Asymmetric files are read as labelled.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _check_shape(decoder: Decoder, name: str, parts: list[Codes | Tensor]) -> No
 
 
 class GptqFolder:
-    """A GPTQ folder read a layer at a time, for models of which only one copy fits the memory.
+    """A GPTQ folder read one layer at a time, for models of which only one copy fits in memory.
 
     linears: our names of the products, the unembedding last. version: of the zero points (see above).
     """

@@ -24,7 +24,7 @@ from kaiwa.model.heads import ScalarModel
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PIECE = 1 << 22  # weights checked at a time: the check needs memory of its own
+PIECE = 1 << 22  # weights checked at a time, since the check needs memory of its own
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
