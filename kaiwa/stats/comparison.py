@@ -150,7 +150,11 @@ def cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: fl
     Where all differences are equal, the bootstrap has no width: the interval is then that of one pair per cluster.
     """
     if float(np.ptp(b - a)) > 0:
-        return bootstrap(b - a, clusters, level, seed=seed)
+        resampled = bootstrap(b - a, clusters, level, seed=seed)
+        if resampled.high > resampled.low:
+            return resampled
+        plain = difference_interval(a, b, level)  # all clusters have one mean: their bootstrap has no width
+        return Interval(plain.mean, plain.low, plain.high, resampled.n)
     first = list({cluster: i for i, cluster in reversed(list(enumerate(clusters)))}.values())
     return difference_interval(a[first], b[first], level)
 
