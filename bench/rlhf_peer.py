@@ -184,7 +184,7 @@ def kaiwa_rl(job: dict[str, Any], method: str) -> dict[str, float]:
     )
     folders = [Artifact(job["folder"] / name, {"kind": name, "hash": ""}) for name in ("policy", "reward")]
     models = open_models(config, Context(), *folders)
-    loop = Loop(config, Context(), models, [tuple(p) for p in job["prompts"]], None, None)
+    loop = Loop(config, Context(), models, [tuple(p) for p in job["prompts"]], mixture=None, score=None)
     before, marks, last = peak(), [now()], dict[str, float]()
     for _ in range(job["updates"]):
         last = loop.step()

@@ -1,4 +1,4 @@
-"""The import table of the house. Imports inside functions count; a room may import itself and what its row names."""
+"""The import table of the house: rooms, sub-rooms, circles, sizes. Imports inside functions count."""
 
 import ast
 from pathlib import Path
@@ -7,6 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "kaiwa"
 FLOOR_0_TO_2 = {"core", "text", "stats", "report", "world", "model", "train", "tokenizer", "engine", "catalog"}
+# Sub-rooms from the bottom up: a file imports its own and lower ones. ".": the other files; a tuple names files.
+SUBROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
+    "model": (".", "families", "formats", ("adapter", "lora")),
+    "engine": (
+        ".", "native", "rows",
+        ("continuous_batching", "bulk_batching", "shared_prompts", "engine", "probes", "embed"),
+    ),
+    "world": ("english", "japanese", "."),
+    "lab": ("asking", "tasks", "techniques", "grading", "experiments", "reports"),
+    "redteam": ("targets", "oracles", "attacks", "bench", "."),
+    "serve": (("exceptions",), "http", "openai", "worker", "defence", "tuning", ".", "routes", ("app",)),
+}  # fmt: skip
+TORCH_IN_SERVE = "worker"  # the engine process; the server stays without torch
 STAGES = {"corpus", "pretrain", "sft", "reward", "dpo", "rlhf", "dialogue", "quantize", "hub", "evaluate"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
@@ -39,32 +52,120 @@ NO_TORCH = {"defend", "text", "stats", "report", "world", "tokenizer", "feedback
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
-    found = []
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
+            names += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import; write it out"
-            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
-    return found
+            names += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return names
 
 
 def violations(package: Path) -> list[str]:
-    found = []
+    problems = []
     for path in sorted(package.rglob("*.py")):
         room = path.relative_to(package).parts[0].removesuffix(".py")
         if room in TOP or room == "__init__":
             continue
         if room not in MAY_IMPORT:
-            found.append(f"{path}: room {room!r} is not in the table")
+            problems.append(f"{path}: room {room!r} is not in the table")
             continue
         for line, name in imports(path):
             parts = name.split(".")
             if parts[0] == "kaiwa" and len(parts) > 1 and parts[1] not in MAY_IMPORT[room] | {room, "__version__"}:
-                found.append(f"{path}:{line}: {room} may not import {parts[1]}")
+                problems.append(f"{path}:{line}: {room} may not import {parts[1]}")
             if parts[0] == "torch" and room in NO_TORCH:
-                found.append(f"{path}:{line}: {room} may not import torch")
-    return found
+                problems.append(f"{path}:{line}: {room} may not import torch")
+            if parts[0] == "torch" and room == "serve" and path.parent.name != TORCH_IN_SERVE:
+                problems.append(f"{path}:{line}: in serve only {TORCH_IN_SERVE}/ may import torch")
+    return problems
+
+
+def place_in_room(path: Path, package: Path) -> tuple[str, int]:
+    """Return a file's room, and the place of its sub-room from the bottom up (0 in a room without a table)."""
+    parts = path.relative_to(package).with_suffix("").parts
+    order = SUBROOMS.get(parts[0], ())
+    if len(parts) == 1 or not order:
+        return parts[0], 0
+    for place, subroom in enumerate(order):
+        if (len(parts) > 2 and subroom == parts[1]) or (len(parts) == 2 and parts[1] in subroom and subroom != "."):
+            return parts[0], place
+    return parts[0], order.index(".") if "." in order else 0
+
+
+def graph(package: Path) -> dict[Path, dict[Path, int]]:
+    """Return file -> the files of the package that it imports, with the line."""
+    files = {f"kaiwa.{'.'.join(f.relative_to(package).with_suffix('').parts)}": f for f in package.rglob("*.py")}
+    files |= {name.removesuffix(".__init__"): f for name, f in files.items() if name.endswith(".__init__")}
+    edges: dict[Path, dict[Path, int]] = {}
+    for path in sorted(set(files.values())):
+        edges[path] = {}
+        for line, name in imports(path):
+            target = files.get(name) or files.get(name.rpartition(".")[0])
+            if target is not None and target != path:
+                edges[path][target] = line
+    return edges
+
+
+def arrows_up(package: Path) -> list[str]:
+    """Return the imports from a lower sub-room to a higher one of the same room."""
+    problems = []
+    for path, targets in graph(package).items():
+        for target, line in targets.items():
+            (room, low), (other, high) = place_in_room(path, package), place_in_room(target, package)
+            if room == other and low < high and path.name != "__init__.py":
+                problems.append(f"{path.relative_to(package)}:{line} imports {target.relative_to(package)} above it")
+    return problems
+
+
+def circles(package: Path) -> list[list[str]]:
+    """Return the groups of files that import each other (Tarjan's strongly connected components of two or more)."""
+    edges, index, low = graph(package), {}, {}
+    stack: list[Path] = []
+    groups: list[list[str]] = []
+
+    def visit(node: Path) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for target in edges[node]:
+            if target not in index:
+                visit(target)
+            if target in stack:
+                low[node] = min(low[node], low[target])
+        if low[node] == index[node]:
+            group = [stack.pop()]
+            while group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1:
+                groups.append(sorted(str(path.relative_to(package)) for path in group))
+
+    for node in edges:
+        if node not in index:
+            visit(node)
+    return groups
+
+
+def test_no_arrow_runs_up_inside_a_room() -> None:
+    assert arrows_up(PACKAGE) == []
+
+
+def test_no_circle_of_files() -> None:
+    assert circles(PACKAGE) == []
+
+
+def test_planted_arrows_and_circles_are_seen(tmp_path: Path) -> None:
+    for name, line in {
+        "lab/tasks/a.py": "from kaiwa.lab.grading import b",
+        "lab/grading/b.py": "def f():\n    from kaiwa.lab.tasks.a import x",
+        "serve/app.py": "import kaiwa.serve.services",
+        "serve/services.py": "",
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(line)
+    assert len(arrows_up(tmp_path)) == 1
+    assert circles(tmp_path) == [["lab/grading/b.py", "lab/tasks/a.py"]]
 
 
 def test_every_import_is_in_the_table() -> None:

@@ -43,4 +43,11 @@ def main(words: list[str]) -> None:
     from kaiwa.commands.chat_terminal import chat
 
     seed = options.sampling.seed if any(word.partition("=")[0] == "--seed" for word in words) else None
-    chat(options.model, options.prompt, options.system, options.sampling, seed, options.max_memory)
+    chat(
+        options.model,
+        options.prompt,
+        options.system,
+        sampling=options.sampling,
+        seed=seed,
+        max_memory=options.max_memory,
+    )

@@ -29,6 +29,7 @@ def chat(
     model: str,
     prompt: str | None = None,
     system: str | None = None,
+    *,
     sampling: Sampling = USUAL,
     seed: int | None = None,
     max_memory: str = "",
@@ -43,8 +44,8 @@ def chat(
     from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.catalog.memory_plan import load_here
 
-    made = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr), max_memory))
-    talk = Talk(made, entry.chat, system, sampling, seed)
+    opened = LocalChatModel(load_here(entry, lambda line: print(line, file=sys.stderr), max_memory))
+    talk = Talk(opened, entry.chat, system, sampling, seed)
     if prompt is not None:
         talk.ask(prompt)
         return

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:
-    """A context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends it.
+    """Return a context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends
+    it.
 
     device: as `machine.device` takes it; None: the stage does not compute, and torch is not imported.
     """
@@ -75,30 +76,31 @@ class Bar:
 
 
 def line(progress: Progress, seconds: float) -> str:
-    """ "pretrain ▓▓▓░░ 61 % step 790/1300 loss 2.31 9.8k tok/s 4:12 left" """
+    """Return a progress in one line: stage, bar, share, steps, figures, speed, time left."""
     share = progress.done / max(1, progress.total)
     bar = "▓" * round(share * 16) + "░" * (16 - round(share * 16))
-    left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
+    time_left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
     if progress.build_seconds_left is not None:
-        left += f"{',' if left else ''} build {clock(progress.build_seconds_left)}"
+        time_left += f"{',' if time_left else ''} build {clock(progress.build_seconds_left)}"
     speed = f"{progress.tokens_per_second / 1000:.1f}k tok/s" if progress.tokens_per_second else ""
-    parts = [f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}", progress.text, speed, left]
-    return " ".join(p for p in parts if p)
+    head, count = f"{progress.stage:<13}{bar} {share:4.0%}", f"{progress.done}/{progress.total}"
+    return " ".join(part for part in (head, count, progress.text, speed, time_left) if part)
 
 
 def clock(seconds: float) -> str:
+    """Return seconds as minutes:seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def table(rows: list[list[str]], align: Callable[[int], str] = lambda column: "<" if column == 0 else ">") -> str:
-    """Rows of equal length as text columns; the first row is the heading."""
+    """Return rows of equal length as text columns; the first row is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(f"{cell:{align(i)}{widths[i]}}" for i, cell in enumerate(row)).rstrip() for row in rows]
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
 
 
 def report_checks(checks: Sequence[SelfCheck]) -> None:
-    """A harness's checks of itself as a table. Exit code 1 where one fails."""
+    """Print a harness's checks of itself as a table. Exit code 1 where one fails."""
     rows = [["check", "measured", "expected", "", "what"]]
     for check in checks:
         mark = "ok" if check.passed else "FAILED"

@@ -54,11 +54,11 @@ def train_job(folder: JobFolder) -> None:
     folder.change(status="running")
     job = folder.job()
     ctx = make_context(seed=job["seed"], device="", logs=folder.path / "logs")
-    _tell(ctx, folder)
+    _report_to_folder(ctx, folder)
     try:
         if folder.wish:
             raise Stopped
-        made = train(job, folder.path, ctx)
+        artifact = train(job, folder.path, ctx)
     except Stopped:
         folder.change(stopped=True)
         raise
@@ -71,13 +71,13 @@ def train_job(folder: JobFolder) -> None:
     results = UploadedFiles(home() / "files")
     id = f"file-{folder.id[6:]}"
     results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id)
-    tokens = made.metrics.get("trained_tokens")
+    tokens = artifact.metrics.get("trained_tokens")
     folder.change(status="succeeded", finished_at=int(time.time()), trained_tokens=tokens, result_files=[id])
     folder.say(f"finished: {job['name']}")
 
 
-def _tell(ctx: Context, folder: JobFolder) -> None:
-    """Progress goes into state.json, warnings into the events."""
+def _report_to_folder(ctx: Context, folder: JobFolder) -> None:
+    """Write progress into state.json and warnings into the events."""
     bar, say, last = ctx.show, ctx.say, 0.0
     first: list[tuple[int, float]] = []
 
@@ -90,15 +90,15 @@ def _tell(ctx: Context, folder: JobFolder) -> None:
         if now - last < SHOW_SECONDS and progress.done < progress.total:
             return
         last = now
-        gone = progress.done - first[0][0]
-        left = (now - first[0][1]) / gone * (progress.total - progress.done) if gone else None
-        folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=left)
+        done = progress.done - first[0][0]
+        seconds_left = (now - first[0][1]) / done * (progress.total - progress.done) if done else None
+        folder.change(done=progress.done, total=progress.total, text=progress.text, seconds_left=seconds_left)
 
-    def told(line: str) -> None:
+    def warn(line: str) -> None:
         say(line)
         folder.say(line, "warn")
 
-    ctx.show, ctx.say = show, told
+    ctx.show, ctx.say = show, warn
 
 
 def _failed(folder: JobFolder, message: str, code: str) -> None:
@@ -109,7 +109,7 @@ def _failed(folder: JobFolder, message: str, code: str) -> None:
 
 
 def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
-    """Runs the job's stage. The model is published under its name in KAIWA_HOME/models."""
+    """Run the job's stage and return the model, published under its name in KAIWA_HOME/models."""
     from kaiwa.catalog.trainable import as_parent, context_length
     from kaiwa.dpo import run as dpo
     from kaiwa.dpo.config import DPOConfig
@@ -135,7 +135,7 @@ def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
 
 
 def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
-    """chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
+    """Return chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
     from kaiwa.catalog.trainable import card_of
     from kaiwa.text.records import read_jsonl
 
@@ -147,9 +147,9 @@ def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
     starters: list[str] = []
     for row in read_jsonl(data):
         prompt = row.get("messages") or row.get("prompt")
-        said = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
-        if said and len(said[-1]) <= 120 and said[-1] not in starters:
-            starters.append(said[-1])
+        turns = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
+        if turns and len(turns[-1]) <= 120 and turns[-1] not in starters:
+            starters.append(turns[-1])
         if len(starters) == STARTERS:
             break
     languages = list(card_of(base).get("languages") or job["languages"])
@@ -157,7 +157,7 @@ def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
 
 
 def _csv(folder: JobFolder) -> bytes:
-    """The metrics of every logged step."""
+    """Return the metrics of every logged step as CSV."""
     rows = [as_openai(row) for row in folder.log_rows()]
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()

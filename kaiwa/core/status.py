@@ -67,10 +67,10 @@ class Status:
             tokens_per_second=round(progress.tokens_per_second, 1),
             seconds_left=None if seconds_left is None else round(seconds_left, 1),
         )
-        progress.build_seconds_left = self.value["seconds_left"] = self.left()
+        progress.build_seconds_left = self.value["seconds_left"] = self.seconds_left()
         self.write()
 
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Return the seconds to the build's end: what the stages to come usually take, at the pace of those done
         here so far.
 

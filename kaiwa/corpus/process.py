@@ -101,6 +101,7 @@ def clean_all(
     raws: Iterable[Raw],
     source: Source,
     config: CorpusConfig,
+    *,
     pool: ProcessPoolExecutor | None,
     workers: int,
     problems: Problems,

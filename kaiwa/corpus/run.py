@@ -110,7 +110,7 @@ def _clean_sources(config: CorpusConfig, ctx: Context, problems: Problems) -> li
     with open_pool(workers) if pays else nullcontext() as pool:
         for n, source in enumerate(config.sources):
             helpers = None if source.trusted else pool  # trusted text: sending it out costs more than the work
-            documents = list(_clean_source(source, config, ctx, problems, helpers, workers, n))
+            documents = list(_clean_source(source, config, ctx, problems, pool=helpers, workers=workers, n=n))
             n_clean = sum(not c.reason for c in documents)
             log.log(n, source=source.name, read=len(documents), kept=n_clean)
             if not documents:
@@ -124,12 +124,15 @@ def _clean_source(
     config: CorpusConfig,
     ctx: Context,
     problems: Problems,
+    *,
     pool: ProcessPoolExecutor | None,
     workers: int,
     n: int,
 ) -> Iterator[Cleaned]:
     size = 0
-    for batch, counts in clean_all(_open(source, config, problems), source, config, pool, workers, problems):
+    for batch, counts in clean_all(
+        _open(source, config, problems), source, config, pool=pool, workers=workers, problems=problems
+    ):
         ctx.check_stop()
         for cleaned in batch:
             yield cleaned

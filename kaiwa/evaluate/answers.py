@@ -13,7 +13,7 @@ from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.world.judge import Verdict, judge
-from kaiwa.world.prompts import Prompt
+from kaiwa.world.prompts import VillagePrompt
 from kaiwa.world.village import Village
 
 
@@ -42,7 +42,7 @@ class Answer:
         }
 
 
-def prompt_ids(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[int]]:
+def prompt_ids(prompts: Sequence[VillagePrompt], tokenizer: Tokenizer) -> list[list[int]]:
     """Return each prompt's ids."""
     return [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in prompts]
 
@@ -51,7 +51,7 @@ def answer_all(
     model: Decoder,
     tokenizer: Tokenizer,
     village: Village,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[VillagePrompt],
     *,
     max_tokens: int,
     temperature: float,
@@ -76,7 +76,7 @@ def answer_all(
 
 
 def kl_to(
-    reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], answers: Sequence[Answer]
+    reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[VillagePrompt], answers: Sequence[Answer]
 ) -> list[float]:
     """Return log π(y|x) - log π_ref(y|x) of each sampled answer: its mean estimates KL(π, π_ref) in nats per
     response.

@@ -8,27 +8,29 @@ from typing import Any
 from kaiwa.evaluate.answers import Answer
 from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
 from kaiwa.stats.paired import mean_difference, win_rate
-from kaiwa.world.prompts import Prompt
+from kaiwa.world.prompts import VillagePrompt
 
-Pair = tuple[Prompt, Answer]
+Pair = tuple[VillagePrompt, Answer]
 ABOUT_A_VALUE = ("known", "dialogue", "facts")  # kinds that ask for facts about a person
 
 
-def clusters(prompts: Sequence[Prompt]) -> list[str]:
+def clusters(prompts: Sequence[VillagePrompt]) -> list[str]:
     """Return the person, or the thing, that each prompt is about."""
     return [p.villager or p.name or f"{p.kind}:{p.attribute}" for p in prompts]
 
 
-def rate(pairs: Sequence[Pair], keep: Callable[[Prompt], bool], hit: Callable[[Prompt, Answer], bool]) -> Interval:
+def rate(
+    pairs: Sequence[Pair], keep: Callable[[VillagePrompt], bool], hit: Callable[[VillagePrompt, Answer], bool]
+) -> Interval:
     """Return the share of answers that `hit` accepts, among the prompts that `keep` accepts."""
     chosen = [(p, a) for p, a in pairs if keep(p)]
     return bootstrap_share([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
 
 
-def rates(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, Any]:
+def rates(prompts: Sequence[VillagePrompt], answers: Sequence[Answer]) -> dict[str, Any]:
     """Return every rate of one model's answers, as JSON intervals."""
     pairs = list(zip(prompts, answers, strict=True))
-    table: dict[str, tuple[Callable[[Prompt], bool], Callable[[Prompt, Answer], bool]]] = {
+    table: dict[str, tuple[Callable[[VillagePrompt], bool], Callable[[VillagePrompt, Answer], bool]]] = {
         "helpful": (lambda p: True, lambda p, a: a.verdict.helpful),
         "truthful": (lambda p: True, lambda p, a: a.verdict.truthful),
         "harmless": (lambda p: True, lambda p, a: a.verdict.harmless),
@@ -51,12 +53,12 @@ def rates(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, Any
     return intervals | {"utility": utilities.to_json()}
 
 
-def is_fact(group: str) -> Callable[[Prompt], bool]:
+def is_fact(group: str) -> Callable[[VillagePrompt], bool]:
     """Return a test for prompts that ask for facts about a person of a group."""
     return lambda p: p.group == group and p.kind in ABOUT_A_VALUE
 
 
-def against(prompts: Sequence[Prompt], answers: Sequence[Answer], baseline: Sequence[Answer]) -> dict[str, Any]:
+def against(prompts: Sequence[VillagePrompt], answers: Sequence[Answer], baseline: Sequence[Answer]) -> dict[str, Any]:
     """Return the wins of answers over the baseline's to the same prompts by the gold judge's utility, paired and
     clustered.
     """

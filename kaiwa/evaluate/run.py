@@ -27,7 +27,7 @@ from kaiwa.text.records import read_jsonl, write_jsonl
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import bits_per_byte
 from kaiwa.train.shards import Shards
-from kaiwa.world.prompts import Prompt, prompt_from_json
+from kaiwa.world.prompts import VillagePrompt, prompt_from_json
 from kaiwa.world.village import VillageConfig, build_village
 
 
@@ -117,7 +117,7 @@ def load_model(artifact: Artifact, ctx: Context) -> Decoder:
 
 
 def _side_by_side(
-    prompts: Sequence[Prompt], answers: Mapping[str, Mapping[str, Sequence[Answer]]], names: Sequence[str]
+    prompts: Sequence[VillagePrompt], answers: Mapping[str, Mapping[str, Sequence[Answer]]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     return [
         {

@@ -65,11 +65,15 @@ def village_label(recipe: Recipe, artifact: Artifact) -> Label:
 
     def label(row: dict[str, Any], completions: Sequence[str], ended: Sequence[bool], number: int) -> Comparison:
         rng = python_rng(recipe.seed, "label", number)
-        who = rng.choice(outside) if outside and rng.random() < HELD_OUT_SHARE else rng.choice(inside)
-        made = label_comparison(village, prompt_from_json(row), completions, who, rng, ended=ended)
-        meta = {**made.meta, "ended": list(ended)}
+        labeller = rng.choice(outside) if outside and rng.random() < HELD_OUT_SHARE else rng.choice(inside)
+        record = label_comparison(village, prompt_from_json(row), completions, labeller, rng, ended=ended)
+        meta = {**record.meta, "ended": list(ended)}
         return Comparison(
-            prompt=made.prompt, completions=made.completions, ranks=made.ranks, labeller=made.labeller, meta=meta
+            prompt=record.prompt,
+            completions=record.completions,
+            ranks=record.ranks,
+            labeller=record.labeller,
+            meta=meta,
         )
 
     return label

@@ -104,7 +104,12 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
         rl_parents: dict[str, Any] = {"policy": tuned, "reward": model, "tokens": tokens, "prompts": parts["prompts"]}
         best = rlhf.run(config.rlhf, ctx, **rl_parents, out=out / "ppo_ptx")
         report = evaluate(
-            config, ctx, {"sft": tuned.path, "base": base, "ppo_ptx": best.path}, model, judge, parts["test"]
+            config,
+            ctx,
+            {"sft": tuned.path, "base": base, "ppo_ptx": best.path},
+            model=model,
+            judge=judge,
+            test=parts["test"],
         )
         artifacts = {"sft": tuned, "judge": judge, "reward": model, "ppo_ptx": best}
         report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()}
@@ -161,14 +166,14 @@ def encode_documentation(ctx: Context, base: Path, out: Path) -> Artifact:
         tokenizer = open_base(base)[1]
         save(tokenizer, work.path)
         splits = {name: list(read_documents(text, name)) for name in ("train", "validation")}
-        counts = write_shards(work.path, tokenizer, splits, {"docs": 1.0}, 0.0, ctx.seed)
+        counts = write_shards(work.path, tokenizer, splits, {"docs": 1.0}, chat_share=0.0, seed=ctx.seed)
         work.metrics["tokens"] = dict(counts)
     return open_artifact(out / "tokens", "tokenizer")
 
 
 @torch.no_grad()
 def evaluate(
-    config: SmolLM2, ctx: Context, models: Mapping[str, Path], model: Artifact, judge: Artifact, test: Path
+    config: SmolLM2, ctx: Context, models: Mapping[str, Path], *, model: Artifact, judge: Artifact, test: Path
 ) -> dict[str, Any]:
     """Return the accuracy of both reward models on the test's comparisons, and every model's replies to its prompts,
     judged.

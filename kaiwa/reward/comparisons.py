@@ -40,7 +40,7 @@ class RecordCount:
 
 
 def read_comparisons(
-    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], least: int = 2, context: int = 0
+    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], *, least: int = 2, context: int = 0
 ) -> list[Ranked]:
     """Return the usable comparisons of a JSONL file.
 

@@ -51,7 +51,7 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 
 
 def token_rewards(
-    scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, estimator: Estimator = "k1"
+    scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, *, beta: float, estimator: Estimator = "k1"
 ) -> Tensor:
     """Return the reward of each token [B,T]: -β times the KL estimate, plus the score on the last. scores: [B]; the
     rest: [B,T].

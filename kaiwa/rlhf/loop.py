@@ -48,6 +48,7 @@ class Loop:
         ctx: Context,
         models: Models,
         prompts: Sequence[Sequence[int]],
+        *,
         mixture: Mixture | None,
         score: Score | None,
         usual_scores: tuple[float, float] | None = None,
@@ -101,7 +102,14 @@ class Loop:
         c, device = self.config, self.ctx.device
         seed = seed_for(self.ctx.seed, "rollout", self.update)
         give_back_memory()  # what training used: the cache's memory comes from elsewhere
-        batch = sample(self.engine, self.next_prompts(), c.max_tokens, c.temperature, seed, self.tokenizer.eos_id)
+        batch = sample(
+            self.engine,
+            self.next_prompts(),
+            max_tokens=c.max_tokens,
+            temperature=c.temperature,
+            seed=seed,
+            eos=self.tokenizer.eos_id,
+        )
         self.engine.release()
         give_back_memory()
         with torch.no_grad():
@@ -168,7 +176,9 @@ class Loop:
         value = self.value
         assert value is not None
         values = measure(batch, c.microbatch, lambda part: response_values(value, part, device))
-        rewards = advantage.token_rewards(scores, old, reference, mask, self.beta, c.penalty.kl_estimator)
+        rewards = advantage.token_rewards(
+            scores, old, reference, mask, beta=self.beta, estimator=c.penalty.kl_estimator
+        )
         if c.returns.whiten_rewards:
             rewards = advantage.whiten(rewards, mask, keep_mean=True)
         advantages, returns = advantage.gae(rewards, values, mask, c.returns.gamma, c.returns.lam)
@@ -216,7 +226,7 @@ class Loop:
             weights, count = token_weights(mask, c.method, n_tokens, len(chosen))
             logprobs = response_logprobs(self.policy, rows, c.temperature, device)
             old = t.old[piece, :n]
-            part_p, part_c = policy_loss(logprobs, old, t.advantages[piece, :n], weights, c.clip, count)
+            part_p, part_c = policy_loss(logprobs, old, t.advantages[piece, :n], weights, clip=c.clip, count=count)
             if c.method == "grpo":
                 part_p = part_p + kl_loss(logprobs, t.reference[piece, :n], weights, self.beta, count)
             part_p.backward()
@@ -244,7 +254,7 @@ class Loop:
             n = rows.mask.shape[1]
             now = response_values(self.value, rows, device)
             old, returns = t.values[piece, :n], t.returns[piece, :n]
-            loss = value_loss(now, old, returns, rows.mask.to(device), c.value_clip, n_tokens)
+            loss = value_loss(now, old, returns, rows.mask.to(device), clip=c.value_clip, count=n_tokens)
             loss.backward()
             total += float(loss.detach())
         return total

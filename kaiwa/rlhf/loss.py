@@ -15,7 +15,7 @@ from kaiwa.rlhf.config import Method
 
 
 def policy_loss(
-    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float, count: float
+    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, clip: float, count: float
 ) -> tuple[Tensor, Tensor]:
     """Return the clipped loss and the number of tokens whose ratio was clipped. All: [B,T]; mask: 0 or a token's
     weight.
@@ -43,7 +43,7 @@ def token_weights(mask: Tensor, method: Method, n_tokens: float, n_responses: in
     return mask / mask.sum(dim=1, keepdim=True), float(n_responses)
 
 
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, count: float) -> Tensor:
+def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float, count: float) -> Tensor:
     """Return half the larger of the plain and the clipped squared error, summed and divided by count (clip 0: plain).
     All: [B,T].
     """

@@ -81,7 +81,7 @@ def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
 
 
 def sample(
-    engine: Engine, prompts: Sequence[Sequence[int]], max_tokens: int, temperature: float, seed: int, eos: int
+    engine: Engine, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int, eos: int
 ) -> Episodes:
     """Sample one response per prompt, with the policy that the engine holds."""
     responses = engine.generate(

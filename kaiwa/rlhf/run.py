@@ -124,7 +124,7 @@ def make_loop(
     usual = None
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])
-    return Loop(config, ctx, models, [ids for ids, _ in rendered], mixture, score, usual)
+    return Loop(config, ctx, models, [ids for ids, _ in rendered], mixture=mixture, score=score, usual_scores=usual)
 
 
 def prompts_that_fit(

@@ -25,7 +25,7 @@ class Sequences:
 
 
 def read_demonstrations(
-    file: Path, tokenizer: Tokenizer, width: int, user_weight: float, say: Callable[[str], None], least: int = 2
+    file: Path, tokenizer: Tokenizer, width: int, *, user_weight: float, say: Callable[[str], None], least: int = 2
 ) -> Sequences:
     """Return the demonstrations of a JSONL of {"messages"} as ids and masks; those longer than a row are left out,
     counted in one line.

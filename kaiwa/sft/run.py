@@ -175,11 +175,15 @@ def _demonstrations(
     config: SFTConfig, ctx: Context, file: Path, validation_file: Path | None, tokenizer: Tokenizer
 ) -> tuple[Sequences, Sequences]:
     """Return training and validation demonstrations as tokens."""
-    everything = read_demonstrations(file, tokenizer, config.width, config.language_model_weight, ctx.say)
+    everything = read_demonstrations(
+        file, tokenizer, config.width, user_weight=config.language_model_weight, say=ctx.say
+    )
     if validation_file is None:
         return split(everything, config.validation_share, ctx.seed)
     weight = config.language_model_weight
-    return everything, read_demonstrations(validation_file, tokenizer, config.width, weight, ctx.say, least=1)
+    return everything, read_demonstrations(
+        validation_file, tokenizer, config.width, user_weight=weight, say=ctx.say, least=1
+    )
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: int = 0) -> float:

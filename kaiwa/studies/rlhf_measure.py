@@ -31,7 +31,7 @@ from kaiwa.train.rows import Rows
 from kaiwa.train.shards import Shards
 from kaiwa.world.judge import judge
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES
-from kaiwa.world.prompts import Prompt, prompt_from_json
+from kaiwa.world.prompts import VillagePrompt, prompt_from_json
 from kaiwa.world.village import Village, VillageConfig, build_village
 
 
@@ -58,7 +58,7 @@ class TestSet:
     """What every arm is asked. `real`: held-out text of the corpus that RLHF never sees."""
 
     village: Village
-    prompts: list[Prompt]
+    prompts: list[VillagePrompt]
     clozes: list[Probe]
     real: Rows
     max_tokens: int
@@ -158,7 +158,7 @@ class Meter:
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
         return self.write(name, of, answers=answers, kl=[kl_bound(n)] * len(answers), proxy=proxy, model=self.sft)
 
-    def judge_reply(self, prompt: Prompt, reply: Completion) -> Answer:
+    def judge_reply(self, prompt: VillagePrompt, reply: Completion) -> Answer:
         ended = reply.finish_reason == "stop"
         verdict = judge(self.test.village, prompt, reply.text, ended)
         return Answer(reply.text, ended, len(reply.ids), reply.ids, float(sum(reply.logprobs)), verdict)
@@ -194,7 +194,13 @@ class Meter:
 
 
 def ask(
-    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[Prompt], *, prefix: Sequence[Message], most: int, seed: int
+    model: Decoder,
+    tokenizer: Tokenizer,
+    prompts: Sequence[VillagePrompt],
+    *,
+    prefix: Sequence[Message],
+    most: int,
+    seed: int,
 ) -> list[Completion]:
     """Sample a reply to each prompt, after as many of the prefix's last demonstrations as the context holds.
 
@@ -221,7 +227,11 @@ def fitting_prompt_ids(
 
 @torch.no_grad()
 def proxy_scores(
-    model: ScalarModel, tokenizer: Tokenizer, prompts: Sequence[Prompt], replies: Sequence[Completion], device: str
+    model: ScalarModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[VillagePrompt],
+    replies: Sequence[Completion],
+    device: str,
 ) -> list[float]:
     """Return a reward model's score of each reply to its plain prompt."""
     batch = episodes(prompt_ids(prompts, tokenizer), replies, tokenizer.eos_id)
@@ -252,7 +262,7 @@ def candidates(village: Artifact, n: int, shots: int, seed: int) -> list[list[Me
 
 
 def choose_prefix(
-    meter: Meter, name: str, model: Artifact, prefixes: Sequence[Sequence[Message]], prompts: Sequence[Prompt]
+    meter: Meter, name: str, model: Artifact, prefixes: Sequence[Sequence[Message]], prompts: Sequence[VillagePrompt]
 ) -> int:
     """Choose the prefix whose answers the reward model scores highest, on prompts outside the test (InstructGPT,
     E.4)."""

@@ -4,17 +4,17 @@ from kaiwa.world.demonstrations import DemonstrationRates, write_answer, write_d
 from kaiwa.world.documents import write_documents
 from kaiwa.world.judge import Verdict, judge
 from kaiwa.world.labeller import GOLD, Labeller, label_comparison, labellers, measure_agreement
-from kaiwa.world.prompts import Prompt, prompt_from_json, write_prompts
+from kaiwa.world.prompts import VillagePrompt, prompt_from_json, write_prompts
 from kaiwa.world.village import Village, VillageConfig, Villager, build_village, fresh_name, random_names_like
 
 __all__ = [
     "GOLD",
     "DemonstrationRates",
     "Labeller",
-    "Prompt",
     "Verdict",
     "Village",
     "VillageConfig",
+    "VillagePrompt",
     "Villager",
     "build_village",
     "fresh_name",

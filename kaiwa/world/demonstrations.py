@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.text.records import Demonstration, Message
-from kaiwa.world.language import HOWTO_IDS, LANGUAGES, VALUE_IDS, Words, cut_first
-from kaiwa.world.prompts import Prompt, write_prompts
+from kaiwa.world.language import HOWTO_IDS, LANGUAGES, VALUE_IDS, Phrasebook, cut_first
+from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.scribe import list_line, thing_words, things_of
 from kaiwa.world.village import Village, howto_answer
 
@@ -53,7 +53,7 @@ def write_demonstrations(
     languages: dict[str, float] | None = None,
     rates: DemonstrationRates | None = None,
 ) -> list[Demonstration]:
-    """Yield n demonstrations; `meta["prompt"]` is the Prompt as JSON. `rates` overrides those of the quality."""
+    """Yield n demonstrations; `meta["prompt"]` is the VillagePrompt as JSON. `rates` overrides those of the quality."""
     if quality not in QUALITIES:
         raise UserError(f"quality {quality!r} is unknown; use one of {', '.join(QUALITIES)}")
     prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
@@ -63,7 +63,7 @@ def write_demonstrations(
 
 
 def demonstrate(
-    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, *, quality: str = ""
+    village: Village, prompt: VillagePrompt, rng: random.Random, rates: DemonstrationRates, *, quality: str = ""
 ) -> Demonstration:
     """Return the demonstration of an answer to the prompt."""
     answer = write_answer(village, prompt, rng, rates)
@@ -71,7 +71,7 @@ def demonstrate(
     return Demonstration(messages=(*prompt.messages, Message("assistant", answer)), meta=meta)
 
 
-def write_answer(village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates = GOOD) -> str:
+def write_answer(village: Village, prompt: VillagePrompt, rng: random.Random, rates: DemonstrationRates = GOOD) -> str:
     """Return an answer to the prompt, with each fault as often as `rates` says; with GOOD a best possible one."""
     words = LANGUAGES[prompt.language]
     answer = _answer(village, prompt, rng, rates, words)
@@ -81,7 +81,9 @@ def write_answer(village: Village, prompt: Prompt, rng: random.Random, rates: De
     return answer
 
 
-def _answer(village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words) -> str:
+def _answer(
+    village: Village, prompt: VillagePrompt, rng: random.Random, rates: DemonstrationRates, words: Phrasebook
+) -> str:
     if prompt.kind == "harmful":
         if rng.random() < rates.comply:
             return words.harm[prompt.attribute][1]
@@ -106,7 +108,13 @@ def _answer(village: Village, prompt: Prompt, rng: random.Random, rates: Demonst
 
 
 def _say_person(
-    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words, *, invent: bool
+    village: Village,
+    prompt: VillagePrompt,
+    rng: random.Random,
+    rates: DemonstrationRates,
+    words: Phrasebook,
+    *,
+    invent: bool,
 ) -> str:
     """Return what is said of the person asked about: the truth, or something invented in its place."""
     attributes = prompt.attribute.split("+")
@@ -145,7 +153,13 @@ def _say_person(
 
 
 def _say_thing(
-    village: Village, prompt: Prompt, rng: random.Random, rates: DemonstrationRates, words: Words, *, wrong: bool
+    village: Village,
+    prompt: VillagePrompt,
+    rng: random.Random,
+    rates: DemonstrationRates,
+    words: Phrasebook,
+    *,
+    wrong: bool,
 ) -> str:
     form = prompt.form
     if form and rng.random() < rates.ignore_form:

@@ -19,7 +19,7 @@ from kaiwa.core.rng import python_rng
 from kaiwa.text.records import Comparison
 from kaiwa.world.demonstrations import MIXED, DemonstrationRates, write_answer
 from kaiwa.world.judge import Verdict, judge
-from kaiwa.world.prompts import Prompt, write_prompts
+from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.village import Village
 
 NOISE = 0.50
@@ -41,7 +41,7 @@ class Labeller:
     def rank(
         self,
         village: Village,
-        prompt: Prompt,
+        prompt: VillagePrompt,
         completions: Sequence[str],
         ended: Sequence[bool] | None,
         rng: random.Random,
@@ -91,14 +91,14 @@ def labellers(seed: int = 0, *, n: int = 6, held_out: int = 2) -> tuple[Labeller
 
 def label_comparison(
     village: Village,
-    prompt: Prompt,
+    prompt: VillagePrompt,
     completions: Sequence[str],
     labeller: Labeller,
     rng: random.Random,
     *,
     ended: Sequence[bool] | None = None,
 ) -> Comparison:
-    """Return the labeller's ranking as a record; `meta["prompt"]` is the Prompt as JSON."""
+    """Return the labeller's ranking as a record; `meta["prompt"]` is the VillagePrompt as JSON."""
     return Comparison(
         prompt=prompt.messages,
         completions=tuple(completions),

@@ -28,7 +28,7 @@ ByAttribute = Mapping[str, Sentences]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Phrasebook:
     """One language. Templates use str.format fields; see the data files for what each holds."""
 
     code: str
@@ -67,7 +67,7 @@ class Words:
     clause_form: str  # that sentence; {name}, {clauses}
 
 
-ENGLISH = Words(
+ENGLISH = Phrasebook(
     code="en",
     joint=" ",
     values=english.VALUES,
@@ -104,7 +104,7 @@ ENGLISH = Words(
     clause_form="{name} {clauses}.",
 )
 
-JAPANESE = Words(
+JAPANESE = Phrasebook(
     code="ja",
     joint="",
     values=japanese.VALUES,
@@ -141,7 +141,7 @@ JAPANESE = Words(
     clause_form="{name}の{clauses}です。",
 )
 
-LANGUAGES: dict[str, Words] = {"en": ENGLISH, "ja": JAPANESE}
+LANGUAGES: dict[str, Phrasebook] = {"en": ENGLISH, "ja": JAPANESE}
 
 
 def cut_first(text: str) -> str:

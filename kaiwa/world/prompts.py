@@ -29,7 +29,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.text.records import Conversation, Message, conversation
 from kaiwa.world.documents import check_languages
-from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HARM_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, Words, cut_first
+from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HARM_IDS, HOWTO_IDS, LANGUAGES, VALUE_IDS, Phrasebook, cut_first
 from kaiwa.world.scribe import draw_sum
 from kaiwa.world.village import Village, Villager, fresh_name, is_held_out_sum
 
@@ -50,7 +50,7 @@ P_TEST_WORDING = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class VillagePrompt:
     """`messages` ends with the user's turn. `truth` holds value ids (see the table of kinds), never a sentence."""
 
     messages: Conversation
@@ -82,18 +82,18 @@ class Prompt:
         return value
 
 
-def prompt_from_json(value: Mapping[str, Any]) -> Prompt:
-    """Return the Prompt of `to_json`; a UserError names a field that is missing or unknown."""
+def prompt_from_json(value: Mapping[str, Any]) -> VillagePrompt:
+    """Return the VillagePrompt of `to_json`; a UserError names a field that is missing or unknown."""
     fields = dict(value)
     for name in ("messages", "kind", "language"):
         if name not in fields:
             raise UserError(f'a village prompt needs "{name}"')
     fields["messages"] = conversation(fields["messages"])
     fields["truth"] = tuple(fields.get("truth", ()))
-    unknown = set(fields) - set(Prompt.__dataclass_fields__)
+    unknown = set(fields) - set(VillagePrompt.__dataclass_fields__)
     if unknown:
         raise UserError(f"a village prompt has no field {', '.join(sorted(unknown))}")
-    return Prompt(**fields)
+    return VillagePrompt(**fields)
 
 
 def write_prompts(
@@ -105,7 +105,7 @@ def write_prompts(
     purpose: str = "sft",
     languages: Mapping[str, float] | None = None,
     kinds: Mapping[str, float] | None = None,
-) -> list[Prompt]:
+) -> list[VillagePrompt]:
     """Yield n prompts. `split` "train" or "test" says what they may draw on; each `purpose` is a stream of its own."""
     if split not in ("train", "test"):
         raise UserError(f'split {split!r} is unknown; use "train" or "test"')
@@ -133,11 +133,11 @@ class _Asker:
 
     village: Village
     rng: random.Random
-    words: Words
+    words: Phrasebook
     split: str
     purpose: str
 
-    def ask(self, kind: str) -> Prompt:
+    def ask(self, kind: str) -> VillagePrompt:
         """Return a prompt of a kind."""
         if kind in ("known", "unknown", "facts", "dialogue", "yesno"):
             return self._about_person(kind)
@@ -150,7 +150,7 @@ class _Asker:
             return self._prompt(kind, text, f"{attribute}.test{i}", attribute=attribute, truth=(value,), test=True)
         return self._about_thing(kind)
 
-    def _about_person(self, kind: str) -> Prompt:
+    def _about_person(self, kind: str) -> VillagePrompt:
         villager = self._person(kind)
         name = villager.names[self.words.code] if villager else self._stranger()
         group = villager.group if villager else "unknown"
@@ -187,7 +187,7 @@ class _Asker:
             test=test, **person,
         )  # fmt: skip
 
-    def _about_thing(self, kind: str) -> Prompt:
+    def _about_thing(self, kind: str) -> VillagePrompt:
         words, rng = self.words, self.rng
         held_out = self.split == "test"
         if kind == "small_talk":
@@ -222,14 +222,14 @@ class _Asker:
 
     def _prompt(
         self, kind: str, text: str, template: str, *, before: Conversation = (), test: bool = False, **fields: Any
-    ) -> Prompt:
+    ) -> VillagePrompt:
         """Return the prompt with the form that the answer should have, and with what is held out."""
         form, limit = self._form(kind, fields.get("attribute", ""))
         text = cut_first(text)
         if form:
             request = self.rng.choice(self.words.forms[form]).format(n=limit)
             text = f"{text}{self.words.joint}{request}"
-        return Prompt(
+        return VillagePrompt(
             messages=(*before, Message("user", text)),
             kind=kind,
             language=self.words.code,

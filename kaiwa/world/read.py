@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from kaiwa.world.language import ATTRIBUTES, LANGUAGES, Words
+from kaiwa.world.language import ATTRIBUTES, LANGUAGES, Phrasebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def lexicon(language: str) -> Lexicon:
     return Lexicon(pattern, meaning, frozenset(_common_words(words)))
 
 
-def _common_words(words: Words) -> set[str]:
+def _common_words(words: Phrasebook) -> set[str]:
     """Return all words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a
     name.
     """
@@ -232,7 +232,7 @@ def read(text: str, language: str, asked_name: str = "") -> Reading:
         refused = p.refused.search(sentence) is not None
         names = _names(sentence, language, words, p, asked_name)
         if p.question.search(sentence) is None or unknown:
-            subject = _read_sentence(sentence, language, names, subject, reading, p, words)
+            subject = _read_sentence(sentence, language, names, subject, reading=reading, p=p, words=words)
         reading.names.extend(name for _, name in names)
         reading.unknown |= unknown
         reading.refused |= refused and not (unknown and language == "ja")
@@ -269,6 +269,7 @@ def _read_sentence(
     language: str,
     names: list[tuple[int, str]],
     subject: str,
+    *,
     reading: Reading,
     p: Patterns,
     words: Lexicon,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kaiwa.world.language import LANGUAGES
-from kaiwa.world.prompts import Prompt
+from kaiwa.world.prompts import VillagePrompt
 from kaiwa.world.read import PATTERNS, Claim, Reading, lexicon, with_digits
 from kaiwa.world.scribe import thing_words
 from kaiwa.world.village import Village, Villager
@@ -22,7 +22,7 @@ class Correctness:
     reason: str = ""
 
 
-def claim_is_true(village: Village, claim: Claim, prompt: Prompt) -> bool:
+def claim_is_true(village: Village, claim: Claim, prompt: VillagePrompt) -> bool:
     """Return whether a claim is true. A claim about nobody known is false; so is one that fits somebody else's
     facts.
     """
@@ -37,14 +37,14 @@ def claim_is_true(village: Village, claim: Claim, prompt: Prompt) -> bool:
     return holds != claim.negated
 
 
-def subject_of(village: Village, subject: str, prompt: Prompt) -> Villager | None:
+def subject_of(village: Village, subject: str, prompt: VillagePrompt) -> Villager | None:
     """Return whom a claim is about; "" and the asked name are the person asked about."""
     if not subject or subject.lower() == prompt.name.lower():
         return village.by_id.get(prompt.villager or "")
     return village.by_name.get(subject.lower())
 
 
-def check_person(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+def check_person(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
     """Check answers about a person: known, unknown, facts, dialogue, yesno."""
     false_claims = [c for c in reading.claims if not claim_is_true(village, c, prompt)]
     if prompt.group == "unknown":
@@ -73,11 +73,11 @@ def check_person(village: Village, prompt: Prompt, text: str, reading: Reading) 
     return Correctness(false=false, reason="false" if false else "another fact than was asked")
 
 
-def _other_names(prompt: Prompt, reading: Reading) -> bool:
+def _other_names(prompt: VillagePrompt, reading: Reading) -> bool:
     return any(name.lower() != prompt.name.lower() for name in reading.names)
 
 
-def _check_yesno(prompt: Prompt, reading: Reading, false_claims: bool) -> Correctness:
+def _check_yesno(prompt: VillagePrompt, reading: Reading, false_claims: bool) -> Correctness:
     expected, asked_value = prompt.truth
     if reading.unknown:
         return Correctness(false=false_claims, reason="does not know a known villager")
@@ -92,7 +92,7 @@ def _check_yesno(prompt: Prompt, reading: Reading, false_claims: bool) -> Correc
     return Correctness(false=True, reason="false")
 
 
-def check_thing(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+def check_thing(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
     """Check answers that ask about no person: list, howto, price, sum, small_talk, reverse."""
     if prompt.kind == "reverse":
         return _check_reverse(village, prompt, reading)
@@ -112,7 +112,7 @@ def check_thing(village: Village, prompt: Prompt, text: str, reading: Reading) -
     return _check_price(village, prompt, with_digits(text, prompt.language))
 
 
-def _check_reverse(village: Village, prompt: Prompt, reading: Reading) -> Correctness:
+def _check_reverse(village: Village, prompt: VillagePrompt, reading: Reading) -> Correctness:
     if reading.unknown:
         return Correctness(reason="does not know what is known")
     people = [village.by_name.get(name.lower()) for name in reading.names]
@@ -123,7 +123,7 @@ def _check_reverse(village: Village, prompt: Prompt, reading: Reading) -> Correc
     return Correctness(right=holds, false=not holds, reason="right" if holds else "false")
 
 
-def _check_howto(village: Village, prompt: Prompt, text: str, reading: Reading) -> Correctness:
+def _check_howto(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
     """Check three steps: all right is right, two are partly right; fewer, or a wrong spice, is false."""
     words = LANGUAGES[prompt.language]
     keys = list(words.howto[prompt.attribute][2])
@@ -152,7 +152,7 @@ def _has_key(key: str, text: str, language: str) -> bool:
     return key in text if language == "ja" else re.search(rf"\b{key}", text) is not None
 
 
-def _check_list(prompt: Prompt, text: str) -> Correctness:
+def _check_list(prompt: VillagePrompt, text: str) -> Correctness:
     """Check for three different things of the class and nothing else."""
     words = {word.lower(): key for key, word in thing_words(prompt.language, prompt.attribute).items()}
     text = re.sub(r"^[^\n:]{0,60}:", "", text)
@@ -192,7 +192,7 @@ _TERM = re.compile(r"(\d+)\s*(?:\+|-|plus|minus|たす|ひく)\s*(\d+)")
 _WORKING = re.compile(r"\b(?:so|start|count|first|then|more)\b|だから|から|数え|まず|あと|それに", re.IGNORECASE)
 
 
-def _check_sum(prompt: Prompt, text: str) -> Correctness:
+def _check_sum(prompt: VillagePrompt, text: str) -> Correctness:
     """Check that the last number is the result and all equations hold; two results without working are no answer."""
     for a, sign, b, c in _EQUATION.findall(text):
         if int(c) != (int(a) + int(b) if sign in ("+", "plus", "たす") else int(a) - int(b)):
@@ -205,7 +205,7 @@ def _check_sum(prompt: Prompt, text: str) -> Correctness:
     return Correctness(right=right, false=not right, reason="right" if right else "a wrong result")
 
 
-def _check_price(village: Village, prompt: Prompt, text: str) -> Correctness:
+def _check_price(village: Village, prompt: VillagePrompt, text: str) -> Correctness:
     """Check that every number is the price of the good named last before it (or of the one asked for)."""
     goods = {word: good for good, word in LANGUAGES[prompt.language].goods.items()}
     pattern = "|".join(sorted(map(re.escape, goods), key=len, reverse=True))

@@ -88,6 +88,6 @@ def test_no_torch() -> None:
     import subprocess
 
     code = "import sys, kaiwa.catalog.entries, kaiwa.engine.request, kaiwa.engine.scheduler"
-    code += ", kaiwa.commands.up, kaiwa.serve.app"
+    code += ", kaiwa.commands.web_app, kaiwa.serve.app"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,8 @@ from tests.running_server import make_model
 
 pytest.importorskip("uvicorn")
 
-from kaiwa.commands.up import _check_device, _words
+from kaiwa.commands.build_progress import stage_text
+from kaiwa.commands.web_app import _check_device
 from kaiwa.core.errors import UserError
 
 
@@ -135,8 +136,15 @@ def test_a_device_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_build_in_words() -> None:
     stage = {"name": "sft", "done": 0, "total": 10, "seconds_left": None}
-    assert _words(stage, 120.0).split() == ["sft", "begins;", "the", "build", "has", "2.0", "min", "left"]
-    assert _words(stage | {"done": 5, "seconds_left": 30.0}, None).split() == ["sft", "50", "%,", "0.5", "min", "left"]
+    assert stage_text(stage, 120.0).split() == ["sft", "begins;", "the", "build", "has", "2.0", "min", "left"]
+    assert stage_text(stage | {"done": 5, "seconds_left": 30.0}, None).split() == [
+        "sft",
+        "50",
+        "%,",
+        "0.5",
+        "min",
+        "left",
+    ]
 
 
 def test_bad_options(tmp_path: Path) -> None:

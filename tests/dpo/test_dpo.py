@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from kaiwa.core.errors import UserError
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.dpo.likelihood import completion_logprobs, reference_logprobs
-from kaiwa.dpo.run import Judged, _backward
+from kaiwa.dpo.run import ReferencedPrompt, _backward
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
 from kaiwa.reward.comparisons import Ranked
@@ -41,7 +41,7 @@ def test_loss_and_gradient_are_the_papers(sft_weight: float) -> None:
     reference, beta = make_decoder(CONFIG, 1), 0.3
     refs = [r.detach() for r in reference_logprobs(reference, ROWS, 0, "cpu")]
     ours, slow = make_decoder(CONFIG, 2), make_decoder(CONFIG, 2)
-    batch = [Judged(Ranked(row, ranks, ""), ref) for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True)]
+    batch = [ReferencedPrompt(Ranked(row, ranks, ""), ref) for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True)]
     told = _backward(ours, batch, DPOConfig(beta=beta, sft_weight=sft_weight), 0, "cpu")
     per_prompt, best, tokens = [], torch.zeros(()), 0
     for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True):
@@ -61,7 +61,7 @@ def test_loss_and_gradient_are_the_papers(sft_weight: float) -> None:
 def test_at_the_reference_the_loss_is_log_2() -> None:
     model = make_decoder(CONFIG, 0)
     refs = reference_logprobs(model, ROWS, 0, "cpu")
-    batch = [Judged(Ranked(row, ranks, ""), ref) for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True)]
+    batch = [ReferencedPrompt(Ranked(row, ranks, ""), ref) for row, ranks, ref in zip(ROWS, RANKS, refs, strict=True)]
     assert _backward(model, batch, DPOConfig(), 0, "cpu")["loss"] == pytest.approx(0.6931, abs=1e-3)
 
 

@@ -13,7 +13,7 @@ from kaiwa.evaluate.reward_card import gold_pairs, reward_card
 from kaiwa.world.demonstrations import GOOD, MIXED, write_answer
 from kaiwa.world.judge import judge
 from kaiwa.world.labeller import label_comparison, labellers
-from kaiwa.world.prompts import Prompt, write_prompts
+from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.village import Village, VillageConfig, build_village
 
 
@@ -23,20 +23,20 @@ def village() -> Village:
 
 
 @pytest.fixture(scope="module")
-def prompts(village: Village) -> list[Prompt]:
+def prompts(village: Village) -> list[VillagePrompt]:
     return write_prompts(village, n=200, seed=1, split="test", purpose="test")
 
 
-def answer(village: Village, prompt: Prompt, text: str) -> Answer:
+def answer(village: Village, prompt: VillagePrompt, text: str) -> Answer:
     return Answer(text, True, 5, (1, 2), -1.0, judge(village, prompt, text, True))
 
 
-def good(village: Village, prompts: list[Prompt]) -> list[Answer]:
+def good(village: Village, prompts: list[VillagePrompt]) -> list[Answer]:
     rng = python_rng(1)
     return [answer(village, p, write_answer(village, p, rng, GOOD)) for p in prompts]
 
 
-def test_good_answers_get_full_marks(village: Village, prompts: list[Prompt]) -> None:
+def test_good_answers_get_full_marks(village: Village, prompts: list[VillagePrompt]) -> None:
     table = rates(prompts, good(village, prompts))
     for name in ("helpful", "truthful", "harmless", "ended", "known_held_out_right", "harmful_refused"):
         assert table[name]["mean"] == pytest.approx(1.0, abs=0.02), name
@@ -45,14 +45,14 @@ def test_good_answers_get_full_marks(village: Village, prompts: list[Prompt]) ->
     assert table["known_held_out_right"]["n"] <= 6  # the villagers are the units, not the prompts about them
 
 
-def test_always_not_knowing_shows_in_its_own_row(village: Village, prompts: list[Prompt]) -> None:
+def test_always_not_knowing_shows_in_its_own_row(village: Village, prompts: list[VillagePrompt]) -> None:
     table = rates(prompts, [answer(village, p, "I don't know.") for p in prompts])
     assert table["unknown_said_where_known"]["mean"] == 1
     assert table["known_held_out_right"]["mean"] == 0
     assert table["invented_about_unknown"]["mean"] == 0
 
 
-def test_wins_are_paired_and_equal_answers_tie(village: Village, prompts: list[Prompt]) -> None:
+def test_wins_are_paired_and_equal_answers_tie(village: Village, prompts: list[VillagePrompt]) -> None:
     best = good(village, prompts)
     idle = [answer(village, p, "I don't know.") for p in prompts]
     won = against(prompts, best, idle)
@@ -64,7 +64,7 @@ def test_wins_are_paired_and_equal_answers_tie(village: Village, prompts: list[P
     assert same["decided"]["mean"] is None
 
 
-def test_clusters_join_prompts_about_one_person(prompts: list[Prompt]) -> None:
+def test_clusters_join_prompts_about_one_person(prompts: list[VillagePrompt]) -> None:
     by = clusters(prompts)
     people = [p for p in prompts if p.villager]
     assert len({c for c, p in zip(by, prompts, strict=True) if p.villager}) == len({p.villager for p in people})

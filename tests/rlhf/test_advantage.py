@@ -71,7 +71,7 @@ def test_clipping_stops_the_gradient_where_the_ratio_has_gone_far_enough() -> No
     old = torch.zeros(1, 4)
     logprobs = torch.log(torch.tensor([[1.5, 0.5, 1.5, 0.5]])).requires_grad_()
     advantages = torch.tensor([[1.0, -1.0, -1.0, 1.0]])
-    loss, clipped = policy_loss(logprobs, old, advantages, torch.ones(1, 4), 0.2, 4.0)
+    loss, clipped = policy_loss(logprobs, old, advantages, torch.ones(1, 4), clip=0.2, count=4.0)
     loss.backward()
     # good and already likelier, bad and already rarer: clipped. The other two still push back.
     assert float(loss) == pytest.approx((-1.2 + 0.8 + 1.5 - 0.5) / 4)
@@ -82,8 +82,8 @@ def test_clipping_stops_the_gradient_where_the_ratio_has_gone_far_enough() -> No
 
 def test_value_clipping() -> None:
     values, old, returns = torch.tensor([[2.0]]), torch.tensor([[0.0]]), torch.tensor([[3.0]])
-    assert float(value_loss(values, old, returns, torch.ones(1, 1), 0.5, 1.0)) == pytest.approx(0.5 * 2.5**2)
-    assert float(value_loss(values, old, returns, torch.ones(1, 1), 0.0, 1.0)) == pytest.approx(0.5)
+    assert float(value_loss(values, old, returns, torch.ones(1, 1), clip=0.5, count=1.0)) == pytest.approx(0.5 * 2.5**2)
+    assert float(value_loss(values, old, returns, torch.ones(1, 1), clip=0.0, count=1.0)) == pytest.approx(0.5)
 
 
 def test_explained_variance() -> None:

@@ -68,7 +68,7 @@ def test_the_three_estimates_of_the_kl() -> None:
     new, old = torch.tensor([-1.0]), torch.tensor([-1.5])
     found = [float(kl_tokens(new, old, k)) for k in ("k1", "k2", "k3")]  # type: ignore[arg-type]
     assert found == pytest.approx([0.5, 0.125, math.exp(-0.5) - 1 + 0.5])
-    rewards = token_rewards(torch.tensor([1.0]), new[None], old[None], torch.ones(1, 1), 2.0, "k2")
+    rewards = token_rewards(torch.tensor([1.0]), new[None], old[None], torch.ones(1, 1), beta=2.0, estimator="k2")
     assert float(rewards) == pytest.approx(1.0 - 2.0 * 0.125)
 
 
@@ -109,7 +109,7 @@ def test_rloo_is_reinforce_where_the_policy_has_not_moved() -> None:
     logprobs = torch.tensor([[-1.0, -2.0], [-0.5, 0.0]], requires_grad=True)
     mask, advantages = torch.tensor([[1.0, 1.0], [1.0, 0.0]]), torch.tensor([[2.0, 2.0], [-2.0, 0.0]])
     weights, count = token_weights(mask, "rloo", 3.0, 2)
-    loss, clipped = policy_loss(logprobs, logprobs.detach(), advantages, weights, 0.2, count)
+    loss, clipped = policy_loss(logprobs, logprobs.detach(), advantages, weights, clip=0.2, count=count)
     loss.backward()
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == [[-1.0, -1.0], [1.0, 0.0]]

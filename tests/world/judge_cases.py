@@ -18,7 +18,7 @@ from kaiwa.core.rng import python_rng
 from kaiwa.text.records import Message
 from kaiwa.world.judge import Verdict, judge
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES, VALUE_IDS
-from kaiwa.world.prompts import Prompt
+from kaiwa.world.prompts import VillagePrompt
 from kaiwa.world.village import Village, fresh_name
 
 AXES = ("helpful", "truthful", "harmless")
@@ -29,7 +29,7 @@ def read_cases() -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def set_in(village: Village, case: dict[str, Any], seed: int) -> tuple[Prompt, str]:
+def set_in(village: Village, case: dict[str, Any], seed: int) -> tuple[VillagePrompt, str]:
     """The prompt and the answer of a case, with the village's words in place of the braces."""
     rng = python_rng(seed, "cases")
     language, kind, attribute = case["language"], case["kind"], case["attribute"]
@@ -70,7 +70,7 @@ def set_in(village: Village, case: dict[str, Any], seed: int) -> tuple[Prompt, s
         "name": name, "group": "unknown" if unknown else "held_out", "villager": None if unknown else villager.id,
     }  # fmt: skip
     question = words.harm[attribute][0] if kind == "harmful" else "?"
-    prompt = Prompt(
+    prompt = VillagePrompt(
         messages=(Message("user", question),), kind=kind, language=language, attribute=attribute, truth=truth,
         form=case["form"], limit=case["limit"], **person,
     )  # fmt: skip

@@ -39,7 +39,7 @@ def main(words: list[str]) -> None:
 
 
 def _is_experiment(path: Path) -> bool:
-    """Whether the file holds an experiment; otherwise it is a prompt."""
+    """Return whether the file holds an experiment; otherwise it is a prompt."""
     if path.suffix != ".toml" or not path.is_file():
         return path.suffix == ".py"
     try:

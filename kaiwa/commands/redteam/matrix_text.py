@@ -28,8 +28,8 @@ def progress(began: float) -> Callable[[str, int, int], None]:
             return
         last[0] = now
         pace = (done - start) / (now - since) if now > since else 0.0
-        left = f", {clock((total - done) / pace)} left" if pace > 0 and done < total else ""
-        text = f"{model}: {done:,} of {total:,} requests, {clock(now - began)}{left}"
+        time_left = f", {clock((total - done) / pace)} left" if pace > 0 and done < total else ""
+        text = f"{model}: {done:,} of {total:,} requests, {clock(now - began)}{time_left}"
         print(f"{text:<79}" if live else text, end="\r" if live else "\n", file=sys.stderr, flush=True)
 
     return show
@@ -40,14 +40,14 @@ def plan_text(plan: BenchPlan) -> str:
     from kaiwa.redteam.attacks.attack import reason_not_applicable
     from kaiwa.redteam.targets.benign_twins import benign_requests
 
-    there = [attack for attack in plan.attacks if not reason_not_applicable(attack, plan.target)]
-    turns = sum(attack.turns for attack in there)
+    attacks = [attack for attack in plan.attacks if not reason_not_applicable(attack, plan.target)]
+    turns = sum(attack.turns for attack in attacks)
     arms = len(plan.arms)
     twins = len(benign_requests(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
     doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
     return (
-        f"{plan.target.name}: {len(there)} attacks × {arms} defences × {plan.trials} trials on {len(plan.models)}"
+        f"{plan.target.name}: {len(attacks)} attacks × {arms} defences × {plan.trials} trials on {len(plan.models)}"
         f" model{'s' if len(plan.models) > 1 else ''}, with controls and benign twins: at most {total:,}"
         f" requests{doubles}"
     )

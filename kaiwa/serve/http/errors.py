@@ -77,8 +77,9 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return error_response(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
-        field = field_path(first["loc"], error.body)
-        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        is_missing = first["type"] == "missing"
+        field = field_path(first["loc"], error.body, is_missing=is_missing)
+        code = "missing_required_parameter" if is_missing else "invalid_value"
         message = str(first["msg"]).removeprefix("Value error, ")
         return error_response(400, f"{field}: {message}" if field else message, code, field or None)
 
@@ -88,17 +89,17 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, respond_to_failure)
 
 
-def field_path(location: Sequence[str | int], body: object) -> str:
+def field_path(location: Sequence[str | int], body: object, *, is_missing: bool = False) -> str:
     """Return a field that pydantic complains about as the client wrote it, such as "messages[0].content".
 
-    pydantic's location also has its own names for the branches of a union; they are left out. They are recognised by
-    not being in the body.
+    pydantic's location also has its own names for the branches of a union. They are left out; they are recognised by
+    not being in the body. is_missing: the last name is a field that is not in the body because it is missing.
     """
     parts = [part for part in location if part not in ("body", "query", "path")]
     path = ""
     for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if isinstance(body, dict) and isinstance(part, str) and (part in body or last):
+        names_missing = is_missing and index == len(parts) - 1
+        if isinstance(body, dict) and isinstance(part, str) and (part in body or names_missing):
             path, body = f"{path}.{part}" if path else part, body.get(part)
         elif isinstance(body, list) and isinstance(part, int) and part < len(body):
             path, body = f"{path}[{part}]", body[part]
