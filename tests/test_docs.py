@@ -108,3 +108,15 @@ def test_the_places_of_a_recipe_exist(recipe: str) -> None:
                     elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                         defined.add(node.name)
             assert name in defined, f"{recipe}: {file} has no {name}"
+
+
+def test_the_log_has_dated_entries_newest_first_and_a_contents() -> None:
+    text = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, flags=re.M)
+    assert [h for h in headings if not re.fullmatch(r"\d{4}-\d\d-\d\d · [\w ]+ · .+: .+", h)] == []
+    dates = [heading[:10] for heading in headings]
+    assert dates == sorted(dates, reverse=True)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#(.*?)\)", text)
+    assert set(links) == anchors
+    assert len(links) == len(headings)
