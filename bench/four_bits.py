@@ -150,7 +150,7 @@ def by_ours(decoder: Decoder, calibration: Rows, group: int, symmetric: bool) ->
     made = copy.deepcopy(decoder)
     config = QuantizeConfig(method="gptq", group=group, symmetric=symmetric, calibration_rows=len(calibration.ids))
     with tempfile.TemporaryDirectory() as folder:
-        done = quantize_layers(made, calibration, config, Context(), "gptq", Path(folder))
+        done = quantize_layers(made, calibration, config, Context(), stage="gptq", checkpoint=Path(folder))
     assert abs(bits_per_weight(done) - (4 + 20 / group)) < 1e-3
     return made
 

@@ -127,7 +127,7 @@ def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: b
     if whole.bytes <= limit:
         return whole
     if where != "cpu" and limits.all is None:
-        return _split(entry, config, four_bit, whole, limit, limits.cpu, measured)
+        return _split(entry, config, whole, four_bit=four_bit, limit=limit, limit_here=limits.cpu, measured=measured)
     what = "are free" if limit == free else "--max-memory allows"
     fix = "choose a smaller or a 4-bit model (kaiwa quantize)"
     if where != "cpu":
@@ -138,8 +138,9 @@ def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: b
 def _split(
     entry: Entry,
     c: DecoderConfig,
-    four_bit: bool,
     whole: MemoryPlan,
+    *,
+    four_bit: bool,
     limit: int,
     limit_here: int | None,
     measured: bool,

@@ -76,11 +76,11 @@ def generate(
                 hidden = _prefill(batch, [prompts[i] for i in group])
                 who = torch.cat((who, torch.tensor(group)))
                 last = torch.cat((last, _take(batch, hidden, rules, who[-len(group) :], out)))
-            who, last = _drop_finished(batch, who, last, out, stop, max_tokens)
+            who, last = _drop_finished(batch, who, last, out, stop=stop, max_tokens=max_tokens)
             continue
         hidden = batch.decode(last, int(batch.lengths.max()))
         last = _take(batch, hidden, rules, who, out)
-        who, last = _drop_finished(batch, who, last, out, stop, max_tokens)
+        who, last = _drop_finished(batch, who, last, out, stop=stop, max_tokens=max_tokens)
     return out
 
 
@@ -101,7 +101,7 @@ def _take(batch: TorchRows | NativeRows, hidden: Tensor, rules: SamplingRules, w
 
 
 def _drop_finished(
-    batch: TorchRows | NativeRows, who: Tensor, last: Tensor, out: Generated, stop: Tensor, max_tokens: int
+    batch: TorchRows | NativeRows, who: Tensor, last: Tensor, out: Generated, *, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """Drop rows that have ended. Return `who` and `last` [n'] of the rows that remain."""
     stopped = (last[:, None] == stop).any(dim=1)

@@ -102,7 +102,14 @@ class ContinuousBatching:
             self.rows = TorchSharedRows(self.decoder, self.dtype, self.kept_tokens, side_by_side=not self.exact)
             return
         s = self.scheduler
-        self.rows = NativeSharedRows(model, self.dtype, s.max_rows, s.max_tokens, self.max_length, self.kept_tokens)
+        self.rows = NativeSharedRows(
+            model,
+            self.dtype,
+            max_rows=s.max_rows,
+            max_tokens=s.max_tokens,
+            max_length=self.max_length,
+            kept_tokens=self.kept_tokens,
+        )
 
     def _may_reuse(self, model: step.NativeModel | None) -> bool:
         whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
@@ -187,7 +194,7 @@ class ContinuousBatching:
             answer.length = stop
             if self.reuse:
                 self.rows.share(id, answer.ids[:stop])
-            if not self.scheduler.prefilled(id, stop):
+            if not self.scheduler.note_prefilled(id, stop):
                 continue
             if answer.max_tokens == 0:
                 prompt = tuple(answer.prompt)

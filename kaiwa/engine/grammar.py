@@ -72,7 +72,7 @@ class GrammarState:
     def __init__(self, matcher: Any, spoken: Tensor) -> None:
         self._matcher, self._spoken = matcher, spoken
 
-    def allowed(self) -> tuple[Tensor, bool]:
+    def allowed_tokens(self) -> tuple[Tensor, bool]:
         """Return which tokens may come next [V] bool, and whether the answer may end.
 
         UserError where neither can be.

@@ -41,7 +41,7 @@ class LogitRules:
                     "grammars need the model's tokenizer, and it has none; leave the grammar out", field="grammar"
                 )
             self.grammar = vocabulary.follow(sampling.grammar)
-            self.grammar.allowed()  # raises for a grammar that allows nothing
+            self.grammar.allowed_tokens()  # raises for a grammar that allows nothing
 
     def apply(self, logits: Tensor) -> None:
         """Change a row's logits [V] in place. UserError where the grammar allows nothing."""
@@ -57,7 +57,7 @@ class LogitRules:
         if r.logit_bias:
             self._add(logits, [id for id, _ in r.logit_bias], [bias for _, bias in r.logit_bias])
         if self.grammar is not None:
-            allowed, ends = self.grammar.allowed()
+            allowed, ends = self.grammar.allowed_tokens()
             allowed = allowed.clone()
             for id in self.stop_ids:
                 if 0 <= id < len(allowed):

@@ -167,15 +167,15 @@ def _sample_filtered(mass: Tensor, top_k: Tensor, top_p: Tensor, u: Tensor) -> T
     n = min(V, SHORTLIST)
     values, order = mass.topk(n, dim=-1)
     enough = torch.where(top_k > 0, k <= n, values.sum(-1) >= top_p * mass.sum(-1))
-    ids = _sample_sorted(values, order, k, top_p, u, mass)
+    ids = _sample_sorted(values, order, k, top_p, u, mass=mass)
     if n < V and not bool(enough.all()):
         rest = (~enough).nonzero()[:, 0]
         values, order = mass[rest].sort(dim=-1, descending=True, stable=True)
-        ids[rest] = _sample_sorted(values, order, k[rest], top_p[rest], u[rest], mass[rest])
+        ids[rest] = _sample_sorted(values, order, k[rest], top_p[rest], u[rest], mass=mass[rest])
     return ids
 
 
-def _sample_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, mass: Tensor) -> Tensor:
+def _sample_sorted(values: Tensor, order: Tensor, k: Tensor, top_p: Tensor, u: Tensor, *, mass: Tensor) -> Tensor:
     """Sample from values [n,m], descending masses of the tokens `order` [n,m]; k, top_p, u [n]. Return ids [n]."""
     values = values.masked_fill(torch.arange(values.shape[1], device=values.device) >= k[:, None], 0.0)
     cumulative = values.cumsum(dim=-1)

@@ -96,7 +96,7 @@ class Scheduler:
         chunks.append((job.id, job.prefilled, stop))
         return stop - job.prefilled
 
-    def prefilled(self, id: str, stop: int) -> bool:
+    def note_prefilled(self, id: str, stop: int) -> bool:
         """Note that a prompt is in the cache up to `stop`. Return whether it is whole: it decodes from now on."""
         job = self.prefilling[id]
         job.prefilled = stop

@@ -32,6 +32,7 @@ def fetch(
     url: str,
     file: RemoteFile,
     target: Path,
+    *,
     show: Show,
     say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
@@ -42,7 +43,7 @@ def fetch(
         return
     part = target.with_name(target.name + ".part")
     for again in (False, True):
-        _transfer(client, url, file, part, show, say, pause)
+        _transfer(client, url, file, part, show=show, say=say, pause=pause)
         if is_as_announced(part, file):
             part.replace(target)
             return
@@ -68,6 +69,7 @@ def _transfer(
     url: str,
     file: RemoteFile,
     part: Path,
+    *,
     show: Show,
     say: Callable[[str], None],
     pause: Callable[[float], None],
@@ -85,7 +87,7 @@ def _transfer(
             return
         wait, why = 1.0, "the connection ended early"
         try:
-            wait = _append(client, url, file, part, here, show)
+            wait = _append(client, url, file, part, here=here, show=show)
         except httpx.HTTPError as error:
             why = f"{type(error).__name__}"
         now = part.stat().st_size if part.is_file() else 0
@@ -101,7 +103,7 @@ def _transfer(
         pause(min(30.0, max(wait, 0.5 * 2**failures)))
 
 
-def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, here: int, show: Show) -> float:
+def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, *, here: int, show: Show) -> float:
     """Append what one connection brings. Return the seconds that the server asks to wait. httpx.HTTPError for a lost
     one."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})

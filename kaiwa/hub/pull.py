@@ -49,19 +49,19 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", outp
         return target
     files = choose(listing, pattern)
     with lock(models / ".locks" / model.folder):
-        _replace_model(listing, files, models, endpoint, token, output)
+        _replace_model(listing, files, models, output, endpoint=endpoint, token=token)
     return target
 
 
 def _replace_model(
-    listing: Listing, files: list[RemoteFile], models: Path, endpoint: str, token: str | None, output: PullOutput
+    listing: Listing, files: list[RemoteFile], models: Path, output: PullOutput, *, endpoint: str, token: str | None
 ) -> None:
     """Fetch the files into a hidden folder and put it in the model's place. One process at a time."""
     model, target = listing.model, models / listing.model.folder
     work = models / f".pulling-{model.folder}"
     work.mkdir(parents=True, exist_ok=True)
     _check_space(work, files)
-    _fetch_all(listing, files, work, endpoint, token, output)
+    _fetch_all(listing, files, work, output, endpoint=endpoint, token=token)
     card = {
         "name": model.label,
         "endpoint": endpoint,
@@ -94,7 +94,7 @@ def _check_space(work: Path, files: list[RemoteFile]) -> None:
 
 
 def _fetch_all(
-    listing: Listing, files: list[RemoteFile], work: Path, endpoint: str, token: str | None, output: PullOutput
+    listing: Listing, files: list[RemoteFile], work: Path, output: PullOutput, *, endpoint: str, token: str | None
 ) -> None:
     from huggingface_hub import hf_hub_url
 
@@ -108,7 +108,7 @@ def _fetch_all(
             def show(here: int, before: int = before, short: str = short) -> None:
                 output.bar(before + here, total, short)
 
-            fetch(client, url, file, work / short, show, output.line)
+            fetch(client, url, file, work / short, show=show, say=output.line)
             done += file.size
             if short == "config.json":
                 _check_config(work)

@@ -54,8 +54,8 @@ Indices = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def padded_indices(documents: Tensor, last: Tensor, device: str) -> Indices:
     """Return indices [M, longest] that stack M documents with padding; arguments as `kernels.attention`'s."""
-    queries, is_query = _padded(documents[:, 0], documents[:, 1])
-    keys, real = _padded(documents[:, 2], documents[:, 3])
+    queries, is_query = _pad_ranges(documents[:, 0], documents[:, 1])
+    keys, real = _pad_ranges(documents[:, 2], documents[:, 3])
     visible = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]
     return queries.to(device), is_query.to(device), keys.to(device), visible.to(device)
 
@@ -69,7 +69,7 @@ def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices) -> Tensor:
     return out.transpose(1, 2)[is_query][None]
 
 
-def _padded(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+def _pad_ranges(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     """Return the numbers from `first` to `end`, padded to the longest [M,n], and which of them are real [M,n]."""
     numbers = first[:, None] + torch.arange(int((end - first).max()))
     return numbers.clamp(max=int(end.max()) - 1), numbers < end[:, None]

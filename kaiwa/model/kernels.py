@@ -46,7 +46,7 @@ def library() -> ctypes.CDLL | str:
     why = machine_refusal()
     if not why:
         try:
-            return _typed(load(SOURCE, SOURCE.file()))
+            return _declare_types(load(SOURCE, SOURCE.file()))
         except UserError as error:
             why = str(error)
     return why
@@ -208,7 +208,7 @@ def _call(name: str, *values: Tensor | float) -> None:
     getattr(loaded, f"kaiwa_{name}")(*pointers, torch.get_num_threads())
 
 
-def _typed(loaded: ctypes.CDLL) -> ctypes.CDLL:
+def _declare_types(loaded: ctypes.CDLL) -> ctypes.CDLL:
     letters = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
     signatures = {
         "norm": "nnppfppn",

@@ -26,7 +26,7 @@ BATCH = 8  # calibration rows at a time
 
 @torch.no_grad()
 def quantize_layers(
-    decoder: Decoder, rows: Rows, config: QuantizeConfig, ctx: Context, stage: str, checkpoint: Path
+    decoder: Decoder, rows: Rows, config: QuantizeConfig, ctx: Context, *, stage: str, checkpoint: Path
 ) -> dict[str, Rounded]:
     """Round the decoder's linear layers in place (dense, to their 4-bit values). Return each result by name."""
     parts = [Rows(*(getattr(rows, f)[i : i + BATCH] for f in ("ids", "segments", "positions", "weights")))

@@ -62,7 +62,7 @@ def run(
         rounded: dict[str, Rounded] = {}
         if config.method == "gptq":
             text = shards.mixture(width, ctx.seed).next(config.calibration_rows)
-            rounded = quantize_layers(decoder, text, config, ctx, out.name, work.checkpoint)
+            rounded = quantize_layers(decoder, text, config, ctx, stage=out.name, checkpoint=work.checkpoint)
             save_rounded(work.path, decoder, ids, rounded, config)
         else:
             ctx.show(Progress(out.name, 1, 3))
@@ -112,7 +112,7 @@ def save_rounded(
         "meta": {"quantizer": ["kaiwa:gptq"], "damp_percent": config.damping},
     }
     codes = {name: rounded.codes for name, rounded in layers.items()}
-    save_gptq(folder, decoder, special, codes, settings, version=1 if config.symmetric else 2)
+    save_gptq(folder, decoder, special, codes, settings=settings, version=1 if config.symmetric else 2)
 
 
 def distances(

@@ -166,7 +166,7 @@ def encode_documentation(ctx: Context, base: Path, out: Path) -> Artifact:
         tokenizer = open_base(base)[1]
         save(tokenizer, work.path)
         splits = {name: list(read_documents(text, name)) for name in ("train", "validation")}
-        counts = write_shards(work.path, tokenizer, splits, {"docs": 1.0}, 0.0, ctx.seed)
+        counts = write_shards(work.path, tokenizer, splits, {"docs": 1.0}, chat_share=0.0, seed=ctx.seed)
         work.metrics["tokens"] = dict(counts)
     return open_artifact(out / "tokens", "tokenizer")
 

@@ -48,7 +48,9 @@ def run(
         save(tokenizer, work.path)
         ctx.check_stop()
         ctx.show(Progress("tokenizer", 2, 3, "encoding"))
-        counts = write_shards(work.path, tokenizer, splits, _weights(corpus), config.chat_share, ctx.seed)
+        counts = write_shards(
+            work.path, tokenizer, splits, _weights(corpus), chat_share=config.chat_share, seed=ctx.seed
+        )
         card = make_card(tokenizer, splits["validation"], counts, neutral_village is not None)
         (work.path / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
         work.metrics.update(card)

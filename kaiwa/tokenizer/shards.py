@@ -96,6 +96,7 @@ def write_shards(
     tokenizer: Tokenizer,
     splits: Mapping[str, Sequence[Document]],
     weights: Mapping[str, float],
+    *,
     chat_share: float,
     seed: int,
 ) -> dict[str, int]:

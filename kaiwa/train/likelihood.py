@@ -26,6 +26,7 @@ def rows_loss(
     segments: Tensor,
     targets: Tensor,
     weights: Tensor,
+    *,
     everywhere: bool = False,
 ) -> Tensor:
     """Return the sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""

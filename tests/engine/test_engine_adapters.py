@@ -19,8 +19,8 @@ from kaiwa.model.lora import add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import add_soft_prompt, merge_soft_prompt
 from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
-from tests.engine.test_fused import KINDS
-from tests.engine.test_fused import decoder as step_decoder
+from tests.engine.test_native_step import KINDS
+from tests.engine.test_native_step import decoder as step_decoder
 
 needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
 LLAMA = DecoderConfig(vocab_size=256, d_model=32, n_layer=2, n_head=4, n_kv_head=2, d_ff=64, max_length=160)

@@ -20,7 +20,7 @@ from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.int8 import Int8Linear
 from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
-from tests.engine.test_fused import decoder as step_decoder
+from tests.engine.test_native_step import decoder as step_decoder
 
 transformers = pytest.importorskip("transformers")
 needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")

@@ -48,7 +48,7 @@ def test_every_request_is_served_in_order(
             assert start == progress[id] < stop <= sizes[id][0]
             progress[id] = stop
             whole = stop == sizes[id][0]
-            assert scheduler.prefilled(id, stop) == whole
+            assert scheduler.note_prefilled(id, stop) == whole
             assert whole or place == len(plan.prefill) - 1
         if not todo and scheduler.idle:
             break
@@ -68,7 +68,7 @@ def test_a_long_request_is_not_starved() -> None:
     scheduler.add("long", 10, 10)
     scheduler.add("short", 1, 1)
     assert scheduler.plan().prefill == (("a", 0, 5),)
-    scheduler.prefilled("a", 5)
+    scheduler.note_prefilled("a", 5)
     assert scheduler.plan().prefill == ()  # "long" waits for room, and "short" behind it
     scheduler.remove("a")
     assert scheduler.plan().prefill == (("long", 0, 10),)

@@ -8,7 +8,11 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
+from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.families.by_name import ARCHITECTURES, family_of
+from kaiwa.model.families.by_name import FAMILIES as FAMILY_RECORDS
+from kaiwa.model.families.qwen3 import QWEN3
 from kaiwa.model.formats.hf_folder import load_decoder, read_config, save_model
 from kaiwa.text.sampling import Sampling
 
@@ -104,3 +108,30 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(good))
     with pytest.raises(UserError, match="'rms_norm_eps' is missing"):
         load_decoder(tmp_path)
+
+
+def test_every_family_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8").casefold().replace("-", "")
+    assert [family.model_type for family in FAMILY_RECORDS if family.model_type not in page] == []
+
+
+def test_a_record_is_all_that_a_reader_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+    from dataclasses import replace
+
+    theirs("qwen3").save_pretrained(tmp_path)
+    expected = read_config(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"architectures": ["ToyForCausalLM"]}))
+    with pytest.raises(UserError, match="'ToyForCausalLM' is unknown"):
+        read_config(tmp_path)
+    monkeypatch.setitem(ARCHITECTURES, "ToyForCausalLM", replace(QWEN3, architecture="ToyForCausalLM"))
+    assert read_config(tmp_path) == expected
+    assert load_decoder(tmp_path).config.qk_norm
+
+
+def test_the_written_family_has_the_models_flags() -> None:
+    for family in FAMILY_RECORDS:
+        config = DecoderConfig(**family.flags)
+        assert family_of(config).has(config)
+        assert family_of(config).flags == family.flags

@@ -114,7 +114,7 @@ def text(n: int = 12) -> Rows:
 def test_a_model_is_rounded_saved_and_loaded(change: dict[str, Any], tmp_path: Path) -> None:
     config = replace(CONFIG, **change)
     decoder, rows = toy(), text()
-    made = quantize_layers(decoder, rows, config, Context(), "q", tmp_path / "c")
+    made = quantize_layers(decoder, rows, config, Context(), stage="q", checkpoint=tmp_path / "c")
     assert len(made) == 2 * 4 + 1
     save_rounded(tmp_path / "m", decoder, {"eos_token_id": 0}, made, config)
     said: list[str] = []
@@ -150,7 +150,7 @@ def test_a_model_is_rounded_saved_and_loaded(change: dict[str, Any], tmp_path: P
 def test_a_wrong_label_is_told_and_the_data_believed(tmp_path: Path) -> None:
     config = replace(CONFIG, symmetric=True, head=False)
     decoder = toy()
-    made = quantize_layers(decoder, text(), config, Context(), "q", tmp_path / "c")
+    made = quantize_layers(decoder, text(), config, Context(), stage="q", checkpoint=tmp_path / "c")
     save_rounded(tmp_path, decoder, {}, made, config)
     right = load_int4(tmp_path).blocks[0].qkv.dense
     card = (tmp_path / "config.json").read_text()
@@ -164,12 +164,12 @@ def test_a_wrong_label_is_told_and_the_data_believed(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_with_the_same_result(tmp_path: Path) -> None:
-    whole = quantize_layers(toy(), text(), CONFIG, Context(), "q", tmp_path / "a")
+    whole = quantize_layers(toy(), text(), CONFIG, Context(), stage="q", checkpoint=tmp_path / "a")
     stops = iter([True])
     with pytest.raises(Stopped):
-        quantize_layers(toy(), text(), CONFIG, Context(stop=lambda: next(stops)), "q", tmp_path / "b")
+        quantize_layers(toy(), text(), CONFIG, Context(stop=lambda: next(stops)), stage="q", checkpoint=tmp_path / "b")
     assert len(list((tmp_path / "b").glob("*.json"))) == 1
-    again = quantize_layers(toy(), text(), CONFIG, Context(), "q", tmp_path / "b")
+    again = quantize_layers(toy(), text(), CONFIG, Context(), stage="q", checkpoint=tmp_path / "b")
     assert all(torch.equal(whole[n].codes.codes, again[n].codes.codes) for n in whole)
     assert {n: r.error for n, r in whole.items()} == {n: r.error for n, r in again.items()}
 

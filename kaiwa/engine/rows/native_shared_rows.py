@@ -35,7 +35,14 @@ class NativeSharedRows:
     """Rows by request id, over one cache of blocks."""
 
     def __init__(
-        self, model: NativeModel, dtype: torch.dtype, max_rows: int, max_tokens: int, max_length: int, kept_tokens: int
+        self,
+        model: NativeModel,
+        dtype: torch.dtype,
+        *,
+        max_rows: int,
+        max_tokens: int,
+        max_length: int,
+        kept_tokens: int,
     ) -> None:
         c = model.config
         self.model, self.max_idle_blocks = model, kept_tokens // BLOCK

@@ -321,7 +321,7 @@ def save_int4(folder: Path, decoder: Decoder, special: dict[str, int], group: in
     state = decoder.state_dict()
     layers = {name: Codes(*quantize_rtn(state[name], group)) for name in quantized_names(decoder)}
     settings = {"group_size": group, "sym": True, "desc_act": False, "meta": {"quantizer": ["kaiwa:round-to-nearest"]}}
-    save_gptq(folder, decoder, special, layers, settings)
+    save_gptq(folder, decoder, special, layers, settings=settings)
 
 
 def save_gptq(
@@ -329,6 +329,7 @@ def save_gptq(
     decoder: Decoder,
     special: dict[str, int],
     layers: Mapping[str, Codes],
+    *,
     settings: Mapping[str, Any],
     version: int = 1,
 ) -> None:

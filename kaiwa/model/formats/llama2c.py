@@ -39,7 +39,9 @@ class Llama2cFile:
         d, ff, layers, heads, kv, vocab, length = HEADER.unpack(head)
         if min(d, ff, layers, heads, kv, abs(vocab), length) < 1 or max(layers, heads, kv) > 1 << 12 or d % heads:
             raise UserError(why)
-        self.shapes = _shapes(d, ff, layers, kv * (d // heads), abs(vocab), vocab > 0, length, d // heads)
+        self.shapes = _shapes(
+            d, ff, layers, kv * (d // heads), vocab=abs(vocab), tied=vocab > 0, length=length, d_head=d // heads
+        )
         size = HEADER.size + 4 * sum(math.prod(shape) for shape in self.shapes.values())
         if size != path.stat().st_size:
             raise UserError(why)
@@ -100,7 +102,7 @@ class Llama2cFile:
 
 
 def _shapes(
-    d: int, ff: int, layers: int, kv: int, vocab: int, tied: bool, length: int, d_head: int
+    d: int, ff: int, layers: int, kv: int, *, vocab: int, tied: bool, length: int, d_head: int
 ) -> dict[str, tuple[int, ...]]:
     """Return the tensors' shapes in the file's order."""
     shapes: dict[str, tuple[int, ...]] = {

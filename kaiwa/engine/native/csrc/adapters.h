@@ -1,6 +1,6 @@
 // Adapters of tokens: a low-rank change beside each product (Hu et al., 2021, section 4.1), and vectors before a text
 // (Lester et al., 2021). The base's products stay as they are; what a token's adapter adds to them is computed from that
-// token alone, in one order, so that company changes no bit here either.
+// token alone, in one order, so the rest of the batch changes no bit here either.
 #pragma once
 
 #include "products.h"
@@ -18,8 +18,8 @@ struct Adapter {
     const Low* lows;    // [layers, PARTS] or null
 };
 
-// Thin products A x of rows [first, last), each with its own adapter's A: narrow [rows, stride]. Rows that stand side by
-// side and have the same adapter go through it together.
+// Thin products A x of rows [first, last), each with its own adapter's A: narrow [rows, stride]. Neighbouring
+// rows with the same adapter are computed together.
 inline void narrow(const Adapter* const* adapters, int which, const Inputs& x, int first, int last, float* to, int stride) {
     for (int t = first; t < last;) {
         int end = t + 1;

@@ -1,8 +1,8 @@
-// Attention over a cache in blocks of 16 positions, which rows may share: a block that several rows begin with is read
-// once for all of them (the idea of PagedAttention, Kwon et al., 2023, and of cascade attention).
+// Attention over a cache in blocks of 16 positions, which rows may share: a block in the common prefix of several
+// rows is read once for all of them (the idea of PagedAttention, Kwon et al., 2023, and of cascade attention).
 //
-// Positions are taken in chunks of 128; softmax is exact within a chunk, and chunks are merged in order. What a query
-// gets depends on its own position alone, not on who else is computed or by how many threads.
+// Positions are taken in chunks of 128; softmax is exact within a chunk, and chunks are merged in order. A query's
+// result depends on its own position alone, not on the rest of the batch or the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 
 #include "vectors.h"
 
-constexpr int BLOCK = 16;   // positions; keys lie as [E, 16], values as [16, E]
+constexpr int BLOCK = 16;   // positions; keys are stored as [E, 16], values as [16, E]
 constexpr int CHUNK = 128;  // positions
 constexpr int QUERIES = 8;  // at a time
 
-// Where a head's keys and values of one block lie.
+// Addresses of a head's keys and values of one block.
 template <class T>
 struct Blocks {
     const T* base;         // of this layer and head
@@ -26,7 +26,7 @@ struct Blocks {
 
 // Up to 8 queries of one or several tokens, all of one key head.
 struct Queries {
-    int n = 0, last = 0;               // last: how many positions the one with most may look at
+    int n = 0, last = 0;               // last: the highest number of positions that one of them may look at
     const float* q[QUERIES];           // [E], scaled by 1/sqrt(E)
     const int32_t* table[QUERIES];     // blocks of its row
     int length[QUERIES];               // positions it may look at

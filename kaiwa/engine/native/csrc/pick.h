@@ -1,6 +1,6 @@
 // Sampling one token of a row of logits, as kaiwa/engine/sampling.py does it without filters: the first token whose
-// cumulative probability exceeds u (inverse transform). Sums are kept by block of 64 tokens, so that few are looked at
-// twice.
+// cumulative probability exceeds u (inverse transform). Sums are stored for blocks of 64 tokens, so that few tokens
+// are read twice.
 #pragma once
 
 #include <cmath>

@@ -1,8 +1,8 @@
-// y = W x for a few rows or many, one strip of 16 outputs at a time: a lane an output, so that nothing is summed across
-// lanes and every row is computed in the same order however many there are.
+// y = W x for a few rows or many, one strip of 16 outputs at a time: one lane for each output, so that nothing is summed
+// across lanes and every row is computed in the same order, however many rows there are.
 //
-// 4- and 8-bit weights meet activations in 16 bits (a scale for each 32 of them: finer than bf16) and are summed exactly
-// in integers, 32 at a time. That is an instruction for 32 products, where fp32 needs two.
+// 4- and 8-bit weights are multiplied with 16-bit activations (a scale for each 32 of them: finer than bf16) and summed
+// exactly in integers, 32 at a time: one instruction for 32 products, where fp32 needs two.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Linear {
     const void* data;
     const void* scales;
     const float* bias;     // [strips x 16] or null
-    const int32_t* order;  // INT4: which input each column of the weight belongs to, or null where they lie in order
+    const int32_t* order;  // INT4: which input each column of the weight belongs to, or null where they are in order
 
     int strips() const { return static_cast<int>((out + LANES - 1) / LANES); }
 };
@@ -76,8 +76,8 @@ struct Inputs {
     }
 };
 
-// Asks for the weights that come a few pages later: what the processor foresees by itself ends at every page, and with few
-// rows the memory is what is waited for. Beyond the last weight nothing happens.
+// Prefetches the weights of a few pages later: the processor's own prefetcher stops at every page, and with few rows
+// memory is the bottleneck. Prefetching beyond the last weight has no effect.
 constexpr int AHEAD = 8192;
 inline void ask_ahead(const uint8_t* weights, int bytes) {
     for (int i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(weights + AHEAD + i), _MM_HINT_T0);
@@ -96,7 +96,7 @@ inline void add_group(const bf16* pair, const Inputs& a, size_t first, int group
 
 template <int R>
 inline void strip_int4(const Linear& w, const Inputs& a, int row, int strip, Floats* out) {
-    constexpr int SUMS = R > 1 ? 1 : 4;  // side by side: one sum waits for itself
+    constexpr int SUMS = R > 1 ? 1 : 4;  // side by side: additions to one sum depend on each other
     const int groups = static_cast<int>(w.in / GROUP), per = static_cast<int>(w.group / GROUP);
     const auto* data = static_cast<const uint8_t*>(w.data) + static_cast<size_t>(strip) * groups * 256;
     const auto* pairs = static_cast<const bf16*>(w.scales) + static_cast<size_t>(strip) * (groups / per) * 2 * LANES;
@@ -248,7 +248,7 @@ inline void pair_int4(const Linear& w, const Ints* codes, const Inputs& a, int r
 }
 
 // GPTQ's words [in/8, out], eight inputs a word from the lowest nibble on, as the INT4 data of whole strips. order: as in
-// Linear, or null. Row by row of a few strips: the words of a row lie side by side, those of a strip far apart.
+// Linear, or null. Row by row of a few strips: the words of a row are neighbours, those of a strip are far apart.
 inline void repack_gptq(const uint32_t* words, int64_t in, int64_t out, const int32_t* order, int64_t first_strip,
                         int64_t strips, uint32_t* data) {
     constexpr int64_t TOGETHER = 16;

@@ -21,7 +21,7 @@ struct Layer {
     Linear qkv, out, up, down;
 };
 
-// What a call is about. positions, rows [tokens]; tables [rows, table_width]: the blocks of each row, by position / 16.
+// One call. positions, rows [tokens]; tables [rows, table_width]: the blocks of each row, by position / 16.
 struct Batch {
     int64_t tokens, table_width, wide_cache;
     const int64_t* ids;
@@ -83,7 +83,7 @@ class Model {
 
   private:
     static constexpr int PLAIN = -1;  // instead of a layer's part: a product that no adapter changes
-    static constexpr int FEW = 2;  // rows that every member prepares for itself, which is quicker than to wait
+    static constexpr int FEW = 2;  // up to so many rows every member prepares for itself, which is quicker than waiting
 
     static void grow(std::vector<float>& v, size_t n) {
         if (v.size() < n) v.resize(n);
@@ -163,7 +163,7 @@ class Model {
             y[r] = widened(b.adapters[row + r], which, a.low.data() + (row + r) * b.rank, strip, y[r]);
     }
 
-    // What one member does in a whole pass.
+    // One member's part of a whole pass.
     template <class T>
     void member(int i) {
         const auto [first, last] = crew.share(m, i);

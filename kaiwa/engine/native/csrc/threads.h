@@ -1,5 +1,5 @@
-// A fixed crew of threads that go through the same function together. Between its phases they wait for each other by
-// looking (a phase takes microseconds), but not for long: on a busy machine whoever waits gives the core away.
+// A fixed crew of threads that run the same function together. Between its phases they wait for each other by spinning
+// (a phase takes microseconds), but not for long: on a busy machine a waiting thread yields its core.
 #pragma once
 
 #include <immintrin.h>
@@ -35,7 +35,7 @@ class Crew {
         meet();
     }
 
-    // Nobody goes on before everybody is here.
+    // A barrier: no member continues before all have arrived.
     void meet() {
         const int round = rounds.load(std::memory_order_relaxed);
         if (arrived.fetch_add(1) + 1 == n) {
@@ -46,7 +46,7 @@ class Crew {
         for (int looks = 0; rounds.load() == round; looks++) looks < PATIENCE ? _mm_pause() : std::this_thread::yield();
     }
 
-    // Member i's share [first, last) of `count` things.
+    // Member i's share [first, last) of `count` items.
     std::pair<int, int> share(int count, int i) const {
         return {static_cast<int>(1L * count * i / n), static_cast<int>(1L * count * (i + 1) / n)};
     }
@@ -55,7 +55,7 @@ class Crew {
     int n = 1;  // 1 or all; changes between runs only
 
   private:
-    static constexpr int PATIENCE = 2000;  // looks, a hundred microseconds or so
+    static constexpr int PATIENCE = 2000;  // spins, about a hundred microseconds
 
     void serve(int i) {
         for (unsigned seen = 0;; seen++) {
@@ -77,8 +77,8 @@ class Crew {
     std::atomic<int> arrived{0}, rounds{0};
 };
 
-// Whether to go together or alone. When others want the cores, a crew waits at every phase for whoever is not running,
-// and one thread can be many times quicker. Both are timed, for each order of size; results do not depend on it.
+// Whether to use all threads or one. When other processes use the cores, a crew waits at every phase for the members
+// that do not run, and one thread can be many times quicker. Both are timed for each order of size; results are equal.
 class Pace {
   public:
     // How many of `size` threads the next call on `tokens` tokens should use.

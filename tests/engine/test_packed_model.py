@@ -46,7 +46,7 @@ def folder_of(path: Path, order: bool, version: int, head: bool = False, group: 
             zeros = scales * torch.randint(-7, 8, scales.shape, generator=torch.Generator().manual_seed(i))
         made[name] = Codes(codes, scales, zeros, columns)
     settings = {"group_size": group, "sym": version == 1, "desc_act": order, "meta": {}}
-    save_gptq(path, decoder, {"eos_token_id": 0}, made, settings, version)
+    save_gptq(path, decoder, {"eos_token_id": 0}, made, settings=settings, version=version)
     return path
 
 
