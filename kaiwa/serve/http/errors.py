@@ -68,7 +68,7 @@ def install(app: FastAPI) -> None:
             error.status_code, str(error.detail)
         )
         headers = dict(error.headers) if error.headers else None
-        if error.status_code == 400 and str(error.detail).startswith("There was an error parsing"):  # FastAPI's words
+        if error.status_code == 400 and error.__cause__ is not None:  # how FastAPI raises what json.loads cannot read
             return error_response(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
         return error_response(error.status_code, message, headers=headers)
 
