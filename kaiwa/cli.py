@@ -6,22 +6,27 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from kaiwa import __version__
 from kaiwa.core.errors import Stopped, UserError
 
+STAGES = Path(__file__).parent / "commands" / "stages"
+
+
+def stage_commands() -> dict[str, str]:
+    """Return the commands of the stages by name; their texts are the first lines of their modules."""
+    commands = {}
+    for file in sorted(STAGES.glob("*.py")):
+        with open(file, encoding="utf-8") as lines:
+            head, colon, text = lines.readline().strip().strip('"').partition(": ")
+        if colon and head.startswith("kaiwa "):
+            commands[head.removeprefix("kaiwa ")] = text.rstrip(".")
+    return commands
+
+
 # The module of a command is kaiwa.commands.NAME, of a stage's command kaiwa.commands.stages.NAME; each has main(words).
-STAGE_COMMANDS = {
-    "corpus": "stage 1: clean, deduplicate, split",
-    "tokenizer": "stage 3: learn the tokens, encode the corpus",
-    "pretrain": "stage 4: a GPT from text",
-    "sft": "stage 5: fine-tune on demonstrations",
-    "reward": "stage 6: a reward model from rankings",
-    "dpo": "the same without a reward model: straight from comparisons",
-    "rlhf": "stage 7: PPO-ptx (or RLOO, GRPO) against the reward model",
-    "best-of": "the best of N replies by the reward model, as demonstrations",
-    "quantize": "stage 8: four bits a weight",
-}
+STAGE_COMMANDS = stage_commands()
 COMMANDS = {
     "up": "open the web app (and build a recipe beside it): kaiwa up --build laptop",
     "build": "raw text to a chat model: kaiwa build laptop",

@@ -14,14 +14,15 @@ SUBROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ".", "native", "rows",
         ("continuous_batching", "bulk_batching", "shared_prompts", "engine", "probes", "embed"),
     ),
-    "world": ("english", "japanese", "."),
     "lab": ("asking", "tasks", "techniques", "grading", "experiments", "reports"),
     "redteam": ("targets", "oracles", "attacks", "bench", "."),
     "serve": (("exceptions",), "http", "openai", "worker", "defence", "tuning", ".", "routes", ("app",)),
 }  # fmt: skip
 TORCH_IN_SERVE = "worker"  # the engine process; the server stays without torch
-STAGES = {"corpus", "pretrain", "sft", "reward", "dpo", "rlhf", "dialogue", "quantize", "hub", "evaluate"}
+# A stage is a room with a loop and a configuration; it needs no row of its own unless it needs another stage.
+STAGES = {"hub"} | {path.parent.name for path in PACKAGE.glob("*/run.py") if (path.parent / "config.py").is_file()}
 MAY_IMPORT: dict[str, set[str]] = {
+    **{stage: set(FLOOR_0_TO_2) for stage in STAGES},
     "core": set(),
     "text": {"core"},
     "stats": {"core"},
@@ -34,7 +35,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"core", "text", "tokenizer", "model", "engine"},
     "defend": {"core", "text"},
     "feedback": {"core", "text", "stats"},
-    **{stage: set(FLOOR_0_TO_2) for stage in STAGES},
     "dpo": FLOOR_0_TO_2 | {"reward"},
     "rlhf": FLOOR_0_TO_2 | {"reward"},
     "dialogue": FLOOR_0_TO_2 | {"sft", "reward", "rlhf"},

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.rows.native_rows import NativeRows
-from kaiwa.engine.rows.torch_rows import TorchRows, pad
+from kaiwa.engine.rows.protocols import BulkRows
+from kaiwa.engine.rows.torch_rows import pad
 from kaiwa.engine.sampling import SamplingRules
 from kaiwa.model.decoder import Decoder, attend_rows
 
@@ -35,7 +35,7 @@ class Generated:
 
 @torch.inference_mode()
 def generate(
-    batch: TorchRows | NativeRows,
+    batch: BulkRows,
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
@@ -90,7 +90,7 @@ def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
         raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
 
 
-def _take(batch: TorchRows | NativeRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: Generated) -> Tensor:
+def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: Generated) -> Tensor:
     """Sample the next token of the rows that answer prompts `who` [m], note it in `out`, and return it [m]."""
     at = out.lengths[who]
     ids, logprobs = batch.sample(hidden, rules.rows(who), at)
@@ -101,7 +101,7 @@ def _take(batch: TorchRows | NativeRows, hidden: Tensor, rules: SamplingRules, w
 
 
 def _drop_finished(
-    batch: TorchRows | NativeRows, who: Tensor, last: Tensor, out: Generated, *, stop: Tensor, max_tokens: int
+    batch: BulkRows, who: Tensor, last: Tensor, out: Generated, *, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """Drop rows that have ended. Return `who` and `last` [n'] of the rows that remain."""
     stopped = (last[:, None] == stop).any(dim=1)
@@ -129,7 +129,7 @@ def _prefill_groups(order: list[int], prompts: Sequence[Sequence[int]]) -> Itera
         yield group
 
 
-def _prefill(batch: TorchRows | NativeRows, prompts: list[Sequence[int]]) -> Tensor:
+def _prefill(batch: BulkRows, prompts: list[Sequence[int]]) -> Tensor:
     """Append rows for prompts whose copies are neighbours. Return the hidden states of their last tokens [m,D]."""
     distinct: list[Sequence[int]] = []
     source = []

@@ -21,6 +21,7 @@ from kaiwa.engine.prompt_lookup import PromptLookup
 from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request, TextTokenizer, TokenInfo
 from kaiwa.engine.rows.native_shared_rows import NativeSharedRows
 from kaiwa.engine.rows.prefix_tree import BLOCK
+from kaiwa.engine.rows.protocols import SharedRows
 from kaiwa.engine.rows.torch_shared_rows import TorchSharedRows
 from kaiwa.engine.sampling import SamplingRules, alternatives, seed_tensor
 from kaiwa.engine.scheduler import Scheduler
@@ -84,9 +85,8 @@ class ContinuousBatching:
         self.kept_tokens = KEPT_BYTES // per_token if reuse else 0
         self.scheduler = Scheduler(max_rows, max(min(MAX_TOKENS, CACHE_BYTES // per_token), max_length))
         self.exact = exact
-        self.rows: TorchSharedRows | NativeSharedRows = TorchSharedRows(
-            decoder, dtype, self.kept_tokens, side_by_side=not exact
-        )
+        self._model: step.NativeModel | None = None  # what computes; None: torch
+        self.rows: SharedRows = TorchSharedRows(decoder, dtype, self.kept_tokens, side_by_side=not exact)
         self.answers: dict[str, RunningAnswer] = {}
         self.adapters = AdapterTable(c, max_length)
         self._wants_reuse, self.draft = reuse, draft
@@ -97,7 +97,7 @@ class ContinuousBatching:
     def use(self, model: step.NativeModel | None) -> None:
         """Compute with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
         assert self.idle
-        self.reuse = self._may_reuse(model)
+        self._model, self.reuse = model, self._may_reuse(model)
         if model is None:
             self.rows = TorchSharedRows(self.decoder, self.dtype, self.kept_tokens, side_by_side=not self.exact)
             return
@@ -151,9 +151,7 @@ class ContinuousBatching:
             raise UserError(f"request {request.id!r} is under way already; give each its own id")
         if not all(0 <= i < V for i in request.prompt_ids):
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
-        if self.idle and (model := step.ready(self.decoder)) is not (
-            self.rows.model if isinstance(self.rows, NativeSharedRows) else None
-        ):
+        if self.idle and (model := step.ready(self.decoder)) is not self._model:
             self.use(model)
         logit_rules = self._make_logit_rules(request) if request.sampling.changes_logits else None
         self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
@@ -214,7 +212,7 @@ class ContinuousBatching:
         request = answer.request
         room = min(answer.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
         n = min(self.draft, room)
-        if n < 1 or answer.logit_rules is not None or not isinstance(self.rows, NativeSharedRows):
+        if n < 1 or answer.logit_rules is not None or not self.rows.rewinds:
             return [last]
         if answer.lookup is None:
             answer.lookup = PromptLookup((*request.prompt_ids, *answer.tokens))
@@ -297,7 +295,7 @@ class ContinuousBatching:
                 events.append(self._event(answer, TokenInfo(ids[at], logprobs[at], tops[at])))
                 if events[-1].finish_reason is not None or tokens[i + 1 : i + 2] != [ids[at]]:
                     break
-            if len(tokens) > 1 and isinstance(self.rows, NativeSharedRows):
+            if len(tokens) > 1:
                 self.rows.rewind(answer.request.id, answer.length)
             row += len(tokens)
         return events

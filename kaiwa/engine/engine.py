@@ -16,8 +16,8 @@ from kaiwa.engine import bulk_batching
 from kaiwa.engine.continuous_batching import ContinuousBatching
 from kaiwa.engine.native import step
 from kaiwa.engine.request import Event, Request, TextTokenizer
-from kaiwa.engine.rows.native_rows import NativeRows, make_rows
-from kaiwa.engine.rows.torch_rows import TorchRows
+from kaiwa.engine.rows.native_rows import make_rows
+from kaiwa.engine.rows.protocols import BulkRows
 from kaiwa.engine.sampling import SamplingRules, row_seeds
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
@@ -58,7 +58,7 @@ class Engine:
         self.decoder = decoder if self.dtype == own else _copy(decoder, self.dtype)
         self.max_length = min(max_length or decoder.config.max_length, decoder.config.max_length)
         self._cache_dtype = cache_dtype or self.dtype
-        self._rows: TorchRows | NativeRows | None = None  # of bulk calls
+        self._rows: BulkRows | None = None  # of bulk calls
         self._batching = ContinuousBatching(
             self.decoder,
             tokenizer,

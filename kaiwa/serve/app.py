@@ -64,12 +64,14 @@ def make_app(services: ServerServices) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await services.engine.start()
+        if services.shield is not None:
+            services.shield.start()
         try:
             yield
         finally:
             await services.engine.close()
             if services.shield is not None:
-                services.shield.pool.shutdown(wait=False, cancel_futures=True)
+                services.shield.close()
 
     app = FastAPI(title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     errors.install(app)

@@ -120,4 +120,4 @@ def _plain(value: Any) -> Any:
 
 
 USUAL = Sampling()
-NUMBERS = {f.name: type(f.default) for f in fields(Sampling) if isinstance(f.default, int | float)}  # name -> its type
+NUMBERS = {f.name: type(f.default) for f in fields(Sampling) if isinstance(f.default, int | float)}  # name -> type

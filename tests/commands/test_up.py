@@ -84,8 +84,8 @@ def test_the_engine_ends_before_the_server_does_and_nothing_is_printed(tmp_path:
     make_model(tmp_path / "outside", "sft")
     process, _, _ = start(tmp_path, "--port", str(free_port()), "--model", "outside")
     assert process.stdout is not None
-    (engine,) = children(process.pid)
     try:
+        (engine,) = children(process.pid)
         assert "OpenAI clients" in process.stdout.readline()
         time.sleep(0.7)  # it waits by then
         process.send_signal(number)

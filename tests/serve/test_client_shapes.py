@@ -256,3 +256,25 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
         assert entered == [4, 2, 6]
 
     asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"model": "\xff\xfe"}', b"[" * 100_000 + b"]" * 100_000], ids=["cut", "bytes", "deep"]
+)
+def test_a_body_that_is_no_json(client: TestClient, body: bytes) -> None:
+    found = client.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
+    assert (found.status_code, found.json()["error"]["code"]) == (400, "invalid_json")
+
+
+def test_the_field_at_fault_is_a_field_of_the_body(client: TestClient) -> None:
+    """And no name of pydantic's for a branch of a union."""
+    talk = {"model": "toy", "messages": [{"role": "user", "content": "a"}]}
+    for body, param in (
+        (talk | {"stop": {"a": 1}}, "stop"),
+        (talk | {"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        (talk | {"tool_choice": "sometimes"}, "tool_choice"),
+        ({"model": "toy"}, "messages"),
+        (talk | {"tools": [{"type": "function"}]}, "tools[0].function"),
+    ):
+        error = client.post("/v1/chat/completions", json=body).json()["error"]
+        assert error["param"] == param, error

@@ -16,6 +16,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native import library, step
 from kaiwa.engine.rows.prefix_tree import BLOCK
+from kaiwa.engine.rows.protocols import BulkRows
 from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.engine.sampling import SamplingRules, sample, uniforms
 from kaiwa.model.decoder import Decoder
@@ -35,7 +36,7 @@ def can_use_native(decoder: Decoder) -> bool:
     return all(isinstance(linear, torch.nn.Linear) for linear in step.linears(decoder))
 
 
-def make_rows(decoder: Decoder, cache_dtype: torch.dtype) -> TorchRows | NativeRows:
+def make_rows(decoder: Decoder, cache_dtype: torch.dtype) -> BulkRows:
     """Return rows for bulk generation, compiling the C++ step if it is not built yet.
 
     Where that fails torch computes, and a line on stderr says why, once.

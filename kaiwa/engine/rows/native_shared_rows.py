@@ -34,6 +34,8 @@ class SharedRow:
 class NativeSharedRows:
     """Rows by request id, over one cache of blocks."""
 
+    rewinds = True
+
     def __init__(
         self,
         model: NativeModel,

@@ -19,6 +19,8 @@ from kaiwa.model.decoder import Decoder
 class TorchSharedRows:
     """Rows by request id, in the order of the cache."""
 
+    rewinds = False  # a row would have to leave the batch of rows that get one token
+
     def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int, *, side_by_side: bool = False) -> None:
         """Prepare the rows. side_by_side: prompts are computed several at a time where they can be, which rounds
         otherwise in bf16."""
@@ -80,6 +82,10 @@ class TorchSharedRows:
                     continue
             groups.append([(id, tokens)])
         return groups
+
+    def rewind(self, id: str, length: int) -> None:
+        """Drop a row's tokens from `length` on."""
+        self.rows.lengths[self.order.index(id)] = length
 
     def share(self, id: str, ids: Sequence[int]) -> None:
         """Copy the whole blocks of a row, which holds `ids`, into the prefix tree."""

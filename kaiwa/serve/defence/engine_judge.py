@@ -42,7 +42,7 @@ class EngineJudge:
         return score_alone(self, context, continuation)
 
     def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
-        assert self.loop is not None, "the server's loop is not known yet"
+        assert self.loop is not None, "Shield.start binds the judge to the server's loop"
         work = asyncio.run_coroutine_threadsafe(self._score(calls), self.loop)
         try:
             yield from enumerate(work.result(SECONDS))

@@ -65,6 +65,14 @@ class Shield:
     seconds: float = 0.0
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "defence"))
 
+    def start(self) -> None:
+        """Bind the judge to the running event loop, from which it asks the engine."""
+        if self.judge is not None:
+            self.judge.loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
     @property
     def is_covert(self) -> bool:
         """Whether prompts or answers hold what a client must not see: then no echo and no log-probabilities."""
@@ -87,8 +95,6 @@ class Shield:
         conversation = conversation_of(prompt, self.system)
         reply = words.REFUSED[language_of(split(conversation))]
         session = self.defence.session(seed, self.secrets)
-        if self.judge is not None:
-            self.judge.loop = asyncio.get_running_loop()
         start = time.perf_counter()
         guarded = GuardedPrompt(self, request.prompt, reply)
         try:

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape, whatever went wrong: {"error": {"message", "type", "param", "code"}}."""
+"""Every error in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def error_response(
 
 
 def api_error(error: Exception) -> APIError:
-    """Return any exception as the error that the client is told about; unexpected ones are logged and become 500."""
+    """Return any exception as an error for the client; unexpected ones are logged and become 500."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, EngineBusy):
@@ -68,7 +68,7 @@ def install(app: FastAPI) -> None:
             error.status_code, str(error.detail)
         )
         headers = dict(error.headers) if error.headers else None
-        if error.status_code == 400 and str(error.detail).startswith("There was an error parsing"):  # FastAPI's words
+        if error.status_code == 400 and error.__cause__ is not None:  # how FastAPI raises what json.loads cannot read
             return error_response(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
         return error_response(error.status_code, message, headers=headers)
 
