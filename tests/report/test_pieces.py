@@ -1,7 +1,5 @@
 """No piece of a page lets a text out of its element."""
 
-
-
 from kaiwa.report.answers import linker
 from kaiwa.report.curves import Series, plot
 from kaiwa.report.forest import ForestRow, forest
