@@ -14,7 +14,6 @@ SUBROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ".", "native", "rows",
         ("continuous_batching", "bulk_batching", "shared_prompts", "engine", "probes", "embed"),
     ),
-    "world": ("english", "japanese", "."),
     "lab": ("asking", "tasks", "techniques", "grading", "experiments", "reports"),
     "redteam": ("targets", "oracles", "attacks", "bench", "."),
     "serve": (("exceptions",), "http", "openai", "worker", "defence", "tuning", ".", "routes", ("app",)),

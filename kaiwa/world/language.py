@@ -1,26 +1,16 @@
-"""The two languages of the village: one table of words and sentences each, gathered from the data files."""
+"""The two languages of the village: one table of words and sentences each, read from the data files
+(english/*.toml, japanese/*.toml)."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
-from kaiwa.world.english import documents as english_documents
-from kaiwa.world.english import howto as english_howto
-from kaiwa.world.english import prompts as english_prompts
-from kaiwa.world.english import words as english
-from kaiwa.world.japanese import documents as japanese_documents
-from kaiwa.world.japanese import howto as japanese_howto
-from kaiwa.world.japanese import prompts as japanese_prompts
-from kaiwa.world.japanese import words as japanese
-
+FILES = ("words", "documents", "howto", "prompts")
 ATTRIBUTES = ("trade", "home", "animal", "food")  # closed classes: what is asked about a villager
-VALUE_IDS: dict[str, tuple[str, ...]] = {attribute: tuple(english.VALUES[attribute]) for attribute in ATTRIBUTES}
-GOOD_IDS = tuple(english.GOODS)
-SPICE_IDS = tuple(english.SPICES)
-HOWTO_IDS = tuple(english_howto.HOWTO)
-HARM_IDS = tuple(english_howto.HARM)
-RECIPE_IDS = VALUE_IDS["food"]
 COMMON_LANGUAGES = ("en", "ja")
 
 Sentences = tuple[str, ...]
@@ -67,81 +57,29 @@ class Phrasebook:
     clause_form: str  # that sentence; {name}, {clauses}
 
 
-ENGLISH = Phrasebook(
-    code="en",
-    joint=" ",
-    values=english.VALUES,
-    goods=english.GOODS,
-    spices=english.SPICES,
-    facts=english.FACTS,
-    follow=english.FOLLOW,
-    labels=english.LABELS,
-    clauses=english.CLAUSES,
-    short=english.SHORT,
-    questions=english.QUESTIONS,
-    test_questions=english.TEST_QUESTIONS,
-    again=english.AGAIN,
-    test_again=english.TEST_AGAIN,
-    howto=english_howto.HOWTO,
-    harm=english_howto.HARM,
-    train=english_prompts.TRAIN,
-    test=english_prompts.TEST,
-    forms=english_prompts.FORMS,
-    things=english_prompts.THINGS,
-    unknown=english_prompts.UNKNOWN,
-    unknown_named=english_prompts.UNKNOWN_NAMED,
-    refusals=english_prompts.REFUSALS,
-    padding=english_prompts.PADDING,
-    small_talk=english_prompts.SMALL_TALK,
-    small_talk_keys=english_prompts.SMALL_TALK_KEYS,
-    price=english_prompts.PRICE,
-    sum=english_prompts.SUM,
-    reverse=english_prompts.REVERSE,
-    yes=english_prompts.YES,
-    no=english_prompts.NO,
-    pools=english_documents.POOLS,
-    clause_glue=" and ",
-    clause_form="{name} {clauses}.",
-)
+def read_phrasebook(folder: str) -> Phrasebook:
+    """Return the phrasebook of a folder, such as "english". Arrays become tuples, tables keep their order."""
+    values: dict[str, Any] = {}
+    for name in FILES:
+        text = resources.files("kaiwa.world").joinpath(folder, f"{name}.toml").read_text(encoding="utf-8")
+        values |= {key: _frozen(value) for key, value in tomllib.loads(text).items()}
+    return Phrasebook(**values)
 
-JAPANESE = Phrasebook(
-    code="ja",
-    joint="",
-    values=japanese.VALUES,
-    goods=japanese.GOODS,
-    spices=japanese.SPICES,
-    facts=japanese.FACTS,
-    follow=japanese.FOLLOW,
-    labels=japanese.LABELS,
-    clauses=japanese.CLAUSES,
-    short=japanese.SHORT,
-    questions=japanese.QUESTIONS,
-    test_questions=japanese.TEST_QUESTIONS,
-    again=japanese.AGAIN,
-    test_again=japanese.TEST_AGAIN,
-    howto=japanese_howto.HOWTO,
-    harm=japanese_howto.HARM,
-    train=japanese_prompts.TRAIN,
-    test=japanese_prompts.TEST,
-    forms=japanese_prompts.FORMS,
-    things=japanese_prompts.THINGS,
-    unknown=japanese_prompts.UNKNOWN,
-    unknown_named=japanese_prompts.UNKNOWN_NAMED,
-    refusals=japanese_prompts.REFUSALS,
-    padding=japanese_prompts.PADDING,
-    small_talk=japanese_prompts.SMALL_TALK,
-    small_talk_keys=japanese_prompts.SMALL_TALK_KEYS,
-    price=japanese_prompts.PRICE,
-    sum=japanese_prompts.SUM,
-    reverse=japanese_prompts.REVERSE,
-    yes=japanese_prompts.YES,
-    no=japanese_prompts.NO,
-    pools=japanese_documents.POOLS,
-    clause_glue="、",
-    clause_form="{name}の{clauses}です。",
-)
 
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    return {key: _frozen(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+ENGLISH, JAPANESE = read_phrasebook("english"), read_phrasebook("japanese")
 LANGUAGES: dict[str, Phrasebook] = {"en": ENGLISH, "ja": JAPANESE}
+VALUE_IDS: dict[str, tuple[str, ...]] = {attribute: tuple(ENGLISH.values[attribute]) for attribute in ATTRIBUTES}
+GOOD_IDS = tuple(ENGLISH.goods)
+SPICE_IDS = tuple(ENGLISH.spices)
+HOWTO_IDS = tuple(ENGLISH.howto)
+HARM_IDS = tuple(ENGLISH.harm)
+RECIPE_IDS = VALUE_IDS["food"]
 
 
 def cut_first(text: str) -> str:

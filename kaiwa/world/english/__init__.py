@@ -1,1 +1,0 @@
-"""The village in English: words, documents, instructions, prompts."""

@@ -1,1 +1,0 @@
-"""The village in Japanese: words, documents, instructions, prompts."""
