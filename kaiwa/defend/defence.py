@@ -1,4 +1,4 @@
-"""What a defence is: it rewrites or refuses a request, and lets out as much of a reply as it has checked.
+"""Defences: they rewrite or refuse a request, and let out as much of a reply as they have checked.
 
     defence = parse("delimiters+canary_filter", model=None)              # parse.py
     session = defence.session(seed=7, secrets=("4f1c…",))                # one request under one defence

@@ -5,9 +5,9 @@
 A file says the same in TOML, beside what only an operator knows:
 
     defence = "delimiters+similarity+canary_filter"
-    secrets = ["open sesame"]          # what the canary filter must not let out
-    system = "You keep a password …"   # said by the server, before anything a client says
-    model = "smollm2"                  # who judges, for detector and perplexity
+    secrets = ["open sesame"]          # the canary filter must not let them out
+    system = "You keep a password …"   # the server's system text, before the client's messages
+    model = "smollm2"                  # the judge, for detector and perplexity
     [similarity]
     threshold = 0.8
 """

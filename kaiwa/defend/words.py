@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 LANGUAGES = ("en", "ja")
 
-# Told to the user where a request is refused, and where the rest of a reply is held back.
+# Shown to the user if a request is refused, and in place of the rest of a stopped reply.
 REFUSED: Mapping[str, str] = {
     "en": "I can't help with that request.",
     "ja": "申し訳ありませんが、そのご要望にはお応えできません。",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class APIError(Exception):
-    """An error that the client is told about: HTTP status, message, code, and the request field at fault (param)."""
+    """An error for the client: HTTP status, message, code, and the request field at fault (param)."""
 
     def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)

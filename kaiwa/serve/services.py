@@ -1,4 +1,4 @@
-"""What routes and pages need: the engine, the models, the builds, and where things are."""
+"""The settings and parts of one server, as routes and pages use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the build page reads of a run's folder while the build writes it: status, newest samples, logs."""
+"""Reads a run's folder for the build page while the build writes it: status, newest samples, logs."""
 
 from __future__ import annotations
 

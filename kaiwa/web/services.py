@@ -1,4 +1,4 @@
-"""What the pages need from the rest of kaiwa, as narrow protocols. commands/page_services.py implements them.
+"""Narrow protocols of everything that the pages use. commands/page_services.py implements them.
 
 The pages never import the server or the engine, so they work with anything that keeps these promises.
 """

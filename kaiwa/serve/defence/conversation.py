@@ -1,4 +1,4 @@
-"""A request as the defences see it, and the request with what they made of it."""
+"""Views of a request for the defences: its messages, its other text, and the request with rewritten messages."""
 
 from __future__ import annotations
 

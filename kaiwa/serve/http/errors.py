@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape, whatever went wrong: {"error": {"message", "type", "param", "code"}}."""
+"""Every error in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def error_response(
 
 
 def api_error(error: Exception) -> APIError:
-    """Return any exception as the error that the client is told about; unexpected ones are logged and become 500."""
+    """Return any exception as an error for the client; unexpected ones are logged and become 500."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, EngineBusy):

@@ -1,4 +1,4 @@
-"""What the server counts for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/).
+"""The server's own counters for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/).
 
 Counters and histograms are kept by hand: the text format is a few lines, and a client library would bring threads and
 globals. routes/metrics.py writes them out.

@@ -1,4 +1,4 @@
-"""How many answers one client may have under way, so that nobody takes all places.
+"""A limit on the answers that one client may have under way, so that no client takes all places.
 
 A client is a key, or without keys an address. Every request for answers counts as one before its body is read; more
 (n, several prompts or inputs) are taken once the body is known; all are given back when the request ends. A client over

@@ -1,4 +1,4 @@
-"""Who may talk to the server: this machine, under this machine's names, from its own pages; others only with a key.
+"""Access to the server: this machine, under this machine's names, from its own pages; others only with a key.
 
 Loopback alone does not protect: any web page can make a browser send requests to 127.0.0.1 (cross-site requests), or
 point a name of its own there (DNS rebinding). So every request's Host must be ours, and what changes anything must not

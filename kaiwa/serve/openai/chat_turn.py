@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 
 class CalledFunction(TypedDict):
-    """`arguments` is JSON text, or for a template that knows tools the object that the text stands for."""
+    """`arguments` is JSON text, or its value for a chat template that knows tools."""
 
     name: str
     arguments: object

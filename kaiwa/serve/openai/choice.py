@@ -31,7 +31,7 @@ class TokenDetail:
 
 @dataclass(slots=True)
 class AnswerChoice:
-    """The state of one answer while it is generated. Tokens are there only where log-probabilities were asked for."""
+    """The state of one answer while it is generated. Tokens are listed only if log-probabilities were requested."""
 
     text: str = ""
     tokens: list[TokenDetail] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What clients send, after OpenAI's API reference; `top_k`, `min_p`, `repetition_penalty` and grammars are extensions.
+"""Request bodies, after OpenAI's API reference; `top_k`, `min_p`, `repetition_penalty` and grammars are extensions.
 
 Types are strict: "3" is not 3. Unknown fields are ignored and named in the header X-Kaiwa-Ignored: a harmless extra
 must not fail a request. Everything has a bound, since a request comes from anyone who may talk to the server.

@@ -67,7 +67,7 @@ class JobFolder:
 
     @property
     def wish(self) -> str:
-        """What a person has asked of the job: "cancel", "pause" or ""."""
+        """A person's request: "cancel", "pause" or ""."""
         with contextlib.suppress(OSError):
             return (self.path / WISH).read_text(encoding="utf-8").strip()
         return ""
@@ -94,7 +94,7 @@ class JobFolder:
             losses = ", ".join(
                 f"{name} {value:.4g}" for name, value in data.items() if "loss" in name and value is not None
             )
-            if not losses:  # only a held-out loss, where nothing is held out
+            if not losses:  # there are no held-out examples, so the loss is None
                 continue
             message = f"step {data['step']}/{total or '?'}: {losses}"
             event = {"id": f"ftevent-{self.id[6:]}-s{number}", "type": "metrics", "data": data, "level": "info"}

@@ -231,7 +231,7 @@ class FineTuning:
                     return
 
     def close(self) -> None:
-        """Start no more jobs. One that trains goes on; the next server finds it."""
+        """Start no more jobs. A running one continues; the next server finds it."""
         self._closed.set()
 
     def delete_model(self, name: str) -> None:

@@ -24,7 +24,7 @@ BANDWIDTH_PASSES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOutcome:
-    """What a loading thread ends with: the model, or the error (status, code, message) that waiting requests get."""
+    """The result of a loading thread: the model, or the error (status, code, message) for the waiting requests."""
 
     name: str
     model: ResidentModel | None = None

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 STATE_SECONDS = 0.5
 SPEED_SECONDS = 2.0
-LOWEST = -9999.0  # stands for the log-probability of what is impossible: JSON has no infinity
+LOWEST = -9999.0  # the log-probability of an impossible token: JSON has no infinity
 
 
 class EngineProcess:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kaiwa.catalog.load import Loaded
     from kaiwa.engine.engine import Engine
 
-MOST_ADAPTERS = 64  # of one model; those that nobody has used longest go first
+MOST_ADAPTERS = 64  # of one model; the longest unused go first
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ResidentAdapter:
 
 @dataclass(slots=True)
 class AdmittedRequest:
-    """A request that the engine is answering. `started`: the server has been told of its start."""
+    """A request that the engine is answering. started: Started has been sent."""
 
     request: Generate
     prompt_tokens: int

@@ -161,7 +161,7 @@ class Cancel:
 
 
 Question = Embed | Tokenize | Detokenize | DescribeTokenizer
-ModelRequest = Generate | Question | Unload  # what is answered under an id
+ModelRequest = Generate | Question | Unload  # these are answered under an id
 Command = ModelRequest | Load | Cancel
 
 
@@ -192,7 +192,7 @@ class DecodedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerInfo:
-    """What a client needs to count tokens and to fill in the chat template by itself."""
+    """The facts by which a client can count tokens and fill in the chat template by itself."""
 
     kind: Literal["tokenizer_info"] = "tokenizer_info"
     model: str
@@ -229,7 +229,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The answer begins. cached: prompt tokens that were not computed again. prompt: its tokens, where asked for."""
+    """The answer begins. cached: prompt tokens that were not computed again. prompt: its tokens, if requested."""
 
     kind: Literal["started"] = "started"
     id: str = ""
