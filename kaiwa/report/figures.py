@@ -23,7 +23,8 @@ def number(value: Any, digits: int = 3) -> str:
         return f"{value:,.0f}"
     if value and (abs(value) < 1e-3):
         return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}g}"
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e" in text else text  # 999.7 to three digits is 1,000, not 1e+03
 
 
 def percent(value: Any) -> str:

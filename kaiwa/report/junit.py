@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
+
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 cannot hold these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,8 @@ def junit_xml(suites: Sequence[JUnitSuite]) -> str:
         f"<testsuite name={quoteattr(suite.name)} {_counts(suite.cases)}>{''.join(map(_case, suite.cases))}</testsuite>"
         for suite in suites
     )
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {_counts(cases)}>{body}</testsuites>\n'
+    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {_counts(cases)}>{body}</testsuites>\n'
+    return NO_XML.sub("\N{REPLACEMENT CHARACTER}", xml)
 
 
 def _counts(cases: Sequence[JUnitCase]) -> str:

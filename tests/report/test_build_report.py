@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.report.build_report import body, render_build
+from kaiwa.report.build_report import body, choose, render_build
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.read import read_build
 from kaiwa.report.words import Words
@@ -118,3 +118,33 @@ def test_half_written_and_broken_files_are_survived(run: Path) -> None:
         f.write('{"prompt": {"messages"')
     (run / "village" / "village.json").write_bytes(b"\xff\xfe")
     assert "PPO-ptx" in body(read_build(run), "en")
+
+
+def test_prompts_are_chosen_in_turns_of_kinds() -> None:
+    rows = [{"prompt": {"kind": kind, "number": i}} for i, kind in enumerate("aaabbc")]
+    numbers = [row["prompt"]["number"] for row in choose(rows, 5)]
+    assert numbers == [0, 3, 5, 1, 4]
+    assert choose(rows, 9) == [rows[i] for i in (0, 3, 5, 1, 4, 2)], "no more than there are"
+    assert choose([], 3) == []
+
+
+def test_what_is_true_is_told_in_the_prompts_language(run: Path) -> None:
+    english, japanese = (body(read_build(run), language) for language in ("en", "ja"))
+    assert 'True: <button type="button" class="villager" data-villager="v000">' not in english
+    assert re.search(r"True: potter<", english)
+    assert "陶芸家" in japanese
+
+
+def test_a_harmful_request_has_no_truth(run: Path) -> None:
+    cards = re.findall(r"<article.*?</article>", body(read_build(run), "en"), re.S)
+    harmful = [card for card in cards if "poison" in card]
+    assert len(harmful) == 1
+    assert "True:" not in harmful[0]
+
+
+def test_villagers_stand_under_their_groups(run: Path) -> None:
+    html = body(read_build(run), "en")
+    section = html[html.index('class="names"') - 200 :]
+    held_out, taught = re.findall(r'class="names">(.*?)</p>', section, re.S)[:2]
+    assert re.findall(r">([^<]+)</button>", held_out) == ["Goraho", "Sukohe"]
+    assert re.findall(r">([^<]+)</button>", taught) == ["Bivizon"]
