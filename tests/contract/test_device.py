@@ -42,7 +42,7 @@ def test_a_stage_runs_where_it_is_told_and_comes_to_the_same(
     chain: dict[str, Artifact], name: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the CPU by PyTorch's operations alone, as on a device: the C++ between the products rounds otherwise."""
-    monkeypatch.setattr(kernels, "serve", lambda *tensors: False)
+    monkeypatch.setattr(kernels, "can_compute", lambda *tensors: False)
     said: list[str] = []
     with StandIn(device) as mode:
         made = STAGES[name](Context(seed=1, device=device, say=said.append), tmp_path / name, chain, RECIPE)
