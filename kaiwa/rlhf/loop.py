@@ -282,8 +282,7 @@ class Loop:
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):
             with autocast(self.ctx.device):
-                ids, positions, segments, targets, weights = (t[at : at + c.microbatch] for t in data)
-                loss = rows_loss(self.policy, ids, positions, segments, targets, weights) / count
+                loss = rows_loss(self.policy, [tensor[at : at + c.microbatch] for tensor in data]) / count
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
