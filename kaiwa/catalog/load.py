@@ -63,20 +63,20 @@ class Loaded:
 
 
 def load(
-    entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu", n_there: int | None = None
+    entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu", n_on_device: int | None = None
 ) -> Loaded:
     """Read weights and tokenizer.
 
-    `say` gets a line where a slower path is taken, and one that says what computes the answers. n_there: how many
+    `say` gets a line where a slower path is taken, and one that says what computes the answers. n_on_device: how many
     blocks go to the device, the others staying on the CPU (cpu_offload.py); None: all.
     """
     base = with_weights(entry)
-    if n_there is not None:
+    if n_on_device is not None:
         loaded = _read(base, say, "cpu", whole=False)
         if loaded.decoder.config.n_parameters > SMALL and has_bf16(device):
             loaded.decoder.to(torch.bfloat16)  # one type on both sides: the card's
-        place_blocks(loaded.decoder, device, n_there)
-        say(f"{n_there} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
+        place_blocks(loaded.decoder, device, n_on_device)
+        say(f"{n_on_device} of {loaded.decoder.config.n_layer} blocks are on {device}, the others on the CPU")
     else:
         loaded = _read(base, say, device)
         step.prepare(loaded.decoder, say)

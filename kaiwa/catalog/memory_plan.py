@@ -78,12 +78,12 @@ class DeviceSide:
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where a model's weights go. sides: the device's, then the CPU's where the model is split. cache: bytes of keys
-    and values per token, on the first side. n_there: blocks on the first side, None where all of the model is."""
+    and values per token, on the first side. n_on_device: blocks on the first side, None where all of the model is."""
 
     name: str
     sides: tuple[DeviceSide, ...]
     cache: int
-    n_there: int | None = None
+    n_on_device: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -196,7 +196,7 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", de
     if where == "cpu" and not text:
         return load(entry, say, where)
     limits = parse_limits(text) if text else ALL
-    return load(entry, say, where, plan(entry, where, limits, measured=False).n_there)
+    return load(entry, say, where, plan(entry, where, limits, measured=False).n_on_device)
 
 
 def has_room(entry: Entry) -> bool:

@@ -58,7 +58,7 @@ def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:
     """Return Wilson's limits for any n above 0, also fractional."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (0.0 if p == 0 else max(0.0, centre - half)), (1.0 if p == 1 else min(1.0, centre + half))
 
 
 def corrected_share(

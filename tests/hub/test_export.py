@@ -181,7 +181,7 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     assert entry is not None
     planned = plan(entry, "cpu")
     assert planned.bytes == sum(p.numel() * 4 for p in decoder.parameters())
-    assert planned.n_there is None
+    assert planned.n_on_device is None
     assert planned.cache == 2 * 2 * 64 * 4 // 2
     assert planned.tokens_per_second > 0
     assert "tokens/s for one stream" in planned.as_text()

@@ -31,7 +31,6 @@ from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, check_planted, ch
 from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
 from kaiwa.report.words import dictionary
-from kaiwa.stats.shares import clustered_share, corrected_share
 from kaiwa.text.chat_model import OpenedModel
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.sampling import Sampling
@@ -231,24 +230,6 @@ def test_asr_at_k_against_enumeration() -> None:
         slow.append(np.mean(draws))
     assert success_at_k(made, 4).mean == pytest.approx(np.mean(slow), abs=0.02)
     assert success_at_k(made, 11).n == 0
-
-
-def test_shares() -> None:
-    assert clustered_share([0, 0, 0], [5, 5, 5]).high > 0.5
-    assert clustered_share([], []).n == 0
-    one = clustered_share([3], [5])
-    assert (one.low, one.high) == (0.0, 1.0)
-    wide, narrow = clustered_share([20] * 5 + [0] * 5, [20] * 10), clustered_share([10] * 10, [20] * 10)
-    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-    with pytest.raises(UserError, match="no better than chance"):
-        corrected_share(5, 10, true_positives=5, bad=10, true_negatives=5, good=10)
-    sure = corrected_share(30, 100, true_positives=1000, bad=1000, true_negatives=1000, good=1000)
-    assert sure.mean == pytest.approx(0.3)
-    assert (
-        corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).high
-        - corrected_share(30, 100, true_positives=18, bad=20, true_negatives=18, good=20).low
-        > sure.high - sure.low
-    )
 
 
 def test_selftest_holds() -> None:
