@@ -145,6 +145,6 @@ def perplexity(model: Decoder, rows: Rows, batch: int = 8) -> float:
     for at in range(0, len(rows.ids), batch):
         part = slice(at, at + batch)
         piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part]).tensors()
-        nats += float(rows_loss(model, *piece))
+        nats += float(rows_loss(model, piece))
         count += float(piece[-1].sum())
     return math.exp(nats / max(1.0, count))
