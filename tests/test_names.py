@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "kaiwa"
 # Words that say that something was done to a thing, and not what the thing is.
 VAGUE_WORDS = """
 found told said made asked mine some given wanted shown seen kept left taken begun whose went there come gone held put
-thing things stuff
+thing stuff
 """
 VAGUE = set(VAGUE_WORDS.split())
 LOOPS = {"run.py", "loop.py", "recipe.py"}  # a stage's loop may be longer than other functions

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from kaiwa.catalog.entries import Entry
-from kaiwa.catalog.load import Loaded, load, with_weights
+from kaiwa.catalog.load import LoadedModel, load, with_weights
 from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
@@ -78,12 +78,12 @@ class DeviceSide:
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Where a model's weights go. sides: the device's, then the CPU's where the model is split. cache: bytes of keys
-    and values per token, on the first side. n_there: blocks on the first side, None where all of the model is."""
+    and values per token, on the first side. n_on_device: blocks on the first side, None where all of the model is."""
 
     name: str
     sides: tuple[DeviceSide, ...]
     cache: int
-    n_there: int | None = None
+    n_on_device: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -185,7 +185,7 @@ def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
     return WeightsPart("blocks", 0, width, width)
 
 
-def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> Loaded:
+def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> LoadedModel:
     """Load on the best device there is, split where the model is larger than the card.
 
     max_memory, device: as on the command line (default: KAIWA_MAX_MEMORY, KAIWA_DEVICE). UserError where it does not
@@ -196,7 +196,7 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", de
     if where == "cpu" and not text:
         return load(entry, say, where)
     limits = parse_limits(text) if text else ALL
-    return load(entry, say, where, plan(entry, where, limits, measured=False).n_there)
+    return load(entry, say, where, plan(entry, where, limits, measured=False).n_on_device)
 
 
 def has_room(entry: Entry) -> bool:

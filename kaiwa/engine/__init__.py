@@ -1,1 +1,1 @@
-"""One engine for rollouts, evaluation, lab, red team and serving: requests, scheduler, cache, sampling, models."""
+"""One engine for rollouts, evaluation, lab, red team and serving: requests, scheduler, cache, sampling."""

@@ -1,1 +1,1 @@
-"""One decoder in two dialects, its heads, its cache, its 4-bit linear; load and save."""
+"""One decoder in two dialects: its families, heads, adapters, 4-bit linear; loading and saving."""

@@ -79,7 +79,7 @@ def run(
         def loss_of(
             ids: Tensor, positions: Tensor, segments: Tensor, targets: Tensor, weights: Tensor
         ) -> tuple[Tensor]:
-            return (rows_loss(model, ids, positions, segments, targets, weights, everywhere=True),)
+            return (rows_loss(model, (ids, positions, segments, targets, weights), everywhere=True),)
 
         loss_fn = compile_step(loss_of, config.compile, ctx.device, ctx.say)
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)

@@ -275,15 +275,12 @@ class Loop:
         return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Yield a loss for each microbatch; the losses add up to the mean over all tokens (or, by rows, of the tokens'
-        sums).
-        """
+        """Yield a loss per microbatch; they add up to the mean over all tokens (or, over rows, of their sums)."""
         c = self.config
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):
             with autocast(self.ctx.device):
-                ids, positions, segments, targets, weights = (t[at : at + c.microbatch] for t in data)
-                loss = rows_loss(self.policy, ids, positions, segments, targets, weights) / count
+                loss = rows_loss(self.policy, [tensor[at : at + c.microbatch] for tensor in data]) / count
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:

@@ -195,8 +195,7 @@ def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: i
     step = at_once or n
     for start in range(0, n, step):
         with autocast(device):
-            ids, positions, segments, targets, weights = (t[start : start + step] for t in whole)
-            total = rows_loss(model, ids, positions, segments, targets, weights)
+            total = rows_loss(model, [tensor[start : start + step] for tensor in whole])
         part = total / count
         (weight * part).backward()
         mean += float(part.detach())
@@ -213,6 +212,6 @@ def validation_loss(model: Decoder, data: Sequences, width: int, pad: int, devic
     for at in range(0, len(bins), 8):
         batch = packed_rows(data.ids, data.masks, bins[at : at + 8], width, pad).tensors(device)
         with autocast(device):
-            losses.append(float(rows_loss(model, *batch)))
+            losses.append(float(rows_loss(model, batch)))
         counts.append(float(batch[-1].sum()))
     return float(np.sum(losses) / max(1.0, np.sum(counts)))

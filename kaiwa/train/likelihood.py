@@ -19,17 +19,13 @@ from kaiwa.train.optim import autocast
 from kaiwa.train.rows import Rows
 
 
-def rows_loss(
-    model: Decoder,
-    ids: Tensor,
-    positions: Tensor,
-    segments: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    *,
-    everywhere: bool = False,
-) -> Tensor:
-    """Return the sum over target positions of weight x cross entropy (nats). All arguments [B,T]."""
+def rows_loss(model: Decoder, rows: Sequence[Tensor], *, everywhere: bool = False) -> Tensor:
+    """Return the sum over target positions of weight x cross entropy (nats).
+
+    rows: ids, positions, segments, targets, weights, each [B,T], as `Rows.tensors` gives them.
+    everywhere: compute the logits of all positions, which a compiled step can do without looking at the weights.
+    """
+    ids, positions, segments, targets, weights = rows
     hidden = model(ids, positions, attend_rows(segment_mask(segments)))
     if everywhere:
         hidden, targets, weights = hidden.flatten(0, 1), targets.flatten(), weights.flatten()
@@ -58,6 +54,6 @@ def bits_per_byte(model: Decoder, rows: Rows, token_bytes: Sequence[int], device
         piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
         ids, positions, segments, targets, weights = piece.tensors(device)
         with autocast(device):
-            nats += float(rows_loss(model, ids, positions, segments, targets, weights))
+            nats += float(rows_loss(model, (ids, positions, segments, targets, weights)))
         n_bytes += float((sizes[targets] * weights).sum())
     return nats / math.log(2) / max(1.0, n_bytes)

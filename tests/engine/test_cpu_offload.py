@@ -34,17 +34,17 @@ CONFIG = DecoderConfig(
 )
 
 
-@pytest.mark.parametrize(("dialect", "n_there"), [("llama", 1), ("gpt3", 2), ("llama", 0)])
-def test_a_split_model_gives_the_same_answers(dialect: str, n_there: int) -> None:
+@pytest.mark.parametrize(("dialect", "n_on_device"), [("llama", 1), ("gpt3", 2), ("llama", 0)])
+def test_a_split_model_gives_the_same_answers(dialect: str, n_on_device: int) -> None:
     heads = {"n_kv_head": 0} if dialect == "gpt3" else {}
     config = replace(CONFIG, vocab_size=256, dialect=dialect, **heads)  # type: ignore[arg-type]
     expected = answers(make_decoder(config, 0))
     with StandIn("cuda", shared=True) as mode:
-        decoder = place_blocks(make_decoder(config, 0), "cuda", n_there)
-        assert [isinstance(b, OffloadedBlock) for b in decoder.blocks] == [i >= n_there for i in range(4)]
+        decoder = place_blocks(make_decoder(config, 0), "cuda", n_on_device)
+        assert [isinstance(b, OffloadedBlock) for b in decoder.blocks] == [i >= n_on_device for i in range(4)]
         for name, parameter in decoder.named_parameters():
             layer = int(name.split(".")[1]) if name.startswith("blocks.") else 0
-            assert is_there(parameter) == (not name.startswith("blocks.") or layer < n_there), name
+            assert is_there(parameter) == (not name.startswith("blocks.") or layer < n_on_device), name
         found = answers(decoder)
     assert is_split(decoder)
     # attention and the unembedding are on the card whatever is elsewhere
@@ -113,10 +113,10 @@ def test_a_plan_counts_what_is_where(folders: dict[str, Entry], monkeypatch: pyt
     block, cache = 4 * (64 * 128 + 64 * 64 + 3 * 64 * 64), 4 * 2 * 2 * 16 * 4  # bytes; the latter of a token
     beside = 4 * (2 * 265 * 64 + 9 * 64) + 64 * cache
     whole = planned(entry, "1GB", monkeypatch)
-    assert (whole.n_there, len(whole.sides)) == (None, 1)
+    assert (whole.n_on_device, len(whole.sides)) == (None, 1)
     room = (beside + 2.5 * block) / 0.95 / 1e6
     split = planned(entry, f"gpu={room:.6f}MB,cpu=1GB", monkeypatch)
-    assert split.n_there == 2
+    assert split.n_on_device == 2
     assert split.bytes == whole.bytes
     assert [side.device for side in split.sides] == ["cuda", "cpu"]
     assert split.sides[1].bytes == 2 * block
@@ -137,7 +137,7 @@ def test_a_card_that_is_not_here_is_planned_for_and_not_loaded(
 ) -> None:
     monkeypatch.setenv("KAIWA_DEVICE", "cpu")
     made = plan(folders["dense"], limits=parse_limits("gpu=0.5MB"))
-    assert made.n_there is not None
+    assert made.n_on_device is not None
     assert made.tokens_per_second == 0
     assert "there is no cuda here: planned only" in made.as_text()
     monkeypatch.setenv("KAIWA_MAX_MEMORY", "gpu=0.5MB")
@@ -153,7 +153,7 @@ def test_an_adapter_is_planned_and_loaded_with_its_base(
     alone = replace(base, name="mine", path=tmp_path, kind="adapter", adapter=tmp_path, base=base)
     assert planned(alone, "1GB", monkeypatch) == replace(planned(base, "1GB", monkeypatch), name="mine")
     monkeypatch.setattr(machine, "device", lambda wanted="": "cpu")
-    for loaded in (load_here(alone, max_memory="1GB", say=print), load(alone, n_there=2)):
+    for loaded in (load_here(alone, max_memory="1GB", say=print), load(alone, n_on_device=2)):
         assert loaded.adapter is not None
         assert (loaded.entry, loaded.adapter.n_soft) == (alone, 3)
     assert is_split(loaded.decoder)

@@ -18,7 +18,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.cpu_offload import parse_limits
 from kaiwa.hub.export import ExportSource, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
-from kaiwa.hub.verify import Verified, verify
+from kaiwa.hub.verify import VerificationResult, verify
 from kaiwa.model.config import DecoderConfig, RopeScaling
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gguf import GgufFile
@@ -52,7 +52,7 @@ def made(split: str, name: str = "llama") -> tuple[Tokenizer, Decoder]:
     return tokenizer, decoder.requires_grad_(False)
 
 
-def by_name(found: list[Verified]) -> dict[str, Verified]:
+def by_name(found: list[VerificationResult]) -> dict[str, VerificationResult]:
     return {one.by: one for one in found}
 
 
@@ -181,7 +181,7 @@ def test_a_plan_says_what_loading_takes(tmp_path: Path) -> None:
     assert entry is not None
     planned = plan(entry, "cpu")
     assert planned.bytes == sum(p.numel() * 4 for p in decoder.parameters())
-    assert planned.n_there is None
+    assert planned.n_on_device is None
     assert planned.cache == 2 * 2 * 64 * 4 // 2
     assert planned.tokens_per_second > 0
     assert "tokens/s for one stream" in planned.as_text()

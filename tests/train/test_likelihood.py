@@ -17,7 +17,7 @@ def test_the_loss_and_its_gradient_do_not_depend_on_what_is_unembedded() -> None
     found = []
     for everywhere in (True, False):
         model.zero_grad()
-        loss = rows_loss(model, ids, positions, segments, ids.roll(-1, 1), weights, everywhere=everywhere)
+        loss = rows_loss(model, (ids, positions, segments, ids.roll(-1, 1), weights), everywhere=everywhere)
         loss.backward()
         found.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
     assert len(found[0]) == len(found[1]) > 10

@@ -74,13 +74,13 @@ class OffloadedBlock(nn.Module):
         return self.block(x.to(elsewhere), angles, attend_at_home, at).to(home)  # type: ignore[no-any-return]
 
 
-def place_blocks(decoder: Decoder, device: str, n_there: int) -> Decoder:
-    """Move a decoder to `device`, all but the blocks from `n_there` on, which stay on the CPU.
+def place_blocks(decoder: Decoder, device: str, n_on_device: int) -> Decoder:
+    """Move a decoder to `device`, all but the blocks from `n_on_device` on, which stay on the CPU.
 
     The decoder must have been read for the CPU: 4-bit products of what moves are expanded on the way, one at a time.
     """
     for i, block in enumerate(decoder.blocks):
-        if i >= n_there:
+        if i >= n_on_device:
             decoder.blocks[i] = OffloadedBlock(block, "cpu")  # type: ignore[arg-type]
         else:
             _expand(block, decoder.embed.weight.dtype)
