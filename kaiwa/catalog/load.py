@@ -21,7 +21,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model that is ready to generate. `prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an
     answer. `adapter`: the decoder is its base's, and requests name it."""
 
@@ -64,7 +64,7 @@ class Loaded:
 
 def load(
     entry: Entry, say: Callable[[str], None] = lambda line: None, device: str = "cpu", n_on_device: int | None = None
-) -> Loaded:
+) -> LoadedModel:
     """Read weights and tokenizer.
 
     `say` gets a line where a slower path is taken, and one that says what computes the answers. n_on_device: how many
@@ -90,14 +90,14 @@ def with_weights(entry: Entry) -> Entry:
     return entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
 
 
-def with_adapter(base: Loaded, entry: Entry, folder: Path) -> Loaded:
+def with_adapter(base: LoadedModel, entry: Entry, folder: Path) -> LoadedModel:
     """Return the same weights with an adapter for them. UserError for one that does not fit."""
     return replace(base, entry=entry, adapter=read_adapter(folder, base.decoder.config))
 
 
-def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> Loaded:
+def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> LoadedModel:
     """Read weights and tokenizer. whole: one device computes all of it (see `Weights.read_decoder`)."""
     weights = open_weights(entry.path)
     decoder = weights.read_decoder(device, say, whole).to(device)
     tokenizer = weights.read_tokenizer()
-    return Loaded(entry, decoder, tokenizer, weights.read_prefix(tokenizer), weights.read_stop_ids(tokenizer))
+    return LoadedModel(entry, decoder, tokenizer, weights.read_prefix(tokenizer), weights.read_stop_ids(tokenizer))

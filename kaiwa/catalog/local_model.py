@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kaiwa.catalog.load import Loaded
+from kaiwa.catalog.load import LoadedModel
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import step
@@ -18,7 +18,7 @@ from kaiwa.text.sampling import USUAL, Sampling
 class LocalChatModel:
     """A ChatModel and ManyModel over weights in this process."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.decoder, loaded.tokenizer)
         if loaded.adapter is not None:

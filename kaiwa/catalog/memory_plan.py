@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from kaiwa.catalog.entries import Entry
-from kaiwa.catalog.load import Loaded, load, with_weights
+from kaiwa.catalog.load import LoadedModel, load, with_weights
 from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
@@ -185,7 +185,7 @@ def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
     return WeightsPart("blocks", 0, width, width)
 
 
-def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> Loaded:
+def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> LoadedModel:
     """Load on the best device there is, split where the model is larger than the card.
 
     max_memory, device: as on the command line (default: KAIWA_MAX_MEMORY, KAIWA_DEVICE). UserError where it does not

@@ -23,7 +23,7 @@ SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 
 
 @dataclass(slots=True)
-class Generated:
+class GeneratedBatch:
     """Answers to N prompts, on the CPU. ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer, a stop token
     included; stopped [N] bool: whether it ended with one."""
 
@@ -42,7 +42,7 @@ def generate(
     rules: SamplingRules,
     stop_ids: Sequence[int],
     rows: int,
-) -> Generated:
+) -> GeneratedBatch:
     """Continue every prompt by at most `max_tokens` tokens, ending at a stop id, which is part of the answer.
 
     `rules` has one row for each prompt. `batch` is cleared first; its buffer is used again from call to call. The
@@ -54,7 +54,7 @@ def generate(
         if not 0 < len(prompt) < limit:
             raise UserError(f"prompt {i} has {len(prompt)} tokens; this model takes 1 to {limit - 1}")
         _check_ids(f"prompt {i}", prompt, V)
-    out = Generated(
+    out = GeneratedBatch(
         torch.zeros(N, max_tokens, dtype=torch.int64),
         torch.zeros(N, max_tokens),
         torch.zeros(N, dtype=torch.int64),
@@ -90,7 +90,7 @@ def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
         raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
 
 
-def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: Generated) -> Tensor:
+def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: GeneratedBatch) -> Tensor:
     """Sample the next token of the rows that answer prompts `who` [m], note it in `out`, and return it [m]."""
     at = out.lengths[who]
     ids, logprobs = batch.sample(hidden, rules.rows(who), at)
@@ -101,7 +101,7 @@ def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, ou
 
 
 def _drop_finished(
-    batch: BulkRows, who: Tensor, last: Tensor, out: Generated, *, stop: Tensor, max_tokens: int
+    batch: BulkRows, who: Tensor, last: Tensor, out: GeneratedBatch, *, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """Drop rows that have ended. Return `who` and `last` [n'] of the rows that remain."""
     stopped = (last[:, None] == stop).any(dim=1)

@@ -23,7 +23,7 @@ PATIENCE = 30.0  # seconds without a byte before a connection counts as lost
 Show = Callable[[int], None]  # bytes of this file that are here
 
 
-class Changed(UserError):
+class ChangedFileError(UserError):
     """What arrived is not what the listing announced."""
 
 
@@ -50,7 +50,7 @@ def fetch(
         part.unlink()
         if not again:
             say(f"{file.name}: its checksum is wrong; fetching it once more from the beginning")
-    raise Changed(f"{file.name}: its checksum is not the one the hub announced, twice; nothing of it was kept")
+    raise ChangedFileError(f"{file.name}: its checksum is not the one the hub announced, twice; nothing of it was kept")
 
 
 def is_as_announced(path: Path, file: RemoteFile) -> bool:
@@ -119,12 +119,14 @@ def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, *, her
         resumed = answer.status_code == 206
         start = _start(answer.headers.get("content-range", "")) if resumed else 0
         if start != here and resumed:
-            raise Changed(f"{file.name}: bytes from {here:,} were asked for, the server sends from {start:,}")
+            raise ChangedFileError(f"{file.name}: bytes from {here:,} were asked for, the server sends from {start:,}")
         with open(part, "ab" if resumed else "wb") as f:
             done = here if resumed else 0
             for piece in answer.iter_raw():  # as they come: what a lost connection brought is kept
                 if done + len(piece) > file.size:
-                    raise Changed(f"{file.name}: more bytes come than the {file.size:,} announced; it has changed")
+                    raise ChangedFileError(
+                        f"{file.name}: more bytes come than the {file.size:,} announced; it has changed"
+                    )
                 f.write(piece)
                 done += len(piece)
                 show(done)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Recommended:
+class RecommendedModel:
     """gigabytes: to download, and about what it takes in memory (bf16 on a CPU). `gated`: terms to accept first."""
 
     name: str
@@ -17,19 +17,21 @@ class Recommended:
 
 
 RECOMMENDED = (
-    Recommended(
+    RecommendedModel(
         "SakanaAI/TinySwallow-1.5B-Instruct", 3.1, ("ja",), "good Japanese for its size", "大きさのわりに自然な日本語"
     ),
-    Recommended(
+    RecommendedModel(
         "Qwen/Qwen2.5-0.5B-Instruct", 1.0, ("en", "ja"), "small, many languages", "小さく、多くの言語を話します"
     ),
-    Recommended("Qwen/Qwen2.5-1.5B-Instruct", 3.1, ("en", "ja"), "the same, better", "同じ系列の、より賢いもの"),
-    Recommended("Qwen/Qwen3-0.6B", 1.5, ("en", "ja"), "thinks before it answers", "考えてから答えます"),
-    Recommended("HuggingFaceTB/SmolLM2-360M-Instruct", 0.7, ("en",), "fast on any laptop", "どのノート PC でも速い"),
-    Recommended("HuggingFaceTB/SmolLM2-1.7B-Instruct", 3.4, ("en",), "the best of its family", "同じ系列で最良"),
+    RecommendedModel("Qwen/Qwen2.5-1.5B-Instruct", 3.1, ("en", "ja"), "the same, better", "同じ系列の、より賢いもの"),
+    RecommendedModel("Qwen/Qwen3-0.6B", 1.5, ("en", "ja"), "thinks before it answers", "考えてから答えます"),
+    RecommendedModel(
+        "HuggingFaceTB/SmolLM2-360M-Instruct", 0.7, ("en",), "fast on any laptop", "どのノート PC でも速い"
+    ),
+    RecommendedModel("HuggingFaceTB/SmolLM2-1.7B-Instruct", 3.4, ("en",), "the best of its family", "同じ系列で最良"),
 )
 
 
-def recommended_for(language: str) -> list[Recommended]:
+def recommended_for(language: str) -> list[RecommendedModel]:
     """Return recommended models, those of the language first."""
     return sorted(RECOMMENDED, key=lambda r: language not in r.languages)

@@ -30,7 +30,7 @@ POSITIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerificationResult:
     """by: who loaded it; cosine, median: of the worst and the middle position; same_top: share of equal best tokens."""
 
     by: str
@@ -43,7 +43,7 @@ class Verified:
         return f"loaded by {self.by}: {cosines}, best token equal at {self.same_top:.0%}"
 
 
-def verify(source: ExportSource, exported: Path) -> list[Verified]:
+def verify(source: ExportSource, exported: Path) -> list[VerificationResult]:
     """Run every check that this machine can do. UserError when it does not load, or computes other logits."""
     ids = source.tokenizer.encode(SAMPLE)[: source.decoder.config.max_length]
     ours = logits(source.decoder, ids)
@@ -63,12 +63,12 @@ def verify(source: ExportSource, exported: Path) -> list[Verified]:
     return checks
 
 
-def compare_logits(by: str, ours: Tensor, theirs: Tensor) -> Verified:
+def compare_logits(by: str, ours: Tensor, theirs: Tensor) -> VerificationResult:
     """Compare logits ours, theirs [positions, V]."""
     n = min(ours.shape[1], theirs.shape[1])
     a, b = ours[:, :n].float(), theirs[:, :n].float()
     cosine = F.cosine_similarity(a, b, dim=-1)
-    return Verified(
+    return VerificationResult(
         by, float(cosine.min()), float(cosine.median()), float((a.argmax(-1) == b.argmax(-1)).float().mean())
     )
 

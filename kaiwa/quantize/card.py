@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.model.decoder import Decoder, attend_rows, segment_mask
-from kaiwa.quantize.gptq import Rounded
+from kaiwa.quantize.gptq import QuantizedLayer
 from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.train.rows import Rows
 
@@ -44,7 +44,7 @@ def compare(original: Decoder, quantized: Decoder, rows: Rows) -> tuple[Interval
     return bootstrap(kl), bootstrap(same)
 
 
-def bits_per_weight(layers: Mapping[str, Rounded]) -> float:
+def bits_per_weight(layers: Mapping[str, QuantizedLayer]) -> float:
     """Return bits per weight: 4 for a code, 16 for a scale and 4 for a zero point (symmetric models have them too)."""
     weights = sum(r.codes.codes.numel() for r in layers.values())
     groups = sum(r.codes.scales.numel() for r in layers.values())
@@ -52,7 +52,7 @@ def bits_per_weight(layers: Mapping[str, Rounded]) -> float:
     return (4 * weights + 20 * groups + order) / max(1, weights)
 
 
-def card(layers: Mapping[str, Rounded], measured: Mapping[str, Any]) -> dict[str, Any]:
+def card(layers: Mapping[str, QuantizedLayer], measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return quantize.json: bits, the measured distance, each layer's relative output error, every fallback."""
     return {
         "bits_per_weight": round(bits_per_weight(layers), 4),

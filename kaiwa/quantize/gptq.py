@@ -26,7 +26,7 @@ RETRIES = 4  # each with ten times the damping
 
 
 @dataclass(frozen=True, slots=True)
-class Rounded:
+class QuantizedLayer:
     """A layer's 4-bit weight. `error`: mean squared output error over that of the output (relative). `note`: what
     had to be done differently, or ""."""
 
@@ -70,7 +70,7 @@ def gptq(
     act_order: bool = True,
     static_groups: bool = True,
     damping: float = 0.01,
-) -> Rounded:
+) -> QuantizedLayer:
     """Quantize a weight [out,in] for least output error; hessian [in,in] is the mean of x x^T over tokens."""
     inputs = weight.shape[1]
     w, H = weight.detach().float().clone(), hessian.double().clone()
@@ -80,7 +80,7 @@ def gptq(
     upper, note = _upper(H[order][:, order], damping)
     if upper is None:
         rounded = nearest(weight, group, symmetric)
-        return Rounded(rounded, output_error(weight, rounded, hessian), note)
+        return QuantizedLayer(rounded, output_error(weight, rounded, hessian), note)
     static = act_order and static_groups
     grids = [fit_grid(part, symmetric) for part in w.split(group, dim=1)] if static else []
     w = w[:, order]
@@ -104,7 +104,7 @@ def gptq(
         quantized = Codes(codes[:, order.argsort()].contiguous(), scales, zeros)
     else:
         quantized = Codes(codes, scales, zeros, order if act_order else None)
-    return Rounded(quantized, output_error(weight, quantized, hessian), note)
+    return QuantizedLayer(quantized, output_error(weight, quantized, hessian), note)
 
 
 def nearest(weight: Tensor, group: int, symmetric: bool) -> Codes:

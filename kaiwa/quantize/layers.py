@@ -18,7 +18,7 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.model.decoder import Decoder, attend_rows, rotary_angles, segment_mask
 from kaiwa.model.int4 import LINEARS, Codes
 from kaiwa.quantize.config import QuantizeConfig
-from kaiwa.quantize.gptq import Hessian, Rounded, gptq
+from kaiwa.quantize.gptq import Hessian, QuantizedLayer, gptq
 from kaiwa.train.rows import Rows
 
 BATCH = 8  # calibration rows at a time
@@ -27,12 +27,12 @@ BATCH = 8  # calibration rows at a time
 @torch.no_grad()
 def quantize_layers(
     decoder: Decoder, rows: Rows, config: QuantizeConfig, ctx: Context, *, stage: str, checkpoint: Path
-) -> dict[str, Rounded]:
+) -> dict[str, QuantizedLayer]:
     """Round the decoder's linear layers in place (dense, to their 4-bit values). Return each result by name."""
     parts = [Rows(*(getattr(rows, f)[i : i + BATCH] for f in ("ids", "segments", "positions", "weights")))
              for i in range(0, len(rows.ids), BATCH)]  # fmt: skip
-    texts = [Text(decoder, *part.tensors()[:3]) for part in parts]
-    layers: dict[str, Rounded] = {}
+    texts = [CalibrationText(decoder, *part.tensors()[:3]) for part in parts]
+    layers: dict[str, QuantizedLayer] = {}
     total = len(decoder.blocks) + config.head
     for i, block in enumerate(decoder.blocks):
         file = checkpoint / f"block-{i}.safetensors"
@@ -59,7 +59,7 @@ def quantize_layers(
     return layers
 
 
-class Text:
+class CalibrationText:
     """A batch of calibration rows on its way through the decoder. x [B,T,D]: the input of the next block."""
 
     def __init__(self, decoder: Decoder, ids: Tensor, positions: Tensor, segments: Tensor) -> None:
@@ -77,7 +77,7 @@ class Text:
         return self.decoder.blocks[block](self.x, self.rotary, self.attend)  # type: ignore[no-any-return]
 
 
-def _round(linear: nn.Linear, texts: list[Text], block: int, config: QuantizeConfig) -> Rounded:
+def _round(linear: nn.Linear, texts: list[CalibrationText], block: int, config: QuantizeConfig) -> QuantizedLayer:
     hessian = Hessian(linear.in_features)
     handle = linear.register_forward_pre_hook(lambda module, inputs: hessian.see(inputs[0]))
     try:
@@ -88,7 +88,7 @@ def _round(linear: nn.Linear, texts: list[Text], block: int, config: QuantizeCon
     return _gptq(linear.weight, hessian, config)
 
 
-def _gptq(weight: Tensor, hessian: Hessian, config: QuantizeConfig) -> Rounded:
+def _gptq(weight: Tensor, hessian: Hessian, config: QuantizeConfig) -> QuantizedLayer:
     return gptq(
         weight,
         hessian.mean(),
@@ -100,7 +100,7 @@ def _gptq(weight: Tensor, hessian: Hessian, config: QuantizeConfig) -> Rounded:
     )
 
 
-def write_rounded(file: Path, layers: dict[str, Rounded]) -> None:
+def write_rounded(file: Path, layers: dict[str, QuantizedLayer]) -> None:
     """Write a block's layers, whole or not at all: the tensors first, the list that makes them count last."""
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -111,7 +111,7 @@ def write_rounded(file: Path, layers: dict[str, Rounded]) -> None:
     write_atomic(file.with_suffix(".json"), json.dumps(notes))
 
 
-def read_rounded(file: Path) -> dict[str, Rounded]:
+def read_rounded(file: Path) -> dict[str, QuantizedLayer]:
     """Read what `write_rounded` wrote, {} where it did not finish."""
     if not file.with_suffix(".json").is_file():
         return {}
@@ -120,5 +120,5 @@ def read_rounded(file: Path) -> dict[str, Rounded]:
     layers = {}
     for name, values in notes.items():
         codes, scales, zeros = (tensors[f"{name}:{part}"] for part in ("codes", "scales", "zeros"))
-        layers[name] = Rounded(Codes(codes, scales, zeros, tensors.get(f"{name}:order")), **values)
+        layers[name] = QuantizedLayer(Codes(codes, scales, zeros, tensors.get(f"{name}:order")), **values)
     return layers

@@ -26,7 +26,7 @@ from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import quantized_names
 from kaiwa.quantize.card import card, card_lines, compare
 from kaiwa.quantize.config import QuantizeConfig
-from kaiwa.quantize.gptq import Rounded
+from kaiwa.quantize.gptq import QuantizedLayer
 from kaiwa.quantize.layers import quantize_layers
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ def run(
         rows = {name: shards.held_out(name, width, config.evaluate_rows) for name in shards.sources}
         before = {name: perplexity(decoder, part) for name, part in rows.items()}
         ids = special_ids(tokenizer)
-        rounded: dict[str, Rounded] = {}
+        rounded: dict[str, QuantizedLayer] = {}
         if config.method == "gptq":
             text = shards.mixture(width, ctx.seed).next(config.calibration_rows)
             rounded = quantize_layers(decoder, text, config, ctx, stage=out.name, checkpoint=work.checkpoint)
@@ -101,7 +101,11 @@ def _check_group(decoder: Decoder, group: int) -> None:
 
 
 def save_rounded(
-    folder: Path, decoder: Decoder, special: dict[str, int], layers: Mapping[str, Rounded], config: QuantizeConfig
+    folder: Path,
+    decoder: Decoder,
+    special: dict[str, int],
+    layers: Mapping[str, QuantizedLayer],
+    config: QuantizeConfig,
 ) -> None:
     settings = {
         "group_size": config.group,

@@ -275,9 +275,7 @@ class Loop:
         return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Yield a loss for each microbatch; the losses add up to the mean over all tokens (or, by rows, of the tokens'
-        sums).
-        """
+        """Yield a loss per microbatch; they add up to the mean over all tokens (or, over rows, of their sums)."""
         c = self.config
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kaiwa.catalog.trainable import read_tokenizer
+from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng
+from kaiwa.rlhf.config import RLHFConfig
+from kaiwa.rlhf.memory import read_config
 from kaiwa.text.records import Conversation, conversation, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -53,3 +57,11 @@ def prompt_order(n: int, seed: int, start: int, count: int) -> list[int]:
             orders = {epoch: numpy_rng(seed, "rlhf-prompts", epoch).permutation(n).tolist()}
         chosen.append(orders[epoch][at])
     return chosen
+
+
+def prompts_that_fit(
+    config: RLHFConfig, ctx: Context, policy: Path, reward: Path | None, prompts: Path
+) -> list[tuple[tuple[int, ...], Conversation]]:
+    """Return the prompts that leave room for a reply in the policy's context and in the reward model's."""
+    room = min(read_config(path).max_length for path in (policy, reward) if path is not None)
+    return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaiwa.catalog.trainable import read_tokenizer, save_trained
+from kaiwa.catalog.trainable import save_trained
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
@@ -22,12 +22,11 @@ from kaiwa.engine.probes import Probe, answer_probes
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.detectors import Watch, warning_text
 from kaiwa.rlhf.loop import Loop
-from kaiwa.rlhf.memory import memory_table, read_config
+from kaiwa.rlhf.memory import memory_table
 from kaiwa.rlhf.models import open_models
-from kaiwa.rlhf.prompts import read_prompts
+from kaiwa.rlhf.prompts import prompts_that_fit
 from kaiwa.rlhf.rollout import Score
 from kaiwa.rlhf.score import function_file, score_from_file
-from kaiwa.text.records import Conversation
 from kaiwa.train import checkpoint
 from kaiwa.train.shards import Shards
 
@@ -125,11 +124,3 @@ def make_loop(
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])
     return Loop(config, ctx, models, [ids for ids, _ in rendered], mixture=mixture, score=score, usual_scores=usual)
-
-
-def prompts_that_fit(
-    config: RLHFConfig, ctx: Context, policy: Path, reward: Path | None, prompts: Path
-) -> list[tuple[tuple[int, ...], Conversation]]:
-    """Return the prompts that leave room for a reply in the policy's context and in the reward model's."""
-    room = min(read_config(path).max_length for path in (policy, reward) if path is not None)
-    return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)

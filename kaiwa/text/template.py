@@ -37,14 +37,14 @@ CHATML = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedConversation:
     """`ids` and `mask` are of equal length; mask[i] is 1 where token i is the assistant's own."""
 
     ids: list[int]
     mask: list[int]
 
 
-def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> Rendered:
+def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> RenderedConversation:
     """Return token ids and loss mask of a conversation, ready to train on or (with the prompt) to be continued.
 
     UserError when the tokenizer has no chat template, or its template fails or is too long.
@@ -54,7 +54,7 @@ def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt
 
 def render_batch(
     tokenizer: Encoder, conversations: Sequence[Conversation], add_generation_prompt: bool = False
-) -> list[Rendered]:
+) -> list[RenderedConversation]:
     """Render many conversations at once; the texts of all go through the tokenizer in one batch."""
     layouts = [pieces(tokenizer, conversation, add_generation_prompt) for conversation in conversations]
     texts = [p.text for layout in layouts for p in layout if not p.special]
@@ -67,7 +67,7 @@ def render_batch(
             new = [tokenizer.specials[piece.text]] if piece.special else next(encoded)
             ids += new
             mask += [int(piece.learn)] * len(new)
-        rendered.append(Rendered(ids, mask))
+        rendered.append(RenderedConversation(ids, mask))
     return rendered
 
 

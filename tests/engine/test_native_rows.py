@@ -35,7 +35,7 @@ def decoder() -> Decoder:
 
 def generated(
     batch: TorchRows | NativeRows, temperature: float, rows: int, top_p: float = 1.0
-) -> bulk_batching.Generated:
+) -> bulk_batching.GeneratedBatch:
     n = len(PROMPTS)
     rules = SamplingRules.make([temperature] * n, [0] * n, [top_p] * n, row_seeds(3, n))
     stops = list(range(0, 264, 9))

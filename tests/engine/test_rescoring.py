@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kaiwa.catalog.entries import smollm2
-from kaiwa.catalog.load import Loaded, load
+from kaiwa.catalog.load import LoadedModel, load
 from kaiwa.catalog.trainable import open_base
 from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import library
@@ -78,7 +78,7 @@ def test_smollm2_is_rescored_alike(tmp_path: Path) -> None:
     has one scale a row where the file has one for 32 weights; it is the engine's that both have here.)"""
     entry = smollm2()
     assert entry is not None
-    loaded: Loaded = load(entry)
+    loaded: LoadedModel = load(entry)
     fused.wait(loaded.decoder)
     dense, _ = open_base(entry.path)
     head = loaded.decoder.unembed
@@ -135,7 +135,7 @@ def test_memory_counts_what_is_packed(kind: str) -> None:
 
 
 def bytes_of(made: Decoder, nothing: Any) -> int:
-    return Loaded(nothing, made, nothing, (), ()).memory()
+    return LoadedModel(nothing, made, nothing, (), ()).memory()
 
 
 def used(model: fused.NativeModel) -> list[int]:

@@ -18,7 +18,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.cpu_offload import parse_limits
 from kaiwa.hub.export import ExportSource, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
-from kaiwa.hub.verify import Verified, verify
+from kaiwa.hub.verify import VerificationResult, verify
 from kaiwa.model.config import DecoderConfig, RopeScaling
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gguf import GgufFile
@@ -52,7 +52,7 @@ def made(split: str, name: str = "llama") -> tuple[Tokenizer, Decoder]:
     return tokenizer, decoder.requires_grad_(False)
 
 
-def by_name(found: list[Verified]) -> dict[str, Verified]:
+def by_name(found: list[VerificationResult]) -> dict[str, VerificationResult]:
     return {one.by: one for one in found}
 
 

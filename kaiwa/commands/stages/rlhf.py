@@ -36,7 +36,8 @@ def run_rlhf(options: Options, ctx: Context) -> Artifact | None:
     """Train the policy; with --plan print the memory it will take and return None."""
     from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.memory import memory_table
-    from kaiwa.rlhf.run import prompts_that_fit, run
+    from kaiwa.rlhf.prompts import prompts_that_fit
+    from kaiwa.rlhf.run import run
 
     policy = as_parent(options.policy)
     reward = open_artifact(options.reward, "reward") if options.reward is not None else None

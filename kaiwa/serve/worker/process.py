@@ -49,7 +49,7 @@ from kaiwa.serve.worker.wire import (
 )
 
 if TYPE_CHECKING:
-    from kaiwa.catalog.load import Loaded
+    from kaiwa.catalog.load import LoadedModel
 
 STATE_SECONDS = 0.5
 SPEED_SECONDS = 2.0
@@ -148,7 +148,7 @@ class EngineProcess:
         elif isinstance(request, Generate):
             self._generate(model, loaded, request)
 
-    def _generate(self, model: ResidentModel, loaded: Loaded, request: Generate) -> None:
+    def _generate(self, model: ResidentModel, loaded: LoadedModel, request: Generate) -> None:
         try:
             engine_request = make_request(loaded, request)
             model.engine.add(engine_request)
@@ -160,7 +160,7 @@ class EngineProcess:
             model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids))
             self.outbox.append(Admitted(id=request.id))
 
-    def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> Loaded:
+    def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
         """Return the model or adapter of a request. An adapter that is read for it takes its room from idle models."""
         before = model.bytes
         loaded = model.model_for(request.model)
@@ -302,7 +302,7 @@ def leave() -> None:
     os._exit(0)
 
 
-def token_detail(loaded: Loaded, token: TokenInfo) -> TokenDetail:
+def token_detail(loaded: LoadedModel, token: TokenInfo) -> TokenDetail:
     """Return a token with its text, bytes and log-probabilities."""
 
     def alternative(id: int, logprob: float) -> TokenAlternative:

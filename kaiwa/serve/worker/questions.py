@@ -22,10 +22,10 @@ from kaiwa.serve.worker.wire import (
 )
 
 if TYPE_CHECKING:
-    from kaiwa.catalog.load import Loaded
+    from kaiwa.catalog.load import LoadedModel
 
 
-def answer_question(loaded: Loaded, question: Question) -> Value:
+def answer_question(loaded: LoadedModel, question: Question) -> Value:
     """Return the answer. UserError for bad input."""
     match question:
         case Embed():
@@ -40,7 +40,7 @@ def answer_question(loaded: Loaded, question: Question) -> Value:
             return _describe_tokenizer(loaded)
 
 
-def _embed(loaded: Loaded, question: Embed) -> Embedding:
+def _embed(loaded: LoadedModel, question: Embed) -> Embedding:
     from kaiwa.engine.embed import embed
 
     ids = prompt_ids(loaded, question.prompt)
@@ -48,7 +48,7 @@ def _embed(loaded: Loaded, question: Embed) -> Embedding:
     return Embedding(vector=tuple(embed(loaded.decoder, ids, loaded.adapter)), tokens=len(ids))
 
 
-def _tokenize(loaded: Loaded, question: Tokenize) -> TokenIds:
+def _tokenize(loaded: LoadedModel, question: Tokenize) -> TokenIds:
     prompt = question.prompt
     if isinstance(prompt, TextPrompt):
         ids = loaded.text_ids(prompt.text) if question.special else loaded.tokenizer.encode(prompt.text)
@@ -58,7 +58,7 @@ def _tokenize(loaded: Loaded, question: Tokenize) -> TokenIds:
     return TokenIds(tokens=tuple(ids), token_strs=texts, max_model_len=loaded.context)
 
 
-def _describe_tokenizer(loaded: Loaded) -> TokenizerInfo:
+def _describe_tokenizer(loaded: LoadedModel) -> TokenizerInfo:
     tokenizer = loaded.tokenizer
     return TokenizerInfo(
         model=loaded.entry.name,
@@ -75,7 +75,7 @@ def _describe_tokenizer(loaded: Loaded) -> TokenizerInfo:
     )
 
 
-def _check_ids(loaded: Loaded, ids: Sequence[int]) -> None:
+def _check_ids(loaded: LoadedModel, ids: Sequence[int]) -> None:
     """Raise UserError for an id outside the vocabulary."""
     V = loaded.decoder.config.vocab_size
     for index, id in enumerate(ids):

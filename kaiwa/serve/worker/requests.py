@@ -20,10 +20,10 @@ from kaiwa.text.jinja_template import JinjaTemplate, tool_pieces
 from kaiwa.text.records import conversation
 
 if TYPE_CHECKING:
-    from kaiwa.catalog.load import Loaded
+    from kaiwa.catalog.load import LoadedModel
 
 
-def prompt_ids(loaded: Loaded, prompt: ModelPrompt) -> list[int]:
+def prompt_ids(loaded: LoadedModel, prompt: ModelPrompt) -> list[int]:
     """Return the prompt's token ids. UserError if the model's template refuses it, or the model cannot chat."""
     if isinstance(prompt, ChatPrompt):
         return _chat_ids(loaded, prompt.messages, prompt.tools)
@@ -32,7 +32,7 @@ def prompt_ids(loaded: Loaded, prompt: ModelPrompt) -> list[int]:
     return loaded.text_ids(prompt.text) or [loaded.tokenizer.document_end_id]
 
 
-def _chat_ids(loaded: Loaded, messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[int]:
+def _chat_ids(loaded: LoadedModel, messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[int]:
     template, tokenizer = loaded.tokenizer.chat_template, loaded.tokenizer
     uses_tools = bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)
     if not uses_tools or not loaded.entry.chat or template is None or "tools" not in template:
@@ -44,7 +44,7 @@ def _chat_ids(loaded: Loaded, messages: Sequence[ChatTurn], tools: Sequence[JSON
     return ids
 
 
-def make_request(loaded: Loaded, generate: Generate) -> Request:
+def make_request(loaded: LoadedModel, generate: Generate) -> Request:
     """Return the engine's request. UserError for bad input, with the field at fault."""
     ids = prompt_ids(loaded, generate.prompt)
     max_tokens, room = generate.sampling.max_tokens, loaded.context - len(ids)

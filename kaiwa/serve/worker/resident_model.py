@@ -17,7 +17,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.serve.worker.wire import Generate, ModelAddress
 
 if TYPE_CHECKING:
-    from kaiwa.catalog.load import Loaded
+    from kaiwa.catalog.load import LoadedModel
     from kaiwa.engine.engine import Engine
 
 MOST_ADAPTERS = 64  # of one model; the longest unused go first
@@ -27,7 +27,7 @@ MOST_ADAPTERS = 64  # of one model; the longest unused go first
 class ResidentAdapter:
     """An adapter: its model as requests see it, and the bytes that it takes."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     bytes: int
 
 
@@ -43,7 +43,7 @@ class AdmittedRequest:
 class ResidentModel:
     """A model with its engine, its adapters and the requests that it is answering. `weights`: bytes of its own."""
 
-    def __init__(self, loaded: Loaded, engine: Engine) -> None:
+    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
         self.loaded, self.engine = loaded, engine
         self.weights = loaded.memory()
         self.adapters: OrderedDict[str, ResidentAdapter] = OrderedDict()  # least recently used first
@@ -58,7 +58,7 @@ class ResidentModel:
         adapters = {name: adapter.bytes for name, adapter in self.adapters.items()}
         return {self.loaded.entry.name: self.weights} | adapters
 
-    def model_for(self, address: ModelAddress) -> Loaded:
+    def model_for(self, address: ModelAddress) -> LoadedModel:
         """Return the model, or the adapter of it that the address names.
 
         An adapter is read if it is not in memory as it is on disk. UserError if it does not fit the model.
