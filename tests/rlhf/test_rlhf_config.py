@@ -28,7 +28,8 @@ def test_json_is_flat_and_has_every_field_of_every_group_once() -> None:
 
 
 @given(
-    kl=st.floats(1e-3, 10), lam=st.floats(0, 1), lr=st.floats(1e-8, 1), rows=st.integers(1, 99), group=st.integers(2, 8),
+    kl=st.floats(1e-3, 10), lam=st.floats(0, 1), lr=st.floats(1e-8, 1), rows=st.integers(1, 99),
+    group=st.integers(2, 8),
     rule=st.sampled_from(["worse", "replace", "subtract", "keep"]), whiten=st.booleans(),
 )  # fmt: skip
 def test_a_round_trip_keeps_all_groups(

@@ -22,7 +22,8 @@ def batch(replies: list[Completion] = REPLIES) -> Episodes:
 
 
 def metrics(
-    *, beta: float = 0.5, estimator: str = "k1", values: torch.Tensor | None = None, returns: torch.Tensor | None = None,
+    *, beta: float = 0.5, estimator: str = "k1",
+    values: torch.Tensor | None = None, returns: torch.Tensor | None = None,
     usual: tuple[float, float] | None = None, replies: list[Completion] = REPLIES,
 ) -> dict[str, float]:  # fmt: skip
     targets = Targets(OLD, REFERENCE, torch.zeros(2, 2), values, returns)
@@ -71,7 +72,9 @@ def test_the_value_model_is_measured_on_response_tokens_only() -> None:
     assert "explained_variance" not in metrics()
 
 
-@pytest.mark.parametrize(("usual", "share"), [((0.0, 5.0), 0.0), ((2.0, 4.0), 0.0), ((2.5, 5.0), 0.5), ((9.0, 9.5), 1.0)])
+@pytest.mark.parametrize(
+    ("usual", "share"), [((0.0, 5.0), 0.0), ((2.0, 4.0), 0.0), ((2.5, 5.0), 0.5), ((9.0, 9.5), 1.0)]
+)
 def test_scores_outside_the_usual_range(usual: tuple[float, float], share: float) -> None:
     assert metrics(usual=usual)["score_outside"] == share
     assert "score_outside" not in metrics()
