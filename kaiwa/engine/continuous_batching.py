@@ -348,10 +348,4 @@ def _cached(answer: RunningAnswer) -> int:
 
 def _rules(answers: list[RunningAnswer]) -> SamplingRules:
     rows = [answer.request.sampling for answer in answers]
-    return SamplingRules.make(
-        [row.temperature for row in rows],
-        [row.top_k for row in rows],
-        [row.top_p for row in rows],
-        seed_tensor([row.seed for row in rows]),
-        [row.min_p for row in rows],
-    )
+    return SamplingRules.of(rows, seed_tensor([row.seed for row in rows]))

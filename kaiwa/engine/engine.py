@@ -106,13 +106,7 @@ class Engine:
         if self._rows is None:
             self._rows = make_rows(self.decoder, self._cache_dtype)
         N = len(prompts)
-        rules = SamplingRules.make(
-            [sampling.temperature] * N,
-            [sampling.top_k] * N,
-            [sampling.top_p] * N,
-            row_seeds(sampling.seed, N),
-            [sampling.min_p] * N,
-        )
+        rules = SamplingRules.of([sampling] * N, row_seeds(sampling.seed, N))
         whole = [tuple(prompt) for prompt in prompts]
         generated = bulk_batching.generate(
             self._rows, whole, max_tokens=sampling.max_tokens, rules=rules, stop_ids=stop_ids, rows=rows

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.text.sampling import Sampling
+
 GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit number
 MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
@@ -92,6 +94,17 @@ class SamplingRules:
             plain=all(t == 1 for t in temperature) and not filtered,
             filtered=filtered,
             min_p=torch.tensor(min_p, dtype=torch.float32) if any(min_p) else None,
+        )
+
+    @classmethod
+    def of(cls, samplings: Sequence[Sampling], seeds: Tensor) -> SamplingRules:
+        """Build the rules of n rows from how each is sampled. seeds: [n] int64."""
+        return cls.make(
+            [s.temperature for s in samplings],
+            [s.top_k for s in samplings],
+            [s.top_p for s in samplings],
+            seeds,
+            [s.min_p for s in samplings],
         )
 
     def rows(self, index: Tensor | slice) -> SamplingRules:

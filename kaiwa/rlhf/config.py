@@ -76,6 +76,7 @@ class Pretraining:
 
     def __post_init__(self) -> None:
         _check_least(self, "ptx_coefficient", "ptx_ratio", least=0)
+        _check_least(self, "ptx_rows", "ptx_width", least=1)
         if self.ptx_ratio and self.ptx_coefficient:
             raise UserError("rlhf.ptx_coefficient and ptx_ratio both set the weight of pretraining; set one to 0")
 
@@ -125,11 +126,13 @@ class RLHFConfig:
             raise UserError(f"rlhf.batch {self.batch} is not a multiple of group {self.group}, the responses a prompt")
         if self.method != "ppo" and self.group < 2:
             raise UserError(f"rlhf.group is {self.group}; {self.method} compares 2 or more responses a prompt (4 to 8)")
-        if self.temperature <= 0:
+        if not self.clip > 0:
+            raise UserError(f"rlhf.clip is {self.clip}; it must be above 0 (0.2 is usual)")
+        if not self.temperature > 0:
             raise UserError(f"rlhf.temperature is {self.temperature}; rollouts need a temperature above 0")
 
 
 def _check_least(config: object, *names: str, least: int) -> None:
     for name in names:
-        if getattr(config, name) < least:
+        if not getattr(config, name) >= least:  # NaN is not
             raise UserError(f"rlhf.{name} is {getattr(config, name)}; it must be at least {least}")

@@ -48,9 +48,7 @@ class Episodes:
 
 
 def by_length(batch: Episodes, chosen: Tensor, size: int) -> list[Tensor]:
-    """Return the chosen episodes in groups of at most `size`, alike in length, so that little is padded. chosen:
-    indices [n].
-    """
+    """Return the chosen episodes (indices [n]) in groups of at most `size`, alike in length: little is padded."""
     lengths = torch.tensor([len(text) for text in batch.texts])
     order = chosen[torch.argsort(lengths[chosen], stable=True)]
     return list(order.split(size))
@@ -102,9 +100,7 @@ def episodes(prompts: Sequence[Sequence[int]], responses: Sequence[Completion], 
 
 
 def response_logprobs(model: Decoder, batch: Episodes, temperature: float, device: str) -> Tensor:
-    """Return log π(token) of each response token at the sampling temperature [B,T]; only those positions are
-    unembedded.
-    """
+    """Return log π(token) of each response token at a temperature [B,T]; only those positions are unembedded."""
     lengths = response_lengths(batch)
     targets = torch.cat([text[-n:] for text, n in zip(batch.texts, lengths, strict=True)]).to(device)
     with autocast(device):
