@@ -107,6 +107,7 @@ def save_rounded(
     layers: Mapping[str, QuantizedLayer],
     config: QuantizeConfig,
 ) -> None:
+    """Write the GPTQ folder of a decoder whose linear layers were rounded by GPTQ."""
     settings = {
         "group_size": config.group,
         "sym": config.symmetric,
