@@ -1,4 +1,4 @@
-"""Records: one JSON line each.
+"""Records, each one JSON line.
 
 The shapes are the ones people already use:
 
@@ -109,7 +109,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model answered. `logprobs` are natural logarithms, one a token."""
+    """A model's answer. `logprobs` are natural logarithms, one per token."""
 
     text: str
     ids: tuple[int, ...] = ()
