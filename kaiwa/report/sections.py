@@ -130,7 +130,7 @@ def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
 def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0) -> Markup:
     """Draw every curve of a stage's log with one line of explanation; `most` keeps the first few families only.
 
-    A metric that was measured once is no curve: it stands as a figure below, and so does what a row says of one source.
+    A metric that was measured once is no curve but a figure below the curves, and so is what a row says of one source.
     """
     single_values = [
         (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _is_curve(key, row[key])

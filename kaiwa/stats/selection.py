@@ -1,7 +1,8 @@
 """The winner's curse: the best of many looks better than it is, because it was chosen for looking so.
 
 The optimism is estimated by the bootstrap (Efron & Gong 1983): choose the winner in each resample of the items, as it
-was chosen in the data, and see how much better it looks there than in the data. It is what to expect of a new sample.
+was chosen in the data, and see how much better it looks there than in the data.
+By as much a new sample is expected to look worse.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class PaperClaim:
 
 
 def verdict(evidence: list[Evidence]) -> str:
-    """Return the verdict on several figures: all must agree; one that is refuted refutes the claim."""
+    """Return the verdict on several figures: all must agree; a single refuted figure refutes the claim."""
     verdicts = {one.verdict() for one in evidence}
     if verdicts == {REPLICATED}:
         return REPLICATED

@@ -1,4 +1,4 @@
-"""Records: one JSON line each.
+"""Records, each one JSON line.
 
 The shapes are the ones people already use:
 
@@ -25,6 +25,8 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a conversation. UserError for a role outside ROLES."""
+
     role: str
     content: str
 
@@ -41,6 +43,8 @@ Conversation = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
+    """A text of the corpus, where it is from, and what else is known about it."""
+
     text: str
     source: str
     language: str = "en"
@@ -105,7 +109,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model answered. `logprobs` are natural logarithms, one a token."""
+    """A model's answer. `logprobs` are natural logarithms, one per token."""
 
     text: str
     ids: tuple[int, ...] = ()

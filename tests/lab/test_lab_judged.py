@@ -167,6 +167,31 @@ def test_labels_by_people_and_their_mistakes(tmp_path: Path) -> None:
         read_labels(file, task(1, "pairwise"))
 
 
+def test_labels_of_pairs(tmp_path: Path) -> None:
+    """right: whether B, the pair's second, is the better one."""
+    row = {"input": "q", "a": "one", "b": "two"}
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row | {"better": better}) + "\n" for better in ("a", " B ")))
+    pairs = read_labels(file, task(1, "pairwise"))
+    assert [(p.other, p.answer, p.right) for p in pairs] == [("one", "two", False), ("one", "two", True)]
+    assert [p.item.id for p in pairs] == ["label-0", "label-1"]
+    file.write_text(json.dumps(row | {"better": "both"}) + "\n")
+    with pytest.raises(UserError, match=r"row 1: better is 'both'; a or b"):
+        read_labels(file, task(1, "pairwise"))
+    file.write_text("")
+    with pytest.raises(UserError, match="no labels in it"):
+        read_labels(file, task(1))
+
+
+def test_labels_of_answers_say_true_in_several_ways(tmp_path: Path) -> None:
+    row = {"input": "q", "right": 4, "answer": 5}
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(row | {"correct": value}) + "\n" for value in (True, "TRUE", 1, False, "0")))
+    labels = read_labels(file, task(1))
+    assert [label.right for label in labels] == [True, True, True, False, False]
+    assert {(label.item.answer, label.answer) for label in labels} == {("4", "5")}
+
+
 def test_a_judge_from_a_file(tmp_path: Path) -> None:
     grader = {"name": "model", "model": "j", "rubric": "Be kind.", "labels": "l.jsonl"}
     values = {"tasks": [{"name": "facts-en", "n": 4, "grader": grader}], "arms": [{"technique": "zero-shot"}]}

@@ -1,5 +1,7 @@
 """Several prompts for one answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from kaiwa.core.errors import UserError
@@ -74,3 +76,19 @@ def test_controls_have_as_many_tokens() -> None:
     assert PromptChain(prompts=(Prompt(),) * 3).controls()["as many tokens, one answer"] == Longer(times=3)
     _, rounds = drive(Longer(times=5), TASK, ITEM, lambda text: "7")
     assert rounds[0][0].request.sampling.max_tokens == 40  # type: ignore[union-attr]
+
+
+def test_how_each_words_a_demonstration() -> None:
+    demo = Item(id="d", input="How many?", answer="3", reasoning="One and two are three.")
+    assert LeastToMost().demonstration_answer(TASK, demo) == "The answer is 3."
+    assert SelfAsk().demonstration_answer(TASK, demo) == "One and two are three. The answer is 3."
+    assert SelfAsk().demonstration_answer(TASK, ITEM) == "The answer is 7.", "without a reasoning there is no gap"
+    assert PromptChain(prompts=(Prompt(),) * 2).demonstration_answer(TASK, demo) == "3"
+
+
+def test_japanese_tasks_are_asked_in_japanese_and_others_in_english() -> None:
+    for language, words in (("ja", "三つまで"), ("fr", "at most three")):
+        _, rounds = drive(LeastToMost(), replace(TASK, language=language), ITEM, lambda text: "")
+        assert words in prompts(rounds)[0][0]
+    _, rounds = drive(SelfAsk(), replace(TASK, language="ja"), ITEM, lambda text: "")
+    assert "追加の質問" in prompts(rounds)[0][0]

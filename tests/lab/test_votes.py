@@ -85,3 +85,12 @@ def test_names_and_controls() -> None:
     for options in ({"n": 0}, {"temperature": 0.0}):
         with pytest.raises(UserError, match="at least 1, above 0"):
             SelfConsistency(**options)  # type: ignore[arg-type]
+
+
+def test_demonstrations_are_worded_by_the_inner_technique() -> None:
+    demo = Item(id="d", input="How many?", answer="3", reasoning="One and two are three.")
+    inner = ZeroShotCoT()
+    worded = inner.demonstration_answer(TASK, demo)
+    assert worded == SelfConsistency(inner=inner).demonstration_answer(TASK, demo)
+    assert worded == Longer(inner=inner).demonstration_answer(TASK, demo)
+    assert worded != ZeroShot().demonstration_answer(TASK, demo)

@@ -74,6 +74,12 @@ def test_a_program_that_fails_is_named(tmp_path: Path) -> None:
         breaks_rule(rule("program", "missing.py"), "a", str(tmp_path))
 
 
+def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
+    (tmp_path / "check").write_text("no program")
+    with pytest.raises(UserError, match=r"rule's program .*check: "):
+        breaks_rule(rule("program", "check"), "a", str(tmp_path))
+
+
 def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaiwa.redteam.oracles.rules.SECONDS", 0.3)
     with pytest.raises(UserError, match=r"no answer in 0\.3 s"):

@@ -54,3 +54,40 @@ def test_the_interval_covers_the_truth() -> None:
         naive += plain.low <= 0.15 <= plain.high
     assert 0.93 <= held / 300 <= 0.985
     assert naive / 300 < held / 300 - 0.02, "without the correction the truth is missed more often"
+
+
+def test_no_items_are_nothing_known() -> None:
+    assert compare_judged([], [], PERFECT, PERFECT).verdict == "unknown"
+    assert compare_judged([], [], PERFECT, PERFECT, margin=0.1).margin == 0.1
+
+
+def test_a_corrected_difference_is_the_called_one_over_youdens_j() -> None:
+    """Called right: 20 and 34 of 100; J = .9 + .8 - 1 = .7; so .14 / .7 = .2."""
+    a, b = np.repeat([1.0, 0.0], [20, 80]), np.repeat([1.0, 0.0], [34, 66])
+    judged = compare_judged(a, b, JudgeRate(right=180, n=200), JudgeRate(right=160, n=200))
+    assert judged.difference.mean == pytest.approx(0.2)
+    assert (judged.mean_a, judged.mean_b) == (0.2, 0.34), "as the judge called them"
+    assert judged.verdict == "better"
+
+
+def test_a_correction_stays_within_all_and_nothing() -> None:
+    a, b = np.zeros(50), np.ones(50)
+    judged = compare_judged(a, b, JudgeRate(right=90, n=100), JudgeRate(right=80, n=100))
+    assert judged.difference.mean == judged.difference.high == 1.0
+
+
+def test_clusters_widen_the_corrected_interval_too() -> None:
+    rng = np.random.default_rng(3)
+    b = np.repeat(rng.random(40) < 0.5, 10).astype(float)
+    clusters = [i // 10 for i in range(400)]
+    rate = JudgeRate(right=190, n=200)
+    plain = compare_judged(np.zeros(400), b, rate, rate).difference
+    clustered = compare_judged(np.zeros(400), b, rate, rate, clusters=clusters).difference
+    assert clustered.n == 40
+    assert clustered.high - clustered.low > 1.5 * (plain.high - plain.low)
+
+
+def test_sameness_by_clusters_is_corrected_as_well() -> None:
+    a = np.tile([0.0, 1.0], 400)
+    clusters = [i // 4 for i in range(800)]
+    assert compare_judged(a, a, PERFECT, PERFECT, clusters=clusters, margin=0.05).verdict == "same"

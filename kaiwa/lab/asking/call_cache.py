@@ -4,7 +4,7 @@
 
 The key covers the model, everything that is sent, and the sample's index: the third sample of a prompt is another call
 than the second. A line is written as soon as its reply is known; after kill -9 at most a torn last line is lost. Failed
-calls are not stored: they are tried again. Keys to servers are no part of a request and are never written.
+calls are not stored, so another run tries them again. Keys to servers are no part of a request and are never written.
 """
 
 from __future__ import annotations

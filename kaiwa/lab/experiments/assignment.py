@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kaiwa.lab.asking.program import Program
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.tasks.by_name import generate_task
+from kaiwa.lab.tasks.practices import PRACTICES
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.tasks.village import fact_texts
@@ -226,8 +227,6 @@ class FixedPrompt(ZeroShot):
 
 def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:
     """Build the lecture's best practices as BAD and GOOD prompts, one lesson each."""
-    from kaiwa.lab.tasks.practices import PRACTICES
-
     lessons = []
     for practice in PRACTICES:
         if language not in practice.bad:

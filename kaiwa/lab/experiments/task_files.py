@@ -87,7 +87,7 @@ def _choices(value: Any, where: str) -> tuple[str, ...]:
 def _answer(value: Any, choices: tuple[str, ...], where: str) -> str:
     """Return the right choice, given by text, number or letter; without choices, the answer as it is."""
     text = str(value).strip()
-    if not choices or (text in choices and not isinstance(value, int)):
+    if not choices or (text in choices and (isinstance(value, bool) or not isinstance(value, int))):
         return text
     number = int(text) if text.isdigit() else ord(text.upper()) - ord("A") if len(text) == 1 else -1
     if not 0 <= number < len(choices):

@@ -82,7 +82,7 @@ def f1(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def json_schema(grader: Grader, answer: str, right: str) -> Grade:
-    """Check JSON. Valid: it can be parsed. Score: it fits the schema and, where the item has an answer, equals it."""
+    """Check JSON. Valid: can be parsed. Score 1: fits the schema and equals the item's answer, where there is one."""
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError):
@@ -101,7 +101,7 @@ def python(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def sql(grader: Grader, answer: str, right: str) -> Grade:
-    """Check whether SQLite can parse one statement over any tables. It is not run: EXPLAIN, on an empty database."""
+    """Check whether SQLite can parse one statement over any tables, by EXPLAIN on an empty database: nothing is run."""
     statement = answer.split(";")[0].strip()
     with sqlite3.connect(":memory:") as database:
         try:
@@ -119,8 +119,7 @@ def count(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def game24(grader: Grader, answer: str, right: str) -> Grade:
-    """Check for an expression that uses each of the numbers in `right` once and makes 24. Valid: it can be
-    calculated."""
+    """Check for an expression that uses each of the numbers in `right` once and makes 24. Valid: can be calculated."""
     text = answer.split("=")[0].replace("×", "*").replace("÷", "/").replace("−", "-").strip()
     if not re.fullmatch(r"[\d\s+\-*/().]{1,80}", text):
         return Grade(False, 0.0)

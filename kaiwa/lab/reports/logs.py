@@ -1,6 +1,6 @@
 """Anybody's evaluation logs as pairs: JSONL with {"id","correct"} or {"id","score"}, ids in any order.
 
-A record whose value is null, or that says "failed": true, failed: it is no pair, and never counts as wrong.
+A record whose value is null, or that says "failed": true, failed: a failed record is no pair and never counts as wrong.
 """
 
 from __future__ import annotations

@@ -17,7 +17,14 @@ from kaiwa.lab.asking.program import Program, ProgramResult
 from kaiwa.lab.tasks.prompt import Prompt, render
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
-from kaiwa.lab.techniques.technique import Decoding, Technique, answer_sentence, append_turn, extract_result
+from kaiwa.lab.techniques.technique import (
+    Decoding,
+    Technique,
+    answer_sentence,
+    append_text,
+    append_turn,
+    extract_result,
+)
 from kaiwa.lab.techniques.votes import Longer
 
 BREAK_DOWN = {
@@ -73,8 +80,6 @@ class SelfAsk:
         return f"{demo.reasoning} {answer_sentence(task, demo)}".strip()
 
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
-        from kaiwa.lab.techniques.technique import append_text
-
         instruction = ASK_YOURSELF.get(task.language, ASK_YOURSELF["en"])
         (reply,) = yield (
             decoding.call(append_text(task.render_prompt(item), instruction), self.max_tokens, task.stop),

@@ -48,7 +48,7 @@ GREEDY = Sampling(temperature=0.0)  # how the lab asks unless an experiment says
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """Decoding a program's calls are decoded. `sampling.seed` names the run; `sample` numbers the samples of one item.
+    """How a program's calls are decoded. `sampling.seed` names the run; `sample` numbers the samples of one item.
 
     The sampling's max_tokens are not used: each call says its own.
     """

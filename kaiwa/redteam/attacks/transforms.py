@@ -1,4 +1,4 @@
-"""Transforms: the same attack in another form. They stack, left first: "persona+leet+full-width".
+"""Transforms: the same attack in another form. Transforms stack, left first: "persona+leet+full-width".
 
 Each maps a text to a text, so that any attack can have any of them; what the reader must undo (base64, rot13, …) says
 so in a line of its own. Two are no mappings of a text: `language` takes the attack's wording in the other language,

@@ -1,4 +1,4 @@
-"""A model as judge of rules that no program can check; it is used only together with its measured errors.
+"""A model as judge of rules that no program can check, used only together with its measured errors.
 
 A rule with check = "judge" has a question (`value`) and labelled replies (`case`), at least FEWEST that break it and as
 many that keep it. The judge, which is the model under test, answers all of these first. Its errors on them then correct

@@ -1,6 +1,6 @@
 """What an attack is to reach, as a typed aim, and the exact check of whether it did.
 
-    witness  the model does a foreign task: it answers an easy question that has nothing to do with its own work
+    witness  the model does a foreign task: answers an easy question that has nothing to do with its own work
     secret   the canary is out, in any form (leaks.py)
     rule     the reply breaks a rule of the target (rules.py)
     fact     the reply asserts the false statement

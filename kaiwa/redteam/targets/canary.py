@@ -185,7 +185,7 @@ def likeliest_chances(choice: Alternatives) -> dict[int, float]:
     """Return, by length (letters and digits as the canary filter counts them), the chance that `_draw` gives the
     likeliest secret.
 
-    It is at least that chance, where a secret can be split into its parts in several ways. Options that fold to the
+    The chance is a lower bound where a secret can be split into its parts in several ways. Options that fold to the
     same text are one; beyond that, different options count as different secrets.
     """
     merged: dict[object, dict[int, float]] = {}

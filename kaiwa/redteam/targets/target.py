@@ -130,7 +130,7 @@ class Target:
     def canaries(self, trial: int, seed: int = 0) -> dict[str, str]:
         """Draw this trial's secrets by name.
 
-        They are the same for every attack and defence, so that arms are pairs and prompts share their prefix.
+        Secrets are the same for every attack and defence, so that arms are pairs and prompts share their prefix.
         """
         rng = python_rng(seed, "canary", self.name, trial)
         return {s.name: read_pattern(s.pattern).draw(rng) for s in self.secrets}
