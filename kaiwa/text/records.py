@@ -136,6 +136,11 @@ def conversation(value: Any) -> Conversation:
     return tuple(messages)
 
 
+def prompt_conversation(value: Mapping[str, Any]) -> Conversation:
+    """Return the messages of a prompt's record, {"messages"} or {"prompt"}. UserError otherwise."""
+    return conversation(value["messages"] if "messages" in value else value.get("prompt"))
+
+
 def demonstration(value: Mapping[str, Any]) -> Demonstration:
     """Return a Demonstration from {"messages", "meta"?}. UserError otherwise."""
     if "messages" not in value:
