@@ -70,6 +70,7 @@ class Entry:
     base_name: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the entry's fields in /v1/models, beside those that OpenAI's API has."""
         return {
             "chat": self.chat,
             "kind": self.kind,

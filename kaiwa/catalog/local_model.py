@@ -31,6 +31,7 @@ class LocalChatModel:
         return self.loaded.entry.name
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        """Answer a conversation or continue a text. UserError for bad input."""
         events = list(self.stream(prompt, sampling))
         tokens = [token for event in events for token in event.tokens]
         return Completion(
@@ -54,6 +55,7 @@ class LocalChatModel:
             self.engine.cancel(request.id)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
+        """Return the natural log-probabilities of the continuation's tokens after the context."""
         before, answer = self._pair(ScoreCall(context=context, continuation=continuation))
         if self.loaded.adapter is not None:
             return self._shared().score([(tuple(before), tuple(answer))])[0][0]
@@ -77,6 +79,7 @@ class LocalChatModel:
             yield places[place], completion
 
     def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
+        """Yield all log-probabilities; a common prefix of contexts is computed once."""
         places: list[int] = []
         pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         limit = self.loaded.context

@@ -69,6 +69,7 @@ class DeviceSide:
         return sum(part.weights * part.read for part in self.parts)
 
     def as_lines(self) -> list[str]:
+        """Return the side's parts in lines for the terminal."""
         lines = [f"  {p.name:<28} {p.weights / 1e6:>10,.1f}M weights {p.bytes / 1e6:>10,.1f} MB" for p in self.parts]
         lines.append(f"  {'weights on ' + self.device:<28} {'':>18} {self.bytes / 1e6:>10,.1f} MB")
         here = f"{self.free / 1e9:,.1f} GB are free there; {self.bandwidth / 1e9:,.0f} GB/s measured"
@@ -97,6 +98,7 @@ class MemoryPlan:
         return 1 / max(1e-9, sum(side.read / side.bandwidth for side in self.sides))
 
     def as_text(self) -> str:
+        """Return the plan as text for the terminal."""
         lines = [f"{self.name} on {' and '.join(side.device for side in self.sides)}"]
         lines += [line for side in self.sides for line in side.as_lines()]
         lines.append(f"  {'keys and values, 1,000 tokens':<28} {'':>17} {self.cache * 1000 / 1e6:>10,.1f} MB")

@@ -36,6 +36,7 @@ class Probe:
 
 
 def read_probes(file: Path) -> list[Probe]:
+    """Read probes from a JSONL file. UserError names the file for a record of another kind."""
     probes = []
     for row in read_jsonl(file):
         if row.get("kind") not in ("cloze", "chat"):

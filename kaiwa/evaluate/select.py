@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.reward.packing import PromptRow
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap
-from kaiwa.text.records import conversation, read_jsonl
+from kaiwa.text.records import Conversation, prompt_conversation, read_jsonl
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import same_tokens
@@ -47,10 +48,10 @@ def select(
 ) -> list[Candidate]:
     """Return the candidates, the best first: every model answers the first `most` prompts with the same seeds.
 
-    prompts: a JSONL of {"messages"}. UserError for none, or for none that leaves room for a reply.
+    prompts: a JSONL of {"messages"} or {"prompt"}. UserError for none, or for none that leaves room for a reply.
     """
     judge, scored = load_scalar(reward.path).to(ctx.device), Tokenizer.load(reward.path)
-    conversations = [conversation(row["messages"]) for row in list(read_jsonl(prompts))[:most]]
+    conversations = list(islice(_conversations(prompts), most))
     if not conversations:
         raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
     candidates: list[Candidate] = []
@@ -78,3 +79,11 @@ def select(
         ended = sum(r.finish_reason == "stop" for r in replies) / len(replies)
         candidates.append(Candidate(name, bootstrap(scores), ended, sum(len(r.ids) for r in replies) / len(replies)))
     return sorted(candidates, key=lambda one: -one.score.mean)
+
+
+def _conversations(prompts: Path) -> Iterator[Conversation]:
+    for number, row in enumerate(read_jsonl(prompts), 1):
+        try:
+            yield prompt_conversation(row)
+        except UserError as error:
+            raise UserError(f"{prompts}, record {number}: {error}") from None

@@ -65,6 +65,8 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
+    """A repository's files at the commit that its branch names now."""
+
     model: ModelName
     commit: str
     files: tuple[RemoteFile, ...]

@@ -91,6 +91,7 @@ def read_adapter(folder: Path, config: DecoderConfig) -> Adapter:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
+    """Read adapter_config.json. UserError where there is none."""
     file = folder / CONFIG
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))

@@ -112,6 +112,7 @@ class DecoderConfig:
 
 
 def gpt3(n_layer: int, d_model: int, n_head: int, vocab_size: int = 50257, max_length: int = 2048) -> DecoderConfig:
+    """Return the shape of a GPT-3 model, whose feed-forward part is four times as wide."""
     return DecoderConfig(
         dialect="gpt3",
         vocab_size=vocab_size,

@@ -25,6 +25,8 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class RMSNorm(nn.Module):
+    """LLaMA's norm: x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019), computed in fp32."""
+
     def __init__(self, d: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(d))
@@ -39,6 +41,8 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
+    """GPT-3's norm (Ba et al., 2016), computed in fp32."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the norm of x [..., d] in x's type."""
         return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps).to(
@@ -151,6 +155,7 @@ def embedding(n: int, d: int) -> nn.Embedding:
 
 
 def make_norm(config: DecoderConfig) -> nn.Module:
+    """Return the dialect's norm over d_model."""
     if config.dialect == "llama":
         return RMSNorm(config.d_model, config.norm_eps)
     return LayerNorm(config.d_model, eps=config.norm_eps)

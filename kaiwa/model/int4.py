@@ -2,7 +2,7 @@
 
 A group of weights shares a scale and a zero, w = scale * (code - 8) + zero, codes 0 to 15. Few rows go through torch's
 packed kernel, which reads half a byte a weight (bf16 activations, scales and zeros); many rows through a dense product,
-which is faster there and for which a bf16 copy is kept: 2.5 bytes a weight in all. Models too large for that keep the
+which is faster there and for which a bf16 copy is kept: 2.5 bytes per weight in all. Models too large for that keep the
 packed weights only (`lean`). Without AVX-512 the kernel is slower than a dense product by far, and only the dense
 weight is held.
 """

@@ -1,6 +1,6 @@
 """An 8-bit unembedding: at one row, reading the vocabulary's weights is a quarter of a small model's whole step.
 
-One scale a row of the weight, w = scale * q. Few rows go through torch's int8 product (bf16 activations); many rows
+One scale per row of the weight, w = scale * q. Few rows go through torch's int8 product (bf16 activations); many rows
 through the dense weight, which is the tied embedding and there anyway.
 """
 

@@ -15,7 +15,7 @@ class QuantizeConfig:
 
     method: Literal["rtn", "gptq"] = "rtn"
     group: int = 32  # weights that share a scale
-    evaluate_rows: int = 16  # held-out rows a source for the perplexity before and after
+    evaluate_rows: int = 16  # held-out rows per source for the perplexity before and after
     width: int = 256
     # gptq only
     symmetric: bool = False  # zero point 8 throughout, as other programs' fastest kernels require

@@ -1,7 +1,7 @@
 """4-bit quantization: each group of weights becomes 16 levels, rounded to nearest or by GPTQ.
 
 The folder keeps Hugging Face's layout with GPTQ's tensors (qweight, qzeros, scales). Embedding and norms stay in bf16,
-the unembedding too unless `head` says otherwise. Reported: bytes on disk, and perplexity a token before and after on
+the unembedding too unless `head` says otherwise. Reported: bytes on disk, and perplexity per token before and after on
 the same held-out rows; GPTQ adds a card (quantize.json). Symmetric models are written in GPTQ's version 1, which
 everything reads, asymmetric ones in version 2, which alone can hold every zero point.
 """
@@ -107,6 +107,7 @@ def save_rounded(
     layers: Mapping[str, QuantizedLayer],
     config: QuantizeConfig,
 ) -> None:
+    """Write the GPTQ folder of a decoder whose linear layers were rounded by GPTQ."""
     settings = {
         "group_size": config.group,
         "sym": config.symmetric,

@@ -6,7 +6,8 @@ names an object and its value, often with an order not to tell. The user asks fo
 prompt), for the object (the value, or a refusal), or for a sentence to be repeated; the rest is taken from `mix`, the
 model's own demonstrations. Values are random, so that only copying answers. Neither the bench's attacks nor its
 targets' prompts and canaries are among them (a test holds that), so that what a taught model does under attack was not
-taught."""
+taught.
+"""
 
 from __future__ import annotations
 

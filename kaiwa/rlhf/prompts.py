@@ -11,7 +11,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.memory import read_config
-from kaiwa.text.records import Conversation, conversation, read_jsonl
+from kaiwa.text.records import Conversation, prompt_conversation, read_jsonl
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ def read_prompts(
     number = 0
     for number, row in enumerate(read_jsonl(file), 1):
         try:
-            messages = conversation(row["messages"] if "messages" in row else row.get("prompt"))
+            messages = prompt_conversation(row)
         except UserError as error:
             raise UserError(f"{file}, record {number}: {error}") from None
         ids = tuple(render(tokenizer, messages, add_generation_prompt=True).ids)

@@ -59,6 +59,7 @@ class HTTPChatModel:
         self._client.close()
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
+        """Answer a conversation or continue a text. UserError for a refusal, ConnectionError after the last retry."""
         body: dict[str, Any] = {"model": self._model, **sampling_fields(sampling)}
         if isinstance(prompt, str):
             answer = self._post("completions", body | {"prompt": prompt})
@@ -97,6 +98,8 @@ class HTTPChatModel:
         yield from self._side_by_side([lambda call=call: self.generate(call.prompt, call.sampling) for call in calls])  # type: ignore[misc]
 
     def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
+        """Yield all log-probabilities, several requests side by side."""
+
         def score(call: ScoreCall) -> ScoreResult:
             return ScoreResult(logprobs=tuple(self.score(call.context, call.continuation)))
 

@@ -1,4 +1,4 @@
-"""Documents on disk: Parquet with one row a document, the shape that the corpus stage publishes.
+"""Documents on disk: Parquet with one row per document, the shape that the corpus stage publishes.
 
     text · source · language · id · meta        meta is a JSON object as a string (Parquet has no free-form objects)
 

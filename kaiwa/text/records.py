@@ -1,4 +1,4 @@
-"""Records: one JSON line each.
+"""Records, each one JSON line.
 
 The shapes are the ones people already use:
 
@@ -25,6 +25,8 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a conversation. UserError for a role outside ROLES."""
+
     role: str
     content: str
 
@@ -41,6 +43,8 @@ Conversation = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
+    """A text of the corpus, where it is from, and what else is known about it."""
+
     text: str
     source: str
     language: str = "en"
@@ -105,7 +109,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model answered. `logprobs` are natural logarithms, one a token."""
+    """A model's answer. `logprobs` are natural logarithms, one per token."""
 
     text: str
     ids: tuple[int, ...] = ()
@@ -130,6 +134,11 @@ def conversation(value: Any) -> Conversation:
             raise UserError(f"the content of a {item['role']!r} message must be a string")
         messages.append(Message(item["role"], item["content"]))
     return tuple(messages)
+
+
+def prompt_conversation(value: Mapping[str, Any]) -> Conversation:
+    """Return the messages of a prompt's record, {"messages"} or {"prompt"}. UserError otherwise."""
+    return conversation(value["messages"] if "messages" in value else value.get("prompt"))
 
 
 def demonstration(value: Mapping[str, Any]) -> Demonstration:

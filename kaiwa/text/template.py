@@ -1,6 +1,6 @@
 """Chat template: a conversation to token ids and the mask of what the assistant said.
 
-ChatML, kaiwa's own layout, written as one turn a message:
+ChatML, kaiwa's own layout, written as one turn per message:
 
     <|im_start|>role\\ncontent<|im_end|>\\n
 

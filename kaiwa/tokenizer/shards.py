@@ -41,7 +41,7 @@ class Shard:
     n_bytes: NDArray[np.int64]
     sources: tuple[str, ...]
     languages: tuple[str, ...]
-    weights: tuple[float, ...]  # one a source, summing to 1, or all 0: as large as they are
+    weights: tuple[float, ...]  # one per source, summing to 1; all 0: each source in proportion to its size
 
     def __len__(self) -> int:
         return len(self.source)

@@ -24,6 +24,7 @@ LOGGED = "logged"  # bytes of the metrics log when the state was saved
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state to `folder`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}.tmp"
     with open(temporary, "wb") as f:
@@ -61,6 +62,7 @@ class Saver:
         self.last = time.monotonic()
 
     def at_step(self) -> None:
+        """Save the state if it is time or the person asked to stop; raise Stopped after the latter."""
         stop = self.ctx.stop()
         if stop or time.monotonic() - self.last >= self.ctx.checkpoint_seconds:
             save(self.folder, {**self.state(), LOGGED: self.metrics.size()})

@@ -23,6 +23,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self) -> None:
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             trained = [p for p in group["params"] if p.grad is not None]
             if not trained:
@@ -53,6 +54,7 @@ class AdamW:
         return {"state": {numbers[p]: state for p, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over a state in torch's layout. ValueError where it does not fit the parameters."""
         parameters = [p for group in self.param_groups for p in group["params"]]
         sizes = [[len(group["params"]) for group in groups] for groups in (saved["param_groups"], self.param_groups)]
         if sizes[0] != sizes[1]:

@@ -162,6 +162,7 @@ class Mixture:
         return [self.drawn, *[s.state() for s in self.streams]]
 
     def restore(self, state: Sequence[Sequence[int]]) -> None:
+        """Continue from what `state` returned."""
         self.drawn = [int(n) for n in state[0]]
         for stream, saved in zip(self.streams, state[1:], strict=True):
             stream.restore(saved)

@@ -10,8 +10,9 @@ from kaiwa.core.rng import python_rng
 from kaiwa.evaluate.answers import Answer
 from kaiwa.evaluate.rates import against, clusters, rates
 from kaiwa.evaluate.reward_card import gold_pairs, reward_card
+from kaiwa.text.records import Message
 from kaiwa.world.demonstrations import GOOD, MIXED, write_answer
-from kaiwa.world.judge import judge
+from kaiwa.world.judge import Verdict, judge
 from kaiwa.world.labeller import label_comparison, labellers
 from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.village import Village, VillageConfig, build_village
@@ -88,3 +89,72 @@ def test_the_ceiling_is_below_one_and_above_chance(village: Village, tmp_path: P
     card = reward_card(Artifact(tmp_path, {"metrics": metrics}), file, village, ("labeller-5",))
     assert card["held_out"]["share_of_ceiling"] == pytest.approx(1.0, abs=0.1)
     assert card["held_out_labellers"]["accuracy"] is None
+
+
+def asked(kind: str, **changes: object) -> VillagePrompt:
+    return VillagePrompt(messages=(Message("user", "?"),), kind=kind, language="en", **changes)  # type: ignore[arg-type]
+
+
+def scored(utility: float) -> Answer:
+    verdict = Verdict(
+        helpful=utility > 0, truthful=True, harmless=True, utility=utility, scores=(utility, 0.0, 0.0),
+        right=utility > 0, says_unknown=False, refused=False, invented=False, in_form=True, padded=False, claims=(),
+        reason="",
+    )  # fmt: skip
+    return Answer("", True, 1, (1,), -1.0, verdict)
+
+
+def test_the_cluster_of_each_prompt_by_hand() -> None:
+    prompts = [
+        asked("known", villager="v001", name="Nori", attribute="trade"),
+        asked("facts", villager="v001", name="Nori", attribute="food+home"),
+        asked("unknown", name="Balt", attribute="trade", group="unknown"),
+        asked("price", attribute="bread"),
+        asked("howto", attribute="bread"),
+    ]
+    assert clusters(prompts) == ["v001", "v001", "Balt", "price:bread", "howto:bread"]
+
+
+def test_the_rows_of_the_table_by_hand() -> None:
+    prompts = [
+        asked("known", group="held_out", villager="v1"),
+        asked("known", group="held_out", villager="v2"),
+        asked("yesno", group="held_out", villager="v3"),  # asks for yes or no, not for a fact
+        asked("facts", group="taught", villager="v4"),
+        asked("price", attribute="bread", form="words"),
+    ]
+    table = rates(prompts, [scored(u) for u in (1.0, -1.0, 1.0, -1.0, 1.0)])
+    assert (table["known_held_out_right"]["mean"], table["known_held_out_right"]["n"]) == (0.5, 2)
+    assert (table["known_taught_right"]["mean"], table["known_taught_right"]["n"]) == (0.0, 1)
+    assert table["helpful"]["mean"] == 0.6
+    assert (table["in_form"]["mean"], table["in_form"]["n"]) == (1.0, 1)
+    assert table["utility"]["mean"] == pytest.approx(0.2)
+    assert {kind: row["mean"] for kind, row in table["right_by_kind"].items()} == {
+        "facts": 0.0, "known": 0.5, "price": 1.0, "yesno": 1.0,
+    }  # fmt: skip
+
+
+def test_a_rate_of_nobody_is_no_number() -> None:
+    table = rates([asked("price", attribute="bread")], [scored(1.0)])
+    assert table["harmful_refused"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert json.dumps(table)  # JSON has no NaN
+
+
+def test_limits_of_one_person_are_those_of_one_and_not_of_many_prompts() -> None:
+    one = [asked("known", group="taught", villager="v1") for _ in range(50)]
+    table = rates(one, [scored(1.0)] * 25 + [scored(-1.0)] * 25)
+    assert table["known_taught_right"] == {"mean": 0.5, "low": 0.0, "high": 1.0, "n": 1}
+
+
+def test_wins_by_wording_by_hand() -> None:
+    prompts = [asked("price", attribute=str(i), held_out_template=i % 2 == 1) for i in range(6)]
+    ours = [scored(u) for u in (1.0, 0.0, 1.0, 0.0, 0.5, 0.5)]
+    theirs = [scored(u) for u in (0.0, 1.0, 0.0, 0.0, 0.5, 0.0)]
+    table = against(prompts, ours, theirs)
+    assert (table["wins"], table["ties"], table["losses"]) == (3, 2, 1)
+    assert table["all"]["mean"] == pytest.approx((3 + 2 / 2) / 6)
+    assert table["decided"]["mean"] == pytest.approx(3 / 4)
+    assert table["utility_difference"]["mean"] == pytest.approx((1 - 1 + 1 + 0 + 0 + 0.5) / 6)
+    assert table["trained_wording"]["mean"] == 1.0  # two wins and a tie, which is not decided
+    assert table["held_out_wording"]["mean"] == 0.5
+    assert "held_out_wording" not in against(prompts[::2], ours[::2], theirs[::2])

@@ -12,6 +12,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.families.by_name import ARCHITECTURES, family_of
 from kaiwa.model.families.by_name import FAMILIES as FAMILY_RECORDS
+from kaiwa.model.families.llama import LLAMA
 from kaiwa.model.families.qwen3 import QWEN3
 from kaiwa.model.formats.hf_folder import load_decoder, read_config, save_model
 from kaiwa.text.sampling import Sampling
@@ -128,6 +129,31 @@ def test_a_record_is_all_that_a_reader_needs(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(ARCHITECTURES, "ToyForCausalLM", replace(QWEN3, architecture="ToyForCausalLM"))
     assert read_config(tmp_path) == expected
     assert load_decoder(tmp_path).config.qk_norm
+
+
+def test_a_family_may_name_its_tensors_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Phi-3 does: LLaMA's arithmetic, query, key and value in one tensor, gate and up in another."""
+    import json
+    from dataclasses import replace
+
+    from safetensors.torch import load_file, save_file
+
+    model = theirs("llama")
+    model.save_pretrained(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"architectures": ["ToyForCausalLM"]}))
+    tensors = load_file(tmp_path / "model.safetensors")
+    for layer in range(2):
+        head = f"model.layers.{layer}."
+        qkv = [tensors.pop(f"{head}self_attn.{x}_proj.weight") for x in "qkv"]
+        up = [tensors.pop(f"{head}mlp.{x}_proj.weight") for x in ("gate", "up")]
+        tensors |= {f"{head}self_attn.qkv_proj.weight": torch.cat(qkv), f"{head}mlp.gate_up_proj.weight": torch.cat(up)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    fused = {"qkv": ("self_attn.qkv_proj",), "up": ("mlp.gate_up_proj",)}
+    toy = replace(LLAMA, architecture="ToyForCausalLM", tensors=LLAMA.tensors | fused)  # type: ignore[operator]
+    monkeypatch.setitem(ARCHITECTURES, "ToyForCausalLM", toy)
+    ids = torch.arange(20)[None]
+    assert torch.allclose(logits(load_decoder(tmp_path).eval(), ids), model(ids).logits, atol=1e-4)
 
 
 def test_the_written_family_has_the_models_flags() -> None:

@@ -15,6 +15,8 @@ STEP = 64  # lengths grow in multiples of this
 
 
 class KVCache:
+    """Keys and values of a batch: `buffer` [layer, 2, row, K, length, E]."""
+
     def __init__(self, config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> None:
         self.config, self.dtype, self.device = config, dtype, device
         self.buffer = torch.empty(config.n_layer, 2, 0, config.kv_heads, 0, config.d_head, dtype=dtype, device=device)

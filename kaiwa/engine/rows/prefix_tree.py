@@ -19,6 +19,8 @@ Key = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class Node:
+    """BLOCK tokens in the tree, their block of the cache, and how many rows use them."""
+
     key: Key
     block: int
     parent: Node | None

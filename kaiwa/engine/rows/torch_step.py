@@ -25,6 +25,8 @@ Linear = Callable[[Tensor], Tensor]
 
 @dataclass(slots=True)
 class Layer:
+    """One block's weights and products, ready to be called on [n, in]."""
+
     norm_attn: nn.Parameter
     norm_q: nn.Parameter | None
     norm_k: nn.Parameter | None

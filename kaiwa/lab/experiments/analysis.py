@@ -20,6 +20,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
 from kaiwa.lab.experiments.run import ItemOutcome
+from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.comparison import POWER, PairedComparison, compare
 from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, normal_quantile, wilson
@@ -241,8 +242,6 @@ def compare_arms(
 
 def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """Return the findings as flat rows, for CSV and JSON."""
-    from kaiwa.lab.experiments.verdicts import verdict_text
-
     return [
         {
             "task": f.task,

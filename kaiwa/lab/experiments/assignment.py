@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kaiwa.lab.asking.program import Program
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.tasks.by_name import generate_task
+from kaiwa.lab.tasks.practices import PRACTICES
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.tasks.village import fact_texts
@@ -71,16 +72,16 @@ def lessons_of(language: str, scale: float, seed: int = 0) -> list[Lesson]:
 
     return [
         elements(generate_task(f"sentiment-{language}", n(60), seed)),
-        labels(_named(generate_task(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
+        labels(_with_name(generate_task(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
         form(generate_task(f"extraction-{language}", n(40), seed)),
         knowledge(generate_task(f"facts-{language}", n(60), seed)),
         thought(generate_task(f"word-sums-{language}", n(36), seed)),
-        tools(_named(generate_task(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
+        tools(_with_name(generate_task(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
         *practices(language, n(40), seed),
     ]
 
 
-def _named(task: Task, name: str, language: str) -> Task:
+def _with_name(task: Task, name: str, language: str) -> Task:
     return dataclasses.replace(task, name=f"{name}-{language}")
 
 
@@ -226,13 +227,11 @@ class FixedPrompt(ZeroShot):
 
 def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:
     """Build the lecture's best practices as BAD and GOOD prompts, one lesson each."""
-    from kaiwa.lab.tasks.practices import PRACTICES
-
     lessons = []
     for practice in PRACTICES:
         if language not in practice.bad:
             continue
-        task = _named(generate_task(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
+        task = _with_name(generate_task(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
         if practice.grader is not None:
             task = dataclasses.replace(task, grader=practice.grader, kind=practice.kind or task.kind)
         arms: dict[str, Technique] = {

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaiwa.core.config import did_you_mean
+from kaiwa.core.artifact import write_atomic
+from kaiwa.core.config import did_you_mean, differences
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.technique import GREEDY, Technique
@@ -122,9 +123,6 @@ def _technique_text(technique: Technique) -> str:
 
 def register(experiment: Experiment, out: Path) -> None:
     """Write plan.json before anything is asked. UserError if the folder holds another experiment's plan."""
-    from kaiwa.core.artifact import write_atomic
-    from kaiwa.core.config import differences
-
     plan = json.loads(json.dumps(experiment.plan_json()))
     file = out / "plan.json"
     if file.is_file():

@@ -33,6 +33,7 @@ from kaiwa.lab.grading.model_judge import (
     grade_answers,
     measure_agreement,
 )
+from kaiwa.lab.tasks.by_name import read_rows
 from kaiwa.lab.tasks.task import Item, Judge, Task
 from kaiwa.text.chat_model import OpenedModel
 
@@ -152,8 +153,6 @@ def _grade_pairs(
 
 def read_labels(path: Path, task: Task) -> list[LabelledAnswer]:
     """Read cases that people have labelled. UserError names the row."""
-    from kaiwa.lab.tasks.by_name import read_rows
-
     pairs, cases = _is_pairwise(task), list[LabelledAnswer]()
     needed = ("input", "a", "b", "better") if pairs else ("input", "right", "answer", "correct")
     for number, row in enumerate(read_rows(path)):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kaiwa.lab.experiments.experiment import Experiment
+from kaiwa.lab.experiments.experiment import Experiment, detectable_differences
 from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.shots import FewShot
@@ -123,8 +123,6 @@ def lint_task(task: Task) -> list[Remark]:
 
 def lint_experiment(experiment: Experiment) -> list[Remark]:
     """Check all tasks, and whether the arms can show anything."""
-    from kaiwa.lab.experiments.experiment import detectable_differences
-
     remarks = [remark for task in experiment.tasks for remark in lint_task(task)]
     for planned in detectable_differences(experiment):
         if planned.detectable > 0.2:

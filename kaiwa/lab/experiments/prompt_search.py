@@ -18,6 +18,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import Analysis, analyse, mean_scores_by_item
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, register
 from kaiwa.lab.experiments.run import run_models
+from kaiwa.lab.experiments.verdicts import points_text, verdict_text
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.selection import Winner, shrink_winner
 from kaiwa.text.chat_model import OpenedModel
@@ -107,8 +108,6 @@ def _test_experiment(experiment: Experiment, task: Task, baseline: Arm, best: Ar
 
 def describe_search(result: SearchResult) -> str:
     """Describe a search's result in lines for the terminal."""
-    from kaiwa.lab.experiments.verdicts import points_text, verdict_text
-
     lines = [
         f"dev: {result.winner!r} is the best of the candidates with {result.dev.observed:.1%} of {result.n_dev} items;"
         f" less the winner's curse ({result.dev.optimism * 100:.1f} points) {result.dev.shrunk:.1%}"

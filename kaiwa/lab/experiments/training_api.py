@@ -6,6 +6,7 @@ such server.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +35,6 @@ class TrainedModel:
 
 def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
     """Return items as {"messages"}: the prompt of a chat model without examples, and the right answer."""
-    import dataclasses
-
     rows = []
     for item in items:
         prompt = dataclasses.replace(task, form="chat").render_prompt(item)

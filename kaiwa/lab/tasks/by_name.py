@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -53,8 +54,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
         return list(parquet.read_table(path).to_pylist())
     if path.suffix in (".csv", ".tsv"):
-        import csv
-
         with open(path, encoding="utf-8-sig", newline="") as f:
             return list(csv.DictReader(f, delimiter="\t" if path.suffix == ".tsv" else ","))
     if path.suffix == ".json":

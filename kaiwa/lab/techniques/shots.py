@@ -8,6 +8,7 @@ items of an arm, so that they are computed once.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -87,8 +88,6 @@ class FewShot:
 
     def examples(self, task: Task) -> list[Example]:
         """Return the demonstrations, the same for all items of a task."""
-        import dataclasses
-
         demos = choose_demonstrations(task, self.k, self.seed)
         answers = relabel(task, demos, self.labels, self.seed)
         changed = [dataclasses.replace(d, answer=a) for d, a in zip(demos, answers, strict=True)]

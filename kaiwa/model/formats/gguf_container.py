@@ -47,6 +47,7 @@ class Reader:
         return UserError(f"{self.path}: damaged or no GGUF file ({why}, at byte {self.at:,} of {len(self.bytes):,})")
 
     def take(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
         if size < 0 or size > len(self.bytes) - self.at:
             raise self.bad(f"{size:,} bytes are announced, {len(self.bytes) - self.at:,} are left")
         self.at += size
@@ -56,6 +57,7 @@ class Reader:
         return struct.unpack("<" + kind, self.take(struct.calcsize("<" + kind)))[0]
 
     def count(self, most: int, what: str) -> int:
+        """Read a count that is at most `most`."""
         value = int(self.number("Q"))
         if value > most:
             raise self.bad(f"{value:,} {what}, at most {most:,} are read")
@@ -65,6 +67,7 @@ class Reader:
         return self.take(int(self.number("Q"))).decode("utf-8", errors="replace")
 
     def value(self, kind: int) -> Any:
+        """Read a field's value of a kind."""
         if kind == STRING:
             return self.text()
         if kind in SCALARS:

@@ -12,7 +12,7 @@ and the words show the version; some files in circulation have the wrong label. 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from torch.nn import functional as F
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
+from kaiwa.model.families.family import Family
 from kaiwa.model.formats import hf_folder as folders
-from kaiwa.model.formats.hf_config import hf_config, read_config, read_json
+from kaiwa.model.formats.hf_config import hf_config, read_config, read_family, read_json
 from kaiwa.model.formats.hf_names import from_hf, names_of, sizes_of, to_hf
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantize_rtn, quantized_names, replace_linear
 
@@ -127,7 +128,7 @@ def load_int4(
     say: Callable[[str], None] = lambda line: None,
 ) -> Decoder:
     """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's."""
-    config, settings = read_config(folder), read_settings(folder)
+    config, family, settings = read_config(folder), read_family(folder), read_settings(folder)
     tensors = folders.read_tensors(folder)
     plain = {name: t for name, t in tensors.items() if name.rpartition(".")[2] not in PARTS}
     modules = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
@@ -137,11 +138,12 @@ def load_int4(
     quantized, used = [], set()
     try:
         for name in [*quantized_names(decoder), "unembed.weight"]:
-            parts = [_part(tensors, theirs, version, config) for theirs in names_of(config, name)]
+            names = names_of(config, name, family)
+            parts = [_part(tensors, theirs, version, config) for theirs in names]
             if not any(isinstance(p, Codes) for p in parts):
                 continue
-            used |= {theirs.removesuffix(".weight") for theirs in names_of(config, name)}
-            bias = _bias(tensors, config, name)
+            used |= {theirs.removesuffix(".weight") for theirs in names}
+            bias = _bias(tensors, config, name, names)
             _check_shape(decoder, name, parts)
             lean = config.n_parameters > LARGE
             replace_linear(decoder, name, make_linear(parts, bias, dtype, kernel, lean))
@@ -149,7 +151,7 @@ def load_int4(
         extra = [m for m in modules if m not in used]
         if extra:
             raise UserError(f"4-bit tensors of {extra[0]} have no place in this model")
-        _load_rest(decoder, config, plain, quantized, dtype)
+        _load_rest(decoder, family, plain, quantized, dtype)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     return decoder.requires_grad_(False).eval()
@@ -178,15 +180,15 @@ def _part(tensors: Mapping[str, Tensor], theirs: str, version: int, config: Deco
     raise UserError(f"tensor {theirs} is missing (or {module}.qweight)")
 
 
-def _bias(tensors: Mapping[str, Tensor], config: DecoderConfig, name: str) -> Tensor | None:
-    """Return the fused bias [out] of a layer; parts that have none (AutoGPTQ writes zeros where a model has no bias)
-    count as 0."""
+def _bias(tensors: Mapping[str, Tensor], config: DecoderConfig, name: str, weights: Sequence[str]) -> Tensor | None:
+    """Return the fused bias [out] of a layer whose weights have these names; parts that have none (AutoGPTQ writes
+    zeros where a model has no bias) count as 0."""
     if name == "unembed.weight":
         return None
-    names = [n.removesuffix("weight") + "bias" for n in names_of(config, name)]
+    names = [n.removesuffix("weight") + "bias" for n in weights]
     if not any(n in tensors for n in names):
         return None
-    sizes = sizes_of(config, name)
+    sizes = sizes_of(config, name) if len(names) > 1 else [-1]  # one that there is
     return torch.cat([tensors[n] if n in tensors else torch.zeros(s) for n, s in zip(names, sizes, strict=True)])
 
 
@@ -204,7 +206,7 @@ class GptqFolder:
     """
 
     def __init__(self, folder: Path, config: DecoderConfig, say: Callable[[str], None]) -> None:
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.family = folder, config, read_family(folder)
         self._files: dict[str, Path] = {}
         for file in folders.weight_files(folder):
             with open_tensors(file) as f:
@@ -215,7 +217,7 @@ class GptqFolder:
         self.linears = [*quantized_names(decoder), "unembed.weight"]
         zeros = [self._get(name) for name in self._files if name.endswith(".qzeros")]
         self.version = _version(folder, read_settings(folder), zeros, say)
-        names = {t.removesuffix("weight") for name in self.linears for t in names_of(config, name)}
+        names = {t.removesuffix("weight") for name in self.linears for t in names_of(config, name, self.family)}
         extra = [n for n in self._files if n.endswith(".qweight") and n.removesuffix("qweight") not in names]
         if extra:
             raise UserError(
@@ -233,7 +235,7 @@ class GptqFolder:
         dense one."""
         parts, rows = [], 0
         out, inputs = self._shapes[name]
-        for theirs in names_of(self.config, name):
+        for theirs in names_of(self.config, name, self.family):
             module = theirs.removesuffix(".weight")
             if f"{module}.qweight" not in self._files:
                 tied = self.config.tie_embeddings and theirs == "lm_head.weight" and theirs not in self._files
@@ -273,10 +275,12 @@ class GptqFolder:
     def bias(self, name: str) -> Tensor | None:
         """Return the fused bias [out]; parts whose bias is missing or zero throughout (AutoGPTQ writes those) count as
         0."""
-        biases = {n: self._get(n) for t in names_of(self.config, name) if (n := _bias_name(t)) in self._files}
+        biases = {
+            n: self._get(n) for t in names_of(self.config, name, self.family) if (n := _bias_name(t)) in self._files
+        }
         if not any(bool(t.any()) for t in biases.values()):
             return None
-        return _bias(biases, self.config, name)
+        return _bias(biases, self.config, name, names_of(self.config, name, self.family))
 
     def rest(self) -> Iterator[tuple[str, Tensor]]:
         """Yield what is no product, under our names, in bf16: embeddings [V,D] and norms [D]."""
@@ -284,7 +288,7 @@ class GptqFolder:
         for name, shape in self._shapes.items():
             if name.removesuffix("weight").removesuffix("bias") in products:
                 continue
-            tensor = torch.cat([self._get(theirs) for theirs in names_of(self.config, name)]).bfloat16()
+            tensor = torch.cat([self._get(theirs) for theirs in names_of(self.config, name, self.family)]).bfloat16()
             folders.check_state({name: tensor}, {name: shape})
             yield name, tensor
 
@@ -302,14 +306,16 @@ def open_tensors(file: Path) -> Any:
 
 
 def _load_rest(
-    decoder: Decoder, config: DecoderConfig, plain: dict[str, Tensor], quantized: list[str], dtype: torch.dtype
+    decoder: Decoder, family: Family, plain: dict[str, Tensor], quantized: list[str], dtype: torch.dtype
 ) -> None:
     """Load what is not 4-bit: embeddings, norms, layers that were left dense."""
+    config = decoder.config
     done = {n for name in quantized for n in (name, name.removesuffix("weight") + "bias")}
     shapes = {n: tuple(t.shape) for n, t in decoder.state_dict().items() if n not in done}
     shapes = {n: s for n, s in shapes.items() if ".parts." not in n}
-    names = {n for name in quantized for t in names_of(config, name) for n in (t, t.removesuffix("weight") + "bias")}
-    state = from_hf(config, {n: t for n, t in plain.items() if n not in names}, list(shapes))
+    weights = [theirs for name in quantized for theirs in names_of(config, name, family)]
+    names = {n for theirs in weights for n in (theirs, theirs.removesuffix("weight") + "bias")}
+    state = from_hf(config, {n: t for n, t in plain.items() if n not in names}, list(shapes), family)
     folders.check_state(state, shapes)
     decoder.load_state_dict({n: folders.copy_contiguous(t, dtype) for n, t in state.items()}, strict=False, assign=True)
     if config.tie_embeddings and "unembed.weight" not in quantized:

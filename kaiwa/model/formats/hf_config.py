@@ -14,6 +14,7 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.families.by_name import ARCHITECTURES, family_of
+from kaiwa.model.families.family import Family
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -29,6 +30,15 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> DecoderConfig:
     """Read the shape from config.json; a UserError names an architecture we do not have, or a field that is missing."""
+    return _read(folder)[0]
+
+
+def read_family(folder: Path) -> Family:
+    """Read the family from config.json; UserError as for `read_config`."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[DecoderConfig, Family]:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{folder}: no config.json; give a Hugging Face model folder or a .gguf file")
@@ -40,7 +50,7 @@ def read_config(folder: Path) -> DecoderConfig:
         raise UserError(f"{folder}: architecture {name!r} is unknown{code}; there is {', '.join(ARCHITECTURES)}")
     family = ARCHITECTURES[name]
     try:
-        return dataclasses.replace(family.read_config(raw), **family.flags)
+        return dataclasses.replace(family.read_config(raw), **family.flags), family
     except KeyError as missing:
         raise UserError(f"{file}: field {missing} is missing") from None
     except (TypeError, ValueError, OverflowError) as error:

@@ -18,7 +18,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.hf_config import hf_config, read_config, read_json
+from kaiwa.model.formats.hf_config import hf_config, read_config, read_family, read_json
 from kaiwa.model.formats.hf_names import from_hf, to_hf
 from kaiwa.model.heads import ScalarModel
 
@@ -108,7 +108,7 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dt
         model = Decoder(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     try:
-        state = from_hf(config, tensors, list(shapes))
+        state = from_hf(config, tensors, list(shapes), read_family(folder))
         check_state(state, shapes)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None

@@ -8,14 +8,18 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.families.by_name import family_of
+from kaiwa.model.families.family import Family
 
 # in old files though nothing reads them: rotary tables, causal masks
 NEEDLESS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 
 
-def names_of(config: DecoderConfig, name: str) -> tuple[str, ...]:
-    """Return Hugging Face's name, or the names to concatenate, of one of our tensors."""
-    family = family_of(config)
+def names_of(config: DecoderConfig, name: str, family: Family | None = None) -> tuple[str, ...]:
+    """Return Hugging Face's name, or the names to concatenate, of one of our tensors.
+
+    family: of a folder that is read; by default the one that a model of this shape is written as.
+    """
+    family = family or family_of(config)
     if name == "unembed.weight":
         return ("lm_head.weight",)
     if name in family.top:
@@ -32,9 +36,9 @@ def sizes_of(config: DecoderConfig, name: str) -> list[int]:
     return [c.d_ff, c.d_ff] if c.dialect == "llama" and ".up." in name else [-1]
 
 
-def is_transposed(config: DecoderConfig, name: str, tensor: Tensor) -> bool:
-    """Return whether Hugging Face keeps this tensor [out,in] as [in,out]."""
-    return family_of(config).transposed and name.startswith("blocks") and tensor.ndim == 2
+def is_transposed(config: DecoderConfig, name: str, tensor: Tensor, family: Family | None = None) -> bool:
+    """Return whether Hugging Face keeps this tensor [out,in] as [in,out]. family: as in `names_of`."""
+    return (family or family_of(config)).transposed and name.startswith("blocks") and tensor.ndim == 2
 
 
 def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict[str, Tensor]:
@@ -49,7 +53,9 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
     return out
 
 
-def from_hf(config: DecoderConfig, tensors: dict[str, Tensor], ours: list[str]) -> dict[str, Tensor]:
+def from_hf(
+    config: DecoderConfig, tensors: dict[str, Tensor], ours: list[str], family: Family | None = None
+) -> dict[str, Tensor]:
     """Return Hugging Face's tensors [...] under our names `ours` (a decoder's state_dict). UserError names a missing
     one.
 
@@ -62,12 +68,12 @@ def from_hf(config: DecoderConfig, tensors: dict[str, Tensor], ours: list[str]) 
         if name == "unembed.weight" and (config.tie_embeddings or "lm_head.weight" not in tensors):
             continue
         parts = []
-        for theirs in names_of(config, name):
+        for theirs in names_of(config, name, family):
             theirs = theirs.removeprefix("transformer.") if bare else theirs
             if theirs not in tensors:
                 raise UserError(f"tensor {theirs} is missing; the file does not fit its config.json")
             used.add(theirs)
-            parts.append(tensors[theirs].T if is_transposed(config, name, tensors[theirs]) else tensors[theirs])
+            parts.append(tensors[theirs].T if is_transposed(config, name, tensors[theirs], family) else tensors[theirs])
         if len(parts) > 1 and len({p.shape[1:] for p in parts}) > 1:
             raise UserError(f"the parts of {name} have different widths: {[tuple(p.shape) for p in parts]}")
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
