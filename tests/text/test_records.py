@@ -168,7 +168,7 @@ def test_a_bad_line_is_named_after_the_good_ones_are_read(line: bytes, message: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none.jsonl: no such file; give a JSONL file"):
+    with pytest.raises(UserError, match=r"none.jsonl: no such file; give a JSONL file"):
         list(read_jsonl(tmp_path / "none.jsonl"))
     with pytest.raises(UserError, match="no such file"):
         list(read_jsonl(tmp_path))  # a folder
