@@ -57,7 +57,7 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
     ys = [y for s in drawn for _, y in s.points]
     x0, x1 = min(xs), max(xs)
     flat = max(ys) == min(ys)
-    ticks = nice(min(0.0, *ys), max(0.0, *ys)) if flat else nice(min(ys), max(ys))
+    ticks = round_ticks(min(0.0, *ys), max(0.0, *ys)) if flat else round_ticks(min(ys), max(ys))
     y0, y1 = min(ticks[0], min(ys)), max(ticks[-1], max(ys))
 
     def px(x: float) -> float:
@@ -101,7 +101,7 @@ def plot(title: str, series: Sequence[Series], explanation: str = "", x_label: s
     return tag("figure", tag("figcaption", title), keys, picture, note, class_="curve")
 
 
-def nice(low: float, high: float, most: int = 4) -> list[float]:
+def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
     """Return a few round values that cover the range from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]

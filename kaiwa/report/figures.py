@@ -36,7 +36,7 @@ def percent(value: Any) -> str:
     return f"{share:.1f}{UNIT}" if near else f"{share:.0f}{UNIT}"
 
 
-def measured(interval: Interval | None) -> bool:
+def is_measured(interval: Interval | None) -> bool:
     return bool(interval) and interval is not None and interval.get("mean") is not None
 
 
@@ -71,7 +71,7 @@ def clock(seconds: float | None) -> str:
 
 def against(interval: Interval | None, neutral: float) -> str:
     """Return where an interval lies: "above", "below" or "around" the neutral value, or "missing"."""
-    if not measured(interval) or interval is None or interval.get("low") is None:
+    if not is_measured(interval) or interval is None or interval.get("low") is None:
         return "missing"
     if interval["low"] > neutral:
         return "above"

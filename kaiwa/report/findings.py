@@ -31,11 +31,11 @@ def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
     took = words("head.took", recipe=build.report.get("recipe", build.folder.name), time=time)
     win = _win(build, BEST, "sampled")
-    if not figures.measured(win):
+    if not figures.is_measured(win):
         return took, words("head.unfinished")
     sentence = words(f"head.{figures.against(win, 0.5)}", mean=figures.percent(win["mean"]), limits=figures.limits(win))
     greedy = _win(build, BEST, "greedy")
-    if figures.measured(greedy):
+    if figures.is_measured(greedy):
         key = f"head.greedy_{figures.against(greedy, 0.5)}"
         more = words(key, mean=figures.percent(greedy["mean"]), limits=figures.limits(greedy))
         sentence += more if words.language == "ja" else f" {more}"
@@ -45,15 +45,25 @@ def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
 def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
     if not build.detail(BEST) or not build.detail("sft"):
         return [BuildFinding("open", words("find.nothing"))]
-    questions = (_win_rates, _baseline, _invented, _known, _refusals, _ends, _tax, _reward, _quantized)
-    return [finding for question in questions for finding in question(build, words)]
+    checks = (
+        _check_win_rates,
+        _check_baseline,
+        _check_inventions,
+        _check_known_facts,
+        _check_refusals,
+        _check_endings,
+        _check_tax,
+        _check_reward,
+        _check_quantized,
+    )
+    return [finding for check in checks for finding in check(build, words)]
 
 
-def _win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode, aim in (("sampled", 0.60), ("greedy", 0.5)):
         win = _win(build, BEST, mode)
-        if not figures.measured(win):
+        if not figures.is_measured(win):
             continue
         verdict = figures.against(win, 0.5)
         reached = win["mean"] >= aim and verdict == "above"
@@ -63,10 +73,10 @@ def _win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """Compare PPO-ptx with the model of good demonstrations alone, by their intervals against SFT."""
     ptx, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
-    if not (figures.measured(ptx) and figures.measured(strong)):
+    if not (figures.is_measured(ptx) and figures.is_measured(strong)):
         return []
     if ptx["low"] > strong["high"]:
         state, key = "met", "above"
@@ -78,9 +88,9 @@ def _baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.good_{key}", **values))]
 
 
-def _invented(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_inventions(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "invented_about_unknown"), _rate(build, BEST, "invented_about_unknown")
-    if not (figures.measured(before) and figures.measured(after)):
+    if not (figures.is_measured(before) and figures.is_measured(after)):
         return []
     halved = after["mean"] <= before["mean"] / 2
     key = "halved" if halved else ("fell" if after["high"] < before["low"] else "same")
@@ -88,12 +98,12 @@ def _invented(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.invented_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _known(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_known_facts(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode in ("sampled", "greedy"):
         before = _rate(build, "sft", "known_held_out_right", mode)
         after = _rate(build, BEST, "known_held_out_right", mode)
-        if not (figures.measured(before) and figures.measured(after)):
+        if not (figures.is_measured(before) and figures.is_measured(after)):
             continue
         key = "kept" if after["mean"] >= before["mean"] else ("fell" if after["high"] < before["low"] else "lower")
         state = {"kept": "met", "fell": "short", "lower": "open"}[key]
@@ -102,9 +112,9 @@ def _known(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
     before, after = _rate(build, "sft", "harmful_refused"), _rate(build, BEST, "harmful_refused")
-    if not (figures.measured(before) and figures.measured(after)):
+    if not (figures.is_measured(before) and figures.is_measured(after)):
         return []
     more = after["mean"] > before["mean"]
     sure = after["low"] > before["high"]
@@ -113,7 +123,7 @@ def _refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words(f"find.refused_{key}", before=_share_text(before), after=_share_text(after)))]
 
 
-def _ends(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_endings(build: SavedBuild, words: Words) -> list[BuildFinding]:
     ended = build.detail("sft").get("ended")
     if ended is None:
         return []
@@ -121,7 +131,7 @@ def _ends(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return [BuildFinding(state, words("find.ended", share=figures.percent(ended), aim=figures.percent(0.95)))]
 
 
-def _tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """Report the alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
     base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
     if sft is None or plain is None or mixed is None:
@@ -142,7 +152,7 @@ def _tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return results
 
 
-def _reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
     card = build.details.get("reward", {}).get("held_out", {})
     share = card.get("share_of_ceiling")
     if share is None:
@@ -156,7 +166,7 @@ def _reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
     return [BuildFinding("met" if share >= 0.7 else "short", words("find.reward", **values))]
 
 
-def _quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
+def _check_quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
     whole, small = (build.detail(name).get("bits_per_byte") for name in (BEST, "ppo_ptx_int4"))
     if whole is None or small is None:
         return []

@@ -44,7 +44,7 @@ def forest(
     lines = []
     for row in rows:
         interval = row.interval
-        if interval is None or not figures.measured(interval):
+        if interval is None or not figures.is_measured(interval):
             lines.append(tag("tr", tag("th", row.label, scope="row"), tag("td"), tag("td", words("none.measured"))))
             continue
         ends = (interval.get("low"), interval.get("high"))

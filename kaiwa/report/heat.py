@@ -29,19 +29,19 @@ def heat_map(
     shows `untested`. `link` returns a cell's address, or "".
     """
 
-    def linked(text: str, row: str, column: str) -> Markup | str:
+    def link_text(text: str, row: str, column: str) -> Markup | str:
         address = link(row, column) if link is not None else ""
         return tag("a", text, href=address) if address else text
 
-    def shaded(row: str, column: str) -> Markup:
+    def draw_cell(row: str, column: str) -> Markup:
         interval = cell(row, column)
-        if interval is None or not figures.measured(interval):
+        if interval is None or not figures.is_measured(interval):
             reason = untested if isinstance(untested, str) else untested(row, column)
-            return tag("td", linked(reason, row, column), class_="untested")
+            return tag("td", link_text(reason, row, column), class_="untested")
         shade = min(SHADES - 1, int(float(interval["mean"]) * SHADES))
         hint = f"{figures.limits(interval)}, n = {interval.get('n', '?')}"
         text = figures.percent(interval["mean"])
-        return tag("td", linked(text, row, column), class_=f"figures shade{shade}", title=hint)
+        return tag("td", link_text(text, row, column), class_=f"figures shade{shade}", title=hint)
 
-    body = ([row, *(shaded(row, column) for column in columns)] for row in rows)
+    body = ([row, *(draw_cell(row, column) for column in columns)] for row in rows)
     return table(["", *columns], body, caption=title, class_="heat")

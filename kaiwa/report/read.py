@@ -129,21 +129,21 @@ def _find_teaching(build: SavedBuild, file: Path) -> None:
                 if (
                     len(document_numbers) < DOCUMENTS_A_FACT
                     and value in text
-                    and _says(text, name, value, len(about) == 1)
+                    and _states(text, name, value, len(about) == 1)
                 ):
                     if text not in numbers:
                         numbers[text] = len(build.documents)
-                        build.documents.append(_around(text, value))
+                        build.documents.append(_cut_around(text, value))
                     document_numbers.append(numbers[text])
 
 
-def _says(text: str, name: str, value: str, alone: bool) -> bool:
+def _states(text: str, name: str, value: str, alone: bool) -> bool:
     if alone:
         return True
     return any(name in sentence and value in sentence for sentence in re.split(r"(?<=[.!?。！？\n])", text))
 
 
-def _around(text: str, value: str) -> str:
+def _cut_around(text: str, value: str) -> str:
     """Cut a long document to the text around the fact."""
     if len(text) <= MOST_DOCUMENT:
         return text

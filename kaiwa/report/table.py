@@ -26,7 +26,7 @@ def _cell(content: Child) -> Markup:
 
 def share_cell(interval: Interval | None) -> Markup:
     """Draw a share with its 95 % interval and a bar from 0 to 100 %."""
-    if interval is None or not figures.measured(interval):
+    if interval is None or not figures.is_measured(interval):
         return tag("td", figures.NONE)
     return tag(
         "td",

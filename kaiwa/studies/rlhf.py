@@ -65,23 +65,23 @@ class Results:
         """Return whom each figure is about, for figures of one per prompt over all seeds."""
         return [person for _ in self.seeds for person in self.people]
 
-    def pooled(self, arm: str, what: str) -> list[float]:
+    def pool(self, arm: str, what: str) -> list[float]:
         """Return an arm's figures `what` (a list of ArmMeasurement), all seeds in a row."""
         return [x for seed in self.seeds for x in getattr(seed.arms[arm], what)]
 
     def mean(self, arm: str, what: str) -> Interval:
         """Return the mean of a figure with one value per prompt, over all seeds."""
-        return bootstrap(self.pooled(arm, what), self.clusters())
+        return bootstrap(self.pool(arm, what), self.clusters())
 
     def wins(self, arm: str, against: str) -> Interval:
         """Return the share of decided pairs that the gold judge gives to `arm`."""
         if arm == against:
             return SAME
-        return win_rate(self.pooled(arm, "utility"), self.pooled(against, "utility"), self.clusters()).decided
+        return win_rate(self.pool(arm, "utility"), self.pool(against, "utility"), self.clusters()).decided
 
     def difference(self, what: str, arm: str, less: str) -> Interval:
         """Return `arm` less `less` on cloze questions or rows of text, paired item by item."""
-        a, b = self.pooled(arm, what), self.pooled(less, what)
+        a, b = self.pool(arm, what), self.pool(less, what)
         items = range(len(a) // len(self.seeds))
         return bootstrap([x - y for x, y in zip(a, b, strict=True)], [i for _ in self.seeds for i in items])
 
@@ -163,7 +163,7 @@ def arm_rows(results: Results) -> list[dict[str, Any]]:
         row["kl"] = results.mean(name, "kl").mean
         row["bits_per_byte_delta"] = results.difference("bits", name, "base").mean
         row["cloze_delta"] = results.difference("cloze", name, "base").mean
-        shares = {k: bootstrap_share(results.pooled(name, k), results.clusters()).to_json() for k in AXES}
+        shares = {k: bootstrap_share(results.pool(name, k), results.clusters()).to_json() for k in AXES}
         row |= {"length": results.mean(name, "tokens").mean, **shares}
         rows.append(row)
     return rows

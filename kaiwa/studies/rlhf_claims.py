@@ -66,7 +66,7 @@ def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
 
 def penalty_protects(r: Results) -> list[Evidence]:
     """Test that without the KL penalty the proxy rises, and that the gold judge prefers the penalised policy."""
-    free, penalised = r.pooled("ppo_beta_0", "proxy"), r.pooled("ppo_beta_small", "proxy")
+    free, penalised = r.pool("ppo_beta_0", "proxy"), r.pool("ppo_beta_small", "proxy")
     gain = bootstrap([a - b for a, b in zip(free, penalised, strict=True)], r.clusters())
     return [
         Evidence("proxy of ppo_beta_0 less ppo_beta_small", gain),

@@ -69,13 +69,13 @@ class RedTeamPages:
 
     def show_cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
         """Show one cell's transcripts, the worst first."""
-        from kaiwa.redteam.bench.report import transcript, worst_first
+        from kaiwa.redteam.bench.report import choose_transcripts, transcript
 
         saved = read_run(self.folder, run)
         outcomes = read_transcripts(saved, model, attack, defence) if saved is not None else []
         if not outcomes:
             return self.view.page(request, "missing.html", status=404, what=f"/redteam/{run}/cell")
-        cards = join(transcript(outcome) for outcome in worst_first(outcomes, len(outcomes)))
+        cards = join(transcript(outcome) for outcome in choose_transcripts(outcomes, len(outcomes)))
         title = f"{attack} · {defence}"
         return self.view.page(request, "redteam_cell.html", run=saved, model=model, title=title, cards=cards)
 

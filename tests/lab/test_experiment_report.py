@@ -22,7 +22,7 @@ from kaiwa.lab.reports.experiment_report import (
     write_logs,
     write_report,
 )
-from kaiwa.lab.reports.judge_report import faults, judge_cells, judge_heads, judge_rows
+from kaiwa.lab.reports.judge_report import faults_text, judge_cells, judge_heads, judge_rows
 from kaiwa.lab.reports.logs import match, read_log
 from kaiwa.lab.tasks.task import Grader, Item, Judge, Task
 from kaiwa.lab.techniques.shots import ZeroShot
@@ -165,8 +165,8 @@ def test_a_judges_line() -> None:
 
 
 def test_faults_in_words() -> None:
-    assert faults(check(), WORDS) == WORDS("lab.judge.fault.yes") + "; " + WORDS("lab.judge.fault.unread")
-    assert "lab.judge" not in faults(check(), WORDS)
+    assert faults_text(check(), WORDS) == WORDS("lab.judge.fault.yes") + "; " + WORDS("lab.judge.fault.unread")
+    assert "lab.judge" not in faults_text(check(), WORDS)
     for fault in ("unread", "first", "yes", "no", "chance", "none"):
         assert WORDS.has(f"lab.judge.fault.{fault}")
         assert Words("ja", "kaiwa.lab").has(f"lab.judge.fault.{fault}")

@@ -58,9 +58,9 @@ def test_pairs_are_sorted_and_the_rest_is_named(tmp_path: Path) -> None:
     pair = match(a, b)
     assert (pair.ids, pair.a, pair.b) == (("2", "3"), (0.0, 1.0), (1.0, 1.0))
     assert (pair.only_a, pair.only_b, pair.failed) == (("1", "9"), ("7",), ("5",)), (
-        "a failed id is unmatched in neither"
+        "an id that failed in one log does not count as missing"
     )
-    assert pair.unmatched == ["1", "9", "7"]
+    assert pair.ids_of_one == ["1", "9", "7"]
     assert pair.compare(0.1).n == 2
     with pytest.raises(UserError, match="no id is in both logs"):
         match(a, log(tmp_path / "c", {"id": "q", "correct": 1}))

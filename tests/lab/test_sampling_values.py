@@ -103,6 +103,6 @@ def test_decoding_makes_calls() -> None:
     assert isinstance(call.request, GenerateCall)
     assert call.request.sampling == Sampling(max_tokens=9, temperature=0.0, top_k=3, stop=("\n", "#"), seed=5)
     assert call.sample == 0, "greedy answers are one sample"
-    sampled = decoding.sampled(0.7, 2)
+    sampled = decoding.as_sample(0.7, 2)
     assert sampled.call("p", 9).sample == 2
     assert sampled.sampling == Sampling(temperature=0.7, top_k=3, stop=("#",), seed=5)

@@ -15,7 +15,7 @@ def top(pattern: str) -> dict[int, float]:
     """Return the likeliest chances of a small pattern, which alone would be refused."""
     parsed = Pattern.__new__(Pattern)
     parsed.text, parsed.where, parsed._at = pattern, "pattern", 0
-    return likeliest_chances(parsed._alternatives())
+    return likeliest_chances(parsed._read_alternatives())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_repeats_and_options_are_drawn_evenly() -> None:
 def test_the_longest(pattern: str, length: int) -> None:
     parsed = Pattern.__new__(Pattern)
     parsed.text, parsed.where, parsed._at = pattern, "pattern", 0
-    assert longest_length(parsed._alternatives()) == length
+    assert longest_length(parsed._read_alternatives()) == length
 
 
 def test_the_same_draw_for_the_same_seed_and_parsed_once() -> None:

@@ -10,11 +10,11 @@ from kaiwa.redteam.bench.matrix import analyse_trials
 from kaiwa.redteam.bench.other_tools import ImportedResult
 from kaiwa.redteam.bench.report import (
     against_text,
+    choose_transcripts,
     complement,
     summary,
     transcript,
     unhelpful_defences,
-    worst_first,
     write_report,
 )
 from kaiwa.redteam.bench.run import BenchPlan
@@ -60,8 +60,8 @@ def test_complement_swaps_the_limits() -> None:
 
 def test_the_worst_trials_come_first() -> None:
     outcomes = cell("a", "none", "rbts")
-    assert [o.outcome for o in worst_first(outcomes)] == ["success", "timeout", "blocked", "resisted"]
-    assert [o.trial for o in worst_first(cell("a", "none", "ssss"), 2)] == [0, 1]
+    assert [o.outcome for o in choose_transcripts(outcomes)] == ["success", "timeout", "blocked", "resisted"]
+    assert [o.trial for o in choose_transcripts(cell("a", "none", "ssss"), 2)] == [0, 1]
 
 
 def test_a_transcript_is_escaped_and_cut() -> None:

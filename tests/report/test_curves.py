@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.report.curves import BOTTOM, HEIGHT, LEFT, POINTS, RIGHT, TOP, WIDTH, Series, nice, plot, points_of, thin
+from kaiwa.report.curves import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    POINTS,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Series,
+    plot,
+    points_of,
+    round_ticks,
+    thin,
+)
 
 from .read_html import lines_of, text_of
 
@@ -30,7 +43,7 @@ def ticks_of(html: str) -> list[str]:
     ],
 )
 def test_ticks_are_round_and_cover_the_range(low: float, high: float, ticks: list[float]) -> None:
-    assert nice(low, high) == pytest.approx(ticks)
+    assert round_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_thinning_averages_equal_buckets_and_keeps_the_last_point() -> None:
@@ -114,7 +127,7 @@ def test_ticks_enclose_the_range(low: float, width: float) -> None:
     high = low + width
     if high <= low:
         return
-    ticks = nice(low, high)
+    ticks = round_ticks(low, high)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1
     assert 1 <= len(ticks) <= 8
     assert ticks[0] <= low + step * 1e-3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwa.report.figures import against, clock, limits, measured, number, percent, sign
+from kaiwa.report.figures import against, clock, is_measured, limits, number, percent, sign
 
 
 def plain(text: str) -> str:
@@ -102,10 +102,10 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_what_counts_as_measured() -> None:
-    assert not measured(None)
-    assert not measured({})
-    assert not measured({"mean": None, "low": None, "high": None, "n": 0})
-    assert measured({"mean": 0.0})
+    assert not is_measured(None)
+    assert not is_measured({})
+    assert not is_measured({"mean": None, "low": None, "high": None, "n": 0})
+    assert is_measured({"mean": 0.0})
 
 
 @pytest.mark.parametrize(

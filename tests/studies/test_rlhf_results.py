@@ -21,7 +21,7 @@ def test_figures_are_pooled_over_seeds_and_clustered_by_person() -> None:
     two = results(ARMS)
     assert two.names == ["base", "sft", "ppo"]
     assert two.clusters() == [*PEOPLE, *PEOPLE]
-    assert len(two.pooled("ppo", "utility")) == 2 * N
+    assert len(two.pool("ppo", "utility")) == 2 * N
     mean = two.mean("ppo", "proxy")
     assert mean.mean == pytest.approx(2.0 + 0.01 * 3.5)
     assert mean.n == 4, "four people, whatever the number of seeds"

@@ -47,7 +47,7 @@ def main(words: list[str]) -> None:
     text = comparison_text(pair, comparison)
     judged = check_gate(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
     if options.json:
-        value = comparison_json(comparison, pair.unmatched)
+        value = comparison_json(comparison, pair.ids_of_one)
         if judged is not None:
             value["gate"] = {"text": judged.text, "passed": judged.passed, "low": judged.low}
         print(json.dumps(value, ensure_ascii=False))

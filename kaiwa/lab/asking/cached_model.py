@@ -35,7 +35,7 @@ class CachedModel:
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         """Yield the answers in order; a failed call is a ModelUnavailable."""
-        requests = [Call(request=self._formed(call)) for call in calls]
+        requests = [Call(request=self._with_form(call)) for call in calls]
         new = sum(not self.is_cached(request) for request in requests)
         self.done += len(calls) - new
         for i, reply in enumerate(self._asker(requests)):
@@ -67,7 +67,7 @@ class CachedModel:
         """Return whether the cache holds the reply to `call`."""
         return call_key(self._asker.identity, call) in self._asker.cache.replies
 
-    def _formed(self, call: GenerateCall) -> GenerateCall:
+    def _with_form(self, call: GenerateCall) -> GenerateCall:
         """Return the call as this model takes it: a conversation as plain text with role names, for form "text"."""
         if self.form == "chat" or isinstance(call.prompt, str):
             return call

@@ -112,11 +112,11 @@ class Asker:
         if calls and isinstance(calls[0].request, ScoreCall):
             yield from score_many(self.model, [c.request for c in calls if isinstance(c.request, ScoreCall)])
         elif calls:
-            requests = [_seeded(c.request, c.sample) for c in calls if isinstance(c.request, GenerateCall)]
+            requests = [_with_seed(c.request, c.sample) for c in calls if isinstance(c.request, GenerateCall)]
             yield from generate_many(self.model, requests)
 
 
-def _seeded(request: GenerateCall, sample: int) -> GenerateCall:
+def _with_seed(request: GenerateCall, sample: int) -> GenerateCall:
     """Return the request with a seed of its own, drawn from its seed, the sample's index and the prompt."""
     seed = seed_for(request.sampling.seed, sample, str(_prompt(request.prompt))) >> 32
     return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=seed))

@@ -72,16 +72,16 @@ def lessons_of(language: str, scale: float, seed: int = 0) -> list[Lesson]:
 
     return [
         elements(generate_task(f"sentiment-{language}", n(60), seed)),
-        labels(_named(generate_task(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
+        labels(_with_name(generate_task(f"sentiment-{language}", n(60), seed + 1), "labels", language)),
         form(generate_task(f"extraction-{language}", n(40), seed)),
         knowledge(generate_task(f"facts-{language}", n(60), seed)),
         thought(generate_task(f"word-sums-{language}", n(36), seed)),
-        tools(_named(generate_task(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
+        tools(_with_name(generate_task(f"facts-{language}", n(24), seed + 1), "look-up", language), language, seed + 1),
         *practices(language, n(40), seed),
     ]
 
 
-def _named(task: Task, name: str, language: str) -> Task:
+def _with_name(task: Task, name: str, language: str) -> Task:
     return dataclasses.replace(task, name=f"{name}-{language}")
 
 
@@ -231,7 +231,7 @@ def practices(language: str, n: int, seed: int = 0) -> list[Lesson]:
     for practice in PRACTICES:
         if language not in practice.bad:
             continue
-        task = _named(generate_task(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
+        task = _with_name(generate_task(f"{practice.task}-{language}", n, seed + 2), practice.id, language)
         if practice.grader is not None:
             task = dataclasses.replace(task, grader=practice.grader, kind=practice.kind or task.kind)
         arms: dict[str, Technique] = {

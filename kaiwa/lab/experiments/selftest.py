@@ -53,8 +53,8 @@ def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
     """Run all checks. More trials narrow the accepted ranges."""
     rng = numpy_rng(seed, "selftest")
     n = pairs_needed(ONLY_B + GAIN, ONLY_A)
-    null = [compare(*_pairs(rng, n, 0.0)) for _ in range(trials)]
-    planted = [compare(*_pairs(rng, n, GAIN)) for _ in range(trials)]
+    null = [compare(*_draw_pairs(rng, n, 0.0)) for _ in range(trials)]
+    planted = [compare(*_draw_pairs(rng, n, GAIN)) for _ in range(trials)]
     alarms = float(np.mean([c.verdict in ("better", "worse") for c in null]))
     power = float(np.mean([c.verdict == "better" for c in planted]))
     wrong = float(np.mean([c.verdict == "worse" for c in planted]))
@@ -84,16 +84,16 @@ def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
             name="coverage", value=float(np.mean(covered)), low=0.95 - slack, high=0.95 + slack, about="95 % intervals"
         ),
     ]
-    return [*checks, *_clustered(rng, trials), *_pipeline(seed)]
+    return [*checks, *_check_clusters(rng, trials), *_check_pipeline(seed)]
 
 
-def _pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
+def _draw_pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
     shares = [BOTH, ONLY_A, ONLY_B + gain, 1 - BOTH - ONLY_A - ONLY_B - gain]
     kind = rng.choice(4, size=n, p=shares)
     return np.isin(kind, (0, 1)).astype(float), np.isin(kind, (0, 2)).astype(float)
 
 
-def _clustered(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
+def _check_clusters(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
     """Check many and few clusters of 5 items that mostly share their fate, with the intervals that `compare` uses."""
     checks, slack = [], 3 * (0.05 * 0.95 / trials) ** 0.5
     for k in CLUSTERS:
@@ -171,7 +171,7 @@ def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
     return Experiment(name="planted", tasks=(planted_task(n, seed),), arms=tuple(arms), contrasts=contrasts)
 
 
-def _pipeline(seed: int, times: int = 12) -> list[SelfCheck]:
+def _check_pipeline(seed: int, times: int = 12) -> list[SelfCheck]:
     n_found = n_alarms = 0
     for trial in range(times):
         experiment = planted_experiment(seed=seed * times + trial)

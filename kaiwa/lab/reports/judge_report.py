@@ -30,11 +30,11 @@ def judge_cells(check: JudgeCheck, words: Words) -> list[str]:
         *numbers,
         survived,
         f"{unread} / {of}",
-        faults(check, words),
+        faults_text(check, words),
     ]
 
 
-def faults(check: JudgeCheck, words: Words) -> str:
+def faults_text(check: JudgeCheck, words: Words) -> str:
     texts = [words(f"lab.judge.fault.{fault}") for fault in check.faults()]
     return "; ".join(texts) or words("lab.judge.fault.none")
 

@@ -41,7 +41,8 @@ class LogPair:
         return compare(self.a, self.b, clusters=self.clusters, margin=margin)
 
     @property
-    def unmatched(self) -> list[str]:
+    def ids_of_one(self) -> list[str]:
+        """The ids that only one of the logs has."""
         return [*self.only_a, *self.only_b]
 
 

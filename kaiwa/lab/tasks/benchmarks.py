@@ -33,12 +33,12 @@ def gsm8k(path: Path, n: int = 0) -> Task:
     removed."""
     items = []
     for i, row in enumerate(read_rows(path)):
-        reasoning, mark, answer = str(_required(row, "answer", path, i)).rpartition("####")
+        reasoning, mark, answer = str(_read_column(row, "answer", path, i)).rpartition("####")
         if not mark:
             raise UserError(f"{path}, row {i + 1}: the answer has no '####' before its number")
         equations = " ".join(re.findall(r"<<(.*?)>>", reasoning))
         clean = " ".join(re.sub(r"<<.*?>>", "", reasoning).split())
-        question = str(_required(row, "question", path, i))
+        question = str(_read_column(row, "question", path, i))
         items.append(_item(f"gsm8k-{i}", question, answer.strip().replace(",", ""), clean, equations))
     return _task("gsm8k", items, n, "en", kind="number", grader=Grader(name="number"), max_tokens=160)
 
@@ -78,7 +78,7 @@ def _mgsm_items(path: Path, language: str, mark: str) -> list[Item]:
             rows.append((question, answer, ""))
     else:
         for i, row in enumerate(read_rows(path)):
-            question, answer = _required(row, "question", path, i), _required(row, "answer_number", path, i)
+            question, answer = _read_column(row, "question", path, i), _read_column(row, "answer_number", path, i)
             rows.append((question, answer, str(row.get("answer") or "")))
     items = []
     for i, (question, answer, worked) in enumerate(rows):
@@ -95,7 +95,7 @@ def sst2(path: Path, n: int = 0) -> Task:
     rows: list[tuple[str, str]] = []
     if path.suffix in (".tsv", ".csv", ".jsonl", ".parquet"):
         rows = [
-            (str(_required(row, "sentence", path, i)), str(_required(row, "label", path, i)))
+            (str(_read_column(row, "sentence", path, i)), str(_read_column(row, "label", path, i)))
             for i, row in enumerate(read_rows(path))
         ]
     else:
@@ -120,10 +120,10 @@ def jcommonsenseqa(path: Path, n: int = 0) -> Task:
     """Load JCommonsenseQA of JGLUE: question, choice0 to choice4, label."""
     items = []
     for i, row in enumerate(read_rows(path)):
-        choices = tuple(str(_required(row, f"choice{c}", path, i)) for c in range(5))
+        choices = tuple(str(_read_column(row, f"choice{c}", path, i)) for c in range(5))
         listed = "、".join(choices)
-        label = int(_required(row, "label", path, i))
-        question = f"{_required(row, 'question', path, i)} ({listed})"
+        label = int(_read_column(row, "label", path, i))
+        question = f"{_read_column(row, 'question', path, i)} ({listed})"
         items.append(Item(id=f"jcqa-{row.get('q_id', i)}", input=question, answer=choices[label], choices=choices))
     return _task("jcommonsenseqa", items, n, "ja", kind="choice", max_tokens=24)
 
@@ -137,7 +137,7 @@ def big_bench_hard(path: Path, n: int = 0) -> Task:
     """
     items = []
     for i, row in enumerate(read_rows(path)):
-        text, target = _required(row, "input", path, i), _required(row, "target", path, i).strip()
+        text, target = _read_column(row, "input", path, i), _read_column(row, "target", path, i).strip()
         items.append(_bbh_item(f"{path.stem}-{i}", text, target))
     worked = path.parent.parent / "cot-prompts" / f"{path.stem}.txt"
     instruction, demos = _bbh_worked(worked) if worked.is_file() else ("", [])
@@ -215,7 +215,7 @@ def _item(id: str, question: str, answer: str, reasoning: str = "", equation: st
     return Item(id=id, input=question.strip(), answer=answer, reasoning=reasoning, equation=equation)
 
 
-def _required(row: Mapping[str, object], column: str, path: Path, i: int) -> str:
+def _read_column(row: Mapping[str, object], column: str, path: Path, i: int) -> str:
     if row.get(column) is None:
         raise UserError(f"{path}, row {i + 1}: no {column!r}; there is {', '.join(map(str, row)) or 'nothing'}")
     return str(row[column])

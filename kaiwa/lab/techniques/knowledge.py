@@ -85,7 +85,7 @@ class GeneratedKnowledge:
             language=task.language,
         )
         calls = [
-            decoding.sampled(self.temperature, i).call(task.render_prompt(item, ask), self.max_tokens, ("\n",))
+            decoding.as_sample(self.temperature, i).call(task.render_prompt(item, ask), self.max_tokens, ("\n",))
             for i in range(self.n)
         ]
         replies = yield calls

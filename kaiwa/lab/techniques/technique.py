@@ -63,7 +63,7 @@ class Decoding:
         request = GenerateCall(prompt=prompt, sampling=sampling)
         return Call(request=request, sample=self.sample if sampling.temperature else 0)
 
-    def sampled(self, temperature: float, sample: int) -> Decoding:
+    def as_sample(self, temperature: float, sample: int) -> Decoding:
         """Return the decoding of one of several samples, at another temperature."""
         return Decoding(sampling=dataclasses.replace(self.sampling, temperature=temperature), sample=sample)
 

@@ -39,7 +39,7 @@ class SelfConsistency:
 
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         first = decoding.sample * self.n
-        decodings = [decoding.sampled(self.temperature, first + i) for i in range(self.n)]
+        decodings = [decoding.as_sample(self.temperature, first + i) for i in range(self.n)]
         results = yield from run_side_by_side([self.inner.run(task, item, h) for h in decodings])
         votes = [result.answer for result in results]
         winner = majority(votes)

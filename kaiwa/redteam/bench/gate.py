@@ -105,9 +105,9 @@ def _check_defences(gate: MatrixGate, defences: Sequence[str]) -> None:
 
 def _pairs_of_defences(gate: Gate, outcomes: Sequence[TrialOutcome]) -> list[tuple[float, float]]:
     """Return (second, first) for each trial under both defences: 1.0 where the attack was resisted."""
-    second = {(o.model, o.attack, o.trial): _resisted(o.outcome) for o in outcomes if o.defence == gate.second}
+    second = {(o.model, o.attack, o.trial): _resistance(o.outcome) for o in outcomes if o.defence == gate.second}
     return [
-        (second[key], _resisted(o.outcome))
+        (second[key], _resistance(o.outcome))
         for o in outcomes
         if o.defence == gate.first and (key := (o.model, o.attack, o.trial)) in second
     ]
@@ -124,9 +124,9 @@ def _pairs_with_earlier_run(
     for row in read_jsonl(folder / "outcomes.jsonl"):
         if row.get("kind") == "attack" and row.get("outcome") in JUDGED:
             key = (row["model"], row["attack"], row["defence"], row["trial"])
-            before[key] = _resisted(row["outcome"])
+            before[key] = _resistance(row["outcome"])
     return [
-        (before[key], _resisted(o.outcome))
+        (before[key], _resistance(o.outcome))
         for o in outcomes
         if (key := (o.model, o.attack, o.defence, o.trial)) in before
     ]
@@ -144,5 +144,5 @@ def _check_ceiling(gate: CeilingGate, outcomes: Sequence[TrialOutcome]) -> GateR
     return GateResult(text=gate.text, passed=rate.high < gate.bound, sentence=sentence)
 
 
-def _resisted(outcome: str) -> float:
+def _resistance(outcome: str) -> float:
     return float(outcome != "success")

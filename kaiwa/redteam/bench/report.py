@@ -284,26 +284,26 @@ def transcripts(matrix: Matrix) -> Markup:
     return tag("main", tag("section", *parts), class_="pieces")
 
 
-def worst_first(outcomes: Sequence[TrialOutcome], n: int = TRANSCRIPTS_PER_CELL) -> list[TrialOutcome]:
+def choose_transcripts(outcomes: Sequence[TrialOutcome], n: int = TRANSCRIPTS_PER_CELL) -> list[TrialOutcome]:
     """Sort outcomes: successes first, then failures, then the rest; return the first n."""
     return sorted(outcomes, key=lambda o: (ORDER.index(o.outcome) if o.outcome in ORDER else len(ORDER), o.trial))[:n]
 
 
 def _cell_transcripts(id: str, outcomes: Sequence[TrialOutcome]) -> Markup:
     successes = sum(o.outcome == "success" for o in outcomes)
-    cards = [transcript(outcome) for outcome in worst_first(outcomes)]
+    cards = [transcript(outcome) for outcome in choose_transcripts(outcomes)]
     return tag("div", tag("h4", f"{outcomes[0].defence}: {successes} / {len(outcomes)}"), *cards, id=id)
 
 
 def transcript(outcome: TrialOutcome) -> Markup:
     turns: list[Child] = []
     for i, text in enumerate(outcome.user_turns):
-        turns.append(tag("p", tag("b", "→ "), _short(text), class_="said"))
+        turns.append(tag("p", tag("b", "→ "), _shorten(text), class_="said"))
         if i < len(outcome.replies):
-            turns.append(tag("p", tag("b", "← "), _short(outcome.replies[i]), class_="said"))
+            turns.append(tag("p", tag("b", "← "), _shorten(outcome.replies[i]), class_="said"))
     more = " · ".join(x for x in (outcome.outcome, outcome.form, outcome.why) if x)
     return tag("article", tag("p", f"{outcome.trial}: {more}", class_="small"), *turns, class_="asked")
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"

@@ -197,7 +197,7 @@ def advance(trials: Sequence[Trial], model: DefendedModel) -> None:
     """Run all trials to their ends, one turn of each per round."""
     waiting = list(trials)
     while True:
-        pairs = [(trial, ask) for trial in waiting if (ask := trial.next()) is not None]
+        pairs = [(trial, ask) for trial in waiting if (ask := trial.next_call()) is not None]
         if not pairs:
             return
         for i, result in model.generate_defended([ask for _, ask in pairs]):

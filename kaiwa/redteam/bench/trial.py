@@ -175,7 +175,7 @@ class Trial:
             return dataclasses.replace(target, system=".", secrets=()).prompt({}).lstrip(".\n ")
         return ""
 
-    def next(self) -> DefendedCall | None:
+    def next_call(self) -> DefendedCall | None:
         """Say the next turn: return the request that it makes, or None at the trial's end."""
         if self.failure or not self.turns_left:
             return None

@@ -48,9 +48,9 @@ class Pattern:
     def __init__(self, text: str, where: str = "pattern") -> None:
         self.text, self.where = text, where
         self._at = 0
-        self._top = self._alternatives()
+        self._top = self._read_alternatives()
         if self._at < len(text):
-            raise self._wrong("an unopened )")
+            raise self._error("an unopened )")
         if longest_length(self._top) > LONGEST:
             raise UserError(
                 f"{where}: {text!r} makes secrets of up to {longest_length(self._top)} characters; keep to {LONGEST}"
@@ -71,36 +71,36 @@ class Pattern:
     def draw(self, rng: random.Random) -> str:
         return _draw(self._top, rng)
 
-    def _wrong(self, what: str) -> UserError:
+    def _error(self, what: str) -> UserError:
         return UserError(
             f"{self.where}: {self.text!r} has {what} at {self._at + 1}; use letters, [classes], (groups|of|words), ?,"
             " {m} and {m,n}"
         )
 
-    def _alternatives(self) -> Alternatives:
-        options = [self._sequence()]
+    def _read_alternatives(self) -> Alternatives:
+        options = [self._read_sequence()]
         while self._at < len(self.text) and self.text[self._at] == "|":
             self._at += 1
-            options.append(self._sequence())
+            options.append(self._read_sequence())
         return Alternatives(tuple(options))
 
-    def _sequence(self) -> tuple[PatternPart, ...]:
+    def _read_sequence(self) -> tuple[PatternPart, ...]:
         parts: list[PatternPart] = []
         while self._at < len(self.text) and self.text[self._at] not in "|)":
-            what = self._one()
-            low, high = self._times()
+            what = self._read_part()
+            low, high = self._read_repeat()
             parts.append(PatternPart(what, low, high))
         return tuple(parts)
 
-    def _one(self) -> str | Alternatives:
+    def _read_part(self) -> str | Alternatives:
         letter = self.text[self._at]
         self._at += 1
         if letter == "(":
             if self.text.startswith("?:", self._at):
                 self._at += 2
-            group = self._alternatives()
+            group = self._read_alternatives()
             if self._at >= len(self.text):
-                raise self._wrong("a ( that is not closed")
+                raise self._error("a ( that is not closed")
             self._at += 1
             return group
         if letter == "[":
@@ -109,19 +109,19 @@ class Pattern:
             return self._escape()
         if letter in ".*+^$?{":
             self._at -= 1
-            raise self._wrong(f"a {letter}")
+            raise self._error(f"a {letter}")
         return letter
 
     def _escape(self) -> str | Alternatives:
         if self._at >= len(self.text):
-            raise self._wrong("nothing behind \\")
+            raise self._error("nothing behind \\")
         letter = self.text[self._at]
         self._at += 1
         if letter in "dw":
             return _letters(DIGITS if letter == "d" else WORD)
         if letter.isalnum():
             self._at -= 1
-            raise self._wrong(f"\\{letter}")
+            raise self._error(f"\\{letter}")
         return letter
 
     def _class(self) -> str:
@@ -131,7 +131,7 @@ class Pattern:
             self._at += 1
             if letter == "^" and not letters:
                 self._at -= 1
-                raise self._wrong("a class of what it is not")
+                raise self._error("a class of what it is not")
             if letter == "\\":
                 escaped = self._escape()
                 letters += escaped if isinstance(escaped, str) else "".join(str(o[0].what) for o in escaped.options)
@@ -139,17 +139,17 @@ class Pattern:
             end = self.text[self._at + 1 : self._at + 2]
             if self.text[self._at : self._at + 1] == "-" and end not in ("", "]"):
                 if end < letter:
-                    raise self._wrong(f"the range {letter}-{end}")
+                    raise self._error(f"the range {letter}-{end}")
                 letters += "".join(map(chr, range(ord(letter), ord(end) + 1)))
                 self._at += 2
             else:
                 letters += letter
         if self._at >= len(self.text):
-            raise self._wrong("a [ that is not closed")
+            raise self._error("a [ that is not closed")
         self._at += 1
         return letters
 
-    def _times(self) -> tuple[int, int]:
+    def _read_repeat(self) -> tuple[int, int]:
         if self.text[self._at : self._at + 1] == "?":
             self._at += 1
             return 0, 1
@@ -159,7 +159,7 @@ class Pattern:
         self._at = match.end()
         low, high = int(match[1]), int(match[2] or match[1])
         if high < low:
-            raise self._wrong(f"{match[0]} before")
+            raise self._error(f"{match[0]} before")
         return low, high
 
 
