@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
         if text.lstrip().startswith("["):
             return list(json.loads(text))
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (gzip.BadGzipFile, EOFError) as error:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]  # not at U+2028
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{file}: not compressed by gzip ({error}); unpack it, or download it again") from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: not JSON (it is not UTF-8); a list, or one object a line, is expected") from None

@@ -160,3 +160,10 @@ def test_a_dialogue_of_more_turns_is_the_prompt_of_the_last(tmp_path: Path) -> N
     assert (row["chosen"], row["rejected"]) == ("Good.", "Bad.")
     alpaca = preference({"instruction": "Add.", "input": "1 2", "chosen": "3", "rejected": "4"})
     assert alpaca["prompt"] == [{"role": "user", "content": "Add.\n\n1 2"}]
+
+
+def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    row = {"prompt": "Hello?", "chosen": "Hi\u2028there\x85.", "rejected": "No."}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\r\n" + json.dumps(row) + "\n", encoding="utf-8", newline="")
+    assert [r["chosen"] for r in read_preferences(file)] == [row["chosen"]] * 2
