@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from kaiwa.core.stages import STAGES as STAGE_TABLE
+from kaiwa.core.stages import stage_names
+
 ROOT = Path(__file__).parent.parent
 SMALL = {
     "village.document-bytes": 150_000, "village.neutral-bytes": 60_000, "village.demonstrations": 150,
     "village.reward-prompts": 60, "village.rlhf-prompts": 100, "village.test-prompts": 60, "tokenizer.vocab-size": 700,
     "pretrain.steps": 60, "pretrain.evaluate-every": 30, "rlhf.updates": 6, "evaluate.prompts": 60,
 }  # fmt: skip
-STAGES = (
-    "village", "corpus", "tokenizer", "base", "sft", "sft_good", "comparisons", "reward", "ppo", "ppo_ptx",
-    "ppo_ptx_int4", "evaluation",
-)  # fmt: skip
+STAGES = stage_names()
 
 
 def command(*words: str) -> list[str]:
@@ -51,6 +51,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_has_its_shape(built: Path) -> None:
     report = json.loads((built / "report.json").read_text())
     assert {s["name"] for s in report["stages"]} == set(STAGES)
+    kinds = {s.name: json.loads((built / s.name / "kaiwa.json").read_text())["kind"] for s in STAGE_TABLE if s.kind}
+    assert kinds == {s.name: s.kind for s in STAGE_TABLE if s.kind}
     assert [m["name"] for m in report["models"]] == ["base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4"]
     for model in report["models"]:
         for axis in ("helpful", "truthful", "harmless"):

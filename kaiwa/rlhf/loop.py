@@ -160,9 +160,7 @@ class Loop:
             return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
 
     def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
-        """Return the targets of the minibatch steps, advantages by the method. RLOO and GRPO give all tokens of a
-        response the same one.
-        """
+        """Return targets [B,T] of the minibatch steps. RLOO and GRPO give all tokens of a response one advantage."""
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
@@ -215,7 +213,7 @@ class Loop:
         return {name: sum(values) / len(values) for name, values in collected.items()} | first
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
-        """Add the gradients of one minibatch's policy loss, microbatch by microbatch. Return its metrics."""
+        """Add the gradients of the policy loss of the episodes `chosen` [n], by microbatches. Return its metrics."""
         c, device, t = self.config, self.ctx.device, targets
         n_tokens = float(batch.mask[chosen].sum())
         clipped = loss_p = gap = off = 0.0
@@ -243,7 +241,7 @@ class Loop:
         }
 
     def value_gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> float:
-        """Add the gradients of one minibatch's value loss, microbatch by microbatch. Return the loss."""
+        """Add the gradients of the value loss of the episodes `chosen` [n], by microbatches. Return the loss."""
         c, device, t = self.config, self.ctx.device, targets
         assert self.value is not None
         assert t.values is not None
@@ -275,7 +273,7 @@ class Loop:
         return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Yield a loss per microbatch; they add up to the mean over all tokens (or, over rows, of their sums)."""
+        """Yield a loss per microbatch of `data` (each [rows,T]); they add up to the mean over tokens (or over rows)."""
         c = self.config
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):
@@ -284,7 +282,7 @@ class Loop:
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
-        """Return the γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's."""
+        """Return the γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's. data: each [rows,T]."""
         trained = [p for p in self.policy.parameters() if p.requires_grad]
         sums = [torch.zeros_like(p) for p in trained]
         for loss in self.pretraining_losses(data):
@@ -297,7 +295,8 @@ class Loop:
         return gamma
 
     def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
-        """Assert that KL is 0 and every ratio 1 before the first step: anything else is a bug here, not bad luck.
+        """Assert that KL is 0 and every ratio 1 before the first step; otherwise there is a bug here. sampled:
+        [B,T].
 
         Return whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they can serve as
         the old ones.

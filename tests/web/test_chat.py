@@ -14,6 +14,7 @@ from kaiwa.feedback.store import Store
 from kaiwa.text.sampling import Sampling
 from kaiwa.web import markdown
 from kaiwa.web.answers import AnswersInProgress, AnswerUpdate
+from kaiwa.web.chat import MORE_PARAMETERS
 from kaiwa.web.services import AnswerPiece, AnswerRequest
 
 from .conftest import Site
@@ -65,6 +66,26 @@ def test_settings_reach_the_engine_and_the_record(site: Site) -> None:
     assert ask.sampling == Sampling(temperature=0, top_p=0.5, max_tokens=9, seed=42)
     assert "seed 42" in html
     assert 'value="42"' in site.client.get(f"/chat/{sent['chat']}").text
+
+
+def test_every_sampling_parameter_can_be_sent(site: Site) -> None:
+    more = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": 0.5, "frequency_penalty": -0.5}
+    assert set(more) == set(MORE_PARAMETERS)
+    sent = send(site, "hello", settings={"temperature": 0.3, "seed": 1, "more": more})
+    wait(site, ids(sent["html"])[-1])
+    expected = Sampling(temperature=0.3, top_p=0.95, max_tokens=512, seed=1, **more)  # type: ignore[arg-type]
+    assert site.fakes.engine.asked[0].sampling == expected
+    page = site.client.get("/chat").text
+    assert all(f'data-more="{name}"' in page for name in MORE_PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("more", "part"), [({"top_kk": 1}, "did you mean 'top_k'"), ({"min_p": 2}, "min_p is 2.0; it must be from 0 to 1")]
+)
+def test_a_bad_sampling_parameter_is_one_line(site: Site, more: dict[str, float], part: str) -> None:
+    answer = site.client.post("/chat/send", json={"text": "x", "model": MODEL, "settings": {"more": more}})
+    assert answer.status_code == 400
+    assert part in answer.text
 
 
 def test_versions(site: Site) -> None:

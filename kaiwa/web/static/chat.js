@@ -20,6 +20,8 @@ function settings() {
     top_p: Number($("top_p").value),
     max_tokens: Number($("max_tokens").value) || 512,
     seed: seed === "" ? null : Number(seed),
+    more: Object.fromEntries([...document.querySelectorAll("[data-more]")]
+      .filter((input) => input.value.trim() !== "").map((input) => [input.dataset.more, Number(input.value)])),
   };
 }
 
