@@ -103,3 +103,24 @@ def test_docstrings_of_functions_begin_with_a_verb() -> None:
         if first in NO_VERBS | THIRD_PERSON or not text[0].isalpha():
             wrong.append(f"{place}:{node.lineno} {node.name}: {text.split(chr(10))[0][:60]}")
     assert wrong == []
+
+
+def public_functions(node: ast.AST) -> Iterator[Function]:
+    """Yield functions and methods that others call: none inside a function, none of a private class."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from public_functions(child)
+        elif isinstance(child, Function) and not child.name.startswith("_"):
+            yield child
+
+
+def test_functions_over_tensors_say_their_shapes() -> None:
+    silent = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in public_functions(ast.parse(path.read_text(encoding="utf-8"))):
+            arguments = [*node.args.args, *node.args.kwonlyargs]
+            hints = [ast.unparse(hint) for hint in (*(a.annotation for a in arguments), node.returns) if hint]
+            over_tensors = any(name in hint for hint in hints for name in ("Tensor", "ndarray", "NDArray"))
+            if over_tensors and "[" not in (ast.get_docstring(node) or ""):
+                silent.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}")
+    assert silent == []

@@ -130,10 +130,17 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             return None
         return _typed(next(o for o in options if o is not type(None)), value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return value if isinstance(value, hint) else from_json(hint, value)
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, Mapping):
+            first = next(iter(_field_names(hint)))
+            raise UserError(f"{where}: {value!r} is no value for a group of fields; set them, as {where}.{first}")
+        return from_json(hint, value)
     if origin is tuple:
         inner = typing.get_args(hint)[0]
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = (value.split(",") if value else []) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise UserError(f"{where}: {value!r} is not a list")
         return tuple(_typed(inner, part, where) for part in parts)
     if origin is typing.Literal:
         allowed = typing.get_args(hint)

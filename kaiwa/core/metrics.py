@@ -48,7 +48,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a log without a half-written last line."""
     rows = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:

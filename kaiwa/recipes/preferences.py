@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read_preferences(file: Path) -> list[dict[str, Any]]:
     for number, raw in enumerate(_rows(file), 1):
         try:
             row = preference(raw)
-        except (UserError, KeyError, TypeError, AttributeError) as error:
+        except (UserError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{file}, record {number}: no preference ({error}); each needs a prompt, chosen and rejected"
             ) from None
@@ -81,10 +82,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; give preferences as JSON or JSONL")
     data = file.read_bytes()
-    text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
     try:
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
         if text.lstrip().startswith("["):
             return list(json.loads(text))
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]  # not at U+2028
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{file}: not compressed by gzip ({error}); unpack it, or download it again") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not JSON (it is not UTF-8); a list, or one object a line, is expected") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{file}: not JSON ({error.msg}); a list, or one object a line, is expected") from None

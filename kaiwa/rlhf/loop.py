@@ -160,7 +160,7 @@ class Loop:
             return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
 
     def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
-        """Return the targets of the minibatch steps. With RLOO and GRPO all tokens of a response share an advantage."""
+        """Return targets [B,T] of the minibatch steps. With RLOO and GRPO a response's tokens share one advantage."""
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
@@ -211,7 +211,7 @@ class Loop:
         return {name: sum(values) / len(values) for name, values in collected.items()} | first
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
-        """Add the gradients of one minibatch's policy loss, microbatch by microbatch. Return the metrics."""
+        """Add the gradients of the policy loss of the episodes `chosen` [n], by microbatches. Return the metrics."""
         c, device, t = self.config, self.ctx.device, targets
         n_tokens = float(batch.mask[chosen].sum())
         clipped = loss_p = gap = off = 0.0
@@ -239,7 +239,7 @@ class Loop:
         }
 
     def value_gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> float:
-        """Add the gradients of one minibatch's value loss, microbatch by microbatch. Return the loss."""
+        """Add the gradients of the value loss of the episodes `chosen` [n], by microbatches. Return the loss."""
         c, device, t = self.config, self.ctx.device, targets
         assert self.value is not None
         assert t.values is not None
@@ -269,7 +269,8 @@ class Loop:
         return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Yield a loss per microbatch; the sum is the mean over all tokens (ptx_unit "sum": the rows' mean of sums)."""
+        """Yield a loss per microbatch of `data` (each [rows,T]). The losses add up to the mean over all tokens, or
+        with ptx_unit "sum" to the mean over rows of a row's sum."""
         c = self.config
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):
@@ -278,7 +279,7 @@ class Loop:
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
-        """Return the γ for which the pretraining gradient's norm is `ptx_ratio` times the norm of PPO's gradient."""
+        """Return the γ that makes the pretraining gradient's norm `ptx_ratio` times `ppo_norm`. data: each [rows,T]."""
         trained = [p for p in self.policy.parameters() if p.requires_grad]
         sums = [torch.zeros_like(p) for p in trained]
         for loss in self.pretraining_losses(data):
@@ -291,7 +292,7 @@ class Loop:
         return gamma
 
     def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
-        """Assert that KL is 0 before the first step; any other value is a bug in this code.
+        """Assert that KL is 0 before the first step; any other value is a bug in this code. sampled: [B,T].
 
         Return whether the engine's log-probabilities agree with the training graph's to 1e-3 and can serve as the old
         log-probabilities.

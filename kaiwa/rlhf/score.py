@@ -59,7 +59,7 @@ def load_function(spec: str) -> Function:
 def score_from_file(
     spec: str, messages_of: Mapping[tuple[int, ...], Conversation]
 ) -> Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]:
-    """Return the function of FILE.py:FUNCTION as a `Score`. messages_of: prompt ids -> the prompt's messages."""
+    """Return the function of FILE.py:FUNCTION as a `Score` (scores [B]). messages_of: prompt ids -> messages."""
     function = load_function(spec)
 
     def score(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> Tensor:

@@ -72,7 +72,7 @@ class HTTPChatModel:
             reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             counts = (usage.get("prompt_tokens") or 0, reused, usage.get("completion_tokens") or 0)
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise ConnectionError(f"{self._client.base_url}: an answer without choices: {str(answer)[:120]}") from None
+            raise self._without_choices(answer) from None
         reason = choice.get("finish_reason") or "stop"
         n_prompt, n_reused, n_tokens = counts
         return Completion(
@@ -87,8 +87,12 @@ class HTTPChatModel:
         if not isinstance(context, str):
             raise UserError(f"{self._client.base_url}: servers score plain text only, no messages; use form = 'text'")
         body = {"model": self._model, "prompt": context + continuation, "max_tokens": 0, "echo": True, "logprobs": 1}
-        scored = self._post("completions", body)["choices"][0].get("logprobs") or {}
-        logprobs, offsets = scored.get("token_logprobs") or [], scored.get("text_offset") or []
+        answer = self._post("completions", body)
+        try:
+            scored = answer["choices"][0].get("logprobs") or {}
+            logprobs, offsets = scored.get("token_logprobs") or [], scored.get("text_offset") or []
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise self._without_choices(answer) from None
         if not logprobs or len(logprobs) != len(offsets):
             raise UserError(f"{self._client.base_url}: no log-probabilities of the prompt; this server cannot score")
         ends = [*offsets[1:], len(context) + len(continuation)]
@@ -116,6 +120,9 @@ class HTTPChatModel:
                 yield waiting[done], error if error is not None else done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _without_choices(self, answer: dict[str, Any]) -> ConnectionError:
+        return ConnectionError(f"{self._client.base_url}: an answer without choices: {str(answer)[:120]}")
 
     def _wait_for_turn(self) -> None:
         if not self._gap:

@@ -75,8 +75,13 @@ def read_records(path: Path) -> Iterator[Document]:
         if not isinstance(row.get("text"), str):
             raise UserError(f'{path}: record {number} has no "text"')
         meta = row.get("meta") or {}
+        if not isinstance(meta, dict):
+            raise UserError(f"{path}: record {number}: meta must be an object, got {type(meta).__name__}")
         if "messages" in meta:
-            conversation(meta["messages"])
+            try:
+                conversation(meta["messages"])
+            except UserError as error:
+                raise UserError(f"{path}: record {number}: {error}") from None
         yield Document(
             text=row["text"],
             source=str(row.get("source") or path.stem),

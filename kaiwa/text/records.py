@@ -155,17 +155,19 @@ def comparison(value: Mapping[str, Any]) -> Comparison:
         raise UserError('a comparison needs "prompt"')
     prompt = conversation(value["prompt"])
     if "completions" in value:
-        completions, ranks = tuple(value["completions"]), tuple(value.get("ranks", ()))
+        lists = value["completions"], value.get("ranks", [])
+        if not all(isinstance(one, list | tuple) for one in lists):
+            raise UserError("completions and ranks must be lists, one entry for each completion")
+        completions, ranks = tuple(lists[0]), tuple(lists[1])
     elif "chosen" in value and "rejected" in value:
         completions, ranks = (_last_text(value["chosen"]), _last_text(value["rejected"])), (0, 1)
     else:
         raise UserError('a comparison needs "completions" and "ranks", or "chosen" and "rejected"')
+    meta = value.get("meta", {})
+    if not isinstance(meta, Mapping):
+        raise UserError(f"meta must be an object, got {type(meta).__name__}")
     return Comparison(
-        prompt=prompt,
-        completions=completions,
-        ranks=ranks,
-        labeller=value.get("labeller", ""),
-        meta=value.get("meta", {}),
+        prompt=prompt, completions=completions, ranks=ranks, labeller=value.get("labeller", ""), meta=meta
     )
 
 
@@ -177,12 +179,14 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield one object per line. UserError names file and line where there is no file or no JSON object."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a JSONL file")
-    with open(path, encoding="utf-8") as f:
+    with open(path, "rb") as f:
         for number, line in enumerate(f, 1):
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError:
+                raise UserError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}:{number}: not JSON ({error.msg}); one object a line is expected") from None
             if not isinstance(value, dict):

@@ -75,6 +75,6 @@ def append_samples(path: Path, rows: list[str], step: int) -> None:
     """Append JSON lines that carry "step"; lines at or after `step` (of a killed run) are replaced."""
     if not rows:
         return
-    old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    earlier = [line for line in old if json.loads(line)["step"] < step]
+    old = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []  # splitlines would cut at U+2028
+    earlier = [line for line in old if line and json.loads(line)["step"] < step]
     write_atomic(path, "\n".join([*earlier, *rows]) + "\n")

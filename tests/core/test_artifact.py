@@ -1,5 +1,6 @@
 """Artifacts: published whole or not at all, hashed, locked."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core import artifact as artifacts
-from kaiwa.core.artifact import Artifact, Plan, content_hash, finished, open_artifact, publish
+from kaiwa.core.artifact import (
+    Artifact,
+    Plan,
+    content_hash,
+    fingerprint,
+    finished,
+    open_artifact,
+    publish,
+    write_atomic,
+)
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder, lock
 
@@ -197,3 +207,88 @@ def test_manifests_are_plain_json(tmp_path: Path) -> None:
     manifest = json.loads((make(tmp_path / "out").path / "kaiwa.json").read_text())
     assert manifest["kind"] == "thing"
     assert manifest["config"] == {"size": 1}
+
+
+def test_the_hash_is_over_sorted_names_and_digests_whatever_the_order_of_writing(tmp_path: Path) -> None:
+    files = {"b.txt": b"two", "a/x.bin": b"\x00" * 3_000_000, "c": b""}
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(f"{name}\0{hashlib.sha256(files[name]).hexdigest()}\n".encode())
+    for folder, order in (("one", list(files)), ("two", list(reversed(files)))):
+        for name in order:
+            file = tmp_path / folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(files[name])
+        assert content_hash(tmp_path / folder) == total.hexdigest()
+    (tmp_path / "one" / "kaiwa.json").write_text("{}")  # what says how long it took is not hashed
+    (tmp_path / "one" / "checkpoint").mkdir()
+    (tmp_path / "one" / "checkpoint" / "state").write_text("x")
+    assert content_hash(tmp_path / "one") == total.hexdigest()
+    (tmp_path / "one" / "a" / "kaiwa.json").write_text("{}")  # but a file of that name below is
+    assert content_hash(tmp_path / "one") != total.hexdigest()
+
+
+def test_a_file_is_a_parent_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"hello")
+    assert fingerprint(tmp_path / "a").hash == hashlib.sha256(b"hello").hexdigest()
+    for wrong in (tmp_path / "b", tmp_path):
+        with pytest.raises(UserError, match="no such file"):
+            fingerprint(wrong)
+
+
+def test_a_second_publication_replaces_the_whole_folder(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    with publish(tmp_path / "out", plan(2)) as work:
+        (work.path / "b.txt").write_text("new")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.txt", "kaiwa.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_the_time_of_two_tries_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(artifacts.time, "monotonic", lambda: clock[0])
+    with pytest.raises(RuntimeError), publish(tmp_path / "out", plan()):
+        clock[0] += 20
+        raise RuntimeError
+    with publish(tmp_path / "out", plan()):
+        clock[0] += 5
+    assert open_artifact(tmp_path / "out").manifest["seconds"] == 25.0
+
+
+def test_a_parent_with_other_bytes_is_another_plan(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    lines: list[str] = []
+    other = Plan("thing", Config(), {"parent": Artifact(Path("p"), {"hash": "abd"})}, 0)
+    assert finished(tmp_path / "out", other, lines.append) is None
+    assert lines == ["out is built again: parents.parent: 'abc' -> 'abd'"]
+    assert finished(tmp_path / "out", plan(seed=1), lines.append) is None
+    assert lines[1] == "out is built again: seed: 0 -> 1"
+    done = finished(tmp_path / "out", plan(), lines.append)
+    assert done is not None
+    assert done.path == tmp_path / "out"
+    assert len(lines) == 2
+
+
+def test_the_places_of_parents_are_relative_and_do_not_identify(tmp_path: Path) -> None:
+    parent = Artifact(tmp_path / "runs" / "base", {"hash": "abc"})
+    with publish(tmp_path / "runs" / "sft", Plan("sft", Config(), {"policy": parent}, 0)):
+        pass
+    assert open_artifact(tmp_path / "runs" / "sft").manifest["parents"] == {"policy": {"hash": "abc", "path": "base"}}
+    moved = Plan("sft", Config(), {"policy": Artifact(Path("/elsewhere"), {"hash": "abc"})}, 0)
+    assert finished(tmp_path / "runs" / "sft", moved, pytest.fail) is not None
+
+
+def test_a_small_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "status.json"
+    write_atomic(file, "old")
+
+    def killed(fd: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts.os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomic(file, "new")
+    assert file.read_text() == "old"
+    write_atomic(file, "newer")
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]

@@ -51,3 +51,21 @@ def test_samples_of_a_killed_run_are_replaced(tmp_path: Path) -> None:
     for step, text in ((0, "a"), (10, "b"), (20, "c"), (10, "d")):
         append_samples(file, [json.dumps({"step": step, "text": text})], step)
     assert [json.loads(line)["text"] for line in file.read_text().splitlines()] == ["a", "d"]
+
+
+def test_samples_of_any_text_are_read_back_and_replaced_from_a_step_on(tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+
+    def texts(step: int, *replies: str) -> list[str]:
+        return [json.dumps({"step": step, "text": text}, ensure_ascii=False) for text in replies]
+
+    append_samples(file, [], 1)
+    assert not file.exists()
+    append_samples(file, texts(1, "a\u2028b", "c\x85d", "e\nf\r"), 1)  # line separators in a model's answer
+    append_samples(file, texts(2, "g"), 2)
+    append_samples(file, texts(3, "h"), 3)
+    append_samples(file, texts(2, "i"), 2)  # a killed run comes to step 2 again
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+    assert [(row["step"], row["text"]) for row in rows] == [
+        (1, "a\u2028b"), (1, "c\x85d"), (1, "e\nf\r"), (2, "i"),
+    ]  # fmt: skip
