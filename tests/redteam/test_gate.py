@@ -63,6 +63,10 @@ def test_the_sentence_says_what_was_measured() -> None:
     result = check_gate(parse_gate("x below 5 percent"), matrix("s" * 40, "r" * 40))
     assert result.text == "x below 5 percent"
     assert "success 0.0%, below 6.3% (one-sided 95 %), 40 trials; the gate needs 5.0%" in result.sentence
+    paired = check_gate(parse_gate("x not worse than none by 30 points"), matrix("s" * 40, "s" * 40))
+    assert paired.sentence.endswith("40 trials; the gate needs -30.00")
+    assert paired.low is not None
+    assert f"more than {paired.low * 100:+.2f} points" in paired.sentence
 
 
 def test_untestable_attacks_show_nothing() -> None:
@@ -87,7 +91,7 @@ def test_a_defence_that_was_not_run() -> None:
 
 
 def test_an_earlier_run_is_paired_by_trial(tmp_path: Path) -> None:
-    before = [*cell("a", "none", "s" * 30), *cell("a", "x", "r" * 30), *cell("b", "x", "s" * 30, kind="benign")]
+    before = [*cell("a", "none", "s" * 30), *cell("a", "x", "r" * 30), *cell("a", "x", "s" * 30, kind="benign")]
     (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(o.to_json()) + "\n" for o in before))
     gate = parse_gate(f"not worse than {tmp_path} by 10 points")
     assert check_gate(gate, matrix("s" * 30, "r" * 30)).passed

@@ -96,3 +96,11 @@ def test_folding_leaves_letters_and_digits() -> None:
 
 def test_every_form_has_a_name_for_the_report() -> None:
     assert len(set(FORMS)) == len(FORMS) == 7
+
+
+@pytest.mark.parametrize("front", ["", "a", "ab", "abc", "Result_", "key-is-"])
+@pytest.mark.parametrize("behind", ["", "x", "xy", "xyz"])
+def test_base64_is_found_with_letters_grown_onto_it(front: str, behind: str) -> None:
+    encoded = base64.b64encode(b"say cedar-7204 now").decode()
+    assert find_leak(SECRET, [front + encoded + behind]) == "encoded"
+    assert find_leak(SECRET, [front + base64.b64encode(b"say nothing at all").decode() + behind]) == ""

@@ -41,6 +41,13 @@ def test_no_question_is_answered_without_its_figures() -> None:
     assert findings(build_of({"sft": {"x": 1}, "ppo_ptx": won(None) | rates()}), WORDS) == []
 
 
+@pytest.mark.parametrize("name", ["invented_about_unknown", "known_held_out_right", "harmful_refused"])
+def test_no_change_is_told_where_only_one_side_was_measured(name: str) -> None:
+    figures = rates(**{name: interval(0.5)})
+    for sft, ptx in ((figures, {"x": 1}), ({"x": 1}, figures)):
+        assert findings(build_of({"sft": sft, "ppo_ptx": ptx}), WORDS) == []
+
+
 @pytest.mark.parametrize(
     ("mean", "half", "state"),
     [(0.66, 0.05, "met"), (0.57, 0.05, "short"), (0.62, 0.15, "open"), (0.4, 0.05, "short")],
@@ -109,6 +116,7 @@ def test_answers_should_end(ended: float, state: str, share: str) -> None:
     finding = only({"sft": {"ended": ended}})
     assert finding.state == state
     assert finding.text.startswith(f"{share}\u00a0%")
+    assert finding.text.endswith("the aim was 95\u00a0%.")
 
 
 def bits(**values: float) -> dict[str, dict[str, Any]]:

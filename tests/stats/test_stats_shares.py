@@ -61,6 +61,18 @@ def test_successes_and_failures_are_mirrored(rows: list[tuple[int, int]]) -> Non
     assert 0 <= yes.low <= yes.mean <= yes.high <= 1
 
 
+def test_a_clustered_share_worked_by_hand() -> None:
+    """1 and 4 of 4 each, with a quarter of a cluster at either end: 6 of 10, squares 1.4² + 1.6² + 4·(.16 + .36) = 6.6.
+
+    Variance 2.5 / 1.5 · 6.6 / 10² = .11; effective trials .6 · .4 / .11 · (z / t₁)²; the limits solve Wilson's.
+    """
+    found = clustered_share([1, 4], [4, 4])
+    z, t = 1.959964, 12.706205
+    n = 0.24 / 0.11 * (z / t) ** 2
+    for limit in (found.low, found.high):
+        assert (0.625 - limit) ** 2 == pytest.approx(z * z * limit * (1 - limit) / n, rel=1e-4)
+
+
 def test_clustered_intervals_cover() -> None:
     """Fifteen clusters of 20 trials, shares Beta(1, 3): the truth is .25."""
     rng = np.random.default_rng(0)
@@ -82,6 +94,14 @@ def test_a_judges_share_is_corrected_for_its_errors() -> None:
     assert found.mean == pytest.approx(1 / 7)
     assert found.low < 1 / 7 < found.high
     assert found.n == 100
+
+
+def test_limits_of_a_corrected_share_worked_by_hand() -> None:
+    """Lang and Reiczigel: q' = 31.92 / 103.84 = .3074, a' = 91 / 102, b' = 81 / 102, J' = .6863, p' = .1479;
+    shift -.0094, half .1624: the limits are below 0 and .3009."""
+    found = corrected(30, 100, (90, 100), (80, 100))
+    assert found.low == 0.0
+    assert found.high == pytest.approx(0.3009, abs=1e-4)
 
 
 def test_a_corrected_share_stays_a_share() -> None:
