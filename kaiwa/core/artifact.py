@@ -107,7 +107,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What identifies an artifact before it exists: same plan, same bytes."""
+    """The identity of an artifact before it exists: same plan, same bytes."""
 
     kind: str
     config: Any

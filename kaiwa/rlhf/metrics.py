@@ -13,7 +13,7 @@ from kaiwa.rlhf.rollout import Episodes
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What the minibatch steps aim at, all [B,T]; values and returns are None without a value model."""
+    """The fixed tensors of the minibatch steps, all [B,T]; values and returns are None without a value model."""
 
     old: Tensor
     reference: Tensor
