@@ -1,1 +1,1 @@
-"""What every room stands on: configuration, artifacts, context, metrics, rng, errors."""
+"""The base of all other packages: configuration, artifacts, context, metrics, random numbers, errors."""

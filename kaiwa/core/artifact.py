@@ -1,13 +1,12 @@
 """An artifact: the folder that a stage published, with its manifest.
 
     OUT/                 the published files (records or a model) and kaiwa.json, the manifest
-    OUT.parent/.OUT.work the same folder while the stage is still working (checkpoint included)
+    OUT.parent/.OUT.work the same folder while the stage is running (checkpoint included)
 
-Publishing is one rename, so OUT is there whole or not at all. The manifest is the last file that is written: a work
-folder that has one is finished, and a process killed between there and the rename has lost nothing (`finished` does
-what was left to do). `hash` in the manifest covers the published bytes: sha256 over the sorted names and contents of
-all files but kaiwa.json. What depends on the clock (seconds, speed) is in the manifest or in the metrics log beside the
-artifact, never in the hashed files.
+Publishing is one rename, so OUT exists completely or not at all. The manifest is written last: a work folder with a
+manifest is finished, and `finished` publishes the folder if the process was killed before the rename. `hash` in the
+manifest covers the published bytes: sha256 over the sorted names and contents of all files except kaiwa.json. Values
+that depend on the clock (seconds, speed) are in the manifest or in the metrics log, never in the hashed files.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from kaiwa.core.errors import UserError
 MANIFEST = "kaiwa.json"
 CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
 STAMP, SECONDS = "plan.json", "seconds"  # files inside the work folder; never published
-MOST_CHANGES = 3  # told when a stage is built again
-FULL = 1 << 20  # bytes free: below that, whatever just failed, failed for want of space
+MOST_CHANGES = 3  # changes listed when a stage is built again
+FULL = 1 << 20  # free bytes; with fewer, an error is taken for a full disk
 LIBRARIES = ("torch", "tokenizers", "numpy", "safetensors")
 
 
@@ -57,7 +56,7 @@ class Artifact:
 
 
 def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
-    """Return the artifact in a folder. UserError when there is none or it is of another kind."""
+    """Return the artifact in a folder. UserError if the folder holds no artifact, or an artifact of another kind."""
     path = Path(path)
     file = path / MANIFEST
     if not file.is_file():
@@ -72,7 +71,7 @@ def open_artifact(path: Path | str, kind: str | None = None) -> Artifact:
 
 
 def fingerprint(file: Path) -> Artifact:
-    """Return a single file as a parent: its bytes are part of what is built from it."""
+    """Return a single file as a parent artifact whose hash is the sha256 of its bytes."""
     if not file.is_file():
         raise UserError(f"{file}: no such file")
     with open(file, "rb") as f:
@@ -80,7 +79,7 @@ def fingerprint(file: Path) -> Artifact:
 
 
 def content_hash(folder: Path) -> str:
-    """Return the sha256 over the sorted relative names and the bytes of every published file but the manifest."""
+    """Return the sha256 over the sorted relative names and the bytes of every published file except the manifest."""
     total = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         if file.relative_to(folder).parts[0] in (MANIFEST, STAMP, SECONDS, CHECKPOINT):
@@ -95,7 +94,7 @@ def content_hash(folder: Path) -> str:
 
 @dataclass(slots=True)
 class Work:
-    """A stage at work: where it writes, and what it will say in the manifest."""
+    """A running stage: the folder for its files, and the metrics for its manifest."""
 
     path: Path
     metrics: dict[str, Any]
@@ -107,7 +106,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+<<<<<<< HEAD
     """The identity of an artifact before it exists: same plan, same bytes."""
+=======
+    """The identity of an artifact before it exists: equal plans build equal bytes."""
+>>>>>>> main
 
     kind: str
     config: Any
@@ -124,10 +127,9 @@ class Plan:
 
 
 def finished(out: Path, plan: Plan, say: Callable[[str], None]) -> Artifact | None:
-    """Return the artifact at `out` if it is what `plan` would build; otherwise say in a line what changed and return
-    None.
+    """Return the artifact at `out` if its plan equals `plan`; otherwise report the changes in one line and return None.
 
-    A work folder that was finished but not yet renamed is published first.
+    A finished work folder that was not yet renamed is published first.
     """
     work = _work_folder(out)
     if (work / MANIFEST).is_file() and not _changed(work, plan):
@@ -166,7 +168,7 @@ def _work_folder(out: Path) -> Path:
 
 
 def _with_defaults(config: Any, old: Any) -> Any:
-    """Return an older manifest's configuration with newer fields at their defaults."""
+    """Return the configuration of an older manifest with the fields added since then at their defaults."""
     try:
         return configs.to_json(configs.from_json(type(config), old))
     except (UserError, TypeError, ValueError, AttributeError):
@@ -175,10 +177,10 @@ def _with_defaults(config: Any, old: Any) -> Any:
 
 @contextlib.contextmanager
 def publish(out: Path, plan: Plan) -> Iterator[Work]:
-    """Yield the work folder of a stage. Left without an exception it is published; otherwise it stays for the next
-    try.
+    """Yield the work folder of a stage and publish the folder when the block ends without an exception.
 
-    A work folder left by another plan is cleared (its checkpoint would belong to another run).
+    After an exception the folder stays for the next try. A work folder of another plan is deleted first, since its
+    checkpoint belongs to another run.
     """
     work = _work_folder(out)
     identity = json.dumps(plan.identity(), sort_keys=True, ensure_ascii=False)
@@ -186,7 +188,7 @@ def publish(out: Path, plan: Plan) -> Iterator[Work]:
     if work.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != identity):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
-    for leftover in (work / MANIFEST, *work.glob(".*.tmp")):  # of a try that was killed while it wrote
+    for leftover in (work / MANIFEST, *work.glob(".*.tmp")):  # of a process that was killed while writing
         leftover.unlink(missing_ok=True)
     if not stamp.is_file():
         write_atomic(stamp, identity)
@@ -232,9 +234,7 @@ def _rename(work: Path, out: Path) -> None:
 
 
 def disk_is_full(error: BaseException, folder: Path) -> bool:
-    """Return whether an error is for want of space: by its number or, where a library hides that, by the space that
-    is free.
-    """
+    """Return whether a full disk caused an error, judged by the error's number or else by the free space."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -247,7 +247,7 @@ def disk_is_full(error: BaseException, folder: Path) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """Return the same JSON value with null for numbers that JSON does not have (NaN, infinities)."""
+    """Return the same JSON value with null in place of numbers that JSON cannot express (NaN, infinities)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -273,7 +273,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
+    """Write a small text file completely or not at all, by a rename."""
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w", encoding="utf-8") as f:
         f.write(text)

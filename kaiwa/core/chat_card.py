@@ -1,4 +1,4 @@
-"""chat.json in a model's folder: what the model knows, in words, and prompts to start with.
+"""chat.json in a model's folder: a description of the model's knowledge, and prompts to start a chat with.
 
 {"languages": ["en"], "about": {"en": "…", "ja": "…"}, "starters": {"en": ["…"], "ja": ["…"]}}
 """

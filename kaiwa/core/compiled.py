@@ -1,7 +1,7 @@
-"""C++ of ours as a shared library: compiled once for this processor, kept under KAIWA_HOME, loaded. No torch here.
+"""kaiwa's C++ code as shared libraries: compiled once for this processor, cached under KAIWA_HOME, loaded by ctypes.
 
-Departure from torch.utils.cpp_extension: a plain C interface over pointers (ctypes) needs neither torch's nor Python's
-headers nor ninja, and compiles in seconds.
+Departure from torch.utils.cpp_extension: a plain C interface over pointers needs neither ninja nor the headers of torch
+and Python, and compiles in seconds. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
 
-BUILDING = "building-"  # how a folder of a compile under way begins; the process and a random end follow
-OLD = 3600.0  # seconds after which a folder that names no process is a leftover
+BUILDING = "building-"  # prefix of a running compile's folder; the process number and a random suffix follow
+OLD = 3600.0  # seconds after which a folder without a process number in its name is a leftover
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
 
-_failed: dict[Path, str] = {}  # what could not be compiled, and why
-_compilers: set[subprocess.Popen[str]] = set()  # those that run, until their temporary folder is removed
+_failed: dict[Path, str] = {}  # library that could not be compiled -> error message
+_compilers: set[subprocess.Popen[str]] = set()  # running compilers whose temporary folder is not yet removed
 ABANDON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class CppSource:
-    """A folder of .cpp and .h of which `main` is compiled. name: of the file that is kept; what: for messages."""
+    """A folder of .cpp and .h files. main: the file to compile; name: of the library; what: the subject of messages."""
 
     folder: Path
     main: str
@@ -42,15 +42,17 @@ class CppSource:
     flags: tuple[str, ...] = ()
 
     def file(self) -> Path:
-        """Named by what it is made from: sources, flags, compiler and processor."""
+        """Return the library's path; the name has a hash of sources, flags, compiler and processor."""
         parts = [p.read_bytes() for p in sorted(self.folder.iterdir()) if p.suffix in (".h", ".cpp")]
         parts += [" ".join(FLAGS + self.flags).encode(), str(compiler()).encode(), processor_flags().encode()]
         return home() / "cache" / f"{self.name}-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.so"
 
 
 def load(source: CppSource, file: Path) -> ctypes.CDLL:
-    """Load a library, compiling it first if `file` is missing. UserError when the compiler fails or nothing can be
-    written: it is tried once in a process."""
+    """Load a library, and compile the library first if `file` is missing.
+
+    UserError if the compiler fails or the cache is not writable; a process tries each library only once.
+    """
     if file in _failed:
         raise UserError(_failed[file])
     if not os.path.isfile(file):
@@ -81,7 +83,7 @@ def processor_flags() -> str:
 
 
 def abandon() -> None:
-    """Stop compilers that run and wait until their temporary folders are removed: for a process that ends at once."""
+    """Stop running compilers and wait until their temporary folders are removed; call before a process exits early."""
     for process in list(_compilers):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -91,7 +93,7 @@ def abandon() -> None:
 
 
 def _compile(source: CppSource, file: Path) -> None:
-    """Compile to `file`, which appears whole or not at all. UserError with the compiler's first line if it fails."""
+    """Compile to `file`, created completely or not at all. UserError with the compiler's first line on failure."""
     cache = file.parent
     cache.mkdir(parents=True, exist_ok=True)
     _delete_leftovers(cache)
@@ -111,10 +113,10 @@ def _compile(source: CppSource, file: Path) -> None:
                 start_new_session=True,  # Ctrl-C does not reach it; `abandon` ends it with its children
             )
             _compilers.add(process)
-            _, errors = process.communicate()  # seconds, once: a process that ends normally waits for it
+            _, errors = process.communicate()  # takes seconds, once; a process that ends normally waits here
             if process.returncode:
                 why = (errors.strip().splitlines() or ["no message"])[0]
-                raise UserError(f"{program} cannot compile {source.what} (KAIWA_STEP=torch does without): {why[:300]}")
+                raise UserError(f"{program} cannot compile {source.what} (use KAIWA_STEP=torch): {why[:300]}")
             os.replace(output, file)
     finally:
         if process is not None:
@@ -122,7 +124,7 @@ def _compile(source: CppSource, file: Path) -> None:
 
 
 def _delete_leftovers(cache: Path) -> None:
-    """Delete the folders of compiles that were killed: their process is gone, or (an older kaiwa's) they name none."""
+    """Delete the folders of killed compiles: the process in the name has ended, or an older kaiwa left the folder."""
     for folder in cache.glob(f"{BUILDING}*"):
         pid = folder.name.removeprefix(BUILDING).partition("-")[0]
         if pid.isdecimal() and not _is_running(int(pid)):

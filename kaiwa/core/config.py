@@ -12,32 +12,32 @@ from typing import Any, TypeVar
 from kaiwa.core.errors import UserError
 
 T = TypeVar("T")
-# Metadata of a field that holds a dataclass whose fields appear as the outer one's: in JSON, in overrides, as options.
+# Metadata of a field that holds a nested dataclass. JSON, overrides and options list the nested fields with the others.
 GROUP: Mapping[str, bool] = {"group": True}
 
 
 def _groups(cls: Any) -> dict[str, Any]:
-    """Return the group fields of a dataclass: name -> the group's dataclass."""
+    """Return the group fields of a dataclass as field name -> dataclass of the group."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.metadata.get("group")}
 
 
 def _field_names(cls: Any) -> dict[str, str]:
-    """Return the names that JSON and overrides use -> the group that the field is in, "" for none."""
+    """Return every field name of JSON and overrides -> the name of the field's group, "" for no group."""
     groups = _groups(cls)
     names = {f.name: "" for f in dataclasses.fields(cls) if f.name not in groups}
     return names | {f.name: group for group, inner in groups.items() for f in dataclasses.fields(inner)}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?", or the list of the names that are known."""
+    """Return "; did you mean X?" for the nearest known name, or else the list of all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known)}"
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """Return a dataclass as plain JSON values (tuples become lists, a group's fields stand beside the others)."""
+    """Return a dataclass as plain JSON values: tuples become lists, the fields of a group join the outer fields."""
     values: dict[str, Any] = {}
     for f in dataclasses.fields(config):
         value = _plain(getattr(config, f.name))
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Return the dataclass that `to_json` wrote. UserError for an unknown field."""
+    """Return the dataclass for JSON values as `to_json` returns. UserError for an unknown field."""
     hints, groups, known = typing.get_type_hints(cls), _groups(cls), _field_names(cls)
     direct: dict[str, Any] = {}
     grouped: dict[str, dict[str, Any]] = {}
@@ -71,10 +71,10 @@ def from_json(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def override(config: T, changes: Mapping[str, Any], prefix: str = "") -> T:
-    """Return a copy with fields replaced. Keys may be dotted ("model.n_layer"); values may be strings from a command
-    line.
+    """Return a copy with fields replaced.
 
-    prefix: what a message puts before a field's name.
+    changes: field name (also dotted, "model.n_layer") -> value, or a string from a command line. prefix: text before a
+    field's name in error messages.
     """
     hints, known = typing.get_type_hints(type(config)), _field_names(type(config))
     direct: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def override(config: T, changes: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return 'field: old -> new' for each field in which two JSON configurations differ; long values are cut."""
+    """Return 'field: old -> new' for each field in which two JSON configurations differ; long values are shortened."""
     lines: list[str] = []
     for key in sorted({*old, *new}):
         lines += _difference(old.get(key), new.get(key), f"{prefix}{key}")
@@ -114,7 +114,7 @@ def _difference(a: Any, b: Any, where: str) -> list[str]:
 
 
 def _short(value: Any, most: int = 40) -> str:
-    """Return a value for a message, cut to `most` characters; of a hash its beginning."""
+    """Return a value as text for a message, at most `most` characters; the first eight characters of a hash."""
     text = repr(value)
     if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
         return value[:8]
@@ -122,7 +122,7 @@ def _short(value: Any, most: int = 40) -> str:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """Return `value` (from JSON or a command line) as the annotated type; a UserError names field, value and type."""
+    """Convert `value` (from JSON or a command line) to the type `hint`. UserError with field, value and type."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         options = typing.get_args(hint)

@@ -1,4 +1,4 @@
-"""The context a stage runs in: who we are among the processes, on what machine, how to tell, and the wish to stop."""
+"""The context of a running stage: seed, process rank, device, callbacks for progress and messages, stop request."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kaiwa.core.metrics import MetricsLog
 
 @dataclass(slots=True)
 class Progress:
-    """Told to `show` as a stage goes: `done` of `total` units, and a short text ("loss 2.31")."""
+    """The progress of a stage, passed to `show`: `done` of `total` units, and a short text ("loss 2.31")."""
 
     stage: str
     done: int
     total: int
     text: str = ""
     tokens_per_second: float = 0.0
-    build_seconds_left: float | None = None  # of the whole build, filled in on the way (see `Status`)
+    build_seconds_left: float | None = None  # of the whole build, filled in by `Status`
 
 
 @dataclass(slots=True)
@@ -28,18 +28,18 @@ class Context:
     rank: int = 0
     world_size: int = 1
     device: str = "cpu"
-    threads: int = 0  # 0: as many as the machine has
+    threads: int = 0  # 0: one per core
     show: Callable[[Progress], None] = field(default=lambda progress: None)
-    say: Callable[[str], None] = field(default=lambda line: None)  # one line a person should read
+    say: Callable[[str], None] = field(default=lambda line: None)  # prints one line for the user
     stop: Callable[[], bool] = field(default=lambda: False)
-    logs: Path | None = None  # folder of the metrics logs; None: nowhere
-    checkpoint_seconds: float = 30.0  # at most this much work is lost to a kill
+    logs: Path | None = None  # folder of the metrics logs; None: no logs
+    checkpoint_seconds: float = 30.0  # seconds between checkpoints: the most work that a kill can lose
 
     def metrics(self, stage: str) -> MetricsLog:
         """Return the metrics log of a stage."""
         return MetricsLog(self.logs / f"{stage}.jsonl" if self.logs is not None else None)
 
     def check_stop(self) -> None:
-        """Raise Stopped if the person asked for it (call it where the state is saved or cheap to lose)."""
+        """Raise Stopped if the user asked to stop. Call only where the state is saved or cheap to lose."""
         if self.stop():
             raise Stopped

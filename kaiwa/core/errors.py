@@ -1,11 +1,11 @@
-"""What a user may see: one line that says what, where, the limit and the fix."""
+"""Errors that a user may see. A message is one line: what is wrong, where, the limit, and the fix."""
 
 
 class UserError(ValueError):
-    """Bad input. The message is shown as it is, without a traceback; the exit code is 2.
+    """Bad input. Commands print the message without a traceback and exit with code 2.
 
-    field: the name of the option, request field or record key at fault, "" if there is none. code: a short word for
-    the kind of error, such as "context_length_exceeded", for callers that tell kinds apart; nobody parses the message.
+    field: the name of the option, request field or record key at fault, or "". code: a short name of the kind of
+    error, such as "context_length_exceeded", for callers that treat kinds differently; no code parses the message.
     """
 
     def __init__(self, message: str, *, field: str = "", code: str = "") -> None:
@@ -13,7 +13,7 @@ class UserError(ValueError):
         self.field, self.code = field, code
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep field and code when the error is pickled on its way out of a child process."""
+        """Keep field and code when a child process pickles the error."""
         return _user_error, (str(self), self.field, self.code)
 
 
@@ -22,4 +22,4 @@ def _user_error(message: str, field: str, code: str) -> UserError:
 
 
 class Stopped(Exception):
-    """The person asked to stop. The stage has saved its state; the same command goes on from there."""
+    """The user asked to stop. The stage has saved its state; the same command continues from there."""

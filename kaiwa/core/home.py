@@ -1,4 +1,4 @@
-"""Where state lives: KAIWA_HOME (models, chats, caches), and runs/ in the working directory (builds)."""
+"""The folders of stored state: KAIWA_HOME (models, chats, caches), and runs/ in the working directory (builds)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """Return KAIWA_HOME, or the platform's folder for application data. The folder is not created here."""
+    """Return KAIWA_HOME, or the platform's folder for application data, without creating the folder."""
     if chosen := os.environ.get("KAIWA_HOME"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":

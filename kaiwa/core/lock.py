@@ -1,7 +1,7 @@
-"""The lock of a build folder: one process works in it at a time, and anybody can see whether one does.
+"""The lock of a build folder: only one process writes there at a time, and other processes can see which.
 
-The lock is the system's (flock on .lock) and goes with its process, however that ends. So a locked folder means a
-living process, which a process number in a file does not: numbers are given out again.
+The lock is the operating system's (flock on .lock) and ends with its process, also after a crash. A locked folder
+therefore means a running process. A process number in a file does not: the system reuses numbers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import IO
 from kaiwa.core.errors import UserError
 
 FILE = ".lock"
-PATIENCE = 0.5  # seconds: somebody who looks whether the folder is locked holds the lock for an instant
+PATIENCE = 0.5  # seconds; `holder` in another process takes the lock for an instant
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the folder while the block runs. UserError, which names the process, when another one holds it."""
+    """Hold the lock of a folder while the block runs. UserError with the process number if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / FILE, "a+") as f:
         if not _take(f, PATIENCE):
@@ -36,7 +36,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> int | None:
-    """Return the number of the process that works in a folder (0: not yet written), or None."""
+    """Return the number of the process that holds a folder's lock (0: not yet written), or None if it is free."""
     try:
         with open(folder / FILE) as f:
             return None if _take(f) else int(f.read() or 0)

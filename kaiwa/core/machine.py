@@ -1,4 +1,4 @@
-"""What this machine can do, found by asking it. torch is imported only when a question needs it."""
+"""The capabilities of this machine: cores, memory, devices, instruction sets. torch is imported only where needed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def cores() -> int:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most resident memory that this process has had."""
+    """Return the peak resident memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def free_memory_bytes() -> int:
-    """Return the memory that processes may still take; the system's caches count as free."""
+    """Return the memory that processes can still allocate; the system's caches count as free."""
     try:
         with open("/proc/meminfo") as f:
             kilobytes = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable:"))
@@ -44,8 +44,9 @@ def give_back_memory() -> None:
 
 
 def device(requested: str = "") -> str:
-    """Return where to compute: the device named here or by KAIWA_DEVICE ("cuda", "cuda:1", "mps", "cpu"), else the
-    best there is. UserError for a device that is not here.
+    """Return the device to compute on: `requested`, else KAIWA_DEVICE ("cuda", "cuda:1", "mps", "cpu"), else the best.
+
+    UserError for a device that this machine does not have.
     """
     import torch
 
@@ -73,8 +74,9 @@ def has_bf16_products() -> bool:
 
 @functools.cache
 def has_bf16_tiles() -> bool:
-    """Return whether the CPU multiplies bf16 in tiles (AMX): 3 to 5 times faster than fp32; AVX-512 BF16 alone is
-    slower.
+    """Return whether the CPU multiplies bf16 in tiles (AMX), 3 to 5 times faster than fp32.
+
+    AVX-512 BF16 without AMX is slower than fp32.
     """
     import torch
 
@@ -85,7 +87,7 @@ def has_bf16_tiles() -> bool:
 
 @functools.cache
 def has_int4_kernel() -> bool:
-    """Return whether torch's 4-bit CPU product is fast here: it needs AVX-512 (70 times slower without)."""
+    """Return whether torch's 4-bit CPU product is fast here, which requires AVX-512 (70 times slower without)."""
     import torch
 
     return hasattr(torch, "_weight_int4pack_mm_for_cpu") and "AVX512" in torch.backends.cpu.get_cpu_capability()
@@ -93,10 +95,9 @@ def has_int4_kernel() -> bool:
 
 @functools.cache
 def has_compiler() -> bool:
-    """Return whether torch.compile can build its kernels, found by trying.
+    """Return whether torch.compile can build its kernels, by a trial compile.
 
-    The compiler that it will call (CXX, else g++, on macOS clang++) reads Python's own header, which some systems do
-    not install.
+    torch.compile calls CXX, else g++ (on macOS clang++), and needs Python.h, which some systems do not install.
     """
     named = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(named) is None:
@@ -106,7 +107,7 @@ def has_compiler() -> bool:
 
 
 def describe() -> str:
-    """Return one line for reports: processor, cores, what it can do."""
+    """Return the processor's name and the number of cores as one line for reports."""
     name = "unknown processor"
     try:
         with open("/proc/cpuinfo") as f:

@@ -1,6 +1,6 @@
-"""Metrics: named scalars, one JSON object a line, appended and flushed; the terminal and the pages tail the file.
+"""Metrics: named scalars, one JSON object per line, appended and flushed; the terminal and the pages follow the file.
 
-A resumed stage goes back to its checkpoint, which holds how long the log was: what came after is cut off.
+A checkpoint stores the length of the log. A resumed stage cuts off the rows that were written after its checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class MetricsLog:
-    """Appends {"step", "time", **scalars} to a JSONL file (or nowhere, with path None) and tells `listen`."""
+    """A log of rows {"step", "time", **scalars} in a JSONL file (none if path is None); `listen` receives each row."""
 
     def __init__(self, path: Path | None = None, listen: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class MetricsLog:
             self.listen(row)
 
     def size(self) -> int:
-        """Bytes logged so far."""
+        """Return the number of bytes logged so far."""
         return self.path.stat().st_size if self.path is not None and self.path.is_file() else 0
 
     def cut(self, size: int) -> None:
@@ -45,7 +45,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log; a half-written last line is left out."""
+    """Return the rows of a log without a half-written last line."""
     rows = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):

@@ -1,4 +1,4 @@
-"""Randomness by name: (seed, name, step) gives the same stream wherever and whenever it is asked for."""
+"""Random numbers by name: equal (seed, name, step) give equal streams, independent of place and order of the calls."""
 
 import hashlib
 import random

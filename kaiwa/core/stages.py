@@ -1,6 +1,6 @@
-"""The stages of a build, one record each: the recipe, the report, the pages and the command line read this table.
+"""The stages of a build, one record per stage. The recipe, the report, the pages and the command line use this table.
 
-To add a stage to the build: its folder, a record here, a line in kaiwa/recipe.py and its config in recipes/settings.py.
+To add a stage, write its package, a record here, a line in kaiwa/recipe.py and its config in recipes/settings.py.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage of a build, named as its folder under runs/RECIPE.
+    """One stage of a build, with the name of its folder under runs/RECIPE.
 
-    kind: what it publishes, as its manifest's `kind` ("" for the report, which is no artifact). seconds: what it takes
-    in `laptop` on two cores; only the proportions matter, for the time left of a build. figures: the few metrics that
-    say what the stage did. en, ja: one line on what it does; model_en, model_ja: what is special about its model.
-    curves: its metrics log is drawn in the report. samples: it answers the probes while it trains (samples.jsonl).
-    lapse: these samples are frames of the report's time-lapse. main: it stands on the road that the Build page shows.
+    kind: the `kind` of the published artifact ("" for the report, which is no artifact). seconds: the duration in
+    `laptop` on two cores; only the proportions matter, for the time left of a build. figures: the few metrics that
+    summarise the stage. en, ja: one line about the stage; model_en, model_ja: a few words about its model. curves: the
+    report draws its metrics log. samples: the model answers the probes during training (samples.jsonl). lapse: these
+    samples are frames of the report's time-lapse. main: the Build page shows the stage.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Stage:
         return bool(self.model_en)
 
     def text(self, language: str) -> str:
-        """Return what the stage does, in one line."""
+        """Return the stage's description in one line."""
         return self.ja if language == "ja" else self.en
 
     def model_text(self, language: str) -> str:
-        """Return what is special about the stage's model, in a few words."""
+        """Return the description of the stage's model in a few words."""
         return self.model_ja if language == "ja" else self.model_en
 
 
@@ -114,7 +114,7 @@ def stage_names() -> tuple[str, ...]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of the stages that publish a model which generates text, in their order."""
+    """Return the names of the stages that publish a text-generating model, in their order."""
     return tuple(stage.name for stage in STAGES if stage.is_model)
 
 
@@ -124,10 +124,10 @@ def stage_named(name: str) -> Stage | None:
 
 
 def usual_seconds() -> dict[str, float]:
-    """Return stage name -> seconds that the stage usually takes, in the stages' order."""
+    """Return stage name -> usual duration in seconds, in the stages' order."""
     return {stage.name: stage.seconds for stage in STAGES}
 
 
 def main_stages() -> Iterator[Stage]:
-    """Yield the stages on the road from text to a chat model, without the ones built for comparison."""
+    """Yield the stages from text to a chat model, without the stages built only for comparison."""
     yield from (stage for stage in STAGES if stage.main)

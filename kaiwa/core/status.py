@@ -1,4 +1,4 @@
-"""status.json of a build: which stage is where, for the terminal and the pages. Written whole, at most twice a second.
+"""status.json of a build: the state of every stage, for the terminal and the pages. Written at most twice a second.
 
 {"recipe", "state": "running" | "finished" | "stopped" | "failed", "pid", "started", "updated", "error", "seconds_left",
  "stages": [{"name", "state": "waiting" | "running" | "done" | "failed", "seconds", "done", "total", "text",
@@ -22,15 +22,15 @@ from kaiwa.core.lock import holder
 
 FILE = "status.json"
 EVERY = 0.5  # seconds between two writes
-START_SECONDS = 600.0  # a process that has said nothing by then is not starting any more
-LEAST_SHARE = 0.01  # of the usual whole: before that the pace is a guess
+START_SECONDS = 600.0  # a process without a status after this time is no longer starting
+LEAST_SHARE = 0.01  # of the usual duration; with less done, no pace is estimated
 
 
 class Status:
-    """Follows a build. `show` is what the stages' context calls; `watch` is told every change."""
+    """The status of a running build. The context of the stages calls `show`."""
 
     def __init__(self, folder: Path, recipe: str, stages: Mapping[str, float]) -> None:
-        """stages: name -> seconds that the stage usually takes, in their order; only the proportions matter."""
+        """stages: stage name -> usual duration in seconds, in their order; only the proportions matter."""
         self.file = folder / FILE
         self.usual = dict(stages)
         self.written = 0.0
@@ -49,7 +49,7 @@ class Status:
         self.write(force=True)
 
     def show(self, progress: Progress) -> None:
-        """Take a stage's progress; fill in the seconds that the build has left."""
+        """Record a stage's progress, and set the progress's seconds left of the build."""
         stage = self.current
         if stage is None:
             return
@@ -71,16 +71,16 @@ class Status:
         self.write()
 
     def seconds_left(self) -> float | None:
-        """Return the seconds to the build's end: what the stages to come usually take, at the pace of those done
-        here so far.
+        """Return the seconds to the build's end, or None until the pace is known.
 
-        A stage that was finished before shows no progress and says nothing of the pace. None until there is a pace.
+        The pace is actual time over usual time of the work done by this process; the remaining stages are taken to
+        continue at this pace. Stages finished by an earlier process do not count.
         """
         spent = expected = 0.0
         for stage in self.value["stages"]:
             if stage["done"] and stage["total"]:
                 share = 1.0 if stage["state"] == "done" else stage["done"] / stage["total"]
-                first, seconds = stage["_first"]  # before that, a resumed stage had been at work elsewhere
+                first, seconds = stage["_first"]  # a resumed stage did the work before this in another process
                 spent += stage["seconds"] - seconds
                 expected += self.usual[stage["name"]] * (share - first / stage["total"])
         if self.current is None or expected <= LEAST_SHARE * sum(self.usual.values()):
@@ -95,7 +95,7 @@ class Status:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Run a stage inside the block; the build's state follows how the stage ends."""
+        """Run a stage in the block; record the stage as done, stopped or failed when the block ends."""
         self.current = next(s for s in self.value["stages"] if s["name"] == name)
         self.began = time.monotonic()
         self.current["state"] = "running"
@@ -108,7 +108,7 @@ class Status:
             raise
         except BaseException as error:
             self.current["state"] = "failed"
-            with contextlib.suppress(OSError):  # on a full disk the reason matters, not that it cannot be written
+            with contextlib.suppress(OSError):  # on a full disk the original error matters
                 self.end("failed", f"{name}: {error}")
             raise
         self.current.update(state="done", seconds=round(time.monotonic() - self.began, 1), seconds_left=0)
@@ -116,7 +116,7 @@ class Status:
         self.write(force=True)
 
     def end(self, state: str, error: str = "") -> None:
-        """Write how the build ended."""
+        """Write the final state of the build."""
         self.value.update(state=state, error=error, seconds_left=None)
         self.write(force=True)
 
@@ -147,9 +147,9 @@ def _waiting(name: str) -> dict[str, Any]:
 def read_status(folder: Path) -> dict[str, Any] | None:
     """Return the last status of a build, or None.
 
-    A build whose folder nobody has locked is "stopped", whatever its status says: its process is gone, even where
-    another one has its number now. A build that was started a moment ago has no lock either; until its own process has
-    written a status (`spoken` is false) it counts as running.
+    A build whose folder is not locked is "stopped", whatever its status file states: its process has ended, even if
+    another process now has the same number. A build that just started has no lock yet either; it counts as running
+    until its own process has written a status (until then `spoken` is false).
     """
     file = folder / FILE
     try:

@@ -1,1 +1,1 @@
-"""Stage 1, raw text to corpus: read, extract, repair, filter, deduplicate, split, and count everything on a card."""
+"""Stage 1, raw text to corpus: read, extract, repair, filter, deduplicate, split, and count all documents on a card."""

@@ -1,8 +1,8 @@
-"""Text that every Python brings along: its documentation (English) and its standard library (code).
+"""Text included in every Python installation: its documentation (English) and its standard library (code).
 
 `builtin:docs` is `pydoc_data.topics` (the language reference) and the docstrings of the standard library; about 2.1 MB.
-`builtin:code` is the library's source, 11 MB; a source's max_bytes caps it. Files come in the order of a hash of their
-path, so that a small budget is a broad sample. Another Python version has other text; the card names the version.
+`builtin:code` is the library's source, 11 MB, limited by the source's max_bytes. Files are ordered by a hash of their
+path, so that a small budget is a broad sample. The text depends on the Python version; the card names the version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kaiwa.corpus.raw import Raw
 
 NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "pydoc_data"}
 NOT_LIBRARY |= {"_bundled", "__pycache__", "idle_test", "__phello__"}
-MIN_DOCSTRING = 40  # characters; shorter ones say less than their heading
+MIN_DOCSTRING = 40  # characters; shorter docstrings add nothing to their heading
 
 
 def library_files() -> list[tuple[str, Path]]:
@@ -36,7 +36,7 @@ def library_files() -> list[tuple[str, Path]]:
 
 
 def read_code(source: str) -> Iterator[Raw]:
-    """Yield one document per module: its source as it is."""
+    """Yield the unchanged source of each module as one document."""
     for name, path in library_files():
         text = _source_text(path)
         if text is not None:
@@ -44,7 +44,7 @@ def read_code(source: str) -> Iterator[Raw]:
 
 
 def read_docs(source: str) -> Iterator[Raw]:
-    """Yield the topics, then each module's source, from which `docstrings` (in a worker) picks its docstrings."""
+    """Yield the topics, then each module's source; `docstrings` extracts the docstrings later, in a worker process."""
     from pydoc_data.topics import topics
 
     for topic in sorted(topics):
@@ -65,7 +65,7 @@ def _source_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (UnicodeDecodeError, OSError):
-        return None  # not a module of ours to read: another encoding, or no permission
+        return None  # another encoding, or no permission to read
 
 
 def docstrings(source: str, name: str) -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ def docstrings(source: str, name: str) -> list[tuple[str, str]]:
             warnings.simplefilter("ignore")  # invalid escapes in the library's own strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return []  # a template, no Python of this version
+        return []  # a template, or not valid in this Python version
     module = name.replace("/", ".").removesuffix(".__init__")
     documents = []
     parts = []

@@ -1,4 +1,4 @@
-"""The corpus card: what came in, what stayed, what was dropped and why. card.json for programs, card.md for people."""
+"""The corpus card: documents read, kept and dropped, with reasons. card.json is for programs, card.md for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from kaiwa.text.records import Document
 
 
 def n_bytes(documents: Sequence[Document]) -> int:
-    """Return the UTF-8 bytes of the texts."""
+    """Return the number of UTF-8 bytes of all texts."""
     return sum(len(d.text.encode("utf-8")) for d in documents)
 
 
 def shown_path(source: Source) -> str:
-    """Return a source's path for the card: without folders, which differ between machines that build the same
-    corpus.
-    """
+    """Return a source's path for the card, without folders: the same corpus has other folders on another machine."""
     scheme, colon, rest = source.path.partition(":")
     if scheme in ("builtin", "hf"):
         return source.path
@@ -34,9 +32,7 @@ def make_card(
     repaired: Mapping[str, int],
     problems: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return counts by source, language and reason, and the mixture: each source's share, and how often one pass
-    repeats it.
-    """
+    """Return counts by source, language and reason, and each source's share and repeats in one pass of the mixture."""
     train, validation = splits["train"], splits["validation"]
     total = n_bytes(train)
     sources = {}
@@ -78,7 +74,7 @@ def make_card(
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card as a page."""
+    """Return the card as a Markdown page."""
     documents, size = card["documents"], card["bytes"]
     lines = [
         "# Corpus card",

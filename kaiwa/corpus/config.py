@@ -1,4 +1,4 @@
-"""What the corpus stage may be told. One home for each default; every limit that a document can fail is here."""
+"""The configuration of the corpus stage: sources, and every limit that a document can fail, with the defaults."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Kind = Literal["prose", "code"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where text comes from.
+    """One source of text.
 
     path        a file or folder, or "builtin:docs" (Python's documentation), "builtin:code" (the standard library),
                 "records:FILE" (a JSONL of Document records), "hf:DATASET" or "hf:DATASET:CONFIG:SPLIT"
-    weight      share of the training mix against the other sources; 0 for all: as large as they are
-    language    "" to identify it, otherwise taken as given
-    kind        whose rules hold: prose, or code
-    trusted     the text is known to be clean: no repair, filters or near-duplicate search, exact duplicates only
-    max_bytes   reading stops after so many bytes of clean text (0: all)
+    weight      share of the training mix relative to the other sources; 0 for all sources: in proportion to their size
+    language    language of all documents; "" to identify the language of each document
+    kind        filter rules to use: prose or code
+    trusted     the text is clean: only exact duplicates are removed, without repair, filters and near-duplicate search
+    max_bytes   bytes of clean text after which reading stops (0: no limit)
     text_field  the field or column that holds the text in JSONL and Parquet
     """
 
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Limits of the heuristic filters (docs/corpus.md says whose they are). A ratio is between 0 and 1."""
+    """Limits of the heuristic filters (sources: docs/corpus.md). A ratio is between 0 and 1."""
 
     min_chars: int = 60
     min_chars_ja: int = 25
@@ -99,10 +99,10 @@ class CorpusConfig:
     languages: tuple[str, ...] = ("en", "ja")  # others are dropped; () keeps all
     filters: Filters = field(default_factory=Filters)
     dedup: Dedup = field(default_factory=Dedup)
-    split_chars: int = 8000  # plain text longer than twice this is cut into documents at paragraph ends
+    split_chars: int = 8000  # plain text longer than twice this number is cut into documents at paragraph ends
     validation_share: float = 0.05
     min_train_bytes: int = 10_000
-    workers: int = 0  # processes; 0: as many as the machine has cores. The result is the same for any number
+    workers: int = 0  # processes; 0: one per core. The result is the same for any number
     strict: bool = False  # stop at the first unreadable line or record instead of counting it
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class CorpusConfig:
         weighted = [s.weight > 0 for s in self.sources]
         if any(weighted) and not all(weighted):
             bare = next(s.name for s in self.sources if s.weight == 0)
-            raise UserError(f"sources: {bare} has no weight but others have; give all of them one, or none")
+            raise UserError(f"sources: {bare} has no weight but others have; give a weight to all sources or to none")
         if not 0 < self.validation_share < 0.5:
             raise UserError(f"validation_share: {self.validation_share} must be above 0 and below 0.5; 0.05 is usual")
         if self.workers < 0:
@@ -125,7 +125,7 @@ class CorpusConfig:
 
 
 def from_paths(paths: tuple[str, ...]) -> tuple[Source, ...]:
-    """Return sources named after their files, for `kaiwa corpus --source PATH…`."""
+    """Return one source per path, named after the file, for `kaiwa corpus --source PATH…`."""
     sources: list[Source] = []
     for path in paths:
         stem = path.split(":", 1)[1] if ":" in path and not path.startswith(("/", ".")) else path

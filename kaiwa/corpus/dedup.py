@@ -1,9 +1,9 @@
-"""Duplicates: exact ones by the hash of the normalised text, near ones by MinHash, LSH bands and exact Jaccard.
+"""Exact duplicates by the hash of the normalised text; near duplicates by MinHash, LSH bands and exact Jaccard.
 
-MinHash (Broder 1997): with r rows in each of b bands, two documents of similarity J meet with probability
-1 - (1 - J^r)^b; 14 × 8 (FineWeb) gives .565 at .7, .92 at .8. Departure from FineWeb and from GPT-3's Spark job: a
-candidate is a duplicate only if the exact Jaccard similarity of the n-gram sets is at least the threshold, and the
-first document in corpus order is kept, so that the result does not depend on the number of workers.
+MinHash (Broder 1997): with r rows in each of b bands, two documents of similarity J become a candidate pair with
+probability 1 - (1 - J^r)^b; 14 × 8 (FineWeb) gives .565 at .7, .92 at .8. Departure from FineWeb and from GPT-3's Spark
+job: a candidate is a duplicate only if the exact Jaccard similarity of the n-gram sets is at least the threshold, and
+the first document in corpus order is kept, so that the result does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ CHUNK = 1 << 13  # n-grams hashed at once; keeps the working set in the cache
 
 
 def exact_key(text: str, loosely: bool = True) -> bytes:
-    """Return 16 bytes that are equal for texts equal up to case, spaces and punctuation; not `loosely`: up to spaces
-    only.
+    """Return a 16-byte key, equal for texts that differ only in case, spaces and punctuation.
 
-    Signs matter in code and in sums ("7 - 2" is not "7 + 2"), so those are not compared loosely.
+    loosely: False lets the texts differ in spaces only, for code and sums, where signs matter ("7 - 2" is not "7 + 2").
     """
     bare = NOT_WORD.sub(" ", text.lower()).strip() if loosely else " ".join(text.split())
     return hashlib.blake2b((bare or text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -42,8 +41,9 @@ def _word_hash(word: str) -> int:
 
 
 def shingles(text: str, language: str, config: Dedup) -> U64:
-    """Return the set of a text's n-grams as sorted 64-bit hashes [n]: of words, or of characters in languages
-    without spaces.
+    """Return the set of a text's n-grams as sorted 64-bit hashes [n].
+
+    The n-grams are of words, or of characters in languages without spaces.
     """
     units: U64
     if language in NO_SPACES:
@@ -64,7 +64,7 @@ def shingles(text: str, language: str, config: Dedup) -> U64:
 
 
 def _mix(x: U64) -> U64:
-    """Return splitmix64's finaliser of x: every input bit moves every output bit."""
+    """Return splitmix64's finaliser of x: every input bit affects every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -89,7 +89,7 @@ def signature(grams: U64, config: Dedup) -> NDArray[np.uint32]:
 
 
 def jaccard(x: U64, y: U64) -> float:
-    """Return |x ∩ y| / |x ∪ y| of two sorted sets; 0 for two empty ones."""
+    """Return |x ∩ y| / |x ∪ y| of two sorted sets; 0 for two empty sets."""
     both = len(np.intersect1d(x, y, assume_unique=True))
     union = len(x) + len(y) - both
     return both / union if union else 0.0
@@ -106,11 +106,11 @@ def find(parent: list[int], i: int) -> int:
 def near_duplicates(
     signatures: NDArray[np.uint32], config: Dedup, similar: Callable[[int, int], bool]
 ) -> NDArray[np.int64]:
-    """Return, for each of n documents, the index of the first document of its cluster (its own where no earlier one
-    is alike).
+    """Return, for each of n documents, the index of the first document of its cluster.
 
-    signatures is [n, bands * rows]; `similar(i, j)` verifies a candidate pair. Within a bucket a document is compared
-    with the members of each cluster until one is alike, so m equal documents there cost m comparisons, not m².
+    A document without an earlier near duplicate has its own index. signatures: [n, bands * rows]; similar(i, j):
+    verifies a candidate pair. Within a bucket a document is compared with the members of each cluster until a member
+    is similar, so m equal documents cost m comparisons, not m².
     """
     n = len(signatures)
     parent = list(range(n))

@@ -1,8 +1,8 @@
-"""HTML to its main text, and Unicode repaired.
+"""Extraction of the main text from HTML, and repair of broken Unicode.
 
-Extraction is trafilatura's (precision over recall: menus and footers cost a language model more than a lost caption).
-Repair is ftfy's, restricted to what is certainly an accident: mojibake, terminal escapes, control characters, HTML
-entities in plain text. Quotation marks, ligatures and full-width letters stay as written; the form is NFC.
+trafilatura extracts (precision over recall: menus and footers harm a language model more than a lost caption). ftfy
+repairs, restricted to certain errors: mojibake, terminal escapes, control characters, HTML entities in plain text.
+Quotation marks, ligatures and full-width letters stay as written; the normal form is NFC.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ODD = re.compile("&[A-Za-z#]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u20
 
 
 def main_text(html: bytes) -> str:
-    """Return the main text of a page, each paragraph on its own line; "" where there is none."""
+    """Return the main text of a page, one paragraph per line; "" for a page without main text."""
     text = _trafilatura().extract(html, include_comments=False, include_tables=True, favor_precision=True)
     return text or ""
 
@@ -27,7 +27,7 @@ def _trafilatura() -> Any:
 
     import trafilatura
 
-    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # a page without text is counted, not complained about
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # the card counts pages without text
     return trafilatura
 
 
@@ -43,10 +43,10 @@ def _ftfy() -> Any:
 
 
 def repair(text: str) -> str:
-    """Return the text with broken encodings repaired and in NFC; lines end in a line feed without trailing blanks.
+    """Return the text in NFC with broken encodings repaired; lines end in a line feed without trailing blanks.
 
-    ftfy goes through a text line by line; a text without any sign of an accident (by ftfy's own first look, and no
-    character that its other steps touch) is spared that: equal (tested), and four times as fast.
+    ftfy is skipped for a text without any sign of an error: ftfy's own quick check finds nothing, and the text has no
+    character that the other steps of ftfy change. The result is equal (tested), four times as fast.
     """
     ftfy, config = _ftfy()
     if ODD.search(text) is None and not ftfy.badness.is_bad(text):
@@ -55,8 +55,9 @@ def repair(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return the text in NFC with line feeds, no NUL, no blanks at line ends and no empty lines around. Trusted
-    text gets this too.
+    """Return the text in NFC with line feeds, without NUL, blanks at line ends, and empty lines at both ends.
+
+    Trusted text is tidied too.
     """
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)

@@ -1,10 +1,10 @@
-"""Heuristic filters. Each looks at one document and returns the reason to drop it, or None.
+"""Heuristic filters. Each takes one document and returns the reason to drop the document, or None.
 
 Prose: Gopher (Rae et al. 2021, appendix A.1.1) for words, symbols, repetition and stop words. Japanese, which has no
-spaces, has its own lengths and must hold kana. Code: Codex (Chen et al. 2021, section 3.1) for line lengths and
-letters. Departure: limits on length are far lower, since our documents are notes and diary entries, not web pages.
+spaces, has its own length limits and must contain kana. Code: Codex (Chen et al. 2021, section 3.1) for line lengths
+and letters. Departure: the length limits are far lower, since our documents are notes and diary entries, not web pages.
 
-To add a filter: write a function of the same shape and put it into the tuple of its kind.
+To add a filter, write a function with the same signature and put it into the tuple PROSE or CODE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_SPACES = frozenset({"ja", "zh", "th"})
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with", "is", "are", "was", "in", "it", "for"})
 WORD = re.compile(r"\w+")
 SPACE = re.compile(r"\s+")
-LONG_ENOUGH = 50  # words from which on stop words are expected
+LONG_ENOUGH = 50  # words; shorter texts need no stop words
 
 
 def too_short(text: str, language: str, limits: Filters) -> str | None:
@@ -43,7 +43,7 @@ def symbols(text: str, language: str, limits: Filters) -> str | None:
 
 
 def word_length(text: str, language: str, limits: Filters) -> str | None:
-    """Return a reason to drop tables of numbers, base64, lists of addresses: words too short or too long on average."""
+    """Return a reason to drop texts whose mean word is too short or too long: tables of numbers, base64, addresses."""
     if language in NO_SPACES:
         return None
     words = text.split()
@@ -53,7 +53,7 @@ def word_length(text: str, language: str, limits: Filters) -> str | None:
 
 
 def stop_words(text: str, language: str, limits: Filters) -> str | None:
-    """Return a reason to drop English prose of some length that lacks two of the commonest words."""
+    """Return a reason to drop English prose of at least 50 words that lacks two of the commonest words."""
     if language != "en":
         return None
     words = WORD.findall(text.lower())
@@ -71,7 +71,7 @@ def kana(text: str, language: str, limits: Filters) -> str | None:
 
 
 def repeated_lines(text: str, language: str, limits: Filters) -> str | None:
-    """Return a reason to drop texts with too large a share of characters in lines that occurred before."""
+    """Return a reason to drop texts with too large a share of characters in repeated lines."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < 4:
         return None
@@ -84,9 +84,9 @@ def repeated_lines(text: str, language: str, limits: Filters) -> str | None:
 
 
 def repeated_ngrams(text: str, language: str, limits: Filters) -> str | None:
-    """Return a reason to drop texts in which the commonest n-gram holds too large a share of the characters.
+    """Return a reason to drop texts in which the commonest n-gram has too large a share of the characters.
 
-    An n-gram has 4 words, or 8 characters where there are no spaces.
+    An n-gram is 4 words, or 8 characters in languages without spaces.
     """
     if language in NO_SPACES:
         dense = SPACE.sub("", text)
@@ -132,7 +132,7 @@ CODE: tuple[Filter, ...] = (too_short, too_long, code_lines, code_letters)
 
 
 def reason_to_drop(text: str, language: str, kind: str, limits: Filters) -> str | None:
-    """Return the first reason that the filters of a kind ("prose" or "code") give, None to keep the document."""
+    """Return the first reason from the filters of a kind ("prose" or "code"), or None to keep the document."""
     for check in CODE if kind == "code" else PROSE:
         reason = check(text, language, limits)
         if reason is not None:

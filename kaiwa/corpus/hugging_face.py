@@ -1,4 +1,4 @@
-"""A data set from the Hugging Face hub. The only place that imports `datasets` (the extra `data`)."""
+"""Reading of a data set from the Hugging Face hub. Only this module imports `datasets` (the extra `data`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from kaiwa.corpus.raw import Raw
 
 
 def read_dataset(source: Source, name: str) -> Iterator[Raw]:
-    """Stream "DATASET", "DATASET:CONFIG" or "DATASET:CONFIG:SPLIT" (split: train). Set max_bytes for a large one."""
+    """Stream "DATASET", "DATASET:CONFIG" or "DATASET:CONFIG:SPLIT" (default split: train).
+
+    Set the source's max_bytes for a large data set.
+    """
     try:
         import datasets
     except ImportError:
@@ -32,4 +35,4 @@ def read_dataset(source: Source, name: str) -> Iterator[Raw]:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"source {source.name}: {dataset} could not be read ({line}); is there a network?") from error
+        raise UserError(f"source {source.name}: {dataset} could not be read ({line}); check the network") from error

@@ -1,7 +1,7 @@
-"""Which language a text is in: py3langid (a naive Bayes over byte n-grams), restricted to languages we may meet.
+"""Language identification: py3langid (naive Bayes over byte n-grams), restricted to the languages we expect.
 
-The restriction is the point: over all 140 languages a short English text is often called Latin or Luxembourgish.
-Japanese is decided before that by its kana, which no other language has.
+Without the restriction, a short English text is often taken for Latin or Luxembourgish, two of 140 languages. Japanese
+is recognised first, by its kana, which no other language has.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 COMMON = ("en", "ja", "zh", "ko", "de", "fr", "es", "it", "pt", "nl", "ru", "pl", "sv", "tr", "ar", "vi", "an", "ca")
 KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
-SAMPLE = 4000  # characters looked at; more does not change the answer
+SAMPLE = 4000  # characters used; more do not change the result
 
 
-@functools.lru_cache(maxsize=1)  # the restriction is the module's own state: one at a time
+@functools.lru_cache(maxsize=1)  # py3langid keeps the restriction as module state: only one can be active
 def _classifier(languages: tuple[str, ...]) -> Callable[[str], tuple[str, float]]:
     import py3langid
 
@@ -24,7 +24,7 @@ def _classifier(languages: tuple[str, ...]) -> Callable[[str], tuple[str, float]
 
 
 def identify(text: str, expected: tuple[str, ...]) -> str:
-    """Return the ISO 639-1 code of a text, among `expected` and the common ones; "und" for text without letters."""
+    """Return the ISO 639-1 code of a text, from `expected` and COMMON; "und" for text without letters."""
     sample = text[:SAMPLE]
     if not any(c.isalpha() for c in sample):
         return "und"

@@ -1,7 +1,6 @@
-"""What is done to each document, in batches that processes share: extract, repair, identify, filter, sign.
+"""Cleaning of each document, in batches on several processes: extract, repair, identify, filter, sign.
 
-A batch goes in and comes out in order, and nothing in here depends on another document, so the result is the same for
-one process and for many.
+Batches keep their order, and no document affects another, so the result does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ AHEAD = 3  # batches in flight for each process
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """A document after cleaning. `reason` is "" if it is kept; a signature only if near duplicates are looked for."""
+    """A document after cleaning. reason: why to drop it, "" to keep it; signature: only for near-duplicate search."""
 
     document: Document
     reason: str = ""
@@ -46,9 +45,7 @@ class Cleaned:
 
 
 def clean_batch(batch: list[Raw], source: Source, config: CorpusConfig) -> list[Cleaned]:
-    """Return the documents of a batch, in order. One page of docstrings becomes several, a page without main text
-    none.
-    """
+    """Return the cleaned documents of a batch, in order; a module of docstrings gives several documents."""
     return [cleaned for raw in batch for part in _parts(raw) for cleaned in [_clean(*part, raw, source, config)]]
 
 
@@ -106,10 +103,10 @@ def clean_all(
     workers: int,
     problems: Problems,
 ) -> Iterator[tuple[list[Cleaned], Counter[str]]]:
-    """Yield cleaned batches in the order of `raws`, each with the problems counted when it had been read.
+    """Yield cleaned batches in the order of `raws`, each with the problem counts up to the end of that batch.
 
-    Processes read ahead; a caller who stops early takes the counts of the last batch that it used.
-    UserError when a process dies.
+    Later batches are already being read; a caller that stops early uses the counts of its last batch. UserError if a
+    process dies.
     """
     if pool is None:
         for batch in batches(raws):
@@ -136,15 +133,16 @@ def clean_all(
 
 
 def open_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose processes end with this one, even if it is killed. Spawned, since a fork would copy
-    running threads.
+    """Return a pool of processes that end when this process ends, also when this process is killed.
+
+    The processes are spawned, since a fork would copy running threads.
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
 
 
 def _follow_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,4 +1,4 @@
-"""A document as it was read, before anything is done to it."""
+"""A document as read, before cleaning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Media = Literal["text", "html", "docstrings"]
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """`text` is bytes for HTML (a page names its own encoding); of media "docstrings" it is Python source.
+    """A document before cleaning.
 
-    `id` is unique in the corpus and begins with the source's name; what stands before "::" in it is the group that
-    goes into one split together. `language` is what the record itself says, "" if nothing.
+    text: bytes for HTML (a page names its own encoding), Python source for media "docstrings", else plain text. id:
+    unique in the corpus, beginning with the source's name; documents with the same part before "::" go into one split
+    together. language: the language stated in the record, or "".
     """
 
     text: str | bytes

@@ -1,7 +1,7 @@
 """Files and folders to raw documents: plain text, Markdown, HTML, JSONL, Parquet, WARC, WET; a Hugging Face data set.
 
-Reading is sequential and cheap; what costs time (extraction, filters, signatures) is done by `process` on batches.
-The order is fixed: files by their path within the source, records as they stand in the file.
+Reading is sequential and cheap; `process` does the expensive work (extraction, filters, signatures) in batches. The
+order is fixed: files by their path within the source, records in file order.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CODE = (".py", ".c", ".h", ".js", ".ts", ".java", ".go", ".rs", ".rb", ".sh", ".
 HTML = (".html", ".htm", ".xhtml")
 SUFFIXES = (*TEXT, *CODE, *HTML, ".jsonl", ".ndjson", ".parquet", ".warc", ".wet")
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-BROKEN_LIMIT = 0.01  # at most this share of bytes may be replaced; beyond it the file is in another encoding
+BROKEN_LIMIT = 0.01  # largest share of replaced bytes; with more, the file is taken for another encoding
 
 
 def read_source(source: Source, config: CorpusConfig, problems: Problems) -> Iterator[Raw]:
-    """Yield the documents of a file or folder source (the built-in ones are in `builtin`)."""
+    """Yield the documents of a source, except the built-in sources, which `builtin` reads."""
     scheme, _, rest = source.path.partition(":")
     if scheme == "hf":
         yield from read_dataset(source, rest)
@@ -46,8 +46,9 @@ def read_source(source: Source, config: CorpusConfig, problems: Problems) -> Ite
 
 
 def list_files(source: Source) -> list[Path]:
-    """Return the readable files of a path, sorted by name. UserError for a missing path, an empty folder, an unknown
-    suffix.
+    """Return the readable files of a source, sorted by path.
+
+    UserError for a missing path, a folder without readable files, or an unknown suffix.
     """
     root = Path(source.path.removeprefix("records:"))
     where = f"source {source.name}: {root}"
@@ -69,7 +70,7 @@ def list_files(source: Source) -> list[Path]:
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix that says what is inside: of page.warc.gz it is .warc."""
+    """Return the suffix of the file format, without .gz: .warc for page.warc.gz."""
     name = path.name.lower().removesuffix(".gz")
     return Path(name).suffix
 
@@ -113,8 +114,9 @@ def _read_bytes(file: Path, problems: Problems) -> bytes:
 
 
 def decode(data: bytes, where: str, problems: Problems) -> str:
-    """Return text from bytes: a byte order mark decides; else UTF-8 with single broken bytes replaced; else a guess,
-    which is reported.
+    """Decode bytes: by the byte order mark, else as UTF-8 with a few broken bytes replaced, else by a guess.
+
+    Replacements and guesses are reported as problems.
     """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
@@ -141,8 +143,9 @@ def decode(data: bytes, where: str, problems: Problems) -> str:
 
 
 def split_text(text: str, size: int) -> list[str]:
-    """Return a long text cut at paragraph ends (line ends, without paragraphs) into documents of about `size`
-    characters.
+    """Cut a text of more than 2 * size characters at paragraph ends into pieces of about `size` characters.
+
+    A text without paragraphs is cut at line ends.
     """
     if len(text) <= 2 * size:
         return [text]
@@ -160,7 +163,7 @@ def split_text(text: str, size: int) -> list[str]:
 
 
 def read_jsonl_file(file: Path, source: Source, problems: Problems, prefix: str) -> Iterator[Raw]:
-    """Yield one Raw per line; a line that is no JSON object with the text field is a reported problem (file:line)."""
+    """Yield one Raw per line; a line that is not a JSON object with the text field is reported as a problem."""
     if not file.is_file():
         raise UserError(f"source {source.name}: {file} does not exist; give a JSONL file of records")
     name = str(file)

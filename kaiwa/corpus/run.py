@@ -3,8 +3,8 @@
     read → extract → repair → identify → filter → sign   (in batches, by any number of processes: `process`)
          → exact duplicates → near duplicates → split → train, validation and dropped documents, card
 
-All of it is held in memory (about four times the text), which is right up to some hundred megabytes; it starts over
-when it was stopped, since it takes seconds.
+All documents are held in memory (about four times the text), which suits up to some hundred megabytes. The stage takes
+seconds and has no checkpoint: after a stop it starts from the beginning.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from kaiwa.corpus.split import split
 from kaiwa.text.documents import write_documents
 from kaiwa.text.records import Document
 
-POOL_PAYS = 1 << 20  # bytes to clean; starting processes for less costs more than it saves
+POOL_PAYS = 1 << 20  # bytes to clean; for less, starting processes costs more time than they save
 
 
 def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
     """Build the corpus at `out` (kind "corpus"): train, validation and dropped.parquet, card.json, card.md.
 
-    The manifest's parents are the source files with a hash of their bytes: changed text is a changed corpus.
+    The manifest's parents are the sources with a hash of their bytes, so that changed text builds a new corpus.
     UserError for a source that cannot be read or a corpus too small to train on.
     """
     parents = {f"source:{s.name}": fingerprint(s) for s in config.sources if not s.path.startswith("hf:")}
@@ -81,15 +81,13 @@ def run(config: CorpusConfig, ctx: Context, *, out: Path) -> Artifact:
 
 
 def _identity(config: CorpusConfig) -> CorpusConfig:
-    """Return the configuration that decides the bytes: without the number of workers, and without where the sources
-    are.
-    """
+    """Return the part of the configuration that decides the bytes: without workers and the folders of the sources."""
     sources = tuple(replace(s, path=shown_path(s)) for s in config.sources)
     return replace(config, workers=0, sources=sources)
 
 
 def fingerprint(source: Source) -> Artifact:
-    """Return the source as a parent: a hash over its files' bytes (over Python's version for a built-in one)."""
+    """Return the source as a parent: the hash of its files' bytes, or Python's version for a built-in source."""
     if source.path.startswith("builtin:"):
         return Artifact(Path(source.path), {"hash": f"python-{platform.python_version()}"})
     total = hashlib.sha256()
@@ -138,7 +136,7 @@ def _clean_source(
             yield cleaned
             size += 0 if cleaned.reason else len(cleaned.document.text.encode("utf-8"))
             if source.max_bytes and size >= source.max_bytes:
-                problems.counts = counts  # not those of what was read ahead
+                problems.counts = counts  # not those of later batches already read ahead
                 return
         ctx.show(Progress("corpus", n, len(config.sources), f"{source.name}: {size / 1e6:.1f} MB"))
 
@@ -152,9 +150,7 @@ def _open(source: Source, config: CorpusConfig, problems: Problems) -> Iterable[
 
 
 def _rough_size(source: Source) -> int:
-    """Return roughly the bytes that must be worked on, to decide whether processes pay. Trusted text costs almost
-    nothing.
-    """
+    """Return roughly the bytes to clean, to decide whether processes pay; 0 for trusted text, which costs little."""
     if source.trusted:
         return 0
     if source.path.startswith(("builtin:", "hf:")):
@@ -164,14 +160,14 @@ def _rough_size(source: Source) -> int:
 
 
 def _unique_ids(cleaned: list[Cleaned], problems: Problems) -> list[Cleaned]:
-    """Return the same documents; a second one of the same id gets a number appended (reported)."""
+    """Return the same documents with unique ids: a number is appended to a repeated id, which is reported."""
     counts: Counter[str] = Counter()
     unique = []
     for c in cleaned:
         id = c.document.id
         counts[id] += 1
         if counts[id] > 1:
-            problems.report("repeated_id", c.document.source, f"source {c.document.source}", f"id {id!r} stands twice")
+            problems.report("repeated_id", c.document.source, f"source {c.document.source}", f"id {id!r} occurs twice")
             c = replace(c, document=replace(c.document, id=f"{id}~{counts[id]}"))
         unique.append(c)
     return unique

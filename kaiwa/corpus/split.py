@@ -1,4 +1,4 @@
-"""Train and validation by document. The hash of a document's group decides, so a growing corpus moves no document."""
+"""The split into training and validation documents by a hash of their group: a larger corpus moves no document."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from kaiwa.text.records import Document
 
 
 def group_of(id: str) -> str:
-    """Return what goes into one split together: the id up to "::" (the classes of one module, the topics one by
-    one).
+    """Return the group of documents that go into one split together: the id up to "::", such as a module.
+
+    Each topic of the language reference is its own group.
     """
     head, _, tail = id.partition("::")
     return id if head.endswith("/topics") and tail else head
 
 
 def place(id: str) -> float:
-    """Return a document's place in [0, 1): uniform, and the same in every corpus."""
+    """Return a document's position in [0, 1): uniformly distributed, and the same in every corpus."""
     return int.from_bytes(hashlib.sha256(group_of(id).encode()).digest()[:8], "big") / 2**64
 
 
 def split(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
-    """Return (train, validation), both in the order given.
+    """Return (train, validation), both in the order of `documents`.
 
-    About `share` of each source is held out. A source of several groups of which none fell into validation gives the
-    one nearest to it: without held-out text there would be no bits per byte for that source.
+    About `share` of each source is held out. If no group of a source falls into validation, its nearest group is held
+    out (unless it is the only group): bits per byte of a source need held-out text.
     """
     validation_ids = {d.id for d in documents if place(d.id) < share}
     for source in sorted({d.source for d in documents}):

@@ -1,7 +1,7 @@
 """WARC and WET files (ISO 28500): `response` records with HTML, `conversion` records with plain text.
 
-Reading is warcio's (chunked and compressed HTTP bodies, gzip members). Common Crawl files are cut off in practice
-(interrupted downloads): what was whole is kept, the cut is one reported problem.
+warcio reads the records (chunked and compressed HTTP bodies, gzip members). Common Crawl files are often cut off by
+interrupted downloads: the complete records are kept, and the cut is reported as one problem.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_warc(path: Path, problems: Problems) -> Iterator[Page]:
         try:
             for record in ArchiveIterator(f):
                 body = record.content_stream().read()
-                missing = int(record.raw_stream.limit)  # bytes that the header promised and the file has not
+                missing = int(record.raw_stream.limit)  # bytes announced in the header but not in the file
                 if missing > 0:
                     problems.report("truncated_warc", name, name, f"record {n + 1} lacks its last {missing} bytes")
                     return
@@ -47,12 +47,12 @@ def read_warc(path: Path, problems: Problems) -> Iterator[Page]:
             why = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
             problems.report("truncated_warc", name, name, f"not readable after record {n} ({why})")
             return
-    if not _ends_whole(path):  # cut within a record's header: warcio takes that for the end
+    if not _ends_whole(path):  # cut within a record's header, which warcio takes for the end of the file
         problems.report("truncated_warc", name, name, f"the file is cut off after record {n}")
 
 
 def _page(record: Any, body: bytes, n: int) -> Page | None:
-    """Return the page of a record that holds one: converted text, or a successful response of a readable type."""
+    """Return the page of a record, None unless the record is converted text or a successful response of text."""
     url = record.rec_headers.get_header("WARC-Target-URI") or f"record {n}"
     if record.rec_type == "conversion":
         return Page(body, False, url)
@@ -63,7 +63,7 @@ def _page(record: Any, body: bytes, n: int) -> Page | None:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Return whether the last gzip member is complete (True for a file that is not gzipped)."""
+    """Return whether the last gzip member of a file is complete; True for a file that is not gzipped."""
     with open(path, "rb") as f:
         if f.read(2) != b"\x1f\x8b":
             return True

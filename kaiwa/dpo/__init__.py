@@ -1,1 +1,1 @@
-"""Direct preference optimisation: from comparisons to a policy without a reward model and without rollouts."""
+"""Direct preference optimisation: training of a policy on comparisons, without a reward model and without rollouts."""

@@ -1,4 +1,4 @@
-"""What direct preference optimisation needs to know."""
+"""The configuration of direct preference optimisation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPOConfig:
-    beta: float = 0.1  # how dear it is to leave the reference (Rafailov et al.: 0.1)
+    beta: float = 0.1  # strength of the KL constraint to the reference (Rafailov et al.: 0.1)
     epochs: int = 1
-    prompts: int = 8  # prompts a step; all pairs of a prompt are one batch element
+    prompts: int = 8  # prompts per step; all pairs of a prompt are one batch element
     lr: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.95
@@ -19,10 +19,10 @@ class DPOConfig:
     max_norm: float = 1.0
     warmup: int = 10
     floor: float = 0.1
-    width: int = 512  # most tokens of a packed row (prompt and its completions)
+    width: int = 512  # largest number of tokens of a packed row (prompt and its completions)
     validation_share: float = 0.1  # of the prompts
-    sft_weight: float = 0.0  # next-token loss on the best-ranked completions beside it (0: the paper)
-    lora_rank: int = 0  # train a change of this rank beside frozen weights (0: all weights)
+    sft_weight: float = 0.0  # weight of a next-token loss on the best-ranked completions (0: the paper)
+    lora_rank: int = 0  # rank of the LoRA adapter to train while the weights stay frozen (0: train all weights)
     lora_alpha: float = 16.0
     evaluate_every: int = 50
 

@@ -1,9 +1,9 @@
-"""log π(y | x) of every completion of packed prompts, and the reward that a policy says by it.
+"""log π(y | x) of every completion of packed prompts, for the implicit reward of a policy:
 
     r(x, y) = β (log π(y | x) - log π_ref(y | x))        (Rafailov et al., 2023, equation 5, without its constant of x)
 
-A packed row holds the prompt once and its completions after it; the token before a completion's first is the prompt's
-last.
+A packed row holds the prompt once, followed by its completions; the prompt's last token precedes the first token of
+every completion.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kaiwa.train.optim import autocast
 
 
 def completion_tokens(rows: Sequence[PromptRow]) -> Tensor:
-    """Return where the completions' tokens are in packed rows: row, column before, column, completion number [4,N]."""
+    """Return the places of completions' tokens in packed rows [4,N]: row, column before, column, completion number."""
     places: list[tuple[int, int, int, int]] = []
     number = 0
     for row, item in enumerate(rows):
@@ -49,8 +49,9 @@ def completion_logprobs(model: Decoder, rows: Sequence[PromptRow], pad: int, dev
 def reference_logprobs(
     model: Decoder, rows: Sequence[PromptRow], pad: int, device: str, at_once: int = 8
 ) -> list[Tensor]:
-    """Return log π_ref of each row's completions, [K] per row, on the CPU; rows of like length are computed
-    together.
+    """Return log π_ref of each row's completions, [K] per row, on the CPU.
+
+    Rows of similar length are computed together, `at_once` rows at a time.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     by_row: dict[int, Tensor] = {}

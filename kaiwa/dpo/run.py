@@ -1,10 +1,10 @@
-"""DPO: a policy trained on comparisons as if it were the reward model (Rafailov et al., 2023, equation 7).
+"""DPO: training of a policy on comparisons with its own implicit reward (Rafailov et al., 2023, equation 7).
 
     loss = - log sigmoid( r(x, chosen) - r(x, rejected) )        r(x, y) = β log π(y | x) / π_ref(y | x)
 
-which is the ranking loss of the reward stage (`reward.loss`) with the policy's own r. π_ref is the policy before the
-first step; what it says of every completion is computed once, so that one model is in memory and not two. Departs from
-the paper where a prompt has more than two completions: all pairs of a ranking count, each prompt the same.
+This is the ranking loss of the reward stage (`reward.loss`) with the policy's own r. π_ref is the policy before the
+first step; its log-probabilities of all completions are computed once, so that only one model is in memory. Departure
+from the paper: with more than two completions all pairs of a ranking count, and each prompt has the same weight.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from kaiwa.train.schedule import cosine
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReferencedPrompt:
-    """A prompt's ranked completions, and the reference's log-probabilities of them [K]."""
+    """A prompt's ranked completions with their log-probabilities under the reference [K]."""
 
     item: Ranked
     reference: Tensor
@@ -50,7 +50,7 @@ def run(
     validation_file: Path | None = None,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Train `policy` on a JSONL of comparisons, and publish it. validation_file: held-out comparisons of one's own."""
+    """Train `policy` on a JSONL of comparisons, and publish the model. validation_file: held-out comparisons."""
     parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
     if validation_file is not None:
         parents["validation"] = fingerprint(validation_file)
@@ -110,9 +110,7 @@ def run(
 
 
 def _with_reference(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context) -> dict[int, ReferencedPrompt]:
-    """Return every item by its identity, with the reference's log-probabilities. The model must not have been
-    trained yet.
-    """
+    """Return id(item) -> the item with the reference's log-probabilities. Call before the first training step."""
     references = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
     return {id(item): ReferencedPrompt(item, logprobs) for item, logprobs in zip(items, references, strict=True)}
 
@@ -120,7 +118,7 @@ def _with_reference(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Cont
 def _backward(
     model: Decoder, batch: Sequence[ReferencedPrompt], config: DPOConfig, pad: int, device: str
 ) -> dict[str, float | int]:
-    """Add the gradient of a step's loss. Return what to log."""
+    """Add the gradient of a step's loss. Return the metrics to log."""
     logprobs, lengths = completion_logprobs(model, [one.item.row for one in batch], pad, device)
     rewards = config.beta * (logprobs - torch.cat([one.reference for one in batch]).to(device))
     ranks = [one.item.ranks for one in batch]
@@ -143,7 +141,7 @@ def _backward(
 def held_out_figures(
     model: Decoder, held_out: Sequence[ReferencedPrompt], config: DPOConfig, pad: int, device: str
 ) -> dict[str, float]:
-    """Return the loss, and the share of held-out pairs that the policy's own reward orders rightly."""
+    """Return the loss, and the share of held-out pairs that the policy's implicit reward orders correctly."""
     now = reference_logprobs(model, [one.item.row for one in held_out], pad, device)
     rewards = config.beta * (torch.cat(now) - torch.cat([one.reference for one in held_out]))
     loss, n_pairs, n_right = pairwise_loss(rewards, [one.item.ranks for one in held_out])

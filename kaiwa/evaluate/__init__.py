@@ -1,1 +1,1 @@
-"""Stage 9: what each model does on prompts nobody trained on, with intervals."""
+"""Stage 9: evaluation of every model on prompts that no model was trained on, with intervals."""

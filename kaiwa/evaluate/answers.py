@@ -19,7 +19,7 @@ from kaiwa.world.village import Village
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`n_tokens` counts the end of turn; `logprob` is that of the whole answer under the model that gave it."""
+    """A model's answer with its verdict. n_tokens includes the end of turn; logprob is the whole answer's."""
 
     text: str
     ended: bool
@@ -43,7 +43,7 @@ class Answer:
 
 
 def prompt_ids(prompts: Sequence[VillagePrompt], tokenizer: Tokenizer) -> list[list[int]]:
-    """Return each prompt's ids."""
+    """Return each prompt's token ids, rendered up to the start of the assistant's turn."""
     return [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in prompts]
 
 
@@ -57,9 +57,7 @@ def answer_all(
     temperature: float,
     seed: int,
 ) -> list[Answer]:
-    """Return one answer per prompt. A prompt's sample has the same seed for every model: differences are the
-    models'.
-    """
+    """Return one answer per prompt. A prompt has the same sampling seed for every model."""
     stops = (tokenizer.eos_id, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
         prompt_ids(prompts, tokenizer),
@@ -78,8 +76,6 @@ def answer_all(
 def kl_to(
     reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[VillagePrompt], answers: Sequence[Answer]
 ) -> list[float]:
-    """Return log π(y|x) - log π_ref(y|x) of each sampled answer: its mean estimates KL(π, π_ref) in nats per
-    response.
-    """
+    """Return log π(y|x) - log π_ref(y|x) of each sampled answer; the mean estimates KL(π, π_ref) in nats per answer."""
     scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), [a.ids for a in answers])
     return [a.logprob - float(sum(theirs)) for a, theirs in zip(answers, scored, strict=True)]

@@ -1,4 +1,4 @@
-"""What evaluation needs to know."""
+"""The configuration of evaluation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kaiwa.core.errors import UserError
 class EvaluateConfig:
     prompts: int = 600  # held-out prompts, at most
     max_tokens: int = 40
-    temperature: float = 1.0  # of the sampled answers; the greedy ones have none
+    temperature: float = 1.0  # of the sampled answers; greedy answers are computed too
     baseline: str = "sft"
-    real_source: str = "docs"  # the held-out real text of the alignment tax
-    evaluate_rows: int = 32  # rows of it
+    real_source: str = "docs"  # source of the real held-out text on which the alignment tax is measured
+    evaluate_rows: int = 32  # rows of this text
     width: int = 256
 
     def __post_init__(self) -> None:

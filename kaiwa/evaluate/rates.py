@@ -1,4 +1,4 @@
-"""Verdicts into figures with intervals. Intervals are clustered: prompts about one person are not independent."""
+"""Rates with intervals from verdicts. Intervals are clustered: prompts about the same person are not independent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ABOUT_A_VALUE = ("known", "dialogue", "facts")  # kinds that ask for facts about
 
 
 def clusters(prompts: Sequence[VillagePrompt]) -> list[str]:
-    """Return the person, or the thing, that each prompt is about."""
+    """Return the person or the subject of each prompt, as its cluster."""
     return [p.villager or p.name or f"{p.kind}:{p.attribute}" for p in prompts]
 
 
@@ -28,7 +28,7 @@ def rate(
 
 
 def rates(prompts: Sequence[VillagePrompt], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Return every rate of one model's answers, as JSON intervals."""
+    """Return all rates of a model's answers as JSON intervals."""
     pairs = list(zip(prompts, answers, strict=True))
     table: dict[str, tuple[Callable[[VillagePrompt], bool], Callable[[VillagePrompt, Answer], bool]]] = {
         "helpful": (lambda p: True, lambda p, a: a.verdict.helpful),
@@ -54,14 +54,12 @@ def rates(prompts: Sequence[VillagePrompt], answers: Sequence[Answer]) -> dict[s
 
 
 def is_fact(group: str) -> Callable[[VillagePrompt], bool]:
-    """Return a test for prompts that ask for facts about a person of a group."""
+    """Return a predicate for prompts that ask for facts about a person of a group."""
     return lambda p: p.group == group and p.kind in ABOUT_A_VALUE
 
 
 def against(prompts: Sequence[VillagePrompt], answers: Sequence[Answer], baseline: Sequence[Answer]) -> dict[str, Any]:
-    """Return the wins of answers over the baseline's to the same prompts by the gold judge's utility, paired and
-    clustered.
-    """
+    """Return the win rate against the baseline by the gold judge's utility, paired by prompt and clustered."""
     utilities, baseline_utilities = [a.verdict.utility for a in answers], [a.verdict.utility for a in baseline]
     groups = clusters(prompts)
     result: dict[str, Any] = win_rate(utilities, baseline_utilities, groups).to_json()

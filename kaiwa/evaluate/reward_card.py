@@ -1,4 +1,4 @@
-"""Is the reward model trained? Its accuracy on held-out pairs beside the ceiling that the labellers' noise allows."""
+"""The reward model's accuracy on held-out pairs, with the ceiling set by the labellers' noise."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from kaiwa.world.village import Village
 
 
 def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out: Sequence[str]) -> dict[str, Any]:
-    """Return accuracies, their ceilings, and the share of the way from chance to the ceiling, for both groups of
-    labellers.
+    """Return accuracy, ceiling, and (accuracy - 0.5) / (ceiling - 0.5) for both groups of labellers.
 
-    The ceiling is the accuracy of the gold judge (no noise, no leaning) on the labellers' own decided pairs; where it
-    sees no difference it scores one half.
+    The ceiling is the accuracy of the gold judge (no noise, no bias) on the labellers' own decided pairs; a pair of
+    equal utility counts one half.
     """
     counts = {True: [0.0, 0.0], False: [0.0, 0.0]}  # held-out labeller -> pairs: right for the gold judge, all
     for raw in read_jsonl(comparisons):
@@ -43,8 +42,9 @@ def reward_card(reward: Artifact, comparisons: Path, village: Village, held_out:
 
 
 def gold_pairs(record: Comparison, village: Village) -> tuple[float, int]:
-    """Return how many of a comparison's decided pairs the gold judge orders as the labeller did (1/2 where it ties),
-    and how many there are.
+    """Return the number of decided pairs that gold judge and labeller order alike, and of all decided pairs.
+
+    A pair of equal utility counts one half.
     """
     prompt = prompt_from_json(record.meta["prompt"])
     ended = record.meta.get("ended") or [True] * len(record.completions)

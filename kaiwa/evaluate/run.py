@@ -1,6 +1,6 @@
-"""Evaluation: every model of a build on the same held-out prompts, sampled and greedy, judged by the gold judge.
+"""Evaluation: every model of a build answers the same held-out prompts, sampled and greedy; the gold judge rates them.
 
-Published: evaluation.json (figures with intervals), answers.jsonl (every prompt with every model's answers).
+The stage publishes evaluation.json (figures with intervals) and answers.jsonl (every prompt with all models' answers).
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def run(
     reward: Artifact | None = None,
     comparisons: Artifact | None = None,
 ) -> Artifact:
-    """Evaluate every model on the village's test prompts, and publish the figures. UserError where the baseline is
-    not among the models.
+    """Evaluate every model on the village's test prompts, and publish the figures.
+
+    UserError if the baseline is not among the models.
     """
     if config.baseline not in models:
         raise UserError(f"evaluate.baseline {config.baseline!r} is no model{did_you_mean(config.baseline, models)}")
@@ -109,7 +110,7 @@ def run(
 
 
 def load_model(artifact: Artifact, ctx: Context) -> Decoder:
-    """Return a model for evaluation; 4-bit weights as this machine computes them."""
+    """Return a model for evaluation; 4-bit weights are in the layout that is fastest on this machine."""
     if artifact.kind != "int4":
         return load_decoder(artifact.path).to(ctx.device)
     layout = () if ctx.device == "cpu" else four_bit(ctx.device, ctx.say)

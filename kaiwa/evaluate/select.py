@@ -1,4 +1,4 @@
-"""Which checkpoint? The one whose replies the reward model likes best (InstructGPT, C.1: not the validation loss)."""
+"""Selection of a checkpoint by the reward model's score of its replies, not by validation loss (InstructGPT, C.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One model's replies: mean score with its interval, share that ended, mean tokens."""
+    """A model's results: mean score of its replies with an interval, share of ended replies, mean tokens."""
 
     name: str
     score: Interval
@@ -46,9 +46,9 @@ def select(
     max_tokens: int = 48,
     temperature: float = 1.0,
 ) -> list[Candidate]:
-    """Return the candidates, the best first: every model answers the first `most` prompts with the same seeds.
+    """Return the candidates, the best first. Every model answers the first `most` prompts with the same seeds.
 
-    prompts: a JSONL of {"messages"} or {"prompt"}. UserError for none, or for none that leaves room for a reply.
+    prompts: a JSONL of {"messages"} or {"prompt"}. UserError if no prompt leaves room for a reply.
     """
     judge, scored = load_scalar(reward.path).to(ctx.device), Tokenizer.load(reward.path)
     conversations = list(islice(_conversations(prompts), most))

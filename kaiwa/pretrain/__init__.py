@@ -1,1 +1,1 @@
-"""Stage 4: a GPT from text (Brown et al., 2020, section 2)."""
+"""Stage 4: pretraining of a GPT on text (Brown et al., 2020, section 2)."""

@@ -1,4 +1,4 @@
-"""What pretraining needs to know."""
+"""The configuration of pretraining."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kaiwa.model.config import DecoderConfig
 class PretrainConfig:
     model: DecoderConfig = field(default_factory=DecoderConfig)  # vocab_size is taken from the tokenizer
     steps: int = 1300
-    rows: int = 8  # rows a step
-    microbatch: int = 8  # rows a forward pass; the gradient does not depend on it
-    width: int = 256  # tokens a row
+    rows: int = 8  # rows per step
+    microbatch: int = 8  # rows per forward pass; does not change the gradient
+    width: int = 256  # tokens per row
     lr: float = 3e-3
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.05
     max_norm: float = 1.0
     warmup: int = 30
-    decay_share: float = 0.5  # share of the steps over which the rate falls
+    decay_share: float = 0.5  # share of the steps over which the learning rate falls
     floor: float = 0.05
     compile: bool = True
     evaluate_every: int = 100
-    evaluate_rows: int = 16  # held-out rows a source
-    in_order: tuple[str, ...] = ()  # sources whose first epoch keeps the order they were written in
+    evaluate_rows: int = 16  # held-out rows per source
+    in_order: tuple[str, ...] = ()  # sources whose first epoch keeps the order of their file
     sources: tuple[str, ...] = ()  # names; () means all, in the corpus' proportions
     weights: tuple[float, ...] = ()  # share of the rows for each of `sources`
 

@@ -1,7 +1,7 @@
 """Pretraining: next-token prediction over packed rows that never attend across documents.
 
-GPT-3's optimizer (Adam 0.9/0.95, clip 1) with warm-up and decay; departs: the rate stays flat and then falls in a
-straight line (it can be continued from the flat part), rows are masked between documents (GPT-3 did not).
+The optimizer is GPT-3's (Adam 0.9/0.95, gradient clipping at 1). Departures: after the warm-up the learning rate stays
+flat and then falls linearly (training can be continued from the flat part); attention is masked between documents.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Train a decoder on the token shards of a tokenizer artifact, and publish it. `probes` are asked at every
-    evaluation.
+    """Train a decoder on the token shards of a tokenizer artifact, and publish the model.
+
+    probes: prompts that the model answers at every evaluation. chat: the contents of the model's chat.json.
     """
     tokenizer = Tokenizer.load(tokens.path)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size))

@@ -1,1 +1,1 @@
-"""Stage 6: a reward model from rankings (InstructGPT, step 2, section 3.5 and appendix C.2)."""
+"""Stage 6: training of a reward model on rankings (InstructGPT, step 2, section 3.5 and appendix C.2)."""

@@ -1,10 +1,10 @@
-"""Is my reward model trained? What its scores of held-out comparisons say, as plain numbers.
+"""The card of a reward model: figures of its scores on held-out comparisons, to judge whether training succeeded.
 
-accuracy      share of decided pairs ordered rightly, by labeller, beside the ceiling that a labeller's noise allows
-calibration   P(better) = sigmoid(score difference) against how often it was so, in bins of equally many pairs
+accuracy      share of decided pairs ordered correctly, by labeller, with the ceiling set by the labeller's noise
+calibration   predicted P(better) = sigmoid(score difference) and observed frequency, in bins of equally many pairs
 histogram     scores of the best-ranked completions and of the others
-length        correlation of score and length, also within a prompt, beside that of the labellers' own ranks
-epochs        accuracy on training and held-out prompts after each epoch: where they part, it over-fits
+length        correlation of score and length, overall and within a prompt, and of the labellers' ranks and length
+epochs        accuracy on training and held-out prompts after each epoch; a growing gap means over-fitting
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def card(
 ) -> dict[str, Any]:
     """Return the card of held-out comparisons as plain numbers.
 
-    items: comparisons that were not trained on. scores: the scores of each one's completions. held_out: labellers never
-    trained on. gold: noise-free utilities of the completions by record number, where they are known.
+    items: comparisons not used in training. scores: one list per item, a score per completion. held_out: labellers not
+    used in training. gold: noise-free utilities of the completions by record number, if known.
     """
     if not items:
         return {}
@@ -59,10 +59,10 @@ def by_labeller(
     held_out: Sequence[str],
     gold: Mapping[int, Sequence[float]] | None,
 ) -> list[dict[str, Any]]:
-    """Return one row per labeller: accuracy, pairs, whether trained on, and the ceiling.
+    """Return one row per labeller: accuracy, number of pairs, whether held out, and the ceiling.
 
     The ceiling is the share of the labeller's pairs that a judge without noise orders as the labeller did (one half
-    where it sees no difference).
+    for pairs of equal utility).
     """
     rows = []
     for name in sorted({item.labeller for item in items}):
@@ -84,9 +84,7 @@ def by_labeller(
 
 
 def calibration(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> list[dict[str, float]]:
-    """Return, by how sure the scores are, the predicted and the observed share of pairs whose higher score is the
-    better one.
-    """
+    """Return predicted and observed share of pairs whose better completion has the higher score, in bins of margin."""
     observations = []
     for item, row in zip(items, scores, strict=True):
         for i, j in pairs(item.ranks):
@@ -112,8 +110,10 @@ def histogram(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> dic
 
 
 def length_correlation(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> dict[str, float | None]:
-    """Return Pearson's correlation of tokens and score: over all completions, within prompts, and with the
-    labellers' ranks (best high).
+    """Return Pearson's correlations of the number of tokens with the score and with the labellers' ranks.
+
+    "all": with the score over all completions; "within_prompt": with the score, both centred on the prompt's mean;
+    "labellers": with the ranks within a prompt (the best rank counts as the highest value).
     """
     lengths = [[float(len(c)) for c in item.row.completions] for item in items]
     places = [[-float(rank) for rank in item.ranks] for item in items]
@@ -133,5 +133,5 @@ def _centred(rows: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Return Pearson's correlation, None where one side does not vary."""
+    """Return Pearson's correlation, None if x or y does not vary."""
     return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else None

@@ -1,6 +1,7 @@
-"""Collecting comparisons: K completions of each prompt are sampled from a policy and handed to a labeller to rank.
+"""Collecting comparisons: K completions per prompt are sampled from a policy, and a labeller ranks them.
 
-The labeller is any function; simulated ones and people write the same records (InstructGPT, section 3.2: K = 4 to 9).
+The labeller is any function. Records of simulated labellers and of people have the same format (InstructGPT,
+section 3.2: K = 4 to 9).
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ Label = Callable[[dict[str, Any], Sequence[str], Sequence[bool], int], Compariso
 
 
 def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path, label: Label, out: Path) -> Artifact:
-    """Sample K completions per prompt, have them labelled, and publish comparisons.jsonl. prompts: a JSONL of
-    {"messages", …}.
+    """Sample K completions per prompt, rank them with `label`, and publish comparisons.jsonl.
+
+    prompts: a JSONL of {"messages", …}.
     """
     plan = Plan("comparisons", config, {"policy": policy, "prompts": fingerprint(prompts)}, ctx.seed)
     done = finished(out, plan, ctx.say)
@@ -80,17 +82,17 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
 
 
 def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:
-    """Return the n answers that the policy gives most often, whatever it is asked."""
+    """Return the n most frequent ended answers over all prompts."""
     ended = [a for a in answers if a.finish_reason == "stop"]
     by_text = {a.text: a for a in ended}
     return [by_text[text] for text, _ in Counter(a.text for a in ended).most_common(n)]
 
 
 def strays(rng: Random, n: int, common: Sequence[Completion], other_replies: Sequence[Completion]) -> list[Completion]:
-    """Return n replies not meant for this prompt: by turns one of the most frequent ones, and one to another prompt.
+    """Return n replies to other prompts: alternately one of the most frequent replies, and a reply to another prompt.
 
-    A reply that the reward model meets only where it fits ("I don't know", "You're welcome") scores high everywhere,
-    and PPO finds it. A lone prompt without a reply that ended has no strays.
+    A reply that occurs in training only where it fits ("I don't know", "You're welcome") gets a high score for every
+    prompt, and PPO exploits this. A single prompt without an ended reply has no strays.
     """
     pools = [pool for pool in (common, other_replies) if pool]
     return [rng.choice(pools[i % len(pools)]) for i in range(n)] if pools else []

@@ -1,4 +1,4 @@
-"""What collecting comparisons needs to know."""
+"""The configuration of collecting comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labellers:
-    """The simulated people who rank, by what makes them: other people, other rankings."""
+    """The simulated labellers; other values give other people, and so other rankings."""
 
     number: int = 6
     held_out: int = 2
@@ -22,8 +22,8 @@ class CollectConfig:
     k_max: int = 9
     max_tokens: int = 32
     temperature: float = 1.0
-    strays: int = 0  # of the K, so many answer other prompts: by turns a frequent reply, any
-    labellers: Labellers = field(default_factory=Labellers)  # a build fills in its village's
+    strays: int = 0  # completions among the K that answer other prompts: alternately a frequent reply and any reply
+    labellers: Labellers = field(default_factory=Labellers)  # a build uses the labellers of its village
 
     def __post_init__(self) -> None:
         if not 2 <= self.k_min <= self.k_max:

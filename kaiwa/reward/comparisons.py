@@ -1,4 +1,4 @@
-"""Comparisons as token rows: prompt and completions, with the end of turn where the completion ended by itself."""
+"""Comparisons as token rows: prompt and completions, with the end-of-turn token where a completion ended by itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """number: which record of its file it was (1 is the first)."""
+    """A ranked comparison as tokens. number: the record's number in its file, from 1."""
 
     row: PromptRow
     ranks: tuple[int, ...]
@@ -26,7 +26,7 @@ class Ranked:
 
 @dataclass(slots=True)
 class RecordCount:
-    """Records of one kind: how many, and the first."""
+    """The number of records of one kind, and the number of the first such record."""
 
     n: int = 0
     first: int = 0
@@ -44,9 +44,9 @@ def read_comparisons(
 ) -> list[Ranked]:
     """Return the usable comparisons of a JSONL file.
 
-    Left out, each kind counted in one line: rows longer than `width`, prompts that leave a completion no room in
-    `context` (0: no limit), rankings with nothing but ties, equal texts. UserError for records that are no comparisons,
-    with their number and the first of them, and for fewer than `least` usable ones.
+    These are left out, with one message per kind: rows longer than `width`, prompts that leave no room for a completion
+    in `context` (0: no limit), rankings with only ties, and equal texts. UserError for records that are no comparisons,
+    with their count and the first one's number, and for fewer than `least` usable comparisons.
     """
     usable: list[Ranked] = []
     long, outside, tied, equal, empty, broken = (
@@ -83,9 +83,9 @@ def read_comparisons(
     if outside.n:
         say(f"{file}: {outside} left out: the model's context of {context} tokens does not hold prompt and completion")
     if long.n:
-        say(f"{file}: {long} left out: longer than {width} tokens; raise width to keep such")
+        say(f"{file}: {long} left out: longer than {width} tokens; raise width to keep them")
     if tied.n:
-        say(f"{file}: {tied} left out: fewer than two distinct ranks, which says nothing")
+        say(f"{file}: {tied} left out: fewer than two distinct ranks")
     if equal.n:
         say(f"{file}: {equal} left out: all completions are the same text")
     if empty.n:
@@ -96,8 +96,9 @@ def read_comparisons(
 
 
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
-    """Return the prompt and completions as ids. `meta.ended` (one flag per completion; default: all) says which get
-    the end of turn.
+    """Return the prompt and completions as ids.
+
+    A completion gets the end-of-turn token if its flag in `meta.ended` is true (default: all true).
     """
     prompt = render(tokenizer, item.prompt, add_generation_prompt=True).ids
     ended: Sequence[bool] = item.meta.get("ended") or [True] * len(item.completions)
@@ -109,9 +110,7 @@ def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
 
 
 def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str]) -> tuple[list[Ranked], ...]:
-    """Return training comparisons, validation comparisons by prompt, and those by held-out labellers (never trained
-    on).
-    """
+    """Return comparisons for training, for validation (held-out prompts), and of held-out labellers."""
     inside = [item for item in items if item.labeller not in held_out]
     outside = [item for item in items if item.labeller in held_out]
     python_rng(seed, "reward-split").shuffle(inside)
@@ -120,10 +119,10 @@ def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str])
 
 
 def batches(items: Sequence[Ranked], prompts: int, epochs: int, seed: int) -> list[list[Ranked]]:
-    """Return all epochs' steps of `prompts` prompts each, in random order; prompts of like length share a step.
+    """Return all epochs' steps of `prompts` prompts each, in random order; prompts of similar length share a step.
 
-    Of shuffled prompts, each 16 steps' worth is sorted by length and cut into steps, and these are shuffled again:
-    without it a third of the tokens of `laptop` are padding.
+    The prompts are shuffled; each group of 16 steps is sorted by length, cut into steps, and the steps are shuffled.
+    Without sorting, a third of the tokens of `laptop` are padding.
     """
     steps: list[list[Ranked]] = []
     for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""What reward modelling needs to know."""
+"""The configuration of reward modelling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
-    epochs: int = 1  # InstructGPT: 1, more over-fits
-    prompts: int = 8  # prompts a step; all pairs of a prompt are one batch element
+    epochs: int = 1  # InstructGPT: 1; more epochs over-fit
+    prompts: int = 8  # prompts per step; all pairs of a prompt are one batch element
     lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.95
@@ -18,11 +18,11 @@ class RewardConfig:
     max_norm: float = 1.0
     warmup: int = 10
     floor: float = 0.1
-    width: int = 512  # most tokens of a packed row (prompt and its K completions)
+    width: int = 512  # largest number of tokens of a packed row (prompt and its K completions)
     validation_share: float = 0.1  # of the prompts
-    language_model_weight: float = 0.0  # next-token loss on the best-ranked completions beside it (0: the paper)
-    held_out_labellers: tuple[str, ...] = ()  # never trained on, measured apart
-    lora_rank: int = 0  # train a change of this rank beside frozen weights, and the head (0: all weights)
+    language_model_weight: float = 0.0  # weight of a next-token loss on the best-ranked completions (0: the paper)
+    held_out_labellers: tuple[str, ...] = ()  # labellers not used in training, measured separately
+    lora_rank: int = 0  # rank of the LoRA adapter to train with the head while the weights stay frozen (0: all weights)
     lora_alpha: float = 16.0
     evaluate_every: int = 50
 

@@ -1,9 +1,9 @@
-"""The ranking loss of InstructGPT (equation 1), ties left out of sum and count.
+"""The ranking loss of InstructGPT (equation 1); ties count neither in the sum nor in the number of pairs.
 
     loss = mean over prompts of   - 1/|pairs|  sum over pairs (w better than l)  log sigmoid(r_w - r_l)
 
-All pairs of a prompt are one batch element and each prompt counts the same, whatever its K. A prompt whose
-completions are all tied says nothing and is left out.
+All pairs of a prompt are one batch element, and each prompt has the same weight, independent of its K. A prompt whose
+completions are all tied is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pairs(ranks: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def pairwise_loss(scores: Tensor, groups: Sequence[Sequence[int]]) -> tuple[Tensor, int, int]:
-    """Return the loss, the number of pairs, and how many of them the scores order rightly.
+    """Return the loss, the number of pairs, and the number of pairs that the scores order correctly.
 
     scores: [M], all completions in order; groups: the ranks of each prompt's completions, in the same order.
     """

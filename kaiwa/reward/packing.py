@@ -1,11 +1,12 @@
-"""One packed row a prompt: the prompt once, then its K completions, each seeing the prompt and itself only.
+"""One packed row per prompt: the prompt once, then its K completions, each attending only to the prompt and itself.
 
     tokens      p p p p | a a a | b b b b | c c
-    positions   0 1 2 3 | 4 5 6 | 4 5 6 7 | 4 5        (restarted after the prompt)
+    positions   0 1 2 3 | 4 5 6 | 4 5 6 7 | 4 5        (each completion continues the prompt's positions)
     attention   block mask: a completion attends to the prompt (causally) and to itself
 
 The scores at the completions' last tokens equal those of K separate rows, at 1/15 of the work of all pairs for K = 9.
-The last block is computed where states are read only: elsewhere it needs keys and values, no query, output or MLP.
+The last block computes query, output and MLP only at the positions whose states are used, elsewhere only keys and
+values.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """prompt_ids, and for each completion its ids (with the end of turn, if it ended)."""
+    """The ids of a prompt, and of each of its completions (with the end of turn if the completion ended)."""
 
     prompt: Sequence[int]
     completions: Sequence[Sequence[int]]
@@ -40,7 +41,7 @@ class PackedPrompts:
 
 
 def pack_prompts(rows: Sequence[PromptRow], pad: int, device: str = "cpu", multiple: int = 16) -> PackedPrompts:
-    """Return rows side by side, padded to the longest (rounded up to `multiple`, so that few shapes occur)."""
+    """Return the rows as one batch, padded to the longest row (rounded up to `multiple`, so that few shapes occur)."""
     width = -(-max(map(len, rows)) // multiple) * multiple
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
@@ -70,12 +71,12 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
     at, numbers = torch.unique(where[:, 0] * T + where[:, 1], return_inverse=True)
     rows = torch.div(at, T, rounding_mode="floor")
     counts = torch.bincount(rows, minlength=B)
-    few = torch.arange(int(counts.max()), device=at.device)[None] < counts[:, None]  # [B,n] which of them there are
+    few = torch.arange(int(counts.max()), device=at.device)[None] < counts[:, None]  # [B,n] which entries are used
     columns = torch.zeros(few.shape, dtype=torch.long, device=at.device).masked_scatter(few, at % T)
     mask = packed.mask.gather(2, columns[:, None, :, None].expand(B, 1, -1, T))
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [1,B*T or len(at),H,E], k, v [1,B*T,K,E]: each row by itself."""
+        """Attend within each row. q: [1,B*T or len(at),H,E]; k, v: [1,B*T,K,E]."""
         k, v = k.view(B, T, *k.shape[2:]), v.view(B, T, *v.shape[2:])
         whole = q.shape[1] == B * T
         queries = q.view(k.shape[:2] + q.shape[2:]) if whole else q.new_zeros(*few.shape, *q.shape[2:])
@@ -91,10 +92,9 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
 
 
 def best_tokens(rows: Sequence[PromptRow], ranks: Sequence[Sequence[int]]) -> Tensor:
-    """Return where the tokens of the best-ranked completions are in packed rows: row, the column before, column
-    [N,3].
+    """Return the places of the best-ranked completions' tokens in packed rows [N,3]: row, column before, column.
 
-    The column before a completion's first token is the prompt's last.
+    The column before a completion's first token is the prompt's last column.
     """
     places: list[tuple[int, int, int]] = []
     for number, (row, ranked) in enumerate(zip(rows, ranks, strict=True)):

@@ -1,7 +1,7 @@
 """Reward modelling: the SFT model with a scalar head, trained on all pairs of each prompt's ranking.
 
-Departs from InstructGPT (6B for every policy, learning rate 9e-6, 64 prompts a batch): the numbers are the config's.
-After training a bias is stored that gives demonstrations a mean score of 0 (appendix C.2).
+Departure from InstructGPT (6B for every policy, learning rate 9e-6, 64 prompts per batch): the configuration sets these
+numbers. After training, a bias is stored that gives demonstrations a mean score of 0 (appendix C.2).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def run(
     demonstrations: Path | None = None,
     gold: Gold | None = None,
 ) -> Artifact:
-    """Train a reward model from `policy` (of any size) on comparisons, and publish it.
+    """Train a reward model from `policy` (of any size) on comparisons, and publish the model.
 
     demonstrations: a JSONL of {"messages"} whose mean score becomes 0. gold: noise-free utilities of a comparison's
-    completions, where they are known; they give the card's ceiling.
+    completions, if known, for the card's ceiling.
     """
     parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
     if demonstrations is not None:
@@ -67,7 +67,7 @@ def run(
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, context=context)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
         if not training:
-            raise UserError(f"{comparisons}: all are held out; reward.held_out_labellers leaves none to train on")
+            raise UserError(f"{comparisons}: all comparisons are held out; name fewer reward.held_out_labellers")
         model = ScalarModel(trained.decoder)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         model = model.to(ctx.device)
@@ -98,7 +98,7 @@ def run(
                 scores, states = score_packed(model, packed, read[:, :2] if read is not None else None)
                 loss, n_pairs, n_right = pairwise_loss(scores, ranks)
                 total = loss
-                if read is not None:  # keeps what the model knows while the head learns
+                if read is not None:  # preserves the model's knowledge while the head learns
                     targets = packed.ids[read[:, 0], read[:, 2]]
                     total = loss + weight * F.cross_entropy(model.decoder.logits(states).float(), targets)
             total.backward()
@@ -139,9 +139,7 @@ def run(
 def after_epoch(
     model: ScalarModel, training: Sequence[Ranked], validation: Sequence[Ranked], pad: int, device: str
 ) -> dict[str, float]:
-    """Return loss and accuracy on held-out prompts and on as many training prompts: where they part, the model
-    over-fits.
-    """
+    """Return loss and accuracy on held-out prompts and on equally many training prompts; a gap means over-fitting."""
     row: dict[str, float] = {}
     for name, items in (("training", training[: len(validation)]), ("validation", validation)):
         scores = score_rows(model, [item.row for item in items], pad, device)
@@ -151,7 +149,7 @@ def after_epoch(
 
 
 def gold_of(file: Path, numbers: set[int], gold: Gold) -> dict[int, Sequence[float]]:
-    """Return the utilities of the numbered records of a file."""
+    """Return record number -> utilities of the record's completions, for the given record numbers of a file."""
     return {n: gold(comparison(raw)) for n, raw in enumerate(read_jsonl(file), 1) if n in numbers}
 
 
@@ -161,7 +159,7 @@ def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: st
 
 
 def score_packed(model: ScalarModel, packed: PackedPrompts, also: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return scores [M] at the completions' ends, and the hidden states [N,D] at `also` [N,2], row and column."""
+    """Return scores [M] at the completions' ends, and hidden states [N,D] at `also` [N,2] (row and column)."""
     n = len(packed.ends)
     where = packed.ends if also is None else torch.cat([packed.ends, also])
     states = packed_states(model.decoder, packed, where)
@@ -170,7 +168,7 @@ def score_packed(model: ScalarModel, packed: PackedPrompts, also: Tensor | None 
 
 @torch.no_grad()
 def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: str, batch: int = 32) -> Tensor:
-    """Return the scores of all completions of all rows, in order [M]; rows of like length are computed together."""
+    """Return the scores [M] of all completions of all rows, in order; rows of similar length are computed together."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     scores: dict[int, Tensor] = {}
     for at in range(0, len(rows), batch):
@@ -183,12 +181,12 @@ def score_rows(model: ScalarModel, rows: Sequence[PromptRow], pad: int, device: 
 
 
 def accuracy(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> tuple[float, int]:
-    """Return the share of held-out pairs ordered rightly, and the number of pairs (NaN and 0 without any)."""
+    """Return the share of pairs that the model orders correctly, and the number of pairs (NaN and 0 without items)."""
     return right_pairs(items, _by_prompt(model, items, pad, device))
 
 
 def right_pairs(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Return the share of pairs that the scores order rightly, and the number of pairs (NaN and 0 without any)."""
+    """Return the share of pairs that the scores order correctly, and the number of pairs (NaN and 0 without items)."""
     if not items:
         return float("nan"), 0
     _, n_pairs, n_right = pairwise_loss(torch.tensor([s for row in scores for s in row]), [i.ranks for i in items])
@@ -205,6 +203,6 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
         if len(rows) == most:
             break
     if not rows:
-        raise UserError(f"{file}: no demonstration in it; the scores' zero is set by some")
+        raise UserError(f"{file}: no demonstration in it; the mean score is set to 0 on demonstrations")
     with torch.no_grad():
         model.bias -= score_rows(model, rows, tokenizer.pad_id, device).mean()

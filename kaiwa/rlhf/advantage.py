@@ -1,8 +1,8 @@
 """Rewards and advantages: small pure functions over [B,T] tensors with a mask of the response's tokens.
 
-Sources: InstructGPT section 3.5 and appendix C.4; Schulman et al. (2016) for GAE; Ziegler et al. (2019) for placing
-the score at the end, the KL penalty on each token and the controller of β; Ahmadian et al. (2024) for RLOO; Shao et
-al. (2024) for GRPO.
+Sources: InstructGPT section 3.5 and appendix C.4; Schulman et al. (2016) for GAE; Ziegler et al. (2019) for the score
+at the last token, the KL penalty on each token and the controller of β; Ahmadian et al. (2024) for RLOO; Shao et al.
+(2024) for GRPO.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from kaiwa.rlhf.config import EndRule, Estimator
 
 
 def scores_by_end(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule = "worse") -> Tensor:
-    """Return each reply's score [B] after the rule for replies that did not end: score s, penalty p. scores, ended:
-    [B].
+    """Apply the rule for replies that did not end to their scores s with penalty p. scores, ended, result: [B].
 
-    worse     min(s, 0) - p   never better than a reply that did end, yet still a signal (here)
-    replace   -p              the score is not looked at (Huang et al., 2024)
+    worse     min(s, 0) - p   at most -p, but still depends on the score (kaiwa's default)
+    replace   -p              ignores the score (Huang et al., 2024)
     subtract  s - p           TRL's `missing_eos_penalty`
     keep      s
     """
@@ -34,8 +33,9 @@ def scores_by_end(scores: Tensor, ended: Tensor, penalty: float, rule: EndRule =
 
 
 def kl_tokens(logprobs: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
-    """Return Schulman's estimate of KL(π, π_SFT) at each sampled token [B,T]. k1: log π/π_SFT; k2: half its square; k3:
-    `kl_k3`.
+    """Return Schulman's estimate of KL(π, π_SFT) at each sampled token [B,T].
+
+    k1: log π/π_SFT; k2: half the square of k1; k3: `kl_k3`. logprobs, reference: [B,T].
     """
     if estimator == "k1":
         return logprobs - reference
@@ -53,8 +53,9 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, *, beta: float, estimator: Estimator = "k1"
 ) -> Tensor:
-    """Return the reward of each token [B,T]: -β times the KL estimate, plus the score on the last. scores: [B]; the
-    rest: [B,T].
+    """Return the reward of each token [B,T]: -β times the KL estimate, plus the score at the last token.
+
+    scores: [B]; logprobs, reference, mask: [B,T].
     """
     rewards = -beta * kl_tokens(logprobs, reference, estimator) * mask
     last = mask.sum(dim=1).long() - 1
@@ -64,16 +65,18 @@ def token_rewards(
 
 
 def adapt_coefficient(beta: float, kl: float, target: float, horizon: float, n: int) -> float:
-    """Return β after n episodes with a mean KL of `kl` nats: β (1 + clip(kl / target - 1, ±0.2) n / horizon) (Ziegler
-    et al., 2019, section 2.2).
+    """Return β (1 + clip(kl / target - 1, ±0.2) n / horizon), the next β after n episodes with a mean KL of `kl` nats.
+
+    Source: Ziegler et al., 2019, section 2.2.
     """
     error = min(0.2, max(-0.2, kl / target - 1))
     return beta * (1 + error * n / horizon)
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Return advantages and returns, both [B,T]: d_t = r_t + γ V_{t+1} - V_t, A_t = d_t + γλ A_{t+1}. V after the end
-    is 0.
+    """Return GAE advantages and returns, both [B,T]: d_t = r_t + γ V_{t+1} - V_t, A_t = d_t + γλ A_{t+1}.
+
+    V after the last token is 0. rewards, values, mask: [B,T].
     """
     advantages = torch.zeros_like(rewards)
     following = torch.zeros_like(rewards[:, 0])
@@ -86,8 +89,9 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 
 
 def left_one_out(totals: Tensor, group: int) -> Tensor:
-    """Return RLOO's advantages [B]: each response's total less the mean of the others in its group. totals: [B], a
-    group side by side.
+    """Return RLOO's advantages [B]: each response's total minus the mean of the other responses in its group.
+
+    totals: [B], the responses of a group in consecutive entries.
     """
     by_prompt = totals.view(-1, group)
     others = (by_prompt.sum(dim=1, keepdim=True) - by_prompt) / (group - 1)
@@ -95,9 +99,9 @@ def left_one_out(totals: Tensor, group: int) -> Tensor:
 
 
 def group_standard(scores: Tensor, group: int) -> Tensor:
-    """Return GRPO's advantages [B]: each score less its group's mean, over the group's (unbiased) standard deviation.
+    """Return GRPO's advantages [B]: (score - mean of its group) / (unbiased) standard deviation of its group.
 
-    scores: [B], a group side by side. A group of equal scores gives advantages of 0.
+    scores: [B], the responses of a group in consecutive entries. Equal scores give advantages of 0.
     """
     by_prompt = scores.view(-1, group)
     centred = by_prompt - by_prompt.mean(dim=1, keepdim=True)
@@ -105,7 +109,7 @@ def group_standard(scores: Tensor, group: int) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, keep_mean: bool = False) -> Tensor:
-    """Return x [B,T] with mean 0 (or its own) and (biased) standard deviation 1 over the masked entries."""
+    """Normalise x [B,T] over the masked entries to mean 0 (or unchanged) and (biased) standard deviation 1."""
     n = mask.sum()
     mean = (x * mask).sum() / n
     variance = ((x - mean).square() * mask).sum() / n
@@ -114,9 +118,7 @@ def whiten(x: Tensor, mask: Tensor, keep_mean: bool = False) -> Tensor:
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """Return 1 - Var(returns - values) / Var(returns) over the masked entries, NaN where returns do not vary. All:
-    [B,T].
-    """
+    """Return 1 - Var(returns - values) / Var(returns) over the masked entries, NaN for constant returns. All: [B,T]."""
     chosen = mask.bool()
     spread = returns[chosen].var(unbiased=False)
     return float(1 - (returns - values)[chosen].var(unbiased=False) / spread) if spread > 0 else float("nan")

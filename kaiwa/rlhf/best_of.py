@@ -1,7 +1,8 @@
-"""Best of N: N replies to each prompt, the one that the reward model likes best (Stiennon et al., 2020, section 4).
+"""Best of N: sample N replies to each prompt, keep the highest-scored (Stiennon et al., 2020, section 4).
 
-No training, and the yardstick for all that trains: its KL from the policy is at most log N - (N - 1) / N nats, whatever
-the reward model says. Published as demonstrations ({"messages"}), it is also what rejection sampling trains on (`sft`).
+Best of N needs no training and is the baseline for the trained policies. The KL from the policy is at most
+log N - (N - 1) / N nats, whatever the reward model. The stage publishes demonstrations ({"messages"}); fine-tuning on
+them with `sft` is rejection sampling.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from kaiwa.train import checkpoint
 
 
 def kl_bound(n: int) -> float:
-    """Return log N - (N - 1) / N nats, which the KL of the best of N does not exceed."""
+    """Return log N - (N - 1) / N, the upper bound of the KL of best of N in nats."""
     return math.log(n) - (n - 1) / n
 
 
 def choose(scores: torch.Tensor, n: int) -> list[int]:
-    """Return, for every n scores side by side, the index of the highest (the first of equals). scores: [P n] -> P
-    indices.
+    """Return the index of the highest score (the first of equal ones) of every n consecutive scores.
+
+    scores: [P * n]; the result has P indices.
     """
     best = scores.view(-1, n).argmax(dim=1)
     return (best + torch.arange(len(best)) * n).tolist()
@@ -61,7 +63,7 @@ def best_of_n(
     )
     batch = episodes(repeated, replies, eos)
     scores = measure(batch, config.microbatch, lambda part: reward_model_scores(judge, part, device)).cpu()
-    ended = torch.where(batch.ended, scores, scores.clamp(max=0.0) - 1.0)  # as PPO's end rule has it
+    ended = torch.where(batch.ended, scores, scores.clamp(max=0.0) - 1.0)  # PPO's end rule
     chosen = choose(ended, config.n)
     return [replies[i] for i in chosen], [float(scores[i]) for i in chosen], float(scores.mean())
 

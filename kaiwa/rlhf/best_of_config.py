@@ -1,4 +1,4 @@
-"""What the best of N needs to know."""
+"""The configuration of best of N."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class BestOfConfig:
     max_tokens: int = 32
     temperature: float = 1.0
     block: int = 32  # prompts answered between two checkpoints
-    microbatch: int = 32  # replies scored in a forward pass
+    microbatch: int = 32  # replies scored per forward pass
 
     def __post_init__(self) -> None:
         for name in ("n", "max_tokens", "block", "microbatch"):

@@ -1,4 +1,4 @@
-"""What reinforcement learning needs to know. The paper's β = 0.02 and γ = 27.8 do not transfer: see docs/rlhf.md."""
+"""The configuration of reinforcement learning. The paper's β = 0.02 and γ = 27.8 do not transfer: see docs/rlhf.md."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Penalty:
     """The KL penalty that keeps the policy near the SFT model."""
 
     kl_coefficient: float = 0.1  # β: per-token KL to the SFT model, in the reward (grpo: in the loss)
-    kl_estimator: Estimator = "k1"  # of the KL that is penalised (InstructGPT: k1)
-    kl_target: float = 0.0  # nats a response that β is steered to (Ziegler et al.: 6); 0: β is fixed (InstructGPT)
-    kl_horizon: int = 10_000  # episodes over which an error of 20 % moves β by 20 %
+    kl_estimator: Estimator = "k1"  # estimator of the penalised KL (InstructGPT: k1)
+    kl_target: float = 0.0  # KL per response in nats that β adapts to (Ziegler et al.: 6); 0: β is fixed (InstructGPT)
+    kl_horizon: int = 10_000  # episodes in which an error of 20 % changes β by 20 %
 
     def __post_init__(self) -> None:
         _check_least(self, "kl_horizon", least=1)
         _check_least(self, "kl_coefficient", "kl_target", least=0)
         if self.kl_target and not self.kl_coefficient:
-            raise UserError("rlhf.kl_target steers kl_coefficient, which is 0; start it above 0 (0.1)")
+            raise UserError("rlhf.kl_target adapts kl_coefficient, which is 0; set kl_coefficient above 0 (0.1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,11 @@ class Returns:
     """From scores to returns and advantages (rlhf/advantage.py)."""
 
     gamma: float = 1.0  # discount
-    lam: float = 0.95  # GAE (not stated in the paper; its lineage uses 0.95)
-    whiten: bool = True  # PPO's advantages to mean 0, standard deviation 1
-    whiten_rewards: bool = False  # token rewards to standard deviation 1, their mean kept (Ziegler et al.: True)
-    end_rule: EndRule = "worse"  # the score of a reply that does not end: see rlhf/advantage.py
-    missing_end_penalty: float = 1.0  # the number in that rule
+    lam: float = 0.95  # λ of GAE (not stated in the paper; earlier papers of its authors use 0.95)
+    whiten: bool = True  # normalise PPO's advantages to mean 0, standard deviation 1
+    whiten_rewards: bool = False  # scale token rewards to standard deviation 1, mean unchanged (Ziegler et al.: True)
+    end_rule: EndRule = "worse"  # rule for the score of a reply that does not end: see rlhf/advantage.py
+    missing_end_penalty: float = 1.0  # the penalty p of end_rule
 
     def __post_init__(self) -> None:
         if not 0 <= self.lam <= 1 or not 0 <= self.gamma <= 1:
@@ -47,14 +47,14 @@ class Returns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """The optimizer's steps, and the average of the weights that they leave."""
+    """The optimizer's steps, and the moving average of the weights."""
 
     lr: float = 1e-4
     value_lr: float = 2e-4
     adam_eps: float = 1e-8
-    warmup: int = 10  # updates; the rate starts at 0.1 + 0.9 / warmup of itself: 0.19
+    warmup: int = 10  # updates; the first has 0.1 + 0.9 / warmup (0.19) of the learning rate
     max_norm: float = 1.0
-    ema: float = 0.0  # decay of the published average of the weights (InstructGPT: 0.992); 0: the last weights
+    ema: float = 0.0  # decay of the published moving average of the weights (InstructGPT: 0.992); 0: the last weights
 
     def __post_init__(self) -> None:
         for name in ("lr", "value_lr", "adam_eps"):
@@ -68,10 +68,10 @@ class Steps:
 class Pretraining:
     """PPO-ptx: the pretraining gradient mixed in (appendix C.4)."""
 
-    ptx_coefficient: float = 0.0  # γ of equation 2: times the next-token loss of pretraining rows
-    ptx_ratio: float = 0.0  # above 0: γ is set once, at the first step, to make its gradient so many times PPO's
-    ptx_unit: Literal["mean", "sum"] = "mean"  # of that loss over the rows' tokens; sum: over tokens, a row's mean
-    ptx_rows: int = 4  # pretraining rows a minibatch
+    ptx_coefficient: float = 0.0  # γ of equation 2: factor of the next-token loss of pretraining rows
+    ptx_ratio: float = 0.0  # above 0: set γ at the first step so that its gradient norm is this many times PPO's
+    ptx_unit: Literal["mean", "sum"] = "mean"  # loss as the mean over tokens, or as a row's sum averaged over rows
+    ptx_rows: int = 4  # pretraining rows per minibatch
     ptx_width: int = 256
 
     def __post_init__(self) -> None:
@@ -83,15 +83,15 @@ class Pretraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RLHFConfig:
-    """Fields of the four groups are options and JSON fields of their own: --kl-coefficient, {"kl_coefficient"}."""
+    """The fields of the four groups are also options and JSON fields: --kl-coefficient, {"kl_coefficient"}."""
 
-    method: Method = "ppo"  # rloo, grpo: no value model, `group` responses a prompt are each other's baseline
-    group: int = 1  # responses a prompt in a batch (rloo, grpo: 2 or more)
+    method: Method = "ppo"  # rloo, grpo: no value model; the `group` responses to a prompt give the baseline
+    group: int = 1  # responses per prompt in a batch (rloo, grpo: 2 or more)
     updates: int = 80
-    batch: int = 64  # episodes an update
-    minibatches: int = 2  # optimizer steps an epoch
+    batch: int = 64  # episodes per update
+    minibatches: int = 2  # optimizer steps per epoch
     epochs: int = 1  # passes over the batch (InstructGPT: 1)
-    microbatch: int = 16  # episodes a forward pass; the gradient does not depend on it
+    microbatch: int = 16  # episodes per forward pass; does not change the gradient
     max_tokens: int = 32
     temperature: float = 1.0
     penalty: Penalty = field(default_factory=Penalty, metadata=GROUP)
@@ -100,10 +100,10 @@ class RLHFConfig:
     value_clip: float = 0.5
     steps: Steps = field(default_factory=Steps, metadata=GROUP)
     pretraining: Pretraining = field(default_factory=Pretraining, metadata=GROUP)
-    lora_rank: int = 0  # train a change of this rank; the reference is the same weights without it (0: all weights)
+    lora_rank: int = 0  # rank of the LoRA adapter to train; the reference is the policy without it (0: all weights)
     lora_alpha: float = 16.0
-    shared_trunk: bool = False  # the value model is a head (and a change, with lora_rank) on the reward model's trunk
-    score: str = ""  # FILE.py:FUNCTION in place of the reward model's score: (prompts, replies) -> numbers
+    shared_trunk: bool = False  # the value model is a head (with lora_rank also an adapter) on the reward model's trunk
+    score: str = ""  # FILE.py:FUNCTION in place of the reward model: (prompts, replies) -> one number per reply
     evaluate_every: int = 10
 
     @property
@@ -119,11 +119,11 @@ class RLHFConfig:
         _check_least(self, *counts, least=1)
         _check_least(self, "lora_rank", least=0)
         if self.shared_trunk and not self.has_value:
-            raise UserError(f"rlhf.shared_trunk is for ppo's value model; {self.method} has none: leave it out")
+            raise UserError(f"rlhf.shared_trunk is for ppo's value model; {self.method} has none")
         if self.batch % self.minibatches:
             raise UserError(f"rlhf.batch {self.batch} is not a multiple of minibatches {self.minibatches}")
         if self.batch % self.group:
-            raise UserError(f"rlhf.batch {self.batch} is not a multiple of group {self.group}, the responses a prompt")
+            raise UserError(f"rlhf.batch {self.batch} is not a multiple of group {self.group} (responses per prompt)")
         if self.method != "ppo" and self.group < 2:
             raise UserError(f"rlhf.group is {self.group}; {self.method} compares 2 or more responses a prompt (4 to 8)")
         if not self.clip > 0:

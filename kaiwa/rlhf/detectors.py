@@ -1,8 +1,7 @@
-"""Watching a run: what goes wrong in RLHF shows in its metrics first. One line each: what, why, what to try.
+"""Detectors of common RLHF failures in a run's metrics. Each warning is one line: symptom, cause, remedy.
 
-A detector is a function of the rows logged so far; it gives the figure that worries it, or None. Each is told once a
-run. The lines themselves are in the words of the reports (`watch.NAME`), so that the terminal and the Build page say
-the same.
+A detector takes the rows logged so far and returns the figure of its warning, or None. A detector warns once per run.
+The texts are among the words of the reports (`watch.NAME`), so that the terminal and the Build page print the same.
 """
 
 from __future__ import annotations
@@ -13,30 +12,30 @@ from typing import Any
 from kaiwa.report.words import Words
 
 Rows = Sequence[Mapping[str, float]]
-FEW, MANY = 5, 20  # updates that make a mean, and a trend
+FEW, MANY = 5, 20  # updates for a mean, and for a trend
 WATCHED_METRICS = ("kl", "ratio_off", "ended", "length", "score", "explained_variance", "score_outside", "distinct")
 
 
 def mean(rows: Rows, name: str) -> float | None:
-    """Return the mean of a metric over the rows; None unless all rows have it."""
+    """Return the mean of a metric over the rows; None unless every row has the metric."""
     values = [row[name] for row in rows if row.get(name) is not None]
     return sum(values) / len(values) if rows and len(values) == len(rows) else None
 
 
 def negative_kl(rows: Rows) -> float | None:
-    """Return a mean KL below 0, which sampled replies of the trained distribution cannot have."""
+    """Return the mean KL if clearly below 0, impossible for replies sampled from the trained distribution."""
     kl = mean(rows[-FEW:], "kl")
     return kl if len(rows) >= FEW and kl is not None and kl < -0.05 else None
 
 
 def ratio_off_one(rows: Rows) -> float | None:
-    """Return how far the ratios are off 1 before an update's first step, where each should be 1."""
+    """Return the largest |log ratio| before an update's first step if above 0.02; every ratio should be 1 there."""
     off = rows[-1].get("ratio_off")
     return off if off is not None and off > 0.02 else None
 
 
 def ended_falling(rows: Rows) -> float | None:
-    """Return the share of replies that end, where it has fallen by a tenth."""
+    """Return the share of replies that end if the share has fallen by more than 0.1 since the start."""
     first, last = mean(rows[:FEW], "ended"), mean(rows[-FEW:], "ended")
     if len(rows) < 2 * FEW or first is None or last is None:
         return None
@@ -44,7 +43,7 @@ def ended_falling(rows: Rows) -> float | None:
 
 
 def length_with_score(rows: Rows) -> float | None:
-    """Return the growth of the length where it rose by a fifth and goes with the score (correlation above 0.7)."""
+    """Return the growth of the length if above a fifth and correlated with the score (above 0.7)."""
     recent = rows[-MANY:]
     if len(recent) < MANY:
         return None
@@ -54,19 +53,19 @@ def length_with_score(rows: Rows) -> float | None:
 
 
 def value_hinders(rows: Rows) -> float | None:
-    """Return an explained variance below 0."""
+    """Return the value model's explained variance if below 0."""
     explained = mean(rows[-FEW:], "explained_variance")
     return explained if len(rows) >= MANY and explained is not None and explained < 0 else None
 
 
 def out_of_range(rows: Rows) -> float | None:
-    """Return the share of scores outside those of the reward model's held-out data (its middle 98 %), above a fifth."""
+    """Return the share of scores outside the middle 98 % of the reward model's held-out scores, if above a fifth."""
     outside = mean(rows[-FEW:], "score_outside")
     return outside if len(rows) >= FEW and outside is not None and outside > 0.2 else None
 
 
 def collapsed(rows: Rows) -> float | None:
-    """Return the share of distinct replies, where it has halved and is below 0.3."""
+    """Return the share of distinct replies if the share has halved since the start and is below 0.3."""
     first, last = mean(rows[:FEW], "distinct"), mean(rows[-FEW:], "distinct")
     if len(rows) < 2 * FEW or first is None or last is None:
         return None
@@ -85,7 +84,7 @@ DETECTORS: Mapping[str, Callable[[Rows], float | None]] = {
 
 
 class Watch:
-    """The rows that the detectors need, and the detectors that have given their warning."""
+    """The rows that the detectors need, and the names of the detectors that have warned."""
 
     def __init__(self) -> None:
         self.first: list[dict[str, float]] = []
@@ -93,7 +92,7 @@ class Watch:
         self.warned: list[str] = []
 
     def look(self, row: Mapping[str, float]) -> list[tuple[str, float]]:
-        """Take one more update's metrics; return the new warnings as (detector, figure)."""
+        """Add the metrics of an update; return the new warnings as (detector, figure)."""
         figures = {name: float(row[name]) for name in WATCHED_METRICS if name in row}
         if len(self.first) < FEW:
             self.first.append(figures)
@@ -108,21 +107,21 @@ class Watch:
         return warnings
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
+        """Return the state for a checkpoint."""
         return {"first": self.first, "recent": self.recent, "warned": self.warned}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Restore a state returned by `state`."""
         self.first, self.recent, self.warned = (list(saved[name]) for name in ("first", "recent", "warned"))
 
 
 def warning_text(name: str, value: float, language: str = "en") -> str:
-    """Return the warning's line: what, why, what to try."""
+    """Return the warning's line: symptom, cause, remedy."""
     return Words(language)(f"watch.{name}", value=f"{value:.2g}")
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Return Pearson's correlation; 0 where one of them does not vary."""
+    """Return Pearson's correlation; 0 if x or y does not vary."""
     mx, my = sum(x) / len(x), sum(y) / len(y)
     sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
     sxx, syy = sum((a - mx) ** 2 for a in x), sum((b - my) ** 2 for b in y)

@@ -1,7 +1,7 @@
-"""The state of reinforcement learning, and one update of it: roll out, score, estimate advantages, take clipped steps.
+"""The state of reinforcement learning, and one update: roll out, score, estimate advantages, take clipped steps.
 
-PPO, RLOO and GRPO differ in three lines: what the advantage of a token is, what a token weighs in the loss, and where
-the KL penalty stands. Everything else, PPO-ptx's pretraining gradient included, is shared.
+PPO, RLOO and GRPO differ in three places: the advantage of a token, the weight of a token in the loss, and the KL
+penalty (in the reward or in the loss). Everything else, including PPO-ptx's pretraining gradient, is shared.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Loop:
         score: Score | None,
         usual_scores: tuple[float, float] | None = None,
     ) -> None:
-        """score: replaces the reward model. usual_scores: the range of scores on the reward model's held-out data."""
+        """score: in place of the reward model. usual_scores: range of scores on the reward model's held-out data."""
         self.config, self.ctx, self.models = config, ctx, models
         self.prompts, self.mixture, self.score, self.usual_scores = prompts, mixture, score, usual_scores
         self.policy, self.value = models.policy, models.value
@@ -65,7 +65,7 @@ class Loop:
         self.engine = Engine(self.policy, self.tokenizer)
         self.update = self.optimizer_steps = 0
         self.beta, self.ptx = config.penalty.kl_coefficient, config.pretraining.ptx_coefficient
-        self.from_engine = False  # whether old log-probabilities are the engine's (decided at the start)
+        self.from_engine = False  # whether the engine's log-probabilities serve as old ones (see check_start)
 
     def state(self) -> dict[str, Any]:
         return self.models.state() | {
@@ -101,7 +101,7 @@ class Loop:
         """Make one update and return its metrics."""
         c, device = self.config, self.ctx.device
         seed = seed_for(self.ctx.seed, "rollout", self.update)
-        give_back_memory()  # what training used: the cache's memory comes from elsewhere
+        give_back_memory()  # freed by training; the rollouts' cache would not reuse this memory
         batch = sample(
             self.engine,
             self.next_prompts(),
@@ -151,7 +151,7 @@ class Loop:
         return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
 
     def scores(self, batch: Episodes) -> Tensor:
-        """Return the score of every response [B]: the function's if there is one, else the reward model's."""
+        """Return the score of every response [B]: from the score function if set, else from the reward model."""
         device = self.ctx.device
         if self.score is not None:
             values = self.score(batch.prompts, batch.responses)
@@ -160,7 +160,7 @@ class Loop:
             return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
 
     def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
-        """Return targets [B,T] of the minibatch steps. RLOO and GRPO give all tokens of a response one advantage."""
+        """Return targets [B,T] of the minibatch steps. With RLOO and GRPO a response's tokens share one advantage."""
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
@@ -185,9 +185,7 @@ class Loop:
         return Targets(old, reference, advantages, values, returns)
 
     def optimise(self, batch: Episodes, targets: Targets) -> dict[str, float]:
-        """Take the minibatch steps of one update. Return the means of their metrics, and how far the first step's
-        ratios are off 1.
-        """
+        """Take the minibatch steps of one update. Return their mean metrics, and the first step's "ratio_off"."""
         c = self.config
         rate = min(1.0, 0.1 + 0.9 * warmup(self.update, c.steps.warmup)) if self.update < c.steps.warmup else 1.0
         size = c.batch // c.minibatches
@@ -202,7 +200,7 @@ class Loop:
                     row |= self.pretraining_gradient(row["ppo_grad_norm"])
                 row["grad_norm"] = apply_gradients(self.optimizer, c.steps.lr * rate, c.steps.max_norm)
                 row.setdefault("ppo_grad_norm", row["grad_norm"])
-                if self.value_optimizer is not None:  # after the policy's step: its gradients take no memory any more
+                if self.value_optimizer is not None:  # after the policy's step, whose gradients are then freed
                     row["value_loss"] = self.value_gradients(batch, targets, chosen)
                     apply_gradients(self.value_optimizer, c.steps.value_lr * rate, c.steps.max_norm)
                 self.models.follow(c.steps.ema)
@@ -213,7 +211,7 @@ class Loop:
         return {name: sum(values) / len(values) for name, values in collected.items()} | first
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
-        """Add the gradients of the policy loss of the episodes `chosen` [n], by microbatches. Return its metrics."""
+        """Add the gradients of the policy loss of the episodes `chosen` [n], by microbatches. Return the metrics."""
         c, device, t = self.config, self.ctx.device, targets
         n_tokens = float(batch.mask[chosen].sum())
         clipped = loss_p = gap = off = 0.0
@@ -258,9 +256,7 @@ class Loop:
         return total
 
     def pretraining_gradient(self, ppo_norm: float) -> dict[str, float]:
-        """Add γ times the gradient of the next-token loss of pretraining rows, after PPO's (appendix C.4). Return the
-        loss as a metric.
-        """
+        """Add γ times the gradient of the pretraining rows' next-token loss (appendix C.4). Return the loss metric."""
         c = self.config
         assert self.mixture is not None
         data = self.mixture.next(c.pretraining.ptx_rows).tensors(self.ctx.device)
@@ -273,7 +269,8 @@ class Loop:
         return {"ptx_loss": mean if c.pretraining.ptx_unit == "mean" else mean * c.pretraining.ptx_rows / float(count)}
 
     def pretraining_losses(self, data: tuple[Tensor, ...]) -> Iterator[Tensor]:
-        """Yield a loss per microbatch of `data` (each [rows,T]); they add up to the mean over tokens (or over rows)."""
+        """Yield a loss per microbatch of `data` (each [rows,T]). The losses add up to the mean over all tokens, or
+        with ptx_unit "sum" to the mean over rows of a row's sum."""
         c = self.config
         count = data[-1].sum() if c.pretraining.ptx_unit == "mean" else c.pretraining.ptx_rows
         for at in range(0, c.pretraining.ptx_rows, c.microbatch):
@@ -282,7 +279,7 @@ class Loop:
             yield loss
 
     def balance(self, data: tuple[Tensor, ...], ppo_norm: float) -> float:
-        """Return the γ that makes the pretraining gradient `ptx_ratio` times as long as PPO's. data: each [rows,T]."""
+        """Return the γ that makes the pretraining gradient's norm `ptx_ratio` times `ppo_norm`. data: each [rows,T]."""
         trained = [p for p in self.policy.parameters() if p.requires_grad]
         sums = [torch.zeros_like(p) for p in trained]
         for loss in self.pretraining_losses(data):
@@ -295,11 +292,10 @@ class Loop:
         return gamma
 
     def check_start(self, batch: Episodes, sampled: Tensor) -> bool:
-        """Assert that KL is 0 and every ratio 1 before the first step; otherwise there is a bug here. sampled:
-        [B,T].
+        """Assert that KL is 0 before the first step; any other value is a bug in this code. sampled: [B,T].
 
-        Return whether the engine's log-probabilities agree with the training graph's to 1e-3, so that they can serve as
-        the old ones.
+        Return whether the engine's log-probabilities agree with the training graph's to 1e-3 and can serve as the old
+        log-probabilities.
         """
         graph = self.logprobs(self.policy, batch)
         with self.models.reference() as frozen:
@@ -308,7 +304,7 @@ class Loop:
         limit = 2e-2 if self.policy.embed.weight.dtype is torch.bfloat16 else 1e-3
         assert off <= limit, f"KL to the SFT model is not 0 at the start: log-probabilities differ by {off:.2g}"
         gap = float(((sampled - graph).abs() * batch.mask.to(self.ctx.device)).max())
-        source = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, a forward pass more"
+        source = "the engine's are used" if gap <= 1e-3 else "the training graph's are used, with one more forward pass"
         self.ctx.say(
             f"{self.config.method.upper()} starts at KL 0 (off by {off:.1g});"
             f" old log-probabilities: {source} (gap {gap:.1g})"

@@ -1,8 +1,8 @@
 """The clipped losses of PPO (Schulman et al., 2017, equation 7; value clipping as in Ziegler et al., 2019).
 
-All are sums over tokens divided by a count that the caller gives, so that the gradient does not depend on how a
-minibatch is cut into microbatches. PPO gives the tokens of the minibatch; RLOO its responses (a response's gradient is
-the sum over its tokens); GRPO its responses too, with weights of 1 / length in place of the mask.
+All losses are sums over tokens divided by the caller's `count`, so that the gradient does not depend on the size of the
+microbatches. The count is the number of tokens of the minibatch for PPO, and of responses for RLOO (a response's
+gradient is the sum over its tokens) and GRPO (with weights of 1 / length in place of the mask).
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from kaiwa.rlhf.config import Method
 def policy_loss(
     logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, clip: float, count: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the clipped loss and the number of tokens whose ratio was clipped. All: [B,T]; mask: 0 or a token's
-    weight.
-    """
+    """Return the clipped loss and the number of clipped tokens. All: [B,T]; mask: a token's weight, 0 for padding."""
     ratio = torch.exp(logprobs - old)
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
@@ -33,9 +31,7 @@ def kl_loss(logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, coun
 
 
 def token_weights(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tuple[Tensor, float]:
-    """Return the tokens' weights [B,T] and the number that their sum is divided by. n_tokens, n_responses: of the whole
-    minibatch.
-    """
+    """Return the tokens' weights [B,T] and the count to divide by. n_tokens, n_responses: of the whole minibatch."""
     if method == "ppo":
         return mask, n_tokens
     if method == "rloo":
@@ -44,9 +40,7 @@ def token_weights(mask: Tensor, method: Method, n_tokens: float, n_responses: in
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float, count: float) -> Tensor:
-    """Return half the larger of the plain and the clipped squared error, summed and divided by count (clip 0: plain).
-    All: [B,T].
-    """
+    """Return sum(max(plain, clipped squared error)) / (2 * count); clip 0: only the plain error. All: [B,T]."""
     error = (values - returns).square()
     if clip > 0:
         near = old + (values - old).clamp(-clip, clip)

@@ -1,7 +1,7 @@
-"""What a run will hold in memory, told before it starts; `--plan` prints it alone.
+"""The memory that a run will need, printed before the run starts; `--plan` prints the table and stops.
 
-Weights, gradients and optimizer states are exact (fp32: 4 bytes a weight; a trained one has a gradient and AdamW's two
-means beside it: 16). The cache of the rollouts and the activations of a step are upper estimates.
+Weights, gradients and optimizer states are exact: in fp32 a frozen weight takes 4 bytes, a trained weight 16 (weight,
+gradient, AdamW's two means). The cache of the rollouts and the activations of a step are upper estimates.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.rlhf.config import RLHFConfig
 
 WEIGHT, TRAINED = 4, 16  # bytes
-ROWS = 256  # most answers that the engine continues at once
+ROWS = 256  # largest number of answers that the engine generates at once
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPart:
-    """bytes held by one part of a run; `how` in a few words."""
+    """The memory of one part of a run in bytes. how: a description in a few words."""
 
     name: str
     how: str
@@ -29,8 +29,9 @@ class MemoryPart:
 def memory_parts(
     config: RLHFConfig, policy: DecoderConfig, reward: DecoderConfig | None, longest: int = 0
 ) -> list[MemoryPart]:
-    """Return what each part of a run holds. longest: tokens of the longest prompt (0: unknown; an episode may fill the
-    context).
+    """Return the memory of each part of a run.
+
+    longest: tokens of the longest prompt; 0 if unknown, for episodes that fill the context.
     """
     c, p = config, policy.n_parameters
     change = low_rank_parameters(policy, c.lora_rank)
@@ -69,27 +70,28 @@ def memory_parts(
 
 
 def low_rank_parameters(config: DecoderConfig, rank: int) -> int:
-    """Return the number of weights of a low-rank change of every linear layer."""
+    """Return the number of weights of a LoRA adapter on every linear layer."""
     d, f, q, kv = config.d_model, config.d_ff, config.n_head * config.d_head, config.kv_heads * config.d_head
     up = f * (2 if config.dialect == "llama" else 1)
     return config.n_layer * rank * ((d + q + 2 * kv) + (q + d) + (d + up) + (f + d))
 
 
 def scalar_parameters(config: DecoderConfig) -> int:
-    """Return the number of weights of a decoder with a scalar head; its unembedding is loaded too."""
+    """Return the number of weights of a decoder with a scalar head, including the loaded but unused unembedding."""
     return config.n_parameters + config.d_model
 
 
 def activations(config: DecoderConfig, rows: int, width: int, scored: int) -> int:
-    """Return the bytes kept for the backward pass: about 10 vectors of d_model and 4 of d_ff per token and layer, and
-    logits twice.
+    """Return the bytes kept for the backward pass.
+
+    The estimate is 10 vectors of d_model and 4 of d_ff per token and layer, and the logits twice.
     """
     layer = 10 * config.d_model + 4 * config.d_ff
     return rows * (width * config.n_layer * layer + 2 * scored * config.vocab_size) * 4
 
 
 def memory_table(config: RLHFConfig, policy: Path, reward: Path | None, longest: int = 0) -> str:
-    """Return the parts of a run as text, one per line."""
+    """Return the memory of a run's parts as a table for the terminal, from the folders of policy and reward model."""
     return table_text(
         memory_parts(config, read_config(policy), read_config(reward) if reward is not None else None, longest)
     )

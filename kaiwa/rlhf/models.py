@@ -1,11 +1,11 @@
-"""The models of reinforcement learning, and what they share.
+"""The models of reinforcement learning, and the weights that they share.
 
-policy      all weights trained, or a low-rank change of them (lora_rank)
-reference   a frozen copy; with a low-rank change the policy's own weights with the change switched off
-reward      frozen; none where a Python function scores
+policy      all weights are trained, or a LoRA adapter (lora_rank)
+reference   a frozen copy of the policy; with lora_rank the policy with the adapter switched off
+reward      frozen; absent if a Python function gives the scores
 value       starts from the reward model (InstructGPT, C.4), else from the policy with a head of zeros; with
-            shared_trunk only its head is its own (and a low-rank change of the reward model's trunk)
-average     of the policy's trained weights (ema)
+            shared_trunk a head (and with lora_rank an adapter) on the reward model's trunk
+average     the moving average of the policy's trained weights (ema)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 @dataclass(slots=True)
 class Models:
     trained: Trainable
-    frozen: Decoder | None  # the reference; None: the policy without its low-rank change
+    frozen: Decoder | None  # the reference; None: the policy without its adapter
     reward: ScalarModel | None
     value: ScalarModel | None
     average: Decoder | None
@@ -60,27 +60,27 @@ class Models:
 
     @contextlib.contextmanager
     def judge(self) -> Iterator[ScalarModel]:
-        """Yield the reward model as it was trained while the block runs."""
+        """Yield the reward model without the value model's adapter while the block runs."""
         assert self.reward is not None
         with adapter_off(self.reward):
             yield self.reward
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
-        """Move the average of the weights a step towards the policy."""
+        """Update the moving average of the weights: decay * average + (1 - decay) * policy."""
         if self.average is not None:
             for mean, new in zip(self.average.parameters(), self.policy.parameters(), strict=True):
                 if new.requires_grad:
                     mean.lerp_(new.detach(), 1 - decay)
 
     def state(self) -> dict[str, Any]:
-        """Return everything that training changes."""
+        """Return the state that training changes."""
         names = trained_state(self.policy)
         mean = {n: p for n, p in self.average.named_parameters() if n in names} if self.average is not None else {}
         return {"policy": names, "value": trained_state(self.value) if self.value is not None else {}, "average": mean}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Restore a state returned by `state`."""
         restore(self.policy, saved["policy"])
         if self.value is not None:
             restore(self.value, saved["value"])
@@ -89,7 +89,7 @@ class Models:
 
 
 def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Artifact | None) -> Models:
-    """Load what the configuration needs. UserError where the reward model has another tokenizer than the policy."""
+    """Load the models of a configuration. UserError if the reward model has another tokenizer than the policy."""
     trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
     trained.decoder.to(ctx.device)
     frozen = None if config.lora_rank else open_base(policy.path)[0].to(ctx.device).requires_grad_(False)

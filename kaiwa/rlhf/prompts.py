@@ -1,4 +1,4 @@
-"""The prompts of rollouts: read, rendered, and dealt out in an order that is a function of seed and update."""
+"""The prompts of rollouts: reading, rendering, and their order as a function of seed and update."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 def read_prompts(
     file: Path, tokenizer: Tokenizer, most: int, say: Callable[[str], None]
 ) -> list[tuple[tuple[int, ...], Conversation]]:
-    """Return (ids, messages) of every prompt that has at most `most` tokens, in the file's order. UserError for a file
-    without any.
-    """
+    """Return (ids, messages) of every prompt of at most `most` tokens, in file order. UserError if there are none."""
     if most < 1:
-        raise UserError(f"max_tokens is {1 - most} too many: the context must hold a prompt beside the reply")
+        raise UserError(f"max_tokens is {1 - most} too many: the context must hold the prompt and the reply")
     fitting: list[tuple[tuple[int, ...], Conversation]] = []
     long: list[int] = []
     number = 0
@@ -48,7 +46,7 @@ def read_prompts(
 
 
 def prompt_order(n: int, seed: int, start: int, count: int) -> list[int]:
-    """Return which of n prompts come `start`-th to (start + count)-th: each pass has all of them in a new order."""
+    """Return the numbers of `count` prompts from position `start` on; each pass over all n prompts has a new order."""
     chosen = []
     orders: dict[int, list[int]] = {}
     for i in range(start, start + count):
@@ -62,6 +60,6 @@ def prompt_order(n: int, seed: int, start: int, count: int) -> list[int]:
 def prompts_that_fit(
     config: RLHFConfig, ctx: Context, policy: Path, reward: Path | None, prompts: Path
 ) -> list[tuple[tuple[int, ...], Conversation]]:
-    """Return the prompts that leave room for a reply in the policy's context and in the reward model's."""
+    """Return the prompts that leave room for a reply in the contexts of the policy and of the reward model."""
     room = min(read_config(path).max_length for path in (policy, reward) if path is not None)
     return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)

@@ -1,4 +1,4 @@
-"""Rollouts: responses sampled by the engine, and what the training graph says of each of their tokens."""
+"""Rollouts: responses sampled by the engine, and their tokens' log-probabilities and values in the training graph."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from kaiwa.text.sampling import Sampling
 from kaiwa.train.likelihood import selected_logprobs
 from kaiwa.train.optim import autocast
 
-# (prompts' ids, responses) -> one score a response [B]. A reward model, a rule, a test's stub: anything fits.
+# (prompts' ids, responses) -> one score per response [B]: a reward model, a rule, or a stub in a test.
 Score = Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """texts: a row's prompt and response [n]. mask [B,T]: 1 on the tokens of the response (its end included).
+    """A batch of B prompts with responses. texts: prompt and response of each episode [n]; ended: [B].
 
-    Column t of [B,T] tensors is response token t.
+    mask: [B,T], 1 on the tokens of the response including its end. Column t of [B,T] tensors is response token t.
     """
 
     texts: Sequence[Tensor]
@@ -35,7 +35,7 @@ class Episodes:
     responses: Sequence[Completion]
 
     def rows(self, chosen: Tensor) -> Episodes:
-        """Return the chosen episodes, with the padding cut to the longest of them. chosen: indices [n]."""
+        """Return the episodes with indices `chosen` [n], padded only to their longest response."""
         n = int(self.mask[chosen].sum(dim=1).max())
         picked = chosen.tolist()
         return Episodes(
@@ -48,14 +48,14 @@ class Episodes:
 
 
 def by_length(batch: Episodes, chosen: Tensor, size: int) -> list[Tensor]:
-    """Return the chosen episodes (indices [n]) in groups of at most `size`, alike in length: little is padded."""
+    """Return the indices `chosen` [n] in groups of at most `size` episodes of similar length, for little padding."""
     lengths = torch.tensor([len(text) for text in batch.texts])
     order = chosen[torch.argsort(lengths[chosen], stable=True)]
     return list(order.split(size))
 
 
 def measure(batch: Episodes, size: int, forward: Callable[[Episodes], Tensor]) -> Tensor:
-    """Return `forward` (it gives [b,t] or [b] for some episodes) over the whole batch, by groups: [B,T] or [B]."""
+    """Apply `forward` (returns [b,t] or [b]) to groups of episodes; return the whole batch's result [B,T] or [B]."""
     out: Tensor | None = None
     for piece in by_length(batch, torch.arange(len(batch.texts)), size):
         part = forward(batch.rows(piece))
@@ -81,7 +81,7 @@ def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
 def sample(
     engine: Engine, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int, eos: int
 ) -> Episodes:
-    """Sample one response per prompt, with the policy that the engine holds."""
+    """Sample one response per prompt from the engine's policy."""
     responses = engine.generate(
         prompts, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), stop_ids=(eos,)
     )
@@ -100,7 +100,7 @@ def episodes(prompts: Sequence[Sequence[int]], responses: Sequence[Completion], 
 
 
 def response_logprobs(model: Decoder, batch: Episodes, temperature: float, device: str) -> Tensor:
-    """Return log π(token) of each response token at a temperature [B,T]; only those positions are unembedded."""
+    """Return log π(token) of each response token at a temperature [B,T]; only these positions are unembedded."""
     lengths = response_lengths(batch)
     targets = torch.cat([text[-n:] for text, n in zip(batch.texts, lengths, strict=True)]).to(device)
     with autocast(device):
@@ -109,7 +109,7 @@ def response_logprobs(model: Decoder, batch: Episodes, temperature: float, devic
 
 
 def response_values(model: ScalarModel, batch: Episodes, device: str) -> Tensor:
-    """Return V before each response token [B,T] (the state is the prompt and the response so far)."""
+    """Return the value V before each response token [B,T], of the state of prompt and response so far."""
     with autocast(device):
         return _as_rows(batch, _before(model, batch, response_lengths(batch), device))
 
@@ -128,7 +128,7 @@ def response_lengths(batch: Episodes) -> list[int]:
 
 
 def _before(model: nn.Module, batch: Episodes, lengths: Sequence[int], device: str) -> Tensor:
-    """Return the model's output before each response token [N, ...]; a text's last token is not needed."""
+    """Return the model's output before each response token [N, ...]; the last token of a text is not computed."""
     side = Documents([len(text) - 1 for text in batch.texts], lengths, device)
     return side.states(model, torch.cat([text[:-1] for text in batch.texts]))
 

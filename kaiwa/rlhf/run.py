@@ -1,9 +1,9 @@
 """PPO-ptx: maximise  E[ r(x, y) - β log(π_RL(y|x) / π_SFT(y|x)) ] + γ E_pretrain[ log π_RL(x) ]  (equation 2).
 
-One update: sample a batch of responses, score them, give each token its reward (KL penalty on all, score on the
-last), estimate advantages, then one clipped step a minibatch on policy and value. With ptx the gradient of the
-pretraining term is computed after PPO's and accumulated in the same buffers (appendix C.4); its unit here is the mean
-over the tokens of the rows. `method` changes the advantages to RLOO's or GRPO's (`loop.py`).
+One update samples a batch of responses, scores them, gives each token its reward (a KL penalty on every token, the
+score on the last), estimates advantages, and takes one clipped step per minibatch on policy and value. With ptx the
+gradient of the pretraining term is computed after PPO's and accumulated in the same buffers (appendix C.4); its loss is
+the mean over the tokens of the rows. `method` selects RLOO or GRPO instead of PPO (`loop.py`).
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def run(
     score: Score | None = None,
     publish_after: Sequence[int] = (),
 ) -> Artifact:
-    """Train `policy` against `reward` on a JSONL of {"messages"}, and publish it.
+    """Train `policy` against `reward` on a JSONL of {"messages"}, and publish the policy.
 
-    `score` (or the configuration's `score`, a function in a file) replaces the reward model's scores; the value model
-    still starts from the reward model if there is one. `tokens`: the pretraining text of ptx. `publish_after`: updates
-    after which the policy is published too, under updates/N.
+    score (or the configuration's `score`, a function in a file) replaces the reward model's scores; the value model
+    still starts from the reward model if given. tokens: the pretraining text of ptx. publish_after: updates after
+    which the policy is also published, under updates/N.
     """
     stage = out.name
     parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": fingerprint(prompts)}
@@ -60,9 +60,9 @@ def run(
             "nothing says what is good: give a reward model (--reward) or a function (--score FILE.py:NAME)"
         )
     if tokens is None and config.has_pretraining:
-        raise UserError("ptx mixes pretraining text in: give tokens (--tokens), or set ptx_coefficient to 0")
+        raise UserError("ptx mixes pretraining text in: give --tokens, or set ptx_coefficient and ptx_ratio to 0")
     if publish_after and config.lora_rank:
-        raise UserError("kept updates need all weights trained: a low-rank change is added once; leave lora_rank at 0")
+        raise UserError("publishing after single updates needs all weights trained; leave lora_rank at 0")
     plan = Plan("rlhf", config, {name: parent for name, parent in parents.items() if parent is not None}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -108,9 +108,7 @@ def make_loop(
     prompts: Path,
     score: Score | None = None,
 ) -> Loop:
-    """Load everything and return the loop before its first update. The memory that it will take is said before anything
-    is loaded.
-    """
+    """Load models and data and return the loop before its first update; print the memory table before loading."""
     judge = reward.path if reward is not None else None
     rendered = prompts_that_fit(config, ctx, policy.path, judge, prompts)
     ctx.say(memory_table(config, policy.path, judge, max(len(ids) for ids, _ in rendered)))

@@ -1,6 +1,6 @@
-"""Any Python function in place of the reward model.
+"""A Python function of the user in place of the reward model.
 
-def brevity(prompts, replies):            # prompts: a list of messages each; replies: texts
+def brevity(prompts, replies):            # prompts: one list of messages per reply; replies: texts
     return [-len(text) for text in replies]
 
 kaiwa rlhf … --score rewards.py:brevity
@@ -27,7 +27,7 @@ Function = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
 
 
 def function_file(spec: str) -> Path:
-    """Return the file of FILE.py:FUNCTION. UserError for another shape, or a file that is not there."""
+    """Return the file of FILE.py:FUNCTION. UserError for another format or a missing file."""
     file, colon, name = spec.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise UserError(f"score {spec!r}: give FILE.py:FUNCTION, as rewards.py:brevity")
@@ -43,7 +43,7 @@ def load_function(spec: str) -> Function:
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    sys.modules["kaiwa_score"] = module  # where dataclasses look for their module
+    sys.modules["kaiwa_score"] = module  # dataclasses look up their module here
     try:
         module_spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -59,9 +59,7 @@ def load_function(spec: str) -> Function:
 def score_from_file(
     spec: str, messages_of: Mapping[tuple[int, ...], Conversation]
 ) -> Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]:
-    """Return the function as the loop calls it: it gives scores [B]. messages_of: prompt ids -> the prompt's
-    messages.
-    """
+    """Return the function of FILE.py:FUNCTION as a `Score` (scores [B]). messages_of: prompt ids -> messages."""
     function = load_function(spec)
 
     def score(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> Tensor:
@@ -77,8 +75,8 @@ def score_from_file(
             line = f", line {where[-1]}" if where else ""
             raise UserError(
                 f"{spec}{line}: raised {type(error).__name__}: {' '.join(str(error).split())} (given {len(replies)} "
-                f"replies, the first {replies[0]!r:.60}); nothing was published; the same command starts anew with a "
-                "changed file, and goes on from the last checkpoint with the same one"
+                f"replies, the first {replies[0]!r:.60}); nothing was published; the same command continues from the "
+                "last checkpoint, or starts again if the file was changed"
             ) from error
         return check_scores(values, replies, spec)
 

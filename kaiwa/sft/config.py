@@ -1,4 +1,4 @@
-"""What supervised fine-tuning needs to know."""
+"""The configuration of supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from kaiwa.core.errors import UserError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SFTConfig:
     epochs: int = 2
-    rows: int = 4  # packed rows of demonstrations a step
-    width: int = 256  # tokens a row
+    rows: int = 4  # packed rows of demonstrations per step
+    width: int = 256  # tokens per row
     lr: float = 5e-4
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.05
     max_norm: float = 1.0
     warmup: int = 10
-    floor: float = 0.1  # cosine down to this share of lr (InstructGPT: 0.1)
-    pretrain_rows: int = 2  # rows of pretraining text a step (InstructGPT's PPO-init model: 10 % of the data)
-    pretrain_weight: float = 0.5  # their loss counts this much
+    floor: float = 0.1  # share of lr at the end of the cosine (InstructGPT: 0.1)
+    pretrain_rows: int = 2  # rows of pretraining text per step (InstructGPT's PPO-init model: 10 % of the data)
+    pretrain_weight: float = 0.5  # factor of the loss on the pretraining rows
     validation_share: float = 0.05  # of the demonstrations
     evaluate_every: int = 50
-    language_model_weight: float = 0.0  # loss on the user's tokens too (0: on the assistant's alone)
-    batch: int = 0  # demonstrations a step (0: `rows` packed rows instead)
-    lora_rank: int = 0  # train a change of this rank beside frozen weights (0: all weights)
+    language_model_weight: float = 0.0  # weight of the loss on the user's tokens (0: only the assistant's tokens)
+    batch: int = 0  # demonstrations per step (0: `rows` packed rows instead)
+    lora_rank: int = 0  # rank of the LoRA adapter to train while the weights stay frozen (0: train all weights)
     lora_alpha: float = 16.0
-    dropout: float = 0.0  # of what each block adds to the residual stream (InstructGPT: 0.2)
-    every_epoch: bool = False  # publish the model after each epoch too, under epochs/N, to choose from (kaiwa select)
-    soft_prompt: int = 0  # train so many vectors before the conversation, and nothing else
+    dropout: float = 0.0  # dropout on each block's output before the residual addition (InstructGPT: 0.2)
+    every_epoch: bool = False  # also publish the model after each epoch, under epochs/N, for `kaiwa select`
+    soft_prompt: int = 0  # number of vectors before the conversation to train in place of the weights
 
     def __post_init__(self) -> None:
         for name in ("epochs", "rows", "width", "evaluate_every"):

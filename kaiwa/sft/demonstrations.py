@@ -1,4 +1,4 @@
-"""Demonstrations as token sequences with the loss on the assistant's tokens (and the end of its turn) only."""
+"""Demonstrations as token sequences with loss masks: the loss is on the assistant's tokens and its end of turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Token ids and loss masks, one pair a demonstration."""
+    """Token ids and loss masks, one pair per demonstration."""
 
     ids: list[list[int]]
     masks: list[list[int]]
@@ -27,11 +27,10 @@ class Sequences:
 def read_demonstrations(
     file: Path, tokenizer: Tokenizer, width: int, *, user_weight: float, say: Callable[[str], None], least: int = 2
 ) -> Sequences:
-    """Return the demonstrations of a JSONL of {"messages"} as ids and masks; those longer than a row are left out,
-    counted in one line.
+    """Return the demonstrations of a JSONL of {"messages"} as ids and masks.
 
-    user_weight: the loss weight of tokens that the assistant did not write. UserError for fewer than `least` usable
-    ones.
+    Demonstrations longer than `width` tokens are left out and counted in one message. user_weight: the loss weight of
+    tokens that the assistant did not write. UserError for fewer than `least` usable demonstrations.
     """
     ids: list[list[int]] = []
     masks: list[list[int]] = []
@@ -55,7 +54,7 @@ def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Seq
     """Return training and validation demonstrations, by a seeded shuffle."""
     order = list(range(len(sequences)))
     python_rng(seed, "sft-split").shuffle(order)
-    n = min(max(1, round(len(order) * share)), len(order) - 1) if share > 0 else 0  # something is left to train on
+    n = min(max(1, round(len(order) * share)), len(order) - 1) if share > 0 else 0  # at least one stays for training
 
     def take(numbers: list[int]) -> Sequences:
         return Sequences([sequences.ids[i] for i in numbers], [sequences.masks[i] for i in numbers])

@@ -1,8 +1,8 @@
 """Supervised fine-tuning: next-token loss on the assistant's tokens, with some pretraining text mixed in.
 
 The loss of a step is the mean over the demonstrations' weighted tokens plus `pretrain_weight` times the mean over the
-pretraining tokens, the two gradients accumulated one after the other (as InstructGPT does in RL; its PPO-init model
-mixes 10 % of pretraining data, appendix C.3). Trained are all weights, a low-rank change (`lora_rank`), or a soft
+pretraining tokens. The two gradients are accumulated one after the other, as InstructGPT does in RL; its PPO-init model
+mixes in 10 % of pretraining data (appendix C.3). Training changes all weights, a LoRA adapter (`lora_rank`), or a soft
 prompt (`soft_prompt`).
 """
 
@@ -39,7 +39,7 @@ from kaiwa.train.shards import Shards
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Epochs:
-    """The steps of all epochs: `batch(step)` gives the step's packed rows. A pure function of seed and step."""
+    """The order of the demonstrations in all epochs, a pure function of the seed."""
 
     data: Sequences
     config: SFTConfig
@@ -47,12 +47,12 @@ class Epochs:
     pad: int
 
     def bins(self, order: Sequence[int]) -> list[list[int]]:
-        """Return the demonstrations packed into rows: lists of their numbers."""
+        """Return the demonstrations of `order` packed into rows, each row a list of demonstration numbers."""
         packed = pack([self.data.ids[i] for i in order], self.config.width)
         return [[order[i] for i in row] for row in packed]
 
     def by_epoch(self) -> list[list[list[list[int]]]]:
-        """Return for each epoch its steps, for each step its rows, each a list of demonstration numbers."""
+        """Return epochs as lists of steps; a step is a list of rows, and a row a list of demonstration numbers."""
         epochs, batch = [], self.config.batch
         for epoch in range(self.config.epochs):
             order = numpy_rng(self.seed, "sft-epoch", epoch).permutation(len(self.data)).tolist()
@@ -64,9 +64,7 @@ class Epochs:
         return epochs
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
-        """Return packed rows of the configured width or, in batches of demonstrations, only as wide as the fullest
-        one.
-        """
+        """Return packed rows of the configured width, or with `batch` the width of the longest row."""
         width = self.config.width
         if self.config.batch:
             width = max(sum(len(self.data.ids[i]) for i in row) for row in bins)
@@ -85,14 +83,14 @@ def run(
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Fine-tune `base` on a JSONL of demonstrations, and publish it.
+    """Fine-tune `base` on a JSONL of demonstrations, and publish the model.
 
-    tokens: pretraining text that is mixed in. validation_file: held-out demonstrations of one's own; without it
-    `validation_share` of them are held out.
+    tokens: pretraining text to mix in. validation_file: held-out demonstrations; if None, `validation_share` of the
+    demonstrations is held out.
     """
     stage = out.name
     if config.pretrain_rows and tokens is None:
-        raise UserError("sft.pretrain_rows asks for pretraining text: give tokens (--tokens), or set it to 0")
+        raise UserError("sft.pretrain_rows needs pretraining text: give tokens (--tokens), or set pretrain_rows to 0")
     parents = {"base": base, "demonstrations": fingerprint(demonstrations)}
     if tokens is not None:
         parents["tokens"] = tokens
@@ -187,9 +185,7 @@ def _demonstrations(
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: int = 0) -> float:
-    """Add the gradient of weight x mean loss of the rows, `at_once` of them (0: all) held in memory at a time.
-    Return the loss.
-    """
+    """Add the gradient of weight * mean loss, computed `at_once` rows at a time (0: all). Return the loss."""
     whole = rows.tensors(device)
     n, count, mean = len(rows.ids), whole[-1].sum(), 0.0
     step = at_once or n
@@ -204,7 +200,7 @@ def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: i
 
 @torch.no_grad()
 def validation_loss(model: Decoder, data: Sequences, width: int, pad: int, device: str) -> float:
-    """Return the mean loss per weighted token over held-out demonstrations; NaN when there are none."""
+    """Return the mean loss per weighted token over held-out demonstrations; NaN without any."""
     if not len(data):
         return float("nan")
     bins = pack(data.ids, width)
