@@ -106,11 +106,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-<<<<<<< HEAD
-    """The identity of an artifact before it exists: same plan, same bytes."""
-=======
     """The identity of an artifact before it exists: equal plans build equal bytes."""
->>>>>>> main
 
     kind: str
     config: Any
