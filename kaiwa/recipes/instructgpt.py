@@ -20,7 +20,7 @@ from kaiwa.sft.config import SFTConfig
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What depends on the size. policy_lr is not printed in the paper, only its sweep: ours is its largest that did not
+    """Settings by model size. policy_lr is not printed in the paper, only its sweep: ours is its largest that did not
     diverge without ptx, and for 175B the smaller of the two tried."""
 
     model: DecoderConfig
