@@ -52,7 +52,7 @@ class WeightsPart:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSide:
-    """What is on one device. free: bytes it has; bandwidth: bytes per second. Both 0 for a device that is not here."""
+    """The weights on one device. free: its bytes; bandwidth: bytes per second. Both 0 for a device that is not here."""
 
     device: str
     parts: tuple[WeightsPart, ...]

@@ -16,8 +16,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """What a person chose. model: a name from `kaiwa models`, a path, or the server's name for it ("": SmolLM2).
+    """A model as a person names it.
 
+    model: a name from `kaiwa models`, a path, or the name at a server ("": SmolLM2).
     url: of a server that speaks OpenAI's protocol (ends in /v1), "" for this machine. api_key_env: the environment
     variable with its key. concurrency: requests under way at a time; per_minute: most requests started per minute, 0
     for no limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which hold where these are empty.

@@ -208,7 +208,7 @@ class CanaryReply:
     def _stop(self, text: str) -> NoReturn:
         """Raise Blocked for a text that completes a secret, with the clean text before it.
 
-        That is found by feeding character by character, as if the text had come so.
+        The clean text is what feed() lets out when the text comes character by character.
         """
         clean = ""
         if len(text) > 1:
@@ -228,7 +228,7 @@ class CanaryReply:
 
 
 def _prime(scan: SecretScan, text: str) -> None:
-    """Let a scan read text that is out already. It restarts after a secret, which nothing can stop any more."""
+    """Let a scan read text that is out already. The scan restarts after a secret that is out and cannot be stopped."""
     if scan.completes(FoldedPiece.of(text, -len(text))):
         if len(text) == 1:
             scan.next = (0, [], Numbering())

@@ -14,7 +14,7 @@ CONTEXT_EXCEEDED = "context_length_exceeded"  # the code of errors about prompts
 
 
 class TextTokenizer(Protocol):
-    """What the engine needs of a tokenizer (kaiwa.tokenizer's has it)."""
+    """The tokenizer methods that the engine calls (kaiwa.tokenizer implements them)."""
 
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...

@@ -24,7 +24,7 @@ Show = Callable[[int], None]  # bytes of this file that are here
 
 
 class ChangedFileError(UserError):
-    """What arrived is not what the listing announced."""
+    """Raised when a downloaded file differs from the hub's listing."""
 
 
 def fetch(

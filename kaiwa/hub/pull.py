@@ -29,7 +29,7 @@ SPARE = 64 << 20  # bytes that stay free on the disk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOutput:
-    """What the caller shows: `line` for one-line news, `bar` for (bytes here, bytes in all, file)."""
+    """Functions that show a pull's progress: `line` for one-line news, `bar` for (bytes here, bytes in all, file)."""
 
     line: Callable[[str], None] = lambda text: None
     bar: Callable[[int, int, str], None] = lambda done, total, name: None

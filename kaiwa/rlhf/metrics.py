@@ -1,4 +1,4 @@
-"""The metrics of an update's rollouts: scores, distance from the SFT model, lengths."""
+"""The metrics of an update's rollouts: how good the replies are, how far from the SFT model, how long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaiwa.rlhf.rollout import Episodes
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The targets of the minibatch steps, all [B,T]; values and returns are None without a value model."""
+    """The fixed tensors of the minibatch steps, all [B,T]; values and returns are None without a value model."""
 
     old: Tensor
     reference: Tensor
@@ -32,9 +32,9 @@ def rollout_metrics(
     estimator: Estimator,
     usual_scores: tuple[float, float] | None,
 ) -> dict[str, float]:
-    """Return the metrics of a batch, which docs/rlhf.md explains. scores: [B]; rewarded: scores after the end rule [B].
+    """Return the metrics of a batch, each explained in docs/rlhf.md. scores, rewarded (after the end rule): [B].
 
-    usual_scores: the range of scores on the reward model's held-out data; None if a function gives the scores.
+    usual_scores: the range of scores on the reward model's held-out data; None where another function scores.
     """
     old, reference = targets.old, targets.reference
     mask = batch.mask.to(old.device)

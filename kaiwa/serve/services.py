@@ -47,6 +47,6 @@ class ServerServices:
         object.__setattr__(self, "shares", AnswerShares(self.settings.per_key))
 
     def models(self) -> list[Entry]:
-        """Return what /v1/models lists. It reads folders, so call it in a thread."""
+        """Return the entries of /v1/models. Reads folders: call this method in a thread."""
         extra = [self.settings.extra] if self.settings.extra is not None else []
         return extra + entries(self.settings.runs, self.settings.home)

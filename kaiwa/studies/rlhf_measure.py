@@ -55,7 +55,7 @@ class ArmMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """What every arm is asked. `real`: held-out text of the corpus that RLHF never sees."""
+    """The prompts and texts that measure every arm. `real`: held-out text of the corpus that RLHF never sees."""
 
     village: Village
     prompts: list[VillagePrompt]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Encoder(Protocol):
-    """What a template needs of a tokenizer. `encode_batch` never turns text into special tokens."""
+    """The tokenizer members that templates use. `encode_batch` never turns text into special tokens."""
 
     @property
     def specials(self) -> Mapping[str, int]: ...

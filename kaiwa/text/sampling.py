@@ -19,7 +19,7 @@ GrammarKind = Literal["json_schema", "json_object", "regex", "lark"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grammar:
-    """What an answer must look like. source: a JSON schema as text, "" for json_object, a regex, or a Lark grammar."""
+    """The form of an answer. source: a JSON schema as text, "" for json_object, a regex, or a Lark grammar."""
 
     kind: GrammarKind
     source: str = ""

@@ -33,7 +33,7 @@ class AnswerInProgress:
     task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Wake all followers that wait. Those that come later wait for the next change."""
+        """Wake all followers that wait. Later followers wait for the next change."""
         old, self.changed = self.changed, asyncio.Event()
         old.set()
 
@@ -49,7 +49,7 @@ class AnswerUpdate:
 
 
 class AnswersInProgress:
-    """All answers in progress. It belongs to the server's event loop."""
+    """All answers in progress. Use from the server's event loop only."""
 
     def __init__(self, store: Store, engine: Answerer) -> None:
         self.store, self.engine = store, engine

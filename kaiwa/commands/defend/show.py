@@ -11,7 +11,7 @@ from kaiwa.commands.options import read_options
 
 @dataclass(kw_only=True)
 class Options(DefenceOptions):
-    """What a defence makes of a request, and what it costs."""
+    """Show how a defence changes a request, and its cost."""
 
     system: str = ""  # the system prompt
     text: str = "Hello, who are you?"  # what a user sends

@@ -15,7 +15,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """What zero-shot, few-shot, a soft prompt and fine-tuning get right on the same items, and what each costs.
+    """Compare zero-shot, few-shot, a soft prompt and fine-tuning on the same items: share right, and cost.
 
     Costs are tokens, minutes and money. The last two rungs are trained by the fine-tuning API: of the server at --url,
     or of one that runs as long as this command.

@@ -13,7 +13,7 @@ from kaiwa.hub.recommended import recommended_for
 
 @dataclass(kw_only=True)
 class Options:
-    """What one can talk to, and what is worth pulling."""
+    """List the models on this machine, and those worth pulling."""
 
 
 def main(words: list[str]) -> None:

@@ -28,8 +28,8 @@ _reported: set[str] = set()  # reasons against the C++ step that were printed al
 def can_use_native(decoder: Decoder) -> bool:
     """Return whether the C++ step should do bulk generation of this decoder.
 
-    It takes dense weights on the CPU (many rows of 4-bit ones are quicker as dense products), and not so few of them
-    that nothing is worth compiling for.
+    True for dense weights on the CPU (many rows of 4-bit weights are quicker as dense products), unless the model is
+    too small to be worth a compile.
     """
     if decoder.config.n_parameters < step.SMALL or step.decoder_refusal(decoder):
         return False

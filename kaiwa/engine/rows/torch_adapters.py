@@ -20,7 +20,7 @@ from kaiwa.model.int4 import LINEARS
 
 
 class Changes:
-    """What adapters add in one call. `adapters`: each row's, None for the plain model."""
+    """The low-rank changes of one forward pass. `adapters`: one for each row, None for the plain model."""
 
     def __init__(self, adapters: Sequence[Adapter | None]) -> None:
         kinds = list(dict.fromkeys(a for a in adapters if a is not None))

@@ -42,7 +42,7 @@ Preferred = Mapping[tuple[str, str], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCheck:
-    """What a task's judge is worth: on labelled cases, and its habits over the whole run.
+    """The measured quality of a task's judge: agreement on labelled cases, and its habits over the whole run.
 
     `preferred`, of pairwise graders: (A, B) -> item -> 1 where B was preferred, 0 where A, one half for ties, averaged
     over seeds.

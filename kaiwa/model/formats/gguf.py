@@ -46,7 +46,7 @@ TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm
 
 @dataclass(frozen=True, slots=True)
 class RawVocabulary:
-    """What a tokenizer is made from (Tokenizer.from_vocab_merges, from_pieces). `scores`: of a SentencePiece one."""
+    """The parts of a tokenizer (Tokenizer.from_vocab_merges, from_pieces). `scores`: SentencePiece only."""
 
     tokens: tuple[str, ...]
     merges: tuple[str, ...]

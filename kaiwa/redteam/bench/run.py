@@ -38,7 +38,7 @@ FALSE_BLOCK = 0.05  # for which judging defences are calibrate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
-    """What is run. `defences`: as written; `none` is added, since all are compared with it."""
+    """A benchmark to run. `defences`: as written; `none` is added, since all are compared with it."""
 
     target: Target
     attacks: tuple[Attack, ...]

@@ -88,7 +88,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
-    """What a trial tries: an attack (or its control), or a benign request, on a target under a defence.
+    """The subject of a trial: an attack (or its control), or a benign request, on a target under a defence.
 
     `sampling`: of every answer; its seed is replaced by the trial's own, drawn from `seed`, the number and the name.
     """

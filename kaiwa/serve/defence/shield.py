@@ -237,7 +237,7 @@ async def _generate_admitted(
 ) -> Replies:
     """Yield the checked answers to the prompts that were let in, by their index among the requests.
 
-    It returns once all have ended, by the engine or by the defence, which cancels what the engine still runs.
+    Returns when every answer has ended. An answer that the defence ends is cancelled in the engine.
     """
     indices = list(prompts)
     answers = {index: GuardedAnswer(prompt) for index, prompt in prompts.items()}

@@ -92,8 +92,8 @@ def install(app: FastAPI) -> None:
 def field_path(location: Sequence[str | int], body: object, *, is_missing: bool = False) -> str:
     """Return a field that pydantic complains about as the client wrote it, such as "messages[0].content".
 
-    pydantic's location also has its own names for the branches of a union. They are left out; they are recognised by
-    not being in the body. is_missing: the last name is a field that is not in the body because it is missing.
+    pydantic's location also has its own names for the branches of a union. Names that are not in the body are such
+    branches and are left out. is_missing: the last name is a field that is not in the body because it is missing.
     """
     parts = [part for part in location if part not in ("body", "query", "path")]
     path = ""

@@ -56,7 +56,7 @@ class Metrics:
 
 
 class AnswerTimer:
-    """Adds the tokens and times of one answer to the metrics. It starts with the request."""
+    """Adds the tokens and times of one answer to the metrics. Times count from the request."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics, self.requested_at = metrics, time.monotonic()

@@ -14,7 +14,7 @@ MIN_KEY_LENGTH = 16  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may use the server, from the options of `kaiwa up`. Empty keys: this machine only, without keys."""
+    """Access rules of the server, from the options of `kaiwa up`. Empty keys: this machine only, without keys."""
 
     listen: bool = False
     api_key: str = ""

@@ -76,7 +76,7 @@ class EngineProcess:
             self._run_once()
 
     def _run_once(self) -> None:
-        """Do one round of work. It is a function so that no variable keeps a model alive that was dropped in it."""
+        """Do one round of work. A function of its own, so that no local variable keeps a dropped model alive."""
         busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.models.values())
         self._take_messages(block=not busy)
         for name, model in list(self.pool.models.items()):
