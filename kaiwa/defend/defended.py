@@ -195,10 +195,3 @@ def apply_defence(
 
 def _characters(prompt: Conversation | str) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
-
-
-def defend_model(
-    model: ChatModel, defence: Defence, *, secrets: tuple[str, ...] = (), count: Count | None = None
-) -> DefendedModel:
-    """Return the model behind this defence, as people meet it."""
-    return DefendedModel(model, defence, secrets, count)

@@ -22,7 +22,7 @@ from stub_engine import Engine, text_of
 from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
-from kaiwa.defend.defended import defend_model
+from kaiwa.defend.defended import DefendedModel
 from kaiwa.defend.fold import fold
 from kaiwa.defend.parse import parse, read_file
 from kaiwa.serve import answers
@@ -343,7 +343,7 @@ def test_streams_are_the_whole_answer_however_it_comes(bench: Bench, parts: list
 
     told = asyncio.run(run())
     talk = tuple(Message(m["role"], m["content"]) for m in TALK)
-    whole = defend_model(Judge(said=text), stack, secrets=(SECRET,)).generate(talk).text
+    whole = DefendedModel(Judge(said=text), stack, secrets=(SECRET,)).generate(talk).text
     assert "".join(told) == whole
     shown = ""
     for piece in told:

@@ -1,13 +1,17 @@
 """Labellers: noise, ties, leanings, agreement and the ceiling."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.world.judge import judge
+from kaiwa.world.judge import Verdict, judge
 from kaiwa.world.labeller import (
     GOLD,
     NOISE,
+    Labeller,
     calibrate_noise,
     label_comparison,
     labellers,
@@ -102,3 +106,69 @@ def test_bad_requests_are_named(village, prompt):
         PEOPLE[0].rank(village, prompt, ["x"], None, python_rng(0))
     with pytest.raises(UserError, match="flags"):
         PEOPLE[0].rank(village, prompt, ["x", "y"], [True], python_rng(0))
+
+
+def scored(*scores: float) -> list[Verdict]:
+    """Verdicts whose helpfulness alone differs."""
+    return [
+        Verdict(
+            helpful=True, truthful=True, harmless=True, utility=score, scores=(score, 0.0, 0.0), right=True,
+            says_unknown=False, refused=False, invented=False, in_form=True, padded=False, claims=(), reason="",
+        )
+        for score in scores
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gap", "noise"), [(0.5, 0.5), (1.0, 0.5), (0.5, 2.0)])
+def test_a_pair_is_ordered_by_bradley_and_terry(gap, noise):
+    rng, person = python_rng(0, "pairs"), Labeller(name="x", noise=noise)
+    first = sum(person.rank_verdicts(scored(gap, 0.0), rng) == (0, 1) for _ in range(4000)) / 4000
+    expected = 1 / (1 + math.exp(-gap / noise))
+    assert first == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000))
+
+
+def test_the_first_of_three_is_plackett_and_luces():
+    rng, person = python_rng(1, "three"), Labeller(name="x", noise=0.5)
+    utilities = (0.6, 0.2, -0.3)
+    weights = [math.exp(u / 0.5) for u in utilities]
+    firsts = [0, 0, 0]
+    for _ in range(4000):
+        firsts[person.rank_verdicts(scored(*utilities), rng).index(0)] += 1
+    assert [n / 4000 for n in firsts] == pytest.approx([w / sum(weights) for w in weights], abs=0.03)
+
+
+def test_leanings_weigh_the_three_scores():
+    (verdict,) = scored(0.0)
+    verdict = replace(verdict, scores=(1.0, -0.5, 0.25))
+    assert Labeller(name="x", leanings=(2.0, 1.0, 4.0)).utility(verdict) == pytest.approx(2.0 - 0.5 + 1.0)
+    assert GOLD.utility(verdict) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("utilities", "ranks"),
+    [
+        ((1.0, 0.0, 0.5), (0, 2, 1)),
+        ((0.5, 0.55, 0.0), (0, 0, 2)),  # nearer than 0.1: equal, and they take both places
+        ((0.0, 0.08, 0.16), (2, 0, 0)),  # levels are measured from their best
+        ((0.3, 0.3, 0.3), (0, 0, 0)),
+        ((0.0, 0.1), (1, 0)),
+    ],
+)
+def test_ranks_without_noise_by_hand(utilities, ranks):
+    assert GOLD.rank_verdicts(scored(*utilities), python_rng(0)) == ranks
+
+
+def test_agreement_by_hand():
+    # helpfulness and harmlessness pull apart: the two people see each pair differently
+    first, second = scored(1.0, 0.0)
+    second = replace(second, scores=(0.0, 0.0, 0.5))
+    sets = [[first, second]]
+    kind, strict = Labeller(name="k", noise=0.0), Labeller(name="s", leanings=(0.0, 0.0, 1.0), noise=0.0)
+    opposed = measure_agreement(None, [kind, strict], sets, python_rng(0))
+    assert (opposed.between_labellers, opposed.ceiling, opposed.ties, opposed.n_pairs) == (0.0, 0.5, 0.0, 2)
+    alike = measure_agreement(None, [kind, kind], sets, python_rng(0))
+    assert (alike.between_labellers, alike.ceiling) == (1.0, 1.0)
+    mixed = measure_agreement(None, [kind, kind], [*sets, scored(0.5, 0.5)], python_rng(0))
+    assert mixed.ties == 0.5
+    with pytest.raises(UserError, match="every pair is a tie; rank completions that differ"):
+        measure_agreement(None, [kind, kind], [scored(0.5, 0.5)], python_rng(0))
