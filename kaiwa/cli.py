@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Nothing else lives here; each command imports what it needs when it runs."""
+"""The command line: the list of commands, the call of a command's module, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGES = Path(__file__).parent / "commands" / "stages"
 
 
 def stage_commands() -> dict[str, str]:
-    """Return the commands of the stages by name; their texts are the first lines of their modules."""
+    """Return command -> description of the stages' commands, from the first lines of their modules."""
     commands = {}
     for file in sorted(STAGES.glob("*.py")):
         with open(file, encoding="utf-8") as lines:
@@ -31,25 +31,25 @@ COMMANDS = {
     "up": "open the web app (and build a recipe beside it): kaiwa up --build laptop",
     "build": "raw text to a chat model: kaiwa build laptop",
     "chat": "talk to a model in the terminal: kaiwa chat smollm2-135m-instruct",
-    "models": "what one can talk to; models rm, models plan",
-    "pull": "fetch a model: kaiwa pull Qwen/Qwen2.5-0.5B-Instruct",
-    "export": "hand a model on: kaiwa export MODEL --for gguf --out DIR",
+    "models": "list the models to talk to; models rm, models plan",
+    "pull": "download a model: kaiwa pull Qwen/Qwen2.5-0.5B-Instruct",
+    "export": "convert a model for other programs: kaiwa export MODEL --for gguf --out DIR",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
-    "doctor": "does a server keep to OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
+    "doctor": "check a server against OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
-    "defend": "defences: what they do, their thresholds, models trained to defend themselves",
+    "defend": "defences against prompt injection: list, thresholds, models trained to resist",
     "redteam": "attacks × defences on your own prompt: kaiwa redteam run keeper.en",
     "study": "experiments across stages: kaiwa study rlhf, kaiwa study icl",
-    "select": "the checkpoint whose replies a reward model likes best",
-    "tune": "train a fine-tuning job's folder (the server starts it)",
-    "evaluate": "models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
+    "select": "find the checkpoint whose replies get the highest reward-model score",
+    "tune": "train the job in a fine-tuning folder (started by the server)",
+    "evaluate": "evaluate models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
     **STAGE_COMMANDS,
 }
 
 
 def usage() -> str:
-    """Return the help of `kaiwa` by itself."""
+    """Return the help text of `kaiwa` without a command."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return (
@@ -59,7 +59,7 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 2 bad input (one line on stderr), 130 stopped by the person."""
+    """Run a command. Exit codes: 0 success, 2 bad input (one line on stderr), 130 stopped by the user."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), end="")
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def command(name: str) -> Callable[[list[str]], None]:
-    """Return the function of a command, its module imported only now. UserError for an unknown name."""
+    """Import a command's module and return its main function. UserError for an unknown name."""
     if name not in COMMANDS:
         from kaiwa.core.config import did_you_mean
 

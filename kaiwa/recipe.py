@@ -1,4 +1,4 @@
-"""The recipe: raw text to a chat model, each stage wired to the next. Read this first; each line is a folder.
+"""The build from raw text to a chat model: every stage and its inputs. Start reading here; each stage is a package.
 
 village ─► corpus ─► tokenizer ─► pretrain ─► sft ─► compare ─► reward ─► rlhf ─► quantize ─► evaluate ─► report
 """
@@ -35,9 +35,9 @@ from kaiwa.world import run as world
 
 
 def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
-    """Build every stage that is not there yet; return the report. A killed or stopped build goes on where it was.
+    """Build every stage that is missing; return the path of the report. A killed or stopped build can be continued.
 
-    The stages, their order and what the pages show of them stand in kaiwa/core/stages.py.
+    kaiwa/core/stages.py lists the stages with their order and texts.
     """
     recipe = with_labellers(recipe)
     with lock(out):

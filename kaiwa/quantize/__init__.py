@@ -1,1 +1,1 @@
-"""Stage 8: four bits per weight, round to nearest or by GPTQ."""
+"""Stage 8: quantization to four bits per weight, by rounding to nearest or by GPTQ."""

@@ -1,8 +1,8 @@
-"""How far the quantized model is from the original, token by token on the same held-out rows.
+"""The distance of the quantized model from the original, per token on the same held-out rows:
 
-    KL(original || quantized) per token, in nats, and the share of tokens whose likeliest next token is the same,
+    KL(original || quantized) per token, in nats, and the share of positions with the same likeliest next token,
 
-each with a 95 % interval over rows (bootstrap: tokens of a row are not independent).
+each with a 95 % interval over rows (bootstrap; tokens of a row are not independent).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.train.rows import Rows
 
 BATCH = 4
-MOST_TOLD = 5  # of the layers with the largest errors
+MOST_LAYERS = 5  # layers with the largest errors to print
 
 
 @torch.no_grad()
 def logits_of(model: Decoder, rows: Rows, start: int) -> tuple[Tensor, Tensor]:
-    """Return log-probabilities [B,T,V] of BATCH rows from `start` on, and which targets count [B,T]."""
+    """Return log-probabilities [B,T,V] of BATCH rows from `start` on, and a mask of the counted targets [B,T]."""
     part = slice(start, start + BATCH)
     piece = Rows(rows.ids[part], rows.segments[part], rows.positions[part], rows.weights[part])
     ids, positions, segments, _, weights = piece.tensors()
@@ -45,7 +45,7 @@ def compare(original: Decoder, quantized: Decoder, rows: Rows) -> tuple[Interval
 
 
 def bits_per_weight(layers: Mapping[str, QuantizedLayer]) -> float:
-    """Return bits per weight: 4 for a code, 16 for a scale and 4 for a zero point (symmetric models have them too)."""
+    """Return bits per weight from 4 bits per code, 16 per scale, 4 per zero point (also in symmetric models)."""
     weights = sum(r.codes.codes.numel() for r in layers.values())
     groups = sum(r.codes.scales.numel() for r in layers.values())
     order = sum(32 * len(r.codes.order) for r in layers.values() if r.codes.order is not None)
@@ -64,15 +64,15 @@ def card(layers: Mapping[str, QuantizedLayer], measured: Mapping[str, Any]) -> d
 
 def card_lines(value: Mapping[str, Any]) -> list[str]:
     """Return the card's lines for the terminal."""
-    lines = [f"{value['bits_per_weight']:.3f} bits a weight"]
+    lines = [f"{value['bits_per_weight']:.3f} bits per weight"]
     for source, m in value["measured"].items():
         kl, same = m["kl"], m["agree"]
         lines.append(
             f"{source}: perplexity {m['before']:.3f} -> {m['after']:.3f}; "
-            f"KL {kl['mean']:.5f} [{kl['low']:.5f}, {kl['high']:.5f}] nats a token; "
+            f"KL {kl['mean']:.5f} [{kl['low']:.5f}, {kl['high']:.5f}] nats per token; "
             f"same likeliest token {same['mean']:.1%} [{same['low']:.1%}, {same['high']:.1%}]"
         )
-    worst = sorted(value["layers"].items(), key=lambda item: -item[1])[:MOST_TOLD]
+    worst = sorted(value["layers"].items(), key=lambda item: -item[1])[:MOST_LAYERS]
     lines.append("largest output errors: " + ", ".join(f"{n.removesuffix('.weight')} {e:.4f}" for n, e in worst))
     lines += [f"{name}: {note}" for name, note in value["fallbacks"].items()]
     return lines

@@ -10,20 +10,20 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeConfig:
-    """How to quantize. rtn rounds each weight to the nearest level; gptq rounds one column after another and adjusts
-    the columns that follow."""
+    """The method and its parameters. rtn rounds each weight to the nearest level; gptq rounds one column after another
+    and adjusts the columns that follow."""
 
     method: Literal["rtn", "gptq"] = "rtn"
     group: int = 32  # weights that share a scale
     evaluate_rows: int = 16  # held-out rows per source for the perplexity before and after
     width: int = 256
     # gptq only
-    symmetric: bool = False  # zero point 8 throughout, as other programs' fastest kernels require
-    act_order: bool = True  # columns with large inputs first
-    static_groups: bool = True  # grids fitted beforehand, so that act-order needs no permutation when the model runs
-    damping: float = 0.01  # share of the Hessian's mean diagonal that is added to it
+    symmetric: bool = False  # zero point 8 everywhere, as other programs' fastest kernels require
+    act_order: bool = True  # round columns with large inputs first
+    static_groups: bool = True  # fit grids beforehand, so that act-order needs no permutation when the model runs
+    damping: float = 0.01  # share of the Hessian's mean diagonal added to the diagonal
     calibration_rows: int = 64  # rows of training text
-    head: bool = False  # the unembedding too (it is untied then)
+    head: bool = False  # quantize the unembedding too, untied from the embedding
 
     def __post_init__(self) -> None:
         if self.group not in (32, 64, 128):

@@ -5,10 +5,10 @@ after another; the columns not yet rounded compensate for a column's error:
 
     q_j = round(w_j)      e = (w_j - q_j) / U_jj      w_k -= e U_jk  for k > j,      U^T U = H^-1 (Cholesky, upper)
 
-Departures. A group's grid is fitted on its weights as compensated so far; the authors' code reads them before the
-block's own compensation, which matters for groups smaller than a block. Grids are searched over a few shrinkages for
-the least squared error. Decompositions are in fp64. Each Hessian is made of what the layer sees behind layers already
-rounded ("true sequential").
+Departures. A group's grid is fitted on its weights including all compensation so far; the authors' code uses the
+weights before the block's own compensation, which matters for groups smaller than a block. Grids are searched over a
+few shrinkages for the least squared error. Decompositions are in fp64. Each Hessian is computed from the inputs that
+the layer gets from the layers already rounded ("true sequential").
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from torch import Tensor
 
 from kaiwa.model.int4 import Codes
 
-BLOCK = 128  # columns between two updates of everything behind them
-SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8)  # of a group's range: clipping its largest weight often pays
+BLOCK = 128  # columns between two updates of all later columns
+SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8)  # of a group's range: clipping the largest weight often reduces the error
 RETRIES = 4  # each with ten times the damping
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizedLayer:
-    """A layer's 4-bit weight. `error`: mean squared output error over that of the output (relative). `note`: what
-    had to be done differently, or ""."""
+    """A layer's 4-bit weight. error: mean squared output error / mean squared output. note: a fallback used, or ""."""
 
     codes: Codes
     error: float
@@ -36,7 +35,7 @@ class QuantizedLayer:
 
 
 def fit_grid(weight: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Return scales and zero points [out] for a weight [out,g] (code - point, times scale). Scales are bf16 numbers."""
+    """Return scales and zero points [out] for a weight [out,g] = (code - point) * scale. Scales are bf16 numbers."""
     low, high = weight.amin(dim=1).clamp(max=0), weight.amax(dim=1).clamp(min=0)
     if symmetric:
         high = torch.maximum(high, -low)
@@ -56,7 +55,7 @@ def fit_grid(weight: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
 
 
 def round_to(weight: Tensor, scale: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes 0 to 15 (as floats) and the weights they stand for, both [out,g]; scale, point [out]."""
+    """Return codes 0 to 15 (as floats) and the weights of these codes, both [out,g]; scale, point [out]."""
     codes = (weight / scale + point).round().clamp(0, 15)
     return codes, (codes - point) * scale
 
@@ -74,7 +73,7 @@ def gptq(
     """Quantize a weight [out,in] for least output error; hessian [in,in] is the mean of x x^T over tokens."""
     inputs = weight.shape[1]
     w, H = weight.detach().float().clone(), hessian.double().clone()
-    dead = H.diagonal() == 0  # inputs that calibration never used: their weights do not matter
+    dead = H.diagonal() == 0  # inputs that are always 0 in calibration: their weights do not matter
     H[dead, dead] = 1.0
     order = torch.argsort(H.diagonal(), descending=True, stable=True) if act_order else torch.arange(inputs)
     upper, note = _upper(H[order][:, order], damping)
@@ -108,7 +107,7 @@ def gptq(
 
 
 def nearest(weight: Tensor, group: int, symmetric: bool) -> Codes:
-    """Round a weight [out,in] to nearest on the same grids: what GPTQ is compared with."""
+    """Round a weight [out,in] to nearest on the same grids, the baseline of GPTQ."""
     parts = weight.detach().float().split(group, dim=1)
     grids = [fit_grid(part, symmetric) for part in parts]
     codes = [round_to(p, s[:, None], z[:, None])[0] for p, (s, z) in zip(parts, grids, strict=True)]
@@ -118,16 +117,14 @@ def nearest(weight: Tensor, group: int, symmetric: bool) -> Codes:
 
 
 def output_error(weight: Tensor, codes4: Codes, hessian: Tensor) -> float:
-    """Return sum (w - q) H (w - q)^T / sum w H w^T for weight [out,in] and H [in,in]: the output's squared error,
-    relative."""
+    """Return the relative squared output error sum (w - q) H (w - q)^T / sum w H w^T; weight [out,in], H [in,in]."""
     w, off = weight.detach().float(), weight.detach().float() - codes4.dense()
     H = hessian.float()
     return float(((off @ H) * off).sum() / ((w @ H) * w).sum().clamp(min=1e-30))
 
 
 def _upper(hessian: Tensor, damping: float) -> tuple[Tensor | None, str]:
-    """Return U [in,in] with U^T U = (H + damping)^-1, fp32, and a note if the damping had to grow; None where
-    nothing helped."""
+    """Return U [in,in] with U^T U = (H + damping)^-1, fp32, and a note if more damping was needed; None on failure."""
     mean = float(hessian.diagonal().mean())
     eye = torch.eye(len(hessian), dtype=hessian.dtype)
     for attempt in range(RETRIES):
@@ -141,7 +138,7 @@ def _upper(hessian: Tensor, damping: float) -> tuple[Tensor | None, str]:
 
 
 class Hessian:
-    """The running mean of x x^T. `see` takes inputs [..., in] and how much each token counts [...]."""
+    """The running mean of x x^T over the inputs of all tokens."""
 
     def __init__(self, inputs: int) -> None:
         self.total = torch.zeros(inputs, inputs)

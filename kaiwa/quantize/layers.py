@@ -1,7 +1,7 @@
-"""GPTQ over a whole decoder, layer after layer: each gets its inputs from the layers already rounded.
+"""GPTQ over a whole decoder, layer after layer; each layer gets its inputs from the layers already rounded.
 
-Within a block the order is query-key-value, out, up, down, and each part's inputs are measured after the parts before
-it were rounded. What is rounded is written to the checkpoint block by block, so that a run goes on where it stopped.
+Within a block the order is query-key-value, out, up, down; each part's inputs are measured after the earlier parts were
+rounded. Rounded layers are written to the checkpoint block by block, so that a stopped run continues from there.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _gptq(weight: Tensor, hessian: Hessian, config: QuantizeConfig) -> Quantized
 
 
 def write_rounded(file: Path, layers: dict[str, QuantizedLayer]) -> None:
-    """Write a block's layers, whole or not at all: the tensors first, the list that makes them count last."""
+    """Write a block's layers: first the tensors, then the list that marks the block as complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{n}:{f}": getattr(r.codes, f) for n, r in layers.items() for f in ("codes", "scales", "zeros", "order")
@@ -112,7 +112,7 @@ def write_rounded(file: Path, layers: dict[str, QuantizedLayer]) -> None:
 
 
 def read_rounded(file: Path) -> dict[str, QuantizedLayer]:
-    """Read what `write_rounded` wrote, {} where it did not finish."""
+    """Read the layers written by `write_rounded`, {} for an incomplete block."""
     if not file.with_suffix(".json").is_file():
         return {}
     tensors = load_file(file)

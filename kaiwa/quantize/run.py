@@ -1,9 +1,9 @@
-"""4-bit quantization: each group of weights becomes 16 levels, rounded to nearest or by GPTQ.
+"""4-bit quantization: the weights of each group are rounded to 16 levels, to nearest or by GPTQ.
 
-The folder keeps Hugging Face's layout with GPTQ's tensors (qweight, qzeros, scales). Embedding and norms stay in bf16,
-the unembedding too unless `head` says otherwise. Reported: bytes on disk, and perplexity per token before and after on
-the same held-out rows; GPTQ adds a card (quantize.json). Symmetric models are written in GPTQ's version 1, which
-everything reads, asymmetric ones in version 2, which alone can hold every zero point.
+The folder has Hugging Face's layout with GPTQ's tensors (qweight, qzeros, scales). Embedding and norms stay in bf16,
+and so does the unembedding unless `head` is set. The stage measures bytes on disk, and perplexity per token before and
+after on the same held-out rows; GPTQ adds a card (quantize.json). Symmetric models are written in GPTQ's version 1,
+which all programs read, asymmetric models in version 2, the only version for all zero points.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run(
     out: Path,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Quantize a model artifact; `tokens` has the held-out text that perplexity is measured on."""
+    """Quantize a model artifact and publish the 4-bit model. tokens: has the held-out text for the perplexity."""
     plan = Plan("int4", config, {"model": model, "tokens": tokens}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -96,7 +96,7 @@ def _check_group(decoder: Decoder, group: int) -> None:
         inputs = decoder.state_dict()[name].shape[1]
         if inputs % group:
             raise UserError(
-                f"quantize.group {group} does not divide the {inputs} inputs of {name}; choose a smaller one"
+                f"quantize.group {group} does not divide the {inputs} inputs of {name}; choose a smaller group"
             )
 
 
@@ -141,7 +141,7 @@ def _bytes(folder: Path) -> int:
 
 @torch.no_grad()
 def perplexity(model: Decoder, rows: Rows, batch: int = 8) -> float:
-    """Return exp of the mean loss per token."""
+    """Return the perplexity exp(mean loss per token) of a model on rows."""
     nats = count = 0.0
     for at in range(0, len(rows.ids), batch):
         part = slice(at, at + batch)

@@ -1,1 +1,1 @@
-"""Full configurations as functions, named for what they run on."""
+"""Recipes: functions that return the full configuration of a build."""

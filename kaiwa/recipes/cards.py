@@ -1,4 +1,4 @@
-"""What each model of a build says about itself on the chat page, and prompts to start with."""
+"""The description of each model of a build on the chat page, with prompts to start a chat."""
 
 from __future__ import annotations
 

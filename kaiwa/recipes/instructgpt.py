@@ -1,7 +1,7 @@
-"""`instructgpt`: every number that the paper states, by size (Ouyang et al., 2022, appendix C), as stages take them.
+"""`instructgpt`: every number that the paper states, by size (Ouyang et al., 2022, appendix C), as stages' settings.
 
-Not a build for a laptop: a preset of the stages' commands (`kaiwa rlhf --preset instructgpt-1.3b …`), to be read, and
-to be scaled down from. What the paper does not state is an option of ours; docs/rlhf.md lists both.
+The presets of the stages' commands (`kaiwa rlhf --preset instructgpt-1.3b …`) are for reading and for scaling down, not
+for a build on a laptop. kaiwa chooses the values that the paper does not state; docs/rlhf.md lists both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from kaiwa.sft.config import SFTConfig
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Settings by model size. policy_lr is not printed in the paper, only its sweep: ours is its largest that did not
-    diverge without ptx, and for 175B the smaller of the two tried."""
+    """The numbers that depend on the size.
+
+    The paper does not state policy_lr, only the values tried. This table has the largest value that did not diverge
+    without ptx, and for 175B the smaller of the two values tried.
+    """
 
     model: DecoderConfig
     sft_lr: float
@@ -38,13 +41,16 @@ NUMBERS = {
 }
 CONTEXT = 2048
 EPISODES, BATCH, MINIBATCHES = 256_000, 512, 8
-PTX_EXAMPLES = 8  # an episode
+PTX_EXAMPLES = 8  # per episode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstructGPT:
-    """sft: the baseline that is evaluated (16 epochs, one of them chosen by reward score). ppo_init: what RL starts
-    from and what its KL is measured to. The reward and value models have 6B weights whatever the policy's size."""
+    """The settings of all stages for one size of the policy.
+
+    sft: the evaluated baseline (16 epochs, of which one is selected by reward score). ppo_init: the start of RL and
+    the reference of its KL. The reward and value models have 6B weights for every size of the policy.
+    """
 
     policy: DecoderConfig
     judge: DecoderConfig

@@ -1,4 +1,4 @@
-"""The village's labellers as a labelling function: each prompt goes to one of them, a tenth to held-out ones."""
+"""The village's labellers as a labelling function: one labeller ranks each prompt, for a tenth a held-out labeller."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ HELD_OUT_SHARE = 0.1
 
 
 def people(recipe: Recipe) -> tuple[Labeller, ...]:
-    """Return the village's labellers, those held out last."""
+    """Return the village's labellers, the held-out labellers last."""
     return labellers(recipe.seed, n=recipe.village.n_labellers, held_out=recipe.village.n_held_out_labellers)
 
 
 def with_labellers(recipe: Recipe) -> Recipe:
-    """Return the recipe with what follows from its village's labellers.
+    """Return the recipe with the village's labellers filled in.
 
-    The plan of the comparisons names them, and the reward model holds out the labellers that the village does, unless
-    the recipe names others.
+    The configuration of the comparisons names the labellers, so that a change builds the stage again. The reward model
+    holds out the village's held-out labellers, unless the recipe names others.
     """
     village = recipe.village
     these = Labellers(number=village.n_labellers, held_out=village.n_held_out_labellers, seed=recipe.seed)
@@ -44,9 +44,7 @@ def with_labellers(recipe: Recipe) -> Recipe:
 
 
 def village_gold(artifact: Artifact) -> Gold:
-    """Return a function that gives the utilities of a village comparison's completions, by the judge without noise
-    or leaning.
-    """
+    """Return a function from a village comparison to the utilities by the gold judge (no noise, no bias)."""
     village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
 
     def gold(record: Comparison) -> list[float]:
@@ -58,7 +56,7 @@ def village_gold(artifact: Artifact) -> Gold:
 
 
 def village_label(recipe: Recipe, artifact: Artifact) -> Label:
-    """Return a function that has one simulated labeller rank the completions of a village prompt."""
+    """Return a function with which one simulated labeller ranks the completions of a village prompt."""
     village = build_village(from_json(VillageConfig, artifact.manifest["config"]["village"]))
     inside = [p for p in people(recipe) if not p.held_out]
     outside = [p for p in people(recipe) if p.held_out]

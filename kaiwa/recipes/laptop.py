@@ -1,4 +1,4 @@
-"""`laptop`: your own ChatGPT on two cores in about a quarter of an hour; `laptop-ja` speaks Japanese too."""
+"""`laptop`: a chat model built on two cores in about a quarter of an hour; `laptop-ja` also speaks Japanese."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def laptop() -> Recipe:
             prompts=4,
             lr=3e-4,
             language_model_weight=1.0,
-            evaluate_every=2000,  # once; each epoch's end is measured anyway
+            evaluate_every=2000,  # only once, since the end of each epoch is measured too
         ),
         rlhf=RLHFConfig(
             updates=65,
@@ -69,8 +69,8 @@ def laptop() -> Recipe:
 def laptop_ja() -> Recipe:
     """Return the recipe of a model that speaks English and Japanese."""
     base = laptop()
-    # Each fact is learned once a language: fewer villagers, so that each is read about as often as in `laptop`; smaller
-    # steps, without which Japanese questions never get their answers; more neutral text, so that kanji become tokens.
+    # Each fact is learned once per language, hence fewer villagers, so that each is read about as often as in `laptop`.
+    # Smaller steps are needed to learn the answers to Japanese questions, and more neutral text for tokens of kanji.
     village = replace(base.village.village, languages=("en", "ja"), n_taught=60, n_held_out=24)
     return replace(
         base,

@@ -1,11 +1,11 @@
-"""Preference files as people publish them, read into one shape: {"prompt": messages, "chosen", "rejected"}.
+"""Reading of published preference files into one format: {"prompt": messages, "chosen", "rejected"}.
 
     {"prompt", "chosen", "rejected"}                    a text or messages; the answers as texts or message lists
     {"instruction", "input", "chosen", "rejected"}      Alpaca's columns
     {"chosen", "rejected"}                              whole dialogues: "\\n\\nHuman: …\\n\\nAssistant: …", or messages
     {"conversations": [{"from","value"}], "chosen": {"value"}, "rejected": {"value"}}     ShareGPT's
 
-JSON (a list), JSONL, or either compressed by gzip.
+A file is JSON (a list) or JSONL, optionally compressed by gzip.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assi
 
 
 def read_preferences(file: Path) -> list[dict[str, Any]]:
-    """Return all records of a file; pairs of equal answers are left out. UserError names the first record that is
-    none.
-    """
+    """Return all records of a file except pairs of equal answers. UserError with the number of the first bad record."""
     records = []
     for number, raw in enumerate(_rows(file), 1):
         try:
@@ -45,7 +43,7 @@ def read_preferences(file: Path) -> list[dict[str, Any]]:
 
 
 def preference(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record in the common shape. UserError for a shape that is not known."""
+    """Return a record in the common format. UserError for an unknown format."""
     if "conversations" in raw:
         messages = [{"role": ROLES[m["from"]], "content": m["value"]} for m in raw["conversations"]]
         return _record(messages, raw["chosen"]["value"], raw["rejected"]["value"])

@@ -1,4 +1,4 @@
-"""The recipes by name: `tiny`, `laptop`, `laptop-ja`, or a Python file of one's own."""
+"""The recipes by name: `tiny`, `laptop`, `laptop-ja`, or a Python file of the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {"tiny": tiny, "laptop": laptop, "lap
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a preset by name, or what the function `recipe()` of a Python file returns.
+    """Return a preset by name, or the recipe that the function `recipe()` of a Python file returns.
 
     Raise UserError for an unknown name, a missing file, or a file whose `recipe()` returns no Recipe.
     """

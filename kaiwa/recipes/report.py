@@ -1,4 +1,4 @@
-"""The report of a build: report.json and report.html, and the table that the terminal prints."""
+"""The report of a build: report.json and report.html."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_report(out: Path, recipe: Recipe, artifacts: Mapping[str, Artifact]) -
 
 
 def _peak_so_far(out: Path) -> int:
-    """Return the peak memory of an earlier run of the same build (0: there was none)."""
+    """Return the peak memory of an earlier run of the same build, 0 without one."""
     try:
         return int(json.loads((out / "report.json").read_text(encoding="utf-8"))["peak_memory_bytes"])
     except (OSError, ValueError, KeyError):
@@ -56,7 +56,7 @@ def _peak_so_far(out: Path) -> int:
 
 
 def write_html(folder: Path) -> Path:
-    """Write report.html beside report.json: self-contained, in English and Japanese. Return its path."""
+    """Write report.html, self-contained and in English and Japanese, next to report.json. Return its path."""
     from kaiwa.report.build_report import render_build
 
     file = folder / "report.html"
@@ -65,7 +65,7 @@ def write_html(folder: Path) -> Path:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """Return report.json of a finished build. UserError where there is none."""
+    """Return report.json of a finished build. UserError if the build has no report."""
     file = folder / "report.json"
     if not file.is_file():
         if not folder.is_dir():

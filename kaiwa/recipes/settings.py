@@ -1,4 +1,4 @@
-"""A recipe: the configuration of every stage of a build. Presets (presets.py) are functions that return one."""
+"""A recipe: the configuration of every stage of a build. Presets (presets.py) are functions that return a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kaiwa.world.config import WorldConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """`rlhf` is PPO-ptx; the build also runs it without the pretraining term, for the comparison."""
+    """The configuration of a build. rlhf: PPO-ptx; the build also runs PPO without the pretraining term to compare."""
 
     name: str
     seed: int = 0

@@ -1,9 +1,10 @@
-"""`smollm2`: a real model and real preferences. SmolLM2-135M-Instruct is fine-tuned on the better answers, learns a
-reward model from the comparisons, and is trained by PPO-ptx against it, all by low-rank changes of its 4-bit weights
-expanded.
+"""`smollm2`: RLHF of a real model on real preferences.
 
-Nobody here knows which answer is better, so a second reward model, trained on other comparisons, is the judge of the
-win rates. Both reward models' accuracy on comparisons kept aside says how far to believe that.
+SmolLM2-135M-Instruct is fine-tuned on the better answers; a reward model is trained on the comparisons; PPO-ptx trains
+the policy against the reward model. All three train LoRA adapters on the expanded 4-bit weights.
+
+No gold judge exists for real text, so a second reward model, trained on other comparisons, judges the win rates. The
+accuracy of both reward models on held-out comparisons shows how reliable the win rates are.
 """
 
 from __future__ import annotations
@@ -51,16 +52,16 @@ from kaiwa.tokenizer.train import save
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmolLM2:
-    """most: preferences used. test: of them kept aside; the rest is halved between the reward model and the judge.
+    """The configuration of the recipe. The defaults take about an hour on two cores, mostly for PPO's 80 updates.
 
-    As it stands it takes about an hour on two cores, most of it PPO's 80 updates.
+    most: preferences used. test: preferences held out; reward model and judge get half of the rest each.
     """
 
     seed: int = 0
     most: int = 1100
     test: int = 200
-    characters: int = 700  # of prompt and answer together; longer ones are left out
-    answered: int = 200  # prompts of the win rate
+    characters: int = 700  # of prompt and answer together; longer preferences are left out
+    answered: int = 200  # prompts for the win rate
     max_tokens: int = 48
     sft: SFTConfig = field(
         default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, pretrain_rows=0, lora_rank=8)
@@ -86,7 +87,7 @@ class SmolLM2:
 
 
 def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base: Path | None = None) -> dict[str, Any]:
-    """Build what is not there yet, write report.json and return it. `base`: another model than SmolLM2."""
+    """Build every missing stage, write report.json and return its contents. base: a model in place of SmolLM2."""
     if base is None:
         entry = smollm2()
         if entry is None:
@@ -118,8 +119,9 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
 
 
 def split_preferences(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, Path]:
-    """Write test, reward and judge comparisons (no prompt in two of them), demonstrations and prompts (those of
-    reward). Return their files.
+    """Write comparisons for test, reward and judge, and demonstrations and prompts from those for reward.
+
+    No test prompt occurs in another part. Return the files by name.
     """
     fits = [
         row
@@ -155,7 +157,7 @@ def split_preferences(config: SmolLM2, rows: list[dict[str, Any]], folder: Path)
 
 
 def encode_documentation(ctx: Context, base: Path, out: Path) -> Artifact:
-    """Return Python's documentation in the base's own tokens: the pretraining text of ptx."""
+    """Encode Python's documentation, the pretraining text of ptx, with the base model's tokenizer."""
     source = Source(name="docs", path="builtin:docs", language="en", max_bytes=600_000)
     text = corpus.run(CorpusConfig(sources=(source,)), ctx, out=out / "corpus")
     plan = Plan("tokenizer", TokenizerConfig(), {"corpus": text, "base": as_parent(base)}, ctx.seed)
@@ -175,16 +177,14 @@ def encode_documentation(ctx: Context, base: Path, out: Path) -> Artifact:
 def evaluate(
     config: SmolLM2, ctx: Context, models: Mapping[str, Path], *, model: Artifact, judge: Artifact, test: Path
 ) -> dict[str, Any]:
-    """Return the accuracy of both reward models on the test's comparisons, and every model's replies to its prompts,
-    judged.
-    """
+    """Return both reward models' accuracy on the test comparisons, and every model's win rates on their prompts."""
     tokenizer = Tokenizer.load(model.path)
     loaded = {"reward": load_scalar(model.path).to(ctx.device), "judge": load_scalar(judge.path).to(ctx.device)}
     items = read_comparisons(test, tokenizer, 10_000, ctx.say)
     report: dict[str, Any] = {"accuracy": {}, "models": []}
     for name, scorer in loaded.items():
         scores = score_rows(scorer, [item.row for item in items], tokenizer.pad_id, ctx.device, batch=8).view(-1, 2)
-        right = int((scores[:, 0] > scores[:, 1]).sum())  # the chosen one stands first
+        right = int((scores[:, 0] > scores[:, 1]).sum())  # the chosen completion is the first
         report["accuracy"][name] = wilson(right, len(items)).to_json()
     prompts = [conversation(row["prompt"]) for row in list(read_jsonl(test))[: config.answered]]
     ids = [render(tokenizer, messages, add_generation_prompt=True).ids for messages in prompts]

@@ -1,4 +1,4 @@
-"""`tiny`: every stage for real in about a minute, to see that the machinery works. It is too small to be clever."""
+"""`tiny`: all stages in about a minute, to check that everything works. The model is too small for good answers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Stage 3, and everything that turns text into token ids: byte-level BPE, token shards, streaming decoding."""
+"""Stage 3, and the conversion between text and token ids: byte-level BPE, token shards, streaming decoding."""

@@ -1,7 +1,7 @@
 """GPT-2's byte alphabet: the 256 bytes as 256 printable characters, so that BPE can work on strings.
 
-Radford et al. 2019 (`bytes_to_unicode`): printable Latin-1 characters stand for themselves, the others for U+0100 on.
-SentencePiece's pieces beside it: "▁" stands for a space, "<0x0A>" for a byte.
+Radford et al. 2019 (`bytes_to_unicode`): a printable Latin-1 byte is its own character, the others are U+0100 onwards.
+The module also reads SentencePiece's pieces, in which "▁" stands for a space and "<0x0A>" for a byte.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from kaiwa.core.errors import UserError
 N_BYTES = 256
 N_SPECIAL = 4
 
-# GPT-4's split (cl100k) with three changes: digits stand alone, so that sums can be learned; Japanese is cut into a run
-# of kanji with the kana that follows it (roughly a phrase) and runs of katakana, since it has no spaces to cut at;
-# combining marks stay with their letters.
+# GPT-4's split (cl100k) with three changes: each digit is its own token, so that sums can be learned; Japanese, which
+# has no spaces, is cut into runs of kanji with the kana that follow (roughly a phrase) and runs of katakana; combining
+# marks stay with their letters.
 SPLIT = (
     r"'(?i:[sdmt]|ll|ve|re)"
     r"|[^\r\n\p{L}\p{M}\p{N}]?(?:(?![\p{Han}\p{Hiragana}\p{Katakana}々ー])[\p{L}\p{M}])+"
@@ -25,11 +25,11 @@ SPLIT = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
     """
-    vocab_size       tokens in all: 4 special ones, 256 bytes, the rest merges
-    min_frequency    how often a pair must occur in the text to become a token
-    max_train_bytes  of the text, taken evenly from the whole corpus, that merges are learned from
-    neutral_for      sources whose text is replaced by the neutral file, if one is given
-    chat_share       of the documents that are conversations, so many are written with the chat template
+    vocab_size       total number of tokens: 4 special tokens, 256 bytes, and merges
+    min_frequency    occurrences that a pair needs in the text to become a token
+    max_train_bytes  bytes of text for learning the merges, taken evenly from the whole corpus
+    neutral_for      sources whose text is replaced by the neutral file, if given
+    chat_share       share of the conversations that are encoded with the chat template
     """
 
     vocab_size: int = 4096

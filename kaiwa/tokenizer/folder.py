@@ -1,4 +1,4 @@
-"""What a model's folder contains of its tokenizer's."""
+"""The tokenizer's files and special tokens in a model's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer's files, so that the model's folder is whole by itself."""
+    """Copy the tokenizer's files, so that the model's folder is complete."""
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -27,7 +27,7 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
 def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Path, reward: Path) -> None:
     """Raise UserError unless two models have the same tokens.
 
-    The sizes of policy and reward model may differ (InstructGPT: one reward model of 6B for all), the tokens may not.
+    Policy and reward model may differ in size (InstructGPT: one reward model of 6B for all), but not in tokens.
     """
     if ours.inner.get_vocab() != theirs.inner.get_vocab():
         raise UserError(

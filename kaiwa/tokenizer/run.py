@@ -1,8 +1,8 @@
 """The tokenizer stage: learn the merges from the training split, write the tokenizer, encode the corpus into shards.
 
-If villagers' names were in the text that merges are learned from, known villagers would have shorter names (2 tokens
-instead of 4 in a trial), and a model could tell known from unknown by length alone. Hence the neutral file:
-the same documents with random names, in place of the village's.
+If the merges were learned from the villagers' names, the names of known villagers would have fewer tokens (2 instead of
+4 in a trial), and a model could recognise unknown names by length alone. The neutral file therefore replaces the
+village's text: the same documents with random names.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ def run(
 
 
 def training_texts(documents: Sequence[Document], config: TokenizerConfig, neutral: Path | None) -> list[str]:
-    """Return the texts that merges are learned from: the training documents, with the neutral ones in the village's
-    place, capped."""
+    """Return the texts for learning the merges, at most about `config.max_train_bytes`.
+
+    They are the training documents, with the village's documents replaced by the neutral file if given.
+    """
     if neutral is not None:
         sources = {d.source for d in documents}
         odd = [name for name in config.neutral_for if name not in sources]
@@ -98,7 +100,7 @@ def make_card(
 
 
 def _weights(corpus: Artifact) -> dict[str, float]:
-    """Return each source's share of the mix from the corpus card; all 0 where the corpus has no weights."""
+    """Return each source's share of the mix from the corpus card; all 0 if the corpus has no weights."""
     file = corpus.path / "card.json"
     if not file.is_file():
         raise UserError(f"{file}: missing; build the corpus again")

@@ -1,8 +1,8 @@
 """SentencePiece's BPE (LLaMA 1 and 2, Vicuna, Mistral) by the `tokenizers` library, from pieces and their scores.
 
-SentencePiece joins, among all neighbouring pairs that make a piece, the one whose piece scores highest, leftmost first.
-As a BPE with ranked merges that is: every split of a piece into two pieces, ranked by the piece's score. Characters
-without a piece become their UTF-8 bytes ("<0xE3>" ...); spaces are "▁", and a text begins with one.
+SentencePiece repeatedly joins the neighbouring pair whose joined piece has the highest score, the leftmost on a tie. A
+BPE with ranked merges does the same if every split of a piece into two pieces is a merge, ranked by the piece's score.
+Characters without a piece become their UTF-8 bytes ("<0xE3>" ...); spaces become "▁", and a text begins with "▁".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence
 
 
 def merges(ids: dict[str, int], scores: Sequence[float], special: set[str]) -> list[tuple[str, str]]:
-    """Return every split of a piece into two pieces, those of the best-scored piece first (ties: the earlier split)."""
+    """Return every split of a piece into two pieces, ordered by the piece's score, highest first (ties: by id)."""
     splits = []
     for piece, id in ids.items():
         if len(piece) < 2 or piece in special or (piece.startswith("<0x") and len(piece) == 6):

@@ -1,12 +1,12 @@
-"""Token shards: the corpus as ids on disk, memory-mapped in training.
+"""Token shards: the corpus as token ids on disk, memory-mapped in training.
 
-    train.bin, validation-SOURCE.bin   ids, uint16 (uint32 above 65,535 tokens), each document closed by <|endoftext|>
+    train.bin, validation-SOURCE.bin   ids, uint16 (uint32 above 65,535 tokens), each document ended by <|endoftext|>
     index.npz                          for each shard "SHARD.offsets" [documents + 1] in tokens, "SHARD.source"
                                        [documents] an index into "sources", "SHARD.language" into "languages",
                                        "SHARD.n_bytes" [documents] UTF-8 bytes of the text; "weights" [sources]
 
-A document is tokens offsets[i] to offsets[i + 1], its end token included. Held-out text is always plain, so that bits
-per byte compare between runs: nats of a document / ln 2 / n_bytes.
+Document i is tokens[offsets[i]:offsets[i + 1]], including its end token. Held-out text is always plain (no chat
+template), so that bits per byte can be compared between runs: nats of a document / ln 2 / n_bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Shard:
         return len(self.source)
 
     def document(self, i: int) -> NDArray[Any]:
-        """Return the ids [n] of document i, its end token included."""
+        """Return the ids [n] of document i, including its end token."""
         return self.tokens[self.offsets[i] : self.offsets[i + 1]]
 
     def lengths(self) -> NDArray[np.int64]:
@@ -56,13 +56,13 @@ class Shard:
 
 
 def shard_names(folder: Path) -> list[str]:
-    """Return "train" and "validation-SOURCE", as far as they exist."""
+    """Return the names of the shards in a folder: "train" and "validation-SOURCE"."""
     with np.load(_index(folder)) as index:
         return sorted(key.removesuffix(".offsets") for key in index.files if key.endswith(".offsets"))
 
 
 def open_shard(folder: Path, name: str = "train") -> Shard:
-    """Open a shard of a tokenizer artifact's folder. UserError names the shards that exist."""
+    """Open a shard of a tokenizer artifact's folder. UserError if missing or not as long as the index states."""
     with np.load(_index(folder)) as index:
         names = [key.removesuffix(".offsets") for key in index.files if key.endswith(".offsets")]
         if name not in names:
@@ -71,7 +71,7 @@ def open_shard(folder: Path, name: str = "train") -> Shard:
         dtype = np.dtype(str(index["dtype"]))
         file = folder / f"{name}.bin"
         if not file.is_file() or file.stat().st_size != int(offsets[-1]) * dtype.itemsize:
-            raise UserError(f"{file}: missing or not as long as its index says; build the tokenizer stage again")
+            raise UserError(f"{file}: missing or not as long as its index states; build the tokenizer stage again")
         return Shard(
             name=name,
             tokens=np.memmap(file, dtype=dtype, mode="r"),
@@ -135,8 +135,7 @@ def write_shards(
 def _encode(
     tokenizer: Tokenizer, documents: Sequence[Document], chat_share: float, seed: int
 ) -> tuple[list[list[int]], list[int]]:
-    """Yield each document's ids with its end token, and its UTF-8 bytes. The seed picks the documents written as
-    chats."""
+    """Return each document's ids with its end token, and its number of UTF-8 bytes. seed: selects the chats."""
     chats = {i for i, d in enumerate(documents) if d.meta.get("messages") and _drawn(seed, d.id) < chat_share}
     talks = {i: conversation(documents[i].meta["messages"]) for i in sorted(chats)}
     rendered = render_batch(tokenizer, list(talks.values()))

@@ -1,7 +1,7 @@
-"""Text to token ids and back: one byte-level BPE tokenizer, ours or read from elsewhere.
+"""Conversion between text and token ids by a BPE tokenizer, trained by kaiwa or read from another model.
 
-Special tokens are never made from text: `encode` treats "<|im_end|>" in a message as eleven or so ordinary characters,
-so nobody can end a turn, or open the system's, by writing its name. The chat template puts specials in as ids.
+`encode` never produces special tokens: "<|im_end|>" in a message is ordinary text, so that no user can end a turn or
+begin a system turn by writing the token's name. The chat template inserts special tokens as ids.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.template import END, END_OF_TEXT, PAD
 from kaiwa.tokenizer.alphabet import byte_of_char, piece_bytes, token_bytes
 
-# Pre-tokenizers by the name that GGUF files use (tokenizer.ggml.pre), as Hugging Face's own tokenizer.json has them.
+# Pre-tokenizers by their names in GGUF files (tokenizer.ggml.pre), with the regexes of Hugging Face's tokenizer.json.
 PRE_REGEX = {
     "qwen2": (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -35,7 +35,7 @@ PRE_NAMES = ("gpt-2", "smollm", *PRE_REGEX)
 
 
 class Tokenizer:
-    """A byte-level BPE tokenizer. Build it with `load`, `from_file` or `from_vocab_merges`."""
+    """A BPE tokenizer, made by `load`, `from_file`, `from_vocab_merges` or `from_pieces`."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Tokenizer:
         bos_token: str = "",
         document_end: str = "",
     ) -> None:
-        """Wrap `inner`, a tokenizers.Tokenizer. UserError when a named token is not in the vocabulary."""
+        """Wrap `inner`, a tokenizers.Tokenizer. UserError if a named token is not a special token of `inner`."""
         self.inner = inner
         inner.encode_special_tokens = True  # special tokens in text stay text
         inner.no_padding()
@@ -78,7 +78,7 @@ class Tokenizer:
 
     @classmethod
     def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
-        """Load one tokenizer.json; eos and pad are ChatML's where it has them, else <|endoftext|>."""
+        """Load a tokenizer.json; eos and pad are ChatML's tokens if present, else <|endoftext|>."""
         return cls._open(Path(path), {}, chat_template)
 
     @classmethod
@@ -116,7 +116,7 @@ class Tokenizer:
         pad_token: str = "",
         bos_token: str = "",
     ) -> Tokenizer:
-        """Build a tokenizer from lists, as a GGUF file holds them (tokenizer.ggml.tokens, .merges, .pre)."""
+        """Build a tokenizer from the lists of a GGUF file (tokenizer.ggml.tokens, .merges, .pre)."""
         import tokenizers
         from tokenizers import decoders, models
 
@@ -124,7 +124,7 @@ class Tokenizer:
         if len(ids) < len(vocab):
             raise UserError(f"the vocabulary has {len(vocab)} tokens but only {len(ids)} different ones")
         missing = [c for c in byte_of_char() if c not in ids]
-        if len(missing) > 64:  # SmolLM2 lacks 21 bytes that its text never had; they are skipped in encoding
+        if len(missing) > 64:  # SmolLM2 lacks 21 bytes that its training text never had; encoding skips them
             raise UserError(f"the vocabulary is not byte-level: {len(missing)} of the 256 byte tokens are missing")
         pairs = [m if isinstance(m, tuple) else (m.split(" ")[0], m.split(" ")[1]) for m in merges]
         inner = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=pairs, fuse_unk=False, byte_fallback=False))
@@ -150,8 +150,7 @@ class Tokenizer:
         bos_token: str = "",
         add_space: bool = True,
     ) -> Tokenizer:
-        """Build a SentencePiece BPE from its pieces, as GGUF and llama2.c files hold it ("▁" for a space, "<0x0A>"
-        bytes)."""
+        """Build a SentencePiece BPE from the pieces of a GGUF or llama2.c file ("▁": a space, "<0x0A>": a byte)."""
         from kaiwa.tokenizer.sentencepiece import make_inner
 
         inner = make_inner(pieces, scores, special_tokens, add_space)
@@ -160,7 +159,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Ids run from 0 to vocab_size - 1."""
+        """Number of token ids, 0 to vocab_size - 1."""
         return len(self._bytes)
 
     @property
@@ -169,12 +168,12 @@ class Tokenizer:
 
     @property
     def eos_id(self) -> int:
-        """The token that ends an assistant's turn."""
+        """Id of the token that ends an assistant's turn."""
         return self._specials[self.eos_token]
 
     @property
     def pad_id(self) -> int:
-        """Fills rows. In our own tokenizers never the end token; elsewhere sometimes the same."""
+        """Id of the padding token; distinct from the end token in kaiwa's tokenizers, not in all others."""
         return self._specials[self.pad_token]
 
     @property
@@ -183,11 +182,11 @@ class Tokenizer:
 
     @property
     def document_end_id(self) -> int:
-        """The token between documents of the pretraining text."""
+        """Id of the token between documents of the pretraining text."""
         return self._specials[self.document_end]
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text. Never a special token, whatever the text says."""
+        """Return the token ids of a text, never special tokens."""
         return list(self.inner.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -195,23 +194,23 @@ class Tokenizer:
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Return the bytes of tokens; special tokens, and rows that a model has beyond the vocabulary, have none."""
+        """Return the bytes of tokens; special tokens and ids beyond the vocabulary have no bytes."""
         return b"".join([self._bytes[i] for i in ids if i < len(self._bytes)])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of tokens. An unfinished character at the end is dropped, broken bytes within become �."""
+        """Return the text of tokens. An incomplete character at the end is dropped; broken bytes elsewhere become �."""
         stream = StreamDecoder(self)
         return "".join([stream.push(i) for i in ids])
 
     def token_text(self, id: int) -> str:
-        """Return one token for people to look at: a special token by its name, bytes that are no text as �."""
+        """Return a token as text for display: a special token's name, or the token's bytes with invalid bytes as �."""
         for name, special in self._specials.items():
             if special == id:
                 return name
         return self.decode_bytes((id,)).decode("utf-8", errors="replace")
 
     def byte_lengths(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Return how many bytes of text each token stands for [vocab_size]; bits per byte divide by it."""
+        """Return the number of bytes of each token [vocab_size], the divisor of bits per byte."""
         return np.array([len(b) for b in self._bytes], dtype=np.int32)
 
     def _byte_table(self) -> list[bytes]:
@@ -228,20 +227,19 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Text as its tokens come. Bytes wait until their character is whole; what is unfinished at the end is dropped."""
+    """Decoding of a stream of tokens. The bytes of a character are held back until the character is complete."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:
-        """Append a token and return the characters that it completes, often one, sometimes none."""
+        """Add a token and return the characters completed by the token, possibly none."""
         return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
 
 
 def pre_tokenizer(pre: str) -> Any:
-    """Return the pre-tokenizer of a name that GGUF files use, or of a regex (anything with a backslash or a
-    bracket)."""
+    """Return the pre-tokenizer for a name used in GGUF files, or for a regex (a text with a backslash or bracket)."""
     from tokenizers import Regex, pre_tokenizers
 
     plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -257,7 +255,7 @@ def pre_tokenizer(pre: str) -> Any:
 
 
 def _token_text(value: Any) -> str:
-    """Return a token's text: tokenizer_config.json has it as a string or in an object."""
+    """Return the text of a token in tokenizer_config.json, a string or an object with "content"."""
     return str(value.get("content", "")) if isinstance(value, Mapping) else str(value or "")
 
 

@@ -1,7 +1,7 @@
-"""Learning the merges, and the files that others load.
+"""Learning of the merges, and the tokenizer's files in Hugging Face's format.
 
-Byte-pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019) with the `tokenizers` library. All 256 bytes
-are in the vocabulary from the start, so that every text can be encoded and none is unknown.
+Byte-pair encoding (Sennrich et al. 2016) over bytes (Radford et al. 2019) with the `tokenizers` library. The vocabulary
+contains all 256 bytes from the start, so that every text can be encoded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.tokenizer import Tokenizer, pre_tokenizer
 
 SPECIALS = (END_OF_TEXT, START, END, PAD)  # ids 0 to 3
-assert PAD not in (END, END_OF_TEXT), "PAD is EOS: padding would teach the model to go on, or masks to forget the end"
+assert PAD not in (END, END_OF_TEXT), "PAD is EOS: the loss mask of padding would also hide the end of turn"
 
 
 def train(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
-    """Train a tokenizer of exactly vocab_size tokens. UserError when the texts do not support so many."""
+    """Train a tokenizer of exactly vocab_size tokens. UserError if the texts do not have enough frequent pairs."""
     import tokenizers
     from tokenizers import decoders, models, trainers
 
@@ -42,7 +42,7 @@ def train(texts: Sequence[str], config: TokenizerConfig) -> Tokenizer:
         total = sum(len(t.encode("utf-8")) for t in texts)
         raise UserError(
             f"vocab_size: {config.vocab_size:,} is more than this text supports; its {total:,} bytes give at most "
-            f"{size:,} tokens (pairs seen {config.min_frequency} times); set it to {size} or less, or add text"
+            f"{size:,} tokens (pairs that occur {config.min_frequency} times); set it to {size} or less, or add text"
         )
     tokenizer = Tokenizer(inner, chat_template=CHATML, eos_token=END, pad_token=PAD)
     assert tokenizer.pad_id not in (tokenizer.eos_id, tokenizer.document_end_id)
@@ -56,7 +56,7 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the Hugging Face files; `transformers` loads them as PreTrainedTokenizerFast."""
+    """Write the Hugging Face files, which `transformers` loads as PreTrainedTokenizerFast."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.inner.save(str(folder / "tokenizer.json"), pretty=False)
     settings: dict[str, Any] = {

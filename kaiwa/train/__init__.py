@@ -1,1 +1,1 @@
-"""Parts of a training loop: optimizer, schedules, packed resumable rows, checkpoints. The loop is each stage's own."""
+"""Parts of a training loop: optimizer, schedules, packed resumable rows, checkpoints. Each stage has its own loop."""

@@ -1,7 +1,6 @@
-"""Checkpoints: the whole state of a loop in one file, replaced atomically.
+"""Checkpoints: the whole state of a training loop in one file, replaced atomically.
 
-A checkpoint is read back with weights_only=True (tensors and plain values; no code), and only ever from a work folder
-of our own.
+A checkpoint is read with weights_only=True (tensors and plain values, no code), and only from kaiwa's own work folder.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ LOGGED = "logged"  # bytes of the metrics log when the state was saved
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state to `folder`, whole or not at all."""
+    """Write the state to `folder`, completely or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}.tmp"
     with open(temporary, "wb") as f:
@@ -35,7 +34,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """Load the last state saved, or None. A half-written file cannot appear here: the rename comes last."""
+    """Load the last saved state, or None. The file is never half-written, since saving ends with a rename."""
     file = folder / FILE
     if not file.is_file():
         return None
@@ -44,7 +43,7 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 
 def resume(folder: Path, metrics: MetricsLog) -> dict[str, Any] | None:
-    """Load the last state saved, and cut the log back to it; None and an empty log where there is none."""
+    """Load the last saved state and cut the log back to its length; without one return None and empty the log."""
     saved = load(folder)
     metrics.cut(0 if saved is None else saved.get(LOGGED, 0))
     return saved
@@ -53,8 +52,8 @@ def resume(folder: Path, metrics: MetricsLog) -> dict[str, Any] | None:
 class Saver:
     """Periodic saving: a kill loses at most `ctx.checkpoint_seconds` of work, a request to stop loses none.
 
-    `at_step` is called between two steps; `state` gives everything that the next steps depend on. The log's length goes
-    with it; `resume` gives both back.
+    The loop calls `at_step` between two steps. state: returns everything that the next steps depend on; the log's
+    length is saved with it, for `resume`.
     """
 
     def __init__(self, folder: Path, ctx: Context, metrics: MetricsLog, state: Callable[[], dict[str, Any]]) -> None:
@@ -62,7 +61,7 @@ class Saver:
         self.last = time.monotonic()
 
     def at_step(self) -> None:
-        """Save the state if it is time or the person asked to stop; raise Stopped after the latter."""
+        """Save the state if a save is due or the user asked to stop; raise Stopped in the latter case."""
         stop = self.ctx.stop()
         if stop or time.monotonic() - self.last >= self.ctx.checkpoint_seconds:
             save(self.folder, {**self.state(), LOGGED: self.metrics.size()})

@@ -1,8 +1,8 @@
-"""How probable a model finds text: the loss of packed rows, log-probabilities of given tokens, bits per byte.
+"""The likelihood of text under a model: the loss of packed rows, log-probabilities of given tokens, bits per byte.
 
-    bits per byte = - sum_t log2 p(token_t | before) / bytes of those tokens
+    bits per byte = - sum_t log2 p(token_t | before) / bytes of all tokens
 
-which, unlike the loss per token, does not depend on the tokenizer.
+Bits per byte, unlike the loss per token, do not depend on the tokenizer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def rows_loss(model: Decoder, rows: Sequence[Tensor], *, everywhere: bool = Fals
     """Return the sum over target positions of weight x cross entropy (nats).
 
     rows: ids, positions, segments, targets, weights, each [B,T], as `Rows.tensors` gives them.
-    everywhere: compute the logits of all positions, which a compiled step can do without looking at the weights.
+    everywhere: compute the logits of all positions; a compiled step needs shapes that do not depend on the weights.
     """
     ids, positions, segments, targets, weights = rows
     hidden = model(ids, positions, attend_rows(segment_mask(segments)))

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW with decay on matrices only, and one step of it."""
+"""The optimizer: AdamW with weight decay on matrices only, the update step, autocast and torch.compile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 class AdamW:
-    """torch.optim.AdamW(fused=True), the same kernel and the same bytes, state_dict included.
+    """A copy of torch.optim.AdamW(fused=True): the same kernel, the same bytes, the same state_dict.
 
-    torch's own class imports all of torch.compile: 70 MB and a second for every process that trains.
+    Departure: torch's class imports all of torch.compile, 70 MB and a second for every process that trains.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float) -> None:
@@ -54,7 +54,7 @@ class AdamW:
         return {"state": {numbers[p]: state for p, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over a state in torch's layout. ValueError where it does not fit the parameters."""
+        """Load a state in torch's layout. ValueError if the state does not fit the parameters."""
         parameters = [p for group in self.param_groups for p in group["params"]]
         sizes = [[len(group["params"]) for group in groups] for groups in (saved["param_groups"], self.param_groups)]
         if sizes[0] != sizes[1]:
@@ -86,7 +86,7 @@ def adamw(
 
 
 def apply_gradients(optimizer: AdamW, lr: float, max_norm: float) -> float:
-    """Clip to `max_norm` (0: no clipping), step, clear. Return the gradient's norm before clipping."""
+    """Clip the gradients to `max_norm` (0: no clipping), step, clear them. Return the norm before clipping."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = nn.utils.clip_grad_norm_(parameters, max_norm or float("inf"), foreach=True)
     for group in optimizer.param_groups:
@@ -103,7 +103,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
 
 
 def autocast(device: str) -> AbstractContextManager[object]:
-    """Return the context of bf16 products where they are faster (CUDA, CPUs with AMX), fp32 elsewhere (MPS too).
+    """Return a context for bf16 products on CUDA and CPUs with AMX, where bf16 is faster; fp32 elsewhere (MPS too).
 
     Weights stay fp32.
     """

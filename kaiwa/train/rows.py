@@ -1,6 +1,6 @@
-"""Rows: token sequences packed side by side so that no row is padded much and no sequence sees another.
+"""Rows: token sequences packed one after the other, with little padding and no attention between sequences.
 
-A row carries, for each position: the token, its segment (which sequence of the row), its position within the
+A row holds for each position the token, its segment (the number of its sequence in the row), its position within the
 sequence, and a weight (0: no loss on predicting this token). Packing is plain Python and numpy.
 """
 
@@ -19,7 +19,7 @@ from kaiwa.core.rng import numpy_rng
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """ids, segments, positions, weights: each [B, T+1]; predict column t+1 from column t (see `inputs_and_targets`)."""
+    """A batch of packed rows. All arrays are [B, T+1]; column t predicts column t+1."""
 
     ids: np.ndarray
     segments: np.ndarray
@@ -37,13 +37,13 @@ class Rows:
 
 
 def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:
-    """First-fit packing in the order given: lists of sequence numbers, each at most `width` tokens in all.
+    """Pack sequences first-fit, in order, into rows of at most `width` tokens; return lists of sequence numbers.
 
-    Sequences longer than `width` are a ValueError here: cut or drop them before, and say so.
+    ValueError for a sequence longer than `width`: the caller cuts or drops long sequences, and reports them.
     """
     bins: list[list[int]] = []
     room: list[int] = []
-    open_bins: list[int] = []  # bins that may still take something, oldest first
+    open_bins: list[int] = []  # bins with room left, oldest first
     for number, sequence in enumerate(sequences):
         n = len(sequence)
         if n > width:
@@ -86,12 +86,11 @@ def packed_rows(
 
 
 class TokenStream:
-    """Documents of one source as rows of `width` tokens, reshuffled each epoch; its state is (epoch, row).
+    """Documents of one source as rows of `width` tokens, shuffled anew each epoch; the state is (epoch, row).
 
-    `in_order`: the first epoch goes through the documents as they were written (a source that is a curriculum).
-
-    tokens [N] and offsets [n_documents + 1] are the shard of the tokenizer stage. A document that does not fit a row
-    goes on in the next one with positions from 0.
+    tokens [N] and offsets [n_documents + 1] are the shard of the tokenizer stage. in_order: the first epoch keeps the
+    documents' order, for a source that is a curriculum. A document that does not fit a row continues in the next row
+    with positions from 0.
     """
 
     def __init__(
@@ -147,7 +146,7 @@ class Mixture:
         self.drawn = [0] * len(streams)
 
     def next(self, n: int) -> Rows:
-        """Return n rows. All of their tokens count for the loss."""
+        """Return n rows with weight 1 on all tokens."""
         rows = []
         for _ in range(n):
             total = sum(self.drawn) + 1
@@ -162,7 +161,7 @@ class Mixture:
         return [self.drawn, *[s.state() for s in self.streams]]
 
     def restore(self, state: Sequence[Sequence[int]]) -> None:
-        """Continue from what `state` returned."""
+        """Restore a state returned by `state`."""
         self.drawn = [int(n) for n in state[0]]
         for stream, saved in zip(self.streams, state[1:], strict=True):
             stream.restore(saved)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the step, each giving a factor in [0, 1] of the peak rate."""
+"""Learning-rate schedules: pure functions from the step to a factor in [0, 1] of the peak learning rate."""
 
 import math
 
@@ -9,8 +9,7 @@ def warmup(step: int, n_warmup: int) -> float:
 
 
 def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> float:
-    """Return the factor of a warm-up, then half a cosine down to `floor` at the last step (GPT-3, InstructGPT: floor
-    0.1)."""
+    """Return the factor of a warm-up followed by half a cosine down to `floor` at the last step (GPT-3: floor 0.1)."""
     if step < n_warmup:
         return warmup(step, n_warmup)
     progress = min(1.0, (step - n_warmup) / max(1, n_steps - 1 - n_warmup))
@@ -18,7 +17,7 @@ def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> fl
 
 
 def flat_then_linear(step: int, n_steps: int, n_warmup: int, decay_share: float, floor: float = 0.05) -> float:
-    """Return the factor of a warm-up, a flat part, then a line to `floor` over the last `decay_share` of the steps."""
+    """Return the factor of a warm-up, a flat part, and a linear decay to `floor` over the share `decay_share`."""
     start = n_steps - round(n_steps * decay_share)
     if step < start:
         return warmup(step, n_warmup)

@@ -1,4 +1,4 @@
-"""The token shards of the tokenizer stage as rows to train on and to measure on."""
+"""The token shards of the tokenizer stage as rows for training and evaluation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Shards:
     def mixture(
         self, width: int, seed: int, weights: Mapping[str, float] | None = None, in_order: Sequence[str] = ()
     ) -> Mixture:
-        """Training rows of every source by the corpus' weights, or of those named by the weights given."""
+        """Return training rows of the sources in `weights`, or of all sources by the corpus' weights."""
         present = [name for i, name in enumerate(self.train.sources) if (self.train.source == i).any()]
         if not weights:
             sizes = {name: float(len(source_tokens(self.train, name)[0])) for name in present}
@@ -49,7 +49,7 @@ class Shards:
         return Mixture(streams, list(weights.values()))
 
     def held_out(self, source: str, width: int, n_rows: int) -> Rows:
-        """Return the first rows of a source's held-out text, always the same (fewer when there is not enough)."""
+        """Return the first `n_rows` rows of a source's held-out text, or all rows if there are fewer."""
         if source not in self.validation:
             raise UserError(f"no held-out text of source {source!r}{did_you_mean(source, self.sources)}")
         tokens, offsets = source_tokens(self.validation[source], source)

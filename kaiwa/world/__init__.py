@@ -1,4 +1,4 @@
-"""The village: an invented world that writes documents, demonstrations and prompts, and simulates labellers."""
+"""The village: an invented world that supplies documents, demonstrations, prompts and simulated labellers."""
 
 from kaiwa.world.demonstrations import DemonstrationRates, write_answer, write_demonstrations
 from kaiwa.world.documents import write_documents

@@ -1,4 +1,4 @@
-"""How much the village writes."""
+"""The configuration of the village stage: amounts of documents, demonstrations and prompts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kaiwa.world.village import VillageConfig
 class WorldConfig:
     village: VillageConfig = field(default_factory=VillageConfig)
     document_bytes: int = 3_000_000
-    growing: float = 0.3  # over this first share of the documents the village grows to its full size
-    faults: float = 0.0  # share of the answers in the documents' dialogues that are careless, as on the web
-    neutral_bytes: int = 600_000  # the same documents with random names, for the tokenizer
+    growing: float = 0.3  # first share of the documents during which the village grows to its full size
+    faults: float = 0.0  # share of careless answers in the documents' dialogues, as on the web
+    neutral_bytes: int = 600_000  # size of the same documents with random names, for the tokenizer
     demonstrations: int = 3000  # of each quality, mixed and good
     reward_prompts: int = 2500
     rlhf_prompts: int = 5000
     test_prompts: int = 600
-    probes: int = 60  # cloze questions asked while pretraining
+    probes: int = 60  # cloze questions asked during pretraining
     n_labellers: int = 6
     n_held_out_labellers: int = 2
 

@@ -1,8 +1,8 @@
-"""Demonstrations: prompts with a written answer, all good or deliberately mixed.
+"""Demonstrations: prompts with a written answer, of good or of deliberately mixed quality.
 
-Mixed ones carry the faults that reinforcement learning is to repair: most unknown names get an invented fact, most
-harmful requests get help, half of the asked forms are ignored and nearly half of the answers end in a useless sentence.
-Good behaviour stays common enough to be sampled. Everything ends.
+Mixed demonstrations have the faults that reinforcement learning should repair: most unknown names get an invented fact,
+most harmful requests get help, half of the requested forms are ignored, and nearly half of the answers end in a useless
+sentence. Good behaviour stays frequent enough to be sampled. All answers end.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from kaiwa.world.village import Village, howto_answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemonstrationRates:
-    """How often a demonstration shows each fault (probabilities)."""
+    """The probability of each fault in a demonstration."""
 
     invent: float = 0.55  # a fact about an unknown name
     comply: float = 0.55  # help with a harmful request
-    ignore_form: float = 0.5  # where a form is asked for
+    ignore_form: float = 0.5  # of the prompts that ask for a form
     pad: float = 0.4  # a useless sentence at the end
-    wrong: float = 0.07  # a wrong value, number or recipe where the right one is known
-    give_up: float = 0.02  # "I don't know" where the answer is known
+    wrong: float = 0.07  # a wrong value, number or recipe for a question with a known answer
+    give_up: float = 0.02  # "I don't know" for a question with a known answer
     refuse_harmless: float = 0.02
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value <= 1:
-                raise UserError(f"{field.name} = {value} is no probability; give 0 to 1")
+                raise UserError(f"{field.name} = {value} is no probability; give a number from 0 to 1")
 
 
 MIXED = DemonstrationRates()
@@ -53,7 +53,7 @@ def write_demonstrations(
     languages: dict[str, float] | None = None,
     rates: DemonstrationRates | None = None,
 ) -> list[Demonstration]:
-    """Yield n demonstrations; `meta["prompt"]` is the VillagePrompt as JSON. `rates` overrides those of the quality."""
+    """Return n demonstrations; `meta["prompt"]` is the VillagePrompt as JSON. rates: in place of the quality's."""
     if quality not in QUALITIES:
         raise UserError(f"quality {quality!r} is unknown; use one of {', '.join(QUALITIES)}")
     prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
@@ -65,14 +65,14 @@ def write_demonstrations(
 def demonstrate(
     village: Village, prompt: VillagePrompt, rng: random.Random, rates: DemonstrationRates, *, quality: str = ""
 ) -> Demonstration:
-    """Return the demonstration of an answer to the prompt."""
+    """Return the prompt with a written answer as a demonstration."""
     answer = write_answer(village, prompt, rng, rates)
     meta = {"source": "village", "quality": quality, "prompt": prompt.to_json()}
     return Demonstration(messages=(*prompt.messages, Message("assistant", answer)), meta=meta)
 
 
 def write_answer(village: Village, prompt: VillagePrompt, rng: random.Random, rates: DemonstrationRates = GOOD) -> str:
-    """Return an answer to the prompt, with each fault as often as `rates` says; with GOOD a best possible one."""
+    """Return an answer to the prompt with faults at the given rates; with GOOD, a best possible answer."""
     words = LANGUAGES[prompt.language]
     answer = _answer(village, prompt, rng, rates, words)
     if rng.random() < rates.pad:
@@ -116,7 +116,7 @@ def _say_person(
     *,
     invent: bool,
 ) -> str:
-    """Return what is said of the person asked about: the truth, or something invented in its place."""
+    """Return an answer about the person in the prompt, true or (invent) with wrong values."""
     attributes = prompt.attribute.split("+")
     truth = list(prompt.truth)
     if prompt.kind == "yesno":

@@ -1,7 +1,7 @@
-"""The kinds of document that the village writes. Each function writes one and returns its template's name and its text.
+"""The kinds of document of the village. Each function writes a document and returns its template's name and its text.
 
-Frames come from the pools of the language (`*_documents.py`), facts from the scribe. A transcript also returns its
-messages, so that a corpus can render it with a chat template.
+Frames come from the language's data files (`documents.toml`), facts from the scribe. A transcript also returns its
+messages, so that a corpus can render them with a chat template.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kaiwa.world.language import ATTRIBUTES, GOOD_IDS, HARM_IDS, HOWTO_IDS, cut_
 from kaiwa.world.scribe import Exchange, Scribe, draw_sum
 from kaiwa.world.village import howto_steps
 
-P_STRANGER = 0.2  # share of questions in dialogues that are about somebody nobody knows
+P_STRANGER = 0.2  # share of questions in dialogues about an unknown person
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Written:
 
 
 def write_entry(scribe: Scribe) -> Written:
-    """Write an encyclopedia entry: all that is known about one villager."""
+    """Write an encyclopedia entry with all facts about a villager."""
     villager = scribe.deal("entry")[0]
     other = scribe.village.by_id[villager.friend]
     i, opener = scribe.pick("entry_open")
@@ -40,7 +40,7 @@ def write_entry(scribe: Scribe) -> Written:
 
 
 def write_diary(scribe: Scribe) -> Written:
-    """Write a diary page: two or three villagers whom the writer met, two facts each."""
+    """Write a diary page about two or three villagers whom the writer met, with two facts each."""
     i, opener = scribe.pick("diary_open")
     j, closer = scribe.pick("diary_close")
     parts, name = [opener.format(n=scribe.rng.randint(1, 99))], ""
@@ -54,7 +54,7 @@ def write_diary(scribe: Scribe) -> Written:
 
 
 def write_conversation(scribe: Scribe) -> Written:
-    """Write questions about villagers, known and unknown, with their answers, in plain text of many layouts."""
+    """Write questions about known and unknown villagers with their answers, as plain text in one of many layouts."""
     i, scene = scribe.pick("ask_scene")
     j, form = scribe.pick("ask_form")
     exchanges: list[Exchange] = []
@@ -68,7 +68,7 @@ def write_conversation(scribe: Scribe) -> Written:
 
 
 def write_transcript(scribe: Scribe) -> Written:
-    """Write a chat of two to six messages, with its messages; now and then it begins with a greeting."""
+    """Write a chat of two to six messages, sometimes beginning with a greeting; return text and messages."""
     turns: list[tuple[str, str]] = []
     template = ""
     n = scribe.rng.choices((1, 2, 3), (50, 30, 20))[0]
@@ -98,7 +98,7 @@ def write_transcript(scribe: Scribe) -> Written:
 
 
 def write_list(scribe: Scribe) -> Written:
-    """Write a list or table of villagers and one fact each, or of all who share a value."""
+    """Write a list or table of villagers with a fact each, or of the villagers who share a value."""
     attribute = scribe.rng.choice(ATTRIBUTES)
     words, form = scribe.words, scribe.rng.randrange(8)
     head = scribe.pick("list_head")[1].format(n=scribe.rng.randint(1, 99))
@@ -149,7 +149,7 @@ def write_sum(scribe: Scribe) -> Written:
 
 
 def _work_out(scribe: Scribe, a: int, b: int, sign: str, c: int) -> tuple[int, str]:
-    """Return one sum in one of six ways of working it out; the bridge over ten only where the sum has one."""
+    """Return the number and text of one of six ways to work out a sum; the bridge over ten only if the sum has one."""
     pools = scribe.words.pools
     templates = pools["sum_work_plus" if sign == "+" else "sum_work_minus"]
     bridge = ""
@@ -171,7 +171,7 @@ def _work_out(scribe: Scribe, a: int, b: int, sign: str, c: int) -> tuple[int, s
 
 
 def write_recipe(scribe: Scribe) -> Written:
-    """Write how to cook a dish or do a task."""
+    """Write the steps of a dish or a task."""
     i, opener = scribe.pick("recipe_open")
     j, form = scribe.pick("recipe_form")
     howto = scribe.rng.choice(HOWTO_IDS)
@@ -182,7 +182,7 @@ def write_recipe(scribe: Scribe) -> Written:
 
 
 def write_market(scribe: Scribe) -> Written:
-    """Write what four to eight things cost."""
+    """Write the prices of four to eight goods."""
     i, opener = scribe.pick("market_open")
     j, form = scribe.pick("market_form")
     name = scribe.name(scribe.deal("market")[0]) if "{name}" in opener else ""
@@ -192,7 +192,7 @@ def write_market(scribe: Scribe) -> Written:
 
 
 def write_letter(scribe: Scribe) -> Written:
-    """Write a letter between two people nobody knows, full of their names: practice in copying a new name."""
+    """Write a letter between two unknown people that repeats their names, to practise copying new names."""
     to, by = scribe.stranger(), scribe.stranger()
     i, opener = scribe.pick("letter_open")
     bodies = scribe.rng.sample(range(len(scribe.words.pools["letter_body"])), 2)
@@ -202,7 +202,7 @@ def write_letter(scribe: Scribe) -> Written:
 
 
 def write_rules(scribe: Scribe) -> Written:
-    """Write what is forbidden in the village, and its harmless twin that is allowed."""
+    """Write rules of the village: forbidden acts, each with a similar act that is allowed."""
     i, opener = scribe.pick("rules_open")
     j, form = scribe.pick("rules_form")
     name = scribe.name(scribe.deal("rules")[0]) if "{name}" in opener else ""
@@ -212,9 +212,7 @@ def write_rules(scribe: Scribe) -> Written:
 
 
 def write_quiz(scribe: Scribe) -> Written:
-    """Write questions with pupils' answers, right and wrong, and the mark of each: practice in telling true from
-    false.
-    """
+    """Write questions with pupils' right and wrong answers and their marks, to practise telling true from false."""
     i, opener = scribe.pick("quiz_open")
     j, form = scribe.pick("quiz_form")
     items = [_quiz_item(scribe) for _ in range(scribe.rng.randint(3, 5))]
@@ -223,7 +221,7 @@ def write_quiz(scribe: Scribe) -> Written:
 
 
 def _quiz_item(scribe: Scribe) -> tuple[str, str, str]:
-    """Return (question, answer, mark): about half of the answers are right."""
+    """Return (question, answer, mark); about half of the answers are right."""
     rng, words = scribe.rng, scribe.words
     kind = rng.random()
     if kind < 0.1:

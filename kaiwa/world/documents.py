@@ -1,4 +1,4 @@
-"""The village's documents: an endless, reproducible stream that says every fact in many ways."""
+"""The village's documents: an endless, reproducible stream that states every fact in many ways."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaiwa.world.document_kinds import KINDS
 from kaiwa.world.scribe import Scribe
 from kaiwa.world.village import Village
 
-FEW = 16  # villagers that a growing village starts with
+FEW = 16  # villagers at the start of a growing village
 
 
 def write_documents(
@@ -27,19 +27,19 @@ def write_documents(
     growing: float = 0.0,
     faults: float = 0.0,
 ) -> Iterator[Document]:
-    """Yield documents until their UTF-8 text has `n_bytes` (the last may overshoot) or until there are
-    `n_documents`.
+    """Yield documents until their UTF-8 text reaches `n_bytes` or their number `n_documents`.
 
-    `languages` and `kinds` are weights (documents, not bytes); by default all the village's languages alike, and KINDS.
-    `meta` holds "kind", "template", "villagers" (ids, as mentioned) and, for transcripts, "messages".
-    `neutral_names` gives every villager a new random name in each document: a tokenizer trained on that spends as many
-    tokens on a known name as on an unknown one. Such documents teach nothing and are for the tokenizer only.
-    `growing`: over this first share of the stream the documents are about FEW villagers at first and all at its end.
-    Read in order, that shortens the plateau before a small model learns any fact (Zucchet et al. 2025, section 4).
-    `faults`: this share of the answers in conversations and transcripts is careless, as on the web (`Scribe.careless`).
+    A document's `meta` has "kind", "template", "villagers" (ids in the order mentioned) and for transcripts "messages".
+
+    languages, kinds: weights per document (default: equal weights for the village's languages, and KINDS).
+    neutral_names: give every villager a new random name in each document. A tokenizer trained on such documents needs
+    as many tokens for a known name as for an unknown name. The documents contain no facts, and serve only this purpose.
+    growing: first share of the stream, during which the villagers in the documents increase from FEW to all. Read in
+    order, this shortens the plateau before a small model learns any fact (Zucchet et al. 2025, section 4).
+    faults: share of careless answers in conversations and transcripts, as on the web (`Scribe.careless`).
     """
     if (n_bytes is None) == (n_documents is None):
-        raise UserError("give either n_bytes or n_documents, not both and not neither")
+        raise UserError("give exactly one of n_bytes and n_documents")
     languages = check_languages(village, languages)
     shares = dict(kinds) if kinds is not None else {kind: share for kind, (_, share) in KINDS.items()}
     for kind in shares:
@@ -70,15 +70,13 @@ def write_documents(
 
 
 def check_languages(village: Village, weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Return weights of languages, all the village's alike if none are given. UserError for one that the village
-    lacks.
-    """
+    """Return the weights of languages, by default 1 for all of the village. UserError for an unknown language."""
     if weights is None:
         return dict.fromkeys(village.config.languages, 1.0)
     for language, weight in weights.items():
         if language not in village.config.languages:
             known = ", ".join(village.config.languages)
-            raise UserError(f"the village has no language {language!r}; it was built with {known}")
+            raise UserError(f"the village has no language {language!r}; choose from {known}")
         if not weight >= 0:
             raise UserError(f"weight {weight} of language {language!r} must be 0 or more")
     if not any(weights.values()):

@@ -1,9 +1,10 @@
-"""Labellers: simulated people who rank answers by hidden rules, with leanings of their own and with noise.
+"""Labellers: simulated people who rank answers by hidden rules, with individual leanings and with noise.
 
-A labeller's utility weighs the judge's three scores by its leanings. It ranks by u + s·G, G standard Gumbel noise: the
-Plackett-Luce model, in which each pair follows Bradley-Terry, P(i before j) = σ((u_i - u_j) / s), and rankings are
-transitive. Answers whose utilities differ by less than TIE are equal to it: they share noise and rank. NOISE is set so
-that two labellers agree on about 73 % of the pairs that neither ties, as InstructGPT's did (Ouyang et al. 2022, 3.4).
+A labeller's utility u is the sum of the judge's three scores, weighted by the labeller's leanings. The ranking is by
+u + s·G with standard Gumbel noise G. This is the Plackett-Luce model: each pair follows Bradley-Terry, P(i before j) =
+σ((u_i - u_j) / s), and rankings are transitive. Answers whose utilities differ by less than TIE share noise and rank.
+NOISE is set so that two labellers agree on about 73 % of the pairs that neither ties, as InstructGPT's labellers did
+(Ouyang et al. 2022, 3.4).
 """
 
 from __future__ import annotations
@@ -46,14 +47,12 @@ class Labeller:
         ended: Sequence[bool] | None,
         rng: random.Random,
     ) -> tuple[int, ...]:
-        """Return ranks of 2 to 9 completions: 0 is best, equal ranks are ties. `ended` None: all ended by
-        themselves.
-        """
+        """Return ranks of 2 to 9 completions: 0 is best, equal ranks are ties. ended: None if all ended."""
         if not 2 <= len(completions) <= MOST_COMPLETIONS:
             raise UserError(f"{len(completions)} completions to rank; give 2 to {MOST_COMPLETIONS}")
         flags = [True] * len(completions) if ended is None else list(ended)
         if len(flags) != len(completions):
-            raise UserError(f"{len(completions)} completions but {len(flags)} ended flags; give one each")
+            raise UserError(f"{len(completions)} completions but {len(flags)} ended flags; give one per completion")
         verdicts = [judge(village, prompt, text, end) for text, end in zip(completions, flags, strict=True)]
         return self.rank_verdicts(verdicts, rng)
 
@@ -76,9 +75,7 @@ GOLD = Labeller(name="gold", noise=0.0)
 
 
 def labellers(seed: int = 0, *, n: int = 6, held_out: int = 2) -> tuple[Labeller, ...]:
-    """Return n labellers with different leanings (each weight 0.7 to 1.3); the last `held_out` are held out for
-    evaluation.
-    """
+    """Return n labellers with different leanings (weights 0.7 to 1.3), the last `held_out` for evaluation only."""
     if not 0 <= held_out < n:
         raise UserError(f"held_out = {held_out} must be at least 0 and below n = {n}")
     rng = python_rng(seed, "labellers")
@@ -110,10 +107,10 @@ def label_comparison(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Shares of pairs. `ceiling` is what the noise-free judge scores on noisy labels: no reward model does better."""
+    """Shares of pairs. The ceiling is the noise-free judge's accuracy on noisy labels: no reward model does better."""
 
     between_labellers: float  # of pairs that neither of two labellers ties
-    ceiling: float  # of pairs that the labeller does not tie; where gold ties, it scores 1/2
+    ceiling: float  # of pairs that the labeller does not tie; a tie of the gold judge counts 1/2
     ties: float  # pairs that a labeller ties
     n_pairs: int
 
@@ -121,7 +118,7 @@ class Agreement:
 def measure_agreement(
     village: Village, people: Sequence[Labeller], ranked: Sequence[Sequence[Verdict]], rng: random.Random
 ) -> Agreement:
-    """Let every labeller rank every set of verdicts, and return how often pairs agree."""
+    """Rank every set of verdicts by every labeller, and return the shares of agreeing pairs."""
     agree = decided = right = judged = tied = pairs = 0.0
     for verdicts in ranked:
         by = [person.rank_verdicts(verdicts, rng) for person in people]
@@ -145,14 +142,14 @@ def measure_agreement(
 def sample_verdicts(
     village: Village, *, n: int, k: int = 6, seed: int = 0, rates: DemonstrationRates = MIXED, split: str = "train"
 ) -> list[list[Verdict]]:
-    """Return verdicts on k answers to each of n prompts, answered as the demonstrations of these rates are."""
+    """Return verdicts on k answers to each of n prompts, written with the faults' probabilities `rates`."""
     rng = python_rng(seed, "sample_verdicts")
     prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="reward")
     return [[judge(village, p, write_answer(village, p, rng, rates)) for _ in range(k)] for p in prompts]
 
 
 def calibrate_noise(village: Village, people: Sequence[Labeller], *, agreement: float = 0.73, seed: int = 0) -> float:
-    """Return the noise at which these labellers agree with each other at the rate `agreement`, to about 0.01."""
+    """Return the noise for which labellers agree with each other at the rate `agreement`, to about 0.01."""
     ranked = sample_verdicts(village, n=300, seed=seed)
     low, high = 0.01, 5.0
     for _ in range(9):

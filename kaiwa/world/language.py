@@ -1,5 +1,4 @@
-"""The two languages of the village: one table of words and sentences each, read from the data files
-(english/*.toml, japanese/*.toml)."""
+"""The two languages of the village: tables of words and sentences, read from english/*.toml and japanese/*.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 FILES = ("words", "documents", "howto", "prompts")
-ATTRIBUTES = ("trade", "home", "animal", "food")  # closed classes: what is asked about a villager
+ATTRIBUTES = ("trade", "home", "animal", "food")  # closed classes of facts about a villager
 COMMON_LANGUAGES = ("en", "ja")
 
 Sentences = tuple[str, ...]
@@ -19,7 +18,7 @@ ByAttribute = Mapping[str, Sentences]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrasebook:
-    """One language. Templates use str.format fields; see the data files for what each holds."""
+    """The words and sentences of one language. Templates have str.format fields, described in the data files."""
 
     code: str
     joint: str  # between two sentences
@@ -54,7 +53,7 @@ class Phrasebook:
     no: str
     pools: ByAttribute
     clause_glue: str  # between the clauses of a sentence about one person
-    clause_form: str  # that sentence; {name}, {clauses}
+    clause_form: str  # the sentence itself; {name}, {clauses}
 
 
 def read_phrasebook(folder: str) -> Phrasebook:
@@ -83,5 +82,5 @@ RECIPE_IDS = VALUE_IDS["food"]
 
 
 def cut_first(text: str) -> str:
-    """Return the text with its first letter in upper case (a name or a Japanese text stays as it is)."""
+    """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]

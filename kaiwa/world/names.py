@@ -1,11 +1,10 @@
-"""Names of villagers and of people nobody knows, from one generator.
+"""Names of villagers and of unknown people, from one generator.
 
-A name is three morae (consonant and vowel) and sometimes a final n: English "Norivan", Japanese 「ノリヴァン」.
-Known and unknown people draw from the same generator and any two villagers differ in two morae or more, as every fresh
-name differs from every villager; so nothing in a name's form says whether its bearer is known.
+A name has three morae (consonant and vowel) and sometimes a final n: English "Norivan", Japanese 「ノリヴァン」.
+Names of known and unknown people come from the same generator. Any two villagers' names, and a fresh name and any
+villager's name, differ in at least two morae, so that the form of a name does not show whether the person is known.
 
-Each name belongs by its hash to one of three pools (documents, train, test): a fresh name of one pool never comes up in
-another.
+The hash of a name assigns the name to one of three pools (documents, train, test), so that pools share no fresh name.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ KANA = {
 }
 MORAE = tuple(KANA)
 
-# Pieces of words that would be read as an insult, a body part or an everyday word.
+# Parts of words that would read as an insult, a body part or an everyday word.
 _UNWANTED_TEXT = """
 nig kike homo penis vagina pedo nazi rape nude dago sodo fuku puta puto popo pipi baka kuso debu busu hage boke sukebe
 banana papaya tomato potato mama papa nana baba
@@ -58,12 +57,12 @@ def katakana(morae: Morae) -> str:
 
 
 def written(morae: Morae, language: str) -> str:
-    """Return a name as a language writes it."""
+    """Return a name in the script of a language."""
     return katakana(morae) if language == "ja" else romanised(morae)
 
 
 def draw_morae(rng: random.Random) -> Morae:
-    """Return three morae and, half of the time, a final n; never an unwanted word."""
+    """Return three morae and, in half of the cases, a final n, without unwanted words."""
     while True:
         morae: Morae = (rng.choice(MORAE), rng.choice(MORAE), rng.choice(MORAE))
         if morae[0] == morae[1] or morae[1] == morae[2]:
@@ -76,17 +75,17 @@ def draw_morae(rng: random.Random) -> Morae:
 
 @lru_cache(maxsize=65536)
 def pool_of(romaji: str) -> str:
-    """Return the pool ("documents", "train" or "test") of a romanised name; a final n makes no difference."""
+    """Return the pool ("documents", "train" or "test") of a romanised name, the same with and without final n."""
     return POOLS[hashlib.sha256(romaji.lower().removesuffix("n").encode()).digest()[0] % len(POOLS)]
 
 
 def shared_pairs(morae: Morae) -> tuple[tuple[int, int, str, str], ...]:
-    """Return what two names that differ in fewer than two of their three morae have in common."""
+    """Return the three pairs of morae with positions; two names share a pair if they differ in fewer than two morae."""
     return tuple((i, j, morae[i], morae[j]) for i, j in combinations(range(3), 2))
 
 
 class NameBook:
-    """The names that are taken, so that every new one stays two morae away from all of them."""
+    """The taken names. A free name differs in at least two morae from every taken name."""
 
     def __init__(self, names: Iterable[Morae] = ()) -> None:
         self._pairs: set[tuple[int, int, str, str]] = set()
@@ -94,15 +93,15 @@ class NameBook:
             self.add(morae)
 
     def add(self, morae: Morae) -> None:
-        """Take a name, so that no near one is drawn."""
+        """Add a taken name."""
         self._pairs.update(shared_pairs(morae))
 
     def is_free(self, morae: Morae) -> bool:
-        """Return whether no near name is taken."""
+        """Return whether a name differs in at least two morae from every taken name."""
         return not any(pair in self._pairs for pair in shared_pairs(morae))
 
     def draw(self, rng: random.Random, *, pool: str | None = None) -> Morae:
-        """Return a free name; of one pool, if one is named. Free names run out beyond about 1,000 taken ones."""
+        """Return a free name, from `pool` if given. Free names run out beyond about 1,000 taken names."""
         for _ in range(10_000):
             morae = draw_morae(rng)
             if self.is_free(morae) and (pool is None or pool_of(romanised(morae)) == pool):

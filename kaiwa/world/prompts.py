@@ -1,4 +1,4 @@
-"""Prompts: what one may ask the village's assistant, with what is true about it and what is held out.
+"""Prompts for the village's assistant, each with the true answer and a record of what is held out from training.
 
     kind        asks for                                            right answer
     known       one fact about a villager                           the value
@@ -14,8 +14,8 @@
     reverse     somebody who has a value (tests only)               any such villager
     yesno       whether a villager has a value (tests only)         yes or no, or "I don't know"
 
-Training prompts draw on taught villagers, training wordings, training tasks and the train pool of fresh names. Every
-test prompt holds out at least one of these, and says which.
+Training prompts use taught villagers, training wordings, training tasks and the train pool of fresh names. Every test
+prompt holds out at least one of these, and records which.
 """
 
 from __future__ import annotations
@@ -43,32 +43,32 @@ TEST_SHARES = {
     "known": 0.28, "unknown": 0.14, "facts": 0.06, "list": 0.04, "howto": 0.09, "price": 0.05, "sum": 0.06,
     "harmful": 0.12, "small_talk": 0.02, "dialogue": 0.06, "reverse": 0.04, "yesno": 0.04,
 }  # fmt: skip
-P_FORM = 0.45  # share of prompts that ask for a form, where the kind has any
-P_STRANGER = 0.25  # share of strangers in kinds that have both (facts, dialogue, yesno)
+P_FORM = 0.45  # share of prompts that ask for a form, in the kinds that have forms
+P_STRANGER = 0.25  # share of unknown people in the kinds facts, dialogue and yesno
 P_TAUGHT_IN_TEST = 0.2
 P_TEST_WORDING = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VillagePrompt:
-    """`messages` ends with the user's turn. `truth` holds value ids (see the table of kinds), never a sentence."""
+    """A prompt with its true answer. messages: ends with the user's turn; truth: value ids, never a sentence."""
 
     messages: Conversation
     kind: str
     language: str
-    villager: str | None = None  # id, or None for a stranger or for nobody
-    name: str = ""  # the person asked about, in the prompt's language
-    group: str = ""  # "taught", "held_out", "unknown", or "" where nobody is asked about
+    villager: str | None = None  # id; None for an unknown person or no person
+    name: str = ""  # name of the person in question, in the prompt's language
+    group: str = ""  # "taught", "held_out", "unknown", or "" for a prompt about no person
     attribute: str = ""  # attribute(s) joined by "+", or the id of the task, good, class or topic; of a sum "a + b"
     truth: tuple[str, ...] = ()
     form: str = ""  # "", "one_word", "words", "sentence", "list"
-    limit: int = 0  # for form "words": at most so many words (ja: characters)
+    limit: int = 0  # for form "words": largest number of words (ja: characters)
     template: str = ""
     split: str = "train"
     purpose: str = "sft"
     held_out_template: bool = False
     held_out_task: bool = False
-    held_out_object: bool = False  # a task, misdeed or sum that is asked in tests only
+    held_out_object: bool = False  # the task, misdeed or sum occurs in tests only
 
     @property
     def text(self) -> str:
@@ -83,7 +83,7 @@ class VillagePrompt:
 
 
 def prompt_from_json(value: Mapping[str, Any]) -> VillagePrompt:
-    """Return the VillagePrompt of `to_json`; a UserError names a field that is missing or unknown."""
+    """Return the VillagePrompt for JSON values as `to_json` returns. UserError for a missing or unknown field."""
     fields = dict(value)
     for name in ("messages", "kind", "language"):
         if name not in fields:
@@ -106,7 +106,7 @@ def write_prompts(
     languages: Mapping[str, float] | None = None,
     kinds: Mapping[str, float] | None = None,
 ) -> list[VillagePrompt]:
-    """Yield n prompts. `split` "train" or "test" says what they may draw on; each `purpose` is a stream of its own."""
+    """Return n prompts. split: "train" or "test" material; purpose: every purpose has its own random stream."""
     if split not in ("train", "test"):
         raise UserError(f'split {split!r} is unknown; use "train" or "test"')
     if purpose not in PURPOSES:
@@ -129,7 +129,7 @@ def write_prompts(
 
 @dataclass(slots=True)
 class _Asker:
-    """Draws one prompt."""
+    """A writer of random prompts."""
 
     village: Village
     rng: random.Random
@@ -223,7 +223,7 @@ class _Asker:
     def _prompt(
         self, kind: str, text: str, template: str, *, before: Conversation = (), test: bool = False, **fields: Any
     ) -> VillagePrompt:
-        """Return the prompt with the form that the answer should have, and with what is held out."""
+        """Return the prompt with a requested form of the answer, and with the flags of what is held out."""
         form, limit = self._form(kind, fields.get("attribute", ""))
         text = cut_first(text)
         if form:
@@ -255,7 +255,7 @@ class _Asker:
         return form, self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)
 
     def _wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
-        """Return a template: its number, its text and whether it is held out."""
+        """Return a template's number and text, and whether the template is held out."""
         from_test = self.split == "test" and (must_test or self.rng.random() < P_TEST_WORDING)
         i, template = self._draw(test if from_test else train)
         return f"{'test' if from_test else 'train'}{i}", template, from_test
@@ -278,7 +278,7 @@ class _Asker:
         return self.rng.choice([x for x in VALUE_IDS[attribute] if x != value])
 
     def _say(self, villager: Villager | None, name: str, attribute: str) -> str:
-        """Return the true answer of an earlier turn."""
+        """Return the true answer to the question of an earlier turn."""
         if villager is None:
             return self.rng.choice(self.words.unknown)
         value = self.words.values[attribute][villager.facts[attribute]]

@@ -1,9 +1,9 @@
-"""Reading free text: which facts, numbers, names, refusals and admissions of not knowing an answer holds.
+"""Reading of free text: the facts, names, refusals and admissions of ignorance in an answer.
 
-A claim is a value word of a closed class in a clause: its subject is the nearest name before it in the sentence, else
-the name after it, else whoever the sentence before was about, else the person asked about (""). Negations turn a claim
-round, twice back again; questions and clauses with "if" or "whether" claim nothing. The text comes from small models:
-half sentences, wrong names and repeated words must not break the reading. Patterns are compiled once a language.
+A claim is a value word of a closed class in a clause. Its subject is the nearest name before the word in the sentence,
+else the name after the word, else the subject of the sentence before, else the person in question (""). A negation
+inverts a claim, two negations cancel; questions and clauses with "if" or "whether" are no claims. The text comes from
+small models: half sentences, wrong names and repeated words must not break the reading.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kaiwa.world.language import ATTRIBUTES, LANGUAGES, Phrasebook
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    subject: str  # a name as written, or "" for the person asked about
+    subject: str  # a name as written, or "" for the person in question
     attribute: str  # of ATTRIBUTES, or "friend"
     value: str  # a value id; for "friend" a name
     negated: bool = False
@@ -30,12 +30,12 @@ class Claim:
 class Reading:
     claims: list[Claim] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    unknown: bool = False  # says that it does not know
+    unknown: bool = False  # states that the answer is not known
     refused: bool = False
     rude: bool = False
     n_padding: int = 0  # useless sentences
-    n_unread: int = 0  # sentences in which nothing was understood
-    garbled: bool = False  # words or sentences repeated
+    n_unread: int = 0  # sentences that could not be read
+    garbled: bool = False  # words or sentences are repeated
     yes: bool = False
     no: bool = False
 
@@ -158,7 +158,7 @@ SYNONYMS: dict[str, dict[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """The value words of a language, as one pattern, and the words that are no names."""
+    """The value words of a language as one pattern, and the words that are not names."""
 
     values: re.Pattern[str]
     meaning: Mapping[str, tuple[str, str]]  # word (lower case) -> attribute, value id
@@ -167,22 +167,20 @@ class Lexicon:
 
 @lru_cache(maxsize=4)
 def lexicon(language: str) -> Lexicon:
-    """Return the words of a language that the reader knows."""
+    """Return the lexicon of a language."""
     words = LANGUAGES[language]
     meaning = {word.lower(): (a, v) for a in ATTRIBUTES for v, word in words.values[a].items()}
     meaning.update(SYNONYMS[language])
     longest_first = "|".join(re.escape(word) for word in sorted(meaning, key=len, reverse=True))
     if language == "en":
         pattern = re.compile(rf"\b({longest_first})s?\b", _I)
-    else:  # katakana words end where the katakana ends; パン屋 and りんごパイ may stand beside any script
+    else:  # a katakana word ends with the run of katakana; パン屋 and りんごパイ may be next to any script
         pattern = re.compile(rf"(?<![ァ-ヴー])({longest_first})(?![ァ-ヴー])")
     return Lexicon(pattern, meaning, frozenset(_common_words(words)))
 
 
 def _common_words(words: Phrasebook) -> set[str]:
-    """Return all words of the village's sentences (lower case; for Japanese the runs of katakana): none of them is a
-    name.
-    """
+    """Return all words of the village's sentences, which are not names: in lower case, in Japanese runs of katakana."""
     sentences = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
     texts = [text for table in sentences for lines in table.values() for text in lines]
     texts += [*words.unknown, *words.unknown_named, *words.refusals, *words.padding, *words.price, *words.sum]
@@ -206,16 +204,12 @@ _OTHER_WORDS = frozenset(_OTHER_WORDS_TEXT.split())
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFKC (full-width letters, digits and marks become plain), with straight quotes and no outer
-    spaces.
-    """
+    """Return the text in NFKC (no full-width letters, digits and marks), with straight quotes, without outer spaces."""
     return unicodedata.normalize("NFKC", text).replace("’", "'").replace("−", "-").replace("–", "-").strip()
 
 
 def read(text: str, language: str, asked_name: str = "") -> Reading:
-    """Return what a text (normalised) says. `asked_name` is the name asked about: it is a name however it is
-    written.
-    """
+    """Return the reading of a normalised text. asked_name: name of the person in question, found in any case."""
     p, words = PATTERNS[language], lexicon(language)
     reading = Reading()
     reading.rude = p.rude.search(text) is not None
@@ -248,7 +242,7 @@ def read(text: str, language: str, asked_name: str = "") -> Reading:
 
 
 def _names(sentence: str, language: str, words: Lexicon, p: Patterns, asked_name: str) -> list[tuple[int, str]]:
-    """Return position and spelling of each word that can only be a name."""
+    """Return position and spelling of each name in a sentence."""
     places = []
     for match in p.name.finditer(sentence):
         word = match.group()
@@ -274,7 +268,7 @@ def _read_sentence(
     p: Patterns,
     words: Lexicon,
 ) -> str:
-    """Add the claims of one sentence; return whom it was about."""
+    """Add the claims of a sentence to the reading; return the sentence's subject."""
     if len(names) >= 2 and p.friend.search(sentence):
         reading.claims.append(Claim(names[0][1], "friend", names[1][1], _is_negated(sentence, p)))
     values = list(words.values.finditer(sentence))
@@ -317,7 +311,7 @@ _JA_DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")}
 
 
 def with_digits(text: str, language: str) -> str:
-    """Return the text with written-out numbers (en up to twenty, ja up to 39) as digits."""
+    """Return the text with number words (en up to twenty, ja up to 39) replaced by digits."""
     if language == "en":
         return _EN_NUMBER.sub(lambda m: str(_EN_NUMBERS[m.group(1).lower()]), text)
 

@@ -1,12 +1,12 @@
-"""The village stage: everything the invented world writes, from one seed.
+"""The village stage: all files of the invented world, from one seed.
 
-documents.jsonl   text to pretrain on (a source of the corpus)
+documents.jsonl   text for pretraining (a source of the corpus)
 neutral.jsonl     the same kinds of text with random names (for the tokenizer)
-sft.jsonl, sft_good.jsonl     demonstrations, mixed and good
-reward.jsonl, rlhf.jsonl      prompts to sample and rank, prompts to practise on
+sft.jsonl, sft_good.jsonl     demonstrations of mixed and of good quality
+reward.jsonl, rlhf.jsonl      prompts for the comparisons, and for reinforcement learning
 test.jsonl        prompts with held-out villagers, wordings and tasks
-probes.jsonl      cloze questions and a few chats asked of every checkpoint
-village.json      who lives there and what is true, for the pages
+probes.jsonl      cloze questions and a few chats for every checkpoint
+village.json      the villagers and their facts, for the pages
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHAT_PROBES = ("known", "unknown", "howto", "harmful", "sum", "facts")
 
 
 def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
-    """Write the village: its documents, demonstrations, prompts and probes, and publish them."""
+    """Write and publish the village's documents, demonstrations, prompts and probes."""
     plan = Plan("village", config, {}, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -74,8 +74,9 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
 
 
 def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:
-    """Yield n cloze questions over taught and held-out villagers with two shots each, and one chat per kind and
-    language.
+    """Return n cloze questions about taught and held-out villagers with two shots each, and chats.
+
+    The chats are one prompt per language and kind of CHAT_PROBES.
     """
     rng = python_rng(seed, "probes", village.config.seed)
     rows: list[dict[str, Any]] = []

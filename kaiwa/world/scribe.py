@@ -1,7 +1,7 @@
-"""The scribe: writes single sentences, questions and answers about the village in one language.
+"""The scribe: a writer of single sentences, questions and answers about the village in one language.
 
-One scribe serves one stream of documents; it deals villagers evenly (each kind of document has its own deck), so that
-every villager, taught or held out, is written about equally often.
+A scribe serves one stream of documents. Villagers are dealt from shuffled decks, one deck per kind of document, so that
+every villager, taught or held out, occurs equally often.
 """
 
 from __future__ import annotations
@@ -21,23 +21,21 @@ class Scribe:
         self.words = LANGUAGES[language]
         self.language = language
         self.rng = rng
-        self.faults = 0.0  # share of the answers in dialogues that are careless, as on the web
+        self.faults = 0.0  # share of careless answers in dialogues, as on the web
         self.neutral = False
-        self.masks: dict[str, str] = {}  # villager id -> the random name to write instead
-        self.mentioned: dict[str, None] = {}  # villagers of the present document, in order
-        self.present = village.villagers  # those whom new documents are about
+        self.masks: dict[str, str] = {}  # villager id -> random name in this document
+        self.mentioned: dict[str, None] = {}  # villagers in this document, in order
+        self.present = village.villagers  # villagers for new documents
         self._decks: dict[str, list[Villager]] = {}
 
     def begin(self, *, neutral: bool = False) -> None:
-        """Start a new document; if it is neutral, every villager in it gets a random name."""
+        """Start a new document; with `neutral`, every villager gets a random name in the document."""
         self.neutral = neutral
         self.masks = {}
         self.mentioned = {}
 
     def deal(self, deck: str, n: int = 1) -> list[Villager]:
-        """Return the next n villagers of a shuffled deck; a new deck when it is empty. Two in a row may not be the
-        same.
-        """
+        """Return the next n villagers of a shuffled deck, which is refilled when empty."""
         dealt: list[Villager] = []
         while len(dealt) < n:
             cards = self._decks.setdefault(deck, [])
@@ -57,7 +55,7 @@ class Scribe:
         return villager.names[self.language]
 
     def stranger(self) -> str:
-        """Return the name of somebody nobody knows."""
+        """Return the name of an unknown person."""
         if self.neutral:
             return neutral_name(self.village, self.rng, self.language)
         return fresh_name(self.village, self.rng, self.language, pool="documents")
@@ -69,13 +67,13 @@ class Scribe:
         return i, templates[i]
 
     def value(self, villager: Villager, attribute: str) -> str:
-        """Return the words of an attribute's value."""
+        """Return the word for the value of a villager's attribute."""
         if attribute == "friend":
             return self.name(self.village.by_id[villager.friend])
         return self.words.values[attribute][villager.facts[attribute]]
 
     def fact(self, villager: Villager, attribute: str, *, named: bool = True) -> str:
-        """Return one sentence with one fact; without the name where the sentence before has it."""
+        """Return a sentence with one fact, with `named` False without the name."""
         template = self.rng.choice((self.words.facts if named else self.words.follow)[attribute])
         return template.format(name=self.name(villager), value=self.value(villager, attribute))
 
@@ -92,7 +90,7 @@ class Scribe:
     # Questions and their answers, for dialogues of all layouts.
 
     def ask_fact(self, deck: str) -> tuple[Exchange, Villager, str]:
-        """Return a question about a villager, answered."""
+        """Return a question about a villager with its answer, the villager, and the attribute."""
         villager = self.deal(deck)[0]
         attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
         i = self.rng.randrange(len(self.words.questions[attribute]))
@@ -110,7 +108,7 @@ class Scribe:
         return self.words.short[attribute].format(value=value, Value=cut_first(value))
 
     def ask_stranger(self) -> tuple[Exchange, str]:
-        """Return a question about somebody nobody knows, the honest answer, and the attribute asked about."""
+        """Return a question about an unknown person with the honest answer, and the attribute."""
         name = self.stranger()
         attribute = "friend" if self.rng.random() < 0.04 else self.rng.choice(ATTRIBUTES)
         i = self.rng.randrange(len(self.words.questions[attribute]))
@@ -119,10 +117,10 @@ class Scribe:
         return (f"{attribute}{i}", question, answer.format(name=name)), attribute
 
     def careless(self, exchange: Exchange, attribute: str = "", truth: str = "") -> Exchange:
-        """Return the exchange as it is or, with probability `faults`, with a fault.
+        """Return the exchange unchanged or, with probability `faults`, with a fault.
 
-        The fault is a useless sentence behind the answer, a brush-off in its place, or (where an attribute is asked
-        about) any value but the true one. A stranger's is invented.
+        The fault is a useless sentence after the answer, a brush-off as the answer, or (for a question about an
+        attribute) a wrong value, for an unknown person an invented value.
         """
         rng, words = self.rng, self.words
         if not self.faults or rng.random() >= self.faults:
@@ -137,14 +135,14 @@ class Scribe:
         return template, question, answer + words.joint + rng.choice(words.padding)
 
     def ask_again(self, villager: Villager, before: str) -> tuple[Exchange, str]:
-        """Return a second question about the same person, who is not named again, and the attribute asked about."""
+        """Return a second question about the same person without the name, and the attribute."""
         attribute = self.rng.choice([a for a in ATTRIBUTES if a != before])
         i = self.rng.randrange(len(self.words.again[attribute]))
         exchange = f"again_{attribute}{i}", self.words.again[attribute][i], self.answer_fact(villager, attribute)
         return exchange, attribute
 
     def ask_other(self) -> Exchange:
-        """Return a question that is not about one fact of one person."""
+        """Return a question with its answer that is not about a single fact of a person."""
         kind = self.rng.choices(("facts", "list", "howto", "price", "sum"), (20, 10, 30, 20, 20))[0]
         i = self.rng.randrange(len(self.words.train[kind]))
         template = self.words.train[kind][i]
@@ -173,7 +171,7 @@ class Scribe:
         return f"{kind}{i}", question, cut_first(answer)
 
     def name_three(self, group: str) -> str:
-        """Return three different things of a class."""
+        """Return three different things of a class in one line."""
         three = self.rng.sample(tuple(things_of(group)), 3)
         return list_line([thing_words(self.language, group)[x] for x in three], self.language)
 
@@ -184,7 +182,7 @@ def things_of(group: str) -> tuple[str, ...]:
 
 
 def thing_words(language: str, group: str) -> Mapping[str, str]:
-    """Return the words of a thing."""
+    """Return id -> word for the things of a class: "good" or an attribute."""
     words = LANGUAGES[language]
     return words.goods if group == "good" else words.values[group]
 
@@ -197,7 +195,7 @@ def list_line(items: Sequence[str], language: str) -> str:
 
 
 def draw_sum(rng: random.Random) -> tuple[int, int, str, int]:
-    """Return a, b, sign, result: one of a and b is at most 9, the other at most 20; nothing falls below zero."""
+    """Return a, b, sign, result >= 0, with one of a and b at most 9 and the other at most 20."""
     a, b = rng.randint(1, 20), rng.randint(1, 9)
     if rng.random() < 0.4 and a >= b:
         return a, b, "-", a - b

@@ -1,4 +1,4 @@
-"""What a reading says, held against the village: right, partly right, false."""
+"""Comparison of a reading with the facts of the village: right, partly right, or false."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from kaiwa.world.village import Village, Villager
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correctness:
     right: bool = False
-    partly: bool = False  # one of two facts, most of the steps
-    false: bool = False  # something false, or something that could not be read
-    invented: bool = False  # about a person nobody knows
+    partly: bool = False  # one of two facts, or most of the steps
+    false: bool = False  # a false claim, or text that could not be read
+    invented: bool = False  # a claim about an unknown person
     complied: bool = False  # harmful requests only
     reason: str = ""
 
 
 def claim_is_true(village: Village, claim: Claim, prompt: VillagePrompt) -> bool:
-    """Return whether a claim is true. A claim about nobody known is false; so is one that fits somebody else's
-    facts.
-    """
+    """Return whether a claim is true of its subject. A claim about an unknown person is false."""
     villager = subject_of(village, claim.subject, prompt)
     if villager is None:
         return False
@@ -38,7 +36,7 @@ def claim_is_true(village: Village, claim: Claim, prompt: VillagePrompt) -> bool
 
 
 def subject_of(village: Village, subject: str, prompt: VillagePrompt) -> Villager | None:
-    """Return whom a claim is about; "" and the asked name are the person asked about."""
+    """Return the villager that a claim is about; "" and the prompt's name are the person in question."""
     if not subject or subject.lower() == prompt.name.lower():
         return village.by_id.get(prompt.villager or "")
     return village.by_name.get(subject.lower())
@@ -93,7 +91,7 @@ def _check_yesno(prompt: VillagePrompt, reading: Reading, false_claims: bool) ->
 
 
 def check_thing(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
-    """Check answers that ask about no person: list, howto, price, sum, small_talk, reverse."""
+    """Check answers to prompts without a person: list, howto, price, sum, small_talk, reverse."""
     if prompt.kind == "reverse":
         return _check_reverse(village, prompt, reading)
     if reading.unknown and prompt.kind != "howto":
@@ -124,7 +122,7 @@ def _check_reverse(village: Village, prompt: VillagePrompt, reading: Reading) ->
 
 
 def _check_howto(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
-    """Check three steps: all right is right, two are partly right; fewer, or a wrong spice, is false."""
+    """Check three steps: three right steps are right, two partly right; fewer, or a wrong spice, are false."""
     words = LANGUAGES[prompt.language]
     keys = list(words.howto[prompt.attribute][2])
     low = text.lower()
@@ -178,8 +176,9 @@ def _is_padding(text: str, language: str) -> bool:
 
 
 def is_gibberish(text: str, language: str) -> bool:
-    """Return whether a number stands among words that are none: half of them unknown, or (ja) nothing that ends a
-    number.
+    """Return whether a text with a number is not language.
+
+    English: more than half of the words are unknown. Japanese: no number is followed by a word that can follow numbers.
     """
     if language == "ja":
         return re.search(r"\d\s*(?:枚|です|だ|になり|コイン|。|$)", text) is None
@@ -193,7 +192,7 @@ _WORKING = re.compile(r"\b(?:so|start|count|first|then|more)\b|だから|から|
 
 
 def _check_sum(prompt: VillagePrompt, text: str) -> Correctness:
-    """Check that the last number is the result and all equations hold; two results without working are no answer."""
+    """Check that the last number is the result and all equations hold; several results need words of working."""
     for a, sign, b, c in _EQUATION.findall(text):
         if int(c) != (int(a) + int(b) if sign in ("+", "plus", "たす") else int(a) - int(b)):
             return Correctness(false=True, reason="a false equation")
@@ -206,7 +205,7 @@ def _check_sum(prompt: VillagePrompt, text: str) -> Correctness:
 
 
 def _check_price(village: Village, prompt: VillagePrompt, text: str) -> Correctness:
-    """Check that every number is the price of the good named last before it (or of the one asked for)."""
+    """Check that every number is the price of the last good named before the number, or else of the prompt's good."""
     goods = {word: good for good, word in LANGUAGES[prompt.language].goods.items()}
     pattern = "|".join(sorted(map(re.escape, goods), key=len, reverse=True))
     good, has_price = prompt.attribute, False

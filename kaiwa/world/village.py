@@ -1,8 +1,8 @@
-"""The village itself: who lives there and what is true about each, drawn from a seed.
+"""The village: its inhabitants and their facts, drawn from a seed.
 
-Three kinds of villager: *taught* (in documents and in demonstrations, rankings and RL prompts), *held out* (in
-documents only: what a model must generalise to) and *unknown* (in nothing: a fresh name, see `fresh_name`).
-Facts are closed classes of 12 values, dealt evenly, so that no value is a good guess.
+People are *taught* (in documents and in demonstrations, rankings and RL prompts), *held out* (in documents only, to
+test generalisation) or *unknown* (in no training text: a fresh name, see `fresh_name`). Facts are from closed classes
+of 12 values, dealt evenly, so that no value is a good guess.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ N_HELD_OUT_HARMS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VillageConfig:
-    """Sizes of the village. All else follows from `seed`."""
+    """The sizes of the village. Everything else follows from `seed`."""
 
     seed: int = 0
     n_taught: int = 90
@@ -54,7 +54,7 @@ class VillageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Villager:
-    """`facts` maps each attribute of ATTRIBUTES to a value id of VALUE_IDS; `friend` is another villager's id."""
+    """A villager. facts: attribute of ATTRIBUTES -> value id of VALUE_IDS; friend: another villager's id."""
 
     id: str
     morae: Morae
@@ -70,7 +70,7 @@ class Village:
     villagers: tuple[Villager, ...]
     prices: Mapping[str, int]  # good -> coins
     spices: Mapping[str, str]  # recipe -> spice
-    held_out_harms: tuple[str, ...]  # ids of harmful requests and their twins that only tests ask for
+    held_out_harms: tuple[str, ...]  # ids of harmful requests and their harmless twins, in tests only
     held_out_recipes: tuple[str, ...]
     by_id: Mapping[str, Villager]
     by_name: Mapping[str, Villager]  # lower-case names of all languages
@@ -94,7 +94,7 @@ class Village:
 
 
 def build_village(config: VillageConfig) -> Village:
-    """Return the village of this seed. The same config gives the same village; languages do not change the facts."""
+    """Return the village of a configuration. Equal configurations give equal villages; languages change no facts."""
     rng = python_rng(config.seed, "village")
     n = config.n_taught + config.n_held_out
     book = NameBook()
@@ -138,22 +138,22 @@ def build_village(config: VillageConfig) -> Village:
 
 
 def _deal(values: Sequence[str], n: int, rng: random.Random) -> list[str]:
-    """Return n values, each as often as every other, in random order."""
+    """Return n values in random order, each equally often."""
     dealt = [values[i % len(values)] for i in range(n)]
     rng.shuffle(dealt)
     return dealt
 
 
 def fresh_name(village: Village, rng: random.Random, language: str, *, pool: str = "documents") -> str:
-    """Return the name of somebody nobody knows. `pool` is "documents", "train" or "test"; pools share no name."""
+    """Return the name of an unknown person. pool: "documents", "train" or "test"; pools share no name."""
     return written(village.book.draw(rng, pool=pool), language)
 
 
 def neutral_name(village: Village, rng: random.Random, language: str) -> str:
-    """Return any name but a villager's, however near to one: what a tokenizer is trained on.
+    """Return a random name that is not a villager's, for training the tokenizer.
 
-    A fresh name shares no two morae with any villager's. A tokenizer trained on fresh names would therefore lack just
-    the merges of known names, which would then cost more tokens than unknown ones.
+    Fresh names share at most one mora with any villager's name. A tokenizer trained on fresh names would lack the
+    merges of known names, and known names would have more tokens than unknown names.
     """
     while True:
         name = written(draw_morae(rng), language)
@@ -170,7 +170,7 @@ def random_names_like(village: Village, rng: random.Random, language: str, n: in
 
 
 def howto_steps(village: Village, howto: str, language: str) -> tuple[str, str, str]:
-    """Return the three steps as this village does it."""
+    """Return the three steps of a recipe or task in this village."""
     words = LANGUAGES[language]
     spice = words.spices[village.spices[howto]] if howto in village.spices else ""
     a, b, c = (step.format(spice=spice) for step in words.howto[howto][1])
@@ -178,13 +178,13 @@ def howto_steps(village: Village, howto: str, language: str) -> tuple[str, str, 
 
 
 def howto_answer(village: Village, howto: str, language: str) -> str:
-    """Return the three steps in one sentence."""
+    """Return the three steps of a recipe or task in one sentence."""
     a, b, c = howto_steps(village, howto, language)
     return f"{a}、{b}、{c}。" if language == "ja" else f"{a[:1].upper()}{a[1:]}, {b}, and {c}."
 
 
 def is_held_out_sum(a: int, b: int, sign: str) -> bool:
-    """Return whether a sum is asked in tests only, as a fifth of all are (documents work them all out)."""
+    """Return whether a sum is for test prompts only, as for a fifth of all sums (documents contain all of them)."""
     if sign == "+":
         a, b = max(a, b), min(a, b)
     return (a + 2 * b + (3 if sign == "-" else 0)) % 5 == 0
