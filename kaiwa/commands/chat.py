@@ -34,7 +34,7 @@ class Options:
 
 def main(words: list[str]) -> None:
     """Print the plan, one answer, or hold a conversation."""
-    options = read_options(Options, "kaiwa chat", words)
+    options = read_options(Options, "kaiwa chat", words, advice="a message goes after -p, in quotes")
     if options.plan:
         from kaiwa.commands.models.plan import print_plan
 

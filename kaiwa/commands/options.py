@@ -11,7 +11,11 @@ import importlib
 import io
 import keyword
 import re
+import types
+import typing
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -26,22 +30,33 @@ from kaiwa.core.errors import UserError
 
 T = TypeVar("T")
 HELP = ("-h", "--help")
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
+OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
 CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
-def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None) -> T:
+def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None, *, advice: str = "") -> T:
     """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
 
-    prog: the command, such as "kaiwa lab run". default: other defaults; tyro.MISSING: required.
+    prog: the command, such as "kaiwa lab run". default: other defaults; tyro.MISSING: required. advice: the end of the
+    message for a word too many (default: where the help is).
     Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
+    arguments = _plain_words(words, options)
     box = io.StringIO()
     # Nothing has been read where tyro fails: its box of several lines becomes one line.
     try:
         with contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
-                options, prog=prog, args=list(words), default=start, return_unknown_args=True, config=CONFIG
+                options,
+                prog=prog,
+                args=arguments,
+                default=start,
+                return_unknown_args=True,
+                config=CONFIG,
+                registry=_registry(),
             )
     except SystemExit as exit:  # tyro prints its help, or what is wrong, and exits
         if exit.code in (0, None):
@@ -51,7 +66,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
     if unknown:
-        raise UserError(_unknown_word(unknown, options, prog))
+        raise UserError(_unknown_word(unknown, options, advice or f"see {prog} --help"))
     return values
 
 
@@ -77,11 +92,11 @@ def _first_line(box: str) -> str:
     return re.sub(r"^Error parsing [^:]*: ", "", text)
 
 
-def _unknown_word(unknown: Sequence[str], options: type[Any], prog: str) -> str:
+def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> str:
     """Return the message for words that no option takes."""
     word = next((word for word in unknown if word.startswith("-")), unknown[0])
     if not word.startswith("-"):
-        return f"unexpected {word!r}; see {prog} --help"
+        return f"unexpected {word!r}; {advice}"
     name = word.partition("=")[0]
     names = [known.lstrip("-") for known in option_names(options)]
     return f"no option {name!r}{did_you_mean(name.lstrip('-'), names)}"
@@ -114,12 +129,94 @@ def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str],
 
 def option_names(options: type[Any]) -> list[str]:
     """Return the names of a command's options, such as "--max-tokens", sorted: those that its help lists."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(options, args=["--help"], config=CONFIG)
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()).splitlines()
-    heads = [head[1] for line in lines if (head := re.match(r"[│ ]{1,3}(-.*?)(?:  |│|$)", line))]
-    return sorted({name for head in heads for name in re.findall(r"(?<![\w-])--?[a-zA-Z][\w.-]*", head)})
+    return sorted(_option_values(options))
+
+
+def _option_values(options: type[Any]) -> dict[str, int | str]:
+    """Return the names of a command's options -> how many values each takes: 0 for a flag, 1, or "*"."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other way to list its options
+        parser = tyro.extras.get_parser(options, config=CONFIG, registry=_registry())
+    return {
+        name: 1 if action.nargs is None else action.nargs
+        for action in parser._actions
+        for name in action.option_strings
+    }
+
+
+def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
+    """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
+
+    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too. A `--help` anywhere is the only word.
+    Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
+    """
+    values = _option_values(options)
+    arguments: list[str] = []
+    queue = list(words)
+    if any(word in HELP for word in queue[: queue.index("--") if "--" in queue else None]):
+        return ["--help"]
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            return [*arguments, word, *queue]
+        typed, equals, value = word.partition("=")
+        name = _option(typed, values)
+        if (flag := _negated_flag(name, values)) is not None:
+            arguments = [argument for argument in arguments if argument != flag]
+        elif name not in values:
+            arguments.append(word)
+        elif values[name] == 0:
+            if equals and value.lower() not in TRUE + FALSE:
+                raise UserError(f"{name} takes no value, but is given {value!r}")
+            on = not equals or value.lower() in TRUE
+            arguments = [argument for argument in arguments if argument != name] + [name] * on
+        elif values[name] == 1:
+            if not equals and not queue:
+                raise UserError(f"{typed} needs a value")
+            arguments.append(f"{name}={value if equals else queue.pop(0)}")
+        else:
+            arguments.append(name + equals + value)
+    return arguments
+
+
+def _option(typed: str, values: Mapping[str, int | str]) -> str:
+    """Return the option that a word names, `typed` itself if there is none. UserError for a wrong kind of dash."""
+    bare = typed.lstrip("-" + DASHES).replace("_", "-")
+    known = next((name for name in (f"--{bare}", f"-{bare}") if name in values), None)
+    if known is None or not typed[:1] or typed[0] not in "-" + DASHES:
+        return typed
+    if any(dash in typed for dash in DASHES):
+        raise UserError(f"{typed!r} begins with a dash of a word processor; type {known}")
+    return known
+
+
+def _negated_flag(name: str, values: Mapping[str, int | str]) -> str | None:
+    """Return the flag that `--no-FLAG` takes back, None for any other word."""
+    flag = "--" + name.removeprefix("--no-").replace("_", "-")
+    return flag if name.startswith("--no-") and name not in values and values.get(flag) == 0 else None
+
+
+def _registry() -> tyro.constructors.ConstructorRegistry:
+    """Return the rule for options that may be absent: `X | None` is shown as X, and the text "None" is a text."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def optional(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+        kinds = typing.get_args(info.type)
+        if typing.get_origin(info.type) not in (typing.Union, types.UnionType) or type(None) not in kinds:
+            return None
+        kind = next(kind for kind in kinds if kind is not type(None))
+        if len(kinds) != 2 or kind not in (str, int, float, Path):
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=kind.__name__.upper(),
+            instance_from_str=lambda texts: kind(texts[0]),
+            is_instance=lambda value: value is None or isinstance(value, kind),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
 
 
 def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:

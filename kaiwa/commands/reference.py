@@ -65,7 +65,7 @@ def option_lines(text: str) -> Iterator[str]:
         match = re.match(r"(.*?)(?: {2,}(.*))?$", line)
         assert match is not None
         text_of = f" {match[2]}" if match[2] else ""
-        item = f"- `{match[1].replace('{None}|', '')}`{text_of}" if arguments or line.startswith("-") else ""
+        item = f"- `{match[1]}`{text_of}" if arguments or line.startswith("-") else ""
     if item:
         yield item
 

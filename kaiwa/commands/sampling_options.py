@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import field, make_dataclass
 from typing import Annotated, Any, TypeVar
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, arg
 
 from kaiwa.commands.options import read_options
 from kaiwa.core.errors import UserError
@@ -28,8 +28,9 @@ def read_with_sampling(
         (name, kind | None, field(default=None)) for name, kind in NUMBERS.items() if name not in fixed
     ]
     sampling = make_dataclass("SamplingOptions", [*numbers, ("sampling", str, field(default=""))], kw_only=True)
+    # Without a name the command's own options stand in the help's first group, as without sampling.
     parts: list[Any] = [
-        ("options", Annotated[options, OmitArgPrefixes]),
+        ("options", Annotated[options, OmitArgPrefixes, arg(name="", help="")]),
         ("sampling", Annotated[sampling, OmitArgPrefixes], field(default_factory=sampling)),
     ]
     both = make_dataclass(options.__name__, parts, kw_only=True)

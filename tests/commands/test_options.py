@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import pytest
 import tyro
 
+from kaiwa.cli import main
 from kaiwa.commands.options import (
     Flat,
     Positional,
@@ -70,9 +71,60 @@ def test_a_value_may_begin_with_a_dash_or_hold_an_equals_sign() -> None:
     assert read("--out", "x", "--port", "-3").port == -3
 
 
+@pytest.mark.parametrize("text", ["-hello", "--be brief", "- one", "None", "none", "", "--", "--port=3"])
+def test_the_word_after_an_option_is_its_value_whatever_it_looks_like(text: str) -> None:
+    for words in (["--prompt", text], [f"--prompt={text}"], ["-p", text], [f"-p={text}"]):
+        assert read("--out", "x", *words).prompt == text
+
+
+def test_options_as_other_programs_write_them() -> None:
+    assert read("-out", "x", "--no_browser").no_browser
+    assert read("--out", "x", "--p", "hi").prompt == "hi"
+    assert read("--out", "x", "--port", "1", "--port=2").port == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [
+        (("--no-browser=true",), True),
+        (("--no-browser=1", "--no-browser"), True),
+        (("--no-browser=False",), False),
+        (("--no-browser", "--no-browser=no"), False),
+        (("--no-browser", "--no-no-browser"), False),
+        (("--no-no-browser", "--no-browser"), True),
+    ],
+)
+def test_a_flag_may_be_written_with_its_value_and_taken_back(words: tuple[str, ...], on: bool) -> None:
+    assert read("--out", "x", *words).no_browser is on
+
+
+@pytest.mark.parametrize("dash", ["\u2013", "\u2014", "\u2212", "-\u2010"])
+def test_the_dash_of_a_word_processor_is_named(dash: str) -> None:
+    with pytest.raises(UserError, match="begins with a dash of a word processor; type --port"):
+        read("--out", "x", f"{dash}port", "3")
+    assert read("--out", "x", f"{dash} a file").files == (Path(f"{dash} a file"),)
+
+
+def test_help_anywhere_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read("--port", "x", "-p", "-h")
+    assert end.value.code == 0
+    assert "usage: kaiwa test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "200"])
+def test_option_names_do_not_depend_on_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = option_names(Nested)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert option_names(Nested) == before
+    assert "--language-model-weight" in before
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (("--out", "x", "--no-browser=maybe"), "--no-browser takes no value, but is given 'maybe'"),
+        (("--out", "x", "--port"), "--port needs a value"),
         (("--out", "x", "--poort", "3"), "no option '--poort'; did you mean 'port'?"),
         (("--out", "x", "--no-brwser"), "no option '--no-brwser'; did you mean 'no-browser'?"),
         (("--out", "x", "--port", "x"), "--port 'x' is not a whole number; see kaiwa test --help"),
@@ -144,6 +196,7 @@ def test_help_says_what_each_option_does(capsys: pytest.CaptureFixture[str]) -> 
     for part in ("Do what the test wants.", "where it goes", "do not open it", "--port INT", "-p"):
         assert part in text
     assert "--no-no-browser" not in text
+    assert "-p STR, --prompt STR" in text
 
 
 def test_a_command_by_itself_that_needs_something_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +220,22 @@ def test_fields_of_a_build_are_taken_out_of_the_words() -> None:
     assert take_overrides(["--help"], Options) == (["--help"], {})
     with pytest.raises(UserError, match=r"--pretrain\.steps needs a value"):
         take_overrides(["tiny", "--pretrain.steps"], Options)
+
+
+@pytest.mark.parametrize("words", [["redteam", "run"], ["lab", "run"]])
+def test_sampling_is_a_group_of_its_own_in_the_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main([*words, "--help"])
+    text = capsys.readouterr().out
+    assert "sampling options" in text
+    assert "options options" not in text
+    assert "options." not in text
+    assert "{None}" not in text
+
+
+def test_a_word_too_many_for_chat_says_where_a_message_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["chat", "hello", "there"])
+    assert capsys.readouterr().err == "kaiwa: unexpected 'there'; a message goes after -p, in quotes\n"
 
 
 def test_groups(capsys: pytest.CaptureFixture[str]) -> None:
