@@ -97,7 +97,7 @@ def test_so_many_blocks_as_the_card_has_room_for(folder: Path, n: int) -> None:
     config = tiny_config(**SIZES)
     block = 4 * config.block_products
     beside = 4 * (config.n_parameters - 8 * config.block_products) + config.cache_numbers * 4 * config.max_length
-    limit = round((beside + (n + 0.5) * block) / 0.95)
+    limit = round((beside + (n + 0.9) * block) / 0.95)
     split = plan(entry_by_name_or_path(str(folder)), "cuda", MemoryLimits(gpu=limit), measured=False)
     assert split.n_on_device == n
     card, cpu = split.sides
