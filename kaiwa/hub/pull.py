@@ -76,7 +76,7 @@ def _replace_model(
             file.unlink()
     for old in target.glob("*.gguf"):
         if old.name not in card["files"]:
-            output.line(f"{old.name} is removed: a folder holds one GGUF file, now that of {model.label}")
+            output.line(f"{old.name} goes: a folder holds one GGUF file, now that of {model.label}")
     _swap(work, target)
 
 
