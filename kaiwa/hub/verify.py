@@ -57,9 +57,7 @@ def verify(source: ExportSource, exported: Path) -> list[VerificationResult]:
     for one in checks:
         cosine, least = (one.median, 0.8) if rounded else (one.cosine, 0.99)
         if not cosine > least:
-            raise UserError(
-                f"{exported}: {one.by} computes other logits (cosine {cosine:.3f}); the export is wrong"
-            )
+            raise UserError(f"{exported}: {one.by} computes other logits (cosine {cosine:.3f}); the export is wrong")
     return checks
 
 
