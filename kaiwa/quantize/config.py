@@ -30,7 +30,8 @@ class QuantizeConfig:
             raise UserError(f"quantize.group is {self.group}; it must be 32, 64 or 128")
         if not 0 < self.damping <= 1:
             raise UserError(f"quantize.damping is {self.damping}; it must be above 0 and at most 1")
-        if self.calibration_rows < 1:
-            raise UserError(f"quantize.calibration_rows is {self.calibration_rows}; it must be at least 1")
+        for name in ("calibration_rows", "evaluate_rows", "width"):
+            if getattr(self, name) < 1:
+                raise UserError(f"quantize.{name} is {getattr(self, name)}; it must be at least 1")
         if self.method == "rtn" and self.head:
             raise UserError("quantize.head needs --method gptq; round to nearest leaves the head as it is")

@@ -19,7 +19,7 @@ from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
-from kaiwa.text.records import Comparison, Completion, conversation, read_jsonl, write_jsonl
+from kaiwa.text.records import Comparison, Completion, prompt_conversation, read_jsonl, write_jsonl
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -45,7 +45,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         rng = python_rng(ctx.seed, "collect")
         ks = [rng.randint(config.k_min, config.k_max) for _ in rows]
-        ids = [render(tokenizer, conversation(row["messages"]), add_generation_prompt=True).ids for row in rows]
+        ids = [_prompt_ids(tokenizer, row, f"{prompts}, record {number}") for number, row in enumerate(rows, 1)]
         records: list[dict[str, Any]] = []
         block = 128
         for at in range(0, len(rows), block):
@@ -79,6 +79,13 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             distinct=sum(distinct) / len(distinct),
         )
     return open_artifact(out)
+
+
+def _prompt_ids(tokenizer: Tokenizer, row: dict[str, Any], where: str) -> list[int]:
+    try:
+        return render(tokenizer, prompt_conversation(row), add_generation_prompt=True).ids
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def most_frequent(answers: Sequence[Completion], n: int = 8) -> list[Completion]:

@@ -26,7 +26,7 @@ class Penalty:
         _check_least(self, "kl_horizon", least=1)
         _check_least(self, "kl_coefficient", "kl_target", least=0)
         if self.kl_target and not self.kl_coefficient:
-            raise UserError("rlhf.kl_target adapts kl_coefficient, which is 0; set kl_coefficient above 0 (0.1)")
+            raise UserError("rlhf.kl_target adapts kl_coefficient, which is 0; start it above 0 (0.1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

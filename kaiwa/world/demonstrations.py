@@ -35,7 +35,7 @@ class DemonstrationRates:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value <= 1:
-                raise UserError(f"{field.name} = {value} is no probability; give a number from 0 to 1")
+                raise UserError(f"{field.name} = {value} is no probability; give 0 to 1")
 
 
 MIXED = DemonstrationRates()

@@ -39,7 +39,7 @@ def write_documents(
     faults: share of careless answers in conversations and transcripts, as on the web (`Scribe.careless`).
     """
     if (n_bytes is None) == (n_documents is None):
-        raise UserError("give exactly one of n_bytes and n_documents")
+        raise UserError("give either n_bytes or n_documents, not both")
     languages = check_languages(village, languages)
     shares = dict(kinds) if kinds is not None else {kind: share for kind, (_, share) in KINDS.items()}
     for kind in shares:

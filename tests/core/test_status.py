@@ -97,3 +97,47 @@ def test_the_time_left_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         now += 60
         status.show(Progress("b", 1, 2))
         assert status.value["seconds_left"] == pytest.approx(2 * 30, rel=0.2)
+
+
+def test_a_stages_own_time_left_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    status = Status(tmp_path, "tiny", {"a": 10})
+    with status.stage("a"):
+        row = status.value["stages"][0]
+        now = 4.0
+        status.show(Progress("a", 10, 100, "loss 2.5", 1234.56))  # a resumed stage: ten were there before
+        assert row["seconds_left"] is None
+        now = 14.0
+        status.show(Progress("a", 30, 100))
+        assert row["seconds_left"] == pytest.approx(70 * 10 / 20)  # 20 took 10 seconds, 70 are left
+        assert (row["done"], row["total"], row["seconds"]) == (30, 100, 14.0)
+    assert (row["state"], row["seconds_left"]) == ("done", 0)
+
+
+def test_progress_without_a_stage_changes_nothing(tmp_path: Path) -> None:
+    status = Status(tmp_path, "tiny", {"a": 1})
+    before = json.dumps(status.value)
+    status.show(Progress("a", 1, 2))
+    assert json.dumps(status.value) == before
+
+
+def test_the_file_is_written_at_most_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    status = Status(tmp_path, "tiny", {"a": 1})
+    status.value["recipe"] = "changed"
+    status.write()
+    assert json.loads((tmp_path / "status.json").read_text())["recipe"] == "tiny"
+    clock[0] += 0.5
+    status.write()
+    value = json.loads((tmp_path / "status.json").read_text())
+    assert (value["recipe"], value["updated"]) == ("changed", 1000.5)
+    assert not any(key.startswith("_") for stage in value["stages"] for key in stage)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1", "\x00"])
+def test_a_status_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    assert read_status(tmp_path) is None
+    (tmp_path / "status.json").write_text(text)
+    assert read_status(tmp_path) is None

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.report.reward_card import reward_figures
 from kaiwa.report.words import LANGUAGES, Words
-from kaiwa.reward.card import calibration, card, length_correlation
+from kaiwa.reward.card import calibration, card, histogram, length_correlation
 from kaiwa.reward.comparisons import Ranked, read_comparisons
 from kaiwa.reward.packing import PromptRow
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -119,3 +120,49 @@ def test_completions_that_are_all_one_text_are_left_out(tokenizer: Tokenizer, tm
 def test_nothing_but_ties_is_not_enough(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 usable comparisons"):
         read_comparisons(write(tmp_path / "c.jsonl", {"ranks": [0, 0, 0]}), tokenizer, 200, lambda line: None)
+
+
+def test_the_histogram_counts_every_score_once_on_its_side() -> None:
+    drawn = histogram(ITEMS, SCORES)
+    assert sum(drawn["best"]) == 2  # the best-ranked of each prompt: 2.0 and -0.5
+    assert sum(drawn["others"]) == 3
+    assert len(drawn["edges"]) == len(drawn["best"]) + 1 == len(drawn["others"]) + 1
+    assert (drawn["edges"][0], drawn["edges"][-1]) == (-0.5, 2.0)
+    assert (drawn["best"][0], drawn["best"][-1]) == (1, 1)
+
+
+def test_the_scores_summary_is_numpys() -> None:
+    scores = card(ITEMS, SCORES, [], EPOCHS)["scores"]
+    flat = np.array([2.0, 1.0, 1.5, 0.5, -0.5])
+    assert scores["mean"] == pytest.approx(flat.mean())
+    assert scores["std"] == pytest.approx(flat.std())
+    assert (scores["low"], scores["high"]) == (
+        pytest.approx(-0.5 + 0.04 * 1.0), pytest.approx(1.5 + 0.96 * 0.5),
+    )  # fmt: skip
+    assert scores["n"] == 5
+
+
+def test_a_model_that_is_as_sure_as_it_is_right_is_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 2, 6000)
+    right = rng.random(6000) < 1 / (1 + np.exp(-margins))
+    items = [Ranked(PromptRow([1], [[2], [3]]), (0, 1) if won else (1, 0), "x") for won in right]
+    bins = calibration(items, [[m, 0.0] for m in margins.tolist()])
+    assert [b["n"] for b in bins] == [750] * 8
+    for b in bins:
+        assert b["observed"] == pytest.approx(b["predicted"], abs=0.06)
+    assert [b["predicted"] for b in bins] == sorted(b["predicted"] for b in bins)
+
+
+def test_length_within_a_prompt_leaves_the_prompts_apart() -> None:
+    # long prompts score higher, but within each the shorter reply does
+    items = [
+        Ranked(PromptRow([1], [[1] * a, [1] * b]), (0, 1), "x") for a, b in ((2, 3), (12, 13), (22, 23))
+    ]  # fmt: skip
+    correlations = length_correlation(items, [[1.0, 0.5], [11.0, 10.5], [21.0, 20.5]])
+    assert correlations["all"] == pytest.approx(
+        float(np.corrcoef([2, 3, 12, 13, 22, 23], [1, 0.5, 11, 10.5, 21, 20.5])[0, 1])
+    )
+    assert correlations["all"] > 0.9
+    assert correlations["within_prompt"] == pytest.approx(-1.0)
+    assert correlations["labellers"] == pytest.approx(-1.0)

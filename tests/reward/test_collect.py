@@ -1,16 +1,22 @@
 """Collecting comparisons: which replies are strays, and what the configuration allows."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import override
+from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.recipes.labels import with_labellers
 from kaiwa.recipes.laptop import laptop
-from kaiwa.reward.collect import most_frequent, strays
+from kaiwa.reward.collect import most_frequent, run, strays
 from kaiwa.reward.collect_config import CollectConfig, Labellers
-from kaiwa.text.records import Completion
+from kaiwa.text.records import Comparison, Completion, comparison, conversation, read_jsonl, write_jsonl
+from tests.tiny_models import policy_folder
 
 
 def test_the_most_frequent_replies_that_ended() -> None:
@@ -45,3 +51,51 @@ def test_a_recipe_follows_its_village_in_who_ranks() -> None:
     assert chosen.reward.held_out_labellers == ("labeller-0",)
     with pytest.raises(UserError, match=r"give village\.n_labellers"):
         with_labellers(override(laptop(), {"compare.labellers.number": "8"}))
+
+
+def by_length(row: dict[str, Any], completions: Sequence[str], ended: Sequence[bool], number: int) -> Comparison:
+    """A labeller to whom the shortest reply is the best."""
+    places = sorted({len(text) for text in completions})
+    meta = {"ended": list(ended), "number": number}
+    return Comparison(
+        prompt=conversation(row["prompt"]), completions=tuple(completions), labeller="short", meta=meta,
+        ranks=tuple(places.index(len(text)) for text in completions),
+    )  # fmt: skip
+
+
+def collected(folder: Path, rows: list[dict[str, Any]], seed: int = 1, **numbers: int) -> Artifact:
+    file = folder / "prompts.jsonl"
+    write_jsonl(file, rows)
+    policy = policy_folder(folder / "policy")
+    config = CollectConfig(**({"k_min": 2, "k_max": 4, "max_tokens": 5} | numbers))  # type: ignore[arg-type]
+    return run(config, Context(seed=seed), policy=policy, prompts=file, label=by_length, out=folder / "comparisons")
+
+
+def test_every_prompt_is_ranked_once_and_counted(tmp_path: Path) -> None:
+    artifact = collected(tmp_path, [{"prompt": f"the cat {i}"} for i in range(12)])
+    records = [comparison(row) for row in read_jsonl(artifact.path / "comparisons.jsonl")]
+    assert [r.prompt[0].content for r in records] == [f"the cat {i}" for i in range(12)]
+    assert [r.meta["number"] for r in records] == list(range(12))
+    assert {len(r.completions) for r in records} == {2, 3, 4}
+    n = sum(len(r.completions) for r in records)
+    assert (artifact.metrics["prompts"], artifact.metrics["completions"]) == (12, n)
+    decided = sum(r.ranks[i] != r.ranks[j] for r in records for i in range(len(r.ranks)) for j in range(i))
+    assert artifact.metrics["pairs"] == decided
+    assert artifact.metrics["ended"] == sum(sum(r.meta["ended"]) for r in records) / n
+
+
+def test_the_seed_alone_decides(tmp_path: Path) -> None:
+    rows = [{"prompt": f"the dog {i}"} for i in range(4)]
+    texts = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        texts.append((collected(tmp_path / name, rows, seed).path / "comparisons.jsonl").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_bad_prompts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="record 2: messages must be a non-empty list or a string"):
+        collected(tmp_path, [{"prompt": "a"}, {"text": "b"}])
+    with pytest.raises(UserError, match="no prompt in it"):
+        collected(tmp_path, [])
+    assert not (tmp_path / "comparisons").exists()

@@ -65,7 +65,7 @@ def logprobs(loop: Loop, batch: Episodes = BATCH) -> Tensor:
 
 
 def moved(loop: Loop, before: Sequence[Tensor]) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(loop.policy.parameters(), before, strict=True))
+    return max(float((a - b).detach().abs().max()) for a, b in zip(loop.policy.parameters(), before, strict=True))
 
 
 def test_an_updates_prompts_stand_in_groups_and_all_come_in_a_pass(folders: tuple[Artifact, Artifact]) -> None:

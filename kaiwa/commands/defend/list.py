@@ -10,7 +10,7 @@ from kaiwa.commands.options import read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """The defences by name, with their options and what each does."""
+    """List the defences by name, with their options and effects."""
 
 
 def main(words: list[str]) -> None:

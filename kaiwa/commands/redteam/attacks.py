@@ -10,7 +10,7 @@ from kaiwa.commands.options import Positional, read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """The attacks, by family, with their tags; with a name, its words in both languages."""
+    """List the attacks by family with their tags; with a name, print the attack's words in both languages."""
 
     name: Positional[str] = ""
 
