@@ -147,7 +147,7 @@ def _option_values(options: type[Any]) -> dict[str, int | str]:
 def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
-    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too. A `--help` anywhere is the only word.
+    `-name VALUE`, `--plan=true`, `--plan=no`, `--no-plan`, and `--compile` where the flag is --no-compile, are read too. A `--help` anywhere is the only word.
     Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
     """
     values = _option_values(options)
@@ -162,7 +162,10 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
         typed, equals, value = word.partition("=")
         name = _option(typed, values)
         if (flag := _negated_flag(name, values)) is not None:
-            arguments = [argument for argument in arguments if argument != flag]
+            if equals and value.lower() not in TRUE + FALSE:
+                raise UserError(f"{name} takes no value, but is given {value!r}")
+            off = value.lower() in FALSE  # --no-plan=no
+            arguments = [argument for argument in arguments if argument != flag] + [flag] * off
         elif name not in values:
             arguments.append(word)
         elif values[name] == 0:
@@ -191,9 +194,10 @@ def _option(typed: str, values: Mapping[str, int | str]) -> str:
 
 
 def _negated_flag(name: str, values: Mapping[str, int | str]) -> str | None:
-    """Return the flag that `--no-FLAG` takes back, None for any other word."""
-    flag = "--" + name.removeprefix("--no-").replace("_", "-")
-    return flag if name.startswith("--no-") and name not in values and values.get(flag) == 0 else None
+    """Return the flag that a word takes back: --plan for `--no-plan`, --no-compile for `--compile`. Else None."""
+    bare = name.removeprefix("--").replace("_", "-")
+    flag = f"--{bare.removeprefix('no-')}" if bare.startswith("no-") else f"--no-{bare}"
+    return flag if name.startswith("--") and name not in values and values.get(flag) == 0 else None
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:

@@ -36,6 +36,7 @@ class Options:
     language: Literal["en", "ja"] = "en"
     gate: Repeated[tuple[str, ...]] = ()
     no_browser: bool = False  # do not open it
+    compile: bool = True
 
 
 @dataclass(kw_only=True)
@@ -96,6 +97,22 @@ def test_options_as_other_programs_write_them() -> None:
 )
 def test_a_flag_may_be_written_with_its_value_and_taken_back(words: tuple[str, ...], on: bool) -> None:
     assert read("--out", "x", *words).no_browser is on
+
+
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [
+        ((), True),
+        (("--compile",), True),
+        (("--no-compile",), False),
+        (("--no-compile", "--compile"), True),
+        (("--compile", "--no-compile"), False),
+        (("--compile=false",), False),
+        (("--compile=true", "--no-compile=no"), True),
+    ],
+)
+def test_a_flag_that_is_on_may_be_written_both_ways(words: tuple[str, ...], on: bool) -> None:
+    assert read("--out", "x", *words).compile is on
 
 
 @pytest.mark.parametrize("dash", ["\u2013", "\u2014", "\u2212", "-\u2010"])
