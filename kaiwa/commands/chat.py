@@ -40,9 +40,12 @@ def main(words: list[str]) -> None:
 
         print_plan(entry_by_name_or_path(options.model), "", options.max_memory)
         return
+    from kaiwa.catalog.open_model import rest_idle_threads
     from kaiwa.commands.chat_terminal import chat
 
-    seed = options.sampling.seed if any(word.partition("=")[0] == "--seed" for word in words) else None
+    rest_idle_threads()
+    is_seeded = any(word.partition("=")[0] in ("--seed", "-seed") for word in words)
+    seed = options.sampling.seed if is_seeded else None
     chat(
         options.model,
         options.prompt,

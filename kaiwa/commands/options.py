@@ -147,7 +147,8 @@ def _option_values(options: type[Any]) -> dict[str, int | str]:
 def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
-    `-name VALUE`, `--plan=true`, `--plan=no`, `--no-plan`, and `--compile` where the flag is --no-compile, are read too. A `--help` anywhere is the only word.
+    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too, and `--compile` where the flag is
+    --no-compile. A `--help` anywhere is the only word.
     Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
     """
     values = _option_values(options)
