@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
 from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.text.sampling import Sampling
 
 SAMPLING = Sampling(max_tokens=512, temperature=0.7)
@@ -23,7 +23,7 @@ class Options:
     or cpu (default: the best there is).
     """
 
-    model: Positional[str] = SMOLLM2
+    model: Positional[Annotated[str, arg(metavar="MODEL")]] = SMOLLM2
     prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None  # one answer to this text
     system: str | None = None  # the system prompt
     # how an answer is drawn; the same --seed gives the same answer (default: another one each time)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
@@ -19,7 +19,7 @@ from kaiwa.core.errors import UserError
 class Options:
     """Write a model as others load it, then load it (here, and there where the package is installed) and compare."""
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     target: Annotated[str, tyro.conf.arg(name="for")]  # transformers, vllm, gguf or ollama
     out: Path  # the folder or file to write
     type: str = "F16"  # of a GGUF file's weights: F16, BF16, F32, Q8_0, Q4_0 or Q4_1

@@ -22,7 +22,6 @@ This page is made by `python -m kaiwa.commands.reference > docs/commands.md`; a 
 """
 WIDTH = "100"  # columns
 HEAD_INDENT = 2  # of an option's name; its text stands further in
-NO_DEFAULTS = (" (default: None)", " (default: '')", " (default: False)", " (default: )")
 
 
 def command_names() -> Iterator[tuple[str, ...]]:
@@ -43,29 +42,25 @@ def help_text(words: tuple[str, ...]) -> str:
         os.environ.pop("COLUMNS")
         if columns is not None:
             os.environ["COLUMNS"] = columns
-    return re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue())
+    return text.getvalue()
 
 
 def option_lines(text: str) -> Iterator[str]:
     """Yield the arguments and options of a help text as list items: names, then what they do."""
-    item, arguments = "", False
+    item, has_arguments = "", False
     for raw in text.splitlines():
-        line = raw.strip("│╭╮╰╯─- " if not raw.strip("│ ").startswith("-") else "│ ").rstrip()
-        if not line or not line.strip("─-"):
-            continue
-        if line.endswith((" options", "arguments")) or line == "options":
-            arguments = line.endswith("arguments")
-            continue
-        deep = len(raw.lstrip("│")) - len(raw.lstrip("│").lstrip()) > HEAD_INDENT
-        if deep:
+        line = raw.strip()
+        if len(raw) - len(raw.lstrip()) > HEAD_INDENT:
             item += f" {line}" if item else ""
             continue
         if item:
             yield item
-        match = re.match(r"(.*?)(?: {2,}(.*))?$", line)
-        assert match is not None
-        text_of = f" {match[2]}" if match[2] else ""
-        item = f"- `{match[1]}`{text_of}" if arguments or line.startswith("-") else ""
+        item = ""
+        if line.endswith((" options", " arguments")) or line == "options":
+            has_arguments = line.endswith(" arguments")
+        elif line and (has_arguments or line.startswith("-")):
+            names, _, about = re.sub(r" {2,}", "\t", line, count=1).partition("\t")
+            item = f"- `{names}`" + (f" {about}" if about else "")
     if item:
         yield item
 
@@ -73,12 +68,10 @@ def option_lines(text: str) -> Iterator[str]:
 def section(words: tuple[str, ...]) -> str:
     """Return a command's section: its description, its arguments and options."""
     text = help_text(words)
-    parts = re.split(r"\n\s*(?:╭─|positional arguments\s|\w* ?options\s*\n)", text, maxsplit=1)
+    parts = re.split(r"\n (?:positional arguments|[\w.]* ?options)\n", text, maxsplit=1)
     about = parts[0].partition("\n")[2].strip()
     lines = [line for line in option_lines(text[len(parts[0]) :]) if not line.startswith("- `-h, --help`")]
     options = "\n".join(lines)
-    for default in NO_DEFAULTS:
-        options = options.replace(default, "")
     return f"## kaiwa {' '.join(words)}\n\n{about}\n" + (f"\n{options}\n" if options else "")
 
 
