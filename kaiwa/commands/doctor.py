@@ -1,4 +1,4 @@
-"""kaiwa doctor: does a server keep to OpenAI's protocol?"""
+"""kaiwa doctor: a check of a server against OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """Ask a server everything that clients rely on, about 90 small requests, and print what it found.
+    """Check a server for everything that clients rely on, with about 90 small requests, and print the findings.
 
-    Exit code 0 when all that common clients need is there, 1 when something of it is not, 2 when no server answers.
+    Exit code 0 if everything that common clients need works, 1 if something fails, 2 if no server answers.
     """
 
     url: Positional[Annotated[str, arg(metavar="URL")]]  # any OpenAI-compatible server: http://127.0.0.1:7860

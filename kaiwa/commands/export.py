@@ -1,4 +1,4 @@
-"""kaiwa export: write a model as other programs load it."""
+"""kaiwa export: conversion of a model to the format of other programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """Write a model as others load it, then load it (here, and there where the package is installed) and compare."""
+    """Write a model in another program's format, then load the export and compare the logits.
+
+    The export is loaded by kaiwa, and by the other program if its package is installed.
+    """
 
     model: Positional[Annotated[str, arg(metavar="MODEL")]]
     target: Annotated[str, tyro.conf.arg(name="for")]  # transformers, vllm, gguf or ollama
@@ -26,7 +29,7 @@ class Options:
 
 
 def main(words: list[str]) -> None:
-    """Export the model and print what the check measured."""
+    """Export the model and print the results of the check."""
     options = read_options(Options, "kaiwa export", words)
     from kaiwa.hub.export import TARGETS
     from kaiwa.hub.gguf_write import KINDS
@@ -49,7 +52,7 @@ def main(words: list[str]) -> None:
     try:
         checks = verify(source, exported)
     except UserError:
-        shutil.rmtree(options.out, ignore_errors=True)  # the folder is new: export refuses one that exists
+        shutil.rmtree(options.out, ignore_errors=True)  # the folder is new: export refuses an existing folder
         raise
     print(exported)
     for check in checks:

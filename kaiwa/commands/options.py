@@ -1,7 +1,7 @@
-"""Read the words of a command line into a dataclass of options, by tyro. Every command reads its words here.
+"""Parsing of a command line into a dataclass of options, by tyro, for all commands.
 
-A command is a module of kaiwa.commands with a dataclass `Options`, whose docstring is the command's help and whose
-fields are its options, and a function `main(words)`. Bad words are a UserError of one line.
+A command is a module of kaiwa.commands with a function `main(words)` and a dataclass `Options`, whose docstring is the
+command's help and whose fields are the command's options. Bad words raise a UserError of one line.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-pla
 def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None, *, advice: str = "") -> T:
     """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
 
-    prog: the command, such as "kaiwa lab run". default: other defaults; tyro.MISSING: required. advice: the end of the
-    message for a word too many (default: where the help is).
-    Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
+    prog: the command, such as "kaiwa lab run". default: an instance with other defaults; tyro.MISSING: required.
+    advice: the end of the message for a surplus word (default: a hint to the help).
+    Raise UserError for an unknown option, a missing or unreadable value, or a surplus word.
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
     arguments = _plain_words(words, options)
     help_text, box = io.StringIO(), io.StringIO()
-    # Nothing has been read where tyro fails: its box of several lines becomes one line.
+    # If tyro fails, its box of several lines becomes a one-line message.
     try:
         with contextlib.redirect_stdout(help_text), contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
@@ -59,11 +59,11 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
                 config=CONFIG,
                 registry=_registry(),
             )
-    except SystemExit as exit:  # tyro prints its help, or what is wrong, and exits
+    except SystemExit as exit:  # tyro prints its help or an error, and exits
         if exit.code in (0, None):
             print(_plain_help(help_text.getvalue()))
             raise
-        if not words:  # a command by itself, and it needs something: show what
+        if not words:  # a command that needs arguments but has none: print the help
             return read_options(options, prog, ["--help"])
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
@@ -83,7 +83,7 @@ def _plain_help(text: str) -> str:
 
 
 def _first_line(box: str) -> str:
-    """Return what is wrong out of tyro's box: the text under its title, without frame and help, in our words."""
+    """Return the error in tyro's box: the text under the title, without frame and help, in kaiwa's words."""
     lines = [line.strip("│╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     body: list[str] = []
     for line in lines:
@@ -108,7 +108,7 @@ def _first_line(box: str) -> str:
 
 
 def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> str:
-    """Return the message for words that no option takes."""
+    """Return the error message for words that belong to no option."""
     word = next((word for word in unknown if word.startswith("-")), unknown[0])
     if not word.startswith("-"):
         return f"unexpected {word!r}; {advice}"
@@ -118,9 +118,9 @@ def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> st
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
-    """Take the `--field VALUE` and `--stage.field=VALUE` words that `options` does not know out of the words.
+    """Split the words into the words of `options`, and overrides `--field VALUE` and `--stage.field=VALUE`.
 
-    Return the other words, and the fields' values by their dotted names with underscores.
+    Return the words of `options`, and the overrides' values by dotted names with underscores.
     """
     known = {*option_names(options), "--help"}
     rest: list[str] = []
@@ -143,7 +143,7 @@ def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str],
 
 
 def option_names(options: type[Any]) -> list[str]:
-    """Return the names of a command's options, such as "--max-tokens", sorted: those that its help lists."""
+    """Return the sorted names of a command's options, such as "--max-tokens", from the command's help."""
     return sorted(_option_values(options))
 
 
@@ -235,7 +235,7 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:
-    """Run one command of a group, such as `kaiwa lab compare`; without a command, print what there is.
+    """Run a command of a group, such as `kaiwa lab compare`; without a command, list the commands.
 
     commands: name -> one line of help. The module of `kaiwa GROUP some-name` is kaiwa.commands.GROUP.some_name.
     """

@@ -1,4 +1,4 @@
-"""kaiwa show: manifest, parents and metrics of one artifact."""
+"""kaiwa show: manifest, parents and metrics of an artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands on defences share: which defence, and the model that judges for it."""
+"""Common parts of the commands on defences: the defence, its judge model, benign texts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DefenceOptions(ModelOptions):
-    """A defence, and the model that judges for it (detector and perplexity need one)."""
+    """A defence, and the judge model that detector and perplexity need."""
 
     defence: Positional[Annotated[str, arg(metavar="DEFENCE|FILE.toml")]]
 
 
 def read_defence(name: str) -> DefenceFile:
-    """Return the defence of a file, or of a name as if it stood in one."""
+    """Return the defence of a TOML file, or of a name."""
     from kaiwa.defend.parse import DefenceFile, read_file
 
     if name.endswith(".toml") or Path(name).is_file():
@@ -34,9 +34,9 @@ def read_defence(name: str) -> DefenceFile:
 
 
 def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
-    """Return the defence's parts, with a model to judge where they need one.
+    """Return the defence's parts, with an opened judge model if a part needs one.
 
-    Whether secrets and filters go together is for the server to check, not here.
+    The server checks whether secrets and filters match, not this function.
     """
     from kaiwa.defend import parse
 
@@ -47,7 +47,7 @@ def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
 
 
 def benign_texts(path: Path) -> list[str]:
-    """Return one text per line, or of each JSONL row the text or the last user's message. UserError for none."""
+    """Return the texts of a file: one per line, or per JSONL row "text" or the last user message. UserError if none."""
     from kaiwa.text.records import conversation, read_jsonl
 
     if path.suffix == ".jsonl":
@@ -62,10 +62,10 @@ def benign_texts(path: Path) -> list[str]:
             raise UserError(f"{path}: cannot be read ({error}); give a UTF-8 text file") from None
     texts = [text for text in texts if text.strip()]
     if not texts:
-        raise UserError(f"{path}: no texts in it; one a line is expected")
+        raise UserError(f"{path}: no texts in it; one text per line is expected")
     return texts
 
 
 def print_milliseconds(seconds: float, prefix: str = "") -> None:
-    """Print on stderr what the defence took."""
+    """Print the defence's time in milliseconds on stderr."""
     print(f"{prefix}{1000 * seconds:.2f} ms", file=sys.stderr)

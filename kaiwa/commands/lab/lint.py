@@ -1,4 +1,4 @@
-"""kaiwa lab lint: what is known to go wrong in a prompt or an experiment."""
+"""kaiwa lab lint: a check of a prompt or an experiment for known faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(words: list[str]) -> None:
 
 
 def _is_experiment(path: Path) -> bool:
-    """Return whether the file holds an experiment; otherwise it is a prompt."""
+    """Return whether the file holds an experiment, and not a prompt."""
     if path.suffix != ".toml" or not path.is_file():
         return path.suffix == ".py"
     try:

@@ -1,4 +1,4 @@
-"""kaiwa lab plan: what an experiment will ask, and the differences that it can find."""
+"""kaiwa lab plan: an experiment's number of questions and detectable differences."""
 
 from __future__ import annotations
 

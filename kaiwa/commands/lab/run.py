@@ -1,4 +1,4 @@
-"""kaiwa lab run: an experiment."""
+"""kaiwa lab run: the run of an experiment."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's
 class Options(ModelOptions):
     """Run an experiment (docs/lab.md).
 
-    Arms are registered in DIR/plan.json before the first call; the same command goes on where it stopped, and answers
-    are never asked for twice (DIR/calls.jsonl holds every request and reply).
+    Arms are registered in DIR/plan.json before the first call. After a stop the same command continues; no request is
+    sent twice (DIR/calls.jsonl holds every request and reply).
     """
 
     file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
@@ -28,7 +28,7 @@ class Options(ModelOptions):
 
 
 def main(words: list[str]) -> None:
-    """Run the experiment or its pilot, and print what came out."""
+    """Run the experiment or its pilot, and print the results."""
     options, changes = read_with_sampling(Options, "kaiwa lab run", words, FIXED_SAMPLING)
     from kaiwa.commands.lab.experiments import pilot_text, plan_text, print_analysis, run_experiment, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment

@@ -1,4 +1,4 @@
-"""kaiwa lab search: which of several prompts is best, chosen on dev items and graded on others."""
+"""kaiwa lab search: search for the best of several prompts, chosen on dev items and graded on test items."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """Search for the best prompt. The experiment's arms are candidates, its first arm the baseline; it has one task.
+    """Search for the best prompt. The experiment has one task; its arms are candidates, the first arm the baseline.
 
-    Candidates are compared on dev items (--share of them); the winner meets the baseline on the test items, which
-    nothing was chosen by.
+    Candidates are compared on dev items (the share --share); the winner is compared with the baseline on the test
+    items, which are not used for the choice.
     """
 
     file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
-    share: float = 0.5  # the dev items' share
+    share: float = 0.5  # share of the dev items
     out: Path | None = None  # default: runs/lab/NAME-search
 
 

@@ -11,7 +11,7 @@ from kaiwa.commands.options import Positional, arg, read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """The attacks, by family, with their tags; with a name, its words in both languages."""
+    """List the attacks by family with their tags; with a name, print the attack's words in both languages."""
 
     name: Positional[Annotated[str, arg(metavar="NAME")]] = ""
 

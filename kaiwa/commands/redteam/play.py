@@ -12,9 +12,9 @@ from kaiwa.commands.options import Positional, arg, read_options
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """The password game: a keeper with a secret, and more defences from level to level.
+    """Play the password game: a keeper with a secret, and more defences from level to level.
 
-    Say what brings the secret out, then guess it with /guess SECRET. /hint says why the last try failed, /level N goes
+    Make the keeper reveal the secret, then enter /guess SECRET. /hint explains why the last try failed, /level N goes
     to a level, /quit leaves.
     """
 

@@ -13,7 +13,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """The example targets; with a name, its file: kaiwa redteam targets keeper.en > target.toml"""
+    """List the example targets; with a name, print the target's file: kaiwa redteam targets keeper.en > target.toml"""
 
     name: Positional[Annotated[str, arg(metavar="TARGET")]] = ""
 
