@@ -15,8 +15,8 @@ PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "READM
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RECIPES = dict(re.findall(r"^### (.*)\n((?:(?!^###? ).*\n?)*)", CONTRIBUTING, flags=re.M))
 EXPECTED_RECIPES = {
-    "a technique", "a corpus filter", "an attack", "a metric", "an endpoint", "a sampling parameter", "a stage",
-    "a stage's option", "a model family", "a page", "a defence", "a labeller's rule",
+    "a technique", "a corpus filter", "an attack", "a metric of training", "a metric in Prometheus", "an endpoint",
+    "a sampling parameter", "a stage", "a stage's option", "a model family", "a page", "a defence", "a labeller's rule",
 }  # fmt: skip
 
 

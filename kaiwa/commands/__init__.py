@@ -1,1 +1,1 @@
-"""What each command of the command line does; see kaiwa/cli.py."""
+"""The commands of the command line, one module per command; see kaiwa/cli.py."""

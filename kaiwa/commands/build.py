@@ -5,24 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import make_context
-from kaiwa.commands.options import HELP, Positional, read_options, take_overrides
+from kaiwa.commands.options import HELP, Positional, arg, read_options, take_overrides
 from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Build a recipe: raw text to a chat model. The same command goes on where it stopped.
+    """Build a recipe: raw text to a chat model. After a stop, the same command continues.
 
-    RECIPE is tiny, laptop, laptop-ja, or a Python file with a recipe() function; smollm2 has options of its own
+    RECIPE is tiny, laptop, laptop-ja, or a Python file with a recipe() function; smollm2 has its own options
     (kaiwa build smollm2 --help).
-    Any field of a stage may be set as --STAGE.FIELD VALUE, where STAGE is one of village corpus tokenizer pretrain sft
+    Any field of a stage can be set as --STAGE.FIELD VALUE, where STAGE is one of village corpus tokenizer pretrain sft
     compare reward rlhf quantize evaluate: kaiwa build laptop --pretrain.steps 500 --rlhf.kl-coefficient 0.05
     """
 
-    recipe: Positional[str]
+    recipe: Positional[Annotated[str, arg(metavar="RECIPE")]]
     out: Path | None = None  # the build's folder (default: runs/RECIPE)
     seed: int | None = None  # default: the recipe's
     threads: int = 0  # 0: all cores
@@ -31,15 +32,15 @@ class Options:
 
 @dataclass(kw_only=True)
 class SmolLM2Options:
-    """A real model on preferences given as files: SFT on the better answers, a reward model, a judge, PPO-ptx.
+    """Train a real model on preference files: SFT on the better answers, a reward model, a judge, PPO-ptx.
 
-    SmolLM2-135M-Instruct (or --base) by low-rank changes. Preferences: JSON, JSONL, .gz of
+    All stages train LoRA adapters of SmolLM2-135M-Instruct (or --base). Preferences: JSON, JSONL, .gz of
     {"prompt","chosen","rejected"}, {"instruction","input","chosen","rejected"}, or whole dialogues.
-    Any field of the recipe may be set: --rlhf.updates 10, --most 400.
+    Any field of the recipe can be set: --rlhf.updates 10, --most 400.
     """
 
-    preferences: str  # files, commas between
-    base: Path | None = None  # a model's folder, a .gguf file (default: SmolLM2-135M-Instruct)
+    preferences: str  # files, separated by commas
+    base: Path | None = None  # a model's folder or a .gguf file (default: SmolLM2-135M-Instruct)
     out: Path = Path("runs/smollm2")
     threads: int = 0  # 0: all cores
     device: str = ""  # cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
@@ -70,7 +71,7 @@ def main(words: list[str]) -> None:
 
 
 def build_smollm2(words: list[str]) -> None:
-    """Train a real model on the preferences and print what each step measured."""
+    """Train a real model on the preferences and print the measurements."""
     words, changes = take_overrides(words or ["--help"], SmolLM2Options)
     if not any(word.partition("=")[0] == "--preferences" or word in HELP for word in words):
         raise UserError("--preferences is missing; see kaiwa build smollm2 --help")
@@ -80,11 +81,11 @@ def build_smollm2(words: list[str]) -> None:
 
     files = [Path(name) for name in options.preferences.split(",")]
     print(summary(build(override(SmolLM2(), changes), ctx, files, options.out, options.base)))
-    print(f"report: {options.out / 'report.json'}; the policy's change alone: {options.out / 'ppo_ptx' / 'adapter'}")
+    print(f"report: {options.out / 'report.json'}; the policy's adapter: {options.out / 'ppo_ptx' / 'adapter'}")
 
 
 def _use_threads(threads: int) -> None:
-    """Set torch's threads where it was imported before OMP_NUM_THREADS was set."""
+    """Set torch's number of threads, if torch was imported before OMP_NUM_THREADS was set."""
     if threads and "torch" in sys.modules:
         import torch
 

@@ -17,9 +17,9 @@ LOOK_SECONDS = 0.5
 
 
 def follow_build(jobs: BuildJobs, run: str, folder: Path) -> None:
-    """Show the progress of a build until it ends, then what came out.
+    """Show the progress of a build until its end, then its summary or error.
 
-    On a terminal a bar per stage; elsewhere (a log) a line when a stage begins, at each quarter of it, and at its end.
+    A terminal shows a bar per stage; a log gets a line at the start, at each quarter and at the end of a stage.
     """
     bar = Bar()
     printed: set[str] = set()
@@ -47,7 +47,7 @@ def follow_build(jobs: BuildJobs, run: str, folder: Path) -> None:
 
         bar.say(summary(read_report(folder), folder))
     else:
-        why = job.status.get("error") or "the same command goes on where it stopped"
+        why = job.status.get("error") or "the same command continues the build"
         bar.say(f"the build of {run} is {state}: {why}")
 
 
@@ -56,7 +56,7 @@ def _quarter(stage: Mapping[str, Any]) -> int:
 
 
 def stage_text(stage: Mapping[str, Any], build_left: float | None) -> str:
-    """Return a running stage in one line, for a log. build_left: seconds to the end of the build."""
+    """Return the state of a running stage as a line for a log. build_left: seconds to the end of the build."""
     if _quarter(stage) == 0:
         return f"{stage['name']:<10} begins" + (
             "" if build_left is None else f"; the build has {_minutes(build_left)} left"
@@ -70,7 +70,7 @@ def _minutes(seconds: float) -> str:
 
 
 def stage_progress(stage: Mapping[str, Any], build_left: float | None) -> Progress:
-    """Return a running stage's row of status.json as the progress that the terminal's bar shows."""
+    """Return a running stage's row of status.json as a Progress for the terminal's bar."""
     return Progress(
         stage["name"], stage["done"], stage["total"], stage["text"], stage["tokens_per_second"] or 0.0, build_left
     )

@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
 from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.text.sampling import Sampling
 
 SAMPLING = Sampling(max_tokens=512, temperature=0.7)
@@ -23,13 +23,13 @@ class Options:
     or cpu (default: the best there is).
     """
 
-    model: Positional[str] = SMOLLM2
+    model: Positional[Annotated[str, arg(metavar="MODEL")]] = SMOLLM2
     prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None  # one answer to this text
     system: str | None = None  # the system prompt
-    # how an answer is drawn; the same --seed gives the same answer (default: another one each time)
+    # sampling parameters; the same --seed gives the same answer (default: a random seed)
     sampling: Annotated[Sampling, OmitArgPrefixes, AvoidSubcommands] = SAMPLING
-    plan: bool = False  # print which weights go where, bytes and expected tokens/s, and load nothing
-    max_memory: str = ""  # what the weights may take: 8GB, or gpu=6GiB,cpu=16GiB for a model split between both
+    plan: bool = False  # print the device of each weight, bytes and expected tokens/s, and load nothing
+    max_memory: str = ""  # memory limit of the weights: 8GB, or gpu=6GiB,cpu=16GiB to split a model between both
 
 
 def main(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Talking in the terminal: one answer to stdout, or a conversation with history."""
+"""Chat in the terminal: one answer on stdout, or a conversation with history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def chat(
     seed: int | None = None,
     max_memory: str = "",
 ) -> None:
-    """prompt: answer it on stdout and return; None: a conversation. seed None: another answer each time."""
+    """Print the answer to `prompt` on stdout, or hold a conversation if None. seed None: a random seed per answer."""
     if sampling.max_tokens < 1:
         raise UserError(f"max_tokens is {sampling.max_tokens}; it must be at least 1", field="max_tokens")
     if prompt is not None and not prompt.strip():
@@ -57,7 +57,7 @@ def chat(
 
 
 class Talk:
-    """A conversation with one model: what was said, and how to sample."""
+    """A conversation with a model: the messages so far, and the sampling parameters."""
 
     def __init__(
         self, model: LocalChatModel, chats: bool, system: str | None, sampling: Sampling, seed: int | None
@@ -67,7 +67,10 @@ class Talk:
         self.messages: list[Message] = []
 
     def ask(self, text: str) -> None:
-        """Prints the answer as it comes and keeps both in the conversation. Ctrl-C ends the answer, not the talk."""
+        """Print the answer as it is generated, and add question and answer to the conversation.
+
+        Ctrl-C ends the answer, not the conversation.
+        """
         import secrets
 
         self.messages.append(Message("user", text))
@@ -133,7 +136,7 @@ def _answer(talk: Talk, line: str) -> None:
 
 @contextlib.contextmanager
 def _history() -> Iterator[None]:
-    """Arrow keys, and lines kept from session to session, where Python has readline."""
+    """Provide arrow keys and a history of lines across sessions, if Python has readline."""
     try:
         import readline
     except ImportError:

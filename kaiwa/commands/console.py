@@ -1,4 +1,4 @@
-"""The terminal: a context whose progress is a bar, whose warnings are lines, and which Ctrl-C stops safely."""
+"""The terminal: a context with a progress bar, printed messages and a safe stop by Ctrl-C; text tables."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 
 def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, logs: Path | None = None) -> Context:
-    """Return a context for this terminal. The first Ctrl-C asks the stage to stop where it is safe, the second ends
-    it.
+    """Return a context for this terminal. The first Ctrl-C asks the stage to stop safely, the second stops at once.
 
-    device: as `machine.device` takes it; None: the stage does not compute, and torch is not imported.
+    device: an argument of `machine.device`; None for a stage without torch.
     """
     wish = StopWish()
     bar = Bar()
@@ -35,7 +34,7 @@ def make_context(*, seed: int = 0, threads: int = 0, device: str | None = None, 
 
 
 class StopWish:
-    """True once SIGINT or SIGTERM has come."""
+    """A callable that returns True after the first SIGINT or SIGTERM."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -53,7 +52,7 @@ class StopWish:
 
 
 class Bar:
-    """One line a stage: a bar that is redrawn on a terminal, a line every ten seconds elsewhere."""
+    """The progress display: one bar per stage, redrawn on a terminal, printed every ten seconds elsewhere."""
 
     def __init__(self) -> None:
         self.live = sys.stderr.isatty()
@@ -76,7 +75,7 @@ class Bar:
 
 
 def line(progress: Progress, seconds: float) -> str:
-    """Return a progress in one line: stage, bar, share, steps, figures, speed, time left."""
+    """Return a progress as one line: stage, bar, share, steps, figures, speed, time left."""
     share = progress.done / max(1, progress.total)
     bar = "▓" * round(share * 16) + "░" * (16 - round(share * 16))
     time_left = clock(seconds / share - seconds) + " left" if 0 < share < 1 and seconds > 1 else ""
@@ -100,7 +99,7 @@ def table(rows: list[list[str]], align: Callable[[int], str] = lambda column: "<
 
 
 def report_checks(checks: Sequence[SelfCheck]) -> None:
-    """Print a harness's checks of itself as a table. Exit code 1 where one fails."""
+    """Print the checks of a selftest as a table. Exit with code 1 if a check fails."""
     rows = [["check", "measured", "expected", "", "what"]]
     for check in checks:
         mark = "ok" if check.passed else "FAILED"

@@ -1,13 +1,14 @@
-"""kaiwa evaluate: models on tasks, for the leaderboard; and the last stage of a build."""
+"""kaiwa evaluate: evaluation of models on tasks, for the leaderboard; and the last stage of a build."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import HELP, Flat, Positional, read_options
+from kaiwa.commands.options import HELP, Flat, Positional, arg, read_options
 from kaiwa.commands.stages.common import DeviceOptions, run_stage
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
@@ -18,23 +19,23 @@ from kaiwa.evaluate.config import EvaluateConfig
 
 @dataclass(kw_only=True)
 class Options:
-    """Models on tasks, with intervals: kaiwa evaluate MODEL… --tasks FILE…
+    """Evaluate models on tasks, with intervals: kaiwa evaluate MODEL… --tasks FILE…
 
-    MODEL is a name from `kaiwa models`, a model's folder or a .gguf file; several are compared on the same items.
-    Results stay in KAIWA_HOME/leaderboard; the page /leaderboard ranks the models one has.
+    MODEL is a name from `kaiwa models`, a model's folder or a .gguf file; several models are compared on the same
+    items. Results are stored in KAIWA_HOME/leaderboard; the page /leaderboard ranks the models.
     """
 
-    models: Positional[tuple[str, ...]] = ()
+    models: Positional[Annotated[tuple[str, ...], arg(metavar="MODEL…")]] = ()
     # .toml, .jsonl, .csv, .parquet, LOADER:FILE (gsm8k, mgsm, sst2, jcommonsenseqa, big-bench-hard), or built-in names
     # (kaiwa lab tasks); see docs/evaluate.md
     tasks: tuple[str, ...] = ()
-    n: int = 0  # at most so many items per task (0: all)
-    out: Path | None = None  # keeps every request and reply there (default: KAIWA_HOME/leaderboard/calls)
+    n: int = 0  # largest number of items per task (0: all)
+    out: Path | None = None  # folder for all requests and replies (default: KAIWA_HOME/leaderboard/calls)
 
 
 @dataclass(kw_only=True)
 class BuildOptions(DeviceOptions):
-    """The stage of a build: models (NAME=FOLDER …) on the village's held-out prompts, against the baseline."""
+    """Run the stage of a build: models (NAME=FOLDER …) on the village's held-out prompts, against the baseline."""
 
     models: tuple[str, ...]
     village: Path
@@ -43,7 +44,7 @@ class BuildOptions(DeviceOptions):
 
 
 def main(words: list[str]) -> None:
-    """Evaluate on tasks where --tasks is given, else run the stage of a build. The help shows both."""
+    """Evaluate on tasks if --tasks is given, else run the stage of a build. The help shows both."""
     if "--tasks" in words:
         evaluate_tasks(read_options(Options, "kaiwa evaluate", words))
         return
@@ -68,7 +69,7 @@ def run_evaluate(options: BuildOptions, ctx: Context) -> Artifact:
 
 
 def evaluate_tasks(options: Options) -> None:
-    """Answer the tasks with each model, keep the results for the leaderboard and print the ranking."""
+    """Answer the tasks with each model, store the results for the leaderboard and print the ranking."""
     if not options.models or not options.tasks:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
     from kaiwa.catalog.entries import entry_by_name_or_path
@@ -113,4 +114,4 @@ def evaluate_tasks(options: Options) -> None:
     versions = {task.name: task_hash(task) for task in tasks}
     current = [r for r in select_task_versions(results) if versions[r.task] == r.task_hash]
     print(table(ranking_rows(rank(current)), lambda i: "<"))
-    print("rank: from the models that are better for sure (95 %, the same items) to those that are worse")
+    print("rank: best and worst rank that the paired comparisons on the same items (95 %) allow")

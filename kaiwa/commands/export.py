@@ -1,4 +1,4 @@
-"""kaiwa export: write a model as other programs load it."""
+"""kaiwa export: conversion of a model to the format of other programs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from typing import Annotated
 
 import tyro
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Write a model as others load it, then load it (here, and there where the package is installed) and compare."""
+    """Write a model in another program's format, then load the export and compare the logits.
 
-    model: Positional[str]
+    The export is loaded by kaiwa, and by the other program if its package is installed.
+    """
+
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     target: Annotated[str, tyro.conf.arg(name="for")]  # transformers, vllm, gguf or ollama
     out: Path  # the folder or file to write
     type: str = "F16"  # of a GGUF file's weights: F16, BF16, F32, Q8_0, Q4_0 or Q4_1
 
 
 def main(words: list[str]) -> None:
-    """Export the model and print what the check measured."""
+    """Export the model and print the results of the check."""
     options = read_options(Options, "kaiwa export", words)
     from kaiwa.hub.export import TARGETS
     from kaiwa.hub.gguf_write import KINDS
@@ -49,7 +52,7 @@ def main(words: list[str]) -> None:
     try:
         checks = verify(source, exported)
     except UserError:
-        shutil.rmtree(options.out, ignore_errors=True)  # the folder is new: export refuses one that exists
+        shutil.rmtree(options.out, ignore_errors=True)  # the folder is new: export refuses an existing folder
         raise
     print(exported)
     for check in checks:

@@ -1,4 +1,4 @@
-"""Options of commands that ask a model: which one, where it is, and how fast it is asked."""
+"""Options of commands that ask a model: the model, its server, and the rate of requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from kaiwa.catalog.open_model import ModelChoice
 
 @dataclass(kw_only=True)
 class ModelOptions:
-    """Which model answers, and how fast it is asked."""
+    """The model, its server, and the rate of requests."""
 
-    model: str = ""  # a name from `kaiwa models`, a folder, a .gguf file; with --url the server's name for it
+    model: str = ""  # a name from `kaiwa models`, a folder or a .gguf file; with --url a name of the server
     url: str = ""  # any OpenAI-compatible server, such as http://127.0.0.1:7860/v1
-    api_key_env: str = ""  # the environment variable that holds the server's key (it is never written down)
-    concurrency: int = 8  # requests to the server at a time
-    per_minute: float = 0.0  # requests per minute to the server at most (0: no limit)
+    api_key_env: str = ""  # the environment variable that holds the server's key (the key is never stored)
+    concurrency: int = 8  # simultaneous requests to the server
+    per_minute: float = 0.0  # largest number of requests to the server per minute (0: no limit)
 
     def choice(self, model: str = "", url: str = "", api_key_env: str = "") -> ModelChoice:
-        """Return these options as a choice; a model, server or key variable given here goes before the options'."""
+        """Return these options as a choice; the arguments, if set, replace the options."""
         return ModelChoice(
             model=model or self.model,
             url=url or self.url,

@@ -1,7 +1,7 @@
-"""Read the words of a command line into a dataclass of options, by tyro. Every command reads its words here.
+"""Parsing of a command line into a dataclass of options, by tyro, for all commands.
 
-A command is a module of kaiwa.commands with a dataclass `Options`, whose docstring is the command's help and whose
-fields are its options, and a function `main(words)`. Bad words are a UserError of one line.
+A command is a module of kaiwa.commands with a function `main(words)` and a dataclass `Options`, whose docstring is the
+command's help and whose fields are the command's options. Bad words raise a UserError of one line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tyro
 
 # Flat: the fields of a nested dataclass become options without a prefix. Repeated: --gate A --gate B.
 from tyro.conf import OmitArgPrefixes as Flat
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 from tyro.conf import UseAppendAction as Repeated
 
 from kaiwa.core.config import did_you_mean
@@ -33,22 +33,23 @@ HELP = ("-h", "--help")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
 OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
+EMPTY_DEFAULT = re.compile(r"\s*\(default:\s+(None|''|False)?\)")
 CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
 def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None, *, advice: str = "") -> T:
     """Return the words as an instance of the dataclass `options`. `--help` prints the help and exits with 0.
 
-    prog: the command, such as "kaiwa lab run". default: other defaults; tyro.MISSING: required. advice: the end of the
-    message for a word too many (default: where the help is).
-    Raise UserError, in one line, for an unknown option, a missing or unreadable value, or a word too many.
+    prog: the command, such as "kaiwa lab run". default: an instance with other defaults; tyro.MISSING: required.
+    advice: the end of the message for a surplus word (default: a hint to the help).
+    Raise UserError for an unknown option, a missing or unreadable value, or a surplus word.
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
     arguments = _plain_words(words, options)
-    box = io.StringIO()
-    # Nothing has been read where tyro fails: its box of several lines becomes one line.
+    help_text, box = io.StringIO(), io.StringIO()
+    # If tyro fails, its box of several lines becomes a one-line message.
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stdout(help_text), contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
                 options,
                 prog=prog,
@@ -58,10 +59,11 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
                 config=CONFIG,
                 registry=_registry(),
             )
-    except SystemExit as exit:  # tyro prints its help, or what is wrong, and exits
+    except SystemExit as exit:  # tyro prints its help or an error, and exits
         if exit.code in (0, None):
+            print(_plain_help(help_text.getvalue()))
             raise
-        if not words:  # a command by itself, and it needs something: show what
+        if not words:  # a command that needs arguments but has none: print the help
             return read_options(options, prog, ["--help"])
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
@@ -70,19 +72,32 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     return values
 
 
+def _plain_help(text: str) -> str:
+    """Return tyro's help without rules, trailing spaces and "(default: None)", which says nothing."""
+    lines: list[str] = []
+    for line in EMPTY_DEFAULT.sub("", text).splitlines():
+        plain = line.rstrip()
+        is_new = bool(plain.strip("- ")) or (not line.strip() and lines[-1:] != [""])
+        lines += [plain] if is_new else []
+    return "\n".join(lines)
+
+
 def _first_line(box: str) -> str:
-    """Return what is wrong out of tyro's box: the text under its title, without frame and help, in our words."""
-    lines = [line.strip("│╭╮╰╯ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    """Return the error in tyro's box: the text under the title, without frame and help, in kaiwa's words."""
+    lines = [line.strip("│╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     body: list[str] = []
     for line in lines:
-        if line and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
+        if line.strip() and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
             if body[1:]:
                 break
             continue
-        body += [line] if line else []
-    text = " ".join(body[1:] or body).rstrip(".:")
-    if text.startswith("Missing from ") and (names := re.findall(r"(?<!\S)--[\w.-]+(?= [A-Z{])", text)):
+        body += [line] if line.strip() else []
+    text = " ".join(line.strip("─ ") for line in body[1:] or body).rstrip(".:")
+    if text.startswith("Missing from "):
+        names = [line.split()[0] for line in body if re.match(r" {5,6}\S", line)]  # their help stands further in
         return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    if missing := re.match(r"Missing value for argument '(?:\w+\.)?(\w+)'", text):
+        return f"{missing[1].upper()} is missing"
     numbers = {
         r"invalid literal for int\(\) with base 10:": "a whole number",
         "could not convert string to float:": "a number",
@@ -93,19 +108,19 @@ def _first_line(box: str) -> str:
 
 
 def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> str:
-    """Return the message for words that no option takes."""
+    """Return the error message for words that belong to no option."""
     word = next((word for word in unknown if word.startswith("-")), unknown[0])
     if not word.startswith("-"):
         return f"unexpected {word!r}; {advice}"
     name = word.partition("=")[0]
-    names = [known.lstrip("-") for known in option_names(options)]
-    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names)}"
+    names = [known.lstrip("-") for known in option_names(options) if known not in HELP]
+    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names) if names else f'; {advice}'}"
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
-    """Take the `--field VALUE` and `--stage.field=VALUE` words that `options` does not know out of the words.
+    """Split the words into the words of `options`, and overrides `--field VALUE` and `--stage.field=VALUE`.
 
-    Return the other words, and the fields' values by their dotted names with underscores.
+    Return the words of `options`, and the overrides' values by dotted names with underscores.
     """
     known = {*option_names(options), "--help"}
     rest: list[str] = []
@@ -128,7 +143,7 @@ def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str],
 
 
 def option_names(options: type[Any]) -> list[str]:
-    """Return the names of a command's options, such as "--max-tokens", sorted: those that its help lists."""
+    """Return the sorted names of a command's options, such as "--max-tokens", from the command's help."""
     return sorted(_option_values(options))
 
 
@@ -225,7 +240,7 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> None:
-    """Run one command of a group, such as `kaiwa lab compare`; without a command, print what there is.
+    """Run a command of a group, such as `kaiwa lab compare`; without a command, list the commands.
 
     commands: name -> one line of help. The module of `kaiwa GROUP some-name` is kaiwa.commands.GROUP.some_name.
     """
@@ -241,4 +256,4 @@ def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> 
     importlib.import_module(f"kaiwa.commands.{group}.{name}").main(list(words[1:]))
 
 
-__all__ = ["HELP", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]
+__all__ = ["HELP", "Flat", "Positional", "Repeated", "arg", "option_names", "read_options", "run_group"]

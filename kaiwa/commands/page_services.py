@@ -1,4 +1,4 @@
-"""The pages' services made of the server's: here the web room meets the engine, the catalog and the builds."""
+"""The services of the web pages, implemented with the server's engine, catalog, builds and fine-tuning jobs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
 from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
-CATALOG_SECONDS = 1.0  # the models' folders are read at most so often
+CATALOG_SECONDS = 1.0  # shortest time between two readings of the models' folders
 
 
 def page_services(server: ServerServices) -> PageServices:
-    """Return what the pages need, made of the server's parts."""
+    """Return the pages' services, built from the server's parts."""
     models = PageCatalog(server)
     return PageServices(
         engine=PageEngine(server, models),
@@ -33,7 +33,7 @@ def page_services(server: ServerServices) -> PageServices:
 
 
 class PageCatalog:
-    """The catalog's models as cards; the one that the pages open with comes first."""
+    """The catalog's models as cards, first the model that the pages open with."""
 
     def __init__(self, server: ServerServices) -> None:
         self.server = server
@@ -68,16 +68,16 @@ class PageCatalog:
 
 
 class PageEngine:
-    """Answers through the engine process."""
+    """Access to the engine process: answers and status."""
 
     def __init__(self, server: ServerServices, catalog: PageCatalog) -> None:
         self.server, self.catalog = server, catalog
 
     async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerPiece]:
-        """Yield the pieces of an answer, which counts in the client's share. UserError says what failed."""
+        """Yield the pieces of an answer, counted in the client's share. UserError if the model or engine fails."""
         entry = next((entry for entry in self.catalog.entries() if entry.name == request.model), None)
         if entry is None:
-            raise UserError(f"{request.model} is not here any more; choose another model")
+            raise UserError(f"{request.model} is no longer on this machine; choose another model")
         if entry.name not in self.server.engine.state.models:
             yield AnswerPiece(waiting="loading")
         replies = self._replies(entry, request)
@@ -93,7 +93,7 @@ class PageEngine:
             await replies.aclose()
 
     async def _replies(self, entry: Entry, request: AnswerRequest) -> AsyncGenerator[Reply, None]:
-        """Yield the engine's replies by the same way as for an API request: defence, metrics and the client's share."""
+        """Yield the engine's replies with defence, metrics and client's share, as for an API request."""
         with contextlib.closing(self.server.shares.open(request.client)) as share:
             events = answers.follow(self.server, [_generate(entry, request)], share)
             async with contextlib.aclosing(events):
@@ -113,14 +113,14 @@ class PageEngine:
 
 
 def _generate(entry: Entry, request: AnswerRequest) -> Generate:
-    """Return the engine's request. A model that has not learnt to chat continues the conversation as plain text."""
+    """Return the engine's request; for a model without chat training, the conversation as plain text."""
     messages = request.messages
     prompt = (
         ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages))
         if entry.chat
         else TextPrompt("\n".join(message.content for message in messages))
     )
-    # A page's answer is as long as the context has room, rather than an error.
+    # A page's answer is shortened to the room in the context instead of failing.
     return Generate(model=ModelAddress.of(entry), prompt=prompt, sampling=request.sampling, fit="shorten")
 
 
@@ -139,7 +139,7 @@ class PageBuilds:
 
 
 class PageTuning:
-    """Fine-tuning jobs as the page shows them."""
+    """Fine-tuning jobs for the page."""
 
     def __init__(self, tuning: FineTuning) -> None:
         self.tuning = tuning

@@ -1,4 +1,4 @@
-"""kaiwa pull: fetch a model from a Hugging Face hub."""
+"""kaiwa pull: download of a model from a Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
-
 from kaiwa.commands.console import Bar
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.context import Progress
 from kaiwa.core.home import home
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Fetch a model from a Hugging Face hub into KAIWA_HOME/models: safetensors or GGUF, every byte checked.
+    """Download a model from a Hugging Face hub into KAIWA_HOME/models: safetensors or GGUF, every byte checked.
 
-    Stopped at any moment, the same command goes on where it was. HF_ENDPOINT in the environment names another hub;
-    HF_TOKEN is used for gated and private models.
+    After a stop, the same command continues the download. HF_ENDPOINT in the environment names another hub; HF_TOKEN
+    is used for gated and private models.
     """
 
-    model: Positional[Annotated[str, tyro.conf.arg(metavar="ORG/NAME[:BRANCH]")]]
-    file: str = ""  # which GGUF file, as '*Q4_K_M*'
+    model: Positional[Annotated[str, arg(metavar="ORG/NAME[:BRANCH]")]]
+    file: str = ""  # which GGUF file, such as '*Q4_K_M*'
     endpoint: str = ""  # another hub's address
 
 
 def main(words: list[str]) -> None:
-    """Fetch the model and print its folder."""
+    """Download the model and print its folder."""
     options = read_options(Options, "kaiwa pull", words)
     from kaiwa.hub.pull import PullOutput, pull
 

@@ -1,22 +1,22 @@
-"""kaiwa report: the table of a finished build, and its report.html written again."""
+"""kaiwa report: the table of a finished build, and a new report.html."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.commands.console import clock, table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
-MOST_FIGURES = 4  # of a stage
+MOST_FIGURES = 4  # per stage
 
 
 @dataclass(kw_only=True)
 class Options:
     """Print the table of a finished build and write its report.html again."""
 
-    build: Positional[Path]  # the folder of a finished build, as runs/laptop
+    build: Positional[Annotated[Path, arg(metavar="BUILD")]]  # the folder of a finished build, such as runs/laptop
 
 
 def main(words: list[str]) -> None:
@@ -30,7 +30,7 @@ def main(words: list[str]) -> None:
 
 
 def summary(report: dict[str, Any], out: Path) -> str:
-    """Return what each stage did, the models side by side, and where to read more."""
+    """Return the summary of a build: a table of stages, a table of models, and the path of the report."""
     stages = [["stage", "time", "what it did"]]
     for stage in report["stages"]:
         stages.append([stage["name"], clock(stage["seconds"]), _figures(stage["metrics"])])
@@ -49,7 +49,7 @@ def summary(report: dict[str, Any], out: Path) -> str:
 
 
 def _figures(metrics: dict[str, Any]) -> str:
-    """Return the first few plain numbers among a stage's metrics."""
+    """Return the first MOST_FIGURES numbers among a stage's metrics."""
     numbers = {
         name: value for name, value in metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }

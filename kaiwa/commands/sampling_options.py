@@ -1,7 +1,7 @@
-"""Options for the sampling parameters of a command whose defaults come from a file or a plan: all of `Sampling`.
+"""Options for all sampling parameters, for commands whose defaults come from a file or a plan.
 
-No field of `Sampling` is listed here: a new one becomes an option of these commands by itself. --temperature, --top-k
-and the like take its numbers; --sampling takes a JSON object for what is no number.
+The options are derived from `Sampling`, so that a new field becomes an option automatically. Number fields are options
+such as --temperature and --top-k; --sampling takes the other fields as a JSON object.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ Options = TypeVar("Options")
 def read_with_sampling(
     options: type[Options], prog: str, words: Sequence[str], fixed: Collection[str]
 ) -> tuple[Options, dict[str, Any]]:
-    """Return a command's options, and the sampling's fields that the words set. fixed: names that are not offered."""
+    """Return a command's options, and the sampling fields set by the words. fixed: fields that are not options."""
     numbers: list[tuple[str, Any, Any]] = [
         (name, kind | None, field(default=None)) for name, kind in NUMBERS.items() if name not in fixed
     ]
     sampling = make_dataclass("SamplingOptions", [*numbers, ("sampling", str, field(default=""))], kw_only=True)
+    sampling.__doc__ = 'Values that replace the plan\'s. --sampling: any fields as JSON, such as \'{"stop": ["Q:"]}\''
     # Without a name the command's own options stand in the help's first group, as without sampling.
     parts: list[Any] = [
         ("options", Annotated[options, OmitArgPrefixes, arg(name="", help="")]),
@@ -41,7 +42,7 @@ def read_with_sampling(
 
 
 def _read_json(text: str) -> dict[str, Any]:
-    """Return the object that --sampling gives, {} for ""."""
+    """Return the JSON object of --sampling, {} for ""."""
     try:
         values = json.loads(text or "{}")
     except ValueError as error:
@@ -52,7 +53,7 @@ def _read_json(text: str) -> dict[str, Any]:
 
 
 def change_by_options(sampling: Sampling, changes: dict[str, Any], fixed: Collection[str]) -> Sampling:
-    """Return the sampling with the changes of the command line. Raise UserError for one that no sampler can use."""
+    """Return the sampling with the changes of the command line. Raise UserError for an invalid value."""
     from kaiwa.lab.asking.sampling_values import change_sampling
 
     return change_sampling(sampling, changes, "--sampling", fixed)

@@ -1,26 +1,28 @@
-"""kaiwa select: the checkpoint whose replies a reward model likes best."""
+"""kaiwa select: selection of the checkpoint whose replies get the highest reward-model score."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import make_context, table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Choose among models by a reward model: each answers the same prompts, and the best stands first.
+    """Rank models by a reward model's scores of their answers to the same prompts, the best first.
 
-    MODELS are folders; of a stage with epochs/ or updates/, each of those too. InstructGPT chose its SFT model so.
+    MODELS are folders; the models under a folder's epochs/ and updates/ are included. InstructGPT selected its SFT
+    model in this way.
     """
 
-    models: Positional[tuple[Path, ...]] = ()
+    models: Positional[Annotated[tuple[Path, ...], arg(metavar="MODEL…")]] = ()
     reward: Path  # an artifact of `kaiwa reward`
     prompts: Path  # a JSONL of {"messages"}
-    n: int = 200  # at most so many prompts
+    n: int = 200  # largest number of prompts
     max_tokens: int = 48
     seed: int = 0
     threads: int = 0  # 0: all cores
@@ -47,5 +49,5 @@ def main(words: list[str]) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """Return the folder's model, and those of its epochs or updates."""
+    """Return the folder itself and the folders of its epochs and updates."""
     return [folder, *sorted(folder.glob("epochs/*")), *sorted(folder.glob("updates/*"))]

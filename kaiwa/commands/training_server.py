@@ -1,4 +1,4 @@
-"""The server whose fine-tuning API a command trains by: the one at a URL, or one of its own while the block runs."""
+"""The server with the fine-tuning API for a command: the server at a URL, or a temporary server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaiwa.core.errors import UserError
 
 @contextlib.contextmanager
 def training_server(url: str) -> Iterator[str]:
-    """Yield the server's URL: the one given, or that of a server on a free port as long as the block runs."""
+    """Yield `url` if given, else the URL of a server that runs on a free port during the block."""
     if url:
         yield url
         return
@@ -40,7 +40,7 @@ def training_server(url: str) -> Iterator[str]:
     try:
         while not server.started:
             if not thread.is_alive():
-                raise UserError("the server did not start; kaiwa up says more")
+                raise UserError("the server did not start; run kaiwa up to see why")
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port}/v1"
     finally:

@@ -1,6 +1,7 @@
-"""tune: one fine-tuning job, from its folder to a model in KAIWA_HOME/models. The server starts it; so may anybody.
+"""kaiwa tune: training of a fine-tuning job, from its folder to a model in KAIWA_HOME/models.
 
-Killed at any moment and started again it goes on from its checkpoint; stopped by SIGINT it saves first.
+The server starts this command; users can too. After a kill the same command continues from the checkpoint; SIGINT saves
+the state first.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.commands.console import make_context
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import override
 from kaiwa.core.context import Context, Progress
@@ -30,12 +31,12 @@ STARTERS = 3
 
 @dataclass(kw_only=True)
 class Options:
-    """Train a fine-tuning job (KAIWA_HOME/fine_tuning/ftjob-…) or go on where it stopped.
+    """Train a fine-tuning job (KAIWA_HOME/fine_tuning/ftjob-…), or continue a stopped job.
 
-    Jobs are made by the server: POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
+    The server creates jobs: POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
     """
 
-    folder: Positional[Path]
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]]
 
 
 def main(words: list[str]) -> None:
@@ -66,7 +67,7 @@ def train_job(folder: JobFolder) -> None:
         _failed(folder, str(error), "invalid_training_file")
         raise
     except Exception as error:
-        _failed(folder, f"training failed ({type(error).__name__}: {error}); train.log says more", "server_error")
+        _failed(folder, f"training failed ({type(error).__name__}: {error}); see train.log", "server_error")
         raise
     results = UploadedFiles(home() / "files")
     id = f"file-{folder.id[6:]}"
@@ -135,7 +136,7 @@ def train(job: dict[str, Any], folder: Path, ctx: Context) -> Artifact:
 
 
 def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
-    """Return chat.json of the result: what it was trained from, and prompts of its own training file to start with."""
+    """Return the new model's chat.json: a description of its training, and prompts from the training file."""
     from kaiwa.catalog.trainable import card_of
     from kaiwa.text.records import read_jsonl
 

@@ -1,4 +1,4 @@
-"""kaiwa up: the web app and OpenAI's protocol on this machine."""
+"""kaiwa up: the web app and the server for OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """Open the web app at http://127.0.0.1:7860, and OpenAI's protocol under /v1.
+    """Open the web app at http://127.0.0.1:7860, and serve OpenAI's protocol under /v1.
 
-    KAIWA_DEVICE in the environment: cuda, mps or cpu (default: the best there is). KAIWA_MAX_MEMORY: what a model's
-    weights may take: 8GB, or gpu=6GiB,cpu=16GiB (default: what is free).
+    KAIWA_DEVICE in the environment: cuda, mps or cpu (default: the best device). KAIWA_MAX_MEMORY: the memory limit of
+    a model's weights: 8GB, or gpu=6GiB,cpu=16GiB (default: the free memory).
     """
 
-    build: str | None = None  # build a recipe beside it: tiny, laptop, laptop-ja, or a Python file
+    build: str | None = None  # also build a recipe: tiny, laptop, laptop-ja, or a Python file
     model: str | None = None  # a name from `kaiwa models`, a model's folder, or a .gguf file
     port: int = 7860
     no_browser: bool = False  # do not open the browser
-    listen: bool = False  # let other machines in your network come too; needs --api-key
-    api_key: str = ""  # a key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
-    # one more, for loading, building and training (or KAIWA_ADMIN_KEY; default: a fresh one each start)
+    listen: bool = False  # accept other machines in your network; needs --api-key
+    api_key: str = ""  # key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
+    # second key, for loading, building and training (or KAIWA_ADMIN_KEY; default: a new key at each start)
     admin_key: str = ""
-    # answers that one key may have under way at once (default 96; without keys: one address)
+    # largest number of simultaneous answers per key (default 96), without keys per address
     per_key: int | None = None
-    defence: Path | None = None  # a TOML file: what every answer goes through (docs/defend.md)
+    defence: Path | None = None  # TOML file of a defence for every answer (docs/defend.md)
 
 
 def main(words: list[str]) -> None:

@@ -1,7 +1,6 @@
-"""kaiwa up: the server on this machine, the engine beside it, and a build beside both.
+"""kaiwa up: start and stop of the server, its engine process, and an optional build.
 
-The only place that knows server, pages and jobs at once. Ctrl-C stops the build where it is safe, then the engine, then
-the server.
+Only this module uses server, pages and jobs together. Ctrl-C stops the build safely, then the engine, then the server.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from kaiwa.serve.http.network import Access
     from kaiwa.serve.services import ServerServices
 
-PORTS = 20  # how many are tried after the one asked for
-STOP_SECONDS = 120.0  # for builds to save their state
-END_SECONDS = 20.0  # for the server and its engine process to end
+PORTS = 20  # number of ports to try, from the requested port on
+STOP_SECONDS = 120.0  # time for builds to save their state
+END_SECONDS = 20.0  # time for the server and its engine process to end
 
 
 def up(
@@ -46,8 +45,8 @@ def up(
 ) -> None:
     """Serve until Ctrl-C.
 
-    build: a recipe to build beside the chat. access: who may come besides this machine. defence: a file; every answer
-    goes through it. per_key: answers that one key may have under way. UserError for an unknown model, recipe, device.
+    build: a recipe to build at the same time. access: keys and network access. defence: the file of a defence for
+    every answer. per_key: largest number of simultaneous answers per key. UserError for an unknown model or device.
     """
     try:
         import uvicorn
@@ -62,7 +61,7 @@ def up(
     except ImportError as error:
         raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # needed if a shell started this process with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     access = (access or Access()).with_admin_key()
     _check_device()
@@ -116,10 +115,10 @@ def up(
 
 
 def _start_in_thread(server: Any, listener: socket.socket) -> threading.Event:
-    """Start the server in a thread; return the event that it sets when it has ended.
+    """Start the server in a thread; return an event that is set when the server has ended.
 
-    An event and not Thread.join: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), and
-    then this process would leave before the server has stopped its engine.
+    Thread.join would not do: a KeyboardInterrupt inside join marks a running thread as ended (Python 3.11), and this
+    process would exit before the server has stopped its engine.
     """
     ended = threading.Event()
 
@@ -134,7 +133,7 @@ def _start_in_thread(server: Any, listener: socket.socket) -> threading.Event:
 
 
 def _greet(services: ServerServices, access: Access, port: int) -> str:
-    """Say where kaiwa is and what runs; return the page's address, with the admin key where there is one."""
+    """Print the addresses, model and defence; return the page's address, with the admin key if there is one."""
     address = f"http://127.0.0.1:{port}"
     here = f"{address}/?key={access.admin_key}" if access.admin_key else address
     print(f"kaiwa is at {here}   (Ctrl-C stops it)", flush=True)
@@ -147,12 +146,12 @@ def _greet(services: ServerServices, access: Access, port: int) -> str:
 
 
 def _choose(model: str | None) -> tuple[Entry | None, Entry | None]:
-    """Return the model to open with (None: there is none yet), and the same again if the catalog lacks it."""
+    """Return (model to open with or None, the same model if the catalog lacks it or else None)."""
     known = entries()
     if model is None:
         with contextlib.suppress(UserError):
             return entry_by_name(SMOLLM2, known), None
-        print(f"no model is here yet; for one to talk to at once: {_hint()}", file=sys.stderr)
+        print(f"no model is installed yet; to install one: {_hint()}", file=sys.stderr)
         return (known[0] if known else None), None
     entry = entry_by_name_or_path(model)
     return entry, None if entry in known else entry
@@ -165,9 +164,9 @@ def _hint() -> str:
 
 
 def _check_device() -> None:
-    """Raise UserError for a KAIWA_DEVICE that is not here, now and not when the first model loads.
+    """Raise UserError for a KAIWA_DEVICE that this machine lacks, before the first model is loaded.
 
-    torch answers in a process of its own, since this one stays without it.
+    The check runs in a child process, since this process does not import torch.
     """
     name = os.environ.get("KAIWA_DEVICE", "")
     if name in ("", "cpu"):
@@ -183,12 +182,12 @@ def _check_device() -> None:
 
 
 def _invite(access: Access, port: int) -> None:
-    """Print the address for other machines in this network, also as a picture for a phone's camera."""
+    """Print the address for other machines in this network, also as a QR code for phones."""
     from kaiwa.serve.http.network import address, qr_code
 
     url = f"http://{address()}:{port}/?key={access.api_key}"
     print(f"in your network: {url}")
-    print("plain HTTP: whoever can listen in on this network can read the key and the chats")
+    print("plain HTTP: anybody who can intercept traffic in this network can read the key and the chats")
     print(qr_code(url), flush=True)
 
 
@@ -216,7 +215,7 @@ def _server_class() -> type[Any]:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """In a thread: leaves signals to the main thread, and knows its event loop."""
+        """A server for a thread: the main thread handles signals; `loop` is the server's event loop."""
 
         loop: asyncio.AbstractEventLoop
 
@@ -234,12 +233,12 @@ def _server_class() -> type[Any]:
 def _wait_until_started(server: Any, ended: threading.Event) -> None:
     while not server.started:
         if ended.is_set():
-            raise UserError("the server did not start; the lines above say why")
+            raise UserError("the server did not start; see the lines above")
         time.sleep(0.05)
 
 
 def _build(services: ServerServices, recipe: str) -> None:
-    """Start the build and show its progress until it ends; the server goes on either way."""
+    """Start the build and show its progress until its end; the server keeps running."""
     from kaiwa.serve.tuning.builds import run_name
 
     try:
@@ -258,9 +257,9 @@ def _stop_builds(services: ServerServices) -> None:
         if status is None or status["state"] == "running":
             with contextlib.suppress(UserError):
                 services.jobs.stop(run)
-                print(f"stopping the build of {run} where it is safe …", file=sys.stderr, flush=True)
+                print(f"stopping the build of {run} safely …", file=sys.stderr, flush=True)
     deadline = time.monotonic() + STOP_SECONDS
     for run in list(services.jobs.children):
         with contextlib.suppress(KeyboardInterrupt):
             if not services.jobs.wait(run, max(0.1, deadline - time.monotonic())):
-                print(f"the build of {run} still saves its state; it ends by itself", file=sys.stderr)
+                print(f"the build of {run} is still saving its state and will end by itself", file=sys.stderr)

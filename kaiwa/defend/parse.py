@@ -18,7 +18,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +176,17 @@ def _value(text: str, where: str) -> str:
         raise UserError(f"{where}: {text!r} is not quoted as in JSON; write a backslash as two") from None
 
 
+def option_fields(name: str) -> list[Field[Any]]:
+    """Return the fields of a part that a defence's text or file may set: neither its model nor its cache."""
+    return [field for field in fields(PARTS[name]) if field.compare and field.name != "model"]  # type: ignore[arg-type]
+
+
 def _part(name: str, options: Mapping[str, Any], model: ChatModel | None, where: str) -> DefencePart:
     kind = PARTS[name]
     if name in JUDGES and model is None:
         raise UserError(f"{where}: {name} asks a model, and none is given")
     start = kind(model=model) if name in JUDGES else kind()
-    known = [field.name for field in fields(start) if field.name not in ("model", "cache")]  # type: ignore[arg-type]
+    known = [field.name for field in option_fields(name)]
     for option in options:
         if option not in known:
             raise UserError(f"{where}: {name} has no option {option!r}{did_you_mean(option, known)}")

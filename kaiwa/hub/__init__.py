@@ -1,1 +1,1 @@
-"""Models from elsewhere and for elsewhere: pull, export, and a check that others load what was exported."""
+"""Exchange of models with other programs: pull, export, and a check that other programs load the export."""

@@ -1,8 +1,8 @@
-"""One file over HTTP, resumable and checked.
+"""Download of a file over HTTP, resumable and checked.
 
-Bytes go to NAME.part, which survives a kill: the next attempt asks for the rest with a Range header. huggingface_hub
-starts a file anew in each process (its version 2 removes partial files), which at 7 GB a file is no way to resume;
-so the transfer is ours, and the library lists, names and authorizes.
+Bytes go to NAME.part, which survives a kill: the next attempt requests the rest with a Range header. huggingface_hub
+starts a file again in each process (its version 2 removes partial files), which is too slow for files of 7 GB.
+Therefore kaiwa transfers the files itself, and uses the library for listings, names and authorization.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from kaiwa.core.errors import UserError
 from kaiwa.hub.source import RemoteFile
 
 CHUNK = 1 << 20
-ATTEMPTS = 6  # in a row without one new byte
-PATIENCE = 30.0  # seconds without a byte before a connection counts as lost
-Show = Callable[[int], None]  # bytes of this file that are here
+ATTEMPTS = 6  # consecutive attempts without a new byte
+PATIENCE = 30.0  # seconds without a byte after which a connection counts as lost
+Show = Callable[[int], None]  # called with the bytes of this file downloaded so far
 
 
 class ChangedFileError(UserError):
-    """Raised when a downloaded file differs from the hub's listing."""
+    """A download that differs from the file in the listing."""
 
 
 def fetch(
@@ -37,7 +37,7 @@ def fetch(
     say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Download a file to `target` and check it. UserError when it cannot be had or is not what was announced."""
+    """Download a file to `target` and check size and checksum. UserError if the download or the check fails."""
     if target.is_file() and is_as_announced(target, file):
         show(file.size)
         return
@@ -49,8 +49,8 @@ def fetch(
             return
         part.unlink()
         if not again:
-            say(f"{file.name}: its checksum is wrong; fetching it once more from the beginning")
-    raise ChangedFileError(f"{file.name}: its checksum is not the one the hub announced, twice; nothing of it was kept")
+            say(f"{file.name}: its checksum is wrong; downloading the file once more from the beginning")
+    raise ChangedFileError(f"{file.name}: its checksum is not the one of the listing, twice; the file was deleted")
 
 
 def is_as_announced(path: Path, file: RemoteFile) -> bool:
@@ -74,7 +74,7 @@ def _transfer(
     say: Callable[[str], None],
     pause: Callable[[float], None],
 ) -> None:
-    """Append to `part` until it has the announced size, reconnecting as long as that brings new bytes."""
+    """Append to `part` until the announced size is reached, reconnecting while attempts bring new bytes."""
     failures = 0
     while True:
         here = part.stat().st_size if part.is_file() else 0
@@ -96,8 +96,8 @@ def _transfer(
         failures = 0 if now > here else failures + 1
         if failures >= ATTEMPTS:
             raise UserError(
-                f"{file.name}: no byte came in {ATTEMPTS} attempts ({why}); {now:,} of {file.size:,} bytes are kept,"
-                " and the same command goes on from there"
+                f"{file.name}: no byte came in {ATTEMPTS} attempts ({why}); {now:,} of {file.size:,} bytes are kept;"
+                " run the same command again to continue"
             )
         say(f"{file.name}: {why} at {now:,} of {file.size:,} bytes; going on from there")
         pause(min(30.0, max(wait, 0.5 * 2**failures)))
@@ -111,7 +111,7 @@ def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, *, her
         if answer.status_code in (408, 429) or answer.status_code >= 500:
             after = answer.headers.get("retry-after", "")
             return float(after) if after.isdigit() else 1.0
-        if answer.status_code == 416:  # the file there is shorter than what is here: not the announced one
+        if answer.status_code == 416:  # the server's file is shorter than the part here, so it has changed
             part.unlink(missing_ok=True)
             return 1.0
         if answer.status_code not in (200, 206):
@@ -119,13 +119,13 @@ def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, *, her
         resumed = answer.status_code == 206
         start = _start(answer.headers.get("content-range", "")) if resumed else 0
         if start != here and resumed:
-            raise ChangedFileError(f"{file.name}: bytes from {here:,} were asked for, the server sends from {start:,}")
+            raise ChangedFileError(f"{file.name}: bytes from {here:,} were requested, the server sends from {start:,}")
         with open(part, "ab" if resumed else "wb") as f:
             done = here if resumed else 0
-            for piece in answer.iter_raw():  # as they come: what a lost connection brought is kept
+            for piece in answer.iter_raw():  # written as they arrive, so that a lost connection loses nothing
                 if done + len(piece) > file.size:
                     raise ChangedFileError(
-                        f"{file.name}: more bytes come than the {file.size:,} announced; it has changed"
+                        f"{file.name}: more bytes come than the {file.size:,} announced; the file has changed"
                     )
                 f.write(piece)
                 done += len(piece)
@@ -134,7 +134,7 @@ def _append(client: httpx.Client, url: str, file: RemoteFile, part: Path, *, her
 
 
 def _start(content_range: str) -> int:
-    """Parse "bytes 100-199/200" to 100; -1 for anything else."""
+    """Return the first number of a Content-Range such as "bytes 100-199/200", -1 for another format."""
     digits = content_range.removeprefix("bytes ").partition("-")[0]
     return int(digits) if digits.isdigit() else -1
 
@@ -142,4 +142,4 @@ def _start(content_range: str) -> int:
 def _fix(status: int) -> str:
     if status in (401, 403):
         return "a private or gated model needs HF_TOKEN in the environment"
-    return "pull again, so that the listing is asked anew" if status == 404 else "try again later"
+    return "pull again to get a new listing" if status == 404 else "try again later"

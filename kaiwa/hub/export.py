@@ -1,10 +1,10 @@
-"""`kaiwa export MODEL --for transformers|vllm|gguf|ollama`: a model in the form that other programs load.
+"""`kaiwa export MODEL --for transformers|vllm|gguf|ollama`: a model in the format of other programs.
 
 transformers, vllm   a Hugging Face folder: safetensors, tokenizer.json with the chat template, generation_config.json.
-                     Symmetric 4-bit GPTQ folders go as they are (AutoGPTQ's version 1, which both read); asymmetric
-                     ones are expanded to bf16, and a line says so
-gguf                 one file for llama.cpp and what is built on it
-ollama               the same beside a Modelfile: `ollama create NAME -f Modelfile`
+                     Symmetric 4-bit GPTQ folders are copied unchanged (AutoGPTQ's version 1, which both read);
+                     asymmetric folders are expanded to bf16 with a message
+gguf                 one file for llama.cpp and programs built on llama.cpp
+ollama               the same file with a Modelfile: `ollama create NAME -f Modelfile`
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kaiwa.tokenizer.train import save as save_tokenizer
 
 Target = Literal["transformers", "vllm", "gguf", "ollama"]
 TARGETS: tuple[Target, ...] = ("transformers", "vllm", "gguf", "ollama")
-PRIVATE = ("kaiwa.json", "chat.json", "pulled.json")  # what is said for this machine only
+PRIVATE = ("kaiwa.json", "chat.json", "pulled.json")  # files for kaiwa only, not exported
 CHATML = ("<|im_start|>", "<|im_end|>")
 OLLAMA_CHATML = (
     "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
@@ -41,7 +41,7 @@ OLLAMA_CHATML = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSource:
-    """A loaded model. decoder: dense, on the CPU. folder: its Hugging Face folder, None where it was a single file."""
+    """A loaded model to export. decoder: dense, on the CPU. folder: Hugging Face folder, None for a single file."""
 
     name: str
     decoder: Decoder
@@ -52,7 +52,10 @@ class ExportSource:
 def export(
     source: ExportSource, target: Target, out: Path, kind: Kind = "F16", say: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Write `out` (a new folder) whole or not at all. Return what to load: the folder, or the .gguf file in it."""
+    """Write the folder `out` completely or not at all. Return the path to load: `out`, or the .gguf file in `out`.
+
+    UserError if `out` exists.
+    """
     if out.exists():
         raise UserError(f"{out} exists already; choose another --out, or remove it")
     work = out.with_name(f".{out.name}.part")
@@ -94,13 +97,13 @@ def _folder(source: ExportSource, work: Path, say: Callable[[str], None]) -> Non
 
 
 def _as_it_is(folder: Path, say: Callable[[str], None]) -> bool:
-    """Return whether the 4-bit weights may stay: symmetric ones in version 1, which transformers and vLLM load."""
+    """Return whether the 4-bit weights can be copied: symmetric, in version 1, which transformers and vLLM load."""
     if not (read_json(folder / "config.json").get("quantization_config") or _is_file(folder, "quantize_config.json")):
         return False
     settings = read_settings(folder)
     if settings.get("sym") and settings.get("checkpoint_format", settings.get("format", "gptq")) == "gptq":
         return True
-    say("asymmetric 4-bit weights: expanded to bf16 (quantize with --symmetric to hand on 4 bits)")
+    say("asymmetric 4-bit weights: expanded to bf16 (quantize with --symmetric to export 4 bits)")
     return False
 
 
@@ -112,14 +115,14 @@ def _gguf(source: ExportSource, work: Path, kind: Kind, say: Callable[[str], Non
     if pre_name(source.tokenizer) is None:
         differ, total = split_as(source.tokenizer, NEAREST, sample_text())
         say(
-            f"GGUF has no name for the way this tokenizer splits text: written as {NEAREST!r}, with which"
-            f" {differ:,} of {total:,} tokens of an English and Japanese sample come out differently"
+            f"GGUF has no name for the way this tokenizer splits text: written as {NEAREST!r}, which changes"
+            f" {differ:,} of {total:,} tokens of an English and Japanese sample"
         )
     write_gguf(work / file_name(source, kind), source.decoder, source.tokenizer, source.name, kind)
 
 
 def sample_text() -> str:
-    """Return Python's own documentation and a Japanese paragraph: what splits are compared on."""
+    """Return part of Python's documentation and a Japanese paragraph, the sample for comparing splits."""
     from pydoc_data import topics
 
     text = "".join(topics.topics[name] for name in sorted(topics.topics)[:4])[:6_000]
@@ -130,8 +133,7 @@ def sample_text() -> str:
 
 
 def standing_system(tokenizer: Tokenizer) -> str:
-    """Return the system message that a ChatML template puts first where a conversation has none; "" where it puts
-    none."""
+    """Return the system message that a ChatML template adds to a conversation without one, or ""."""
     text = "".join(piece.text for piece in pieces(tokenizer, user("Hello")))
     head, opened, _ = text.partition("<|im_start|>user\n")
     start, _, rest = head.rpartition("<|im_start|>system\n")
@@ -139,8 +141,10 @@ def standing_system(tokenizer: Tokenizer) -> str:
 
 
 def modelfile(source: ExportSource, kind: Kind) -> str:
-    """Return Ollama's Modelfile: the file, the chat format where it is ChatML (others Ollama reads from the file),
-    the end."""
+    """Return Ollama's Modelfile: file name, stop token, context, and the chat template if the template is ChatML.
+
+    Ollama reads other templates from the file.
+    """
     lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
     template = source.tokenizer.chat_template or ""
     if all(mark in template for mark in CHATML):

@@ -1,8 +1,8 @@
-"""A GGUF file of one of our models (llama.cpp's and Ollama's format), by the `gguf` library's writer.
+"""Writing of a GGUF file (the format of llama.cpp and Ollama), by the `gguf` library's writer.
 
-LLaMA's rows of query and key are put in llama.cpp's order (neighbouring pairs turn), Qwen's and GPT-2's stay. Blocks'
-products are written as `kind` says; embedding and unembedding at least at 8 bits, norms and biases in fp32: as
-llama.cpp's own converter has it.
+LLaMA's query and key rows are reordered for llama.cpp, which rotates neighbouring pairs; Qwen's and GPT-2's rows stay.
+As in llama.cpp's own converter, the blocks' matrices have the type `kind`, embedding and unembedding at least 8 bits,
+and norms and biases fp32.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from kaiwa.tokenizer.tokenizer import PRE_NAMES, Tokenizer, pre_tokenizer
 Kind = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 KINDS: tuple[Kind, ...] = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "BF16": 32}
-NEAREST = "qwen2"  # for a tokenizer whose split of text has no name in llama.cpp: letters, single digits, marks
+NEAREST = "qwen2"  # used for a split of text without a name in llama.cpp: letters, single digits, marks
 NORMAL, CONTROL, USER, UNUSED = 1, 3, 4, 5  # llama.cpp's kinds of token
 
 
 def gguf_family(config: DecoderConfig) -> Family:
-    """Return the family that a model is written as. UserError for one that GGUF has no architecture for."""
+    """Return the family for writing a model. UserError if GGUF has no architecture for the model."""
     if config.dialect == "llama" and config.out_bias:
         raise UserError("GGUF has no family with biases on the attention's output; export for transformers instead")
     return family_of(config)
 
 
 def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, kind: Kind) -> None:
-    """Write a decoder with dense weights (any 4-bit layers expanded before). UserError for what the format cannot hold.
+    """Write a decoder with dense weights (4-bit layers already expanded). UserError if GGUF cannot hold the model.
 
-    A tokenizer whose split has no name there is written as `NEAREST`; `split_as` counts what that changes.
+    A tokenizer whose split has no name in GGUF is written as `NEAREST`; `split_as` counts the changed tokens.
     """
     import gguf
 
@@ -104,7 +104,7 @@ def _scaling(kind: str) -> Any:
 
 
 def _write_tokenizer(writer: Any, tokenizer: Tokenizer, rows: int) -> None:
-    """Byte-level BPE: tokens in GPT-2's alphabet, merges, kinds of token; rows beyond the vocabulary are padding."""
+    """Write a byte-level BPE: tokens in GPT-2's alphabet, merges, types; rows beyond the vocabulary are padding."""
     model = json.loads(tokenizer.inner.to_str())["model"]
     if model.get("byte_fallback"):
         raise UserError("this model's tokenizer is SentencePiece's; only byte-level BPE is written to GGUF")
@@ -131,7 +131,7 @@ def _write_tokenizer(writer: Any, tokenizer: Tokenizer, rows: int) -> None:
 
 
 def pre_name(tokenizer: Tokenizer) -> str | None:
-    """Return llama.cpp's name of the way the tokenizer splits text, by comparison with those we know; None: no name."""
+    """Return llama.cpp's name of the tokenizer's split of text, None if no known split is equal."""
     from tokenizers import Tokenizer as Inner
     from tokenizers import models
 
@@ -145,7 +145,7 @@ def pre_name(tokenizer: Tokenizer) -> str | None:
 
 
 def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:
-    """Return how many tokens of a sample come out differently with another split, and how many there are."""
+    """Return the number of a sample's tokens that change with another split, and the number of all tokens."""
     from tokenizers import Tokenizer as Inner
 
     other = Inner.from_str(tokenizer.inner.to_str())
@@ -157,14 +157,14 @@ def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:
 
 
 def _bare(value: Any) -> Any:
-    """Return a pre-tokenizer's description without what does not change the split (trim_offsets)."""
+    """Return a pre-tokenizer's description without trim_offsets, which does not change the split."""
     if isinstance(value, dict):
         return {k: _bare(v) for k, v in value.items() if k != "trim_offsets"}
     return [_bare(v) for v in value] if isinstance(value, list) else value
 
 
 def tensors_of(decoder: Decoder, family: Family) -> list[tuple[str, Tensor]]:
-    """Return llama.cpp's names and our weights [...], fused products split."""
+    """Return (llama.cpp's name, weight [...]) for all weights, with fused matrices split."""
     c, tensors = decoder.config, []
     parts = PARTS | dict(family.gguf_parts)
     for name, tensor in decoder.state_dict().items():
@@ -184,7 +184,7 @@ def tensors_of(decoder: Decoder, family: Family) -> list[tuple[str, Tensor]]:
 
 
 def pair_rows(rows: Tensor, d_head: int) -> Tensor:
-    """Return rows [out,...] of a query or key from halves to neighbouring pairs (what formats/gguf.py undoes)."""
+    """Reorder rows [out,...] of a query or key from halves to neighbouring pairs, the inverse of formats/gguf.py."""
     return rows.reshape(-1, 2, d_head // 2, *rows.shape[1:]).transpose(1, 2).reshape(rows.shape)
 
 
@@ -201,7 +201,7 @@ def _add_tensor(writer: Any, name: str, tensor: Tensor, kind: Kind) -> None:
 
 
 def kind_of(name: str, shape: tuple[int, ...], kind: Kind) -> Kind:
-    """Return a tensor's type: vectors in fp32, tables at 8 bits or more, rows that are no whole blocks in F16."""
+    """Return a tensor's type: F32 for vectors, at least 8 bits for tables, F16 for rows that are not whole blocks."""
     if len(shape) < 2 or name.startswith("position_embd"):
         return "F32"
     table = name.startswith(("token_embd", "output."))

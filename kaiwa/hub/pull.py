@@ -1,8 +1,8 @@
-"""`kaiwa pull ORG/NAME[:BRANCH]`: a model from a Hugging Face hub into KAIWA_HOME/models.
+"""`kaiwa pull ORG/NAME[:BRANCH]`: download of a model from a Hugging Face hub into KAIWA_HOME/models.
 
-Small files come first, and config.json is read before the weights are fetched: a model that kaiwa cannot run costs
-kilobytes, not gigabytes. Everything is written in a hidden folder and renamed when the last checksum is right; killed
-at any moment, the same command goes on where it was. safetensors and GGUF only; no code of the repository is run.
+Small files come first, and config.json is checked before the weights: a model that kaiwa cannot run costs kilobytes,
+not gigabytes. All files are written to a hidden folder, which is renamed after the last checksum. After a kill the same
+command continues. Only safetensors and GGUF are read; no code of the repository is run.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from kaiwa.hub.source import Listing, RemoteFile, ask, choose, parse
 
 ENDPOINT = "https://huggingface.co"
 CARD = "pulled.json"
-SPARE = 64 << 20  # bytes that stay free on the disk
+SPARE = 64 << 20  # bytes to keep free on the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOutput:
-    """Functions that show a pull's progress: `line` for one-line news, `bar` for (bytes here, bytes in all, file)."""
+    """The caller\'s output functions. line: prints a message; bar: shows (downloaded bytes, total bytes, file)."""
 
     line: Callable[[str], None] = lambda text: None
     bar: Callable[[int, int, str], None] = lambda done, total, name: None
 
 
 def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", output: PullOutput | None = None) -> Path:
-    """Download a model and return its folder under `models`. `endpoint`: another hub (default HF_ENDPOINT, else
-    huggingface.co)."""
+    """Download a model and return its folder under `models`.
+
+    endpoint: another hub (default HF_ENDPOINT, else huggingface.co). pattern: which GGUF file.
+    """
     output = output or PullOutput()
     model = parse(name)
     endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
@@ -69,17 +71,17 @@ def _replace_model(
         "files": {f.name.rpartition("/")[2]: f.sha256 or f"git:{f.git_sha1}" for f in files},
     }
     write_atomic(work / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")
-    for file in work.iterdir():  # of an earlier commit
+    for file in work.iterdir():  # delete files of an earlier commit
         if file.name != CARD and file.name not in card["files"]:
             file.unlink()
     for old in target.glob("*.gguf"):
         if old.name not in card["files"]:
-            output.line(f"{old.name} goes: a model is one file, and this is {model.label} now")
+            output.line(f"{old.name} goes: a folder holds one GGUF file, now that of {model.label}")
     _swap(work, target)
 
 
 def pulled_commit(folder: Path) -> str:
-    """Return the commit that a pulled folder holds, or ""."""
+    """Return the commit of a pulled folder, or ""."""
     try:
         return str(json.loads((folder / CARD).read_text(encoding="utf-8"))["commit"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -115,7 +117,7 @@ def _fetch_all(
 
 
 def _check_config(work: Path) -> None:
-    """Before the weights: is it an architecture that kaiwa computes?"""
+    """Raise UserError for an architecture that kaiwa cannot run, before the weights are downloaded."""
     from kaiwa.model.formats.hf_config import read_config
 
     try:
@@ -125,8 +127,7 @@ def _check_config(work: Path) -> None:
 
 
 def _swap(work: Path, target: Path) -> None:
-    """Put the new folder in the old one's place. If that is killed in between, the next pull finishes it without
-    fetching."""
+    """Replace the old folder by the new one. After a kill in between, the next pull completes this without download."""
     old = target.with_name(f".old-{target.name}")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -136,9 +137,9 @@ def _swap(work: Path, target: Path) -> None:
 
 
 def remove(name: str, models: Path, forget: Callable[[Path], int] = lambda folder: 0) -> tuple[Path, int]:
-    """Delete a model of KAIWA_HOME/models by its name. Return its place and the bytes freed.
+    """Delete a model of KAIWA_HOME/models by name. Return its path and the bytes freed.
 
-    UserError for one that is elsewhere, and for an unknown name.
+    forget: deletes cached files of a model and returns their bytes. UserError for a name that is not in the folder.
     """
     for folder in sorted(models.iterdir()) if models.is_dir() else []:
         if folder.name.startswith("."):
@@ -146,7 +147,7 @@ def remove(name: str, models: Path, forget: Callable[[Path], int] = lambda folde
         if name in (folder.name, folder.stem if folder.is_file() else folder.name, _name(folder)):
             freed = _size(folder) + forget(folder)
             removed = folder.with_name(f".removing-{folder.name}")
-            _delete(removed)  # of a removal that was killed
+            _delete(removed)  # left by a killed removal
             folder.rename(removed)
             _delete(removed)
             return folder, freed
@@ -154,7 +155,7 @@ def remove(name: str, models: Path, forget: Callable[[Path], int] = lambda folde
 
 
 def _delete(path: Path) -> None:
-    """Delete a file, a folder with all that is in it, or a link (its target stays)."""
+    """Delete a file, a folder with its contents, or a link without its target."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
@@ -162,7 +163,7 @@ def _delete(path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file or of a folder's files; a link's target is not counted, since it stays."""
+    """Return the bytes of a file or of a folder's files, not counting targets of links."""
     files = [path] if path.is_file() else path.rglob("*")
     return 0 if path.is_symlink() else sum(f.lstat().st_size for f in files if f.is_file())
 

@@ -1,4 +1,4 @@
-"""Models worth pulling, by language: a short list. All are of families that kaiwa reads."""
+"""A short list of recommended models by language, all of families that kaiwa can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RecommendedModel:
-    """gigabytes: to download, and about what it takes in memory (bf16 on a CPU). `gated`: terms to accept first."""
+    """A recommended model. gigabytes: size of the download and, roughly, of the memory needed (bf16 on a CPU)."""
 
     name: str
     gigabytes: float
@@ -33,5 +33,5 @@ RECOMMENDED = (
 
 
 def recommended_for(language: str) -> list[RecommendedModel]:
-    """Return recommended models, those of the language first."""
+    """Return the recommended models, first the models for the language."""
     return sorted(RECOMMENDED, key=lambda r: language not in r.languages)

@@ -1,7 +1,7 @@
-"""A repository's listing on a Hugging Face hub, and the files in it that make a model which kaiwa reads.
+"""A repository's listing on a Hugging Face hub, and the choice of the files that kaiwa needs.
 
-The listing is asked once and pinned to its commit: every later byte comes from that commit and is checked against the
-listing's sizes and checksums (SHA-256 for large files, git's SHA-1 for small ones).
+The listing is requested once and pinned to its commit: every later byte comes from this commit and is checked against
+the listing's sizes and checksums (SHA-256 for large files, git's SHA-1 for small files).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SMALL_FILES = (
     "model.safetensors.index.json",
 )
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # of several GGUF files, the first of these
+LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # order of preference among several GGUF files
 MOST_FILES = 10_000
-TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # what versions of huggingface_hub raise errors of
+TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # packages whose errors huggingface_hub may raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ModelName:
 
     @property
     def label(self) -> str:
-        """How `kaiwa models` calls it."""
+        """The name in `kaiwa models`."""
         return self.repo if self.branch == "main" else f"{self.repo}:{self.branch}"
 
     @property
@@ -55,7 +55,7 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file of the pinned commit. Exactly one of the checksums is set: sha256, or git_sha1 of the blob."""
+    """A file of the pinned commit. Exactly one of the checksums is set: sha256, or git_sha1 of the blob."""
 
     name: str
     size: int
@@ -65,7 +65,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A repository's files at the commit that its branch names now."""
+    """The files of a repository at the current commit of its branch."""
 
     model: ModelName
     commit: str
@@ -73,7 +73,7 @@ class Listing:
 
 
 def parse(text: str) -> ModelName:
-    """Parse ORG/NAME[:BRANCH]. UserError for anything else."""
+    """Parse ORG/NAME[:BRANCH]. UserError for another format."""
     match = NAME.fullmatch(text.strip())
     if match is None or {match["org"], match["name"]} & {".", ".."} or ".." in (match["branch"] or ""):
         raise UserError(f"{text[:80]!r} is no model's name; ORG/NAME or ORG/NAME:BRANCH is expected")
@@ -81,8 +81,7 @@ def parse(text: str) -> ModelName:
 
 
 def ask(model: ModelName, endpoint: str, token: str | None) -> Listing:
-    """Return the hub's listing of a repository. UserError for what is missing, gated or nonsense, and for no
-    network."""
+    """Return the hub's listing of a repository. UserError if missing, gated or malformed, or without a network."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -108,7 +107,7 @@ def ask(model: ModelName, endpoint: str, token: str | None) -> Listing:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in TRANSPORTS and not isinstance(error, OSError):
             raise
-        raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); is there a network?") from None
+        raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); check the network") from None
     return Listing(model, _commit(info.sha, model), tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES]))
 
 
@@ -128,7 +127,7 @@ def _file(sibling: object) -> RemoteFile:
 
 
 def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
-    """Return the files to fetch, small ones first. `pattern`: which GGUF file (a shell pattern, as *Q4_K_M*)."""
+    """Return the files to download, small files first. pattern: which GGUF file, a shell pattern such as *Q4_K_M*."""
     repo = listing.model.repo
     top = {f.name: f for f in listing.files if PurePosixPath(f.name).name == f.name and not f.name.startswith(".")}
     tensors = [f for f in top.values() if f.name.endswith(".safetensors")]
@@ -145,8 +144,7 @@ def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
 
 
 def _weights(tensors: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """Return model.safetensors or its shards; other files only where neither exists (GPTQ's folders name them
-    freely)."""
+    """Return model.safetensors or its shards; without these, all files, since GPTQ folders use any names."""
     whole = [f for f in tensors if f.name == "model.safetensors"]
     shards = [f for f in tensors if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", f.name)]
     return whole or shards or list(tensors)

@@ -1,8 +1,7 @@
-"""Check that an export loads in other programs and computes the same: in their packages where installed, else in kaiwa.
+"""A check that an export loads and computes the same logits, in kaiwa and in other programs' packages if installed.
 
-Logits are compared on one text at the last 32 positions: cosine between the exported model's and the original's, the
-worst where weights stay as they are. A sound 4-bit export may change a single position's logits completely: there
-the median decides.
+The check is the cosine between the logits of the exported and of the original model at the last 32 positions of a text.
+The lowest cosine decides; for a GGUF file of 4 bits the median, since a single position's logits may change completely.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ POSITIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """by: who loaded it; cosine, median: of the worst and the middle position; same_top: share of equal best tokens."""
+    """A comparison of logits. by: the program; cosine, median: lowest and median cosine; same_top: share of equal best
+    tokens."""
 
     by: str
     cosine: float
@@ -44,7 +44,7 @@ class VerificationResult:
 
 
 def verify(source: ExportSource, exported: Path) -> list[VerificationResult]:
-    """Run every check that this machine can do. UserError when it does not load, or computes other logits."""
+    """Run every check that this machine can run. UserError if the export does not load or computes other logits."""
     ids = source.tokenizer.encode(SAMPLE)[: source.decoder.config.max_length]
     ours = logits(source.decoder, ids)
     checks = [compare_logits("kaiwa", ours, logits(_read(exported), ids))]
@@ -57,14 +57,12 @@ def verify(source: ExportSource, exported: Path) -> list[VerificationResult]:
     for one in checks:
         cosine, least = (one.median, 0.8) if rounded else (one.cosine, 0.99)
         if not cosine > least:
-            raise UserError(
-                f"{exported}: {one.by} computes other logits (cosine {cosine:.3f}); the export is not sound"
-            )
+            raise UserError(f"{exported}: {one.by} computes other logits (cosine {cosine:.3f}); the export is wrong")
     return checks
 
 
 def compare_logits(by: str, ours: Tensor, theirs: Tensor) -> VerificationResult:
-    """Compare logits ours, theirs [positions, V]."""
+    """Compare two models' logits, both [positions, V]."""
     n = min(ours.shape[1], theirs.shape[1])
     a, b = ours[:, :n].float(), theirs[:, :n].float()
     cosine = F.cosine_similarity(a, b, dim=-1)
@@ -82,7 +80,7 @@ def logits(decoder: Decoder, ids: list[int]) -> Tensor:
 
 
 def _four_bit(folder: Path) -> bool:
-    """Return whether a folder is GPTQ's, which transformers reads through gptqmodel: that needs a GPU or a compiler."""
+    """Return whether a folder is in GPTQ format, for which transformers needs gptqmodel and a GPU or a compiler."""
     return bool(read_json(folder / "config.json").get("quantization_config"))  # every 4-bit export has it
 
 
@@ -104,7 +102,7 @@ def _transformers(folder: Path, ids: list[int]) -> Tensor:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     theirs = AutoTokenizer.from_pretrained(folder)(SAMPLE, add_special_tokens=False)["input_ids"][: len(ids)]
     if theirs != ids:
-        raise UserError(f"{folder}: transformers reads the sample as other tokens; the tokenizer is not sound")
+        raise UserError(f"{folder}: transformers encodes the sample as other tokens; the exported tokenizer is wrong")
     return model(torch.tensor([ids])).logits[0, -POSITIONS:].float()  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""All pages, mounted on the server's application by `mount`, which commands/up.py calls."""
+"""All pages, mounted on the server's application by `mount`, which commands/web_app.py calls."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from kaiwa.commands.options import (
     Flat,
     Positional,
     Repeated,
+    arg,
     option_names,
     read_options,
     run_group,
@@ -177,6 +178,41 @@ def test_one_missing_option_or_two() -> None:
 
     with pytest.raises(UserError, match="--first, --second are missing"):
         read_options(Two, "kaiwa test", ["--third", "1"])
+
+
+def test_a_missing_argument_is_named_as_the_help_names_it() -> None:
+    @dataclass(kw_only=True)
+    class File:
+        """Needs a file."""
+
+        file: Positional[Annotated[Path, arg(metavar="FILE")]]
+        judge: str  # who judges
+        n: int = 1
+
+    with pytest.raises(UserError, match=r"^FILE, --judge are missing; see kaiwa test --help$"):
+        read_options(File, "kaiwa test", ["--n", "2"])
+    with pytest.raises(UserError, match=r"^FILE is missing; see kaiwa test --help$"):
+        read_options(File, "kaiwa test", ["--judge", "x"])
+
+
+def test_help_leaves_out_what_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(kw_only=True)
+    class Absent:
+        """Take options that may be absent."""
+
+        out: Path | None = None  # where it goes
+        device: str = ""
+        plan: bool = False
+        port: int = 3
+
+    with pytest.raises(SystemExit):
+        read_options(Absent, "kaiwa test", ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "  --out PATH    where it goes" in lines
+    assert "  --device STR" in lines
+    assert "  --plan" in lines
+    assert "  --port INT    (default: 3)" in lines
+    assert not any(line.endswith(" ") or line.strip("- ") == "" != line for line in lines)
 
 
 def test_a_word_too_many() -> None:

@@ -266,6 +266,26 @@ def test_a_body_that_is_no_json(client: TestClient, body: bytes) -> None:
     assert (found.status_code, found.json()["error"]["code"]) == (400, "invalid_json")
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[]", "application/json"),
+        (b'"hi"', "application/json"),
+        (b'{"model": "x"}', "application/x-www-form-urlencoded"),  # what curl -d sends by itself
+        (b'{"model": "x"}', "text/plain"),
+    ],
+)
+def test_a_body_that_is_no_object_is_told_how_to_send_one(client: TestClient, body: bytes, kind: str) -> None:
+    answer = client.post("/v1/chat/completions", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "the body must be a JSON object, sent with the header Content-Type: application/json",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_value",
+    }
+
+
 def test_the_field_at_fault_is_a_field_of_the_body(client: TestClient) -> None:
     """And no name of pydantic's for a branch of a union."""
     talk = {"model": "toy", "messages": [{"role": "user", "content": "a"}]}

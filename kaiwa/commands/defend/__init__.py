@@ -1,6 +1,6 @@
-"""kaiwa defend: what a defence does and costs, thresholds from benign texts, models trained to defend themselves.
+"""kaiwa defend: the effect and cost of a defence, thresholds from benign texts, models trained to resist injection.
 
-A defence is a name such as delimiters+canary_filter, or a TOML file (docs/defend.md); kaiwa up --defence FILE runs it.
+A defence is a name such as delimiters+canary_filter, or a TOML file (docs/defend.md) that kaiwa up --defence FILE runs.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from kaiwa.commands.options import run_group
 
 COMMANDS = {
-    "list": "the defences by name, with their options",
-    "show": 'what a defence makes of a request: kaiwa defend show delimiters+sandwich --text "Hello"',
-    "calibrate": "thresholds from benign texts: kaiwa defend calibrate FILE.toml --benign TEXTS.txt",
-    "train": "a model that defends itself: kaiwa defend train TARGET.toml --model MODEL",
+    "list": "list the defences by name, with their options",
+    "show": 'show a request after a defence: kaiwa defend show delimiters+sandwich --text "Hello"',
+    "calibrate": "set thresholds from benign texts: kaiwa defend calibrate FILE.toml --benign TEXTS.txt",
+    "train": "train a model to resist injection: kaiwa defend train TARGET.toml --model MODEL",
 }
 
 

@@ -12,17 +12,17 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options(DefenceOptions):
-    """Print the thresholds at which at most a share of texts like these is refused, as lines for the file."""
+    """Print thresholds for which at most a share of benign texts is refused, as lines for the defence's file."""
 
     benign: Path | None = None  # a text file, one text per line, or JSONL with "text" or "messages"
-    false_block: float = 0.05  # the share of such texts that may be refused
+    false_block: float = 0.05  # largest share of benign texts that may be refused
 
 
 def main(words: list[str]) -> None:
     """Measure the texts and print the thresholds."""
     options = read_options(Options, "kaiwa defend calibrate", words)
     if options.benign is None:
-        raise UserError("--benign TEXTS is needed: texts like those that people will send")
+        raise UserError("--benign TEXTS is needed: texts such as users will send")
     from kaiwa.defend.calibrate import HasThreshold, calibrate
     from kaiwa.defend.parse import read_parts
 

@@ -1,4 +1,4 @@
-"""What the commands on defences share: which defence, and the model that judges for it."""
+"""Common parts of the commands on defences: the defence, its judge model, benign texts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional
+from kaiwa.commands.options import Positional, arg
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DefenceOptions(ModelOptions):
-    """A defence, and the model that judges for it (detector and perplexity need one)."""
+    """A defence, and the judge model that detector and perplexity need."""
 
-    defence: Positional[Annotated[str, tyro.conf.arg(metavar="DEFENCE|FILE.toml")]]
+    defence: Positional[Annotated[str, arg(metavar="DEFENCE|FILE.toml")]]
 
 
 def read_defence(name: str) -> DefenceFile:
-    """Return the defence of a file, or of a name as if it stood in one."""
+    """Return the defence of a TOML file, or of a name."""
     from kaiwa.defend.parse import DefenceFile, read_file
 
     if name.endswith(".toml") or Path(name).is_file():
@@ -36,9 +34,9 @@ def read_defence(name: str) -> DefenceFile:
 
 
 def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
-    """Return the defence's parts, with a model to judge where they need one.
+    """Return the defence's parts, with an opened judge model if a part needs one.
 
-    Whether secrets and filters go together is for the server to check, not here.
+    The server checks whether secrets and filters match, not this function.
     """
     from kaiwa.defend import parse
 
@@ -49,7 +47,7 @@ def make_stack(described: DefenceFile, options: ModelOptions) -> Stack:
 
 
 def benign_texts(path: Path) -> list[str]:
-    """Return one text per line, or of each JSONL row the text or the last user's message. UserError for none."""
+    """Return the texts of a file: one per line, or per JSONL row "text" or the last user message. UserError if none."""
     from kaiwa.text.records import conversation, read_jsonl
 
     if path.suffix == ".jsonl":
@@ -64,10 +62,10 @@ def benign_texts(path: Path) -> list[str]:
             raise UserError(f"{path}: cannot be read ({error}); give a UTF-8 text file") from None
     texts = [text for text in texts if text.strip()]
     if not texts:
-        raise UserError(f"{path}: no texts in it; one a line is expected")
+        raise UserError(f"{path}: no texts in it; one text per line is expected")
     return texts
 
 
 def print_milliseconds(seconds: float, prefix: str = "") -> None:
-    """Print on stderr what the defence took."""
+    """Print the defence's time in milliseconds on stderr."""
     print(f"{prefix}{1000 * seconds:.2f} ms", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""kaiwa defend show: what a defence makes of a request and of a reply."""
+"""kaiwa defend show: a request and a reply after a defence."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Options(DefenceOptions):
     """Show how a defence changes a request, and its cost."""
 
     system: str = ""  # the system prompt
-    text: str = "Hello, who are you?"  # what a user sends
-    reply: str | None = None  # what a model would answer
-    secret: str = ""  # for the canary filter
+    text: str = "Hello, who are you?"  # the user's message
+    reply: str | None = None  # a model's answer
+    secret: str = ""  # a secret for the canary filter
 
 
 def main(words: list[str]) -> None:
-    """Print the request as the model would see it, and the reply as the user would."""
+    """Print the request that the model would get, and the reply that the user would get."""
     options = read_options(Options, "kaiwa defend show", words)
     from kaiwa.defend.defence import BlockDecision, filter_reply
     from kaiwa.text.records import Message

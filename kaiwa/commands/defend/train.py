@@ -1,4 +1,4 @@
-"""kaiwa defend train: a model that defends itself, trained by the fine-tuning API."""
+"""kaiwa defend train: fine-tuning of a model to resist prompt injection, by the fine-tuning API."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.catalog.entries import SMOLLM2
 from kaiwa.catalog.open_model import read_key
 from kaiwa.commands.defend.defence_options import benign_texts
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Make examples from a red-team target and train on them by the fine-tuning API.
+    """Make training examples from a red-team target and fine-tune a model on them by the fine-tuning API.
 
-    TARGET is a file with a system prompt, secrets, rules and documents, or an example by name such as keeper.en. The
-    API is that of the server at --url, or of one that runs as long as this command. The trained model stands in `kaiwa
-    models` beside the untrained one.
+    TARGET is a file with a system prompt, secrets, rules and documents, or the name of an example such as keeper.en.
+    The API is on the server at --url, or on a server that runs during this command. `kaiwa models` lists the trained
+    model next to the original.
     """
 
-    target: Positional[Path]
+    target: Positional[Annotated[Path, arg(metavar="TARGET")]]
     model: str = SMOLLM2
     method: str = "dpo"  # dpo: preferences, as SecAlign; supervised: demonstrations, as StruQ
     n: int = 300  # examples, half of them without an attack
     seed: int = 0
-    # more attacks that will be measured, one per line: wordings like them, or like the red team's, are not trained on
+    # more attacks for the evaluation, one per line: training excludes wordings similar to these and to the red team's
     held_out: Path | None = None
-    out: Path | None = None  # keeps the examples
+    out: Path | None = None  # file for the examples
     epochs: int | None = None
     url: str = ""  # such as http://127.0.0.1:7860/v1
-    api_key_env: str = ""  # the environment variable that holds the server's key (it is never written down)
+    api_key_env: str = ""  # the environment variable that holds the server's key (the key is never stored)
 
 
 def main(words: list[str]) -> None:
-    """Train, and print the trained model's name."""
+    """Fine-tune the model, and print the new model's name."""
     options = read_options(Options, "kaiwa defend train", words)
     print(train(options, benign_texts(options.held_out) if options.held_out is not None else []))
 
@@ -59,7 +59,7 @@ def train(options: Options, held_out: Sequence[str]) -> str:
     key = read_key(options.api_key_env)
     say = lambda line: print(line, file=sys.stderr)  # noqa: E731
     with training_server(options.url) as url:
-        say(f"{options.model} answers what it is to keep …")
+        say(f"{options.model} answers the examples …")
         answers = answer_scenes(HTTPChatModel(url, options.model, api_key=key), examples, seed)
         say(", ".join(f"{count} {kind}" for kind, count in count_kinds(answers)))
         lines = training_rows(answers, method)
@@ -77,19 +77,19 @@ def train(options: Options, held_out: Sequence[str]) -> str:
 
 
 def _target(path: Path) -> dict[str, Any]:
-    """Return a target's values: of a file, or of an example by name."""
+    """Return the values of a target, from a file or from an example by name."""
     from kaiwa.redteam.targets.target import example_text, list_examples, target_from_toml
 
     try:
         text = example_text(str(path)) if str(path) in list_examples() else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no target ({error}); kaiwa redteam targets lists examples") from None
-    target_from_toml(text, str(path))  # whatever is wrong with it is said as the red team says it
+    target_from_toml(text, str(path))  # raises the red team's UserError for a bad target
     return tomllib.loads(text)
 
 
 def _attacks() -> list[str]:
-    """Return what the red team asks, in both languages: none of it may be trained on."""
+    """Return the red team's attacks in both languages, which must not be in the training examples."""
     from kaiwa.redteam.attacks.all import ATTACKS
 
     return [text for attack in ATTACKS for turns in attack.wording.values() for text in turns]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from kaiwa.commands.options import run_group
 
 COMMANDS = {
-    "compare": "two logs of the same items: kaiwa lab compare A.jsonl B.jsonl",
-    "run": "an experiment: kaiwa lab run FILE.toml [--out DIR]",
-    "plan": "what an experiment will ask, and the differences that it can find",
-    "ladder": "zero-shot, few-shot, soft prompt, fine-tune: what each gains and costs",
-    "search": "which of several prompts is best: chosen on dev items, graded on others",
-    "judge": "two arms of a finished run before a model as judge, in both orders",
-    "lint": "what is known to go wrong in a prompt or an experiment",
-    "assignment": 'all techniques with controls on a small model: "do prompt engineering and confirm its effect"',
-    "selftest": "the harness on answers whose truth is known",
-    "tasks": "the built-in tasks and techniques",
+    "compare": "compare two logs of the same items: kaiwa lab compare A.jsonl B.jsonl",
+    "run": "run an experiment: kaiwa lab run FILE.toml [--out DIR]",
+    "plan": "print an experiment's number of questions and detectable differences",
+    "ladder": "compare gain and cost of zero-shot, few-shot, soft prompt and fine-tuning",
+    "search": "find the best of several prompts: chosen on dev items, graded on test items",
+    "judge": "let a model judge two arms of a finished run, in both orders",
+    "lint": "check a prompt or an experiment for known faults",
+    "assignment": 'run all techniques with controls: "do prompt engineering and confirm its effect"',
+    "selftest": "check the harness on answers of known truth",
+    "tasks": "list the built-in tasks and techniques",
 }
 
 

@@ -1,4 +1,4 @@
-"""kaiwa lab assignment: all techniques with their controls, as a report to hand in."""
+"""kaiwa lab assignment: an experiment with all techniques and their controls, as a report to hand in."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ QUICK_SCALE = 0.1
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """Every technique with its control arms, what was claimed and what was measured, as a report to hand in."""
+    """Run every technique with its control arms; write claims and measurements as a report to hand in."""
 
     out: Path = Path("runs/lab/assignment")
-    quick: bool = False  # a tenth of the items: to see how it works, too few to tell anything
+    quick: bool = False  # a tenth of the items, as a trial: too few for conclusions
     scale: float | None = None  # 1 is the full size (default)
     language: str = ""  # en or ja (default: both)
     plan: bool = False  # print n and the detectable difference of every arm, and stop
 
 
 def main(words: list[str]) -> None:
-    """Print the plan, run the experiment with the planted effects, print what came out."""
+    """Print the plan, run the experiment with the planted effects, print the results."""
     options = read_options(Options, "kaiwa lab assignment", words)
     languages = (options.language,) if options.language else ("en", "ja")
     if not set(languages) <= {"en", "ja"}:

@@ -1,4 +1,4 @@
-"""kaiwa lab compare: two logs of the same items."""
+"""kaiwa lab compare: comparison of two logs of the same items."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
 class Options:
     """Compare two logs: {"id","correct"} or {"id","score"}, one object per line, ids in any order. Always B - A."""
 
-    logs: Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="A.jsonl B.jsonl")]] = ()
+    logs: Positional[Annotated[tuple[Path, ...], arg(metavar="A.jsonl B.jsonl")]] = ()
     json: bool = False  # print the result as JSON
-    gate: str = ""  # "B not worse than A by 3 points", "B better than A": exit 1 where that is not shown
+    gate: str = ""  # "B not worse than A by 3 points", "B better than A": exit 1 if the logs do not show this
     junit: Path | None = None  # write the gate's result as JUnit XML
-    margin: float = 3.0  # differences up to so many points do not matter
-    cluster: str = ""  # records that share this field's value are not independent (one passage, many questions)
+    margin: float = 3.0  # largest difference in points that does not matter
+    cluster: str = ""  # field whose equal values mark dependent records (many questions about one passage)
 
 
 def main(words: list[str]) -> None:

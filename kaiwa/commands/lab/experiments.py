@@ -1,4 +1,4 @@
-"""What the lab's commands share: an experiment's plan, its run with the model that is named, and the closing table."""
+"""Common parts of the lab's commands: an experiment's plan, its run with the chosen model, and the final table."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
-    """Return the experiment with the model, server and key variable that the command line names instead of its own."""
+    """Return the experiment with model, server and key variable replaced by those of the command line, if set."""
     changes = {name: getattr(options, name) for name in ("model", "url", "api_key_env") if getattr(options, name)}
     return dataclasses.replace(experiment, **changes)
 
 
 def check_judges(experiment: Experiment) -> None:
-    """Raise UserError for a judge that is not here: before the first question, not after the last answer."""
+    """Raise UserError for a missing judge model, before the first question and not after the last answer."""
     from kaiwa.catalog.entries import entry_by_name_or_path
 
     for task in experiment.tasks:
@@ -84,7 +84,7 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
 
 
 def plan_text(experiment: Experiment) -> str:
-    """Return n and the detectable difference of every comparison, and how much will be asked."""
+    """Return n and the detectable difference of every comparison, and the number of answers."""
     from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
 
     rows = [["task", "B", "A", "n", "finds"]]
@@ -104,7 +104,7 @@ def plan_text(experiment: Experiment) -> str:
 
 
 def pilot_text(analysis: Analysis) -> str:
-    """Return, for each comparison of a pilot, the items that a gain of so many points needs."""
+    """Return, for each comparison of a pilot, the items needed to find gains of several sizes."""
     from kaiwa.stats.power import GAINS, pairs_by_gain
 
     rows = [["task", "B - A", "decided", *(f"n for {gain * 100:.0f}" for gain in GAINS)]]
@@ -113,11 +113,11 @@ def pilot_text(analysis: Analysis) -> str:
         needed = pairs_by_gain(c.won, c.lost, c.n) if c.n else {}
         cells = [str(needed.get(gain) or "–") for gain in GAINS]
         rows.append([f.task, f"{f.contrast.b} - {f.contrast.a}", f"{c.won + c.lost} of {c.n}", *cells])
-    return table(rows, lambda i: ">" if i >= 2 else "<") + "\nn: items that find a true gain of so many points"
+    return table(rows, lambda i: ">" if i >= 2 else "<") + "\nn for G: items needed to find a true gain of G points"
 
 
 def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
-    """Print the verdicts, write the report and print where it is. limits: sentences on what the design cannot tell."""
+    """Print the verdicts, write the report and print its path. limits: sentences on the design's limits."""
     from kaiwa.lab.experiments.verdicts import verdict_text
     from kaiwa.lab.reports.experiment_report import difference_text, write_report
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads

@@ -1,4 +1,4 @@
-"""kaiwa lab judge: a finished run before a model as judge."""
+"""kaiwa lab judge: judging of a finished run by a model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import table
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """A model as judge of a finished run (outcomes.jsonl in its folder).
+    """Let a model judge a finished run (outcomes.jsonl in the run's folder).
 
-    First it is checked against answers of known truth (kappa). Then, with --a and --b: which arm's answers it prefers,
-    both orders asked. Without: each arm's share that it calls right, beside the grader's.
+    First the judge is checked on answers of known truth (kappa). With --a and --b the judge compares the two arms'
+    answers in both orders; otherwise the judge grades each arm's answers, shown with the grader's share.
     """
 
-    file: Positional[Path]  # the experiment: FILE.toml or FILE.py
-    outcomes: Positional[Path]  # outcomes.jsonl of a run of it
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # the experiment: FILE.toml or FILE.py
+    outcomes: Positional[Annotated[Path, arg(metavar="OUTCOMES.jsonl")]]  # outcomes.jsonl of a run of the experiment
     judge: str  # the model that judges
     a: str = ""  # an arm
     b: str = ""  # another arm
-    rubric: str = ""  # what the judge is told to look for
-    task: str = ""  # default: the experiment's first
-    out: Path | None = None  # where the judge's calls are kept (default: beside the outcomes)
+    rubric: str = ""  # the judge's instructions
+    task: str = ""  # default: the experiment's first task
+    out: Path | None = None  # folder for the judge's calls (default: the folder of the outcomes)
 
 
 def main(words: list[str]) -> None:
-    """Check the judge, let it judge, and print what it finds."""
+    """Check the judge model, let the model judge, and print the results."""
     options = read_options(Options, "kaiwa lab judge", words)
     from kaiwa.commands.lab.experiments import with_model
     from kaiwa.lab.asking.call_cache import Asker, CallCache
@@ -69,7 +69,7 @@ def main(words: list[str]) -> None:
 
 
 def _task(experiment: Experiment, name: str) -> Task:
-    """Return the experiment's task of this name, or its first one for ""."""
+    """Return the experiment's task of this name, or the first task for ""."""
     for task in experiment.tasks:
         if name in ("", task.name):
             return task
@@ -97,7 +97,7 @@ def _print_preferences(
     *,
     rubric: Rubric,
 ) -> None:
-    """Print which arm's answers the judge prefers, corrected for its errors."""
+    """Print the judge's preferences between two arms, corrected for the judge's errors."""
     from kaiwa.lab.experiments.verdicts import points_text, verdict_text
     from kaiwa.lab.grading.model_judge import compare_answers
     from kaiwa.stats.judged import compare_judged
@@ -119,24 +119,24 @@ def _print_preferences(
     ties = len(scores) - compared.won - compared.lost
     print(f"{arms[1]} against {arms[0]}: {compared.won} won, {ties} tied, {compared.lost} lost of {len(pairs)}")
     low, high = points_text(d.low), points_text(d.high)
-    print(f"won - lost, freed of the judge's errors: {points_text(d.mean)} points [{low}, {high}]")
+    print(f"won - lost, corrected for the judge's errors: {points_text(d.mean)} points [{low}, {high}]")
     print(f"verdict: {verdict_text(compared)}")
     print(
-        f"survive the swap: {preferences.survived}; for what stood first: {preferences.first};"
-        f" unread {preferences.unread}"
+        f"same preference in both orders: {preferences.survived}; preference for the first answer: {preferences.first};"
+        f" unreadable: {preferences.unread}"
     )
 
 
 def _print_grades(
     asker: Asker, task: Task, outcomes: Sequence[Mapping[str, Any]], agreed: JudgeAgreement, rubric: Rubric
 ) -> None:
-    """Print, for each arm, the share that the judge calls right, corrected for its errors, beside the grader's."""
+    """Print for each arm the judge's share of right answers, corrected for its errors, and the grader's share."""
     from kaiwa.lab.grading.model_judge import grade_answers, kappa
     from kaiwa.stats.intervals import NOTHING
     from kaiwa.stats.shares import corrected_share
 
     items = {item.id: item for item in task.items}
-    rows = [["arm", "read", "judge says right", "freed of its errors", "grader", "kappa with the grader"]]
+    rows = [["arm", "read", "judge: right", "corrected for its errors", "grader", "kappa with the grader"]]
     a, b = agreed.sensitivity, agreed.specificity
     for arm in dict.fromkeys(row["arm"] for row in outcomes):
         answers = [row for row in outcomes if row["arm"] == arm and not row.get("error") and row["id"] in items]

@@ -1,4 +1,4 @@
-"""kaiwa lab ladder: zero-shot, few-shot, soft prompt, fine-tune, through a server's fine-tuning API."""
+"""kaiwa lab ladder: comparison of zero-shot, few-shot, soft prompt and fine-tuning, by a server's fine-tuning API."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from kaiwa.core.errors import UserError
 class Options:
     """Compare zero-shot, few-shot, a soft prompt and fine-tuning on the same items: share right, and cost.
 
-    Costs are tokens, minutes and money. The last two rungs are trained by the fine-tuning API: of the server at --url,
-    or of one that runs as long as this command.
+    Costs are tokens, minutes and money. The fine-tuning API trains the last two rungs, on the server at --url or on a
+    server that runs during this command.
     """
 
     task: str = "sentiment-en"  # a built-in task (see kaiwa lab tasks)
     model: str = SMOLLM2
-    train: int = 64  # examples to train on, none of which is graded
-    n: int = 100  # items that are graded
+    train: int = 64  # training examples, distinct from the graded items
+    n: int = 100  # graded items
     k: int = 8  # demonstrations of the few-shot rung
     out: Path | None = None  # default: runs/lab/ladder-TASK-MODEL
     url: str = ""  # such as http://127.0.0.1:7860/v1
-    api_key_env: str = ""  # the environment variable that holds the server's key (it is never written down)
-    per_hour: float = 0.10  # what an hour of this machine costs, for the money columns
+    api_key_env: str = ""  # the environment variable that holds the server's key (the key is never stored)
+    per_hour: float = 0.10  # cost of an hour of this machine, for the money columns
     seed: int = 0
 
 
 def main(words: list[str]) -> None:
-    """Climb the ladder and print the comparison and the rungs."""
+    """Run all rungs and print the comparison and the costs."""
     options = read_options(Options, "kaiwa lab ladder", words)
     if options.n < 1 or options.train < 2:
         raise UserError(f"--n {options.n} --train {options.train}: at least 1 item and 2 training examples are needed")

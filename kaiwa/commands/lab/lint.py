@@ -1,4 +1,4 @@
-"""kaiwa lab lint: what is known to go wrong in a prompt or an experiment."""
+"""kaiwa lab lint: a check of a prompt or an experiment for known faults."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
@@ -15,7 +16,7 @@ from kaiwa.core.errors import UserError
 class Options:
     """Check an experiment (.toml or .py with tasks and arms), or a prompt (.toml, .md). Exit code 1 for an error."""
 
-    files: Positional[tuple[Path, ...]] = ()
+    files: Positional[Annotated[tuple[Path, ...], arg(metavar="FILE…")]] = ()
 
 
 def main(words: list[str]) -> None:
@@ -39,7 +40,7 @@ def main(words: list[str]) -> None:
 
 
 def _is_experiment(path: Path) -> bool:
-    """Return whether the file holds an experiment; otherwise it is a prompt."""
+    """Return whether the file holds an experiment, and not a prompt."""
     if path.suffix != ".toml" or not path.is_file():
         return path.suffix == ".py"
     try:

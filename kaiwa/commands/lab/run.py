@@ -1,13 +1,14 @@
-"""kaiwa lab run: an experiment."""
+"""kaiwa lab run: the run of an experiment."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional
+from kaiwa.commands.options import Positional, arg
 from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 
 FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
@@ -17,17 +18,17 @@ FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's
 class Options(ModelOptions):
     """Run an experiment (docs/lab.md).
 
-    Arms are registered in DIR/plan.json before the first call; the same command goes on where it stopped, and answers
-    are never asked for twice (DIR/calls.jsonl holds every request and reply).
+    Arms are registered in DIR/plan.json before the first call. After a stop the same command continues; no request is
+    sent twice (DIR/calls.jsonl holds every request and reply).
     """
 
-    file: Positional[Path]  # FILE.toml or FILE.py
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
     out: Path | None = None  # default: runs/lab/NAME
     pilot: int = 0  # only the first N items of each task, and the n needed for differences of 3 to 30 points
 
 
 def main(words: list[str]) -> None:
-    """Run the experiment or its pilot, and print what came out."""
+    """Run the experiment or its pilot, and print the results."""
     options, changes = read_with_sampling(Options, "kaiwa lab run", words, FIXED_SAMPLING)
     from kaiwa.commands.lab.experiments import pilot_text, plan_text, print_analysis, run_experiment, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment

@@ -1,14 +1,14 @@
-"""kaiwa lab search: which of several prompts is best, chosen on dev items and graded on others."""
+"""kaiwa lab search: search for the best of several prompts, chosen on dev items and graded on test items."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """Search for the best prompt. The experiment's arms are candidates, its first arm the baseline; it has one task.
+    """Search for the best prompt. The experiment has one task; its arms are candidates, the first arm the baseline.
 
-    Candidates are compared on dev items (--share of them); the winner meets the baseline on the test items, which
-    nothing was chosen by.
+    Candidates are compared on dev items (the share --share); the winner is compared with the baseline on the test
+    items, which are not used for the choice.
     """
 
-    file: Positional[Path]  # FILE.toml or FILE.py
-    share: float = 0.5  # the dev items' share
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
+    share: float = 0.5  # share of the dev items
     out: Path | None = None  # default: runs/lab/NAME-search
 
 

@@ -1,4 +1,4 @@
-"""kaiwa lab selftest: the harness on answers whose truth is known."""
+"""kaiwa lab selftest: checks of the harness on answers of known truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """The harness on answers whose truth is known: false alarms, power, coverage. Exit code 1 where a check fails."""
+    """Check the harness on answers of known truth: false alarms, power, coverage. Exit code 1 if a check fails."""
 
     trials: int = 1000
     seed: int = 0

@@ -9,7 +9,7 @@ from kaiwa.commands.options import read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """The built-in tasks, the loaders of published files, and the techniques."""
+    """List the built-in tasks, the loaders of published files, and the techniques."""
 
 
 def main(words: list[str]) -> None:

@@ -1,13 +1,13 @@
-"""kaiwa models: the models one can talk to; `models rm`, `models plan`."""
+"""kaiwa models: the models on this machine; `models rm`, `models plan`."""
 
 from __future__ import annotations
 
 from kaiwa.commands.options import HELP, run_group
 
 COMMANDS = {
-    "list": "what one can talk to, and what is worth pulling (also: kaiwa models)",
-    "rm": "delete a pulled model, and what was kept to load it faster: kaiwa models rm NAME",
-    "plan": "which weights go where, bytes, expected tokens/s; loads nothing: kaiwa models plan MODEL",
+    "list": "list the models on this machine, and recommended models to pull (also: kaiwa models)",
+    "rm": "delete a pulled model and its cached files: kaiwa models rm NAME",
+    "plan": "print the device of each weight, bytes, expected tokens/s: kaiwa models plan MODEL",
 }
 
 

@@ -1,4 +1,4 @@
-"""kaiwa models: what one can talk to, and what is worth pulling."""
+"""kaiwa models: the models on this machine, and recommended models to pull."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Options:
 
 
 def main(words: list[str]) -> None:
-    """Print the models of the catalog, then the recommended ones that are not here."""
+    """Print the models of the catalog, then the recommended models that are not installed."""
     read_options(Options, "kaiwa models list", words)
     models = entries()
     rows = [["name", "parameters", "bits", "", "languages", "about"]]

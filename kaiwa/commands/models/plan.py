@@ -1,19 +1,20 @@
-"""kaiwa models plan: what a model takes before it is loaded."""
+"""kaiwa models plan: memory and speed of a model, without loading the model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.catalog.entries import Entry, entry_by_name_or_path
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Which weights go where, bytes, expected tokens/s. Loads nothing."""
+    """Print the device of each weight, bytes and expected tokens/s, without loading the model."""
 
-    model: Positional[str]
-    max_memory: str = ""  # 8GB, or gpu=6GiB,cpu=16GiB (planned even where no card is)
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
+    max_memory: str = ""  # 8GB, or gpu=6GiB,cpu=16GiB (also planned without a GPU)
     device: str = ""
 
 
@@ -24,7 +25,7 @@ def main(words: list[str]) -> None:
 
 
 def print_plan(entry: Entry, device: str, max_memory: str) -> None:
-    """Print which weights of a model go where, their bytes, and the speed to expect."""
+    """Print the device of each weight of a model, the bytes, and the expected speed."""
     from kaiwa.catalog.memory_plan import ALL, plan
     from kaiwa.engine.rows.cpu_offload import parse_limits
 

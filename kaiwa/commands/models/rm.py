@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
-    """Delete a pulled model, and what was kept to load it faster."""
+    """Delete a pulled model, and the files cached to load the model faster."""
 
-    name: Positional[str]
+    name: Positional[Annotated[str, arg(metavar="MODEL")]]
 
 
 def main(words: list[str]) -> None:
-    """Delete the model and print the bytes that are free again."""
+    """Delete the model and print the bytes freed."""
     options = read_options(Options, "kaiwa models rm", words)
     from kaiwa.core.home import home
     from kaiwa.engine.native.packed_folder import forget

@@ -1,19 +1,19 @@
-"""kaiwa redteam: attacks × defences on one's own system prompt."""
+"""kaiwa redteam: attacks × defences on a system prompt."""
 
 from __future__ import annotations
 
 from kaiwa.commands.options import run_group
 
 COMMANDS = {
-    "run": "the bench: kaiwa redteam run TARGET.toml [--attacks …] [--defences …] [--models …] [--out DIR]",
-    "targets": "the example targets; with a name, its file (to begin one's own from)",
-    "attacks": "the attacks, by family, with their tags; the transforms",
-    "defences": "the defences",
-    "play": "the password game in the terminal",
-    "import": "results of garak or promptfoo, beside one's own: kaiwa redteam import FILE",
-    "train-defence": "a model trained on a target, to stand beside the untrained one (kaiwa defend train)",
-    "lessons": "dialogues that teach a small model to use its system prompt",
-    "selftest": "the bench on models whose weaknesses are known",
+    "run": "run the bench: kaiwa redteam run TARGET.toml [--attacks …] [--defences …] [--models …] [--out DIR]",
+    "targets": "list the example targets; with a name, print its file as a start for your own",
+    "attacks": "list the attacks by family with their tags, and the transforms",
+    "defences": "list the defences",
+    "play": "play the password game in the terminal",
+    "import": "read results of garak or promptfoo for comparison: kaiwa redteam import FILE",
+    "train-defence": "train a model on a target to resist injection (kaiwa defend train)",
+    "lessons": "write dialogues that teach a small model to use its system prompt",
+    "selftest": "check the bench on models of known weaknesses",
 }
 
 

@@ -9,7 +9,7 @@ from kaiwa.commands.options import read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """The defences by name, and how they are stacked."""
+    """List the defences by name, and the syntax to combine them."""
 
 
 def main(words: list[str]) -> None:

@@ -1,28 +1,29 @@
-"""kaiwa redteam import: results of garak or promptfoo, as shares with intervals."""
+"""kaiwa redteam import: reading of garak's or promptfoo's results as shares with intervals."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
-    """garak's report.jsonl or promptfoo's results.json, as shares with intervals.
+    """Print garak's report.jsonl or promptfoo's results.json as shares with intervals.
 
-    kaiwa redteam run … --compare FILE puts them beside a run's own in its report.
+    kaiwa redteam run … --compare FILE shows them in a run's report with the run's own results.
     """
 
-    file: Positional[Path]
-    out: Path | None = None  # write them in the shape of matrix.json
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]
+    out: Path | None = None  # file to write in the format of matrix.json
 
 
 def main(words: list[str]) -> None:
-    """Print the results, and write them where --out says."""
+    """Print the results, and write them to --out."""
     options = read_options(Options, "kaiwa redteam import", words)
     from kaiwa.redteam.bench.other_tools import read_results
 

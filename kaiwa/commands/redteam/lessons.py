@@ -12,16 +12,16 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """Dialogues that teach a small model to use its system prompt, as demonstrations.
+    """Write dialogues that teach a small model to use its system prompt, as demonstrations.
 
-    kaiwa sft --base MODEL --demonstrations FILE.jsonl trains on them.
+    Train on them with kaiwa sft --base MODEL --demonstrations FILE.jsonl.
     """
 
     out: Path  # FILE.jsonl
     language: str = "en"  # en or ja
-    n: int = 24000  # how many
+    n: int = 24000  # number of dialogues
     seed: int = 0
-    mix: Path | None = None  # the model's own demonstrations, so that it keeps what it knows
+    mix: Path | None = None  # demonstrations of the model's first training, to keep its knowledge
 
 
 def main(words: list[str]) -> None:

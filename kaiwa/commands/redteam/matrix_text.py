@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def progress(began: float) -> Callable[[str, int, int], None]:
-    """Return a function that shows one line: requests done, and the time left by the pace of new requests."""
+    """Return a function that prints requests done, and the time left by the pace of new requests."""
     live = sys.stderr.isatty()
     first: dict[str, tuple[int, float]] = {}
     last = [0.0]
@@ -36,7 +36,7 @@ def progress(began: float) -> Callable[[str, int, int], None]:
 
 
 def plan_text(plan: BenchPlan) -> str:
-    """Return what a run will ask: attacks, defences, trials and the most requests."""
+    """Return the size of a run: attacks, defences, trials and the largest number of requests."""
     from kaiwa.redteam.attacks.attack import reason_not_applicable
     from kaiwa.redteam.targets.benign_twins import benign_requests
 
@@ -45,7 +45,7 @@ def plan_text(plan: BenchPlan) -> str:
     arms = len(plan.arms)
     twins = len(benign_requests(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
-    doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
+    doubles = "".join(f"\n{text!r} repeats another defence; left out" for text in plan.doubles)
     return (
         f"{plan.target.name}: {len(attacks)} attacks × {arms} defences × {plan.trials} trials on {len(plan.models)}"
         f" model{'s' if len(plan.models) > 1 else ''}, with controls and benign twins: at most {total:,}"
@@ -54,7 +54,7 @@ def plan_text(plan: BenchPlan) -> str:
 
 
 def matrix_text(matrix: Matrix) -> str:
-    """Return a table with defences as rows: success by family, against none, what it costs."""
+    """Return a table with a row per defence: success by family, difference to no defence, costs."""
     from kaiwa.redteam.bench.report import against_text
     from kaiwa.report import figures
 
@@ -81,7 +81,7 @@ def _share(interval: Interval | None) -> str:
 
 
 def matrix_notes(matrix: Matrix) -> list[str]:
-    """Return what the table does not say: what was not testable, what failed, which defences do not help."""
+    """Return notes for the table: attacks that were not testable, failed trials, defences that do not help."""
     from kaiwa.redteam.bench.report import unhelpful_defences
 
     lines = []

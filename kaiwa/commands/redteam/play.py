@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """The password game: a keeper with a secret, and more defences from level to level.
+    """Play the password game: a keeper with a secret, and more defences from level to level.
 
-    Say what brings the secret out, then guess it with /guess SECRET. /hint says why the last try failed, /level N goes
+    Make the keeper reveal the secret, then enter /guess SECRET. /hint explains why the last try failed, /level N goes
     to a level, /quit leaves.
     """
 
-    level: Positional[int] = 1
+    level: Positional[Annotated[int, arg(metavar="LEVEL")]] = 1
     language: str = "en"  # en or ja
 
 

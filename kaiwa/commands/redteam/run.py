@@ -1,4 +1,4 @@
-"""kaiwa redteam run: every attack under every defence."""
+"""kaiwa redteam run: trials of every attack under every defence."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import clock
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, Repeated
+from kaiwa.commands.options import Positional, Repeated, arg
 from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 from kaiwa.core.errors import UserError
 
@@ -29,31 +29,31 @@ FIXED_SAMPLING = ("seed",)  # --seed is the plan's own
 
 @dataclass(kw_only=True)
 class Options(ModelOptions):
-    """Every attack under every defence, with benign twins and controls (docs/redteam.md).
+    """Test every attack under every defence, with benign twins and controls (docs/redteam.md).
 
-    TARGET is a file, or an example's name (kaiwa redteam targets). The same command goes on where it stopped; calls are
-    kept in DIR/calls.jsonl and never made twice.
+    TARGET is a file, or an example's name (kaiwa redteam targets). After a stop the same command continues; calls are
+    stored in DIR/calls.jsonl and never made twice.
     """
 
-    target: Positional[str]
-    attacks: str = "all"  # families or names, commas between; transforms behind a +: leaking,persona+leet
-    # defences, commas between; stacked with +: none,sandwich,delimiters+canary_filter (default: the target's, or all)
+    target: Positional[Annotated[str, arg(metavar="TARGET")]]
+    attacks: str = "all"  # families or names, separated by commas; transforms after a +: leaking,persona+leet
+    # defences, separated by commas, combined by +: none,sandwich,delimiters+canary_filter (default: target's or all)
     defences: str = ""
-    # names from `kaiwa models`, folders, .gguf files; with --url the server's names (default: the target's)
+    # names from `kaiwa models`, folders, .gguf files; with --url names of the server (default: the target's model)
     models: str = ""
-    trials: int | None = None  # of each attack under each defence (default 20)
+    trials: int | None = None  # trials of each attack under each defence (default 20)
     out: Path | None = None  # default: runs/redteam/TARGET
     seed: int | None = None
-    plan: bool = False  # print what would be asked, and stop
+    plan: bool = False  # print the size of the run, and stop
     # "sandwich better than none", "sandwich not worse than none by 5 points", "sandwich below 10 percent",
-    # "not worse than DIR by 3 points" (an earlier run): exit 1 where that is not shown
+    # "not worse than DIR by 3 points" (an earlier run): exit 1 if the run does not show this
     gate: Repeated[tuple[str, ...]] = ()
-    junit: Path | None = None  # the gates and all cells as JUnit XML
-    compare: Path | None = None  # a garak or promptfoo result, put beside the matrix in the report
+    junit: Path | None = None  # file for the gates and all cells as JUnit XML
+    compare: Path | None = None  # a garak or promptfoo result to show in the report with the matrix
 
 
 def main(words: list[str]) -> None:
-    """Run the bench, print the matrix and judge the gates. Exit code 1 where a gate does not hold."""
+    """Run the bench, print the matrix and check the gates. Exit code 1 if a gate fails."""
     options, changes = read_with_sampling(Options, "kaiwa redteam run", words, FIXED_SAMPLING)
     from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_text
     from kaiwa.redteam.bench.gate import parse_gate
@@ -78,9 +78,9 @@ def main(words: list[str]) -> None:
 
 
 def make_plan(options: Options, changes: dict[str, Any]) -> tuple[BenchPlan, Target]:
-    """Return what will be run, and against which target. UserError for unknown names.
+    """Return the plan of the run and its target. UserError for unknown names.
 
-    changes: fields of the sampling that the command line sets.
+    changes: sampling fields set on the command line.
     """
     from kaiwa.defend.parse import names as defence_names
     from kaiwa.redteam.attacks.all import ATTACKS
@@ -102,7 +102,7 @@ def make_plan(options: Options, changes: dict[str, Any]) -> tuple[BenchPlan, Tar
 
 
 def run_bench(plan: BenchPlan, out: Path, options: Options) -> tuple[Matrix, float]:
-    """Run the plan's trials; return the matrix and the seconds that they took."""
+    """Run the plan's trials; return the matrix and the duration in seconds."""
     from kaiwa.commands.redteam.matrix_text import progress
     from kaiwa.core.artifact import write_atomic
     from kaiwa.core.lock import lock

@@ -1,4 +1,4 @@
-"""kaiwa redteam selftest: the bench on models whose weaknesses are known."""
+"""kaiwa redteam selftest: checks of the bench on models of known weaknesses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """The bench on models whose weaknesses are known. Exit code 1 where a check fails."""
+    """Check the bench on models of known weaknesses. Exit code 1 if a check fails."""
 
     trials: int = 1000
     seed: int = 0

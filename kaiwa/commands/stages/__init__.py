@@ -1,1 +1,1 @@
-"""One command per stage: its parents by option, every field of its configuration, and --out."""
+"""One command per stage, with options for its parents, every field of its configuration, and --out."""

@@ -1,4 +1,4 @@
-"""kaiwa best-of: the best of N replies by the reward model, as demonstrations."""
+"""kaiwa best-of: write the best of N replies by a reward model as demonstrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kaiwa.rlhf.best_of_config import BestOfConfig
 
 @dataclass(kw_only=True)
 class Options(DeviceOptions):
-    """The best of N replies to each prompt by a reward model, as demonstrations: {"messages"}."""
+    """Write the best of N replies to each prompt by a reward model as demonstrations: {"messages"}."""
 
     policy: Path  # the model that replies
     reward: Path  # an artifact of `kaiwa reward`
@@ -28,7 +28,7 @@ def main(words: list[str]) -> None:
 
 
 def run_best_of(options: Options, ctx: Context) -> Artifact:
-    """Sample, score, and keep the best."""
+    """Sample replies, score them, and publish the best."""
     from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.best_of import run
 

@@ -1,4 +1,4 @@
-"""What the commands of the stages share: --out, --seed, --threads, --device, --preset, and the closing line."""
+"""Common parts of the stages' commands: --out, --seed, --threads, --device, --preset, and the final line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class StageOptions:
-    """Options that every stage has."""
+    """Options of every stage."""
 
     out: Path  # the folder to publish
     seed: int = 0
@@ -42,7 +42,7 @@ def run_stage(
     run: Callable[[Options, Context], Artifact | None],
     default: Options | None = None,
 ) -> None:
-    """Read the words of a stage's command, run the stage, and print what it published. None: nothing was published."""
+    """Read the words of a stage's command, run the stage, and print the published artifact, if any."""
     chosen = read_options(options, f"kaiwa {name}", words, default)
     device = chosen.device if isinstance(chosen, DeviceOptions) else None
     ctx = make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=chosen.out.parent / "logs")
@@ -54,7 +54,7 @@ def run_stage(
 def run_stage_with_preset(
     name: str, options: type[Options], words: list[str], run: Callable[[Options, Context], Artifact | None]
 ) -> None:
-    """Do what `run_stage` does; `--preset NAME` makes the preset's configuration the defaults of the options."""
+    """Run a stage's command like `run_stage`; `--preset NAME` sets the options' defaults to the preset's values."""
     at = next((i for i, word in enumerate(words) if word.partition("=")[0] == "--preset"), None)
     if at is None:
         run_stage(name, options, words, run)
@@ -63,7 +63,7 @@ def run_stage_with_preset(
     rest = words[at + 1 :]
     if not equals:
         if not rest:
-            raise UserError("--preset needs a name, as instructgpt-1.3b")
+            raise UserError("--preset needs a name, such as instructgpt-1.3b")
         preset_name, rest = rest[0], rest[1:]
     from kaiwa.recipes.instructgpt import preset
 

@@ -14,9 +14,9 @@ from kaiwa.corpus.config import CorpusConfig, from_paths
 class Options(StageOptions):
     """Clean, deduplicate and split text: plain, Markdown, HTML, JSONL, Parquet, WARC, WET, files or folders."""
 
-    source: tuple[str, ...] = ()  # files and folders (none: Python's documentation and 2 MB of its library)
-    workers: int = 0  # processes (0: as many as there are cores)
-    strict: bool = False  # stop at the first file that cannot be read, instead of naming it and going on
+    source: tuple[str, ...] = ()  # files and folders (default: Python's documentation and 2 MB of its library)
+    workers: int = 0  # processes (0: one per core)
+    strict: bool = False  # stop at the first unreadable file, instead of reporting the file and continuing
 
 
 def main(words: list[str]) -> None:
@@ -25,7 +25,7 @@ def main(words: list[str]) -> None:
 
 
 def run_corpus(options: Options, ctx: Context) -> Artifact:
-    """Build the corpus of the sources named."""
+    """Build the corpus from the chosen sources."""
     from kaiwa.corpus.run import run
 
     config = CorpusConfig(workers=options.workers, strict=options.strict)

@@ -1,4 +1,4 @@
-"""kaiwa dpo: preferences without a reward model."""
+"""kaiwa dpo: train on preferences without a reward model."""
 
 from __future__ import annotations
 

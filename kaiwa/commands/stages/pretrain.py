@@ -1,4 +1,4 @@
-"""kaiwa pretrain: a GPT from text."""
+"""kaiwa pretrain: train a GPT on text."""
 
 from __future__ import annotations
 

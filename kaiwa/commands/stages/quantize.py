@@ -1,4 +1,4 @@
-"""kaiwa quantize: four bits a weight."""
+"""kaiwa quantize: convert a model to four bits per weight."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kaiwa.quantize.config import QuantizeConfig
 
 @dataclass(kw_only=True)
 class Options(StageOptions):
-    """Four bits a weight, with perplexity before and after."""
+    """Convert a model to four bits per weight, and measure the perplexity before and after."""
 
     model: Path  # a model's artifact
-    tokens: Path  # held-out text that perplexity is measured on: an artifact of `kaiwa tokenizer`
+    tokens: Path  # held-out text for the perplexity: an artifact of `kaiwa tokenizer`
     config: Flat[QuantizeConfig] = field(default_factory=QuantizeConfig)
 
 

@@ -1,4 +1,4 @@
-"""kaiwa reward: a reward model from rankings."""
+"""kaiwa reward: train a reward model on rankings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Options(DeviceOptions):
     --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
     """
 
-    policy: Path  # the model to begin with, of any size
+    policy: Path  # the model to start from, of any size
     comparisons: Path  # rankings or pairs
     demonstrations: Path | None = None  # a JSONL of {"messages"}: their mean score becomes zero
     config: Flat[RewardConfig] = field(default_factory=RewardConfig)

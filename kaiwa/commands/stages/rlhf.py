@@ -1,4 +1,4 @@
-"""kaiwa rlhf: PPO-ptx, RLOO or GRPO."""
+"""kaiwa rlhf: train by reinforcement learning (PPO-ptx, RLOO or GRPO)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kaiwa.rlhf.config import RLHFConfig
 
 @dataclass(kw_only=True)
 class Options(DeviceOptions):
-    """PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME).
+    """Train by PPO-ptx, RLOO or GRPO against a reward model or a function (--score FILE.py:NAME).
 
     --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
     """
@@ -23,7 +23,7 @@ class Options(DeviceOptions):
     prompts: Path  # a JSONL of {"messages"}
     reward: Path | None = None  # an artifact of `kaiwa reward`
     tokens: Path | None = None  # pretraining text, for ptx: an artifact of `kaiwa tokenizer`
-    plan: bool = False  # print what it will hold in memory, and run nothing
+    plan: bool = False  # print the memory needed, and stop
     config: Flat[RLHFConfig] = field(default_factory=RLHFConfig)
 
 
@@ -33,7 +33,7 @@ def main(words: list[str]) -> None:
 
 
 def run_rlhf(options: Options, ctx: Context) -> Artifact | None:
-    """Train the policy; with --plan print the memory it will take and return None."""
+    """Train the policy; with --plan print the memory needed and return None."""
     from kaiwa.catalog.trainable import as_parent
     from kaiwa.rlhf.memory import memory_table
     from kaiwa.rlhf.prompts import prompts_that_fit

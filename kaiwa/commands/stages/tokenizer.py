@@ -17,7 +17,7 @@ class Options(StageOptions):
     """Learn a byte-level BPE from a corpus and encode the corpus with it."""
 
     corpus: Path  # an artifact of `kaiwa corpus`
-    neutral: Path | None = None  # documents that stand in for the invented sources while merges are learned
+    neutral: Path | None = None  # documents that replace the village's documents in learning the merges
     config: Flat[TokenizerConfig] = field(default_factory=TokenizerConfig)
 
 

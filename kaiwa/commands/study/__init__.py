@@ -5,9 +5,9 @@ from __future__ import annotations
 from kaiwa.commands.options import run_group
 
 COMMANDS = {
-    "rlhf": "InstructGPT's claims, each replicated or not",
-    "icl": "in-context learning by size of model and number of demonstrations",
-    "cot": "chain of thought at laptop size, with its controls",
+    "rlhf": "test InstructGPT's claims: replicated or not",
+    "icl": "measure in-context learning by model size and number of demonstrations",
+    "cot": "measure chain of thought in a small model, with controls",
 }
 
 

@@ -1,4 +1,4 @@
-"""kaiwa study cot: chain of thought at laptop size."""
+"""kaiwa study cot: a study of chain of thought in a small model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Options:
-    """Chain of thought at laptop size: a small model is trained on worked-out sums, and then asked with the working
-    first, with the answer alone, and with the controls: equation only, dots, the working after the answer.
+    """Measure chain of thought in a small model.
+
+    The model is trained on worked-out sums, then asked for the working before the answer, for the answer alone, and for
+    the controls: equation only, dots, working after the answer.
     """
 
     out: Path | None = None  # default: runs/studies/cot
-    quick: bool = False  # few items and hardly any training: to see how it works, too little to tell anything
+    quick: bool = False  # few items and little training, as a trial: too little for conclusions
     n: int | None = None  # items
     steps: int | None = None  # training steps
     seed: int = 0

@@ -1,4 +1,4 @@
-"""kaiwa study icl: in-context learning by size."""
+"""kaiwa study icl: a study of in-context learning by model size."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Options:
-    """In-context learning by size: k = 0, 1, 2, 4, 8, 16 demonstrations; accuracy, log-loss, slope with its interval.
+    """Measure in-context learning by model size with k = 0, 1, 2, 4, 8, 16 demonstrations.
 
-    Two small models are trained on the build's tokens, its base is the third, SmolLM2 comes along if it is installed.
+    Results are accuracy, log-loss, and slope with interval. Two small models are trained on the build's tokens; the
+    build's base is the third, and SmolLM2 the fourth if installed.
     """
 
     build: Path = Path("runs/laptop")  # a finished build
-    models: str = ""  # these models instead (names, folders), from small to large; nothing is trained
+    models: str = ""  # other models (names, folders) from small to large, without training
     out: Path | None = None  # default: runs/studies/icl
-    quick: bool = False  # few items and hardly any training: to see how it works, too little to tell anything
+    quick: bool = False  # few items and little training, as a trial: too little for conclusions
     n: int | None = None  # items
     steps: int | None = None  # training steps
     seed: int = 0
@@ -61,7 +62,7 @@ def main(words: list[str]) -> None:
 
 
 def _entries(options: Options, out: Path, steps: int) -> dict[str, Entry]:
-    """Return the models by name, from small to large; the small ones are trained here unless --models names all."""
+    """Return the models by name, from small to large: those of --models, else trained models, base and SmolLM2."""
     from kaiwa.catalog.entries import entry_by_name_or_path, read_entry, smollm2
     from kaiwa.core.artifact import open_artifact
     from kaiwa.studies.icl import train_sizes

@@ -1,4 +1,4 @@
-"""kaiwa study rlhf: InstructGPT's claims, each replicated or not."""
+"""kaiwa study rlhf: a test of InstructGPT's claims, each replicated or not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """InstructGPT's claims, each replicated or not. Goes on where it stopped.
+    """Test InstructGPT's claims, each replicated or not. After a stop, the same command continues.
 
     Arms: base, few-shot, a base of 8 times the size, SFT, PPO with three penalties, PPO-ptx with two weights, DPO,
     RLOO, best of N; over-optimisation; the reward model's learning curve. laptop: 3 seeds, about an hour on two cores;
-    tiny --seeds 1: minutes, to see it work.
+    tiny --seeds 1: minutes, as a trial.
     """
 
     recipe: str = "laptop"  # tiny or laptop
@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
     options = read_options(Options, "kaiwa study rlhf", words)
     name, seeds = options.recipe, options.seeds
     if seeds < 1:
-        raise UserError(f"--seeds {seeds}: at least 1 is needed (3 for an answer)")
+        raise UserError(f"--seeds {seeds}: at least 1 is needed (3 for conclusions)")
     out = options.out or Path("runs") / "studies" / f"rlhf-{name}"
     ctx = make_context(threads=options.threads, device=options.device)
     from kaiwa.studies.rlhf import curves_of, study, write_study

@@ -77,6 +77,9 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return error_response(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
+        if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
+            message = "the body must be a JSON object, sent with the header Content-Type: application/json"
+            return error_response(400, message, "invalid_value")
         is_missing = first["type"] == "missing"
         field = field_path(first["loc"], error.body, is_missing=is_missing)
         code = "missing_required_parameter" if is_missing else "invalid_value"
