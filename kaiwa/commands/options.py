@@ -22,7 +22,7 @@ import tyro
 
 # Flat: the fields of a nested dataclass become options without a prefix. Repeated: --gate A --gate B.
 from tyro.conf import OmitArgPrefixes as Flat
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 from tyro.conf import UseAppendAction as Repeated
 
 from kaiwa.core.config import did_you_mean
@@ -33,6 +33,7 @@ HELP = ("-h", "--help")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
 OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
+EMPTY_DEFAULT = re.compile(r"\s*\(default:\s+(None|''|False)?\)")
 CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
@@ -45,10 +46,10 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
     arguments = _plain_words(words, options)
-    box = io.StringIO()
+    help_text, box = io.StringIO(), io.StringIO()
     # If tyro fails, its box of several lines becomes a one-line message.
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stdout(help_text), contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
                 options,
                 prog=prog,
@@ -60,6 +61,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
             )
     except SystemExit as exit:  # tyro prints its help or an error, and exits
         if exit.code in (0, None):
+            print(_plain_help(help_text.getvalue()))
             raise
         if not words:  # a command that needs arguments but has none: print the help
             return read_options(options, prog, ["--help"])
@@ -70,19 +72,32 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     return values
 
 
+def _plain_help(text: str) -> str:
+    """Return tyro's help without rules, trailing spaces and "(default: None)", which says nothing."""
+    lines: list[str] = []
+    for line in EMPTY_DEFAULT.sub("", text).splitlines():
+        plain = line.rstrip()
+        is_new = bool(plain.strip("- ")) or (not line.strip() and lines[-1:] != [""])
+        lines += [plain] if is_new else []
+    return "\n".join(lines)
+
+
 def _first_line(box: str) -> str:
     """Return the error in tyro's box: the text under the title, without frame and help, in kaiwa's words."""
-    lines = [line.strip("│╭╮╰╯ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    lines = [line.strip("│╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     body: list[str] = []
     for line in lines:
-        if line and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
+        if line.strip() and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
             if body[1:]:
                 break
             continue
-        body += [line] if line else []
-    text = " ".join(body[1:] or body).rstrip(".:")
-    if text.startswith("Missing from ") and (names := re.findall(r"(?<!\S)--[\w.-]+(?= [A-Z{])", text)):
+        body += [line] if line.strip() else []
+    text = " ".join(line.strip("─ ") for line in body[1:] or body).rstrip(".:")
+    if text.startswith("Missing from "):
+        names = [line.split()[0] for line in body if re.match(r" {5,6}\S", line)]  # their help stands further in
         return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    if missing := re.match(r"Missing value for argument '(?:\w+\.)?(\w+)'", text):
+        return f"{missing[1].upper()} is missing"
     numbers = {
         r"invalid literal for int\(\) with base 10:": "a whole number",
         "could not convert string to float:": "a number",
@@ -98,8 +113,8 @@ def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> st
     if not word.startswith("-"):
         return f"unexpected {word!r}; {advice}"
     name = word.partition("=")[0]
-    names = [known.lstrip("-") for known in option_names(options)]
-    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names)}"
+    names = [known.lstrip("-") for known in option_names(options) if known not in HELP]
+    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names) if names else f'; {advice}'}"
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
@@ -147,7 +162,8 @@ def _option_values(options: type[Any]) -> dict[str, int | str]:
 def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
-    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too. A `--help` anywhere is the only word.
+    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too, and `--compile` where the flag is
+    --no-compile. A `--help` anywhere is the only word.
     Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
     """
     values = _option_values(options)
@@ -162,7 +178,10 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
         typed, equals, value = word.partition("=")
         name = _option(typed, values)
         if (flag := _negated_flag(name, values)) is not None:
-            arguments = [argument for argument in arguments if argument != flag]
+            if equals and value.lower() not in TRUE + FALSE:
+                raise UserError(f"{name} takes no value, but is given {value!r}")
+            off = value.lower() in FALSE  # --no-plan=no
+            arguments = [argument for argument in arguments if argument != flag] + [flag] * off
         elif name not in values:
             arguments.append(word)
         elif values[name] == 0:
@@ -191,9 +210,10 @@ def _option(typed: str, values: Mapping[str, int | str]) -> str:
 
 
 def _negated_flag(name: str, values: Mapping[str, int | str]) -> str | None:
-    """Return the flag that `--no-FLAG` takes back, None for any other word."""
-    flag = "--" + name.removeprefix("--no-").replace("_", "-")
-    return flag if name.startswith("--no-") and name not in values and values.get(flag) == 0 else None
+    """Return the flag that a word takes back: --plan for `--no-plan`, --no-compile for `--compile`. Else None."""
+    bare = name.removeprefix("--").replace("_", "-")
+    flag = f"--{bare.removeprefix('no-')}" if bare.startswith("no-") else f"--no-{bare}"
+    return flag if name.startswith("--") and name not in values and values.get(flag) == 0 else None
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
@@ -236,4 +256,4 @@ def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> 
     importlib.import_module(f"kaiwa.commands.{group}.{name}").main(list(words[1:]))
 
 
-__all__ = ["HELP", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]
+__all__ = ["HELP", "Flat", "Positional", "Repeated", "arg", "option_names", "read_options", "run_group"]
