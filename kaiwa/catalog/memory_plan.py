@@ -1,11 +1,11 @@
-"""What loading a model takes, before a byte of its weights is read: which weights where, how large, how fast.
+"""The memory plan of a model, made before a byte of its weights is read: which weights where, how large, how fast.
 
-Speed is bounded by memory: a token reads every weight of the blocks and of the unembedding once, so that tokens/s <=
-bandwidth / bytes per token, with the bandwidth measured here and now. What is reached is less (attention, sampling);
-the bound is printed as such.
+Speed is bounded by memory: a token reads every weight of the blocks and of the unembedding once, so tokens/s <=
+bandwidth / bytes per token, with the bandwidth measured at planning time. The real speed is lower (attention,
+sampling); the figure is printed as a bound.
 
-A model larger than the card is split (cpu_offload.py): as many blocks on it as fit beside the embeddings and the keys
-and values of ROOM tokens, the others on the CPU; the two take turns, so their times per token add up.
+A model larger than the card is split (cpu_offload.py): as many blocks on the card as fit beside the embeddings and the
+keys and values of ROOM tokens, the others on the CPU; the two take turns, so their times per token add up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROBE = 1 << 28  # bytes read to measure the bandwidth
 
 @dataclass(frozen=True, slots=True)
 class WeightsPart:
-    """Some of the weights: how many, bytes per weight in memory (`stored`), bytes per weight that one token reads."""
+    """Some of the weights: how many, bytes per weight in memory (`stored`), bytes per weight read for a token."""
 
     name: str
     weights: int
@@ -52,7 +52,7 @@ class WeightsPart:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSide:
-    """The weights on one device. free: its bytes; bandwidth: bytes per second. Both 0 for a device that is not here."""
+    """The weights on one device. free: its bytes; bandwidth: bytes per second. Both 0 for an absent device."""
 
     device: str
     parts: tuple[WeightsPart, ...]
@@ -65,7 +65,7 @@ class DeviceSide:
 
     @property
     def read(self) -> float:
-        """Bytes that one token reads."""
+        """Bytes read for a token."""
         return sum(part.weights * part.read for part in self.parts)
 
     def as_lines(self) -> list[str]:
@@ -92,7 +92,7 @@ class MemoryPlan:
 
     @property
     def tokens_per_second(self) -> float:
-        """The memory's bound for one stream; 0 where a side's bandwidth is not known."""
+        """The memory's bound for a single stream; 0 where a side's bandwidth is not known."""
         if not all(side.bandwidth for side in self.sides):
             return 0.0
         return 1 / max(1e-9, sum(side.read / side.bandwidth for side in self.sides))
@@ -107,9 +107,10 @@ class MemoryPlan:
 
 
 def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: bool = True) -> MemoryPlan:
-    """Return where the weights go. UserError where they do not fit, with what would.
+    """Return the placement of the weights. UserError where they do not fit, with the remedies.
 
-    Without a device named, a limit for a card plans for one even where none is. measured: the bandwidth too.
+    If no device is named, a limit for a card gives a plan for a card even where none exists. measured: measure the
+    bandwidth too.
     """
     planned_only = limits.splits and not device and machine.device() == "cpu"
     where = "cuda" if planned_only else machine.device(device)
@@ -147,7 +148,7 @@ def _split(
     limit_here: int | None,
     measured: bool,
 ) -> MemoryPlan:
-    """Return a plan with as many blocks on the card as it has room for. UserError where the rest does not fit."""
+    """Return a plan with as many blocks on the card as fit. UserError where the rest does not fit."""
     card = whole.sides[0]
     blocks, rest = card.parts[0], card.parts[1:]
     beside = sum(part.bytes for part in rest) + whole.cache * min(ROOM, c.max_length)
@@ -190,8 +191,8 @@ def _on_cpu(c: DecoderConfig, four_bit: bool, card: str) -> WeightsPart:
 def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", device: str = "") -> LoadedModel:
     """Load on the best device there is, split where the model is larger than the card.
 
-    max_memory, device: as on the command line (default: KAIWA_MAX_MEMORY, KAIWA_DEVICE). UserError where it does not
-    fit.
+    max_memory, device: as on the command line (default: KAIWA_MAX_MEMORY, KAIWA_DEVICE). UserError if the model does
+    not fit.
     """
     where = machine.device(device)
     text = max_memory or os.environ.get("KAIWA_MAX_MEMORY", "")
@@ -202,7 +203,7 @@ def load_here(entry: Entry, say: Callable[[str], None], max_memory: str = "", de
 
 
 def has_room(entry: Entry) -> bool:
-    """Return whether all of the model fits the card's free memory; True where that decides nothing."""
+    """Return whether all of the model fits the card's free memory; True without a card or with KAIWA_MAX_MEMORY set."""
     where = machine.device()
     if not where.startswith("cuda") or os.environ.get("KAIWA_MAX_MEMORY"):
         return True
@@ -243,7 +244,7 @@ def _packs(c: DecoderConfig, device: str) -> bool:
 
 
 def free_bytes(device: str) -> int:
-    """Return the bytes of memory that are free on a device."""
+    """Return the bytes of free memory on a device."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     if device == "mps":
@@ -252,7 +253,7 @@ def free_bytes(device: str) -> int:
 
 
 def bandwidth(device: str) -> float:
-    """Measure the bytes per second that all threads together read: the best of a few passes over large memory."""
+    """Measure the bytes per second read by all threads together: the best of a few passes over a large buffer."""
     target = torch.device(device)
     x = torch.ones(PROBE // 4, device=target)
     best = float("inf")

@@ -1,7 +1,7 @@
-"""Requests that come and go between steps: the scheduler's plan, run on rows, turned into text.
+"""Continuous batching: requests come and go between steps. Runs the scheduler's plan on rows and decodes the tokens.
 
-The rows are `NativeSharedRows` where the C++ step is ready and `TorchSharedRows` otherwise. Which of them computes
-changes only while nothing is being answered, so that every answer is computed by one of them.
+The rows are `NativeSharedRows` where the C++ step is ready and `TorchSharedRows` otherwise. The kind of rows changes
+only while no request is being answered, so every answer is computed by a single kind.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RunningAnswer:
 
 
 class ContinuousBatching:
-    """The loop of a serving engine: `add` queues a request, `step` computes a token for each that runs."""
+    """The loop of a serving engine: `add` queues a request, `step` computes a token for each running request."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class ContinuousBatching:
     ) -> None:
         """Prepare an empty loop.
 
-        `reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: so many tokens
-        are guessed by looking back, where the C++ step computes (prompt_lookup.py). `exact`: the torch step shares in
-        fp32 only and computes prompts one by one. In bf16 its products of other heights round otherwise, and an answer
-        would depend on what was asked before.
+        `reuse`: prompts with a common prefix share its keys and values (False: the slow twin). `draft`: number of
+        tokens guessed by prompt lookup, with the C++ step only (prompt_lookup.py). `exact`: the torch step shares in
+        fp32 only and computes prompts singly. In bf16 the rounding of a product depends on its height, and an answer
+        would depend on earlier requests.
         """
         self.decoder, self.tokenizer, self.dtype, self.max_length = decoder, tokenizer, dtype, max_length
         c = decoder.config
@@ -120,21 +120,21 @@ class ContinuousBatching:
         return self.scheduler.idle
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
-        """Register an adapter. UserError for a name that is in use or an adapter of another shape."""
+        """Register an adapter. UserError for a name in use already, or an adapter of another shape."""
         self.adapters.add(name, adapter)
 
     def remove_adapter(self, name: str) -> None:
-        """Remove an adapter and what was cached with it. UserError while requests use it."""
+        """Remove an adapter and its cached prefixes. UserError while requests use the adapter."""
         if name and self.uses(name):
             raise UserError(f"adapter {name!r} is answering requests; let them finish")
         self.rows.tree.forget(self.adapters.remove(name))
 
     def uses(self, name: str) -> bool:
-        """Return whether a request that has not ended names the adapter."""
+        """Return whether any unfinished request names the adapter."""
         return any(answer.request.adapter == name for answer in self.answers.values())
 
     def add(self, request: Request) -> None:
-        """Queue a request. UserError where it does not fit, repeats an id, or names what is not there."""
+        """Queue a request. UserError if the request does not fit, repeats an id, or names an unknown adapter."""
         known = self.adapters.get(request.adapter)
         n_soft, V = known.n_soft, self.decoder.config.vocab_size
         ids = (*range(V, V + n_soft), *request.prompt_ids)
@@ -167,7 +167,7 @@ class ContinuousBatching:
         return LogitRules(request, V, self._vocabulary)
 
     def cancel(self, id: str) -> bool:
-        """End a request without a further event. Return whether there was one of that id."""
+        """End a request without a further event. Return whether a request had the id."""
         if id not in self.answers:
             return False
         self._remove({id})
@@ -175,7 +175,7 @@ class ContinuousBatching:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Run one step and return what became known. At most one chunk of prompts is computed in it."""
+        """Run a step and return the new events. A step computes at most one chunk of prompts."""
         plan = self.scheduler.plan(self._begin)
         fed: list[tuple[str, Sequence[int]]] = [(id, self._next(self.answers[id])) for id in plan.decode]
         work = fed + [(id, self.answers[id].ids[start:stop]) for id, start, stop in plan.prefill]
@@ -207,7 +207,7 @@ class ContinuousBatching:
         return events
 
     def _next(self, answer: RunningAnswer) -> list[int]:
-        """Return the tokens to feed: the newest one, and guesses of what may follow it."""
+        """Return the tokens to feed: the newest token, and guesses of the tokens after it."""
         last = answer.tokens[-1]
         request = answer.request
         room = min(answer.max_tokens - len(answer.tokens), self.max_length - answer.length) - 1
@@ -220,7 +220,7 @@ class ContinuousBatching:
 
     def _begin(self, id: str) -> int | None:
         """Open a request's row. Return the number of cached prompt tokens, or None if another request is computing the
-        same prefix: it is then tried again at the next step."""
+        same prefix: the scheduler then tries again at the next step."""
         answer = self.answers[id]
         request, known = answer.request, answer.known
         ids = answer.ids[: answer.n_soft + request.logprobs_from] if request.prompt_logprobs else answer.ids
@@ -265,9 +265,9 @@ class ContinuousBatching:
             at += len(part)
 
     def _sample(self, logits: Tensor, fed: list[tuple[RunningAnswer, Sequence[int]]]) -> list[Event]:
-        """Sample after each token that was fed, logits [tokens,V]. Return an event for each new token.
+        """Sample after each fed token, logits [tokens,V]. Return an event for each new token.
 
-        A guess holds as long as it is what is sampled; what was computed after the first miss is dropped.
+        A guess is accepted if it equals the sampled token; everything computed after the first miss is dropped.
         """
         answers = [answer for answer, tokens in fed for _ in tokens]
         who = tuple(answer.request.id for answer in answers)

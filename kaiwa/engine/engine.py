@@ -27,16 +27,16 @@ from kaiwa.text.sampling import USUAL, Sampling
 
 
 class Engine:
-    """One decoder that continues token sequences.
+    """A decoder with everything needed to continue token sequences.
 
-    `dtype` is what the engine computes in (None: the decoder's own). Where it differs from the decoder's, the engine
+    `dtype`: the type of the computation (None: the decoder's own). Where `dtype` differs from the decoder's, the engine
     keeps a copy, and every bulk call copies the decoder's weights first: a trainer goes on training the decoder, and
-    its rollouts always have the current weights. `cache_dtype` is the cache's (None: the same). `max_rows` and
-    `max_length` bound what `add` admits at once.
+    its rollouts always have the current weights. `cache_dtype`: the cache's type (None: same as `dtype`). `max_rows`
+    and `max_length` bound the requests admitted by `add` at once.
 
-    For `add` only: `reuse=False`: no prompt uses what was computed for an earlier one. `draft`: tokens guessed by
-    looking back; answers stay the same. `exact`: an answer does not depend on other requests; False lets prompts share
-    and be computed side by side in bf16 too, where that rounds otherwise.
+    For `add` only: `reuse=False`: prompts never use the cache of earlier prompts. `draft`: number of tokens guessed by
+    prompt lookup; answers stay the same. `exact`: an answer does not depend on other requests; False lets prompts share
+    and be computed side by side in bf16 too, where sharing changes the rounding.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Engine:
         )
 
     def load(self, decoder: Decoder) -> None:
-        """Copy another decoder's weights (of the same shape), or notice that its own were changed in place.
+        """Copy another decoder's weights (of the same shape), or take over in-place changes of its own.
 
         UserError while requests are being answered.
         """
@@ -93,9 +93,9 @@ class Engine:
     ) -> list[Completion]:
         """Continue every prompt and return one Completion for each, in order.
 
-        `ids` and `logprobs` include the stop token if there is one (it is an action of the policy); `text` does not.
-        Prompt i's randomness depends on (sampling.seed, i) only, not on `rows` or its neighbours. The same prompt
-        several times is prefilled once. UserError for penalties, biases, grammars and stop strings: `add` takes those.
+        `ids` and `logprobs` include a stop token (an action of the policy); `text` does not.
+        Prompt i's randomness depends on (sampling.seed, i) only, not on `rows` or its neighbours. Equal prompts are
+        prefilled once. UserError for penalties, biases, grammars and stop strings, which only `add` supports.
         """
         if sampling.max_tokens < 1:
             raise UserError(f"max_tokens is {sampling.max_tokens}; it must be at least 1", field="max_tokens")
@@ -124,7 +124,7 @@ class Engine:
         ]
 
     def release(self) -> None:
-        """Free what bulk calls hold between them: the cache, and weights packed for the C++ step."""
+        """Free the memory held between bulk calls: the cache, and weights packed for the C++ step."""
         self._rows = None
 
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -134,30 +134,30 @@ class Engine:
         return bulk_batching.score(self.decoder, prompts, continuations)
 
     def add(self, request: Request) -> None:
-        """Queue a request. UserError if it does not fit the context."""
+        """Queue a request. UserError if the request does not fit the context."""
         self._batching.add(request)
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
-        """Load a low-rank change or soft prompt that requests may name; the model's weights stay as they are.
+        """Load a low-rank change or soft prompt for requests to name; the model's weights stay unchanged.
 
-        UserError for a name that is in use or an adapter that does not fit.
+        UserError for a name in use already, or an adapter of the wrong shape.
         """
         self._batching.add_adapter(name, adapter)
 
     def remove_adapter(self, name: str) -> None:
-        """Remove an adapter. UserError for an unknown one, and while requests use it."""
+        """Remove an adapter. UserError for an unknown name, and while requests use the adapter."""
         self._batching.remove_adapter(name)
 
     def uses(self, name: str) -> bool:
-        """Return whether a request that has not ended names the adapter."""
+        """Return whether any unfinished request names the adapter."""
         return self._batching.uses(name)
 
     def step(self) -> list[Event]:
-        """Run one step, a chunk of prompts and one token for every answering row, and return what became known."""
+        """Run a step, a chunk of prompts and a token for every answering row, and return the new events."""
         return self._batching.step()
 
     def cancel(self, id: str) -> bool:
-        """Stop a request, wherever it stands; no further event of it will come. False if there is no such request."""
+        """Stop a queued or running request without a further event. Return False if no request has the id."""
         return self._batching.cancel(id)
 
     @property
@@ -172,7 +172,7 @@ class Engine:
 
 
 def whole_characters(data: bytes) -> str:
-    """Decode UTF-8, leaving out an unfinished character at the end; bytes that are no UTF-8 become U+FFFD."""
+    """Decode UTF-8, leaving out an unfinished character at the end; invalid bytes become U+FFFD."""
     for cut in range(1, 4):
         if len(data) < cut or data[-cut] & 0xC0 != 0x80:
             lead = data[-cut] if len(data) >= cut else 0

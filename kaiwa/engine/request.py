@@ -1,4 +1,4 @@
-"""Requests to the engine and its events. No torch here: the server process builds these too."""
+"""Requests to the engine and its events. No torch here: the server process builds requests too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTEXT_EXCEEDED = "context_length_exceeded"  # the code of errors about prompts
 
 
 class TextTokenizer(Protocol):
-    """The tokenizer methods that the engine calls (kaiwa.tokenizer implements them)."""
+    """The tokenizer methods called by the engine (kaiwa.tokenizer implements them)."""
 
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -23,12 +23,12 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One continuation of one prompt. (`n` answers of a prompt are n requests with different seeds.)
+    """A continuation of a prompt. (`n` answers to a prompt are n requests with different seeds.)
 
     `stop_ids` end the answer at a token. `logprobs`: how many alternatives to report for each token.
-    `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (what is before need not be
-    computed again if it is known). `adapter`: the name of one that the engine has (empty: the model as it is); a soft
-    prompt comes before the prompt's tokens and is not counted among them.
+    `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (earlier tokens may come from
+    the cache). `adapter`: the name of an adapter known to the engine (empty: the plain model); a soft prompt comes
+    before the prompt's tokens and is not counted among them.
     """
 
     id: str
@@ -51,10 +51,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """One token: its log-probability (None for the first of a prompt) and the likeliest alternatives, best first.
+    """A token with its log-probability (None for the first of a prompt) and the likeliest alternatives, best first.
 
     Log-probabilities are natural logarithms of the model's own distribution at the sampling temperature (at 1 for
-    greedy): before penalties, biases, grammar and filters, so that they are finite and equal what scoring would give.
+    greedy): before penalties, biases, grammar and filters, so always finite and equal to the values from scoring.
     """
 
     id: int
@@ -64,10 +64,10 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One request's news of one step. `finish_reason` is None until the last event of a request.
+    """The new tokens and text of a request after a step. `finish_reason` is None until the last event of a request.
 
-    "error" ends one request that cannot go on (its logits are not numbers, its grammar allows nothing); `error` says
-    in one line why. Such an event has no tokens; those before it stand.
+    "error" ends a request that cannot go on (its logits are not numbers, its grammar allows no token); `error` gives
+    the reason in a line. An error event has no tokens; earlier tokens stay valid.
     """
 
     id: str

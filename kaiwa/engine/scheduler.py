@@ -1,10 +1,9 @@
-"""The scheduler: which request runs when. Plain Python, no torch, so that it can be tested without a model.
+"""The scheduler: decides which request runs when. Plain Python, no torch, so tests need no model.
 
-Requests are admitted first come, first served, while a row is free and the tokens they may come to hold (prompt and
-answer) fit; no request overtakes another, so a long one cannot starve. A step prefills at most `chunk`
-tokens of prompts, so requests that already answer never wait longer than that (Sarathi: Agrawal et al., 2023);
-the rest of a chunk goes to the next prompts. Departure from vLLM: tokens are reserved at admission, so nothing is ever
-preempted.
+Requests are admitted first come, first served, while a row is free and their tokens (prompt and longest answer) fit;
+no request overtakes another, so a long request cannot starve. A step prefills at most `chunk` tokens of prompts, so
+decoding requests never wait longer than a chunk takes (Sarathi: Agrawal et al., 2023); the rest of a chunk goes to the
+next prompts. Departure from vLLM: tokens are reserved at admission, so no request is ever preempted.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from kaiwa.engine.request import CONTEXT_EXCEEDED
 
 @dataclass(slots=True)
 class ScheduledRequest:
-    """A request as the scheduler sees it."""
+    """The token counts of a request."""
 
     id: str
     prompt: int  # tokens in the prompt
@@ -28,8 +27,8 @@ class ScheduledRequest:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: parts [start, stop) of prompts, and every row that decodes one token. All prompts but the last are
-    whole after it."""
+    """A step: parts [start, stop) of prompts, and every row to decode a token for. All prompts but the last are
+    complete after the step."""
 
     prefill: tuple[tuple[str, int, int], ...]
     decode: tuple[str, ...]
@@ -49,7 +48,7 @@ class Scheduler:
     reserved: int = 0
 
     def add(self, id: str, prompt: int, answer: int) -> None:
-        """Queue a request. UserError if it can never fit, or too many wait."""
+        """Queue a request. UserError if the request can never fit, or too many wait."""
         if prompt + answer > self.max_tokens:
             raise UserError(
                 f"the request may come to {prompt + answer} tokens, the cache holds {self.max_tokens}; shorten it",
@@ -61,10 +60,10 @@ class Scheduler:
         self.waiting[id] = ScheduledRequest(id, prompt, prompt + answer)
 
     def plan(self, cached: Callable[[str], int | None] = lambda id: 0) -> StepPlan:
-        """Admit what fits and return what to run now.
+        """Admit waiting requests while they fit, and return the next step.
 
-        cached(id): how many tokens of a prompt that is admitted now need not be computed; None to let it wait for what
-        is being computed.
+        cached(id): the number of cached tokens of a newly admitted prompt; None to let the prompt wait for a prefix
+        being computed for another request.
         """
         chunks: list[tuple[str, int, int]] = []
         room = self.chunk
@@ -97,7 +96,7 @@ class Scheduler:
         return stop - job.prefilled
 
     def note_prefilled(self, id: str, stop: int) -> bool:
-        """Note that a prompt is in the cache up to `stop`. Return whether it is whole: it decodes from now on."""
+        """Note a prompt as cached up to `stop`. Return whether the prompt is complete: its row decodes from now on."""
         job = self.prefilling[id]
         job.prefilled = stop
         if stop < job.prompt:
@@ -106,7 +105,7 @@ class Scheduler:
         return True
 
     def remove(self, id: str) -> bool:
-        """Remove a request that finished or was cancelled. Return whether there was one."""
+        """Remove a finished or cancelled request. Return False for an unknown id."""
         if self.waiting.pop(id, None) is not None:
             return True
         job = self.decoding.pop(id, None) or self.prefilling.pop(id, None)

@@ -1,4 +1,4 @@
-"""The one way from a request to an answer, for the API and the pages: defence, metrics, shares, and the engine."""
+"""The single path from a request to an answer, for the API and the pages: defence, metrics, shares, and the engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ADMIT_SECONDS = 10.0  # how long a stream waits until the engine has accepted al
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvent:
-    """A reply of the engine to request number `index`, and that answer's state after it."""
+    """A reply of the engine to request number `index`, and the answer's state after the reply."""
 
     index: int
     reply: Reply
@@ -41,14 +41,14 @@ AnswerStream = AsyncGenerator[AnswerEvent, None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFormat:
-    """How an API answer is written: `whole` makes the body of a finished one, `stream` the lines of a streamed one."""
+    """The format of an API answer: `whole` makes the body of a finished answer, `stream` the lines of a stream."""
 
     whole: Callable[[list[AnswerChoice]], JSONObject]
     stream: Callable[[AnswerStream], AsyncGenerator[str, None]]
 
 
 async def resolve(services: ServerServices, name: str) -> Entry:
-    """Return the catalog's entry of a name. APIError (404) for anything else, also for a path that a client sends."""
+    """Return the catalog's entry of a name. APIError (404) for anything else, also for a path."""
     known = await asyncio.to_thread(services.models)
     try:
         return entry_by_name(name, known)
@@ -64,7 +64,7 @@ def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -
 
 
 def response_headers(body: Body) -> dict[str, str]:
-    """Return the header that names the fields that were sent and have no effect."""
+    """Return the header with the names of request fields without effect."""
     ignored = body.ignored()
     safe = ", ".join(name for name in ignored if name.isascii() and name.replace("_", "").isalnum())
     return {"X-Kaiwa-Ignored": safe[:500]} if safe else {}
@@ -73,7 +73,7 @@ def response_headers(body: Body) -> dict[str, str]:
 async def respond(
     services: ServerServices, request: Request, body: Body, requests: Sequence[Generate], form: AnswerFormat
 ) -> Response:
-    """Answer an API request: as a stream if it asks for one, else whole. Status 499 if the client goes away first."""
+    """Answer an API request: as a stream if requested, else whole. Status 499 if the client goes away first."""
     share = share_of(request)
     if getattr(body, "stream", None):
         events = await unless_disconnected(request, follow_admitted(services, requests, share))
@@ -89,7 +89,7 @@ async def respond(
 async def collect(
     services: ServerServices, requests: Sequence[Generate], share: Share | None = None
 ) -> list[AnswerChoice]:
-    """Return the finished answers, one per request."""
+    """Return the finished answers, in the order of the requests."""
     choices: dict[int, AnswerChoice] = {}
     async with contextlib.aclosing(follow(services, requests, share)) as events:
         async for event in events:
@@ -98,9 +98,9 @@ async def collect(
 
 
 async def follow(services: ServerServices, requests: Sequence[Generate], share: Share | None = None) -> AnswerStream:
-    """Yield what happens to the answers, under the server's defence and counted in its metrics.
+    """Yield the events of the answers, under the server's defence and counted in its metrics.
 
-    share: the client's, which already counts one answer. APIError if it does not hold them all, or one is refused.
+    share: the client's, with one answer counted already. APIError if the share is too small, or a request is refused.
     """
     if share is not None:
         share.take(len(requests) - 1)
@@ -130,9 +130,9 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
 async def follow_admitted(
     services: ServerServices, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
 ) -> AnswerStream:
-    """Return `follow`'s events once the engine has accepted every request, so that a refusal becomes an HTTP status.
+    """Return `follow`'s events once the engine has accepted every request, so a refusal becomes an HTTP status.
 
-    After `seconds` the stream begins anyway, for instance while a model is loading; a refusal is then an event in it.
+    After `seconds` the stream begins anyway, for instance while a model is loading; a refusal is then an event.
     """
     events = follow(services, requests, share)
     early: list[AnswerEvent] = []
@@ -156,7 +156,7 @@ async def follow_admitted(
 async def _resume(
     events: AnswerStream, early: list[AnswerEvent], pending: asyncio.Task[AnswerEvent] | None
 ) -> AnswerStream:
-    """Yield the early events, the one that is being waited for, and the rest, without admissions."""
+    """Yield the early events, the pending event, and the rest, without admissions."""
     try:
         for event in early:
             if not isinstance(event.reply, Admitted):

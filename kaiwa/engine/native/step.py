@@ -1,7 +1,7 @@
-"""The C++ step, seen from Python: a decoder's weights packed for it, one call for a batch of tokens, one for logits.
+"""The Python side of the C++ step: a decoder's packed weights, a call for a batch of tokens, and a call for logits.
 
-`prepare` compiles and packs in the background; `ready` says whether that is done. Until then, and wherever it cannot be
-had, the same is computed with torch (torch_shared_rows.py, torch_step.py), which is also its tested twin.
+`prepare` compiles and packs in the background; `ready` returns the packed model when done. Until then, and wherever the
+C++ step is not available, torch computes the same (torch_shared_rows.py, torch_step.py); tests compare the two.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class _Adapter(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class PackedAdapter:
-    """An adapter as the step reads it. `owners` keep alive what its addresses point to. rank: the highest, in whole
-    strips."""
+    """An adapter in the layout of the C++ step. `owners` keep alive the memory behind its addresses. rank: the highest
+    rank, rounded up to whole strips."""
 
     struct: _Adapter
     rank: int
@@ -81,7 +81,7 @@ class PackedAdapter:
 
 
 class NativeModel:
-    """A decoder's weights as they are now, and the threads that compute with them."""
+    """A decoder's packed weights, and the threads of the computation."""
 
     def __init__(self, decoder: Decoder, library: ctypes.CDLL, threads: int = 0) -> None:
         """Pack a decoder's weights. threads 0: as many as torch uses."""
@@ -110,7 +110,7 @@ class NativeModel:
         self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
 
     def renew(self, decoder: Decoder) -> None:
-        """Pack again the weights of the decoder it was made of, which were changed in place."""
+        """Pack the decoder's weights again after they were changed in place."""
         self._arena.rewind()
         self._place(decoder)
 
@@ -194,7 +194,7 @@ class NativeModel:
 
 
 def linears(decoder: Decoder) -> list[nn.Module]:
-    """Return every product of the forward pass, the last one included."""
+    """Return every linear layer of the forward pass, the unembedding included."""
     return [*(getattr(block, name) for block in decoder.blocks for name in LINEARS), decoder.unembed]
 
 
@@ -219,7 +219,7 @@ def pack_adapter(adapter: Adapter) -> PackedAdapter:
 
 
 def decoder_refusal(decoder: Decoder) -> str:
-    """Return why the C++ step cannot compute with this decoder's weights on this machine; "" where it can."""
+    """Return the reason why the C++ step cannot compute with a decoder on the present machine; "" where possible."""
     weight = decoder.embed.weight
     if why := native_refusal(decoder.config, weight.device.type):
         return why
@@ -235,14 +235,14 @@ _under_way: weakref.WeakKeyDictionary[Decoder, threading.Thread] = weakref.WeakK
 
 
 def ready(decoder: Decoder) -> NativeModel | None:
-    """Return the packed model if it is ready, else None."""
+    """Return the packed model if ready, else None."""
     return _ready.get(decoder)
 
 
 def memory(decoder: Decoder) -> int:
-    """Return the bytes that the C++ step takes beside the decoder's own tensors.
+    """Return the bytes taken by the C++ step beside the decoder's own tensors.
 
-    These are its copies, ready or under way, and layers whose weights are packed only.
+    The sum counts packed copies, ready or under way, and layers with packed weights only.
     """
     if decoder not in _ready and decoder not in _under_way:
         return 0
@@ -252,7 +252,7 @@ def memory(decoder: Decoder) -> int:
 
 
 def adapter_memory(decoder: Decoder, adapter: Adapter) -> int:
-    """Return the bytes that the C++ step takes for an adapter, beside the adapter's own tensors."""
+    """Return the bytes taken by the C++ step for an adapter, beside the adapter's own tensors."""
     if decoder not in _ready and decoder not in _under_way:
         return 0
     weights = [w for block in adapter.changes for pair in block.values() for w in pair]
@@ -260,14 +260,14 @@ def adapter_memory(decoder: Decoder, adapter: Adapter) -> int:
 
 
 def wait(decoder: Decoder) -> NativeModel | None:
-    """Wait until what `prepare` began has ended, and return what `ready` does."""
+    """Wait for the work begun by `prepare`, and return the result of `ready`."""
     if (thread := _under_way.get(decoder)) is not None:
         thread.join()
     return ready(decoder)
 
 
 def make(decoder: Decoder) -> NativeModel:
-    """Compile if needed, pack, and return the model. UserError where that is not possible."""
+    """Compile if needed, pack, and return the model. UserError if impossible."""
     if why := decoder_refusal(decoder):
         raise UserError(f"{why}; PyTorch can compute the answers")
     if decoder not in _ready:
@@ -284,7 +284,7 @@ def renew(decoder: Decoder) -> None:
 
 
 def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) -> None:
-    """Begin `make` in the background. `say` gets one line: what computes the answers."""
+    """Begin `make` in the background. `say` gets a line about the way answers are computed."""
     if decoder.config.n_parameters < SMALL:
         return
     if why := decoder_refusal(decoder):

@@ -1,12 +1,12 @@
-"""The defence that `kaiwa up --defence FILE` puts around every answer: chat, completions, responses and the chat page.
+"""The defence of `kaiwa up --defence FILE` around every answer: chat, completions, responses and the chat page.
 
-`generate` stands between a checked request and the engine, and yields what EngineClient.generate yields. A request is
-refused or rewritten before the engine gets it. An answer passes the filter before anything else reads it, tool calls
-included, so that nothing unchecked is shown. A fault of the defence itself ends the answer (finish_reason
-"content_filter"); it never lets one through.
+`generate` stands between a checked request and the engine, and yields the same replies as EngineClient.generate. A
+request is refused or rewritten before the engine gets the request. An answer, tool calls included, passes the filter
+before anything else reads the text, so nothing unchecked is shown. A fault of the defence itself ends the answer
+(finish_reason "content_filter") and never lets text through.
 
-With a `system` in the file, that is the only system text: a client's own becomes part of a user's turn. Tools and
-earlier calls of tools pass the checks as untrusted text; they are not rewritten.
+A `system` in the file is the only system text: a client's own becomes part of a user's turn. Tools and earlier tool
+calls pass the checks as untrusted text and are not rewritten.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Shield:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "defence"))
 
     def start(self) -> None:
-        """Bind the judge to the running event loop, from which it asks the engine."""
+        """Bind the judge to the running event loop, where the judge asks the engine."""
         if self.judge is not None:
             self.judge.loop = asyncio.get_running_loop()
 
@@ -75,12 +75,12 @@ class Shield:
 
     @property
     def is_covert(self) -> bool:
-        """Whether prompts or answers hold what a client must not see: then no echo and no log-probabilities."""
+        """Whether prompts or answers hold text hidden from clients: then no echo and no log-probabilities."""
         parts = self.defence.parts if isinstance(self.defence, Stack) else (None,)
         return bool(self.system) or any(not isinstance(part, RequestCheck) for part in parts)
 
     def permit(self, *, logprobs: bool, echo: bool = False) -> None:
-        """Raise APIError for options that would show more than the answer that was let out."""
+        """Raise APIError for options with which a client would see more than the filtered answer."""
         for name, requested in (("logprobs", logprobs), ("echo", echo)):
             if requested and self.is_covert:
                 message = f"{name} would show what this server's defence ({self.defence.name}) holds back; leave it out"
@@ -123,7 +123,7 @@ class Shield:
     def _check(
         self, session: Session, conversation: Conversation, outside: str, seed: int
     ) -> Conversation | BlockDecision:
-        """Return the conversation as the model is to see it, or a block. The text outside is checked as a user's."""
+        """Return the conversation as sent to the model, or a block. The text outside is checked as a user's."""
         if outside:
             system = (message for message in conversation if message.role == "system")
             outcome = self.defence.session(seed, self.secrets).request((*system, Message("user", outside)))
@@ -133,7 +133,7 @@ class Shield:
 
 
 def make_shield(file: DefenceFile, engine: EngineClient, judge: Entry | None) -> Shield:
-    """Return the shield of a defence file. judge: the model that judges, if one does. UserError if it cannot run."""
+    """Return the shield of a defence file. judge: the judging model, if any. UserError if the defence cannot run."""
     model = EngineJudge(engine, judge) if judge is not None else None
     defence = file.make(model)
     for part in defence.parts:
@@ -144,9 +144,9 @@ def make_shield(file: DefenceFile, engine: EngineClient, judge: Entry | None) ->
 
 @dataclass(slots=True)
 class GuardedPrompt:
-    """One prompt under the defence: rewritten, or blocked.
+    """A prompt under the defence: rewritten, or blocked.
 
-    reply: what the user sees where the defence fails. new_filter: makes the filter of one of the prompt's answers.
+    reply: the text for the user where the defence fails. new_filter: makes the filter for an answer to the prompt.
     """
 
     shield: Shield
@@ -164,7 +164,7 @@ class GuardedPrompt:
 
 
 class GuardedAnswer:
-    """One answer on its way out. `is_over`: the defence has ended it, and what still comes is dropped."""
+    """An answer on its way out. `is_over`: the defence has ended the answer, and later text is dropped."""
 
     def __init__(self, prompt: GuardedPrompt) -> None:
         self.shield, self.reply = prompt.shield, prompt.reply
@@ -172,7 +172,7 @@ class GuardedAnswer:
         self.is_over = False
 
     def checked(self, reply: Reply) -> Reply:
-        """Return the reply with the text that may be shown by now."""
+        """Return the reply with the text released by the filter so far."""
         if self.filter is None or not isinstance(reply, Tokens):
             return reply
         start = time.perf_counter()
@@ -204,7 +204,7 @@ class GuardedAnswer:
 
 
 async def generate(engine: EngineClient, shield: Shield | None, requests: Sequence[Generate]) -> Replies:
-    """Yield what EngineClient.generate yields, under the defence if there is one. Equal prompts share one rewrite."""
+    """Yield the replies of EngineClient.generate, under the defence if any. Equal prompts share a rewrite."""
     if shield is None:
         async with contextlib.aclosing(engine.generate(*requests)) as stream:
             async for item in stream:
@@ -235,9 +235,9 @@ async def generate(engine: EngineClient, shield: Shield | None, requests: Sequen
 async def _generate_admitted(
     engine: EngineClient, requests: Sequence[Generate], prompts: dict[int, GuardedPrompt]
 ) -> Replies:
-    """Yield the checked answers to the prompts that were let in, by their index among the requests.
+    """Yield the checked answers to the admitted prompts, by their index among the requests.
 
-    Returns when every answer has ended. An answer that the defence ends is cancelled in the engine.
+    Return when every answer has ended. An answer ended by the defence is cancelled in the engine.
     """
     indices = list(prompts)
     answers = {index: GuardedAnswer(prompt) for index, prompt in prompts.items()}

@@ -1,7 +1,7 @@
 """Builds as child processes: `python -m kaiwa build RECIPE --out runs/RECIPE`, niced, one at a time per folder.
 
-Everything about a build is in its folder (status.json, written by the build itself), so a server that is started again
-finds running builds as it left them. A build is stopped with SIGINT: it saves its state and ends.
+The whole state of a build is in its folder (status.json, written by the build itself), so a restarted server finds
+the builds still running. SIGINT stops a build: the build saves its state and ends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class BuildJob:
 
 class BuildJobs:
     def __init__(self, runs: Path, command: Sequence[str] = (), recipes: Sequence[str] = RECIPES) -> None:
-        """Take the folder of runs. command: what goes before "build RECIPE --out DIR" (tests put a stub there)."""
+        """Take the folder of runs. command: the words before "build RECIPE --out DIR" (tests put a stub there)."""
         self.runs, self.recipes = runs, tuple(recipes)
         self.command = list(command) or [sys.executable, "-m", "kaiwa"]
         self.children: dict[str, subprocess.Popen[bytes]] = {}
@@ -74,7 +74,7 @@ class BuildJobs:
     def start(self, recipe: str) -> BuildJob:
         """Start or resume a recipe's build in the folder of its `run_name`.
 
-        UserError for an unknown recipe (code "no_recipe"), or one whose build runs already (code "running").
+        UserError for an unknown recipe (code "no_recipe"), or if its build runs already (code "running").
         """
         if recipe not in self.recipes:
             raise UserError(f"no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}", code="no_recipe")
@@ -108,7 +108,7 @@ class BuildJobs:
         return self.get(run)
 
     def stop(self, run: str) -> BuildJob:
-        """Ask a build to stop where it is safe. UserError if it does not run."""
+        """Ask a build to stop at the next safe point. UserError if the build does not run."""
         job = self.get(run)
         if job.status["state"] != "running":
             raise UserError(f"{run} is not running; it is {job.status['state']}")
@@ -119,7 +119,7 @@ class BuildJobs:
         return self.get(run)
 
     def wait(self, run: str, seconds: float) -> bool:
-        """Wait for a build that this process started. Return False if it still runs after so many seconds."""
+        """Wait for a build started by the current process. Return False if still running after so many seconds."""
         child = self.children.get(run)
         if child is None:
             return True
@@ -132,7 +132,7 @@ class BuildJobs:
     def log_rows(self, run: str, offsets: dict[str, int]) -> list[JSONObject]:
         """Return rows of the metrics logs after `offsets` (bytes per file, which are updated): {"stage", "row"}.
 
-        A log that has become shorter (its stage went back to a checkpoint) is read from the beginning; then {"stage",
+        A log is read from the beginning if it has become shorter (its stage went back to a checkpoint); then {"stage",
         "reset": True} comes first.
         """
         rows: list[JSONObject] = []
@@ -152,7 +152,7 @@ class BuildJobs:
         return rows
 
     def _status(self, run: str) -> dict[str, Any] | None:
-        """Return the folder's status, or None. A child that has not written one yet counts as running."""
+        """Return the folder's status, or None. A child without a status file yet counts as running."""
         status, child = read_status(self.runs / run), self.children.get(run)
         if child is None or (status is not None and status["pid"] == child.pid and status.get("spoken", True)):
             return status
@@ -164,7 +164,7 @@ class BuildJobs:
         return self.runs / run
 
     def _reap(self) -> None:
-        """Forget children that have ended. One that failed before it wrote a status gets its last log line as error."""
+        """Forget ended children. A child that failed before writing a status gets its last log line as error."""
         for run, child in list(self.children.items()):
             if child.poll() is None:
                 continue
@@ -178,7 +178,7 @@ class BuildJobs:
 
 
 def run_name(recipe: str) -> str:
-    """Return the name of a recipe's run: its own name, or that of its Python file."""
+    """Return the name of a recipe's run: its own name, or the name of its Python file."""
     return Path(recipe).stem if recipe.endswith(".py") else recipe
 
 
@@ -190,8 +190,8 @@ def _blank_status(run: str) -> dict[str, Any]:
 def lower_session_priority(pid: int) -> None:
     """Give the session of a process the lowest priority, where the kernel has autogroups.
 
-    Linux shares the cores between sessions first and heeds `nice` only within one, so that a niced job in a session of
-    its own would still take half of them.
+    Linux shares the cores between sessions first and heeds `nice` only within a session, so a niced job in a session
+    of its own would still take half of the cores.
     """
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text("19")

@@ -1,8 +1,7 @@
 """Fine-tuning jobs as child processes: `python -m kaiwa tune FOLDER`, niced, one after the other.
 
-Everything about a job is in its folder (job_folder.py), so a server that is started again finds every job as it left
-it. A job that still runs goes on. One whose process died is started again from its checkpoint, a few times. Queued jobs
-follow one after the other.
+The whole state of a job is in its folder (job_folder.py), so a restarted server finds every job again. A running job
+goes on. A job with a dead process is started again from its checkpoint, a few times. Queued jobs follow in order.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ UPDATE_SECONDS = 1.0
 
 
 class FineTuning:
-    """All fine-tuning jobs. models: what /v1/models lists. command: what goes before "tune FOLDER" (tests: a stub)."""
+    """All fine-tuning jobs. models: the list of /v1/models. command: the words before "tune FOLDER" (tests: a stub)."""
 
     def __init__(self, home: Path, models: Callable[[], list[Entry]], command: Sequence[str] = ()) -> None:
         self.home, self.models = home, models
@@ -50,10 +49,10 @@ class FineTuning:
         self._closed = threading.Event()
 
     def create(self, request: TuningRequest) -> JobFolder:
-        """Check and convert the files, register the job, and start it if nothing else trains.
+        """Check and convert the files, register the job, and start the job if no other is training.
 
-        UserError for a file that does not fit (field: which one, code: "invalid_" and that field) and for a method that
-        the base cannot take.
+        UserError for an unsuitable file (field: the request's field, code: "invalid_" and the field) and for a method
+        unsupported by the base.
         """
         base = entry_by_name(request.model, self.models())
         method = request.method.type if request.method is not None else "supervised"
@@ -112,14 +111,14 @@ class FineTuning:
         return sorted(jobs, key=lambda job: (-float(job.job()["created_at"]), job.id))
 
     def get(self, id: str) -> JobFolder:
-        """Return a job. UserError if there is none of that id."""
+        """Return a job. UserError for an unknown id."""
         job = JobFolder(self.folder / id)
         if not JOB_ID.fullmatch(id) or not (job.path / JOB).is_file():
             raise UserError(f"no fine-tuning job {id[:60]!r}")
         return job
 
     def stop(self, id: str, wish: str) -> JobFolder:
-        """Cancel or pause a job (wish "cancel" or "pause"). UserError for one that has ended."""
+        """Cancel or pause a job (wish "cancel" or "pause"). UserError for an ended job."""
         job = self.get(id)
         with self._turn:
             self.update()
@@ -164,7 +163,7 @@ class FineTuning:
             return bool(running or waiting)
 
     def _settle(self, job: JobFolder) -> None:
-        """Bring a job's state up to date: processes that ended, and wishes to cancel or pause."""
+        """Bring a job's state up to date: ended processes, and wishes to cancel or pause."""
         state, wish = job.state(), job.wish
         if state["status"] == "running" and not self._alive(job):
             log = job.path / "train.log"
@@ -231,7 +230,7 @@ class FineTuning:
                     return
 
     def close(self) -> None:
-        """Start no more jobs. A running one continues; the next server finds it."""
+        """Start no more jobs. A running job continues, and the next server finds the job again."""
         self._closed.set()
 
     def delete_model(self, name: str) -> None:
@@ -247,7 +246,7 @@ class FineTuning:
 def model_name(base: str, suffix: str, id: str) -> str:
     """Return a model's name such as "ft:laptop.sft:polite:1a2b3c4d", which is also its folder's name.
 
-    Of a base that was fine-tuned itself, the name has the first base.
+    If the base was fine-tuned itself, the name contains the original base.
     """
     first = base.split(":")[1] if base.startswith("ft:") else base
     return f"ft:{first.replace('/', '.')}:{suffix}:{id[6:14]}"

@@ -1,8 +1,8 @@
-"""The engine process: loads models, runs their engines, and answers the server over a socket. Only it has torch.
+"""The engine process: loads models, runs their engines, and answers the server over a socket. Nothing else imports torch.
 
-Started as `python -m kaiwa.serve.worker.process FD MEMORY`; wire.py has the records that go through the socket. A fault
-in one request or one model ends that request or that model's answers, never the process. When the socket closes, the
-server has ended, and so does this process.
+Started as `python -m kaiwa.serve.worker.process FD MEMORY`; wire.py has the records exchanged over the socket. A fault
+in a request or a model ends only the request or the model's answers, never the process. When the socket closes, the
+server has ended, and the engine process ends too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ LOWEST = -9999.0  # the log-probability of an impossible token: JSON has no infi
 
 
 class EngineProcess:
-    """The main loop. Threads that read the socket or load models only put things into the inbox."""
+    """The main loop. Threads for reading the socket and loading models only put messages into the inbox."""
 
     def __init__(self, connection: socket.socket, memory: int) -> None:
         self.connection = connection
@@ -76,7 +76,7 @@ class EngineProcess:
             self._run_once()
 
     def _run_once(self) -> None:
-        """Do one round of work. A function of its own, so that no local variable keeps a dropped model alive."""
+        """Do a round of work. A function of its own, so no local variable keeps a dropped model alive."""
         busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.models.values())
         self._take_messages(block=not busy)
         for name, model in list(self.pool.models.items()):
@@ -88,7 +88,7 @@ class EngineProcess:
         self._flush()
 
     def _read(self) -> None:
-        """Put the server's commands into the inbox until it closes the socket; then end the process."""
+        """Put the server's commands into the inbox until the server closes the socket; then end the process."""
         try:
             with self.connection.makefile("rb") as lines:
                 for line in lines:
@@ -123,7 +123,7 @@ class EngineProcess:
                 self._accept(message)
 
     def _accept(self, request: Generate | Question | Load) -> None:
-        """Start on a request if its model is in memory, or let it wait while the model loads."""
+        """Start on a request if its model is in memory, or let the request wait while the model loads."""
         weights = request.model.weights
         model = self.pool.get(weights)
         if model is None:
@@ -132,7 +132,7 @@ class EngineProcess:
             self._admit(model, request)
 
     def _admit(self, model: ResidentModel, request: ModelRequest | Load) -> None:
-        """Hand a request to its model's engine, or queue a question. Errors are sent and end only this request."""
+        """Hand a request to its model's engine, or queue a question. Errors are sent and end only the request."""
         try:
             loaded = self._model_for(model, request)
         except UserError as error:
@@ -161,7 +161,7 @@ class EngineProcess:
             self.outbox.append(Admitted(id=request.id))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
-        """Return the model or adapter of a request. An adapter that is read for it takes its room from idle models."""
+        """Return the model or adapter of a request. Reading an adapter may drop idle models to make room."""
         before = model.bytes
         loaded = model.model_for(request.model)
         if model.bytes > before:
@@ -177,7 +177,7 @@ class EngineProcess:
             self.pool.waiting[name] = [r for r in requests if isinstance(r, Load) or r.id != id]
 
     def _unload(self, request: Unload) -> None:
-        """Drop an idle model or adapter and send its bytes (0: it was not in memory)."""
+        """Drop an idle model or adapter and send its bytes (0: not in memory)."""
         name, base = request.model.name, request.model.weights.name
         model, size = self.pool.models.get(base), 0
         try:
@@ -213,7 +213,7 @@ class EngineProcess:
                 self._fail(request.id, outcome.status, outcome.code, outcome.message)
 
     def _step(self, name: str, model: ResidentModel) -> None:
-        """Run one step of a model's engine. If it fails, its answers end and the model is dropped."""
+        """Run a step of a model's engine. If the step fails, the model's answers end and the model is dropped."""
         start = time.monotonic()
         try:
             events = model.engine.step()
@@ -262,7 +262,7 @@ class EngineProcess:
             self._fail(request.id, 500, "engine_failed", f"the request could not be read ({error})")
 
     def _report_state(self) -> None:
-        """Send the state if it has changed, at most every STATE_SECONDS."""
+        """Send the state if changed, at most every STATE_SECONDS."""
         now = time.monotonic()
         while self.recent and now - self.recent[0][0] > SPEED_SECONDS:
             self.recent.popleft()
@@ -293,9 +293,9 @@ class EngineProcess:
 
 
 def leave() -> None:
-    """End the process at once, since the server has ended: no thread may print or wait after that.
+    """End the process at once, since the server has ended: no thread may print or wait any more.
 
-    A compiler that runs is stopped, and its temporary files are removed.
+    A running compiler is stopped, and its temporary files are removed.
     """
     compiled.abandon()
     sys.stderr.flush()

@@ -1,11 +1,11 @@
-"""The records that pass between the server and the engine process. This file alone knows their JSON.
+"""The records exchanged by the server and the engine process. Only this file reads and writes their JSON.
 
 Server to engine: Generate, Embed, Tokenize, Detokenize, DescribeTokenizer, Unload (each answered under its id), Load,
 Cancel. Engine to server: Admitted, Started, Tokens, QuestionResult, Failed (each of one request), State, Say. A line
 holds a JSON list of records, each with its kind.
 
-An answer goes Admitted (the request is good and in the queue), Started, Tokens until one of them has a finish reason.
-Failed may come at any place and ends it. Other questions get one QuestionResult or Failed.
+An answer goes Admitted (the request is valid and queued), Started, Tokens until a Tokens record has a finish reason.
+Failed may come at any place and ends the answer. Other questions get a single QuestionResult or Failed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from kaiwa.text.sampling import USUAL, Sampling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAddress:
-    """Where a model is. `created` changes when it is built again.
+    """The place of a model. `created` changes when the model is built again.
 
-    adapter: the folder of a low-rank change or soft prompt that makes `base` this model; both or neither are set.
+    adapter: the folder of a low-rank change or soft prompt applied to `base`; both or neither are set.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ModelAddress:
 
     @property
     def weights(self) -> ModelAddress:
-        """The model whose weights and engine this one uses: an adapter's base, or itself."""
+        """The model whose weights and engine are used: an adapter's base, or the model itself."""
         return self if self.base is None else self.base
 
 
@@ -68,7 +68,7 @@ class TokenPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """Messages for the model's chat template, and the tools it may call."""
+    """Messages for the model's chat template, and the tools the model may call."""
 
     messages: tuple[ChatTurn, ...]
     tools: tuple[JSONObject, ...] = ()
@@ -82,9 +82,9 @@ Fit = Literal["exact", "shorten", "fill"]
 class Generate:
     """One answer to one prompt. `id` is set by the engine client.
 
-    fit: what happens to max_tokens where the context has less room: "exact" refuses, "shorten" lowers it; "fill" takes
-    all the room there is whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
-    alternatives of each. echo: those of the prompt too. grammar_field: the client's field that the grammar is from.
+    fit: the rule for max_tokens where the context has less room: "exact" refuses, "shorten" lowers max_tokens; "fill"
+    takes all free room whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
+    alternatives of each. echo: send the prompt's tokens too. grammar_field: the client's field with the grammar.
     """
 
     kind: Literal["generate"] = "generate"
@@ -111,7 +111,7 @@ class Embed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenize:
-    """Asks for a prompt's token ids. special: with the tokens that the model's texts begin with."""
+    """Asks for a prompt's token ids. special: with the tokens at the beginning of the model's texts."""
 
     kind: Literal["tokenize"] = "tokenize"
     id: str = ""
@@ -146,7 +146,7 @@ class Unload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Asks to load a model ahead of its first request. Nothing answers it; State shows the model."""
+    """Asks to load a model ahead of its first request. No reply follows; State shows the model."""
 
     kind: Literal["load"] = "load"
     model: ModelAddress
@@ -154,7 +154,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """Ends the request `id`, wherever it is."""
+    """Ends the request `id`, queued or running."""
 
     kind: Literal["cancel"] = "cancel"
     id: str
@@ -210,7 +210,7 @@ class TokenizerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unloaded:
-    """`bytes`: the memory that was freed, 0 if the model was not there."""
+    """`bytes`: the memory freed, 0 if the model was not loaded."""
 
     kind: Literal["unloaded"] = "unloaded"
     bytes: int
@@ -229,7 +229,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The answer begins. cached: prompt tokens that were not computed again. prompt: its tokens, if requested."""
+    """The answer begins. cached: number of prompt tokens taken from the cache. prompt: its tokens, if requested."""
 
     kind: Literal["started"] = "started"
     id: str = ""
@@ -240,7 +240,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """n new tokens and the text that is certain with them. finish: "stop", "length", or None while it goes on."""
+    """n new tokens and their decoded text so far. finish: "stop", "length", or None while the answer goes on."""
 
     kind: Literal["tokens"] = "tokens"
     id: str = ""
@@ -252,7 +252,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionResult:
-    """The answer to a question that is no Generate."""
+    """The answer to a question other than Generate."""
 
     kind: Literal["result"] = "result"
     id: str = ""
@@ -275,8 +275,8 @@ class Failed:
 class State:
     """The engine's state: bytes of every model in memory, models being loaded, requests, speed.
 
-    bytes_read: weights read so far by steps that gave tokens; step_seconds: seconds of these steps. bandwidth: bytes
-    per second that this machine reads from memory, 0 until the first model has loaded.
+    bytes_read: weights read so far by steps with new tokens; step_seconds: seconds of the same steps. bandwidth: bytes
+    per second read from this machine's memory, 0 until the first model has loaded.
     """
 
     kind: Literal["state"] = "state"
@@ -291,7 +291,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
-    """A line for the person at the server, such as that a slower path is taken."""
+    """A line for the person at the server, for example about a slower path."""
 
     kind: Literal["say"] = "say"
     line: str
@@ -307,12 +307,12 @@ _MESSAGES = TypeAdapter(list[Annotated[EngineMessage, Field(discriminator="kind"
 
 
 def has_ended(reply: Reply) -> bool:
-    """Return whether a reply is the last one of its request."""
+    """Return whether a reply is the last reply to its request."""
     return isinstance(reply, Failed | QuestionResult) or (isinstance(reply, Tokens) and reply.finish is not None)
 
 
 def command_line(commands: Sequence[Command]) -> bytes:
-    """Return commands as one line."""
+    """Return commands as a single line."""
     return _COMMANDS.dump_json(list(commands)) + b"\n"
 
 
@@ -322,7 +322,7 @@ def read_commands(line: bytes) -> list[Command]:
 
 
 def message_line(messages: Sequence[EngineMessage]) -> bytes:
-    """Return the engine's messages as one line."""
+    """Return the engine's messages as a single line."""
     return _MESSAGES.dump_json(list(messages)) + b"\n"
 
 
