@@ -33,7 +33,8 @@ HELP = ("-h", "--help")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
 OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
-CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
+# A flag is --plan, without a --no-plan; a word without a name is shown by its field's, as RECIPE.
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
 
 def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None, *, advice: str = "") -> T:
@@ -66,7 +67,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
     if unknown:
-        raise UserError(_unknown_word(unknown, options, advice or f"see {prog} --help"))
+        raise UserError(f"unexpected {unknown[0]!r}; {advice or f'see {prog} --help'}")
     return values
 
 
@@ -81,25 +82,18 @@ def _first_line(box: str) -> str:
             continue
         body += [line] if line else []
     text = " ".join(body[1:] or body).rstrip(".:")
-    if text.startswith("Missing from ") and (names := re.findall(r"(?<!\S)--[\w.-]+(?= [A-Z{])", text)):
+    if text.startswith("Missing from "):
+        names = re.findall(r"^│ {5}(\S+)", box.split("│ ──")[0], flags=re.M)  # the help of each stands further in
         return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    if positional := re.match(r"Missing value for argument '([\w-]+)'", text):
+        return f"{positional[1].upper()} is missing"
     numbers = {
         r"invalid literal for int\(\) with base 10:": "a whole number",
         "could not convert string to float:": "a number",
     }
     for theirs, ours in numbers.items():
-        text = re.sub(rf"^Error parsing ([^:]*): {theirs} (.*)", rf"\1 \2 is not {ours}", text)
+        text = re.sub(rf"^Error parsing \[?([^:\]]*)\]?: {theirs} (.*)", rf"\1 \2 is not {ours}", text)
     return re.sub(r"^Error parsing [^:]*: ", "", text)
-
-
-def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> str:
-    """Return the error message for words that belong to no option."""
-    word = next((word for word in unknown if word.startswith("-")), unknown[0])
-    if not word.startswith("-"):
-        return f"unexpected {word!r}; {advice}"
-    name = word.partition("=")[0]
-    names = [known.lstrip("-") for known in option_names(options)]
-    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names)}"
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
@@ -148,7 +142,7 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
     `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too. A `--help` anywhere is the only word.
-    Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
+    Raise UserError for an unknown option, one without its value, a flag with one, a dash that a word processor wrote.
     """
     values = _option_values(options)
     arguments: list[str] = []
@@ -164,6 +158,8 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
         if (flag := _negated_flag(name, values)) is not None:
             arguments = [argument for argument in arguments if argument != flag]
         elif name not in values:
+            if OPTION.fullmatch(typed):
+                raise UserError(f"no option {typed!r}{did_you_mean(typed.lstrip('-'), _bare_names(values))}")
             arguments.append(word)
         elif values[name] == 0:
             if equals and value.lower() not in TRUE + FALSE:
@@ -177,6 +173,11 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
         else:
             arguments.append(name + equals + value)
     return arguments
+
+
+def _bare_names(values: Mapping[str, int | str]) -> list[str]:
+    """Return the names of options without their dashes, as a message lists them."""
+    return [name.lstrip("-") for name in values]
 
 
 def _option(typed: str, values: Mapping[str, int | str]) -> str:
