@@ -256,7 +256,7 @@ def test_the_table_of_a_build(tmp_path: Path) -> None:
 
 def test_the_reference_reads_a_help_text() -> None:
     text = (
-        "usage: kaiwa x [-h] [MODEL]\n\nDo it.\n\n positional arguments \n ------- \n  [MODEL]     model (default: a)\n\n"
+        "usage: kaiwa x [-h] MODEL\n\nDo it.\n\n positional arguments \n ------- \n  [MODEL]     model (default: a)\n\n"
         " options  \n ------- \n  -h, --help  show this help\n  --out PATH  the\n              folder\n"
         "  --long-name STR\n              text (default: None)\n"
     )
