@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import make_context
-from kaiwa.commands.options import HELP, Positional, read_options, take_overrides
+from kaiwa.commands.options import HELP, Positional, arg, read_options, take_overrides
 from kaiwa.core.config import override
 from kaiwa.core.errors import UserError
 
@@ -22,7 +23,7 @@ class Options:
     compare reward rlhf quantize evaluate: kaiwa build laptop --pretrain.steps 500 --rlhf.kl-coefficient 0.05
     """
 
-    recipe: Positional[str]
+    recipe: Positional[Annotated[str, arg(metavar="RECIPE")]]
     out: Path | None = None  # the build's folder (default: runs/RECIPE)
     seed: int | None = None  # default: the recipe's
     threads: int = 0  # 0: all cores

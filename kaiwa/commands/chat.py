@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, OmitArgPrefixes
 
 from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.text.sampling import Sampling
 
 SAMPLING = Sampling(max_tokens=512, temperature=0.7)
@@ -23,7 +23,7 @@ class Options:
     or cpu (default: the best there is).
     """
 
-    model: Positional[str] = SMOLLM2
+    model: Positional[Annotated[str, arg(metavar="MODEL")]] = SMOLLM2
     prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None  # one answer to this text
     system: str | None = None  # the system prompt
     # sampling parameters; the same --seed gives the same answer (default: a random seed)
@@ -40,9 +40,12 @@ def main(words: list[str]) -> None:
 
         print_plan(entry_by_name_or_path(options.model), "", options.max_memory)
         return
+    from kaiwa.catalog.open_model import rest_idle_threads
     from kaiwa.commands.chat_terminal import chat
 
-    seed = options.sampling.seed if any(word.partition("=")[0] == "--seed" for word in words) else None
+    rest_idle_threads()
+    is_seeded = any(word.partition("=")[0] in ("--seed", "-seed") for word in words)
+    seed = options.sampling.seed if is_seeded else None
     chat(
         options.model,
         options.prompt,

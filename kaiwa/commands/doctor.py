@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
@@ -17,7 +18,7 @@ class Options:
     Exit code 0 if everything that common clients need works, 1 if something fails, 2 if no server answers.
     """
 
-    url: Positional[str]  # for instance http://127.0.0.1:7860 (any server that speaks OpenAI's protocol)
+    url: Positional[Annotated[str, arg(metavar="URL")]]  # any OpenAI-compatible server: http://127.0.0.1:7860
     model: str = ""  # the model to ask (default: the first that the server lists)
     key: str = ""  # its API key (or OPENAI_API_KEY in the environment)
     json: bool = False  # print the findings as JSON

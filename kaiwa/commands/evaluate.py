@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import HELP, Flat, Positional, read_options
+from kaiwa.commands.options import HELP, Flat, Positional, arg, read_options
 from kaiwa.commands.stages.common import DeviceOptions, run_stage
 from kaiwa.core.artifact import Artifact, open_artifact
 from kaiwa.core.context import Context
@@ -24,7 +25,7 @@ class Options:
     items. Results are stored in KAIWA_HOME/leaderboard; the page /leaderboard ranks the models.
     """
 
-    models: Positional[tuple[str, ...]] = ()
+    models: Positional[Annotated[tuple[str, ...], arg(metavar="MODEL…")]] = ()
     # .toml, .jsonl, .csv, .parquet, LOADER:FILE (gsm8k, mgsm, sst2, jcommonsenseqa, big-bench-hard), or built-in names
     # (kaiwa lab tasks); see docs/evaluate.md
     tasks: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
@@ -22,7 +22,7 @@ class Options:
     The export is loaded by kaiwa, and by the other program if its package is installed.
     """
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     target: Annotated[str, tyro.conf.arg(name="for")]  # transformers, vllm, gguf or ollama
     out: Path  # the folder or file to write
     type: str = "F16"  # of a GGUF file's weights: F16, BF16, F32, Q8_0, Q4_0 or Q4_1

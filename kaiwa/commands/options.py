@@ -22,7 +22,7 @@ import tyro
 
 # Flat: the fields of a nested dataclass become options without a prefix. Repeated: --gate A --gate B.
 from tyro.conf import OmitArgPrefixes as Flat
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 from tyro.conf import UseAppendAction as Repeated
 
 from kaiwa.core.config import did_you_mean
@@ -33,8 +33,8 @@ HELP = ("-h", "--help")
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
 OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
-# A flag is --plan, without a --no-plan; a word without a name is shown by its field's, as RECIPE.
-CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+EMPTY_DEFAULT = re.compile(r"\s*\(default:\s+(None|''|False)?\)")
+CONFIG = (tyro.conf.FlagCreatePairsOff,)  # a flag is --plan, without a --no-plan
 
 
 def read_options(options: type[T], prog: str, words: Sequence[str], default: T | None = None, *, advice: str = "") -> T:
@@ -45,11 +45,12 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     Raise UserError for an unknown option, a missing or unreadable value, or a surplus word.
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
-    arguments = _plain_words(words, options)
-    box = io.StringIO()
+    advice = advice or f"see {prog} --help"
+    arguments = _plain_words(words, options, advice)
+    help_text, box = io.StringIO(), io.StringIO()
     # If tyro fails, its box of several lines becomes a one-line message.
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stdout(help_text), contextlib.redirect_stderr(box):
             parsed: tuple[T, list[str]] = tyro.cli(
                 options,
                 prog=prog,
@@ -61,32 +62,43 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
             )
     except SystemExit as exit:  # tyro prints its help or an error, and exits
         if exit.code in (0, None):
+            print(_plain_help(help_text.getvalue()))
             raise
         if not words:  # a command that needs arguments but has none: print the help
             return read_options(options, prog, ["--help"])
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
     if unknown:
-        raise UserError(f"unexpected {unknown[0]!r}; {advice or f'see {prog} --help'}")
+        raise UserError(f"unexpected {unknown[0]!r}; {advice}")
     return values
+
+
+def _plain_help(text: str) -> str:
+    """Return tyro's help without rules, trailing spaces and "(default: None)", which says nothing."""
+    lines: list[str] = []
+    for line in EMPTY_DEFAULT.sub("", text).splitlines():
+        plain = line.rstrip()
+        is_new = bool(plain.strip("- ")) or (not line.strip() and lines[-1:] != [""])
+        lines += [plain] if is_new else []
+    return "\n".join(lines)
 
 
 def _first_line(box: str) -> str:
     """Return the error in tyro's box: the text under the title, without frame and help, in kaiwa's words."""
-    lines = [line.strip("│╭╮╰╯ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    lines = [line.strip("│╭╮╰╯") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
     body: list[str] = []
     for line in lines:
-        if line and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
+        if line.strip() and not line.strip("─- "):  # a rule: the title stands above the first, help below the second
             if body[1:]:
                 break
             continue
-        body += [line] if line else []
-    text = " ".join(body[1:] or body).rstrip(".:")
+        body += [line] if line.strip() else []
+    text = " ".join(line.strip("─ ") for line in body[1:] or body).rstrip(".:")
     if text.startswith("Missing from "):
-        names = re.findall(r"^│ {5}(\S+)", box.split("│ ──")[0], flags=re.M)  # the help of each stands further in
+        names = [line.split()[0] for line in body if re.match(r" {5,6}\S", line)]  # their help stands further in
         return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
-    if positional := re.match(r"Missing value for argument '([\w-]+)'", text):
-        return f"{positional[1].upper()} is missing"
+    if missing := re.match(r"Missing value for argument '(?:\w+\.)?(\w+)'", text):
+        return f"{missing[1].upper()} is missing"
     numbers = {
         r"invalid literal for int\(\) with base 10:": "a whole number",
         "could not convert string to float:": "a number",
@@ -94,6 +106,12 @@ def _first_line(box: str) -> str:
     for theirs, ours in numbers.items():
         text = re.sub(rf"^Error parsing \[?([^:\]]*)\]?: {theirs} (.*)", rf"\1 \2 is not {ours}", text)
     return re.sub(r"^Error parsing [^:]*: ", "", text)
+
+
+def _unknown_option(name: str, options: type[Any], advice: str) -> str:
+    """Return the error message for an option that the command does not have."""
+    names = [known.lstrip("-") for known in option_names(options) if known not in HELP]
+    return f"no option {name!r}{did_you_mean(name.lstrip('-'), names) if names else f'; {advice}'}"
 
 
 def take_overrides(words: Sequence[str], options: type[Any]) -> tuple[list[str], dict[str, str]]:
@@ -138,11 +156,12 @@ def _option_values(options: type[Any]) -> dict[str, int | str]:
     }
 
 
-def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
+def _plain_words(words: Sequence[str], options: type[Any], advice: str) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
-    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too. A `--help` anywhere is the only word.
-    Raise UserError for an unknown option, one without its value, a flag with one, a dash that a word processor wrote.
+    `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too, and `--compile` where the flag is
+    --no-compile. A `--help` anywhere is the only word.
+    Raise UserError for an unknown option, one without its value, a flag with one, or a word processor's dash.
     """
     values = _option_values(options)
     arguments: list[str] = []
@@ -156,10 +175,13 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
         typed, equals, value = word.partition("=")
         name = _option(typed, values)
         if (flag := _negated_flag(name, values)) is not None:
-            arguments = [argument for argument in arguments if argument != flag]
+            if equals and value.lower() not in TRUE + FALSE:
+                raise UserError(f"{name} takes no value, but is given {value!r}")
+            off = value.lower() in FALSE  # --no-plan=no
+            arguments = [argument for argument in arguments if argument != flag] + [flag] * off
         elif name not in values:
             if OPTION.fullmatch(typed):
-                raise UserError(f"no option {typed!r}{did_you_mean(typed.lstrip('-'), _bare_names(values))}")
+                raise UserError(_unknown_option(typed, options, advice))
             arguments.append(word)
         elif values[name] == 0:
             if equals and value.lower() not in TRUE + FALSE:
@@ -175,11 +197,6 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
     return arguments
 
 
-def _bare_names(values: Mapping[str, int | str]) -> list[str]:
-    """Return the names of options without their dashes, as a message lists them."""
-    return [name.lstrip("-") for name in values]
-
-
 def _option(typed: str, values: Mapping[str, int | str]) -> str:
     """Return the option that a word names, `typed` itself if there is none. UserError for a wrong kind of dash."""
     bare = typed.lstrip("-" + DASHES).replace("_", "-")
@@ -192,9 +209,10 @@ def _option(typed: str, values: Mapping[str, int | str]) -> str:
 
 
 def _negated_flag(name: str, values: Mapping[str, int | str]) -> str | None:
-    """Return the flag that `--no-FLAG` takes back, None for any other word."""
-    flag = "--" + name.removeprefix("--no-").replace("_", "-")
-    return flag if name.startswith("--no-") and name not in values and values.get(flag) == 0 else None
+    """Return the flag that a word takes back: --plan for `--no-plan`, --no-compile for `--compile`. Else None."""
+    bare = name.removeprefix("--").replace("_", "-")
+    flag = f"--{bare.removeprefix('no-')}" if bare.startswith("no-") else f"--no-{bare}"
+    return flag if name.startswith("--") and name not in values and values.get(flag) == 0 else None
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
@@ -237,4 +255,4 @@ def run_group(group: str, commands: Mapping[str, str], words: Sequence[str]) -> 
     importlib.import_module(f"kaiwa.commands.{group}.{name}").main(list(words[1:]))
 
 
-__all__ = ["HELP", "Flat", "Positional", "Repeated", "option_names", "read_options", "run_group"]
+__all__ = ["HELP", "Flat", "Positional", "Repeated", "arg", "option_names", "read_options", "run_group"]

@@ -6,10 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
-
 from kaiwa.commands.console import Bar
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.context import Progress
 from kaiwa.core.home import home
 
@@ -22,7 +20,7 @@ class Options:
     is used for gated and private models.
     """
 
-    model: Positional[Annotated[str, tyro.conf.arg(metavar="ORG/NAME[:BRANCH]")]]
+    model: Positional[Annotated[str, arg(metavar="ORG/NAME[:BRANCH]")]]
     file: str = ""  # which GGUF file, such as '*Q4_K_M*'
     endpoint: str = ""  # another hub's address
 

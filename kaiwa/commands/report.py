@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.commands.console import clock, table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 MOST_FIGURES = 4  # per stage
 
@@ -16,7 +16,7 @@ MOST_FIGURES = 4  # per stage
 class Options:
     """Print the table of a finished build and write its report.html again."""
 
-    build: Positional[Path]  # the folder of a finished build, such as runs/laptop
+    build: Positional[Annotated[Path, arg(metavar="BUILD")]]  # the folder of a finished build, such as runs/laptop
 
 
 def main(words: list[str]) -> None:

@@ -28,6 +28,7 @@ def read_with_sampling(
         (name, kind | None, field(default=None)) for name, kind in NUMBERS.items() if name not in fixed
     ]
     sampling = make_dataclass("SamplingOptions", [*numbers, ("sampling", str, field(default=""))], kw_only=True)
+    sampling.__doc__ = 'Values that replace the plan\'s. --sampling: any fields as JSON, such as \'{"stop": ["Q:"]}\''
     # Without a name the command's own options stand in the help's first group, as without sampling.
     parts: list[Any] = [
         ("options", Annotated[options, OmitArgPrefixes, arg(name="", help="")]),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import make_context, table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
@@ -18,7 +19,7 @@ class Options:
     model in this way.
     """
 
-    models: Positional[tuple[Path, ...]] = ()
+    models: Positional[Annotated[tuple[Path, ...], arg(metavar="MODEL…")]] = ()
     reward: Path  # an artifact of `kaiwa reward`
     prompts: Path  # a JSONL of {"messages"}
     n: int = 200  # largest number of prompts

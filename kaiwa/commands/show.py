@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.artifact import open_artifact
 
 
@@ -14,7 +15,7 @@ from kaiwa.core.artifact import open_artifact
 class Options:
     """Print an artifact's manifest, parents and metrics."""
 
-    artifact: Positional[Path]  # a folder that a stage published
+    artifact: Positional[Annotated[Path, arg(metavar="FOLDER")]]  # a folder that a stage published
 
 
 def main(words: list[str]) -> None:

@@ -12,10 +12,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.commands.console import make_context
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.config import override
 from kaiwa.core.context import Context, Progress
@@ -36,7 +36,7 @@ class Options:
     The server creates jobs: POST /v1/files and POST /v1/fine_tuning/jobs, with any OpenAI client.
     """
 
-    folder: Positional[Path]
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]]
 
 
 def main(words: list[str]) -> None:

@@ -58,7 +58,7 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", outp
 def _replace_model(
     listing: Listing, files: list[RemoteFile], models: Path, output: PullOutput, *, endpoint: str, token: str | None
 ) -> None:
-    """Fetch the files into a hidden folder and put it in the model's place. One process at a time."""
+    """Download the files into a hidden folder, and replace the model's folder by it. The caller holds the lock."""
     model, target = listing.model, models / listing.model.folder
     work = models / f".pulling-{model.folder}"
     work.mkdir(parents=True, exist_ok=True)

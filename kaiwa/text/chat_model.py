@@ -31,7 +31,10 @@ class ChatModel(Protocol):
 
 
 class ModelUnavailable(ConnectionError):
-    """A model that could not be reached or gave no answer. code: "timeout", "unreachable", or an HTTP status."""
+    """A model that could not be reached or gave no answer.
+
+    code: "timeout", "unreachable", "disconnected" (the connection broke), or an HTTP status.
+    """
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)

@@ -147,7 +147,8 @@ class HTTPChatModel:
                 response = self._client.post(path, json=body)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}"
-                code = "timeout" if isinstance(error, httpx.TimeoutException) else "unreachable"
+                code = "unreachable" if isinstance(error, httpx.ConnectError) else "disconnected"
+                code = "timeout" if isinstance(error, httpx.TimeoutException) else code
             else:
                 code = str(response.status_code)
                 if response.status_code < 400:

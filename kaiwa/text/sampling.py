@@ -45,17 +45,17 @@ class Sampling:
     et al., 2024: tokens at least min_p times as likely as the likeliest), top_k, top_p (Holtzman et al., 2020).
     """
 
-    max_tokens: int = 256
-    temperature: float = 1.0
-    top_p: float = 1.0
+    max_tokens: int = 256  # length of the answer at most
+    temperature: float = 1.0  # 0: the likeliest token always
+    top_p: float = 1.0  # sample among the likeliest tokens with this total probability
     seed: int = 0
-    stop: tuple[str, ...] = ()
-    top_k: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()  # strings that end the answer
+    top_k: int = 0  # sample among so many of the likeliest tokens (0: all)
+    min_p: float = 0.0  # sample among tokens at least this many times as likely as the likeliest
+    repetition_penalty: float = 1.0  # above 1: tokens of the prompt and the answer become less likely
+    presence_penalty: float = 0.0  # subtracted from the logits of tokens in the answer, once
+    frequency_penalty: float = 0.0  # the same, for each occurrence
+    logit_bias: tuple[tuple[int, float], ...] = ()  # pairs of token id and addend
     grammar: Grammar | None = None
 
     def __post_init__(self) -> None:

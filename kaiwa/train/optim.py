@@ -119,7 +119,10 @@ def autocast(device: str) -> AbstractContextManager[object]:
 def compile_step(
     function: Callable[..., tuple[Tensor, ...]], use_compile: bool, device: str, say: Callable[[str], None]
 ) -> Callable[..., tuple[Tensor, ...]]:
-    """Return torch.compile of a function over tensors [...] where asked for and possible; else a line says why not."""
+    """Return torch.compile of a function over tensors [...] if requested and possible; else the function itself.
+
+    If requested but not possible, `say` gets the reason.
+    """
     from kaiwa.core import machine
 
     if not use_compile:

@@ -68,7 +68,7 @@ def packed_rows(
     width: int,
     pad: int,
 ) -> Rows:
-    """Return rows of `width` tokens from sequences with their loss masks, packed as `bins` says."""
+    """Return rows of `width` tokens; `bins` lists the sequence numbers of each row, `masks` the loss masks."""
     shape = (len(bins), width)
     ids = np.full(shape, pad, np.int32)
     segments, positions = np.zeros(shape, np.int32), np.zeros(shape, np.int32)

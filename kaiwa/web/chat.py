@@ -50,6 +50,9 @@ class ChatSettings(BaseModel):
         unknown = next((name for name in self.more if name not in MORE_PARAMETERS), None)
         if unknown is not None:
             raise UserError(f"no sampling parameter {unknown!r}{did_you_mean(unknown, MORE_PARAMETERS)}", field=unknown)
+        wrong = next((n for n, value in self.more.items() if NUMBERS[n] is int and not value.is_integer()), None)
+        if wrong is not None:
+            raise UserError(f"{wrong} is {self.more[wrong]}; it must be a whole number", field=wrong)
         more: dict[str, Any] = {name: NUMBERS[name](value) for name, value in self.more.items()}
         plain = Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=seed)
         return replace(plain, **more)

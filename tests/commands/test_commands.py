@@ -256,15 +256,15 @@ def test_the_table_of_a_build(tmp_path: Path) -> None:
 
 def test_the_reference_reads_a_help_text() -> None:
     text = (
-        "usage: kaiwa x [-h] MODEL\n\nDo it.\n\n positional arguments \n ------- \n  [MODEL]     model (default: a)\n\n"
-        " options  \n ------- \n  -h, --help  show this help\n  --out PATH  the\n              folder\n"
-        "  --long-name STR\n              text (default: None)\n"
+        "usage: kaiwa x [-h] MODEL\n\nDo it.\n\n positional arguments\n  MODEL       model (default: a)\n\n"
+        " options\n  -h, --help  show this help\n  --out PATH  the\n              folder\n"
+        "  --long-name STR\n              text\n"
     )
     assert list(option_lines(text.partition("Do it.")[2])) == [
-        "- `[MODEL]` model (default: a)",
+        "- `MODEL` model (default: a)",
         "- `-h, --help` show this help",
         "- `--out PATH` the folder",
-        "- `--long-name STR` text (default: None)",
+        "- `--long-name STR` text",
     ]
 
 

@@ -12,6 +12,7 @@ from kaiwa.commands.options import (
     Flat,
     Positional,
     Repeated,
+    arg,
     option_names,
     read_options,
     run_group,
@@ -36,6 +37,7 @@ class Options:
     language: Literal["en", "ja"] = "en"
     gate: Repeated[tuple[str, ...]] = ()
     no_browser: bool = False  # do not open it
+    compile: bool = True
 
 
 @dataclass(kw_only=True)
@@ -98,6 +100,22 @@ def test_a_flag_may_be_written_with_its_value_and_taken_back(words: tuple[str, .
     assert read("--out", "x", *words).no_browser is on
 
 
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [
+        ((), True),
+        (("--compile",), True),
+        (("--no-compile",), False),
+        (("--no-compile", "--compile"), True),
+        (("--compile", "--no-compile"), False),
+        (("--compile=false",), False),
+        (("--compile=true", "--no-compile=no"), True),
+    ],
+)
+def test_a_flag_that_is_on_may_be_written_both_ways(words: tuple[str, ...], on: bool) -> None:
+    assert read("--out", "x", *words).compile is on
+
+
 @pytest.mark.parametrize("dash", ["\u2013", "\u2014", "\u2212", "-\u2010"])
 def test_the_dash_of_a_word_processor_is_named(dash: str) -> None:
     with pytest.raises(UserError, match="begins with a dash of a word processor; type --port"):
@@ -157,7 +175,7 @@ def test_one_missing_option_or_two() -> None:
 
         first: Path  # an input, --such as this (required)
         second: Path
-        file: Positional[Path]  # FILE.toml
+        file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]  # FILE.toml
         third: int = 0
 
     with pytest.raises(UserError, match=r"^FILE, --first, --second are missing; see kaiwa test --help$"):
@@ -171,7 +189,7 @@ def test_a_missing_or_bad_word_without_an_option_is_named() -> None:
     class One:
         """Takes one number."""
 
-        level: Positional[int] = 1
+        level: Annotated[Positional[int], tyro.conf.arg(metavar="LEVEL")] = 1
 
     @dataclass(kw_only=True)
     class Needed:
@@ -185,6 +203,41 @@ def test_a_missing_or_bad_word_without_an_option_is_named() -> None:
         read_options(One, "kaiwa one", ["--x"])
     with pytest.raises(UserError, match=r"^NAME is missing"):
         read_options(Needed, "kaiwa one", ["--"])
+
+
+def test_a_missing_argument_is_named_as_the_help_names_it() -> None:
+    @dataclass(kw_only=True)
+    class File:
+        """Needs a file."""
+
+        file: Positional[Annotated[Path, arg(metavar="FILE")]]
+        judge: str  # who judges
+        n: int = 1
+
+    with pytest.raises(UserError, match=r"^FILE, --judge are missing; see kaiwa test --help$"):
+        read_options(File, "kaiwa test", ["--n", "2"])
+    with pytest.raises(UserError, match=r"^FILE is missing; see kaiwa test --help$"):
+        read_options(File, "kaiwa test", ["--judge", "x"])
+
+
+def test_help_leaves_out_what_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(kw_only=True)
+    class Absent:
+        """Take options that may be absent."""
+
+        out: Path | None = None  # where it goes
+        device: str = ""
+        plan: bool = False
+        port: int = 3
+
+    with pytest.raises(SystemExit):
+        read_options(Absent, "kaiwa test", ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "  --out PATH    where it goes" in lines
+    assert "  --device STR" in lines
+    assert "  --plan" in lines
+    assert "  --port INT    (default: 3)" in lines
+    assert not any(line.endswith(" ") or line.strip("- ") == "" != line for line in lines)
 
 
 def test_a_word_too_many() -> None:

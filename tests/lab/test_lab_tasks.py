@@ -97,10 +97,10 @@ def test_mgsm_as_it_is_published(tmp_path: Path) -> None:
     assert (task.name, task.language, len(task.items), len(task.demos)) == ("mgsm-ja", "ja", 5, 8)
     assert (task.demos[2].input, task.demos[2].reasoning) == ("2個と5個では？", "2+5=7。")
     assert (task.items[0].input, task.items[0].answer) == ("箱に0個。全部で？", "1000")
-    (tmp_path / "mgsm_en.tsv").write_text("Decoding many: 3 or 4?\t1,200\nTwo?\t2\n")
+    (tmp_path / "mgsm_en.tsv").write_text("How many: 3 or 4?\t1,200\nTwo?\t2\n")
     english = load_benchmark("mgsm", tmp_path / "mgsm_en.tsv")
     assert (english.name, english.language, english.items[0].answer) == ("mgsm-en", "en", "2")
-    assert english.demos[0].input == "Decoding many: 3 or 4?", "labels are only in worked examples"
+    assert english.demos[0].input == "How many: 3 or 4?", "labels are only in worked examples"
 
 
 def test_big_bench_hard_as_it_is_published(tmp_path: Path) -> None:

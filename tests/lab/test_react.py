@@ -7,7 +7,7 @@ import pytest
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.tasks.tools import ToolError
-from kaiwa.lab.techniques.react import ReAct, observe
+from kaiwa.lab.techniques.react import SHOTS, ReAct, observe
 
 from .drive import drive, prompts
 
@@ -82,3 +82,10 @@ def test_controls_and_demonstrations() -> None:
     assert controls["act only"] == ReAct(texts=TEXTS, steps=3, thoughts=False)
     assert [react.name, controls["act only"].name] == ["ReAct", "act only"]
     assert react.demonstration_answer(TASK, ITEM) == "Finish[ferryman]"
+
+
+def test_the_demonstrations_are_written_as_they_were_measured() -> None:
+    """Each answer in the log was measured with these words, and cached calls are found by them."""
+    first, second = (question for question, _ in SHOTS["en"])
+    assert first == "Question: A box holds 12 pens. How many pens are in 7 boxes?"
+    assert second == "Question: Rosa had 31 stamps and gave away 9. How many are left?"

@@ -133,6 +133,7 @@ def test_a_failed_call_ends_the_trial_as_a_failure() -> None:
     [
         (ModelUnavailable("slow", "timeout"), "timeout"),
         (ModelUnavailable("down", "unreachable"), "refused"),
+        (ModelUnavailable("x: gave up (ReadError: reset)", "disconnected"), "error"),
         (UserError("x: 401: no", code="401"), "refused"),
         (UserError("x: 429: later", code="429"), "refused"),
         (UserError("x: 400: the prompt has 429 tokens, the context holds 256", code="400"), "error"),

@@ -1,5 +1,6 @@
 """Every record between server and engine process comes back from its line as it was sent."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,14 @@ def test_any_text_seed_and_temperature(text: str, seed: int, temperature: float,
         sampling = Sampling(seed=seed, temperature=temperature, stop=(text,) if text else ())
         command = Generate(id="1", model=BASE, prompt=prompt, sampling=sampling)
         assert wire.read_commands(wire.command_line([command])) == [command]
+
+
+def test_numbers_of_a_damaged_model_come_back_as_such() -> None:
+    """As null they would make the line unreadable, which ends the engine process and everybody's answers with it."""
+    token = TokenDetail("a", (97,), math.nan, (TokenAlternative("a", (97,), -math.inf),))
+    embedding = wire.Embedding(vector=(math.nan, math.inf), tokens=1)
+    messages = [wire.Tokens(id="1", text="a", n=1, tokens=(token,)), wire.QuestionResult(id="2", value=embedding)]
+    assert repr(wire.read_messages(wire.message_line(messages))) == repr(messages)
 
 
 def test_what_is_no_record_is_refused() -> None:

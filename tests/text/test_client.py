@@ -201,6 +201,16 @@ def test_a_server_that_is_not_there_is_unreachable(pauses: list[float]) -> None:
     assert pauses == [0.5, 1.0]
 
 
+def test_a_connection_that_breaks_is_not_unreachable() -> None:
+    def broken(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("reset by peer")
+
+    model = HTTPChatModel("http://x/v1", "m", retries=0, transport=httpx.MockTransport(broken))
+    with pytest.raises(ModelUnavailable, match="ReadError") as error:
+        model.generate(HELLO)
+    assert error.value.code == "disconnected"
+
+
 def test_a_timeout_is_told_apart() -> None:
     def slow(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("too slow", request=request)

@@ -88,6 +88,14 @@ def test_a_bad_sampling_parameter_is_one_line(site: Site, more: dict[str, float]
     assert part in answer.text
 
 
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999", "2.5"])
+def test_a_count_that_is_no_whole_number_is_one_line(site: Site, number: str) -> None:
+    body = f'{{"text": "x", "model": "{MODEL}", "settings": {{"more": {{"top_k": {number}}}}}}}'
+    answer = site.client.post("/chat/send", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "it must be a whole number" in answer.text
+
+
 def test_versions(site: Site) -> None:
     sent = send(site, "one")
     question, first = ids(sent["html"])

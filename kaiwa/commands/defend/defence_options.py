@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional
+from kaiwa.commands.options import Positional, arg
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 class DefenceOptions(ModelOptions):
     """A defence, and the judge model that detector and perplexity need."""
 
-    defence: Positional[Annotated[str, tyro.conf.arg(metavar="DEFENCE|FILE.toml")]]
+    defence: Positional[Annotated[str, arg(metavar="DEFENCE|FILE.toml")]]
 
 
 def read_defence(name: str) -> DefenceFile:

@@ -7,12 +7,12 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from kaiwa.catalog.entries import SMOLLM2
 from kaiwa.catalog.open_model import read_key
 from kaiwa.commands.defend.defence_options import benign_texts
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
@@ -25,7 +25,7 @@ class Options:
     model next to the original.
     """
 
-    target: Positional[Path]
+    target: Positional[Annotated[Path, arg(metavar="TARGET")]]
     model: str = SMOLLM2
     method: str = "dpo"  # dpo: preferences, as SecAlign; supervised: demonstrations, as StruQ
     n: int = 300  # examples, half of them without an attack

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 class Options:
     """Compare two logs: {"id","correct"} or {"id","score"}, one object per line, ids in any order. Always B - A."""
 
-    logs: Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="A.jsonl B.jsonl")]] = ()
+    logs: Positional[Annotated[tuple[Path, ...], arg(metavar="A.jsonl B.jsonl")]] = ()
     json: bool = False  # print the result as JSON
     gate: str = ""  # "B not worse than A by 3 points", "B better than A": exit 1 if the logs do not show this
     junit: Path | None = None  # write the gate's result as JUnit XML

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import table
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Options(ModelOptions):
     answers in both orders; otherwise the judge grades each arm's answers, shown with the grader's share.
     """
 
-    file: Positional[Path]  # the experiment: FILE.toml or FILE.py
-    outcomes: Positional[Path]  # outcomes.jsonl of a run of the experiment
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # the experiment: FILE.toml or FILE.py
+    outcomes: Positional[Annotated[Path, arg(metavar="OUTCOMES.jsonl")]]  # outcomes.jsonl of a run of the experiment
     judge: str  # the model that judges
     a: str = ""  # an arm
     b: str = ""  # another arm

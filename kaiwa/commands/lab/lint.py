@@ -6,8 +6,9 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 
@@ -15,7 +16,7 @@ from kaiwa.core.errors import UserError
 class Options:
     """Check an experiment (.toml or .py with tasks and arms), or a prompt (.toml, .md). Exit code 1 for an error."""
 
-    files: Positional[tuple[Path, ...]] = ()
+    files: Positional[Annotated[tuple[Path, ...], arg(metavar="FILE…")]] = ()
 
 
 def main(words: list[str]) -> None:

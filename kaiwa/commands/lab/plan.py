@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
     """Print n and the detectable difference of every comparison; ask nothing."""
 
-    file: Positional[Path]  # FILE.toml or FILE.py
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
 
 
 def main(words: list[str]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional
+from kaiwa.commands.options import Positional, arg
 from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 
 FIXED_SAMPLING = ("max_tokens", "seed")  # set by tasks, and by the experiment's seeds
@@ -21,7 +22,7 @@ class Options(ModelOptions):
     sent twice (DIR/calls.jsonl holds every request and reply).
     """
 
-    file: Positional[Path]  # FILE.toml or FILE.py
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
     out: Path | None = None  # default: runs/lab/NAME
     pilot: int = 0  # only the first N items of each task, and the n needed for differences of 3 to 30 points
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Options(ModelOptions):
     items, which are not used for the choice.
     """
 
-    file: Positional[Path]  # FILE.toml or FILE.py
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
     share: float = 0.5  # share of the dev items
     out: Path | None = None  # default: runs/lab/NAME-search
 

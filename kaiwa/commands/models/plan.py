@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.catalog.entries import Entry, entry_by_name_or_path
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
     """Print the device of each weight, bytes and expected tokens/s, without loading the model."""
 
-    model: Positional[str]
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
     max_memory: str = ""  # 8GB, or gpu=6GiB,cpu=16GiB (also planned without a GPU)
     device: str = ""
 

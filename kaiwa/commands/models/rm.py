@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
     """Delete a pulled model, and the files cached to load the model faster."""
 
-    name: Positional[str]
+    name: Positional[Annotated[str, arg(metavar="MODEL")]]
 
 
 def main(words: list[str]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
 class Options:
     """List the attacks by family with their tags; with a name, print the attack's words in both languages."""
 
-    name: Positional[str] = ""
+    name: Positional[Annotated[str, arg(metavar="NAME")]] = ""
 
 
 def main(words: list[str]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
@@ -17,7 +18,7 @@ class Options:
     kaiwa redteam run … --compare FILE shows them in a run's report with the run's own results.
     """
 
-    file: Positional[Path]
+    file: Positional[Annotated[Path, arg(metavar="FILE")]]
     out: Path | None = None  # file to write in the format of matrix.json
 
 

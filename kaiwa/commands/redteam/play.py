@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 
 
 @dataclass(kw_only=True)
@@ -17,7 +18,7 @@ class Options(ModelOptions):
     to a level, /quit leaves.
     """
 
-    level: Positional[int] = 1
+    level: Positional[Annotated[int, arg(metavar="LEVEL")]] = 1
     language: str = "en"  # en or ja
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.console import clock
 from kaiwa.commands.model_options import ModelOptions
-from kaiwa.commands.options import Positional, Repeated
+from kaiwa.commands.options import Positional, Repeated, arg
 from kaiwa.commands.sampling_options import change_by_options, read_with_sampling
 from kaiwa.core.errors import UserError
 
@@ -35,7 +35,7 @@ class Options(ModelOptions):
     stored in DIR/calls.jsonl and never made twice.
     """
 
-    target: Positional[str]
+    target: Positional[Annotated[str, arg(metavar="TARGET")]]
     attacks: str = "all"  # families or names, separated by commas; transforms after a +: leaking,persona+leet
     # defences, separated by commas, combined by +: none,sandwich,delimiters+canary_filter (default: target's or all)
     defences: str = ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kaiwa.commands.console import table
-from kaiwa.commands.options import Positional, read_options
+from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 
@@ -14,7 +15,7 @@ from kaiwa.core.errors import UserError
 class Options:
     """List the example targets; with a name, print the target's file: kaiwa redteam targets keeper.en > target.toml"""
 
-    name: Positional[str] = ""
+    name: Positional[Annotated[str, arg(metavar="TARGET")]] = ""
 
 
 def main(words: list[str]) -> None:

@@ -33,11 +33,11 @@ Shot = tuple[str, tuple[tuple[str, str, str], ...]]  # question, (thought, actio
 SHOTS: Mapping[str, tuple[Shot, ...]] = {
     "en": (
         (
-            "Question: A box holds 12 pens. Decoding many pens are in 7 boxes?",
+            "Question: A box holds 12 pens. How many pens are in 7 boxes?",
             (("I multiply 12 by 7.", "Calc[12 * 7]", "84"), ("The answer is 84.", "Finish[84]", "")),
         ),
         (
-            "Question: Rosa had 31 stamps and gave away 9. Decoding many are left?",
+            "Question: Rosa had 31 stamps and gave away 9. How many are left?",
             (("I take 9 from 31.", "Calc[31 - 9]", "22"), ("The answer is 22.", "Finish[22]", "")),
         ),
     ),

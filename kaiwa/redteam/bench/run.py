@@ -33,7 +33,7 @@ from kaiwa.text.sampling import Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
 SAMPLING = Sampling(max_tokens=48, temperature=0.3, top_p=0.95)
-FALSE_BLOCK = 0.05  # for which judging defences are calibrate
+FALSE_BLOCK = 0.05  # for which judging defences are calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

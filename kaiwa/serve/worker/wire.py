@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve.http.bounded_json import JSONObject
@@ -300,8 +300,10 @@ class Say:
 Reply = Admitted | Started | Tokens | QuestionResult | Failed
 EngineMessage = Reply | State | Say
 
-_COMMANDS = TypeAdapter(list[Annotated[Command, Field(discriminator="kind")]])
-_MESSAGES = TypeAdapter(list[Annotated[EngineMessage, Field(discriminator="kind")]])
+# A damaged model computes numbers that are none. As null they would make the whole line unreadable.
+_CONFIG = ConfigDict(ser_json_inf_nan="constants")
+_COMMANDS = TypeAdapter(list[Annotated[Command, Field(discriminator="kind")]], config=_CONFIG)
+_MESSAGES = TypeAdapter(list[Annotated[EngineMessage, Field(discriminator="kind")]], config=_CONFIG)
 
 
 def has_ended(reply: Reply) -> bool:
