@@ -160,18 +160,25 @@ def _plain_words(words: Sequence[str], options: type[Any], advice: str) -> list[
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
     `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too, and `--compile` where the flag is
-    --no-compile. A `--help` anywhere is the only word.
+    --no-compile. Words before, between and after options are brought together in front. A `--help` anywhere is the only
+    word.
     Raise UserError for an unknown option, one without its value, a flag with one, or a word processor's dash.
     """
     values = _option_values(options)
     arguments: list[str] = []
+    positionals: list[str] = []
+    in_list = False  # the word before belongs to an option that takes any number of values
     queue = list(words)
     if any(word in HELP for word in queue[: queue.index("--") if "--" in queue else None]):
         return ["--help"]
     while queue:
         word = queue.pop(0)
         if word == "--":
-            return [*arguments, word, *queue]
+            return [*positionals, *arguments, word, *queue]
+        if not word.startswith(("-", *DASHES)):
+            (arguments if in_list else positionals).append(word)
+            continue
+        in_list = False
         typed, equals, value = word.partition("=")
         name = _option(typed, values)
         if (flag := _negated_flag(name, values)) is not None:
@@ -194,7 +201,8 @@ def _plain_words(words: Sequence[str], options: type[Any], advice: str) -> list[
             arguments.append(f"{name}={value if equals else queue.pop(0)}")
         else:
             arguments.append(name + equals + value)
-    return arguments
+            in_list = True
+    return positionals + arguments
 
 
 def _option(typed: str, values: Mapping[str, int | str]) -> str:

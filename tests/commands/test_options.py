@@ -41,6 +41,15 @@ class Options:
 
 
 @dataclass(kw_only=True)
+class Lists:
+    """Do it to models."""
+
+    models: Positional[tuple[str, ...]] = ()
+    tasks: tuple[str, ...] = ()
+    n: int = 0
+
+
+@dataclass(kw_only=True)
 class Nested:
     """A stage's options."""
 
@@ -195,7 +204,7 @@ def test_a_missing_or_bad_word_without_an_option_is_named() -> None:
     class Needed:
         """Needs one word."""
 
-        name: Positional[str]
+        name: Annotated[Positional[str], tyro.conf.arg(metavar="NAME")]
 
     with pytest.raises(UserError, match=r"^LEVEL 'x' is not a whole number"):
         read_options(One, "kaiwa one", ["x"])
@@ -238,6 +247,16 @@ def test_help_leaves_out_what_says_nothing(capsys: pytest.CaptureFixture[str]) -
     assert "  --plan" in lines
     assert "  --port INT    (default: 3)" in lines
     assert not any(line.endswith(" ") or line.strip("- ") == "" != line for line in lines)
+
+
+def test_words_may_stand_between_options() -> None:
+    options = read("a.txt", "--out", "x", "b.txt", "--no-browser", "c.txt")
+    assert options.files == (Path("a.txt"), Path("b.txt"), Path("c.txt"))
+
+
+def test_words_after_a_list_belong_to_it() -> None:
+    options = read_options(Lists, "kaiwa test", ["m", "--tasks", "f", "g", "--n", "2", "k"])
+    assert (options.models, options.tasks, options.n) == (("m", "k"), ("f", "g"), 2)
 
 
 def test_a_word_too_many() -> None:
