@@ -45,7 +45,8 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     Raise UserError for an unknown option, a missing or unreadable value, or a surplus word.
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
-    arguments = _plain_words(words, options)
+    advice = advice or f"see {prog} --help"
+    arguments = _plain_words(words, options, advice)
     help_text, box = io.StringIO(), io.StringIO()
     # If tyro fails, its box of several lines becomes a one-line message.
     try:
@@ -68,7 +69,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
         raise UserError(f"{_first_line(box.getvalue())}; see {prog} --help") from None
     values, unknown = parsed
     if unknown:
-        raise UserError(_unknown_word(unknown, options, advice or f"see {prog} --help"))
+        raise UserError(f"unexpected {unknown[0]!r}; {advice}")
     return values
 
 
@@ -103,16 +104,12 @@ def _first_line(box: str) -> str:
         "could not convert string to float:": "a number",
     }
     for theirs, ours in numbers.items():
-        text = re.sub(rf"^Error parsing ([^:]*): {theirs} (.*)", rf"\1 \2 is not {ours}", text)
+        text = re.sub(rf"^Error parsing \[?([^:\]]*)\]?: {theirs} (.*)", rf"\1 \2 is not {ours}", text)
     return re.sub(r"^Error parsing [^:]*: ", "", text)
 
 
-def _unknown_word(unknown: Sequence[str], options: type[Any], advice: str) -> str:
-    """Return the error message for words that belong to no option."""
-    word = next((word for word in unknown if word.startswith("-")), unknown[0])
-    if not word.startswith("-"):
-        return f"unexpected {word!r}; {advice}"
-    name = word.partition("=")[0]
+def _unknown_option(name: str, options: type[Any], advice: str) -> str:
+    """Return the error message for an option that the command does not have."""
     names = [known.lstrip("-") for known in option_names(options) if known not in HELP]
     return f"no option {name!r}{did_you_mean(name.lstrip('-'), names) if names else f'; {advice}'}"
 
@@ -159,13 +156,13 @@ def _option_values(options: type[Any]) -> dict[str, int | str]:
     }
 
 
-def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
+def _plain_words(words: Sequence[str], options: type[Any], advice: str) -> list[str]:
     """Return the words in the one form that tyro reads: `--name=VALUE`, so that a value may begin with a dash.
 
     `-name VALUE`, `--plan=true`, `--plan=no` and `--no-plan` are read too, and `--compile` where the flag is
     --no-compile. Words before, between and after options are brought together in front. A `--help` anywhere is the only
     word.
-    Raise UserError for an option without its value, a flag with one, or a dash that a word processor wrote.
+    Raise UserError for an unknown option, one without its value, a flag with one, or a word processor's dash.
     """
     values = _option_values(options)
     arguments: list[str] = []
@@ -190,6 +187,8 @@ def _plain_words(words: Sequence[str], options: type[Any]) -> list[str]:
             off = value.lower() in FALSE  # --no-plan=no
             arguments = [argument for argument in arguments if argument != flag] + [flag] * off
         elif name not in values:
+            if OPTION.fullmatch(typed):
+                raise UserError(_unknown_option(typed, options, advice))
             arguments.append(word)
         elif values[name] == 0:
             if equals and value.lower() not in TRUE + FALSE:

@@ -23,9 +23,9 @@ class Options:
     port: int = 7860
     no_browser: bool = False  # do not open the browser
     listen: bool = False  # accept other machines in your network; needs --api-key
-    api_key: str = ""  # key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
+    api_key: str | None = None  # key that every request must carry (or KAIWA_API_KEY, which `ps` does not show)
     # second key, for loading, building and training (or KAIWA_ADMIN_KEY; default: a new key at each start)
-    admin_key: str = ""
+    admin_key: str | None = None
     # largest number of simultaneous answers per key (default 96), without keys per address
     per_key: int | None = None
     defence: Path | None = None  # TOML file of a defence for every answer (docs/defend.md)
@@ -39,8 +39,8 @@ def main(words: list[str]) -> None:
 
     access = Access(
         listen=options.listen,
-        api_key=options.api_key or os.environ.get("KAIWA_API_KEY", ""),
-        admin_key=options.admin_key or os.environ.get("KAIWA_ADMIN_KEY", ""),
+        api_key=os.environ.get("KAIWA_API_KEY", "") if options.api_key is None else options.api_key,
+        admin_key=os.environ.get("KAIWA_ADMIN_KEY", "") if options.admin_key is None else options.admin_key,
     )
     if options.per_key is not None and options.per_key < 1:
         raise UserError(f"--per-key {options.per_key}: at least 1")

@@ -1,1 +1,1 @@
-"""Defences around a ChatModel: what they do to a request, and what they let out of a reply."""
+"""Defences around a ChatModel: how each changes a request, and which part of a reply each lets out."""

@@ -22,7 +22,7 @@ LEAST = 0.05  # similarity threshold if no benign text is similar to anything: a
 
 @runtime_checkable
 class HasThreshold(Protocol):
-    """A part that refuses what is more suspicious than its threshold (None: not set yet)."""
+    """A part that refuses texts whose suspicion is above its threshold (None: not set yet)."""
 
     @property
     def threshold(self) -> float | None: ...

@@ -1,7 +1,7 @@
 """Output canary filter: a reply stops before a secret is out, in any disguise that a program can undo (fold.py).
 
-It is exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the output held.
-It is as strong as its list of forms, and no stronger: a translation, a rhyme or a hint passes.
+The filter is exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the
+output held. The filter knows the forms in its list and no others: a translation, a rhyme or a hint passes.
 
     text:     The password is  o p e n - s e s a m e
     folded:   thepasswordis    openses…                ->  held back from the first letter that may begin a secret

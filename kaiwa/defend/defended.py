@@ -1,6 +1,6 @@
-"""A ChatModel under a defence: what the red team measures is what the server runs.
+"""A ChatModel under a defence: the red team measures the same code that the server runs.
 
-A plain string is a conversation of one user's message; what a defence makes of it is put together with blank lines.
+A plain string is a conversation of one user's message; the rewritten messages are joined with blank lines.
 `generate_defended` takes each call with its own data, secrets and seed, so that a whole matrix goes to the model at
 once and shared prefixes are computed once.
 """

@@ -1,6 +1,6 @@
 """Sentences like those of known attacks, written by us, which the similarity filter compares texts with.
 
-They have no payload, only the words that turn a text into an attack. None of them is an attack of the red team, since
+The sentences have no payload, only the words that turn a text into an attack. No sentence is an attack of the red team:
 the filter would then be measured on its own list.
 """
 

@@ -1,7 +1,7 @@
 """Perplexity filter: text that the model finds very unlikely is refused (Alon and Kamfonas 2023; Jain et al. 2023).
 
-Suspicion is the highest mean of -log p over any window of tokens, since a short odd suffix hides in a long message. It
-stops strings found by search, encodings and noise, and not an attack in fluent words. The threshold depends on model
+Suspicion is the highest mean of -log p over any window of tokens, since a short odd suffix hides in a long message. The
+filter stops strings found by search, encodings and noise, but no attack in fluent words. The threshold depends on model
 and language, so there is no default: it is set on benign texts (calibrate.py) or by hand.
 """
 

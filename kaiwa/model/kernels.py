@@ -1,5 +1,6 @@
-"""What lies between a block's products, in C++ (csrc/): norm, rotation, SwiGLU and attention within documents, forward
-and backward, each in one pass over memory. PyTorch's are four to eight passes, and keep what can be computed again.
+"""The operations between a block's products, in C++ (csrc/): norm, rotation, SwiGLU and attention within documents,
+forward and backward, each in one pass over memory. PyTorch's take four to eight passes, and store values that can be
+computed again.
 
 Where a function here returns None, its caller does the same with torch's operations: another device or type, under
 torch.compile, without a compiler, and on few numbers, where compiling is not worth it. The choice depends on shapes

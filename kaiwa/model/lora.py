@@ -103,7 +103,7 @@ def save_adapter(folder: Path, decoder: Decoder, base: str) -> None:
 
 @contextlib.contextmanager
 def adapter_off(model: nn.Module) -> Iterator[None]:
-    """Within it every low-rank change in `model` is left out: the model is what it was before `add_lora`."""
+    """Leave every low-rank change in `model` out while the context is open: the model is as before `add_lora`."""
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
     scales = [layer.scale for layer in layers]
     for layer in layers:

@@ -4,8 +4,9 @@ The vectors are rows of the embedding beyond the vocabulary, tokens that no text
 first. So a model with a soft prompt is an ordinary model folder, and nothing that reads one must know of it.
 
 Departures: the prompt starts from the embeddings of given tokens (Lester et al.: of the likeliest or of the labels'),
-and in the finished model the new tokens need rows in the unembedding too. They get those of the token that the model
-finds least likely, so that none is ever drawn: over the old vocabulary the chances stay in proportion.
+and in the finished model the new tokens need rows in the unembedding too. These rows copy the row of the token
+that the model finds least likely, so that no new token is ever drawn: probabilities over the old vocabulary keep their
+ratios.
 """
 
 from __future__ import annotations

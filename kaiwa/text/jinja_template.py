@@ -5,11 +5,12 @@ access to internals, no mutation), bounded `range`, and an output limit. Names f
 `apply_chat_template`: messages, add_generation_prompt, bos_token, eos_token, raise_exception, strftime_now, tojson.
 
 How content stays content: before rendering, each special token's text within a message gets a noncharacter (U+FDD0)
-after its first character. What the template itself wrote is still intact, so splitting there finds exactly the
-template's specials; then the noncharacter is taken out again.
+after its first character. Special tokens that the template itself wrote are still intact, so splitting there finds
+exactly these; then the noncharacter is taken out again.
 
 How the mask is found: the conversation up to an assistant's turn is rendered with the generation prompt, and again
-with the turn. What the second adds to the first is that turn: learned up to its first special token, which ends it.
+with the turn. The text that the second adds is the turn: learned up to its first special token, which ends the
+turn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What chat templates work with: the tokenizer they need, and the pieces that a conversation becomes."""
+"""The types of chat templates: the tokenizer members they use, and the pieces of a conversation."""
 
 from __future__ import annotations
 

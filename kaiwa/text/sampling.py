@@ -1,4 +1,4 @@
-"""How an answer is sampled: one record that the lab, the red team, the pages, the server and the engine share.
+"""The sampling of an answer: one record that the lab, the red team, the pages, the server and the engine share.
 
 To add a parameter: a field and its check here, its effect in kaiwa/engine (logit_rules.py or sampling.py), and a field
 of the API in kaiwa/serve/openai/protocol.py. Everything between passes the record on whole.
@@ -34,7 +34,7 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How one answer is sampled. A UserError names the field that no sampler can use.
+    """The sampling of one answer. A UserError names the field that no sampler can use.
 
     max_tokens bounds the answer. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off. `stop`:
     strings that end the answer and are no part of it. `seed` and the place in the answer fix every random choice.

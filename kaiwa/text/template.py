@@ -9,7 +9,7 @@ to produce by itself, hence those that SFT's loss counts. What a user writes nev
 are put in as ids, and content is encoded as plain text, `<|im_end|>` included.
 
 Departure from rendering to one string and encoding that: the assistant's content is encoded apart from the turn's
-header, in history as in training, because generation also begins there. It differs from the joint encoding only for
+header, in history as in training, because generation also begins there. The two encodings differ only for
 content that begins with white space. Other templates (a model read from elsewhere) go through `jinja_template`.
 """
 

@@ -182,11 +182,36 @@ def test_one_missing_option_or_two() -> None:
     class Two:
         """Needs two."""
 
-        first: Path
+        first: Path  # an input, --such as this (required)
         second: Path
+        file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]  # FILE.toml
+        third: int = 0
 
-    with pytest.raises(UserError, match="--first, --second are missing"):
+    with pytest.raises(UserError, match=r"^FILE, --first, --second are missing; see kaiwa test --help$"):
         read_options(Two, "kaiwa test", ["--third", "1"])
+    with pytest.raises(UserError, match=r"^--second is missing"):
+        read_options(Two, "kaiwa test", ["x", "--first", "1"])
+
+
+def test_a_missing_or_bad_word_without_an_option_is_named() -> None:
+    @dataclass(kw_only=True)
+    class One:
+        """Takes one number."""
+
+        level: Annotated[Positional[int], tyro.conf.arg(metavar="LEVEL")] = 1
+
+    @dataclass(kw_only=True)
+    class Needed:
+        """Needs one word."""
+
+        name: Annotated[Positional[str], tyro.conf.arg(metavar="NAME")]
+
+    with pytest.raises(UserError, match=r"^LEVEL 'x' is not a whole number"):
+        read_options(One, "kaiwa one", ["x"])
+    with pytest.raises(UserError, match=r"^no option '--x'"):
+        read_options(One, "kaiwa one", ["--x"])
+    with pytest.raises(UserError, match=r"^NAME is missing"):
+        read_options(Needed, "kaiwa one", ["--"])
 
 
 def test_a_missing_argument_is_named_as_the_help_names_it() -> None:

@@ -16,6 +16,7 @@ from tests.running_server import make_model
 pytest.importorskip("uvicorn")
 
 from kaiwa.commands.build_progress import stage_text
+from kaiwa.commands.up import main
 from kaiwa.commands.web_app import _check_device
 from kaiwa.core.errors import UserError
 
@@ -168,3 +169,17 @@ def test_bad_options(tmp_path: Path) -> None:
         assert found.returncode == 2
         assert told in found.stderr
         assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [((), "from-the-environment"), (("--api-key", ""), ""), (("--api-key", "typed-key-1"), "typed-key-1")],
+)
+def test_a_key_that_is_typed_goes_before_the_environment(
+    words: tuple[str, ...], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+    monkeypatch.setenv("KAIWA_API_KEY", "from-the-environment")
+    monkeypatch.setattr("kaiwa.commands.web_app.up", lambda *_, access, **__: keys.append(access.api_key))
+    main(list(words))
+    assert keys == [key]

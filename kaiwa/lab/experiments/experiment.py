@@ -1,6 +1,6 @@
 """An experiment: tasks x arms x seeds, and which arm is compared with which; all of it registered before the run.
 
-What is compared is decided here and not after looking: `plan.json` is written before the first call, and a changed
+Comparisons are decided here, before the results are seen: `plan.json` is written before the first call, and a changed
 experiment needs another folder. `experiment_file.py` reads experiments from TOML or Python files.
 """
 

@@ -1,7 +1,7 @@
-"""What a model family is: a record that the readers and writers of model files, and the catalog, look things up in.
+"""A model family as a record, which the readers and writers of model files and the catalog look up.
 
 To add a family: a file beside this one, a line in by_name.py, a line in docs/models.md and one in
-tests/model/test_families.py. What it computes differently is a field of DecoderConfig (model/config.py) that
+tests/model/test_families.py. Arithmetic of its own is a field of DecoderConfig (model/config.py) that
 model/decoder.py reads; the engine's fast steps refuse fields that they do not know (engine/native/refusal.py).
 """
 

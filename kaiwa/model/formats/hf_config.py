@@ -1,7 +1,7 @@
-"""config.json of a Hugging Face folder and our DecoderConfig. What a family's fields are called: kaiwa/model/families.
+"""config.json of a Hugging Face folder and our DecoderConfig. Names of a family's fields: kaiwa/model/families.
 
-What a model needs that our decoder does not compute (other activations, other rope scalings, biases in the
-feed-forward part) is a UserError that names it.
+A feature that our decoder does not compute (another activation or rope scaling, biases in the feed-forward part) is a
+UserError that names the feature.
 """
 
 from __future__ import annotations

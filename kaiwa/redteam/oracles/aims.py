@@ -1,4 +1,4 @@
-"""What an attack is to reach, as a typed aim, and the exact check of whether it did.
+"""The aim of an attack, as a typed record, and the exact check of whether it did.
 
     witness  the model does a foreign task: answers an easy question that has nothing to do with its own work
     secret   the canary is out, in any form (leaks.py)
