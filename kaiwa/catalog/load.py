@@ -1,4 +1,4 @@
-"""From a catalog entry to something that generates: decoder, tokenizer, how to begin a text and where to stop."""
+"""Loading of a catalog entry: decoder, tokenizer, the tokens to begin a text with and the tokens to stop at."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to generate. `prefix`: tokens that plain text begins with. `stop_ids`: tokens that end an
-    answer. `adapter`: the decoder is its base's, and requests name it."""
+    """A model ready to generate. `prefix`: tokens at the beginning of plain text. `stop_ids`: tokens that end an answer.
+    `adapter`: if set, the decoder is the base's, and requests name the adapter."""
 
     entry: Entry
     decoder: Decoder
@@ -38,13 +38,13 @@ class LoadedModel:
         return self.decoder.config.max_length - (0 if self.adapter is None else self.adapter.n_soft)
 
     def adapter_memory(self) -> int:
-        """Return the bytes of the adapter, and of what the C++ step keeps beside it."""
+        """Return the bytes of the adapter, with the C++ step's packed copies."""
         if self.adapter is None:
             return 0
         return self.adapter.bytes + step.adapter_memory(self.decoder, self.adapter)
 
     def chat_ids(self, conversation: Conversation) -> list[int]:
-        """Return a conversation's token ids, ready to be answered. UserError for a model that only continues text."""
+        """Return a conversation's token ids, ready to be answered. UserError for a text-continuation model."""
         if not self.entry.chat or self.tokenizer.chat_template is None:
             raise UserError(
                 f"{self.entry.name} continues text and has not learnt to chat; send it a prompt (/v1/completions)"
@@ -56,7 +56,7 @@ class LoadedModel:
         return [*self.prefix, *self.tokenizer.encode(text)]
 
     def memory(self) -> int:
-        """Return the bytes of all weights and buffers, shared ones once, and of what the C++ step keeps beside them."""
+        """Return the bytes of all weights and buffers, shared weights once, and of the C++ step's packed copies."""
         tensors = [*self.decoder.parameters(), *self.decoder.buffers()]
         own = sum({t.data_ptr(): t.nbytes for t in tensors}.values())
         return own + step.memory(self.decoder)
@@ -67,8 +67,8 @@ def load(
 ) -> LoadedModel:
     """Read weights and tokenizer.
 
-    `say` gets a line where a slower path is taken, and one that says what computes the answers. n_on_device: how many
-    blocks go to the device, the others staying on the CPU (cpu_offload.py); None: all.
+    `say` gets a line about any slower path, and a line about the way answers are computed. n_on_device: number of
+    blocks on the device, the others staying on the CPU (cpu_offload.py); None: all.
     """
     base = with_weights(entry)
     if n_on_device is not None:
@@ -86,17 +86,17 @@ def load(
 
 
 def with_weights(entry: Entry) -> Entry:
-    """Return the entry whose weights are read: the base's for an adapter that has none of its own."""
+    """Return the entry whose weights are read: the base's for an adapter without weights of its own."""
     return entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
 
 
 def with_adapter(base: LoadedModel, entry: Entry, folder: Path) -> LoadedModel:
-    """Return the same weights with an adapter for them. UserError for one that does not fit."""
+    """Return the same weights with an adapter for them. UserError for an adapter of another shape."""
     return replace(base, entry=entry, adapter=read_adapter(folder, base.decoder.config))
 
 
 def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = True) -> LoadedModel:
-    """Read weights and tokenizer. whole: one device computes all of it (see `Weights.read_decoder`)."""
+    """Read weights and tokenizer. whole: a single device computes all blocks (see `Weights.read_decoder`)."""
     weights = open_weights(entry.path)
     decoder = weights.read_decoder(device, say, whole).to(device)
     tokenizer = weights.read_tokenizer()

@@ -1,4 +1,4 @@
-"""A ChatModel in this process: a loaded model and an engine."""
+"""A ChatModel in the same process: a loaded model and an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaiwa.text.sampling import USUAL, Sampling
 
 
 class LocalChatModel:
-    """A ChatModel and ManyModel over weights in this process."""
+    """A ChatModel and ManyModel over weights in the same process."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
@@ -42,7 +42,7 @@ class LocalChatModel:
         )
 
     def stream(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Iterator[Event]:
-        """Yield the answer's events as they come. Closing the iterator cancels the rest."""
+        """Yield the answer's events as generated. Closing the iterator cancels the rest."""
         request = self._request(sampling, self._ids(prompt))
         self.engine.add(request)
         try:
@@ -97,7 +97,7 @@ class LocalChatModel:
             yield places[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
 
     def _shared(self) -> SharedPrompts:
-        """Return the engine of bulk work, once the C++ step is ready: it computes all of it or nothing."""
+        """Return the engine of bulk work, once the C++ step is ready or not available: a run never changes between C++ and torch."""
         if self._shared_prompts is None:
             decoder, adapter = self.loaded.decoder, self.loaded.adapter
             step.wait(decoder)

@@ -1,4 +1,4 @@
-"""Open the model that a person chose: behind a URL, or on this machine. No torch is imported until weights are read."""
+"""Open the model chosen by a person: behind a URL, or on the local machine. No torch is imported until weights are read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """A model as a person names it.
+    """A person's choice of a model.
 
     model: a name from `kaiwa models`, a path, or the name at a server ("": SmolLM2).
-    url: of a server that speaks OpenAI's protocol (ends in /v1), "" for this machine. api_key_env: the environment
+    url: of a server with OpenAI's protocol (ends in /v1), "" for the local machine. api_key_env: the environment
     variable with its key. concurrency: requests under way at a time; per_minute: most requests started per minute, 0
-    for no limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which hold where these are empty.
+    for no limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which apply if the fields are empty.
     """
 
     model: str = ""
@@ -34,7 +34,7 @@ class ModelChoice:
 
 
 def rest_idle_threads() -> None:
-    """Let threads sleep while they wait, so that what runs beside gets the time. Call it before torch is imported."""
+    """Let waiting threads sleep, so other programs get the processor time. Call before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
 
@@ -52,7 +52,7 @@ def open_model(choice: ModelChoice, say: Say = print_line) -> OpenedModel:
 
 
 def open_entry(entry: Entry, say: Say = print_line, device: str = "", max_memory: str = "") -> OpenedModel:
-    """Read the weights of a catalog entry on this machine, split where a card is too small for them."""
+    """Read the weights of a local catalog entry, split where a card is too small for them."""
     from kaiwa.catalog.local_model import LocalChatModel
     from kaiwa.catalog.memory_plan import load_here
 
@@ -73,7 +73,7 @@ def _open_server(choice: ModelChoice) -> OpenedModel:
 
 
 def read_key(variable: str) -> str:
-    """Return the API key that the environment variable holds, "" for no variable. UserError for an empty one."""
+    """Return the API key in the environment variable, "" for no variable. UserError for an empty key."""
     key = os.environ.get(variable, "") if variable else ""
     if variable and not key:
         raise UserError(f"the environment variable {variable} is empty; it should hold the key", field="api_key_env")

@@ -1,6 +1,6 @@
-"""Any model that can be talked to, opened for training: dense fp32 weights, its tokenizer, and what is trained.
+"""Any model of the catalog, opened for training: dense fp32 weights, the tokenizer, and the trained parameters.
 
-A model folder is read as it is; 4-bit weights (GGUF, GPTQ) are expanded. All weights are trained, or a low-rank
+A model folder is read unchanged; 4-bit weights (GGUF, GPTQ) are expanded. All weights are trained, or a low-rank
 change of them, or a soft prompt. The published folder is a plain model again: changes are added to the weights.
 """
 
@@ -33,7 +33,7 @@ from kaiwa.tokenizer.train import save as save_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """A model and what is trained of it. `tokenizer` has the soft prompt's tokens, and puts them before every
+    """A model and its trained parameters. `tokenizer` has the soft prompt's tokens, and puts them before every
     conversation."""
 
     base: Path
@@ -87,9 +87,9 @@ def context_length(base: Path) -> int:
 
 
 def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
-    """Return the tokenizer with n more tokens, numbered from `first`, that begin every conversation.
+    """Return the tokenizer with n more tokens, numbered from `first`, at the beginning of every conversation.
 
-    `first` is the embedding's height: its rows without a token get one that is never written, so that the numbers fit.
+    `first` is the embedding's height: rows without a token get a placeholder token, never written, to make ids match.
     """
     import tokenizers
 
@@ -113,13 +113,13 @@ def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights that are trained, by name, in their own shapes [...]: what a checkpoint must hold."""
+    """Return the trained weights, by name, in their own shapes [...]: the contents of a checkpoint."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copy back the weights [...] that `trained_state` returned."""
+    """Copy back the weights [...] returned by `trained_state`."""
     parameters = dict(model.named_parameters())
     for name, tensor in state.items():
         parameters[name].copy_(tensor)
@@ -128,10 +128,10 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) -> None:
     """Write a plain model folder; a low-rank change or soft prompt also by itself, under adapter/.
 
-    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as much as a low-rank change moves a weight by. (The
-    engine rounds a large model to bf16 where the machine computes in it; the adapter on its base is not rounded.)
+    In fp32 whatever the size: half a step of bf16 at 0.1 is 2e-4, as large as a low-rank change of a weight. (The
+    engine rounds a large model to bf16 where the machine computes in bf16; the adapter on its base is not rounded.)
 
-    probe [B,T]: some token ids, at whose end the least likely token is looked for (a soft prompt needs it).
+    probe [B,T]: some token ids, used to find the least likely next token (needed by a soft prompt).
     """
     decoder = trained.decoder
     if isinstance(decoder.blocks[0].qkv, LoraLinear):
@@ -154,6 +154,6 @@ def save_trained(folder: Path, trained: Trainable, probe: Tensor | None = None) 
 
 
 def card_of(base: Path) -> dict[str, Any]:
-    """Return the base's chat.json, {} if it has none."""
+    """Return the base's chat.json, {} if missing."""
     file = base / "chat.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -1,4 +1,4 @@
-"""A model's files, whatever their format: the one place that tells .gguf, llama2.c's .bin and folders apart.
+"""A model's files, whatever their format: only here are .gguf, llama2.c's .bin and folders told apart.
 
 `open_weights` reads headers only. Weights are read by `read_decoder` (as answers are computed, perhaps 4-bit) or
 `read_dense` (fp32, for training).
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 class Weights(Protocol):
-    """One model's files. four_bit: whether the products of its blocks are 4-bit, from headers alone."""
+    """The files of a model. four_bit: whether the products of its blocks are 4-bit, from headers alone."""
 
     @property
     def config(self) -> DecoderConfig: ...
@@ -41,9 +41,9 @@ class Weights(Protocol):
     def four_bit(self) -> bool: ...
 
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
-        """Read the decoder as `device` computes it, on the CPU. `say` gets a line where a slower path is taken.
+        """Read the decoder in the format for `device`, on the CPU. `say` gets a line about any slower path.
 
-        whole: one device computes all of it; otherwise 4-bit layers must be computable one by one.
+        whole: a single device computes all blocks; otherwise every 4-bit layer must be computable alone.
         """
         ...
 
@@ -54,16 +54,16 @@ class Weights(Protocol):
     def read_tokenizer(self) -> Tokenizer: ...
 
     def read_prefix(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        """Return the tokens that plain text begins with."""
+        """Return the tokens at the beginning of plain text."""
         ...
 
     def read_stop_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        """Return the tokens that end an answer, in order."""
+        """Return the stop tokens of an answer, in order."""
         ...
 
 
 def open_weights(path: Path) -> Weights:
-    """Open a model's files. UserError for a damaged header; a folder's config.json is read when it is needed."""
+    """Open a model's files. UserError for a damaged header; a folder's config.json is read when needed."""
     match weights_format(path):
         case "gguf":
             return GgufWeights(path)
@@ -152,7 +152,7 @@ class GgufWeights:
 
 
 class Llama2cWeights:
-    """A .bin file of llama2.c: dense fp32, with its tokenizer beside it."""
+    """A .bin file of llama2.c: dense fp32, with its tokenizer in a file beside."""
 
     four_bit = False
 
@@ -177,7 +177,7 @@ class Llama2cWeights:
 
 
 def tokenizer_of(words: RawVocabulary) -> Tokenizer:
-    """Make the tokenizer that a GGUF or llama2.c file describes: SentencePiece where it has scores, else BPE."""
+    """Make the tokenizer of a GGUF or llama2.c file: SentencePiece if the vocabulary has scores, else BPE."""
     if words.scores:
         return Tokenizer.from_pieces(
             words.tokens,
@@ -217,7 +217,7 @@ def has_bf16(device: str) -> bool:
 
 
 def _generation_ends(folder: Path) -> set[int]:
-    """Return the end tokens that some models name in generation_config.json."""
+    """Return the end tokens named in generation_config.json, if any."""
     file = folder / "generation_config.json"
     if not file.is_file():
         return set()

@@ -1,1 +1,1 @@
-"""kaiwa doctor URL: does a server keep to OpenAI's protocol as clients really use it? Needs nothing but its URL."""
+"""kaiwa doctor URL: checks whether a server keeps to OpenAI's protocol as used by real clients. Needs only the URL."""

@@ -1,4 +1,4 @@
-"""/v1/completions, above all what scores multiple-choice tasks: log-probabilities of a prompt (echo)."""
+"""/v1/completions, above all the scoring of multiple-choice tasks: log-probabilities of a prompt (echo)."""
 
 from __future__ import annotations
 

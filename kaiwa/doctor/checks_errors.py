@@ -1,4 +1,4 @@
-"""Bad input: a 4xx in OpenAI's shape with the field named; never a 500 (clients repeat those), never a hang."""
+"""Bad input: a 4xx in OpenAI's shape with the field named; never a 500 (clients retry after a 500), never a hang."""
 
 from __future__ import annotations
 

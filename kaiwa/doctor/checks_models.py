@@ -1,4 +1,4 @@
-"""/v1/models and what stands at the root."""
+"""/v1/models and the answer at the root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools, formats, embeddings, the Responses API, tokens: what not every server offers."""
+"""Tools, formats, embeddings, the Responses API, tokens: parts not offered by every server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All checks against one server, and their results as lines or JSON."""
+"""All checks against a server, and their results as lines or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = {"ok": "ok", "fault": "FAULT", "absent": "absent"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """How one check ended. must: common clients break without it. outcome: ok, fault, absent."""
+    """The result of a check. must: common clients break without the feature. outcome: ok, fault, absent."""
 
     group: str
     label: str
@@ -44,12 +44,12 @@ class CheckResult:
 
 
 def checks() -> list[tuple[str, ServerCheck]]:
-    """Return (group, check) in the order in which they run."""
+    """Return (group, check) in running order."""
     return [(group.GROUP, check) for group in GROUPS for check in group.CHECKS]
 
 
 def examine(server: ServerUnderTest) -> Iterator[CheckResult]:
-    """Run every check, one after the other, and yield its result."""
+    """Run every check in turn, and yield its result."""
     for group, check in checks():
         start = time.monotonic()
         outcome, message = _outcome(check, server)
@@ -74,7 +74,7 @@ def _outcome(check: ServerCheck, server: ServerUnderTest) -> tuple[str, str]:
 
 
 def doctor(url: str, model: str, key: str, as_json: bool, say: Callable[[str], None]) -> bool:
-    """Examine a server, print the results with `say`, and return whether common clients can use it.
+    """Examine a server, print the results with `say`, and return whether common clients can use the server.
 
     UserError where no server answers.
     """

@@ -1,7 +1,7 @@
 """The server under test, and how a check ends: normally (good), with Fault, or with Absent.
 
-A check sends requests and expects something of the answers. Whatever else goes wrong in it (a missing key, a wrong
-type) is a fault too.
+A check sends requests and tests the answers. Any other error inside a check (a missing key, a wrong type) is a fault
+too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ ERROR_FIELDS = {"message", "type", "param", "code"}
 
 
 class Fault(Exception):
-    """The server does not keep to what the check expects."""
+    """The server does not meet the check's expectation."""
 
 
 class Absent(Exception):
-    """The server does not offer this at all, and says so."""
+    """The server does not offer the feature at all, and says so."""
 
 
 def expect(condition: object, message: str) -> None:
@@ -36,7 +36,7 @@ def expect(condition: object, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StreamedAnswer:
-    """A stream that has ended: its response, and the data of its events in order."""
+    """A finished stream: its response, and the data of its events in order."""
 
     response: httpx.Response
     data: list[str]
@@ -53,7 +53,7 @@ class StreamedAnswer:
 
 
 class ServerUnderTest:
-    """A server at a URL with or without /v1. model: the one to ask; empty: the first that chats."""
+    """A server at a URL with or without /v1. model: the model to ask; empty: the first chat model."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ServerUnderTest:
         return self.client.get(path, headers=headers)
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
-        """Send a body: bytes as they are, anything else as JSON."""
+        """Send a body: bytes unchanged, anything else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.client.post(path, content=content, headers={"Content-Type": "application/json", **headers})
 
@@ -124,7 +124,7 @@ class ServerUnderTest:
 
 
 def expect_error(response: httpx.Response, *statuses: int, field: str = "") -> dict[str, Any]:
-    """Return a response's error. Fault unless it has one of the statuses and OpenAI's shape, and names the field."""
+    """Return a response's error. Fault unless the status is allowed, the shape is OpenAI's, and the field is named."""
     expect(response.status_code in statuses, f"status {response.status_code}, not {_or(statuses)}")
     try:
         error = response.json()["error"]
@@ -138,7 +138,7 @@ def expect_error(response: httpx.Response, *statuses: int, field: str = "") -> d
 
 
 def event_data(text: str) -> list[str]:
-    """Return the data of server-sent events, with the lines of one event joined."""
+    """Return the data of server-sent events, with the lines of an event joined."""
     events = []
     for block in text.replace("\r\n", "\n").split("\n\n"):
         lines = [line[5:].removeprefix(" ") for line in block.split("\n") if line.startswith("data:")]
@@ -166,7 +166,7 @@ def _or(statuses: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServerCheck:
-    """One line of the table: its label, and the function that checks it. must: common clients break without it."""
+    """A line of the table: its label, and its check function. must: common clients break without the feature."""
 
     label: str
     run: Callable[[ServerUnderTest], None]

@@ -1,1 +1,1 @@
-"""Conversations of people with models, in one SQLite file."""
+"""Conversations of people with models, in an SQLite file."""

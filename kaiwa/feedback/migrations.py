@@ -1,6 +1,6 @@
-"""The database's tables as numbered steps. A released step is never changed; a new one is added below it.
+"""The database's tables as numbered steps. A released step is never changed; new steps are added below.
 
-`PRAGMA user_version` holds the number of the last step done; each step runs in one transaction with its number.
+`PRAGMA user_version` holds the number of the last step done; step and number are written in the same transaction.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ STEPS: tuple[str, ...] = (
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring a database up to the last step. UserError if a newer kaiwa wrote it."""
+    """Bring a database up to the last step. UserError for a database of a newer kaiwa."""
     while (done := _version(db)) < len(STEPS):
         try:
             db.executescript(f"BEGIN IMMEDIATE;\n{STEPS[done]}\nPRAGMA user_version = {done + 1};\nCOMMIT;")

@@ -11,9 +11,9 @@ STATES = ("streaming", "done", "stopped", "failed", "interrupted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedMessage:
-    """One message. `versions` are the ids of this message and its siblings, oldest first.
+    """A message. `versions`: the ids of the message and its siblings, oldest first.
 
-    state "interrupted": a process that has ended was writing it.
+    state "interrupted": the process writing the message has ended.
     """
 
     id: int
@@ -33,7 +33,7 @@ class SavedMessage:
 
     @property
     def version(self) -> int:
-        """Number of this version, 1 for the oldest."""
+        """Number of the version, 1 for the oldest."""
         return self.versions.index(self.id) + 1 if self.id in self.versions else 1
 
 
@@ -50,7 +50,7 @@ class ConversationLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
-    """A conversation. `path` holds the messages that are shown, from the first along the chosen versions."""
+    """A conversation. `path` holds the shown messages, from the first along the chosen versions."""
 
     id: int
     title: str

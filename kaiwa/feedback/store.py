@@ -1,8 +1,8 @@
-"""Conversations in SQLite: each is a tree of messages, with the path that is shown.
+"""Conversations in SQLite: each is a tree of messages, with a path of shown messages.
 
-Editing a message or asking again adds a sibling; nothing that a person or a model wrote is ever overwritten. Every
-function is one transaction under write-ahead logging, so a kill at any moment leaves the last whole state; a message
-whose writing process has ended reads as "interrupted". One connection is behind a lock: calls take well under a
+Editing a message or asking again adds a sibling; text of a person or a model is never overwritten. Every
+function is a transaction under write-ahead logging, so a kill at any moment leaves the last whole state; a message
+whose writing process has ended reads as "interrupted". A lock guards the single connection: calls take well under a
 millisecond.
 """
 
@@ -30,7 +30,7 @@ TRIGRAM = 3  # shorter searches go through LIKE
 
 
 class Store:
-    """A database file, created if it is not there. Safe to share between threads."""
+    """A database file, created if missing. Safe to share between threads."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -91,14 +91,14 @@ class Store:
             db.execute("UPDATE conversations SET model = ?, settings = ? WHERE id = ?", values)
 
     def delete(self, conversation: int) -> None:
-        """Take a conversation out of the list; `undo` brings it back for thirty days."""
+        """Take a conversation out of the list; `undo` restores the conversation for thirty days."""
         with self._write() as db:
             now = time.time()
             db.execute("UPDATE conversations SET deleted_at = ? WHERE id = ?", (now, conversation))
             db.execute("DELETE FROM conversations WHERE deleted_at < ?", (now - UNDO_SECONDS,))
 
     def undo(self, conversation: int) -> None:
-        """Undo a deletion. UserError once it is final."""
+        """Undo a deletion. UserError for a final deletion."""
         with self._write() as db:
             if not db.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (conversation,)).rowcount:
                 raise UserError(f"conversation {conversation} is gone")
@@ -136,7 +136,7 @@ class Store:
         ]
 
     def get(self, conversation: int) -> SavedConversation:
-        """Return a conversation with the path that is shown. UserError if there is none, or it is deleted."""
+        """Return a conversation with its shown path. UserError for an unknown or deleted conversation."""
         with self._lock:
             row = _one(self._db, conversation)
             rows = self._read("SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation,))
@@ -165,9 +165,9 @@ class Store:
         sampling: Mapping[str, Any] | None = None,
         streaming: bool = False,
     ) -> int:
-        """Add a message under `parent` (None: a first message), show it, and return its id.
+        """Add a message under `parent` (None: a first message), show the message, and return its id.
 
-        If `parent` has children already, the message is one more version beside them.
+        If `parent` has children already, the message is another version beside them.
         """
         now = time.time()
         with self._write() as db:
@@ -191,12 +191,12 @@ class Store:
         return new
 
     def edit(self, message: int, content: str) -> int:
-        """Add a new version of a message beside the old one, and return its id."""
+        """Add a new version of a message beside the old message, and return its id."""
         old = self.message(message)
         return self.append(old.conversation_id, old.parent_id, old.role, content, model=old.model)
 
     def flip(self, message: int) -> None:
-        """Show this version, and below it the messages that were shown there last."""
+        """Show another version of a message, and the messages last shown below."""
         chosen = self.message(message)
         with self._write() as db:
             _show(db, chosen.conversation_id, chosen.parent_id, message)
@@ -214,7 +214,7 @@ class Store:
         return self._message(row, [r["id"] for r in siblings])
 
     def history(self, message: int) -> list[SavedMessage]:
-        """Return the messages above this one, from the first on: the prompt for a model."""
+        """Return the messages above a message, from the first on: the prompt for a model."""
         messages: list[SavedMessage] = []
         at = self.message(message).parent_id
         while at is not None:
@@ -256,7 +256,7 @@ class Store:
         return SavedMessage(**fields, sampling=json.loads(row["sampling"]), versions=tuple(versions))
 
     def _alive(self, owner: str) -> bool:
-        """Return whether the process that streams into a message still runs."""
+        """Return whether the process streaming into a message still runs."""
         if owner == self.owner:
             return True
         pid = int(owner.partition(":")[0] or 0)
@@ -280,7 +280,7 @@ def _one(db: sqlite3.Connection, conversation: int) -> sqlite3.Row:
 
 
 def _show(db: sqlite3.Connection, conversation: int, parent: int | None, message: int) -> None:
-    """Make `message` the child of its parent that is shown."""
+    """Make `message` the shown child of its parent."""
     if parent is None:
         db.execute("UPDATE conversations SET next_id = ? WHERE id = ?", (message, conversation))
     else:

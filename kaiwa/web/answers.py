@@ -1,7 +1,7 @@
-"""Answers in progress: one task each in the server, so that closing a page or losing the network loses nothing.
+"""Answers in progress: a task each in the server, so closing a page or losing the network loses nothing.
 
-The task reads the engine's pieces, stores the text twice a second, and wakes all followers. A follower says how many
-characters it has and gets the rest: O(n) in all, and a browser that comes back goes on where it was. Stopping an answer
+The task reads the engine's pieces, stores the text twice a second, and wakes all followers. A follower names the number
+of characters received and gets the rest: O(n) in all, and a reconnecting browser goes on at its position. Stopping one
 cancels its task, which closes the engine's iterator, which cancels the generation.
 """
 
@@ -22,7 +22,7 @@ UPDATE_SECONDS = 0.04  # between two updates to one follower
 
 @dataclass(slots=True)
 class AnswerInProgress:
-    """The state of one answer. message: the id of its message in the store. waiting: what it waits for, if anything."""
+    """The state of one answer. message: the id of its message in the store. waiting: the reason for waiting, if any."""
 
     message: int
     text: str = ""
@@ -33,14 +33,14 @@ class AnswerInProgress:
     task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Wake all followers that wait. Later followers wait for the next change."""
+        """Wake all waiting followers. Later followers wait for the next change."""
         old, self.changed = self.changed, asyncio.Event()
         old.set()
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerUpdate:
-    """News for a follower: more text (up to character `at`, in code points), what the answer waits for, or its end."""
+    """News for a follower: more text (up to character `at`, in code points), a reason for waiting, or the end."""
 
     text: str = ""
     at: int = 0
@@ -62,7 +62,7 @@ class AnswersInProgress:
         writing.task = asyncio.create_task(self._write(writing, request), name=f"answer {message}")
 
     async def stop(self, message: int) -> None:
-        """Cancel the generation and keep its text so far. Do nothing if it is over already."""
+        """Cancel the generation and keep its text so far. Do nothing if already over."""
         writing = self.writing.get(message)
         if writing is not None and writing.task is not None:
             writing.task.cancel()

@@ -42,7 +42,7 @@ class BuildPages:
         self.runs = view.services.runs
 
     def show_build(self, request: Request, run: str = "", stage: str = "") -> HTMLResponse:
-        """Show one run (default: the newest) with the curves of one stage (default: the one at work)."""
+        """Show a run (default: the newest) with the curves of a stage (default: the running stage)."""
         runs = list_runs(self.runs)
         chosen = find_run(self.runs, run) if run else (runs[0] if runs else None)
         if run and chosen is None:
@@ -63,7 +63,7 @@ class BuildPages:
         return JSONResponse({}, headers=HEADERS)
 
     def stream_build(self, request: Request, run: str, stage: str = "") -> Response:
-        """Stream "strip", "curves" and "samples" events with HTML that has changed, and "over" at the build's end."""
+        """Stream "strip", "curves" and "samples" events with changed HTML, and "over" at the build's end."""
         return StreamingResponse(self._stream(request, run, stage), media_type=EVENT_STREAM, headers=HEADERS)
 
     async def _stream(self, request: Request, name: str, stage: str) -> AsyncIterator[str]:
@@ -114,7 +114,7 @@ class BuildPages:
         }
 
     def _result_values(self, run: Run, words: Words) -> dict[str, Any]:
-        """Return the tables of a finished build: its models, and what each stage did."""
+        """Return the tables of a finished build: its models, and the work of each stage."""
         report = read_json(run.folder / "report.json")
         names = {card.name for card in self.view.services.catalog.models()}
 
@@ -152,7 +152,7 @@ class BuildPages:
 
 
 def command_line(run: Run, stage: str) -> str:
-    """Return the command line that builds this run, or that shows a finished stage of it."""
+    """Return the command line to build a run, or to show a finished stage of the run."""
     recipe = str(run.status.get("recipe", run.name))
     if stage and read_manifest(run, stage):
         return f"kaiwa show runs/{run.name}/{stage}"

@@ -1,6 +1,6 @@
-"""Chat pages: the list, one conversation, and every change of one. answers.py writes the answers.
+"""Chat pages: the list, a conversation, and every change of a conversation. answers.py writes the answers.
 
-A change of a conversation answers with {"chat", "parent", "title", "html"}: the messages that now follow `parent`.
+Changing a conversation returns {"chat", "parent", "title", "html"}: the messages now following `parent`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MORE_PARAMETERS = tuple(name for name in NUMBERS if name not in ("temperature", 
 
 
 class ChatSettings(BaseModel):
-    """The side panel's values. seed None: a new one for each answer. more: other parameters of Sampling by name."""
+    """The side panel's values. seed None: a new seed for each answer. more: other parameters of Sampling by name."""
 
     system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
@@ -46,7 +46,7 @@ class ChatSettings(BaseModel):
     more: dict[str, float] = {}
 
     def sampling(self, seed: int) -> Sampling:
-        """Return how the answer is sampled. UserError for a parameter that is unknown or out of its range."""
+        """Return the sampling of the answer. UserError for an unknown parameter or a value out of range."""
         unknown = next((name for name in self.more if name not in MORE_PARAMETERS), None)
         if unknown is not None:
             raise UserError(f"no sampling parameter {unknown!r}{did_you_mean(unknown, MORE_PARAMETERS)}", field=unknown)
@@ -172,7 +172,7 @@ class ChatPages:
             raise UserError(f"there is no model {sent.model!r} here; choose one of {', '.join(names) or 'none yet'}")
 
     def _answer(self, request: Request, chat: int, parent: int, sent: SentMessage) -> None:
-        """Begin an answer under `parent`. Its stored sampling is all that is needed to repeat it."""
+        """Begin an answer under `parent`. The stored sampling suffices to repeat the answer."""
         chosen = sent.settings
         self.store.choose(chat, sent.model, chosen.model_dump())
         seed = chosen.seed if chosen.seed is not None else secrets.randbelow(MOST_SEED)
@@ -215,7 +215,7 @@ class ChatPages:
 
 
 def _card(card: ModelCard, language: str) -> dict[str, object]:
-    """Return what the browser shows of a model when it is picked."""
+    """Return the fields shown in the browser for a chosen model."""
     return {
         "about": about(card, language),
         "languages": list(card.languages),
@@ -226,7 +226,7 @@ def _card(card: ModelCard, language: str) -> dict[str, object]:
 
 
 def group_by_day(lines: Sequence[ConversationLine], words: Words) -> list[tuple[str, list[ConversationLine]]]:
-    """Group the list under today, yesterday, this week, and months."""
+    """Group the list under today, yesterday, the current week, and months."""
     today = datetime.now().date()
     groups: dict[str, list[ConversationLine]] = {}
     for line in lines:

@@ -1,4 +1,4 @@
-"""Server-sent events: how one is written, and the stream behind the dot in the header."""
+"""Server-sent events: their text format, and the stream behind the dot in the header."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PING_EVERY = 15  # looks without a change, until a comment keeps the connection 
 
 
 def event(value: Mapping[str, Any], *, name: str = "", id: str = "") -> str:
-    """Return one event as text. JSON has no bare line breaks, so a single data line is enough."""
+    """Return an event as text. JSON has no bare line breaks, so a single data line is enough."""
     head = (f"event: {name}\n" if name else "") + (f"id: {id}\n" if id else "")
     return f"{head}data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 class Shutdown:
-    """Whether the server is going down. Streams end by themselves then, so that it need not wait for open pages."""
+    """A flag for the server's shutdown. Once set, streams end by themselves, so open pages do not delay the end."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -29,7 +29,7 @@ class Shutdown:
         self._event.set()
 
     async def begins_within(self, seconds: float) -> bool:
-        """Wait for the shutdown, at most so many seconds; return whether it has begun."""
+        """Wait for the shutdown, at most so many seconds; return whether the shutdown has begun."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
         return self._event.is_set()
@@ -38,7 +38,7 @@ class Shutdown:
 async def changes(
     look: Callable[[], Mapping[str, Any]], shutdown: Shutdown, seconds: float = LOOK_SECONDS
 ) -> AsyncIterator[str]:
-    """Yield an event with what `look` returns, whenever that has changed."""
+    """Yield an event with the result of `look`, whenever the result has changed."""
     last: Mapping[str, Any] | None = None
     quiet = 0
     while True:

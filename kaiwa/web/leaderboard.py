@@ -1,4 +1,4 @@
-"""Leaderboard page: the models of this machine, ranked by their results of `kaiwa evaluate`."""
+"""Leaderboard page: the local models, ranked by their results of `kaiwa evaluate`."""
 
 from __future__ import annotations
 

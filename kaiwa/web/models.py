@@ -1,4 +1,4 @@
-"""Models page: the models of this machine, what each is, how large it is, and where it comes from."""
+"""Models page: the local models with their description, size and origin."""
 
 from __future__ import annotations
 

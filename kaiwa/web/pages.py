@@ -21,10 +21,10 @@ from kaiwa.web.view import HEADERS, PageView
 
 
 def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object, object, None]]:
-    """Add every page to `app`, and return a function that ends open streams and answers (they keep their text).
+    """Add every page to `app`, and return a function to end open streams and answers (their text is kept).
 
-    The server awaits that function before it goes down, so that it need not wait for open pages. If it does not, the
-    application's lifespan does.
+    The server awaits the function before shutting down, so open pages do not delay the end. Otherwise the
+    application's lifespan calls the function.
     """
     shutdown = Shutdown()
     store = Store(services.home / FILE)
@@ -70,5 +70,5 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
 
 
 async def respond_to_user_error(_request: Request, error: Exception) -> Response:
-    """Return a UserError from anywhere in the pages as one line for the person."""
+    """Return a UserError from anywhere in the pages as a single line for the person."""
     return JSONResponse({"error": str(error)}, status_code=400, headers=HEADERS)

@@ -40,7 +40,7 @@ class PlayerMessage(BaseModel):
 
 
 class RedTeamPages:
-    """The functions of the routes, and the games that run."""
+    """The functions of the routes, and the running games."""
 
     def __init__(self, view: PageView) -> None:
         self.view = view
@@ -68,7 +68,7 @@ class RedTeamPages:
         )
 
     def show_cell(self, request: Request, run: str, model: str, attack: str, defence: str) -> HTMLResponse:
-        """Show one cell's transcripts, the worst first."""
+        """Show the transcripts of a cell, the worst first."""
         from kaiwa.redteam.bench.report import choose_transcripts, transcript
 
         saved = read_run(self.folder, run)
@@ -105,7 +105,7 @@ class RedTeamPages:
         return JSONResponse({"told": verdict, "won": game.won}, headers=HEADERS)
 
     async def _answer(self, request: Request, game: Game, message: PlayerMessage) -> tuple[str, str]:
-        """Return the reply as the player sees it, and where a defence stopped it ("request", "reply" or "")."""
+        """Return the reply for the player, and where a defence stopped the answer: "request", "reply" or ""."""
         from kaiwa.defend.defence import BlockDecision, filter_reply
 
         defended = game.ask(message.text)
@@ -122,7 +122,7 @@ class RedTeamPages:
         return "".join(text for text, _ in pieces), "reply" if any(block for _, block in pieces) else ""
 
     def _game(self, message: PlayerMessage, language: str) -> Game:
-        """Return the player's game, or a new one for a new level. The oldest of too many games is forgotten."""
+        """Return the player's game, or a new game for a new level. The oldest of too many games is forgotten."""
         game = self.games.get(message.game)
         if game is None or game.level != message.level:
             number = secrets.randbits(52) or 1  # exact in JavaScript; a page from before a restart must not meet it
@@ -136,7 +136,7 @@ class RedTeamPages:
 
 
 def bench_rates(runs: Sequence[SavedRun], models: Sequence[str], words: Words) -> Mapping[str, str]:
-    """Return the success rates that the bench measured, in words, by "model level"."""
+    """Return the success rates measured by the bench, in words, by "model level"."""
     target = keeper_target(words.language).name
     rates = {}
     for model in models:
@@ -149,7 +149,7 @@ def bench_rates(runs: Sequence[SavedRun], models: Sequence[str], words: Words) -
 
 
 def matrix_pieces(run: SavedRun, model: str, language: str) -> Mapping[str, Markup]:
-    """Return the heat map with the benign costs under it ("heat"), and the table of what defences gain ("defences")."""
+    """Return the heat map with the benign costs below ("heat"), and the table of the defences' gains ("defences")."""
     labels = Words(language, "kaiwa.redteam")
     benign = {row["defence"]: row for row in run.benign if row["model"] == model}
 

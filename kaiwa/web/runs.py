@@ -19,7 +19,7 @@ MOST_SAMPLES = 6
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A build's folder. `status` is its status.json, or {} before that is written."""
+    """A build's folder. `status` is its status.json, or {} before the file is written."""
 
     name: str
     folder: Path
@@ -35,14 +35,14 @@ class Run:
 
     @property
     def current(self) -> str:
-        """The stage at work, or the last one that left a log."""
+        """The running stage, or the last stage with a log."""
         running = [s["name"] for s in self.stages if s["state"] in ("running", "failed")]
         logged = [name for name in stage_names() if (self.folder / "logs" / f"{name}.jsonl").is_file()]
         return str((running or logged or [""])[-1])
 
     @property
     def seconds(self) -> float:
-        """Seconds since the start; of a build that has ended, until its end."""
+        """Seconds since the start; for a finished build, until its end."""
         return float(self.status.get("updated", 0)) - float(self.status.get("started", 0))
 
     @property
@@ -71,7 +71,7 @@ def list_runs(runs: Path) -> list[Run]:
 
 
 def find_run(runs: Path, name: str) -> Run | None:
-    """Return a run by name, or None; never one outside the folder of runs."""
+    """Return a run by name, or None; never a folder outside the folder of runs."""
     if not NAME.fullmatch(name):
         return None
     status = read_status(runs / name)
@@ -79,13 +79,13 @@ def find_run(runs: Path, name: str) -> Run | None:
 
 
 def read_log(run: Run, stage: str) -> list[dict[str, Any]]:
-    """Return a stage's metrics; [] for an unknown stage or one that has logged nothing."""
+    """Return a stage's metrics; [] for an unknown stage or an empty log."""
     known = stage in stage_names() or any(stage == s["name"] for s in run.stages)
     return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
 
 
 def log_mark(run: Run, stage: str) -> int:
-    """Return a number that changes when the log does."""
+    """Return a number that changes with the log."""
     try:
         return (run.folder / "logs" / f"{stage}.jsonl").stat().st_size
     except OSError:
@@ -93,7 +93,7 @@ def log_mark(run: Run, stage: str) -> int:
 
 
 def read_newest_samples(run: Run) -> tuple[str, int, list[tuple[str, str, str]]]:
-    """Return (stage, step, [(language, prompt, answer)]) of the newest checkpoint that answered the probes."""
+    """Return (stage, step, [(language, prompt, answer)]) of the newest checkpoint with answers to the probes."""
     for stage in (stage.name for stage in reversed(STAGES) if stage.samples):
         rows = samples_of(run.folder, stage)
         if not rows:

@@ -1,6 +1,6 @@
-"""Narrow protocols of everything that the pages use. commands/page_services.py implements them.
+"""Narrow protocols of everything used by the pages. commands/page_services.py implements them.
 
-The pages never import the server or the engine, so they work with anything that keeps these promises.
+The pages never import the server or the engine, so any implementation of the protocols works.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kaiwa.text.sampling import Sampling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """A model that one can talk to. `about` and `starters` are by language; `bits` per weight, 0 where unknown.
+    """A model to talk to. `about` and `starters` are by language; `bits` per weight, 0 where unknown.
 
-    state: "ready" (in memory), "idle" (loads at the first message), "loading", "failed" (`why` says it).
+    state: "ready" (in memory), "idle" (loads at the first message), "loading", "failed" (`why` has the reason).
     """
 
     name: str
@@ -48,9 +48,9 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
-    """One request for an answer. Its length is cut to the room that the context has.
+    """A request for an answer. The answer's length is cut to the room left in the context.
 
-    client: whom the answer counts for: a key, or without keys an address.
+    client: the client whose share the answer takes: a key, or without keys an address.
     """
 
     model: str
@@ -73,7 +73,7 @@ class AnswerPiece:
 
 
 class Answerer(Protocol):
-    """The engine as the pages see it. Closing the iterator cancels the generation; a UserError says what failed."""
+    """The engine for the pages. Closing the iterator cancels the generation; a UserError names the failure."""
 
     def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerPiece]: ...
 
@@ -82,12 +82,12 @@ class Answerer(Protocol):
 
 class Catalog(Protocol):
     def models(self) -> Sequence[ModelCard]:
-        """Return the models that one can talk to, the default first."""
+        """Return the models to talk to, the default first."""
         ...
 
 
 class BuildControl(Protocol):
-    """Builds as child processes. Starting and stopping raise UserError with what to do instead."""
+    """Builds as child processes. Starting and stopping raise UserError with the remedy."""
 
     def recipes(self) -> Sequence[str]: ...
 
@@ -121,7 +121,7 @@ class Tuning(Protocol):
         ...
 
     def cancel(self, id: str) -> None:
-        """Cancel a job. UserError for one that is over, and for an unknown id."""
+        """Cancel a job. UserError for a finished job, and for an unknown id."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Training page: the fine-tuning jobs of this server with their latest events, and a way to cancel one."""
+"""Training page: the server's fine-tuning jobs with their latest events, and a button to cancel a job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def routes(view: PageView) -> APIRouter:
         return view.part(request, "training_jobs.html", jobs=await asyncio.to_thread(jobs), over=OVER)
 
     async def cancel(id: str) -> RedirectResponse:
-        """Cancel a job; a plain form, so that it works without a script. UserError for one that is over or unknown."""
+        """Cancel a job; the page has a plain form, so no script is needed. UserError for a finished or unknown job."""
         tuning = view.services.tuning
         if tuning is not None:
             await asyncio.to_thread(tuning.cancel, id)

@@ -1,4 +1,4 @@
-"""One page or fragment as a response: templates, words, and the headers that every page carries.
+"""Pages and fragments as responses: templates, words, and the headers common to all pages.
 
 The policy allows nothing but our own files: no inline script, no inline style, no other host.
 """
@@ -44,7 +44,7 @@ THEME_COOKIE = "kaiwa_theme"
 
 
 class PageView:
-    """Renders the pages of one server: templates, filters, and the values that every page shows."""
+    """The renderer of a server's pages: templates, filters, and the values shown on every page."""
 
     def __init__(self, services: PageServices) -> None:
         self.services = services
@@ -86,14 +86,14 @@ class PageView:
 
 
 def client_of(request: Request) -> str:
-    """Return whom a request comes from: the key that the server's guard recognised, or without keys the address."""
+    """Return the client of a request: the key recognised by the server's guard, or without keys the address."""
     address = request.client.host if request.client is not None else ""
     return str(request.scope.get("kaiwa.who") or address)
 
 
 @cache
 def asset(path: str) -> str:
-    """Return the address of a static file, with a hash of its bytes so that browsers never use an old one.
+    """Return the address of a static file, with a hash of its bytes, so browsers never use an old file.
 
     "report/…" are the files of the reports.
     """
@@ -104,18 +104,18 @@ def asset(path: str) -> str:
 
 
 def script_json(value: object) -> Markup:
-    """Return JSON that is safe inside a <script type="application/json">."""
+    """Return JSON safe inside a <script type="application/json">."""
     text = json.dumps(value, ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def about(card: ModelCard, language: str) -> str:
-    """Return a model's description in this language, or else in English."""
+    """Return a model's description in a language, or else in English."""
     return card.about.get(language) or card.about.get("en", "")
 
 
 def starters(card: ModelCard, language: str) -> list[str]:
-    """Return prompts to start with, in a language that the model speaks: the page's, if it does."""
+    """Return prompts to start with, in a language of the model: the page's language, if possible."""
     order: Mapping[str, object] = {language: None, **dict.fromkeys(card.languages), **dict.fromkeys(card.starters)}
     return next((list(card.starters[name]) for name in order if card.starters.get(name)), [])
 

@@ -1,4 +1,4 @@
-"""The words of the pages on top of those of the reports, and which language a request gets.
+"""The words of the pages in addition to the words of the reports, and the choice of a request's language.
 
 There is one dictionary file per language; a test compares their keys. Keys that begin with "js." go to the browser.
 """
@@ -17,12 +17,12 @@ def words_of(request: Request) -> Words:
 
 
 def for_client(words: Words) -> dict[str, str]:
-    """Return the texts that the browser's own modules show."""
+    """Return the texts shown by the browser's own modules."""
     return {key.removeprefix("js."): text for key, text in words.texts.items() if key.startswith("js.")}
 
 
 def language_of(request: Request) -> str:
-    """Return the cookie's language, else the best of Accept-Language that there is, else English."""
+    """Return the cookie's language, else the best available of Accept-Language, else English."""
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
@@ -30,7 +30,7 @@ def language_of(request: Request) -> str:
 
 
 def preferred_language(header: str) -> str:
-    """Return the language that an Accept-Language header prefers: 'ja,en;q=0.8' -> 'ja'."""
+    """Return the language preferred by an Accept-Language header: 'ja,en;q=0.8' -> 'ja'."""
     weights = []
     for i, part in enumerate(header.split(",")):
         tag, _, rest = part.strip().partition(";")

@@ -27,7 +27,7 @@ UNITS = {"": 10**9, "GB": 10**9, "GiB": 1 << 30, "MB": 10**6, "MiB": 1 << 20}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryLimits:
-    """Bytes that weights may take, None: what is free. `all`: on the one device of a model that is not split."""
+    """Most bytes for weights, None: all free memory. `all`: the limit on the single device of an unsplit model."""
 
     gpu: int | None = None
     cpu: int | None = None
@@ -77,7 +77,7 @@ class OffloadedBlock(nn.Module):
 def place_blocks(decoder: Decoder, device: str, n_on_device: int) -> Decoder:
     """Move a decoder to `device`, all but the blocks from `n_on_device` on, which stay on the CPU.
 
-    The decoder must have been read for the CPU: 4-bit products of what moves are expanded on the way, one at a time.
+    The decoder must have been read for the CPU: 4-bit products of moved blocks are expanded on the way, singly.
     """
     for i, block in enumerate(decoder.blocks):
         if i >= n_on_device:

@@ -1,7 +1,7 @@
-"""The key/value cache: one buffer [layer, 2, row, K, length, E], rows kept compact, so that a step reads a plain slice.
+"""The key/value cache: one buffer [layer, 2, row, K, length, E], rows kept compact, so a step reads a plain slice.
 
-Rows 0..n-1 are alive. When a row ends, the last one moves into its place: no gather is ever needed, and a step reads
-`[:n, :, :longest]` of each layer. The buffer grows by doubling; memory that no row has written is not touched.
+Rows 0..n-1 are alive. When a row ends, the last row moves into its place: no gather is ever needed, and a step reads
+`[:n, :, :longest]` of each layer. The buffer grows by doubling; memory not written by any row is not touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class KVCache:
         return self.buffer.shape[4]
 
     def reserve(self, rows: int, length: int) -> None:
-        """Make room for `rows` rows of `length` positions; what is cached stays."""
+        """Make room for `rows` rows of `length` positions; cached entries stay."""
         if rows <= self.rows and length <= self.length:
             return
         old = self.buffer
@@ -51,7 +51,7 @@ class KVCache:
         self.buffer[:, :, targets, :, :length] = self.buffer[:, :, sources, :, :length]
 
     def move_row(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of one row over another."""
+        """Copy the first `length` positions of a row over another."""
         if source != target:
             self.buffer[:, :, target, :, :length] = self.buffer[:, :, source, :, :length]
 

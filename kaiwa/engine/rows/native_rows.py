@@ -1,7 +1,7 @@
-"""Rows of bulk generation by the C++ step: what TorchRows does with torch, for decoders in training too.
+"""Rows of bulk generation by the C++ step: the counterpart of TorchRows, for decoders in training too.
 
 The decoder's weights are packed anew for every bulk call (milliseconds, where a call computes for tenths of a second),
-so that a rollout is always of the policy as it is. Each row owns the blocks of its positions in the cache; compacting
+so a rollout always uses the current policy. Each row owns the blocks of its positions in the cache; compacting
 rows moves lines of the table of blocks, not keys and values.
 """
 
@@ -26,7 +26,7 @@ _reported: set[str] = set()  # reasons against the C++ step that were printed al
 
 
 def can_use_native(decoder: Decoder) -> bool:
-    """Return whether the C++ step should do bulk generation of this decoder.
+    """Return whether the C++ step should do a decoder's bulk generation.
 
     True for dense weights on the CPU (many rows of 4-bit weights are quicker as dense products), unless the model is
     too small to be worth a compile.
@@ -37,9 +37,9 @@ def can_use_native(decoder: Decoder) -> bool:
 
 
 def make_rows(decoder: Decoder, cache_dtype: torch.dtype) -> BulkRows:
-    """Return rows for bulk generation, compiling the C++ step if it is not built yet.
+    """Return rows for bulk generation, compiling the C++ step if not built yet.
 
-    Where that fails torch computes, and a line on stderr says why, once.
+    If compiling fails, torch computes, and a single line on stderr gives the reason.
     """
     if can_use_native(decoder):
         try:
@@ -72,7 +72,7 @@ class NativeRows:
         return len(self.lengths)
 
     def clear(self) -> None:
-        """Drop all rows and pack the decoder's weights as they are now; the cache's memory stays."""
+        """Drop all rows and pack the decoder's current weights; the cache's memory stays."""
         self.lengths = self.lengths[:0]
         self._model.renew(self.decoder)
 
@@ -94,7 +94,7 @@ class NativeRows:
         return states[lengths.cumsum(0) - 1]
 
     def decode(self, ids: Tensor, longest: int) -> Tensor:
-        """Feed one token to every row, ids [n]. Return hidden states [n,D]."""
+        """Feed a token to every row, ids [n]. Return hidden states [n,D]."""
         states = self._forward(ids, self.lengths, torch.arange(self.n))
         self.lengths += 1
         return states
@@ -107,7 +107,7 @@ class NativeRows:
         self.lengths = torch.cat((self.lengths[:start], self.lengths[sources]))
 
     def drop(self, keep: Tensor) -> Tensor:
-        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each that remains, in order."""
+        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each remaining row, in order."""
         source, dropped = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
         self._tables[: self.n] = self._tables[torch.cat((source, dropped)).numpy()]
         self.lengths = self.lengths[source]

@@ -1,7 +1,7 @@
 """Rows of the C++ step: a row is a list of blocks. Rows with a common prefix share its cache blocks.
 
-Nothing is copied: a prompt's blocks become nodes of the prefix tree as soon as they are computed, and the next prompt
-with that prefix starts with them. Attention reads a block that several rows share once for all of them.
+Nothing is copied: computed blocks of a prompt become nodes of the prefix tree at once, and the next prompt with the
+same prefix starts with them. Attention reads a shared block once for all its rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kaiwa.model.adapter import Adapter
 
 @dataclass(slots=True)
 class SharedRow:
-    """One request's line of blocks."""
+    """The list of blocks of a request."""
 
     slot: int  # its line in the table of blocks
     nodes: list[Node]  # its first blocks, which are in the tree
@@ -32,7 +32,7 @@ class SharedRow:
 
 
 class NativeSharedRows:
-    """Rows by request id, over one cache of blocks."""
+    """Rows by request id, over a common cache of blocks."""
 
     rewinds = True
 
@@ -59,11 +59,11 @@ class NativeSharedRows:
         self.rows: dict[str, SharedRow] = {}
 
     def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
-        """Return how many tokens at a prompt's beginning are cached; at least one token is always left to compute."""
+        """Return the number of cached tokens at a prompt's beginning; the last token is always left to compute."""
         return len(self.tree.find(ids[:-1], space)) * BLOCK
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
+        """Open a row for a prompt (without ids: a row that shares nothing). Return the number of cached tokens."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         slot = self.slots.pop()
@@ -74,7 +74,7 @@ class NativeSharedRows:
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
         """Compute the next tokens of rows. Return the states [tokens, D] of each, in order.
 
-        Rows of one adapter are put side by side.
+        Rows with the same adapter are put side by side.
         """
         order = sorted(range(len(work)), key=lambda i: self.rows[work[i][0]].space)
         ids: list[int] = []
@@ -109,7 +109,7 @@ class NativeSharedRows:
             row.nodes.append(node)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
-        """Close rows that ended; their tokens by id. Their whole blocks stay cached for later prompts."""
+        """Close ended rows; their tokens by id. Their whole blocks stay cached for later prompts."""
         for id, ids in ended.items():
             self.share(id, ids)
             row = self.rows.pop(id)

@@ -1,9 +1,9 @@
-"""The prefix tree: which beginnings of texts are in the cache. Plain Python, no torch: it deals in numbers of blocks.
+"""The prefix tree: which beginnings of texts are in the cache. Plain Python, no torch: blocks are only numbers here.
 
-A node is BLOCK tokens that follow its parent's; its block holds their keys and values. Whoever uses a node uses all
-nodes above it, too. Nodes without users stay, least recently used first to go, until their blocks are needed. Every
-adapter has a tree of its own (`space`): the same tokens have other keys and values with it. (Zheng et al., 2023,
-"SGLang", section 3, with whole blocks instead of single tokens.)
+A node is BLOCK tokens after its parent's; its block holds their keys and values. A user of a node uses all nodes
+above too. Nodes without users stay until their blocks are needed, and the least recently used go first. Every
+adapter has a tree of its own (`space`), since keys and values of the same tokens differ between adapters. (Zheng et
+al., 2023, "SGLang", section 3, with whole blocks instead of single tokens.)
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PrefixTree:
         return path
 
     def hold(self, nodes: Sequence[Node]) -> None:
-        """Add a user to a path (one that `find` returned, or any beginning of it)."""
+        """Add a user to a path (returned by `find`, or any beginning of a returned path)."""
         for node in nodes:
             node.users += 1
             self._idle.pop(node, None)
@@ -64,9 +64,9 @@ class PrefixTree:
                 self._idle[node] = None
 
     def add(self, parent: Node | None, key: Sequence[int], block: int, space: int = 0) -> Node:
-        """Return the node for `key` below `parent` (None: at the top of `space`), with one more user.
+        """Return the node for `key` below `parent` (None: at the top of `space`), with an additional user.
 
-        If the tree has it already, `block` is free again. The parent must have a user.
+        If the tree has the node already, `block` is free again. The parent must have a user.
         """
         above = self._root(space) if parent is None else parent
         assert parent is None or parent.users > 0
@@ -81,7 +81,7 @@ class PrefixTree:
         return node
 
     def take(self) -> int:
-        """Return a block to write to: a free one, an untouched one, or that of the node longest unused."""
+        """Return a block to write to: a free block, an untouched block, or the block of the node longest unused."""
         if self._free:
             return self._free.pop()
         if self._next < self.blocks:
@@ -95,7 +95,7 @@ class PrefixTree:
         return node.block
 
     def give(self, block: int) -> None:
-        """Return a block that is in no node to the free ones."""
+        """Return a block without a node to the free blocks."""
         self._free.append(block)
 
     def shrink(self, idle: int) -> None:
@@ -107,7 +107,7 @@ class PrefixTree:
             self._free.append(node.block)
 
     def forget(self, space: int) -> None:
-        """Delete all nodes of a space that has no users any more."""
+        """Delete all nodes of a space without users."""
         nodes = [self._root(space)]
         for node in nodes:
             nodes += node.children.values()

@@ -1,4 +1,4 @@
-"""What the two loops of the engine need of rows. Each protocol has an implementation in torch and one in C++."""
+"""Protocols of the rows used by the two loops of the engine. Each protocol is implemented in torch and in C++."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BulkRows(Protocol):
         ...
 
     def decode(self, ids: Tensor, longest: int) -> Tensor:
-        """Feed one token to every row, ids [n]; longest: max(lengths). Return hidden states [n,D]."""
+        """Feed a token to every row, ids [n]; longest: max(lengths). Return hidden states [n,D]."""
         ...
 
     def fork(self, start: int, sources: Tensor) -> None:
@@ -43,7 +43,7 @@ class BulkRows(Protocol):
         ...
 
     def drop(self, keep: Tensor) -> Tensor:
-        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each that remains."""
+        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each remaining row."""
         ...
 
     def sample(self, hidden: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,20 +52,20 @@ class BulkRows(Protocol):
 
 
 class SharedRows(Protocol):
-    """Rows by request id that share prefixes, for serving: TorchSharedRows and NativeSharedRows.
+    """Rows by request id with shared prefixes, for serving: TorchSharedRows and NativeSharedRows.
 
-    rewinds: whether a row can drop its newest tokens, as guessed ones that were not sampled.
+    rewinds: whether a row can drop its newest tokens, for example rejected guesses.
     """
 
     rewinds: bool
     tree: PrefixTree
 
     def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
-        """Return how many tokens at a prompt's beginning are cached; at least one is always left to compute."""
+        """Return the number of cached tokens at a prompt's beginning; the last token is always left to compute."""
         ...
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
+        """Open a row for a prompt (without ids: a row that shares nothing). Return the number of cached tokens."""
         ...
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
@@ -81,7 +81,7 @@ class SharedRows(Protocol):
         ...
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
-        """Close rows that ended; their tokens by id."""
+        """Close ended rows; their tokens by id."""
         ...
 
     def logits(self, states: Tensor) -> Tensor:

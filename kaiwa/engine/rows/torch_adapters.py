@@ -1,6 +1,6 @@
-"""Adapters in the torch step: for each row of a batch the low-rank change and the soft prompt that it asks for.
+"""Adapters in the torch step: for each row of a batch the low-rank change and the soft prompt of its adapter.
 
-The base's products stay as they are; rows of one adapter get its two thin products together. Tokens from the
+The base's products stay unchanged; rows with the same adapter get its two thin products together. Tokens from the
 vocabulary's end on are the soft prompt of their row's adapter. The C++ step's twin (csrc/adapters.h).
 """
 
@@ -20,7 +20,7 @@ from kaiwa.model.int4 import LINEARS
 
 
 class Changes:
-    """The low-rank changes of one forward pass. `adapters`: one for each row, None for the plain model."""
+    """The low-rank changes of a forward pass. `adapters`: an adapter for each row, None for the plain model."""
 
     def __init__(self, adapters: Sequence[Adapter | None]) -> None:
         kinds = list(dict.fromkeys(a for a in adapters if a is not None))
@@ -50,7 +50,7 @@ class Changes:
 
 
 def changes_of(adapters: Sequence[Adapter | None]) -> Changes | None:
-    """Return the changes of a batch's adapters, None where no row has one."""
+    """Return the changes of a batch's adapters, None where no row has an adapter."""
     return Changes(adapters) if any(a is not None for a in adapters) else None
 
 

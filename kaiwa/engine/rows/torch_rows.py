@@ -1,11 +1,11 @@
-"""Rows of a batch in torch: prefilled, decoded one token at a time, and dropped as they finish.
+"""Rows of a batch in torch: prefilled, decoded token by token, and dropped when finished.
 
-Nothing here knows of requests or text. Prefill pads on the right under a causal mask, so padding is never looked at;
-decoding looks at each row's own length. The cache may be narrower than the weights (bf16 under fp32): decoding many
-rows reads little else.
+Rows know neither requests nor text. Prefill pads on the right under a causal mask, so padding is never attended to;
+decoding uses each row's own length. The cache may be narrower than the weights (bf16 under fp32), since decoding many
+rows reads mostly the cache.
 
-Weights, cache, hidden states and logits are on the decoder's device. Which rows there are and how long each is stays on
-the CPU, where the loop that asks is: a step sends the device tokens and lengths, and waits only for what it sampled.
+Weights, cache, hidden states and logits are on the decoder's device. The number of rows and their lengths stay on the
+CPU with the calling loop: a step sends tokens and lengths to the device, and waits only for the sampled tokens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TorchRows:
         return len(self.lengths)
 
     def clear(self) -> None:
-        """Drop all rows; the buffer stays (fresh memory costs more than the arithmetic that fills it)."""
+        """Drop all rows; the buffer stays (fresh memory costs more than the arithmetic to fill the buffer)."""
         self.lengths = self.lengths[:0]
 
     def reserve(self, rows: int, length: int) -> None:
@@ -77,7 +77,7 @@ class TorchRows:
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, longest: int, adapters: Sequence[Adapter | None] = ()) -> Tensor:
-        """Feed one token to each of the first m rows, ids [m]. Return hidden states [m,D].
+        """Feed a token to each of the first m rows, ids [m]. Return hidden states [m,D].
 
         longest: max(lengths[:m]). adapters: each row's.
         """
@@ -93,7 +93,7 @@ class TorchRows:
         return hidden
 
     def new_row(self, block: Tensor | None = None) -> int:
-        """Append a row and return its index. block: keys and values [layer, 2, K, T, E] that it begins with."""
+        """Append a row and return its index. block: its first keys and values [layer, 2, K, T, E]."""
         row, length = self.n, 0 if block is None else block.shape[3]
         self.cache.reserve(row + 1, max(length, 1))
         if block is not None:
@@ -111,15 +111,15 @@ class TorchRows:
 
     @torch.inference_mode()
     def select(self, sources: list[int]) -> None:
-        """Let row i become old row sources[i], copied in order; a row may be overwritten only once it was copied."""
+        """Let row i become old row sources[i], copied in order; a row may be overwritten only after its copy."""
         for target, source in enumerate(sources):
             self.cache.move_row(source, target, int(self.lengths[source]))
         self.lengths = self.lengths[torch.tensor(sources, dtype=torch.int64)]
 
     def drop(self, keep: Tensor) -> Tensor:
-        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each that remains.
+        """Drop the rows where keep [n] is False. Return the old index [n'] int64 of each remaining row.
 
-        Remaining rows stay; the last ones fill the holes.
+        Remaining rows keep their places; the last rows fill the holes.
         """
         n = int(keep.sum())
         source = torch.arange(n)
@@ -158,7 +158,7 @@ def _heads_first(*tensors: Tensor) -> list[Tensor]:
 
 
 def _attend_fresh(cache: KVCache, start: int) -> Attend:
-    """Return attention for new rows start.. that hold nothing yet: causal, writing keys and values."""
+    """Return attention for new, empty rows start..: causal, writing keys and values."""
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = _heads_first(q, k, v)

@@ -1,6 +1,6 @@
 """Rows of the torch step: a prompt with a cached prefix starts with a copy of its keys and values.
 
-Rows that decode stand first in the cache, those whose prompt is not whole yet are the last.
+Decoding rows stand first in the cache, rows with an incomplete prompt last.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class TorchSharedRows:
     rewinds = False  # a row would have to leave the batch of rows that get one token
 
     def __init__(self, decoder: Decoder, dtype: torch.dtype, kept_tokens: int, *, side_by_side: bool = False) -> None:
-        """Prepare the rows. side_by_side: prompts are computed several at a time where they can be, which rounds
-        otherwise in bf16."""
+        """Prepare the rows. side_by_side: prompts are computed several at a time where possible, with other rounding
+        in bf16."""
         self.side_by_side = side_by_side
         self.rows = TorchRows(decoder, dtype)
         self.order: list[str] = []  # the request of each row
@@ -32,11 +32,11 @@ class TorchSharedRows:
         self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
 
     def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
-        """Return how many tokens at a prompt's beginning are cached; at least one token is always left to compute."""
+        """Return the number of cached tokens at a prompt's beginning; the last token is always left to compute."""
         return len(self.tree.find(ids[:-1], space)) * BLOCK
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """Open a row for a prompt (with no ids: for one that shares nothing). Return how many tokens are cached."""
+        """Open a row for a prompt (without ids: a row that shares nothing). Return the number of cached tokens."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         self.tree.release(nodes)  # counts as the most recent use
@@ -66,7 +66,7 @@ class TorchSharedRows:
         return [states_of[id] for id, _ in work]
 
     def _groups(self, prompts: list[tuple[str, Sequence[int]]]) -> list[list[tuple[str, Sequence[int]]]]:
-        """Return prompts' parts, in the order of their rows, in groups that one product computes: neighbouring rows of
+        """Return prompts' parts, in the order of their rows, in groups computed by one product: neighbouring rows of
         equal length with the same adapter. Padding them to the longest must not double the work."""
         groups: list[list[tuple[str, Sequence[int]]]] = []
         for id, tokens in prompts:
@@ -102,7 +102,7 @@ class TorchSharedRows:
         self.tree.release(nodes)
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
-        """Close rows that ended; their tokens by id. Copies of their whole blocks stay for later prompts."""
+        """Close ended rows; their tokens by id. Copies of their whole blocks stay for later prompts."""
         for id, ids in ended.items():
             self.share(id, ids)
             del self.adapters[id]

@@ -1,9 +1,9 @@
-"""The decode step again, with as few operations as plain PyTorch allows: one new token for each of n rows.
+"""The decode step with as few operations as plain PyTorch allows: a new token for each of n rows.
 
-At one row, arithmetic is half of the time and starting operations the other half, so this spells the LLaMA dialect out
-on [n, D] matrices: no casts back and forth, all layers' cache slices at once, grouped heads as rows of one attention
-product. The residual stream is fp32. `Decoder.forward` with a cache is its slow twin (a test compares them), and what
-the GPT-3 dialect uses.
+For a single row, half of the time is arithmetic and half is starting operations, so the step spells out the LLaMA
+dialect on [n, D] matrices: no casts back and forth, all layers' cache slices at once, grouped heads as rows of a single
+attention product. The residual stream is fp32. `Decoder.forward` with a cache is the slow twin (a test compares them);
+the GPT-3 dialect always uses `Decoder.forward`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Linear = Callable[[Tensor], Tensor]
 
 @dataclass(slots=True)
 class Layer:
-    """One block's weights and products, ready to be called on [n, in]."""
+    """The weights and products of a block, ready to be called on [n, in]."""
 
     norm_attn: nn.Parameter
     norm_q: nn.Parameter | None
@@ -38,7 +38,7 @@ class Layer:
 
 
 class TorchStep:
-    """The step over the decoder's own parameters: a training step changes what the next call computes."""
+    """The step over the decoder's own parameters: a training step changes the results of the next call."""
 
     def __init__(self, decoder: Decoder) -> None:
         c, device = decoder.config, decoder.embed.weight.device
@@ -53,7 +53,7 @@ class TorchStep:
     def __call__(
         self, ids: Tensor, lengths: Tensor, longest: int, cache: KVCache, changes: Changes | None = None
     ) -> Tensor:
-        """Compute one token for each of n rows, ids [n]. Return hidden states [n,D].
+        """Compute a token for each of n rows, ids [n]. Return hidden states [n,D].
 
         lengths [n] (positions each row holds already), on the CPU; longest = max(lengths). Each new key and value is
         written at the row's own length; the cache must have room. changes: rows' adapters.
@@ -100,7 +100,7 @@ class TorchStep:
 def _writer(
     pairs: Tensor, lengths: Tensor, longest: int
 ) -> tuple[Callable[[int, Tensor, Tensor], None], Tensor | None]:
-    """Return what writes a layer's keys and values, and a mask or None, for pairs [layer,2,n,K,S,E], lengths [n]."""
+    """Return the writer of a layer's keys and values, and a mask or None, for pairs [layer,2,n,K,S,E], lengths [n]."""
     n = len(lengths)
     if n == 1 or bool((lengths == longest).all()):
         last = pairs[:, :, :, :, longest]

@@ -1,4 +1,4 @@
-"""JSON of any shape, bounded before anything walks through it: whole bodies, and schemas that a request brings."""
+"""JSON of any shape, checked for size and depth before use: whole bodies, and schemas inside requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def whole_text(body: T) -> T:
-    """Return a request's body unchanged. ValueError if it is nested too deep or a string is no valid Unicode text.
+    """Return a request's body unchanged. ValueError if nested too deep or if a string is not valid Unicode text.
 
     JSON's escapes can spell half a character (a lone surrogate), which no tokenizer takes and no answer can repeat.
     """
@@ -44,7 +44,7 @@ def _encodes(text: str) -> bool:
 
 
 def plain_json(value: T) -> T:
-    """Return a JSON value unchanged. ValueError unless it is small, shallow, finite and refers only to itself."""
+    """Return a JSON value unchanged. ValueError unless small, shallow, finite and referring only to itself."""
     if value is None:
         return value
     _check_depth(value, MAX_DEPTH)
@@ -55,7 +55,7 @@ def plain_json(value: T) -> T:
 
 
 def _check_depth(value: object, levels_left: int) -> None:
-    """Raise ValueError for too many levels, or for a $ref that leaves the value."""
+    """Raise ValueError for too many levels, or for a $ref to anything outside the value."""
     if levels_left == 0:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     if isinstance(value, dict):

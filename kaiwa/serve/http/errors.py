@@ -19,7 +19,7 @@ TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_e
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONObject:
-    """Return the body of an error response. Half characters from the request become "?", so that it can be sent."""
+    """Return the body of an error response. Half characters from the request, unknown to UTF-8, become "?"."""
     kind = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
     return {"error": {"message": _sendable(message), "type": kind, "param": _sendable(param), "code": code}}
 
@@ -49,13 +49,13 @@ def api_error(error: Exception) -> APIError:
 
 
 def error_event_body(error: Exception) -> JSONObject:
-    """Return the body of the event that ends a stream in which `error` happened."""
+    """Return the body of the last event of a stream ended by `error`."""
     api = api_error(error)
     return error_body(api.status, api.message, api.code, api.param)
 
 
 def install(app: FastAPI) -> None:
-    """Add handlers to the application that give every failure the same shape."""
+    """Add error handlers to the application, so every failure has the same shape."""
 
     async def respond_to_failure(request: Request, error: Exception) -> JSONResponse:
         api = api_error(error)
@@ -93,10 +93,10 @@ def install(app: FastAPI) -> None:
 
 
 def field_path(location: Sequence[str | int], body: object, *, is_missing: bool = False) -> str:
-    """Return a field that pydantic complains about as the client wrote it, such as "messages[0].content".
+    """Return pydantic's location of a faulty field in the client's notation, such as "messages[0].content".
 
-    pydantic's location also has its own names for the branches of a union. Names that are not in the body are such
-    branches and are left out. is_missing: the last name is a field that is not in the body because it is missing.
+    pydantic's location also has its own names for the branches of a union. Names absent from the body are branches and
+    are left out. is_missing: the last name is a missing field, although absent from the body.
     """
     parts = [part for part in location if part not in ("body", "query", "path")]
     path = ""

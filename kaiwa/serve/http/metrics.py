@@ -16,7 +16,7 @@ INTER_TOKEN_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of values up to each bound, [len(bounds) + 1]; the last one counts what is above all bounds."""
+    """Counts of values up to each bound, [len(bounds) + 1]; the last count is of values above all bounds."""
 
     bounds: Sequence[float]
     counts: list[int] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Histogram:
         self.total += value
 
     def lines(self, name: str) -> list[str]:
-        """Return Prometheus samples: cumulative buckets that end in +Inf, then _sum and _count."""
+        """Return Prometheus samples: cumulative buckets up to +Inf, then _sum and _count."""
         samples, cumulative = [], 0
         for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
             cumulative += count
@@ -56,7 +56,7 @@ class Metrics:
 
 
 class AnswerTimer:
-    """Adds the tokens and times of one answer to the metrics. Times count from the request."""
+    """A timer that adds the tokens and times of an answer to the metrics. Times count from the request."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics, self.requested_at = metrics, time.monotonic()
@@ -67,7 +67,7 @@ class AnswerTimer:
         self.metrics.cached_tokens += n_cached
 
     def add_tokens(self, n: int) -> None:
-        """Count n tokens that arrived just now."""
+        """Count n tokens arriving now."""
         if not n:
             return
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""--listen: keys, the machine's address in its network, and that address as a QR code for a phone."""
+"""--listen: keys, the machine's address in its network, and the address as a QR code for a phone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_KEY_LENGTH = 16  # characters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Access rules of the server, from the options of `kaiwa up`. Empty keys: this machine only, without keys."""
+    """Access rules of the server, from the options of `kaiwa up`. Empty keys: local access only, without keys."""
 
     listen: bool = False
     api_key: str = ""
@@ -49,13 +49,13 @@ def fresh_key() -> str:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names by which other machines may call this one."""
+    """Return the host names under which other machines may reach the server."""
     name = socket.gethostname().lower()
     return tuple(dict.fromkeys((name, name.partition(".")[0], name.partition(".")[0] + ".local")))
 
 
 def address() -> str:
-    """Return this machine's address in its network ("127.0.0.1" where there is none). Nothing is sent."""
+    """Return the machine's address in its network ("127.0.0.1" where there is none). Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # a documentation address: asks for the route only

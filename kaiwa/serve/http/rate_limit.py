@@ -1,9 +1,9 @@
-"""A limit on the answers that one client may have under way, so that no client takes all places.
+"""A limit on the concurrent answers of each client, so no client takes all places.
 
-A client is a key, or without keys an address. Every request for answers counts as one before its body is read; more
-(n, several prompts or inputs) are taken once the body is known; all are given back when the request ends. A client over
-its share gets 429 with Retry-After. The pages' answers count in the same way. The engine's own limit
-(worker/client.py) stays the last word.
+A client is a key, or without keys an address. Every request for answers takes a place before its body is read; more
+places (n, several prompts or inputs) are taken once the body is known; all are given back when the request ends. A
+client over its share gets 429 with Retry-After. The pages' answers count in the same way. The engine's own limit
+(worker/client.py) applies as well.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ SHARE = "kaiwa.share"  # the entry of a request's scope that holds its Share
 
 
 class AnswerShares:
-    """Answers under way of every client. `most`: answers that one client may have at once."""
+    """Answers under way of every client. `most`: largest number of concurrent answers per client."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self.under_way: dict[str, int] = {}
 
     def open(self, client: str) -> Share:
-        """Take one place for a client's request. APIError (429) where its share is used up."""
+        """Take a place for a client's request. APIError (429) where its share is used up."""
         share = Share(self, client)
         share.take(1)
         return share
 
 
 class Share:
-    """The places that one request has taken; `close` gives them back."""
+    """The places taken by a request; `close` gives them back."""
 
     def __init__(self, shares: AnswerShares, client: str) -> None:
         self.shares, self.client, self.answers = shares, client, 0
 
     def take(self, answers: int) -> None:
-        """Take places for so many more answers. APIError: 400 if they can never fit, 429 if they do not fit now."""
+        """Take places for so many more answers. APIError: 400 if the share is too small, 429 if too few are free."""
         most, under_way = self.shares.most, self.shares.under_way
         if self.answers + answers > most:
             message = f"{self.answers + answers} answers in one request; you may have {most} under way, "
@@ -64,7 +64,7 @@ class Share:
 
 
 class ShareLimit:
-    """ASGI middleware that opens a share for every request for answers, and closes it when the request ends."""
+    """ASGI middleware that opens a share for every request for answers, and closes the share when the request ends."""
 
     def __init__(self, app: ASGIApp, *, shares: AnswerShares) -> None:
         self.app, self.shares = app, shares
@@ -87,13 +87,13 @@ class ShareLimit:
 
 
 def share_of(request: Request) -> Share | None:
-    """Return the share that the middleware opened for a request, if it did."""
+    """Return the share opened by the middleware for a request, if any."""
     share = request.scope.get(SHARE)
     assert share is None or isinstance(share, Share)
     return share
 
 
 def client_of(scope: Mapping[str, object]) -> str:
-    """Return the key that the guard recognised, or without keys the address that the request comes from."""
+    """Return the key recognised by the guard, or without keys the client's address."""
     address = scope.get("client")
     return str(scope.get(CLIENT) or (address[0] if isinstance(address, tuple | list) else ""))

@@ -1,12 +1,12 @@
-"""Access to the server: this machine, under this machine's names, from its own pages; others only with a key.
+"""Access to the server: from the same machine, under its own names, from its own pages; otherwise only with a key.
 
 Loopback alone does not protect: any web page can make a browser send requests to 127.0.0.1 (cross-site requests), or
-point a name of its own there (DNS rebinding). So every request's Host must be ours, and what changes anything must not
-come from another origin. There is no CORS header: other sites' pages can read nothing.
+point a name of its own there (DNS rebinding). So every request's Host must be ours, and requests with side effects must
+not come from another origin. There is no CORS header: other sites' pages can read nothing.
 
-With keys (kaiwa up --listen needs one) everything but /health asks for one: as a bearer token, or from pages as a
-cookie that a visit with ?key=… sets. The API key opens the protocol and the chat; what loads, builds, trains or
-deletes needs the admin key. Keys are compared in constant time, and the cookie holds a digest of the key, not the key.
+With keys (kaiwa up --listen needs a key) everything but /health requires a key: as a bearer token, or from pages as a
+cookie set by a visit with ?key=…. The API key opens the protocol and the chat; loading, building, training and
+deleting need the admin key. Keys are compared in constant time, and the cookie holds a digest of the key, not the key.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-o
 class Guard:
     """ASGI middleware that checks Host, Origin, keys (if set), and a body's size and time.
 
-    names: names besides the loopback ones that Host may have. addresses: whether Host may be any IP address (a rebound
-    name never is one).
+    names: names allowed in Host besides the loopback names. addresses: whether Host may be any IP address (a rebound
+    name is never an IP address).
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Guard:
         return None
 
     def _login_headers(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
-        """Return headers that set the cookie and redirect to the same page without its key, for a right ?key=."""
+        """Return headers to set the cookie and redirect to the same page without its key, for a right ?key=."""
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         sent = next((value for name, value in query if name == "key"), "")
         keys = [key for key in (self.admin_key, self.api_key) if _is_same(sent, key)]
@@ -160,7 +160,7 @@ class Guard:
 
 
 def digest(key: str) -> str:
-    """Return the text that a page's cookie holds instead of the key."""
+    """Return the text stored in a page's cookie instead of the key."""
     return hmac.new(key.encode(), b"kaiwa page cookie", hashlib.sha256).hexdigest()
 
 
@@ -186,7 +186,7 @@ def _refuse_long(headers: list[tuple[bytes, str]], limit: int) -> Refusal | None
 def _limit_body(receive: Receive, limit: int, seconds: float) -> Receive:
     """Return a `receive` that raises HTTPException once the body has more bytes or takes more seconds than allowed.
 
-    After the body it passes everything on: then only the client's disconnection can come.
+    After the body every message is passed on: only the client's disconnection can follow.
     """
     size, whole = 0, False
     deadline = time.monotonic() + seconds
@@ -210,7 +210,7 @@ def _limit_body(receive: Receive, limit: int, seconds: float) -> Receive:
 
 
 def _with_headers(send: Send) -> Send:
-    """Return a `send` that adds the headers that every response carries."""
+    """Return a `send` that adds the headers common to all responses."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -24,12 +24,12 @@ PING = ": ping\n\n"
 
 
 def event(value: object, name: str = "") -> str:
-    """Return one event as text, with `value` as its JSON."""
+    """Return an event as text, with `value` as its JSON."""
     return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEARTBEAT) -> AsyncIterator[str]:
-    """Yield the lines, and a comment after `seconds` without one. A failure becomes an error event."""
+    """Yield the lines, and a comment after `seconds` without a line. A failure becomes an error event."""
     pending: asyncio.Task[str] | None = None
     try:
         while True:
@@ -56,7 +56,7 @@ async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEAR
 class StallGuardedResponse(StreamingResponse):
     """A stream that ends when its client reads nothing for STALL_SECONDS.
 
-    A stalled client would hold a place in the engine, and what is written for it would pile up.
+    A stalled client would hold a place in the engine, and its unread output would pile up.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Chat messages and tool calls as plain JSON objects, with the fields that templates and models know."""
+"""Chat messages and tool calls as plain JSON objects, with the fields known to templates and models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 
 class CalledFunction(TypedDict):
-    """`arguments` is JSON text, or its value for a chat template that knows tools."""
+    """`arguments` is JSON text, or its value for a chat template with tools."""
 
     name: str
     arguments: object
@@ -21,7 +21,7 @@ class CalledTool(TypedDict):
 
 
 class ChatTurn(TypedDict):
-    """One message. role: system, user, assistant or tool. A tool's result names the call that it answers."""
+    """A message. role: system, user, assistant or tool. A tool's result names the answered call."""
 
     role: str
     content: str

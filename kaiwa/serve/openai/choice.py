@@ -1,4 +1,4 @@
-"""One answer as OpenAI's API counts and shows it: its text so far, its tokens, the head of its chunks, its usage."""
+"""An answer in the terms of OpenAI's API: its text so far, its tokens, the head of its chunks, its usage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kaiwa.serve.http.bounded_json import JSONObject
 
 @dataclass(frozen=True, slots=True)
 class TokenAlternative:
-    """A token that could have come: its text, its bytes, and its log-probability."""
+    """An alternative to a sampled token: its text, its bytes, and its log-probability."""
 
     text: str
     data: tuple[int, ...]
@@ -21,7 +21,7 @@ class TokenAlternative:
 
 @dataclass(frozen=True, slots=True)
 class TokenDetail:
-    """One token with its log-probability (None for the first of a prompt) and the likeliest alternatives."""
+    """A token with its log-probability (None for the first of a prompt) and the likeliest alternatives."""
 
     text: str
     data: tuple[int, ...]
@@ -31,7 +31,7 @@ class TokenDetail:
 
 @dataclass(slots=True)
 class AnswerChoice:
-    """The state of one answer while it is generated. Tokens are listed only if log-probabilities were requested."""
+    """The state of an answer during generation. Tokens are listed only if log-probabilities were requested."""
 
     text: str = ""
     tokens: list[TokenDetail] = field(default_factory=list)
@@ -60,7 +60,7 @@ class AnswerChoice:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """The fields that every chunk of one response repeats."""
+    """The fields repeated in every chunk of a response."""
 
     id: str
     created: int

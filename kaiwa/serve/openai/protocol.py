@@ -50,7 +50,7 @@ class Body(BaseModel):
     _whole = model_validator(mode="before")(whole_text)
 
     def ignored(self) -> list[str]:
-        """Return the names of fields that were sent and have no effect."""
+        """Return the names of request fields without effect."""
         return sorted(name for name, value in (self.model_extra or {}).items() if not _is_neutral(name, value))
 
 
@@ -96,7 +96,7 @@ class ChatMessage(BaseModel):
         return self
 
     def to_turn(self) -> ChatTurn:
-        """Return the message as templates take it: text in one piece, "developer" as "system", calls only if any."""
+        """Return the message for templates: text in a single piece, "developer" as "system", calls only if any."""
         content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or [])
         turn: ChatTurn = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
@@ -133,7 +133,7 @@ class ResponseFormat(BaseModel):
 
 
 class SampledBody(Body):
-    """The fields that chat and completion requests share."""
+    """The fields shared by chat and completion requests."""
 
     model: Name
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -160,9 +160,9 @@ class SampledBody(Body):
 
 
 def make_sampling(body: SampledBody, max_tokens: int | None, grammar: Grammar | None) -> Sampling:
-    """Return the sampling that a body asks for. Absent fields have Sampling's defaults; an absent seed is a fresh one.
+    """Return the sampling requested by a body. Absent fields have Sampling's defaults; an absent seed is random.
 
-    A parameter of Sampling that is also a field of the body by the same name is taken over here by itself.
+    Parameters of Sampling with a body field of the same name are taken over automatically.
     """
     names = [f.name for f in fields(Sampling) if f.name in SampledBody.model_fields]
     values = {name: getattr(body, name) for name in names} | {"max_tokens": max_tokens, "grammar": grammar}
@@ -203,7 +203,7 @@ class CompletionRequest(SampledBody):
 
 
 def listed_inputs(value: Inputs) -> list[str | list[int]]:
-    """Return one text, one list of token ids, or several of either as a list of texts and lists of ids."""
+    """Return a text, a list of token ids, or several of either as a list of texts and lists of ids."""
     if isinstance(value, str):
         return [value]
     ids = [item for item in value if isinstance(item, int)]

@@ -119,7 +119,7 @@ class ResponsesRequest(Body):
         return value
 
     def to_chat(self) -> ChatRequest:
-        """Return the same request as a chat request. ValidationError where that breaks a bound of the chat API."""
+        """Return the same request as a chat request. ValidationError for a broken bound of the chat API."""
         items: list[Item] = (
             [MessageItem(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         )
@@ -153,7 +153,7 @@ class ResponsesRequest(Body):
 
 
 def _join_calls(messages: Sequence[JSONObject]) -> list[JSONObject]:
-    """Join calls that follow each other, or a text of the assistant, into one turn of the assistant."""
+    """Join consecutive calls, and calls after a text of the assistant, into a single turn of the assistant."""
     turns: list[JSONObject] = []
     for message in messages:
         last = turns[-1] if turns else {}
@@ -190,7 +190,7 @@ def call_item(call: ModelCall, status: str = "completed") -> JSONObject:
 def response_object(
     head: ResponseHead, body: ResponsesRequest, status: str, output: list[JSONObject], choice: AnswerChoice | None
 ) -> JSONObject:
-    """Return the Response object. status: in_progress, completed, incomplete or failed; choice: None before it."""
+    """Return the Response object. status: in_progress, completed, incomplete or failed; choice: None at first."""
     filtered = choice is not None and choice.finish == FILTERED
     cut = {"reason": FILTERED if filtered else "max_output_tokens"} if status == "incomplete" else None
     form = body.text.format if body.text is not None else None

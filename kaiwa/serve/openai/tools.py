@@ -1,12 +1,12 @@
-"""Function calling: the tools of a request, how a model learns of them, and how its calls are read back.
+"""Function calling: the tools of a request, their description in the prompt, and the parsing of calls in the answer.
 
-A model whose chat template knows tools gets them through it (worker/requests.py). Any other gets a system text in the
-form of the Hermes models, which many followed: each function as JSON Schema within <tools>, a call as
+A model whose chat template supports tools gets the tools through the template (worker/requests.py). Any other gets a
+system text in the widely used form of the Hermes models: each function as JSON Schema within <tools>, a call as
 
     <tool_call>{"name": …, "arguments": {…}}</tool_call>
 
 and a result as a user's <tool_response>…</tool_response>. tool_choice "required" and a named function go through a
-grammar: the answer is one call's JSON, so it always parses (unless max_tokens cuts it).
+grammar: the answer is a single call's JSON and always parses (unless cut off by max_tokens).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call that a model made; `arguments` is JSON text."""
+    """A call by a model; `arguments` is JSON text."""
 
     name: str
     arguments: str
@@ -75,14 +75,14 @@ class ModelCall:
 
 
 def describe(tool: ToolDefinition) -> JSONObject:
-    """Return a tool as templates and system texts show it."""
+    """Return a tool in the form for templates and system texts."""
     parameters = tool.function.parameters or {"type": "object", "properties": {}}
     function = {"name": tool.function.name, "description": tool.function.description or "", "parameters": parameters}
     return {"type": "function", "function": function}
 
 
 def forced_schema(tools: Sequence[ToolDefinition]) -> str:
-    """Return the JSON Schema of a call to one of these functions, as text."""
+    """Return the JSON Schema of a call to any of the functions, as text."""
 
     def call_schema(tool: ToolDefinition) -> JSONObject:
         arguments = tool.function.parameters or {"type": "object"}
@@ -98,7 +98,7 @@ def forced_schema(tools: Sequence[ToolDefinition]) -> str:
 
 
 def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[dict[str, str]]:
-    """Return the conversation for a model that knows three roles and no tools: calls and results become text."""
+    """Return the conversation for a model with three roles and no tools: calls and results become text."""
     turns: list[dict[str, str]] = []
     for message in messages:
         role, content = message["role"], message["content"]
@@ -137,7 +137,7 @@ def _with_parsed_arguments(call: CalledTool) -> CalledTool:
 
 
 def _parse_arguments(arguments: object) -> object:
-    """Return the value of a JSON text, or the argument itself where it is no text, no JSON, or too large."""
+    """Return the value of a JSON text, or the argument itself if not a text, not JSON, or too large."""
     if not isinstance(arguments, str):
         return arguments
     try:
@@ -148,10 +148,10 @@ def _parse_arguments(arguments: object) -> object:
 
 
 class ToolReader:
-    """Separates content from calls while an answer comes. `push` and `finish` return content; `calls` holds the calls.
+    """A reader for content and calls in a streamed answer. `push` and `finish` return content; `calls` holds the calls.
 
-    Text that may be the beginning of a call waits until that is clear. A call that cannot be read, or names no function
-    of the request, stays in the content as it was written.
+    A possible beginning of a call is withheld until more text decides. A malformed call, or a call to a function absent
+    from the request, stays in the content unchanged.
     """
 
     def __init__(self, names: Sequence[str], forced: bool = False) -> None:
@@ -160,7 +160,7 @@ class ToolReader:
         self._pending, self._inside = "", False
 
     def push(self, text: str) -> str:
-        """Read a piece of the answer and return the content that is certain by now."""
+        """Read a piece of the answer and return the content released so far."""
         self._pending += text
         if self.forced:
             return ""
@@ -190,7 +190,7 @@ class ToolReader:
         return (OPEN if inside else "") + rest
 
     def _read(self, body: str) -> bool:
-        """Add the call that a text spells to `calls`; return whether it spells one."""
+        """Parse a text as a call and add the call to `calls`. Return False if the text is not a call."""
         try:
             value = json.loads(body)
             name, arguments = value["name"], value.get("arguments", {})

@@ -1,4 +1,4 @@
-"""The server's end of the engine process: starts it, hands requests over, notices when it ends, starts it again."""
+"""The server's client of the engine process: starts the process, hands requests over, and restarts a dead process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ V = TypeVar("V", bound=Value)
 
 @dataclass(slots=True)
 class EngineState:
-    """The engine as pages and metrics show it. state: "starting", "ready", "restarting", "stopped"."""
+    """The engine's state for pages and metrics. state: "starting", "ready", "restarting", "stopped"."""
 
     state: str = "starting"
     models: dict[str, int] = field(default_factory=dict)  # name -> bytes
@@ -82,7 +82,7 @@ class EngineState:
         }
 
     def update(self, state: State) -> None:
-        """Take over what the engine process reports."""
+        """Take over a report of the engine process."""
         self.models, self.loading = state.models, state.loading
         self.requests, self.tokens_per_second = state.requests, state.tokens_per_second
         self.bytes_read, self.step_seconds = state.bytes_read, state.step_seconds
@@ -90,9 +90,9 @@ class EngineState:
 
 
 class EngineClient:
-    """`start` it inside the event loop, `close` it at the end. `limit`: requests under way at once.
+    """The client: call `start` inside the event loop and `close` at the end. `limit`: requests under way at once.
 
-    All requests raise EngineBusy when too many are under way, and EngineLost when the process ends or is not there.
+    All requests raise EngineBusy when too many are under way, and EngineLost when the process ends or is not running.
     """
 
     def __init__(self, *, limit: int = LIMIT, memory: int | None = None) -> None:
@@ -128,7 +128,7 @@ class EngineClient:
 
     @property
     def under_way(self) -> int:
-        """Number of requests that have not ended."""
+        """Number of unfinished requests."""
         return len(self._queues)
 
     async def load(self, model: ModelAddress) -> None:
@@ -136,16 +136,16 @@ class EngineClient:
         await self._send(Load(model=model))
 
     async def unload(self, model: ModelAddress) -> int:
-        """Drop a model or an adapter and return its bytes (0: it was not there). EngineRefused while it answers."""
+        """Drop a model or an adapter and return its bytes (0: not in memory). EngineRefused while in use."""
         (unloaded,) = await self._ask([Unload(model=model)], Unloaded)
         return unloaded.bytes
 
     async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
-        """Return one embedding per prompt. EngineRefused for a prompt that does not fit."""
+        """Return an embedding per prompt. EngineRefused for a prompt longer than the context."""
         return await self._ask([Embed(model=model, prompt=prompt) for prompt in prompts], Embedding)
 
     async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
-        """Return the token ids of each prompt. EngineRefused for a prompt that the model's template refuses."""
+        """Return the token ids of each prompt. EngineRefused for a prompt refused by the model's template."""
         return await self._ask(questions, TokenIds)
 
     async def detokenize(self, model: ModelAddress, tokens: Sequence[int]) -> str:
@@ -160,7 +160,7 @@ class EngineClient:
     async def generate(self, *requests: ModelRequest) -> AsyncGenerator[tuple[int, Reply], None]:
         """Yield (index of the request, reply) as replies come, until every request has ended.
 
-        Leaving the iterator early cancels what still runs. UserError for more requests than there are places.
+        Leaving the iterator early cancels the unfinished requests. UserError for more requests than there are places.
         """
         if len(requests) > self.limit:
             raise UserError(f"{len(requests)} answers in one request; {self.limit} may be under way, so ask for fewer")
@@ -190,7 +190,7 @@ class EngineClient:
                     await self._send(Cancel(id=id))
 
     async def _ask(self, questions: Sequence[ModelRequest], kind: type[V]) -> list[V]:
-        """Return one value of the given kind per question. EngineRefused if one of them is refused."""
+        """Return a value of the given kind per question. EngineRefused if any question is refused."""
         values: dict[int, V] = {}
         async with contextlib.aclosing(self.generate(*questions)) as stream:
             async for index, reply in stream:
@@ -227,7 +227,7 @@ class EngineClient:
         self.state.state = "ready"
 
     async def _keep_alive(self) -> None:
-        """Read from the process; whenever it ends, end its requests with EngineLost and start it again."""
+        """Read from the process; whenever the process ends, end its requests with EngineLost and start another."""
         while not self._closing:
             started = time.monotonic()
             await self._listen()

@@ -1,7 +1,7 @@
-"""In the engine process: which models are in memory, which are being loaded, and what goes when memory runs out.
+"""In the engine process: which models are in memory, which are loading, and which are dropped when memory runs out.
 
-A model loads in a thread, so that other models go on answering; requests for it wait. When memory runs out, the model
-that has been idle longest goes.
+A model loads in a thread, so other models go on answering; requests for the loading model wait. When memory runs out,
+the model idle for longest is dropped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LoadOutcome:
 
 
 class ModelPool:
-    """`memory`: bytes that the models may take. `report`: gets a LoadOutcome or a line to show, in a loading thread."""
+    """`memory`: most bytes for all models. `report`: gets a LoadOutcome or a line to show, in a loading thread."""
 
     def __init__(self, memory: int, report: Callable[[LoadOutcome | str], None]) -> None:
         self.memory, self.report = memory, report
@@ -44,7 +44,7 @@ class ModelPool:
         self.bandwidth = 0.0  # bytes per second, measured when the first model loads
 
     def get(self, address: ModelAddress) -> ResidentModel | None:
-        """Return the model if it is in memory as it is on disk. One that was built again is dropped once it is idle."""
+        """Return the model if in memory, else None. A model rebuilt on disk is dropped first, unless answering."""
         model = self.models.get(address.name)
         if model is None:
             return None
@@ -56,7 +56,7 @@ class ModelPool:
         return model
 
     def wait_for(self, address: ModelAddress, request: ModelRequest | Load) -> None:
-        """Let a request wait for its model, which starts to load if it does not load already."""
+        """Let a request wait for its model, and start loading the model if necessary."""
         if address.name not in self.waiting:
             self.start_loading(address)
         self.waiting[address.name].append(request)
@@ -85,7 +85,7 @@ class ModelPool:
         return LoadOutcome(name=name, model=model, bandwidth=bandwidth)
 
     def finish_loading(self, outcome: LoadOutcome) -> list[ModelRequest | Load]:
-        """Take in a model that has loaded, and return the requests that waited for it."""
+        """Add a loaded model to the pool, and return the requests waiting for the model."""
         requests = self.waiting.pop(outcome.name, [])
         if outcome.model is not None:
             self.models[outcome.name] = outcome.model
@@ -94,7 +94,7 @@ class ModelPool:
         return requests
 
     def make_room(self, protected: str) -> None:
-        """Drop idle models except the protected one, longest unused first, until the rest fits into memory."""
+        """Drop idle models except the protected model, longest unused first, until the rest fits into memory."""
         for name in list(self.models):
             if sum(model.bytes for model in self.models.values()) <= self.memory:
                 return
@@ -102,7 +102,7 @@ class ModelPool:
                 self.drop(name)
 
     def _make_room_on_card(self, address: ModelAddress) -> None:
-        """Drop idle models until the next one has room on the card; its plan would otherwise split it."""
+        """Drop idle models until the next model has room on the card; its plan would otherwise split the model."""
         from kaiwa.catalog.memory_plan import has_room
 
         try:
@@ -116,7 +116,7 @@ class ModelPool:
             return
 
     def drop(self, name: str) -> None:
-        """Remove an idle model. Requires that no local variable of a caller references it: its memory is freed here."""
+        """Remove an idle model. No local variable of a caller may reference the model: its memory is freed here."""
         del self.models[name]
         free_unused()
 

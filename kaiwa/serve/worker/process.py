@@ -1,8 +1,8 @@
-"""The engine process: loads models, runs their engines, and answers the server over a socket. Nothing else imports torch.
+"""The engine process: loads models, runs their engines, and answers the server over a socket.
 
-Started as `python -m kaiwa.serve.worker.process FD MEMORY`; wire.py has the records exchanged over the socket. A fault
-in a request or a model ends only the request or the model's answers, never the process. When the socket closes, the
-server has ended, and the engine process ends too.
+Only the engine process imports torch. Started as `python -m kaiwa.serve.worker.process FD MEMORY`; wire.py has the
+records exchanged over the socket. A fault in a request or a model ends only the request or the model's answers, never
+the process. When the socket closes, the server has ended, and the engine process ends too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """In the engine process: from the server's record to token ids and the engine's request, and from errors to Failed.
 
-Tools go through the model's own chat template where it knows them, and otherwise as text (openai/tools.py). Either way
-what people wrote stays text: special tokens come from the template alone.
+Tools go through the model's own chat template if the template supports tools, and otherwise as text (openai/tools.py).
+Either way text written by people stays text: special tokens come from the template alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def prompt_ids(loaded: LoadedModel, prompt: ModelPrompt) -> list[int]:
-    """Return the prompt's token ids. UserError if the model's template refuses it, or the model cannot chat."""
+    """Return the prompt's token ids. UserError if the model's template refuses the prompt, or the model cannot chat."""
     if isinstance(prompt, ChatPrompt):
         return _chat_ids(loaded, prompt.messages, prompt.tools)
     if isinstance(prompt, TokenPrompt):
@@ -70,13 +70,13 @@ def make_request(loaded: LoadedModel, generate: Generate) -> Request:
 
 
 def refusal(request: ModelRequest, error: UserError) -> Failed:
-    """Return the error for a request that cannot be taken: its code and field if the error has them, else "prompt"."""
+    """Return the error for a refused request: the code and field of the UserError if present, else "prompt"."""
     code = error.code or "invalid_value"
     return Failed(id=request.id, status=400, code=code, message=str(error), param=_client_field(request, error.field))
 
 
 def failed_answer(generate: Generate, event: Event) -> Failed:
-    """Return the error for an answer that cannot go on: the request's grammar is to blame, or the model."""
+    """Return the error for a failed answer: the request's grammar is to blame, or the model."""
     if event.error_field:
         param = _client_field(generate, event.error_field)
         return Failed(id=generate.id, status=400, code="invalid_value", message=event.error, param=param)

@@ -1,8 +1,7 @@
 """In the engine process: a model in memory, and the adapters that share its weights.
 
-A model that was trained as a low-rank change or a soft prompt of another one needs that one, its engine and its
-weights, and a few megabytes more. Nothing is merged; requests to both, and to other adapters, are answered in the same
-steps.
+An adapter (a low-rank change or a soft prompt) uses the weights and the engine of its base, and a few megabytes of its
+own. Nothing is merged; requests to the base and to all its adapters are answered in the same steps.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ MOST_ADAPTERS = 64  # of one model; the longest unused go first
 
 @dataclass(frozen=True, slots=True)
 class ResidentAdapter:
-    """An adapter: its model as requests see it, and the bytes that it takes."""
+    """An adapter: its model for requests, and its bytes in memory."""
 
     loaded: LoadedModel
     bytes: int
@@ -33,7 +32,7 @@ class ResidentAdapter:
 
 @dataclass(slots=True)
 class AdmittedRequest:
-    """A request that the engine is answering. started: Started has been sent."""
+    """A request being answered by the engine. started: whether Started has been sent."""
 
     request: Generate
     prompt_tokens: int
@@ -41,7 +40,7 @@ class AdmittedRequest:
 
 
 class ResidentModel:
-    """A model with its engine, its adapters and the requests that it is answering. `weights`: bytes of its own."""
+    """A model with its engine, its adapters and its running requests. `weights`: bytes without adapters."""
 
     def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
         self.loaded, self.engine = loaded, engine
@@ -59,9 +58,10 @@ class ResidentModel:
         return {self.loaded.entry.name: self.weights} | adapters
 
     def model_for(self, address: ModelAddress) -> LoadedModel:
-        """Return the model, or the adapter of it that the address names.
+        """Return the model, or its adapter if the address names an adapter.
 
-        An adapter is read if it is not in memory as it is on disk. UserError if it does not fit the model.
+        An adapter is read if not in memory, and read again if changed on disk and idle. UserError if its shape does not
+        fit the model.
         """
         if address.adapter is None:
             return self.loaded
@@ -92,13 +92,13 @@ class ResidentModel:
         return adapter
 
     def drop(self, name: str) -> int:
-        """Drop an adapter and return its bytes. UserError while it is answering."""
+        """Drop an adapter and return its bytes. UserError while requests use the adapter."""
         self.engine.remove_adapter(name)
         return self.adapters.pop(name).bytes
 
 
 def free_unused() -> None:
-    """Return memory that no object uses to the system, on the card too: the next memory plan asks what is free."""
+    """Return unused memory to the system, on the card too: the next memory plan measures free memory."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
