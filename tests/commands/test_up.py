@@ -173,7 +173,11 @@ def test_bad_options(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "key"),
-    [((), "from-the-environment"), (("--api-key", ""), ""), (("--api-key", "typed-key-1"), "typed-key-1")],
+    [
+        ((), "from-the-environment"),
+        (("--api-key", ""), ""),
+        (("--api-key", "typed-key-of-mine-1234"), "typed-key-of-mine-1234"),
+    ],
 )
 def test_a_key_that_is_typed_goes_before_the_environment(
     words: tuple[str, ...], key: str, monkeypatch: pytest.MonkeyPatch
