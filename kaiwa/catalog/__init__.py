@@ -1,1 +1,1 @@
-"""Which models are here, what they take of memory, and how they are loaded."""
+"""The catalog of local models: their entries, memory plans and loading."""

@@ -22,7 +22,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to generate. `prefix`: tokens at the beginning of plain text. `stop_ids`: tokens that end an answer.
+    """A model ready to generate. `prefix`: tokens at the beginning of plain text. `stop_ids`: tokens to stop at.
     `adapter`: if set, the decoder is the base's, and requests name the adapter."""
 
     entry: Entry

@@ -97,7 +97,7 @@ class LocalChatModel:
             yield places[place], ScoreResult(logprobs=tuple(logprobs), n_prompt=len(pairs[place][0]), n_reused=reused)
 
     def _shared(self) -> SharedPrompts:
-        """Return the engine of bulk work, once the C++ step is ready or not available: a run never changes between C++ and torch."""
+        """Return the engine of bulk work, after waiting for the C++ step, so C++ or torch computes all of the work."""
         if self._shared_prompts is None:
             decoder, adapter = self.loaded.decoder, self.loaded.adapter
             step.wait(decoder)

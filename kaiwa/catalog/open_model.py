@@ -1,4 +1,4 @@
-"""Open the model chosen by a person: behind a URL, or on the local machine. No torch is imported until weights are read."""
+"""Open the model chosen by a person: behind a URL, or on the local machine. torch is imported only to read weights."""
 
 from __future__ import annotations
 

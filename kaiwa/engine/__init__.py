@@ -1,1 +1,1 @@
-"""One engine for rollouts, evaluation, lab, red team and serving: requests, scheduler, cache, sampling."""
+"""The engine of rollouts, evaluation, lab, red team and serving: requests, scheduler, cache, sampling."""

@@ -1,7 +1,7 @@
-"""The adapters that an engine has loaded and its requests may name.
+"""The adapters loaded in an engine and named by its requests.
 
-Each has a space of its own in the prefix tree, which no other adapter is ever given: keys and values of the same tokens
-differ from adapter to adapter, and one that is loaded later under an old name must not match what the old one cached.
+Each has a space of its own in the prefix tree, never used again for another adapter: keys and values of the same tokens
+differ from adapter to adapter, and a new adapter under an old name must not match the cache of the old adapter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kaiwa.model.config import DecoderConfig
 
 @dataclass(frozen=True, slots=True)
 class LoadedAdapter:
-    """An adapter and its space in the prefix tree. adapter None: the model as it is."""
+    """An adapter and its space in the prefix tree. adapter None: the plain model."""
 
     adapter: Adapter | None
     space: int
@@ -30,7 +30,7 @@ NO_ADAPTER = LoadedAdapter(None, 0)
 
 
 class AdapterTable:
-    """Adapters by name, for a model of one shape."""
+    """Adapters by name, for a model of a fixed shape."""
 
     def __init__(self, config: DecoderConfig, max_length: int) -> None:
         self.config, self.max_length = config, max_length
@@ -38,14 +38,14 @@ class AdapterTable:
         self._spaces = 0  # spaces handed out so far
 
     def get(self, name: str) -> LoadedAdapter:
-        """Return the adapter of a name, NO_ADAPTER for the empty name. UserError for an unknown one."""
+        """Return the adapter of a name, NO_ADAPTER for the empty name. UserError for an unknown name."""
         if name and name not in self._known:
             known = did_you_mean(name, list(self._known)) if self._known else "; none is"
             raise UserError(f"no adapter {name!r} is loaded{known}")
         return self._known[name] if name else NO_ADAPTER
 
     def add(self, name: str, adapter: Adapter) -> None:
-        """Register an adapter. UserError for a name that is in use, or an adapter of another shape than the model."""
+        """Register an adapter. UserError for a name in use already, or an adapter of another shape than the model."""
         c = self.config
         if not name or name in self._known:
             raise UserError(f"adapter {name!r}: " + ("the name is taken" if name else "give it a name"))

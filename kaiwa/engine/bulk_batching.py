@@ -1,7 +1,7 @@
 """Bulk generation and scoring: many prompts at once, no Python per row in the loop. Used by rollouts and evaluation.
 
-Prompts are sorted by length and prefilled in padded batches; a prompt that occurs several times is prefilled once and
-its cache rows copied. Rows that end are dropped from the batch, and waiting prompts take their places.
+Prompts are sorted by length and prefilled in padded batches; a repeated prompt is prefilled once and its cache rows
+copied. Finished rows are dropped from the batch, and waiting prompts take their places.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring
 @dataclass(slots=True)
 class GeneratedBatch:
     """Answers to N prompts, on the CPU. ids, logprobs [N, max_tokens]; lengths [N]: tokens of each answer, a stop token
-    included; stopped [N] bool: whether it ended with one."""
+    included; stopped [N] bool: whether the answer ended with a stop token."""
 
     ids: Tensor
     logprobs: Tensor
@@ -45,9 +45,9 @@ def generate(
 ) -> GeneratedBatch:
     """Continue every prompt by at most `max_tokens` tokens, ending at a stop id, which is part of the answer.
 
-    `rules` has one row for each prompt. `batch` is cleared first; its buffer is used again from call to call. The
-    context ends an answer too: prompt and answer together hold at most the decoder's max_length tokens (and one more,
-    which nothing follows). UserError for a prompt that does not fit or has ids outside the vocabulary.
+    `rules` has a row for each prompt. `batch` is cleared first; its buffer is used again from call to call. The
+    context ends an answer too: prompt and answer together have at most the decoder's max_length tokens (plus a last
+    token without successor). UserError for a prompt longer than the context or with ids outside the vocabulary.
     """
     N, limit, V = len(prompts), batch.decoder.config.max_length, batch.decoder.config.vocab_size
     for i, prompt in enumerate(prompts):
@@ -85,13 +85,13 @@ def generate(
 
 
 def _check_ids(what: str, ids: Sequence[int], V: int) -> None:
-    """Raise UserError for an id that the embedding does not have: the C++ step reads its row unchecked."""
+    """Raise UserError for an id without a row in the embedding: the C++ step reads rows unchecked."""
     if min(ids) < 0 or max(ids) >= V:
         raise UserError(f"{what} has a token id outside 0 to {V - 1}; is it from another model's tokenizer?")
 
 
 def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, out: GeneratedBatch) -> Tensor:
-    """Sample the next token of the rows that answer prompts `who` [m], note it in `out`, and return it [m]."""
+    """Sample the next tokens [m] of the rows for prompts `who` [m], note them in `out`, and return them."""
     at = out.lengths[who]
     ids, logprobs = batch.sample(hidden, rules.rows(who), at)
     out.ids[who, at] = ids
@@ -103,7 +103,7 @@ def _take(batch: BulkRows, hidden: Tensor, rules: SamplingRules, who: Tensor, ou
 def _drop_finished(
     batch: BulkRows, who: Tensor, last: Tensor, out: GeneratedBatch, *, stop: Tensor, max_tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """Drop rows that have ended. Return `who` and `last` [n'] of the rows that remain."""
+    """Drop finished rows. Return `who` and `last` [n'] of the remaining rows."""
     stopped = (last[:, None] == stop).any(dim=1)
     full = (out.lengths[who] >= max_tokens) | (batch.lengths >= batch.decoder.config.max_length)
     keep = ~(stopped | full)

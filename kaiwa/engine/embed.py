@@ -1,6 +1,6 @@
 """Embeddings of texts by a decoder: the mean of the last layer's hidden states over all tokens, scaled to length 1.
 
-A decoder was not trained for embeddings, so they serve to compare short texts and not much more.
+A decoder was not trained for embeddings, so embeddings serve to compare short texts and not much more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kaiwa.model.decoder import Decoder, attend_rows
 
 @torch.inference_mode()
 def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) -> list[float]:
-    """Return the embedding of token ids: d_model numbers (fp32) of length 1. UserError when they do not fit the
+    """Return the embedding of token ids: d_model numbers (fp32) of length 1. UserError when longer than the
     context."""
     V, device = decoder.config.vocab_size, decoder.embed.weight.device
     soft = range(V, V + (0 if adapter is None else adapter.n_soft))

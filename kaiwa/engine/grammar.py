@@ -1,8 +1,8 @@
-"""Grammars: which tokens may come next. The one file that knows llguidance (Microsoft), which does the parsing.
+"""Grammars: which tokens may come next. Only this file uses llguidance (Microsoft), the parser.
 
-A grammar is compiled when its request is queued. Before every token it gives a mask over the vocabulary, and whether
-the answer may end here. llguidance does not know the tokens that end an answer: its vocabulary has one artificial token
-more, which stands for all of them. Special tokens have no bytes and are never allowed.
+A grammar is compiled when its request is queued. Before every token the grammar gives a mask over the vocabulary, and
+whether the answer may end. llguidance does not know the stop tokens: its vocabulary has an additional artificial token
+for all of them. Special tokens have no bytes and are never allowed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class GrammarVocabulary:
         return self._encode(text if isinstance(text, str) else text.decode("utf-8", errors="replace"))
 
     def follow(self, grammar: Grammar) -> GrammarState:
-        """Compile a grammar. Return the state of an answer at its beginning. UserError for one that cannot be used."""
+        """Compile a grammar. Return the state of an answer at its beginning. UserError for an invalid grammar."""
         matcher = self._module.LLMatcher
         try:
             if grammar.kind == "json_object":
@@ -67,7 +67,7 @@ class GrammarVocabulary:
 
 
 class GrammarState:
-    """How far one answer is in its grammar."""
+    """The position of an answer in its grammar."""
 
     def __init__(self, matcher: Any, spoken: Tensor) -> None:
         self._matcher, self._spoken = matcher, spoken
@@ -89,7 +89,7 @@ class GrammarState:
         return tokens, ends
 
     def push(self, id: int) -> None:
-        """Advance by the answer's newest token (not one that ends it)."""
+        """Advance by the answer's newest token (never a stop token)."""
         self._matcher.consume_token(id)
 
     @property

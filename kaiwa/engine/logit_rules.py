@@ -1,7 +1,7 @@
-"""What a request does to its logits before the temperature: penalties, biases, grammar (formulas: text/sampling.py).
+"""Changes of a request's logits before the temperature: penalties, biases, grammar (formulas: text/sampling.py).
 
-Each request has its own LogitRules, which remember the tokens of prompt and answer. Rows without any cost nothing.
-`choose` is the step's last part: from logits to tokens, with a reason for each row that cannot go on.
+Each request has its own LogitRules, which remember the tokens of prompt and answer. Rows without rules cost nothing.
+`choose` is the step's last part: from logits to tokens, with a reason for each failed row.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights
 
 
 class LogitRules:
-    """One request's changes to its logits, and the tokens that they depend on."""
+    """A request's changes to its logits, and the tokens used by the changes."""
 
     def __init__(self, request: Request, vocab_size: int, vocabulary: GrammarVocabulary | None) -> None:
-        """Prepare a request's rules. UserError for tokens that the model does not have and for an unusable grammar."""
+        """Prepare a request's rules. UserError for tokens outside the vocabulary and for an unusable grammar."""
         sampling = request.sampling
         for id, _ in sampling.logit_bias:
             if not 0 <= id < vocab_size:
@@ -86,7 +86,7 @@ def choose(
 ) -> tuple[list[int], list[float], dict[int, UserError]]:
     """Sample a token for each row of logits [n,V] fp32 (overwritten) at `positions` [n].
 
-    Return the tokens [n], their log-probabilities [n], and {row: why it cannot go on}. Log-probabilities are those of
+    Return the tokens [n], their log-probabilities [n], and {row: reason of failure}. Log-probabilities come from
     the model's own logits at the temperature, before the rules.
     """
     wrong: dict[int, UserError] = {}

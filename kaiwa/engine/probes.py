@@ -1,7 +1,7 @@
 """Probes: a few fixed questions for every checkpoint, which show how a model learns.
 
-A `cloze` probe is plain text to be continued; it counts as right when the greedy continuation's first line has the
-answer in it.
+A `cloze` probe is plain text to be continued, and counts as right when the greedy continuation's first line contains
+the answer.
 A `chat` probe is a conversation; the greedy reply is kept for the time-lapse.
 """
 
@@ -25,7 +25,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """kind "cloze": text and answer; kind "chat": messages. `id` names it in the samples."""
+    """kind "cloze": text and answer; kind "chat": messages. `id`: its name in the samples."""
 
     id: str
     kind: str

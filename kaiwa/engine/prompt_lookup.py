@@ -1,9 +1,9 @@
 """Drafts by prompt lookup (Saxena, 2023): the tokens that followed when the text's last few tokens occurred before.
 
 Answers often repeat their prompt: a text to be corrected, names, code. The draft's tokens are computed beside
-the newest one, in one pass, and each is kept if it is what would have been sampled there. Since a token is a function
-of its logits and (seed, position), and logits do not depend on what is computed beside them, answers are the same,
-token for token, with and without. Plain Python, no torch.
+the newest token, in the same pass, and each is accepted if equal to the token sampled there. Since a token is a
+function of its logits and (seed, position), and logits do not depend on tokens computed in the same pass, answers are
+the same, token for token, with and without drafts. Plain Python, no torch.
 """
 
 from __future__ import annotations
@@ -29,6 +29,6 @@ class PromptLookup:
         self._ids.append(id)
 
     def guess(self, n: int) -> list[int]:
-        """Return at most n tokens that may follow; none where the text's end has not stood there before."""
+        """Return at most n likely next tokens; none where the text's end has not occurred before."""
         place = self._ends.get(tuple(self._ids[-GRAM:]))
         return [] if place is None else self._ids[place : place + n]

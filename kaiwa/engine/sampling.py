@@ -1,11 +1,11 @@
-"""Sampling, vectorised over rows, with randomness that depends on nothing but (seed, position).
+"""Sampling, vectorised over rows, with randomness that depends only on (seed, position).
 
 One uniform number u per token, from splitmix64 (Steele et al., 2014) of seed and position; the token is the first whose
 cumulative probability exceeds u (inverse transform). The rest of the batch and its order have no influence. The usual
-alternative, Gumbel noise for every entry of the vocabulary, costs one hash per entry and has the same distribution.
+alternative, Gumbel noise for every entry of the vocabulary, costs a hash per entry and has the same distribution.
 
-Log-probabilities are those of the distribution at the sampling temperature before min-p, top-k and top-p (at
-temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, where they are the policy's own.
+Log-probabilities come from the distribution at the sampling temperature before min-p, top-k and top-p (at
+temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, and gets the policy's own.
 
 The random numbers are made on the CPU, from 64-bit integers that some devices lack, and are the same on every device;
 logits stay on their device, and the sampled ids go to the CPU, where the next step is planned.
@@ -41,7 +41,7 @@ def mix(x: Tensor) -> Tensor:
 
 
 def row_seeds(seed: int, n: int) -> Tensor:
-    """Return n independent seeds [n] int64 made from one."""
+    """Return n independent seeds [n] int64 derived from a single seed."""
     base = torch.tensor(_to_signed(seed), dtype=torch.int64)
     return mix(mix(base + GOLDEN) + (torch.arange(n, dtype=torch.int64) + 1) * GOLDEN)
 
@@ -115,9 +115,9 @@ class SamplingRules:
 
 
 def sample(logits: Tensor, rules: SamplingRules, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample one token for each row of logits [n,V] fp32 (on any device, overwritten).
+    """Sample a token for each row of logits [n,V] fp32 (on any device, overwritten).
 
-    positions [n]: of the new token, on the CPU as the rules are. Return ids [n] int64 and log-probabilities [n], on the
+    positions [n]: of the new token, on the CPU like the rules. Return ids [n] int64 and log-probabilities [n], on the
     CPU.
     """
     device = logits.device

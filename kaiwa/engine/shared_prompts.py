@@ -1,7 +1,7 @@
-"""Many prompts from a list, continued or scored: a prefix that several have is computed once.
+"""Many prompts from a list, continued or scored: a common prefix is computed only once.
 
-The serving engine does the work, by the C++ step or by torch. Prompts go in sorted, so that those with a common prefix
-are neighbours: it is computed for the first of them, and while they are answered its keys and values are shared.
+The serving engine does the work, by the C++ step or by torch. Prompts go in sorted, so prompts with a common prefix
+are neighbours: the prefix is computed for the first prompt, and its keys and values are shared with the others.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SCORED = Sampling(max_tokens=0)
 class SharedPrompts:
     """Continuation and scoring of many prompts with one decoder.
 
-    adapter: what scores are computed with, under the name that requests give it. share=False: every prompt is computed
-    from its first token (the slow twin that tests compare with).
+    adapter: the adapter to compute with; requests refer to the adapter as `name`. share=False: every prompt is computed
+    from its first token (the slow twin in tests).
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class SharedPrompts:
             self.engine.add_adapter(name, adapter)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion | UserError]]:
-        """Yield (index, answer) as answers end; a request that cannot go on gives its error.
+        """Yield (index, answer) as answers end; a failed request gives its error.
 
-        UserError for a prompt that does not fit the context, before any work.
+        UserError for a prompt longer than the context, before any work.
         """
         limit = self.engine.max_length
         for request in requests:
@@ -83,7 +83,7 @@ class SharedPrompts:
         return scores
 
     def _run(self, requests: list[Request]) -> Iterator[tuple[str, list[Event] | UserError]]:
-        """Yield each request's id with all its events, or with its error, as it ends."""
+        """Yield each request's id with all its events, or with its error, in order of completion."""
         waiting = list(reversed(requests))
         under_way: dict[str, list[Event]] = {}
         try:

@@ -8,10 +8,10 @@ from kaiwa.engine.request import TextTokenizer
 
 
 class TextStream:
-    """The text of one answer, piece by piece.
+    """The text of an answer, piece by piece.
 
-    Bytes wait until their character is whole; text that may be the beginning of a stop string waits until it is clear
-    that it is not. An unfinished character at the end is dropped: a reader never sees half a character.
+    Bytes wait until their character is whole; a possible beginning of a stop string waits until later text rules out
+    the stop string. An unfinished character at the end is dropped: a reader never sees half a character.
     """
 
     def __init__(self, tokenizer: TextTokenizer | None, stop: tuple[str, ...]) -> None:
@@ -21,7 +21,7 @@ class TextStream:
         self.stopped = False
 
     def push(self, id: int) -> str:
-        """Append a token and return the text that it made certain."""
+        """Append a token and return the newly released text."""
         if self._tokenizer is None or self.stopped:
             return ""
         self._pending += self._decoder.decode(self._tokenizer.decode_bytes([id]))
@@ -36,7 +36,7 @@ class TextStream:
         return text
 
     def finish(self) -> str:
-        """Return the text that was waiting, at the answer's end."""
+        """Return the waiting text at the answer's end."""
         text, self._pending = self._pending, ""
         return text
 

@@ -1,4 +1,4 @@
-"""The web application: routes, guards, and the engine process that starts and ends with it."""
+"""The web application: routes, guards, and an engine process with the same lifetime."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ROUTES = (
 
 
 def make_services(settings: ServerSettings) -> ServerServices:
-    """Return the services that settings describe. UserError for a defence that cannot run as its file says."""
+    """Return the services described by the settings. UserError if the defence of the file cannot run."""
     engine = EngineClient()
     services = ServerServices(settings=settings, engine=engine, jobs=BuildJobs(settings.runs))
     services = replace(services, tuning=FineTuning(settings.home, services.models))
@@ -59,7 +59,7 @@ def make_services(settings: ServerSettings) -> ServerServices:
 
 
 def make_app(services: ServerServices) -> FastAPI:
-    """Return the application. The engine process starts and ends with it."""
+    """Return the application. The engine process starts and ends with the application."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

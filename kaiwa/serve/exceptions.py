@@ -1,4 +1,4 @@
-"""The server's own errors. Nothing else of the server is imported here, so that every part of it may raise them."""
+"""The server's own errors. Nothing else of the server is imported here, so every part may raise the errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class APIError(Exception):
 
 
 class EngineRefused(APIError):
-    """The engine process refused a request, or failed at it; the fields are those of its message."""
+    """The engine process refused or failed a request; the fields are copied from its message."""
 
 
 class EngineBusy(Exception):
@@ -20,4 +20,4 @@ class EngineBusy(Exception):
 
 
 class EngineLost(Exception):
-    """The engine process ended while it had the request, or is not running yet."""
+    """The engine process ended during the request, or is not running yet."""

@@ -1,4 +1,4 @@
-"""The settings and parts of one server, as routes and pages use them."""
+"""The settings and parts of a server, for routes and pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaiwa.serve.worker.client import EngineClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """runs: the folder of builds. home: KAIWA_HOME. model: the one that the pages open with."""
+    """runs: the folder of builds. home: KAIWA_HOME. model: the default model of the pages."""
 
     runs: Path
     home: Path
@@ -33,7 +33,7 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerServices:
-    """The parts of one server. `shares` are made from the settings."""
+    """The parts of a server. `shares` are made from the settings."""
 
     settings: ServerSettings
     engine: EngineClient

@@ -1,6 +1,6 @@
 """The words of the pages in addition to the words of the reports, and the choice of a request's language.
 
-There is one dictionary file per language; a test compares their keys. Keys that begin with "js." go to the browser.
+There is a dictionary file per language; a test compares their keys. Keys beginning with "js." go to the browser.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The C++ step's library, and whether this machine can have it. No torch here."""
+"""The C++ step's library, and the test of whether the machine supports the library. No torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 
 
 def machine_refusal() -> str:
-    """Return why this machine cannot have the C++ step, as the beginning of a sentence; "" where it can."""
+    """Return why the machine cannot run the C++ step, as the beginning of a sentence; "" if possible."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
     flags = processor_flags().split()
@@ -30,9 +30,9 @@ def is_built() -> bool:
 
 
 def library() -> ctypes.CDLL:
-    """Load the library, compiling it first if it is not built.
+    """Load the library, compiling first if necessary.
 
-    UserError when the compiler fails or nothing can be written: it is tried once in a process.
+    UserError when the compiler fails or nothing can be written; a process tries only once.
     """
     loaded = load(STEP, _file())
     pointer, count = ctypes.c_void_p, ctypes.c_int64
@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL:
 
 
 def is_exiting() -> bool:
-    """Return whether the process is about to end, so that background work should stop."""
+    """Return whether the process is about to end, so background work should stop."""
     return not threading.main_thread().is_alive()
 
 

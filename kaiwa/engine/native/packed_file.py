@@ -1,9 +1,9 @@
 """Packed weights in a file: written once, mapped into memory ever after.
 
-The file is in the safetensors format (names are ours: blocks.3.qkv.data, .scales, .bias, .order). Mapped, its pages
-are the system's own copy of it: nothing is copied, memory holds the weights once, and a second process shares them.
-Where the file system keeps large files in large pages (ext4 and xfs of recent Linux) the step reads it as quickly as
-memory of its own; on pages of 4 KB it takes longer (figures: docs/engine.md).
+The file is in the safetensors format (names are ours: blocks.3.qkv.data, .scales, .bias, .order). A mapped file is
+used in the system's page cache: nothing is copied, memory holds the weights once, and a second process shares them.
+Where the file system keeps large files in large pages (ext4 and xfs of recent Linux), the step reads the mapping as
+quickly as memory of its own; with pages of 4 KB reading takes longer (figures: docs/engine.md).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ Tensors = Iterable[tuple[str, Tensor]]
 def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> dict[str, Tensor]:
     """Write the tensors [...] made from `folder` and return them mapped from the file, by name.
 
-    Where the disk has no room for about `size` bytes they are kept in memory, and a line says so. The folder's earlier
-    copies are deleted. UserError where the file cannot be written.
+    If the disk has no room for about `size` bytes, the tensors stay in memory, and `say` gets a line. The folder's
+    earlier copies are deleted. UserError if the file cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     clear_parts()
@@ -73,7 +73,7 @@ def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> di
 
 
 def _publish(part: Path, file: Path) -> None:
-    """Give the file its name when all of it is on the disk, which takes longer than to write it.
+    """Give the file its name after a flush to the disk, which takes longer than writing.
 
     The process does not end before.
     """
@@ -94,7 +94,7 @@ def fetch(file: Path, say: Say) -> dict[str, Tensor] | None:
 
 
 def _write(out: Any, folder: Path, tensors: Tensors) -> None:
-    """Write header and tensors; one tensor is written while the next is made."""
+    """Write header and tensors; each tensor is written while the next is made."""
     out.write(b" " * HEADER)
     index: dict[str, Any] = {METADATA: {"folder": str(folder.resolve())}}
     at = 0
@@ -150,7 +150,7 @@ def _map_tensors(file: Path) -> dict[str, Tensor]:
 def _read_ahead(memory: np.ndarray) -> None:
     """Read every page in the background, from the end, where the first blocks are.
 
-    The first pass over the weights follows, and waits where it is too early.
+    The first pass over the weights follows behind, and waits for pages not read yet.
     """
     starts = range(0, len(memory), PIECE)[::-1]
 

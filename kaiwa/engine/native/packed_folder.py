@@ -30,7 +30,7 @@ def forget(folder: Path) -> int:
 
 
 def read_owner(file: Path) -> str:
-    """Return the model folder that a packed file was made from; "" where the file does not say."""
+    """Return the model folder behind a packed file; "" if the file does not name a folder."""
     try:
         with open(file, "rb") as f:
             (length,) = struct.unpack("<Q", f.read(8))
@@ -40,7 +40,7 @@ def read_owner(file: Path) -> str:
 
 
 def clear_parts() -> None:
-    """Delete the unfinished files of loads that were killed."""
+    """Delete the unfinished files of killed loads."""
     for part in packed_cache().glob("*.part*"):
         if not _is_running(part.suffix.removeprefix(".part").partition("-")[0]):
             part.unlink(missing_ok=True)

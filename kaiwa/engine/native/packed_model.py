@@ -1,9 +1,9 @@
 """Large 4-bit models: GPTQ's words are put in the C++ step's order once, and mapped from a file afterwards.
 
-The first load goes layer by layer through the folder's files and writes each product as the step reads it to a file
-under KAIWA_HOME/cache/packed (packed_file.py); every load maps that file, and later ones do not read the folder.
+The first load goes layer by layer through the folder's files and writes each product in the step's layout to a file
+under KAIWA_HOME/cache/packed (packed_file.py); every load maps the file, and later loads do not read the folder.
 
-Computations outside the step (scores by a full forward pass) expand one layer at a time, which is slow.
+Computations outside the step (scores by a full forward pass) expand layer by layer, which is slow.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Say = Callable[[str], None]
 
 
 class NotPackable(UserError):
-    """A sound folder whose layers are kept in a way that the step does not read; the ordinary reader can."""
+    """A sound folder with layers in a layout unknown to the step; the ordinary reader can read the folder."""
 
 
 class PackedLinear(nn.Module):
-    """A layer whose weights are packed for the C++ step. Used by torch, it expands them, slowly."""
+    """A layer whose weights are packed for the C++ step. Used by torch, the layer expands them, slowly."""
 
     def __init__(self, strips: Strips) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: Mapping[str, Tensor])
 
 
 def _tensors(folder: Path, config: DecoderConfig, say: Say) -> Iterator[tuple[str, Tensor]]:
-    """Yield what the step needs, product by product; little more than one product is in memory at a time."""
+    """Yield the step's tensors, product by product; memory holds little more than a single product at a time."""
     source = GptqFolder(folder, config, say)
     library = native.library()
     yield from source.rest()

@@ -1,7 +1,7 @@
-"""Whether the C++ step can compute a model: the one place that says so, in a sentence for people.
+"""The test of whether the C++ step can compute a model, with the reason for a refusal in a sentence for people.
 
-Refusal is the default. A field of DecoderConfig that is not in KNOWN_FIELDS must have its default value, so that a
-family with new arithmetic (another activation, a scaled embedding) is computed by torch until the step has learnt it.
+Refusal is the default. A field of DecoderConfig outside KNOWN_FIELDS must have its default value, so a family with
+new arithmetic (another activation, a scaled embedding) is computed by torch until the C++ step supports the family.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KNOWN_FIELDS = frozenset(
 
 
 def field_refusal(config: DecoderConfig, what: str) -> str:
-    """Return why `what` (the subject of the sentence) does not compute this kind of model; "" where it does."""
+    """Return why `what` (the subject of the sentence) cannot compute a kind of model; "" if possible."""
     if config.dialect != "llama":
         return f"{what} has the LLaMA dialect only"
     for field in dataclasses.fields(config):
@@ -50,7 +50,7 @@ def field_refusal(config: DecoderConfig, what: str) -> str:
 
 
 def shape_refusal(config: DecoderConfig, multiple: int = LANES) -> str:
-    """Return why the C++ step does not compute this kind and size of model; "" where it does."""
+    """Return why the C++ step cannot compute a kind and size of model; "" if possible."""
     if why := field_refusal(config, "the C++ step"):
         return why
     if any(size % multiple for size in (config.d_model, config.d_head, config.d_ff)):
@@ -59,7 +59,7 @@ def shape_refusal(config: DecoderConfig, multiple: int = LANES) -> str:
 
 
 def native_refusal(config: DecoderConfig, device: str = "cpu", multiple: int = LANES) -> str:
-    """Return why the C++ step cannot compute such a model on this machine and device; "" where it can."""
+    """Return why the C++ step cannot compute a model on the local machine and a device; "" if possible."""
     if why := library.machine_refusal():
         return why
     if device != "cpu":

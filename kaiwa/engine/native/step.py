@@ -219,7 +219,7 @@ def pack_adapter(adapter: Adapter) -> PackedAdapter:
 
 
 def decoder_refusal(decoder: Decoder) -> str:
-    """Return the reason why the C++ step cannot compute with a decoder on the present machine; "" where possible."""
+    """Return why the C++ step cannot compute a decoder's weights on the local machine; "" if possible."""
     weight = decoder.embed.weight
     if why := native_refusal(decoder.config, weight.device.type):
         return why

@@ -1,4 +1,4 @@
-"""Weights as the C++ step reads them: strips of 16 outputs, one lane for each output (layouts: csrc/products.h)."""
+"""The weight layout of the C++ step: strips of 16 outputs, a lane for each output (layouts: csrc/products.h)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FP32, BF16, INT4, INT8 = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Strips:
-    """One linear layer, packed. bias [strips x 16] fp32 or None; order [in] int32: which input each column of a 4-bit
+    """A packed linear layer. bias [strips x 16] fp32 or None; order [in] int32: which input each column of a 4-bit
     weight belongs to. `placed`: the tensors stay where they are, and the step reads them there."""
 
     kind: int
@@ -43,7 +43,7 @@ def can_pack(linear: nn.Module) -> bool:
 
 
 def packed_bytes(linear: nn.Module) -> int:
-    """Return the bytes that `pack` would make of a layer."""
+    """Return the size of a layer after `pack`, in bytes."""
     if isinstance(already := getattr(linear, "strips", None), Strips):
         parts = (already.data, already.scales, already.bias, already.order)
         return sum(t.nbytes for t in parts if t is not None)

@@ -24,9 +24,9 @@ def conversation_of(prompt: ChatPrompt | TextPrompt, system: str) -> Conversatio
 
 
 def text_outside_messages(prompt: ModelPrompt) -> str:
-    """Return all client text outside message contents (tools, earlier calls), one string per line, for the checks.
+    """Return all client text outside message contents (tools, earlier calls), a string per line, for the checks.
 
-    Ordinary ids of calls are skipped: they would raise false alarms.
+    Ordinary ids of calls are skipped, since ids would raise false alarms.
     """
     if not isinstance(prompt, ChatPrompt):
         return ""
@@ -54,7 +54,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _under_operator(messages: Sequence[ChatTurn]) -> list[ChatTurn]:
-    """Return the messages with each of the client's system texts moved into the user's turn that follows it."""
+    """Return the messages with each of the client's system texts moved into the next turn of the user."""
     turns: list[ChatTurn] = []
     pending: list[str] = []
     for message in messages:
@@ -71,7 +71,7 @@ def _under_operator(messages: Sequence[ChatTurn]) -> list[ChatTurn]:
 
 
 def with_conversation(prompt: ModelPrompt, before: Conversation, rewritten: Conversation, system: str) -> ModelPrompt:
-    """Return the prompt with the contents that the defence rewrote. Roles of tools, and calls, stay as they were."""
+    """Return the prompt with the contents rewritten by the defence. Roles of tools, and calls, stay unchanged."""
     if rewritten == before and not system:
         return prompt
     if not isinstance(prompt, ChatPrompt):

@@ -1,7 +1,7 @@
 """A model of the engine process as a ChatModel, for the judges of a defence.
 
-Judges are plain functions that wait; they run in threads of the defence's, and the engine is asked from the server's
-loop. The request that is judged has no place in the engine yet, so a judge never waits for its own request.
+Judges are blocking functions in threads of the defence; the server's event loop sends their requests to the engine.
+The judged request has no place in the engine yet, so a judge never waits for its own request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECONDS = 60.0  # a judge that takes longer has failed, and the request is refus
 
 
 class EngineJudge:
-    """A ManyModel that only scores. Not to be called from the thread of the event loop."""
+    """A ManyModel for scoring only. Not to be called from the thread of the event loop."""
 
     def __init__(self, engine: EngineClient, entry: Entry) -> None:
         self.engine, self.model = engine, ModelAddress.of(entry)
@@ -52,7 +52,7 @@ class EngineJudge:
     async def _score(self, calls: Sequence[ScoreCall]) -> list[ScoreResult]:
         """Return the scores. Context and continuation are encoded apart, as LocalChatModel does.
 
-        So a threshold that was calibrated there holds here.
+        A threshold calibrated with LocalChatModel is therefore valid here too.
         """
         parts: dict[tuple[str, bool], tuple[int, ...]] = {}
         for call in calls:

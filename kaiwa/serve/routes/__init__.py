@@ -1,1 +1,1 @@
-"""Routes, one file for each group of endpoints."""
+"""Routes, a file for each group of endpoints."""

@@ -1,4 +1,4 @@
-"""Builds over HTTP: list, start, stop, and a stream of what they log."""
+"""Builds over HTTP: list, start, stop, and a stream of their logs."""
 
 from __future__ import annotations
 

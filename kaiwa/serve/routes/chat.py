@@ -45,7 +45,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
-    """Return one engine request per choice. APIError for fields that do not go together."""
+    """Return an engine request per choice. APIError for contradicting fields."""
     if not entry.chat:
         message = f"{entry.name} continues text and has not learnt to chat; use /v1/completions"
         raise APIError(400, message, "not_a_chat_model", "model")
@@ -77,7 +77,7 @@ def must_call(body: ChatRequest) -> bool:
 
 
 def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
-    """Return the tools that a forced call may name. APIError if there is none."""
+    """Return the tools allowed in a forced call. APIError if there are none."""
     name = body.tool_choice.function.name if isinstance(body.tool_choice, NamedTool) else None
     tools = [tool for tool in body.tools or [] if name in (None, tool.function.name)]
     if not tools:
@@ -88,7 +88,7 @@ def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
 
 
 def call_reader(body: ChatRequest) -> ToolReader | None:
-    """Return what reads calls out of an answer, or None where no tools were offered."""
+    """Return the reader of calls in an answer, or None where no tools were offered."""
     if not body.tools or body.tool_choice == "none":
         return None
     return ToolReader([tool.function.name for tool in body.tools], must_call(body))

@@ -1,4 +1,4 @@
-"""POST /v1/completions: plain text, with OpenAI's old shape of log-probabilities (lm-eval scores its tasks by it)."""
+"""POST /v1/completions: plain text, with OpenAI's old shape of log-probabilities (used by lm-eval for scoring)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _check(body: CompletionRequest) -> None:
-    """Raise APIError for prompts that are none, and for fields that do not go together."""
+    """Raise APIError for no, too many or empty prompts, and for contradicting fields."""
     prompts, n, best_of = body.prompts(), body.n or 1, _best_of(body)
     if not 0 < len(prompts) <= MAX_PROMPTS:
         message = f"{len(prompts)} prompts; 1 to {MAX_PROMPTS} go into a request"
@@ -116,7 +116,7 @@ def _text(tokens: Sequence[TokenDetail]) -> str:
 
 
 async def _stream(head: ResponseHead, body: CompletionRequest, events: AnswerStream) -> AsyncGenerator[str, None]:
-    """Yield a chunk per piece of text, one with the finish reason, usage if asked for, and [DONE]."""
+    """Yield a chunk per piece of text, a chunk with the finish reason, usage if requested, and [DONE]."""
     with_usage = body.stream_options is not None and body.stream_options.include_usage
     no_usage: JSONObject = {"usage": None} if with_usage else {}
     choices: dict[int, AnswerChoice] = {}
@@ -144,7 +144,7 @@ async def _stream(head: ResponseHead, body: CompletionRequest, events: AnswerStr
 
 
 def _logprobs(tokens: Sequence[TokenDetail], offset: int) -> JSONObject:
-    """Return OpenAI's old shape. Offsets count characters; a token inside a character begins where that one does."""
+    """Return OpenAI's old shape. Offsets count characters; a token inside a character has the character's offset."""
     offsets, data = [], b""
     for token in tokens:
         offsets.append(offset + len(data.decode("utf-8", errors="ignore")))

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: mean-pooled hidden states (engine/embed.py says what they are and are not)."""
+"""POST /v1/embeddings: mean-pooled hidden states (their limits: engine/embed.py)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _encode(vector: Sequence[float], form: str | None) -> list[float] | str:
-    """Return the numbers as they are, or as OpenAI's base64: little-endian float32."""
+    """Return the numbers unchanged, or as OpenAI's base64: little-endian float32."""
     if form != "base64":
         return list(vector)
     packed = array.array("f", vector)

@@ -72,7 +72,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _store(files: UploadedFiles, upload: UploadFile) -> StoredFile:
-    """Store and check an upload. APIError that names the first line that is no JSON object; nothing is stored then."""
+    """Store and check an upload. APIError with the number of the first line that is not a JSON object."""
     try:
         file = files.add(upload.filename or "file", "fine-tune", upload.file)
     except UserError as error:
@@ -88,7 +88,7 @@ def _store(files: UploadedFiles, upload: UploadFile) -> StoredFile:
 
 
 def list_page(rows: list[JSONObject], after: str | None, limit: int) -> JSONObject:
-    """Return OpenAI's list of at most `limit` rows that come after the row of id `after`."""
+    """Return OpenAI's list of at most `limit` rows following the row of id `after`."""
     ids = [row["id"] for row in rows]
     if after is not None and after not in ids:
         raise APIError(400, f"after: nothing in this list has the id {after[:60]!r}", "invalid_value", "after")

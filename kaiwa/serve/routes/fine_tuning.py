@@ -1,6 +1,6 @@
-"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints; and delete what came of it.
+"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints; and delete a trained model.
 
-OpenAI's Fine-tuning API: its unmodified client trains here. Methods `supervised` and `dpo` are OpenAI's, `soft_prompt`
+OpenAI's Fine-tuning API: its unmodified client works here. Methods `supervised` and `dpo` are OpenAI's, `soft_prompt`
 and `reward` are ours in the same shape.
 """
 
@@ -108,7 +108,7 @@ def _metadata(row: JSONObject) -> JSONObject:
 
 
 def _create(jobs: FineTuning, body: TuningRequest) -> JobFolder:
-    """Create a job. APIError (400) that names the field for what does not fit."""
+    """Create a job. APIError (400) with the faulty field."""
     for param, id in (("training_file", body.training_file), ("validation_file", body.validation_file)):
         if id is not None:
             try:

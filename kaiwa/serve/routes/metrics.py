@@ -1,4 +1,4 @@
-"""GET /metrics in Prometheus' text format, and the middleware that counts responses."""
+"""GET /metrics in Prometheus' text format, and the middleware for counting responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 class ResponseCounter:
-    """ASGI middleware that counts responses by route and status. Unknown paths are one route, "other"."""
+    """ASGI middleware that counts responses by route and status. Unknown paths share the route "other"."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -48,7 +48,7 @@ class ResponseCounter:
 
 
 def metrics_text(metrics: Metrics, state: EngineState, under_way: int, shield: Shield | None = None) -> str:
-    """Return all metrics as text. under_way: requests in the server that have not ended."""
+    """Return all metrics as text. under_way: unfinished requests in the server."""
     lines: list[str] = []
 
     def add(name: str, kind: str, help: str, samples: Sequence[str]) -> None:

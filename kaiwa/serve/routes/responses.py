@@ -1,4 +1,4 @@
-"""POST /v1/responses (openai/responses.py translates it to a chat request), and its stream of events."""
+"""POST /v1/responses (translated to a chat request by openai/responses.py), and its stream of events."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _as_chat(body: ResponsesRequest) -> ChatRequest:
-    """Return the same request as a chat request. APIError where it breaks a bound that only chat has."""
+    """Return the same request as a chat request. APIError for a broken bound of the chat API."""
     try:
         return body.to_chat()
     except ValidationError as error:
@@ -71,7 +71,7 @@ def _response_body(head: ResponseHead, body: ResponsesRequest, chat: ChatRequest
 
 
 class EventWriter:
-    """Writes the events of one response in order, each with its sequence number."""
+    """The writer of a response's events in order, each with its sequence number."""
 
     def __init__(self, head: ResponseHead, body: ResponsesRequest) -> None:
         self.head, self.body = head, body
@@ -85,7 +85,7 @@ class EventWriter:
         return event({"type": kind, "sequence_number": self.number, **details}, kind)
 
     def response_event(self, kind: str, status: str, choice: AnswerChoice | None, **extra: object) -> str:
-        """Return an event that holds the whole Response as it is now."""
+        """Return an event with the whole current Response."""
         response = response_object(self.head, self.body, status, self.output, choice)
         return self.event(kind, response=response | extra)
 
@@ -125,7 +125,7 @@ class EventWriter:
         return next(i for i, item in enumerate(self.output) if item["id"] == self.message["id"])
 
     def _text_position(self) -> JSONObject:
-        """Return the fields by which an event says which text it is about."""
+        """Return the fields that identify the text of an event."""
         assert self.message is not None
         return {"item_id": self.message["id"], "output_index": self._message_index(), "content_index": 0}
 

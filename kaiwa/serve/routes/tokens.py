@@ -44,7 +44,7 @@ def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
 
     async def entry_of(name: str | None) -> Entry:
-        """Return the named model, or without a name the one in memory or the pages' own."""
+        """Return the named model, or without a name a loaded model, or else the default model."""
         if name is None:
             loaded = list(services.engine.state.models)
             name = loaded[-1] if loaded else services.settings.model
@@ -75,7 +75,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _question(body: TokenizeRequest, entry: Entry) -> Tokenize:
-    """Return the engine's question. APIError for messages to a model that cannot chat."""
+    """Return the engine's question. APIError for messages to a model without chat."""
     if body.messages is None:
         prompt = TextPrompt(body.prompt or "")
         return Tokenize(model=ModelAddress.of(entry), prompt=prompt, special=body.add_special_tokens is not False)

@@ -1,12 +1,12 @@
 """A fine-tuning job on disk: KAIWA_HOME/fine_tuning/JOB.
 
-    job.json        the request and the plan made of it; written once, before the job exists for anybody
+    job.json        the request and its plan; written once, before the job is listed
     state.json      {"status", "attempts", "started_at", "finished_at", "error", …}, replaced whole
-    wish            "cancel" or "pause": what a person has asked of a job that runs
-    events.jsonl    one event per line; logs/*.jsonl: the stage's metrics
-    train.jsonl     the converted training file; train.log: what the training process printed
+    wish            "cancel" or "pause": a person's request to a running job
+    events.jsonl    an event per line; logs/*.jsonl: the stage's metrics
+    train.jsonl     the converted training file; train.log: the output of the training process
 
-The training process writes state.json while it runs and holds the folder's lock; otherwise the server does.
+A running training process writes state.json and holds the folder's lock; otherwise the server writes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOT_SHOWN = ("time", "tokens_per_second")
 
 @dataclass(frozen=True, slots=True)
 class JobFolder:
-    """The folder of one job; its name is the job's id."""
+    """The folder of a job; its name is the job's id."""
 
     path: Path
 
@@ -52,7 +52,7 @@ class JobFolder:
         return value
 
     def state(self) -> dict[str, Any]:
-        """Read state.json; a job without one is queued."""
+        """Read state.json; a job without the file is queued."""
         try:
             value: dict[str, Any] = json.loads((self.path / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -60,7 +60,7 @@ class JobFolder:
         return value
 
     def change(self, **fields: object) -> dict[str, Any]:
-        """Replace fields of state.json, and return all of it."""
+        """Replace fields of state.json, and return the whole state."""
         value = self.state() | fields
         write_atomic(self.path / STATE, json.dumps(value, ensure_ascii=False))
         return value
@@ -83,7 +83,7 @@ class JobFolder:
         return [row for file in sorted((self.path / "logs").glob("*.jsonl")) for row in read_metrics(file)]
 
     def events(self) -> list[JSONObject]:
-        """Return OpenAI's events, newest first: messages, and one with the metrics of every logged step."""
+        """Return OpenAI's events, newest first: messages, and the metrics of every logged step."""
         events: list[tuple[float, JSONObject]] = []
         for number, line in enumerate(read_metrics(self.path / EVENTS)):
             event: JSONObject = {"id": f"ftevent-{self.id[6:]}-m{number}", "type": "message", "data": {}}
@@ -104,7 +104,7 @@ class JobFolder:
         return [{**head, **event, "created_at": int(at)} for at, event in reversed(events)]
 
     def checkpoints(self) -> list[JSONObject]:
-        """Return the finished model as the only checkpoint; those on the way are only for resuming."""
+        """Return the finished model as the only checkpoint; checkpoints during training are only for resuming."""
         job, state = self.job(), self.state()
         if state["status"] != "succeeded" or job["method"] == "reward":
             return []
@@ -125,7 +125,7 @@ class JobFolder:
         ]
 
     def to_json(self) -> JSONObject:
-        """Return OpenAI's fine_tuning.job. A wish that the training process has not followed yet counts already."""
+        """Return OpenAI's fine_tuning.job. A wish counts at once, before the training process follows."""
         job, state = self.job(), self.state()
         done = state["status"] == "succeeded"
         wish = {"cancel": "cancelled", "pause": "paused"}.get(self.wish)

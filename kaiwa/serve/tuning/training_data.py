@@ -1,10 +1,10 @@
-"""Fine-tuning files, line by line: from OpenAI's shapes to the records that our stages read.
+"""Fine-tuning files, line by line: from OpenAI's shapes to the records of kaiwa's stages.
 
     supervised, soft_prompt   {"messages": [{"role", "content"}, …]}, which ends with the assistant
     dpo, reward               {"input": {"messages"}, "preferred_output": [message], "non_preferred_output": [message]}
                               or {"prompt", "chosen", "rejected"}, or {"prompt", "completions", "ranks"}
 
-An error names the line that does not fit by its number, and the field that is wrong in it.
+An error names the number of the faulty line and the faulty field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNUSED = ("tools", "functions", "tool_calls", "function_call")
 
 
 def convert(source: Path, target: Path, method: str, least: int = LEAST) -> int:
-    """Write the records of an uploaded file for a method; return how many. UserError that names the line."""
+    """Write the records of an uploaded file for a method; return their number. UserError with the line number."""
     n = write_jsonl(target, records(source, method))
     if n < least:
         raise UserError(f"the file has {n} examples; at least {least} are needed")
@@ -33,7 +33,7 @@ def convert(source: Path, target: Path, method: str, least: int = LEAST) -> int:
 
 
 def records(source: Path, method: str) -> Iterator[dict[str, Any]]:
-    """Yield the record of every line. UserError that names the line."""
+    """Yield the record of every line. UserError with the line number."""
     for number, value in lines(source):
         try:
             record = comparison_record(value) if method in COMPARING else demonstration_record(value)
@@ -46,7 +46,7 @@ def records(source: Path, method: str) -> Iterator[dict[str, Any]]:
 
 
 def lines(source: Path) -> Iterator[tuple[int, JSONObject]]:
-    """Yield (number, object) of every line that is not empty. UserError for bytes that are no JSON object."""
+    """Yield (number, object) of every non-empty line. UserError for bytes other than a JSON object."""
     with open(source, "rb") as f:
         number = 0
         while raw := f.readline(MOST_LINE + 1):
@@ -69,7 +69,7 @@ def lines(source: Path) -> Iterator[tuple[int, JSONObject]]:
 
 
 def demonstration_record(value: Mapping[str, object]) -> dict[str, Any]:
-    """Return a conversation that ends with the assistant. UserError that names the field."""
+    """Return a conversation with the assistant's message last. UserError with the field."""
     _refuse_tools(value, "")
     turns = read_messages(value.get("messages"), "messages")
     if turns[-1]["role"] != "assistant":
@@ -78,7 +78,7 @@ def demonstration_record(value: Mapping[str, object]) -> dict[str, Any]:
 
 
 def comparison_record(value: Mapping[str, object]) -> dict[str, Any]:
-    """Return a prompt and its ranked answers. UserError that names the field."""
+    """Return a prompt and its ranked answers. UserError with the field."""
     if "input" in value:
         source = value["input"]
         if not isinstance(source, dict):

@@ -1,6 +1,6 @@
-"""Files that clients uploaded: KAIWA_HOME/files/ID/data, and meta.json beside it, which is written last.
+"""Files uploaded by clients: KAIWA_HOME/files/ID/data, and meta.json in the same folder, written last.
 
-A folder without meta.json is an upload that was cut off, and counts as no file.
+A folder without meta.json is an interrupted upload, and counts as no file.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The engine process and the client that talks to it. Only this folder may import torch."""
+"""The engine process and its client in the server. In kaiwa/serve, only the files here may import torch."""

@@ -1,7 +1,7 @@
 """The records exchanged by the server and the engine process. Only this file reads and writes their JSON.
 
 Server to engine: Generate, Embed, Tokenize, Detokenize, DescribeTokenizer, Unload (each answered under its id), Load,
-Cancel. Engine to server: Admitted, Started, Tokens, QuestionResult, Failed (each of one request), State, Say. A line
+Cancel. Engine to server: Admitted, Started, Tokens, QuestionResult, Failed (each about a request), State, Say. A line
 holds a JSON list of records, each with its kind.
 
 An answer goes Admitted (the request is valid and queued), Started, Tokens until a Tokens record has a finish reason.
@@ -80,7 +80,7 @@ Fit = Literal["exact", "shorten", "fill"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generate:
-    """One answer to one prompt. `id` is set by the engine client.
+    """A request for an answer to a prompt. `id` is set by the engine client.
 
     fit: the rule for max_tokens where the context has less room: "exact" refuses, "shorten" lowers max_tokens; "fill"
     takes all free room whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
