@@ -78,8 +78,8 @@ class DeviceSide:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Where a model's weights go. sides: the device's, then the CPU's where the model is split. cache: bytes of keys
-    and values per token, on the first side. n_on_device: blocks on the first side, None where all of the model is."""
+    """Placement of a model's weights. sides: the device; then the CPU where the model is split. cache: bytes of keys
+    and values per token, on the first side. n_on_device: blocks on the first side, None for an unsplit model."""
 
     name: str
     sides: tuple[DeviceSide, ...]

@@ -42,7 +42,7 @@ class Trainable:
 
 
 def as_parent(path: Path) -> Artifact:
-    """Return a base model as a stage's parent: an artifact of ours, somebody else's folder, or a model file."""
+    """Return a base model as a stage's parent: an artifact of kaiwa, another model folder, or a model file."""
     if weights_format(path) != "folder":
         return fingerprint(path)
     if (path / "kaiwa.json").is_file():

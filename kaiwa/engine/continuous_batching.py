@@ -95,7 +95,7 @@ class ContinuousBatching:
         self._vocabulary: GrammarVocabulary | None = None  # built for the first grammar
 
     def use(self, model: step.NativeModel | None) -> None:
-        """Compute with the C++ step from now on, or with torch (None). Only while nothing is being answered."""
+        """Compute with the C++ step from now on, or with torch (None). Only while no request is running."""
         assert self.idle
         self._model, self.reuse = model, self._may_reuse(model)
         if model is None:

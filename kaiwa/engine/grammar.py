@@ -94,7 +94,7 @@ class GrammarState:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can follow any more."""
+        """Whether no further token can follow."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
 
 

@@ -44,7 +44,7 @@ class LogitRules:
             self.grammar.allowed_tokens()  # raises for a grammar that allows nothing
 
     def apply(self, logits: Tensor) -> None:
-        """Change a row's logits [V] in place. UserError where the grammar allows nothing."""
+        """Change a row's logits [V] in place. UserError where the grammar allows no token."""
         r = self.sampling
         repeated = list(self.prompt | self.answer.keys()) if r.repetition_penalty != 1.0 else []
         if repeated:
@@ -77,7 +77,7 @@ class LogitRules:
 
     @property
     def complete(self) -> bool:
-        """Whether the grammar lets nothing follow."""
+        """Whether the grammar allows no further token."""
         return self.grammar is not None and self.grammar.complete
 
 

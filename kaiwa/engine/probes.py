@@ -48,7 +48,7 @@ def read_probes(file: Path) -> list[Probe]:
 
 
 def cloze_accuracy(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe]) -> float:
-    """Share of cloze probes whose greedy continuation has the answer in its first line; NaN without any."""
+    """Share of cloze probes whose greedy continuation has the answer in its first line; NaN without cloze probes."""
     right = cloze_right(model, tokenizer, [p for p in probes if p.kind == "cloze"])
     return sum(right) / len(right) if right else float("nan")
 

@@ -14,7 +14,7 @@ GRAM = 3  # tokens that must have occurred before
 
 
 class PromptLookup:
-    """Where each sequence of GRAM tokens stood last in a text."""
+    """An index of a text: the last occurrence of each sequence of GRAM tokens."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         self._ids: list[int] = []

@@ -62,7 +62,7 @@ def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class SamplingRules:
-    """How each of n rows samples: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds
+    """Sampling parameters of n rows: temperature [n] fp32 (0: greedy), top_k [n] int64 (0: all), top_p [n] fp32, seeds
     [n]; min_p [n] fp32, None where every row's is 0."""
 
     temperature: Tensor

@@ -36,7 +36,7 @@ class StepPlan:
 
 @dataclass(slots=True)
 class Scheduler:
-    """Which requests wait, prefill and decode. `max_waiting`: how many may queue; further ones are refused."""
+    """The waiting, prefilling and decoding requests. `max_waiting`: length of the queue; others are refused."""
 
     max_rows: int
     max_tokens: int  # in the cache, over all rows

@@ -1,4 +1,4 @@
-"""From tokens to text: whole characters only, and never a piece of a stop string."""
+"""Decoding of tokens to text: whole characters only, and never a piece of a stop string."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Answers in progress: a task each in the server, so closing a page or losing the network loses nothing.
 
 The task reads the engine's pieces, stores the text twice a second, and wakes all followers. A follower names the number
-of characters received and gets the rest: O(n) in all, and a reconnecting browser goes on at its position. Stopping one
-cancels its task, which closes the engine's iterator, which cancels the generation.
+of characters received and gets the rest: O(n) in all, and a reconnecting browser goes on at its position. A stop
+cancels the answer's task, which closes the engine's iterator, which cancels the generation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pages and fragments as responses: templates, words, and the headers common to all pages.
 
-The policy allows nothing but our own files: no inline script, no inline style, no other host.
+The content security policy allows only the server's own files: no inline script, no inline style, no other host.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class NativeSharedRows:
         return len(self.tree.find(ids[:-1], space)) * BLOCK
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """Open a row for a prompt (without ids: a row that shares nothing). Return the number of cached tokens."""
+        """Open a row for a prompt (without ids: a row without sharing). Return the number of cached tokens."""
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         slot = self.slots.pop()

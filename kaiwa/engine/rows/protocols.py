@@ -65,7 +65,7 @@ class SharedRows(Protocol):
         ...
 
     def open(self, id: str, ids: Sequence[int], adapter: Adapter | None = None, space: int = 0) -> int:
-        """Open a row for a prompt (without ids: a row that shares nothing). Return the number of cached tokens."""
+        """Open a row for a prompt (without ids: a row without sharing). Return the number of cached tokens."""
         ...
 
     def run(self, work: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:

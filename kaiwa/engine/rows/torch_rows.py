@@ -61,9 +61,9 @@ class TorchRows:
 
     @torch.inference_mode()
     def extend(self, first: int, parts: Sequence[Sequence[int]], adapter: Adapter | None = None) -> list[Tensor]:
-        """Append tokens (parts of prompts) to rows first.., which hold equally many positions.
+        """Append tokens (parts of prompts) to rows first.., all with the same number of positions.
 
-        Return each row's hidden states [tokens, D]. Shorter parts are padded on the right; nothing looks at padding.
+        Return each row's hidden states [tokens, D]. Shorter parts are padded on the right; padding is never read.
         """
         m, start = len(parts), int(self.lengths[first])
         ids, lengths = pad(parts)
@@ -173,7 +173,7 @@ def _attend_fresh(cache: KVCache, start: int) -> Attend:
 
 def _attend_after(cache: KVCache, first: int, m: int, start: int) -> Attend:
     """Return attention for tokens start.. of rows first.. (m of them): over the cached positions and causally among
-    themselves, whose keys and values are written."""
+    themselves. Their keys and values are written."""
     mask: list[Tensor] = []
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

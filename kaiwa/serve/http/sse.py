@@ -1,4 +1,4 @@
-"""Server-sent events, and the end of a request whose client has gone or does not read."""
+"""Server-sent events, and cancellation for clients that disconnect or stop reading."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class JsonSchema(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """OpenAI's three, and "grammar" (ours): `definition` in the `syntax` "regex" or "lark"."""
+    """OpenAI's three formats, and kaiwa's "grammar": `definition` in the `syntax` "regex" or "lark"."""
 
     type: Literal["text", "json_object", "json_schema", "grammar"]
     json_schema: JsonSchema | None = None

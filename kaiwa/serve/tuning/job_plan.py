@@ -1,4 +1,4 @@
-"""From a request for a fine-tuning job to a stage and its configuration, with a value for every "auto".
+"""Translation of a fine-tuning request to a stage and its configuration, with a value for every "auto".
 
     method        stage    trains
     supervised    sft      all weights, or (large and 4-bit models) a low-rank change of them
@@ -33,7 +33,7 @@ Value = Annotated[str, Field(max_length=512)]
 
 
 class Hyperparameters(BaseModel):
-    """OpenAI's, and ours: lora_rank (0: all weights), n_tokens (of a soft prompt)."""
+    """OpenAI's hyperparameters, and kaiwa's: lora_rank (0: all weights), n_tokens (of a soft prompt)."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -106,7 +106,7 @@ def comparison_record(value: Mapping[str, object]) -> dict[str, Any]:
 
 
 def read_messages(value: object, where: str) -> list[dict[str, str]]:
-    """Return messages as ours: text parts joined, "developer" as "system". UserError names the message and field."""
+    """Return messages for kaiwa: text parts joined, "developer" as "system". UserError names the message and field."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: a list with at least one message is expected")
     turns = []
