@@ -45,7 +45,7 @@ def plan_text(plan: BenchPlan) -> str:
     arms = len(plan.arms)
     twins = len(benign_requests(plan.target)) * max(1, round(plan.trials * 0.1))
     total = (turns * plan.trials * (arms + 1) + twins * arms) * len(plan.models)
-    doubles = "".join(f"\n{text!r} repeats another defence; left out" for text in plan.doubles)
+    doubles = "".join(f"\n{text!r} is a defence that is there already; left out" for text in plan.doubles)
     return (
         f"{plan.target.name}: {len(attacks)} attacks × {arms} defences × {plan.trials} trials on {len(plan.models)}"
         f" model{'s' if len(plan.models) > 1 else ''}, with controls and benign twins: at most {total:,}"
