@@ -52,7 +52,7 @@ class WeightsPart:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSide:
-    """The weights on one device. free: its bytes; bandwidth: bytes per second. Both 0 for an absent device."""
+    """The weights on a device. free: its free bytes; bandwidth: bytes per second. Both 0 for an absent device."""
 
     device: str
     parts: tuple[WeightsPart, ...]

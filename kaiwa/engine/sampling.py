@@ -5,7 +5,7 @@ cumulative probability exceeds u (inverse transform). The rest of the batch and 
 alternative, Gumbel noise for every entry of the vocabulary, costs a hash per entry and has the same distribution.
 
 Log-probabilities come from the distribution at the sampling temperature before min-p, top-k and top-p (at
-temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, and gets the policy's own.
+temperature 1 for greedy rows). PPO samples at temperature 1 with no filter, and so gets the policy's own values.
 
 The random numbers are made on the CPU, from 64-bit integers that some devices lack, and are the same on every device;
 logits stay on their device, and the sampled ids go to the CPU, where the next step is planned.

@@ -22,7 +22,7 @@ UPDATE_SECONDS = 0.04  # between two updates to one follower
 
 @dataclass(slots=True)
 class AnswerInProgress:
-    """The state of one answer. message: the id of its message in the store. waiting: the reason for waiting, if any."""
+    """The state of an answer. message: the id of its message in the store. waiting: the reason for waiting, if any."""
 
     message: int
     text: str = ""

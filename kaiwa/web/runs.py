@@ -1,4 +1,4 @@
-"""Reads a run's folder for the build page while the build writes it: status, newest samples, logs."""
+"""The reader of a run's folder for the build page, also during the build: status, newest samples, logs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Memory for weights: large regions on huge pages, where the system has them.
 
-A token reads every weight once, from front to back. On pages of 4 KB that is a look-up of an address every 4 KB, which
+A token reads every weight once, from front to back. Pages of 4 KB need an address look-up every 4 KB, which
 in a virtual machine costs two walks through page tables; with pages of 2 MB the cost is negligible.
 """
 

@@ -1,4 +1,4 @@
-"""A model larger than the card: its first blocks there, the others on the CPU.
+"""A model larger than the card: the first blocks on the card, the others on the CPU.
 
 The embedding, the last norm, the unembedding and all keys and values are on the card too. A block on the CPU receives
 the activations and computes its products there; its queries, keys and values go to the card, where attention is

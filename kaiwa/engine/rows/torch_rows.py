@@ -63,7 +63,7 @@ class TorchRows:
     def extend(self, first: int, parts: Sequence[Sequence[int]], adapter: Adapter | None = None) -> list[Tensor]:
         """Append tokens (parts of prompts) to rows first.., all with the same number of positions.
 
-        Return each row's hidden states [tokens, D]. Shorter parts are padded on the right; padding is never read.
+        Return each row's hidden states [tokens, D]. Shorter parts are padded on the right; padding is not attended to.
         """
         m, start = len(parts), int(self.lengths[first])
         ids, lengths = pad(parts)

@@ -72,7 +72,7 @@ def routes(services: ServerServices) -> APIRouter:
 
 
 def _store(files: UploadedFiles, upload: UploadFile) -> StoredFile:
-    """Store and check an upload. APIError with the number of the first line that is not a JSON object."""
+    """Store an upload if valid. APIError: 413 for a large file, 400 if empty or for a line without a JSON object."""
     try:
         file = files.add(upload.filename or "file", "fine-tune", upload.file)
     except UserError as error:

@@ -132,8 +132,7 @@ class BuildJobs:
     def log_rows(self, run: str, offsets: dict[str, int]) -> list[JSONObject]:
         """Return rows of the metrics logs after `offsets` (bytes per file, which are updated): {"stage", "row"}.
 
-        A log is read from the beginning if it has become shorter (its stage went back to a checkpoint); then {"stage",
-        "reset": True} comes first.
+        A shortened log (stage restarted from a checkpoint) is read from the beginning, after {"stage", "reset": True}.
         """
         rows: list[JSONObject] = []
         for file in sorted((self._folder(run) / "logs").glob("*.jsonl")):
