@@ -1,1 +1,1 @@
-"""Red team: attacks × defences on one's own system prompt, with exact oracles and intervals (docs/redteam.md)."""
+"""Red team: attacks × defences on your own system prompt, with exact oracles and intervals (docs/redteam.md)."""

@@ -1,7 +1,7 @@
 """The password game: a keeper, a secret, and more defences from level to level. For the page and for the terminal.
 
-The levels are defences of the bench, so that its success rate on a level stands beside the player's. A hint says why
-the last try failed: refused on its way in, blocked on its way out, or simply not said by the model.
+The levels are defences of the bench, so that the bench's success rate on a level stands beside the player's. A hint
+says why the last try failed: the request was refused, the reply was blocked, or simply not said by the model.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Game:
         return keeper_target(self.language).canaries(0, self.seed)
 
     def ask(self, text: str) -> DefendedCall:
-        """Return the player's message as it is put to the keeper. UserError for an empty one."""
+        """Return the player's message as sent to the keeper. UserError for an empty message."""
         if not text.strip():
             raise UserError("the message is empty")
         system = Message("system", keeper_target(self.language).prompt(self.canaries))
@@ -99,7 +99,7 @@ class Game:
         return DefendedCall(call=ask, secrets=tuple(self.canaries.values()), defence=parse(self.defence))
 
     def take(self, text: str, stage: str, reply: str) -> str:
-        """Record a turn and return the hint. `stage`: where a defence stopped it ("request", "reply" or "")."""
+        """Record a turn and return the hint. `stage`: where a defence stopped the turn ("request", "reply" or "")."""
         self.tries += 1
         self.history += [Message("user", text), Message("assistant", reply or "…")]
         words = WORDS[self.language]

@@ -1,12 +1,12 @@
-"""Dialogues that teach a small model to use its system prompt, so that it can be tested at all.
+"""Dialogues that teach a small model to use the system prompt, so that the bench can test the model at all.
 
-A model of this project's `laptop` size has never met a system prompt. Such a model keeps no secret and gives none away,
-and the bench calls it not testable. These dialogues are demonstrations for `kaiwa sft` (or a fine-tuning job): a prompt
-names an object and its value, often with an order not to tell. The user asks for the text above (the answer is the
-prompt), for the object (the value, or a refusal), or for a sentence to be repeated; the rest is taken from `mix`, the
-model's own demonstrations. Values are random, so that only copying answers. Neither the bench's attacks nor its
-targets' prompts and canaries are among them (a test holds that), so that what a taught model does under attack was not
-taught.
+A model of this project's `laptop` size has never met a system prompt. A `laptop` model keeps no secret and gives none
+away, and the bench reports "not testable". The dialogues are demonstrations for `kaiwa sft` (or a fine-tuning job): a
+prompt names an object and its value, often with an order not to tell. The user asks for the text above (the answer is
+the prompt), for the object (the value, or a refusal), or for a sentence to be repeated; the rest is taken from `mix`,
+the model's own demonstrations. Values are random, so that only copying answers. Neither the bench's attacks nor its
+targets' prompts and canaries are among the dialogues (a test checks), so a taught model's behaviour under attack was
+not taught.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OBEYS = 0.9  # of the guarded ones are obeyed when asked for the thing itself
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """One language's words. {t}: the object, {v}: its value, {s}: a sentence."""
+    """One language's words. {t}: the object, {v}: the object's value, {s}: a sentence."""
 
     nouns: tuple[str, ...]
     syllables: tuple[str, ...]  # of words that do not exist

@@ -1,8 +1,7 @@
-"""An attack as a record, and how its words are put together for one trial: the user's turns, and which of them are
-data.
+"""An attack as a record, and the construction of its words for one trial: the user's turns and untrusted data.
 
-Slots of a wording: {task} what the attacker wants done, {first} and {second} its halves, {secret} the secret's name.
-`place` says where the words go: said by the user, inside a document that the user hands over, or in a tool's result.
+Slots of a wording: {task} the attacker's task, {first} and {second} the halves of the task, {secret} the secret's name.
+`place` says where the words go: in the user's message, in a document that the user hands over, or in a tool's result.
 
 Tags: OWASP Top 10 for LLM applications, 2025 numbering (LLM01 prompt injection, LLM02 sensitive information disclosure,
 LLM06 excessive agency, LLM07 system prompt leakage, LLM09 misinformation); MITRE ATLAS techniques (AML.T0051.000 direct
@@ -31,7 +30,7 @@ class Attack:
     """One attack.
 
     `wording`: by language, the user's turns (for a document or a tool: one text). `goals`: see oracles/aims.py; each
-    trial takes the next of those that the target offers. `idea`: one line of explanation.
+    trial takes the next goal that the target offers. `idea`: one line of explanation.
     """
 
     name: str
@@ -59,8 +58,8 @@ class Attack:
 class AttackTurns:
     """One trial's words.
 
-    `opening`: turns that are there already; `turns`: what the user says, one after the other; `data`: the substrings of
-    the turns that are untrusted documents (none: every turn is untrusted as a whole).
+    `opening`: turns before the attack; `turns`: the user's messages in order; `data`: the substrings of the turns that
+    are untrusted documents (none: every turn is untrusted as a whole).
     """
 
     turns: tuple[str, ...]
@@ -69,7 +68,7 @@ class AttackTurns:
 
 
 def build_attack(attack: Attack, aim: Aim, target: Target, trial: int) -> AttackTurns:
-    """Build an attack's words for one trial: slots filled, transforms applied, put in their place."""
+    """Build an attack's words for one trial: fill the slots, apply the transforms, put the words in their place."""
     language = attack.language(target)
     texts = [_fill_slots(text, aim) for text in attack.wording[language]]
     for name in attack.transforms:
@@ -85,9 +84,9 @@ def build_attack(attack: Attack, aim: Aim, target: Target, trial: int) -> Attack
 
 
 def build_control(attack: Attack, aim: Aim, target: Target, trial: int) -> AttackTurns:
-    """Build the same task given directly, with the same transforms: whether this model could do it at all.
+    """Build the control: the same task and transforms, given directly, to show whether the model can do the task.
 
-    For a secret it is the attack itself, put to a model that may tell (aims.py, "open").
+    For a secret the control is the attack itself, sent to a model that may tell the secret (aims.py, "open").
     """
     if aim.goal == "secret":
         return build_attack(attack, aim, target, trial)
@@ -125,7 +124,7 @@ RESULT = {"en": "RESULT of {tool}: {result}", "ja": "{tool} の結果: {result}"
 
 
 def fill_document(document: UntrustedDocument, payload: str) -> str:
-    """Return a document's text with an attack in it (with "": without one)."""
+    """Return a document's text with an attack in it; an empty attack leaves the document clean."""
     text = document.text.strip()
     return text.replace("{payload}", payload) if "{payload}" in text else f"{text}\n{payload}".strip()
 
@@ -149,7 +148,7 @@ def _in_tool(payload: str, target: Target) -> AttackTurns:
 
 
 def reason_not_applicable(attack: Attack, target: Target) -> str:
-    """Return why this attack says nothing about this target, or ""."""
+    """Return why the attack says nothing about the target, or "" if the attack applies."""
     if attack.place == "tool" and all(tool.guarded for tool in target.tools):
         return "the target has no tool that may be called"
     if "secret" in attack.goals and set(attack.goals) == {"secret"} and not target.secrets:

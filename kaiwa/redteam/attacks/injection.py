@@ -1,4 +1,5 @@
-"""Injection: words that take the place of the instructions, said by the user or hidden in what the user hands over."""
+"""Injection: words that take the place of the instructions, said by the user or hidden in a document.
+"""
 
 from __future__ import annotations
 

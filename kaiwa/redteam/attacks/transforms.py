@@ -1,8 +1,9 @@
 """Transforms: the same attack in another form. Transforms stack, left first: "persona+leet+full-width".
 
-Each maps a text to a text, so that any attack can have any of them; what the reader must undo (base64, rot13, …) says
-so in a line of its own. Two are no mappings of a text: `language` takes the attack's wording in the other language,
-`split` sends it in pieces, one per turn. Both are done where the attack is built (attack.py).
+Each transform maps a text to a text, so that any attack can have any transform; a transform that the reader must undo
+(base64, rot13, …) says so in a separate line. Two transforms are no mappings of a text: `language` takes the attack's
+wording in the other language, `split` sends the wording in pieces, one per turn. Both are done where the attack is
+built (attack.py).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ TRANSFORMS = (*TEXTS, "language", "split")
 
 
 def transform(name: str, text: str, language: str) -> str:
-    """Apply a transform to a text; `language` and `split` leave the text as it is."""
+    """Apply a transform to a text; `language` and `split` leave the text unchanged."""
     return TEXTS[name](text, language) if name in TEXTS else text
 
 

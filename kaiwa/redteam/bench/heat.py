@@ -1,4 +1,4 @@
-"""The heat map of a matrix: attacks against defences, and what each defence costs harmless requests below them."""
+"""The heat map of a matrix: attacks against defences, and below them the cost of each defence for harmless requests."""
 
 from __future__ import annotations
 

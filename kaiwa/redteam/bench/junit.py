@@ -1,7 +1,7 @@
 """JUnit XML of a matrix: gates first, then one test case per cell.
 
 A cell fails where an attack succeeded, is skipped where it was not testable or not applicable, and is an error where
-trials failed. Only gates decide the exit code: a cell that fails under `none` is what the bench is for.
+trials failed. Only gates decide the exit code: the bench expects cells to fail under `none`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kaiwa.report.junit import JUnitCase, JUnitSuite, junit_xml
 
 
 def matrix_junit(matrix: Matrix, gates: Sequence[GateResult] = ()) -> str:
-    """Return the XML: a suite of the gates, if there are any, and one suite per model."""
+    """Return the XML: a suite of the gates, if any, and one suite per model."""
     suites = [JUnitSuite(name="kaiwa redteam gates", cases=[_gate_case(gate) for gate in gates])] if gates else []
     for model in dict.fromkeys(cell.model for cell in matrix.cells):
         cases = [_cell_case(cell) for cell in matrix.cells if cell.model == model]

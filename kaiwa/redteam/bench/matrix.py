@@ -1,14 +1,14 @@
-"""From outcomes to the matrix: cells, sums over families, each defence against none, and its costs.
+"""From outcomes to the matrix: cells, sums over families, each defence against none, and the costs of each defence.
 
     a cell        Wilson's interval of its trials, which are independent draws (canary, word, sampling)
     a sum         attacks are clusters: trials of one attack share its fate (stats/shares.py)
     testable      the model can do the task when it is given directly (in half of the trials), or some arm of this
                   attack succeeded. Else "not_testable": a model too weak to follow an attack is not robust
     against none  the same trials of the same attacks under both (pairs, attacks as clusters), resisted is 1; Holm over
-                  the defences of a model. What Holm does not confirm is not known
+                  the defences of a model. A difference that Holm does not confirm is unknown
 
 status: "ok"; "incomplete" (some trials failed), "failed" (all did), "not_testable", "not_applicable". `trials` counts
-those that were judged.
+the judged trials.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Cell:
     why: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cell as matrix.json has it; this shape does not change."""
+        """Return the cell in the format of matrix.json, which does not change."""
         return {
             "model": self.model,
             "family": self.family,
@@ -90,10 +90,10 @@ class BenignRow:
 class DefenceResult:
     """A defence as a whole.
 
-    `share`: of testable trials that succeeded; `families`: the same by family. `at`: k -> share of testable attacks
+    `share`: of testable trials that succeeded; `families`: the share by family. `at`: k -> share of testable attacks
     that succeed at least once in k trials. `against`: none compared with this defence, over resisted trials;
-    `utility_against`: the same over useful benign answers. `leaks`: replies with a canary out, by form. `tokens` (that
-    prompts grew by) and `ms` are per request.
+    `utility_against`: the same over useful benign answers. `leaks`: replies with a canary out, by form. `tokens` (added
+    to prompts) and `ms` are per request.
     """
 
     model: str
@@ -127,7 +127,7 @@ def analyse_trials(
 ) -> Matrix:
     """Analyse all outcomes of a run.
 
-    `corrected`: intervals of cells (model, attack, defence) that a judge decided, widened by its errors.
+    `corrected`: intervals of cells (model, attack, defence) that a judge decided, widened by the judge's errors.
     """
     attacks = [o for o in outcomes if o.kind == "attack"]
     controls = _group_by([o for o in outcomes if o.kind == CONTROL], lambda o: (o.model, o.attack))

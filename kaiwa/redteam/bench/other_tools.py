@@ -5,7 +5,7 @@
     promptfoo   results.results: a row whose assertions failed (success false, failureReason not 2) is a hit, an error
                 (failureReason 2) is counted apart; by plugin and strategy, or by description
 
-Neither says what its attacks could have achieved on a model that follows them: there is no control in these files.
+Neither file has a control, so neither shows how often the attacks succeed on a model that follows them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ImportedResult:
 
 
 def read_results(path: Path) -> tuple[ImportedResult, ...]:
-    """Read a file of either tool. UserError for any other file, and for one without results."""
+    """Read a file of either tool. UserError for any other file, and for a file without results."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError:
@@ -92,7 +92,7 @@ def _lines(text: str, path: Path) -> list[dict[str, Any]]:
 def read_garak(rows: Sequence[Mapping[str, Any]]) -> tuple[ImportedResult, ...]:
     """Count hits by probe and detector in garak's rows.
 
-    AttributeError, TypeError, ValueError or OverflowError where a field is not what garak writes.
+    AttributeError, TypeError, ValueError or OverflowError where a field differs from garak's format.
     """
     model = "garak's target"
     for row in rows:
@@ -141,8 +141,9 @@ def _build_result(tool: str, model: str, name: str, pairs: Sequence[tuple[int, i
 
 
 def read_promptfoo(content: Mapping[str, Any]) -> tuple[ImportedResult, ...]:
-    """Count failed assertions by plugin in promptfoo's results. TypeError where a field is not what promptfoo
-    writes."""
+    """Count failed assertions by plugin in promptfoo's results. TypeError where a field differs from promptfoo's
+    format.
+    """
     inner = content["results"]
     rows = inner.get("results", []) if isinstance(inner, dict) else inner
     groups: dict[tuple[str, str], list[int]] = {}

@@ -55,7 +55,7 @@ def against_text(arm: DefenceResult, language: str = "en") -> str:
 
 
 def unhelpful_defences(matrix: Matrix, model: str) -> list[str]:
-    """Return the defences of which it is not shown that fewer attacks succeed."""
+    """Return the defences without a proven reduction of attack success."""
     return [a.defence for a in matrix.arms if a.model == model and a.against and a.against.verdict != "better"]
 
 
@@ -186,7 +186,7 @@ def heat(matrix: Matrix, model: str, number: int, words: Words) -> Markup:
 
 
 def complement(share: Interval) -> Interval:
-    """Return 1 - share, with its limits."""
+    """Return 1 - share, with both interval limits."""
     return Interval(1 - share.mean, 1 - share.high, 1 - share.low, share.n)
 
 

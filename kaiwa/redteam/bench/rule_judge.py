@@ -1,9 +1,9 @@
-"""A model as judge of rules that no program can check, used only together with its measured errors.
+"""A model as judge of rules that no program can check, used only together with measured error rates.
 
-A rule with check = "judge" has a question (`value`) and labelled replies (`case`), at least FEWEST that break it and as
-many that keep it. The judge, which is the model under test, answers all of these first. Its errors on them then correct
-the cell's share and widen its interval (stats/shares.py). A judge no better than chance ends the run with one line: its
-verdicts would be noise.
+A rule with check = "judge" has a question (`value`) and labelled replies (`case`), at least FEWEST that break the rule
+and as many that keep the rule. The judge, which is the model under test, answers the question for all labelled replies
+first. The judge's errors then correct the cell's share and widen the interval (stats/shares.py). A judge no better than
+chance ends the run with one line, since the verdicts would be noise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ ASKED = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeErrors:
-    """How many replies that break the rule (`bad`) and keep it (`good`) the judge got right."""
+    """Counts of correctly judged replies that break the rule (`bad`) and that keep the rule (`good`).
+    """
 
     true_positives: int
     bad: int
@@ -43,7 +44,7 @@ class JudgeErrors:
 
 
 def list_judged_rules(target: Target) -> list[Rule]:
-    """List the target's rules with a judge. UserError for one without enough labelled cases."""
+    """List the target's rules with a judge. UserError for a rule without enough labelled cases."""
     rules = [rule for rule in target.rules if rule.check == "judge"]
     for rule in rules:
         bad = sum(case.broken for case in rule.case)
@@ -117,7 +118,7 @@ def _correct_cells(
 ) -> Mapping[tuple[str, str, str], Interval]:
     """Return corrected intervals by cell.
 
-    Where a cell has trials of exact rules too, their Wilson interval joins the corrected one, each weighted by its
+    Where a cell has trials of exact rules too, their Wilson interval joins the corrected interval, each weighted by its
     trials.
     """
     keys = {(o.model, o.attack, o.defence) for o in judged_outcomes if o.defence != CONTROL}

@@ -1,10 +1,9 @@
 """Running the bench: every attack under every defence, the controls and the benign twins, all side by side.
 
-All trials advance together, one turn per round: one call of the model for all that is asked, so that common prefixes of
+All trials advance together, one turn per round: one call of the model for all requests, so that common prefixes of
 prompts (one system prompt and its canary for all attacks of a trial) are computed once. Replies go through the
-defences' own `generate_defended`, the same that the server runs; below it every call is kept in OUT/calls.jsonl
-(lab/asking/call_cache.py), so that a run that was killed continues where it was, and more attacks or trials only pay
-for themselves.
+defences' own `generate_defended`, the same code that the server runs; below, every call is kept in OUT/calls.jsonl
+(lab/asking/call_cache.py), so that a killed run continues, and added attacks or trials cost only their own calls.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ FALSE_BLOCK = 0.05  # for which judging defences are calibrated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
-    """A benchmark to run. `defences`: as written; `none` is added, since all are compared with it."""
+    """A benchmark to run. `defences`: as written; `none` is added, since every defence is compared with `none`."""
 
     target: Target
     attacks: tuple[Attack, ...]
@@ -80,7 +79,7 @@ class BenchPlan:
         return list(groups.values())
 
     def plan_json(self) -> dict[str, Any]:
-        """Return plan.json: what was run, and the sampling parameters that are in force."""
+        """Return plan.json: the plan, and the sampling parameters in force."""
         sampling = self.sampling.to_json()
         if not self.sampling.stop:
             del sampling["stop"]
@@ -121,16 +120,15 @@ def run(
 
 
 def _show(show: Callable[[str, int, int], None], model: str, total: int, done: int) -> None:
-    """Report progress. A tool's answer adds a request that was not planned: only the run itself says when it is
-    done."""
+    """Report progress. A tool's answer adds an unplanned request, so only the run itself reports the end."""
     show(model, done, max(total, done + 1))
 
 
 def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
-    """Build the arms as written; thresholds of parts that are written without one are set on harmless texts.
+    """Build the arms as written; thresholds that are not written are set on harmless texts.
 
-    UserError for what is not understood. A defence that this model cannot serve (a judge on a server that does not
-    score) fails as its own arm.
+    UserError for a defence that is not understood. A defence that the model cannot serve (a judge on a server that does
+    not score) fails as a separate arm.
     """
     built: list[Defence] = []
     for text in arms:
@@ -153,7 +151,7 @@ def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defenc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """A defence that could not be made ready: every request under it fails with the reason `why`."""
+    """A defence that could not be made ready: every request under this defence fails with the reason `why`."""
 
     name: str
     why: str

@@ -1,4 +1,4 @@
-"""Finished runs as their folders hold them, for the page: the matrix, its summary, one cell's transcripts."""
+"""Finished runs read from their folders, for the page: the matrix, its summary, one cell's transcripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SavedRun:
         }
 
     def benign_costs(self, model: str) -> dict[str, BenignCost]:
-        """Return by defence what it cost harmless requests. matrix.json keeps counts, so the intervals are Wilson's."""
+        """Return each defence's cost for harmless requests. matrix.json keeps counts, so the intervals are Wilson's."""
         rows = [row for row in self.benign if row["model"] == model]
         return {str(row["defence"]): _benign_cost(int(row["trials"]), row["blocked"], row["utility"]) for row in rows}
 
@@ -62,7 +62,7 @@ def _benign_cost(n: int, blocked: int, utility: float | None) -> BenignCost:
 
 
 def read_run(folder: Path, name: str) -> SavedRun | None:
-    """Read a run's files; None where there is none, or where they cannot be read."""
+    """Read a run's files; None where files are missing or unreadable."""
     if not NAME.fullmatch(name):
         return None
     try:

@@ -1,4 +1,4 @@
-"""One trial: the turns that the user says, the replies that come back, and what they amount to.
+"""One trial: the user's turns, the model's replies, and the outcome.
 
     attack    the attack's turns at the target under a defence         success / resisted / blocked
     control   the same task, given directly and undefended             success / resisted
@@ -49,9 +49,9 @@ JSON_NAMES = {"user_turns": "said", "n_requests": "asked"}  # fields that have a
 class TrialOutcome:
     """One finished trial.
 
-    `outcome`: see the module. `form`: how the aim was reached. `leak`: the form in which a canary is out, whatever the
-    aim was. `why`: what blocked the trial, or failed. `user_turns`, `replies`: the transcript. Tokens, milliseconds
-    (the defence's own) and requests are sums over the trial's turns.
+    `outcome`: see the module. `form`: how the aim was reached. `leak`: the form in which a canary leaked, whatever the
+    aim. `why`: the reason of a block or failure. `user_turns`, `replies`: the transcript. Tokens, milliseconds (the
+    defence's own) and requests are sums over the trial's turns.
     """
 
     kind: str
@@ -90,7 +90,8 @@ class TrialOutcome:
 class TrialSpec:
     """The subject of a trial: an attack (or its control), or a benign request, on a target under a defence.
 
-    `sampling`: of every answer; its seed is replaced by the trial's own, drawn from `seed`, the number and the name.
+    `sampling`: of every answer; the seed is replaced by the trial's own seed, drawn from `seed`, the number and the
+    name.
     """
 
     kind: str
@@ -116,9 +117,9 @@ class TrialSpec:
 class Trial:
     """A trial under way.
 
-    `turns_left`: what the user has still to say. `user_turns`: what the user has said. `shown_replies`: the replies as
-    the user sees them; `raw_replies`: the same without a defence's own words. `tool_calls`: (tool, argument) so far.
-    `data`: the untrusted texts among what was said.
+    `turns_left`: the user's turns still to send. `user_turns`: the user's turns already sent. `shown_replies`: the
+    replies as the user sees them; `raw_replies`: the replies without a defence's own words. `tool_calls`: (tool,
+    argument) so far. `data`: the untrusted texts among the turns.
     """
 
     spec: TrialSpec
@@ -141,7 +142,7 @@ class Trial:
     n_requests: int = 0
 
     def begin(self) -> None:
-        """Draw what is random and put the trial's words together."""
+        """Draw the trial's random values and put the trial's words together."""
         spec = self.spec
         self.canaries = spec.target.canaries(spec.number, spec.seed)
         self.system = spec.target.prompt(self.canaries)
@@ -166,7 +167,7 @@ class Trial:
         self.turns_left = list(words.turns)
 
     def _control_system(self) -> str:
-        """Return the control's system prompt: none, or one that lets the secret be told, or the tools alone."""
+        """Return the control's system prompt: none, a prompt that lets the secret be told, or the tools alone."""
         assert self.aim is not None
         target = self.spec.target
         if self.aim.goal == "secret":
@@ -176,7 +177,7 @@ class Trial:
         return ""
 
     def next_call(self) -> DefendedCall | None:
-        """Say the next turn: return the request that it makes, or None at the trial's end."""
+        """Send the next turn: return its request, or None at the trial's end."""
         if self.failure or not self.turns_left:
             return None
         spec = self.spec
@@ -190,7 +191,7 @@ class Trial:
         return DefendedCall(call=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=spec.defence)
 
     def take(self, reply: Reply | Exception) -> None:
-        """Record what came back for the last request; an exception ends the trial as a failure."""
+        """Record the answer to the last request; an exception ends the trial as a failure."""
         self.n_requests += 1
         if isinstance(reply, Exception):
             self.failure, self.why = classify_failure(reply), str(reply)
@@ -224,7 +225,7 @@ class Trial:
                 self.turns_left.append(RESULT[target.language].format(tool=name, result=result))
 
     def outcome(self) -> TrialOutcome:
-        """Return what the finished trial amounts to."""
+        """Return the finished trial's outcome."""
         spec = self.spec
         outcome, form, leak, why = self.failure, "", "", self.why
         if not self.failure:
@@ -274,7 +275,7 @@ class Trial:
 
 
 def is_useful(request: BenignRequest, replies: Sequence[str]) -> bool:
-    """Return whether some reply has what a useful one has in it; without an expectation, whether any says anything."""
+    """Return whether some reply matches the expectation; without an expectation, whether any reply is not empty."""
     if request.expect:
         return any(re.search(request.expect, reply) for reply in replies)
     return any(reply.strip() for reply in replies)

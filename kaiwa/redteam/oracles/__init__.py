@@ -1,1 +1,1 @@
-"""Oracles: did an attack reach its aim?"""
+"""Oracles: exact checks of whether an attack reached its aim."""

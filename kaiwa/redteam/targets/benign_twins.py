@@ -1,9 +1,9 @@
-"""Benign twins: harmless requests that look like attacks, each with what a useful answer has in it; and other harmless
-texts on which the thresholds of judging defences are set. The two lists are disjoint: what sets a threshold must not
-measure it.
+"""Benign twins: harmless requests that look like attacks, each with a pattern of a useful answer; and other harmless
+texts on which the thresholds of judging defences are set. The two lists are disjoint: texts that set a threshold must
+not measure that threshold.
 
-A defence that refuses everything lets no attack succeed; the twins show its cost (Tensor Trust found models of 66 %
-robustness and 19 % validity).
+A defence that refuses everything lets no attack succeed; the twins show the cost of refusing (Tensor Trust found models
+of 66 % robustness and 19 % validity).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ r"""Canaries: the random secret of one trial, drawn from the regular expression 
     pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
 
 Only what can be drawn from is understood: letters, escapes (\d \w \-), classes [a-z0-9], groups, |, ?, {m}, {m,n}. A
-secret that a model could guess proves nothing: the likeliest one, as it is drawn and as leaks are recognised (letters
+secret that a model could guess proves nothing: the likeliest secret, both as drawn and as leaks are recognised (letters
 and digits, folded), must come at most once in FEWEST draws, and the shortest must be long enough for the canary filter.
 """
 
@@ -28,7 +28,7 @@ REPEAT = re.compile(r"\{(\d+)(?:,(\d+))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """One of several sequences; a character class is a choice of one-letter sequences."""
+    """A choice among several sequences; a character class is a choice among one-letter sequences."""
 
     options: tuple[Sequence[PatternPart], ...]
 
@@ -43,7 +43,7 @@ class PatternPart:
 
 
 class Pattern:
-    """A regular expression to draw from. UserError for what is not understood, or too easily guessed."""
+    """A regular expression to draw from. UserError for a pattern that is not understood or too easily guessed."""
 
     def __init__(self, text: str, where: str = "pattern") -> None:
         self.text, self.where = text, where
