@@ -1,5 +1,4 @@
-"""Injection: words that take the place of the instructions, said by the user or hidden in a document.
-"""
+"""Injection: words that take the place of the instructions, said by the user or hidden in a document."""
 
 from __future__ import annotations
 

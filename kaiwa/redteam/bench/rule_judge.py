@@ -34,8 +34,7 @@ ASKED = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeErrors:
-    """Counts of correctly judged replies that break the rule (`bad`) and that keep the rule (`good`).
-    """
+    """Counts of correctly judged replies that break the rule (`bad`) and that keep the rule (`good`)."""
 
     true_positives: int
     bad: int

@@ -1,11 +1,11 @@
 """Rules and facts, checked by program: whether a reply breaks a rule or asserts a false statement.
 
-    contains    the value is in the reply (NFKC, case folded)
-    regex       the pattern is found
-    max_words   the reply is longer (Japanese: three characters count as a word)
-    language    the reply is not in this language (en, ja: by script)
-    program     a program that reads the reply on stdin: exit code 0 keeps the rule, 1 breaks it
-    judge       a model is asked (bench/rule_judge.py); never here
+contains    the value is in the reply (NFKC, case folded)
+regex       the pattern is found
+max_words   the reply is longer (Japanese: three characters count as a word)
+language    the reply is not in this language (en, ja: by script)
+program     a program that reads the reply on stdin: exit code 0 keeps the rule, 1 breaks it
+judge       a model is asked (bench/rule_judge.py); never here
 """
 
 from __future__ import annotations
