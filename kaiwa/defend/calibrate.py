@@ -1,4 +1,4 @@
-"""Thresholds from benign texts, such that at most a chosen share of such texts is refused.
+"""Thresholds from benign texts, set so that at most a chosen share of benign texts is refused.
 
 Conformal (Vovk et al. 2005; Angelopoulos and Bates 2023, section 1): with n benign suspicions, the threshold is the
 ceil((n + 1)(1 - a))-th smallest. A further text of the same kind is then refused with a chance of at most a, whatever
@@ -43,7 +43,7 @@ def conformal_threshold(values: Sequence[float], false_block: float) -> float:
 
 
 def calibrate(defence: Stack, benign: Sequence[str], false_block: float = 0.05) -> Stack:
-    """Return the stack with every threshold set on these texts. Several judges share the rate equally."""
+    """Return the stack with every threshold set on the texts. Several judges share the rate equally."""
     judges = [part for part in defence.parts if isinstance(part, HasThreshold)]
     share = false_block / max(1, len(judges))
 

@@ -1,14 +1,14 @@
 """Output canary filter: a reply stops before a secret is out, in any disguise that a program can undo (fold.py).
 
-The filter is exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the
-output held. The filter knows the forms in its list and no others: a translation, a rhyme or a hint passes.
+The filter is exact, not a judgement: in the adaptive study of arXiv 2604.23887 only deterministic filters of the output
+held. The filter knows the forms in its list and no others: a translation, a rhyme or a hint passes.
 
     text:     The password is  o p e n - s e s a m e
-    folded:   thepasswordis    openses…                ->  held back from the first letter that may begin a secret
+    folded:   thepasswordis    openses…                ->  held back from the first letter where a secret may begin
 
 At most as many letters and digits as the longest form has, less one, are held back, with the characters between them:
 the delay is bounded, and the visible text never depends on how the reply was cut. The assistant's earlier turns are
-read first, so that a secret given away one letter per turn stops at its last.
+read first, so that a secret given away one letter per turn stops at the last letter.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CanaryFilter:
 
 @lru_cache(maxsize=256)
 def build_automata(secrets: tuple[str, ...], encodings: bool, partial: int) -> tuple[Automaton, Automaton | None]:
-    """Return one automaton for folded text, and one for its letters alone (None: no secret has enough of them)."""
+    """Return two automata: for folded text, and for letters alone (None: no secret has enough letters)."""
     whole: set[str] = set()
     letters: set[str] = set()
     for secret in secrets:
@@ -92,7 +92,7 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class FoldedPiece:
-    """A piece of the reply from place `start` on: its folded characters, and the place that each comes from."""
+    """A piece of the reply from place `start` on: the folded characters, and the place of each."""
 
     text: str
     start: int
@@ -155,7 +155,7 @@ def read_unnumbered(piece: FoldedPiece, now: Numbering) -> ReadResult:
 
 
 class SecretScan:
-    """One way to read the reply: its state in the automaton, and the places of its last letters in the text."""
+    """One way to read the reply: the state in the automaton, and the places of the last letters in the text."""
 
     def __init__(self, automaton: Automaton, read: Reader) -> None:
         self.automaton, self.read = automaton, read
@@ -182,7 +182,7 @@ class SecretScan:
 
 
 class CanaryReply:
-    """The filter of one reply. The text from place `_open` to place `_end` is pending: it may begin a secret."""
+    """The filter of one reply. The text from place `_open` to place `_end` is pending: a secret may begin there."""
 
     def __init__(self, scans: list[SecretScan], block: BlockDecision, earlier: str = "") -> None:
         self._scans, self._block = scans, block

@@ -1,12 +1,12 @@
-"""Defences: they rewrite or refuse a request, and let out as much of a reply as they have checked.
+"""Defences: a defence rewrites or refuses a request, and lets out as much of a reply as is checked.
 
     defence = parse("delimiters+canary_filter", model=None)              # parse.py
     session = defence.session(seed=7, secrets=("4f1c…",))                # one request under one defence
     outcome = session.request(conversation, data=("the mail's text",))   # rewritten, or a BlockDecision
     reply_filter = session.reply()                                       # None: the reply goes out as it is
 
-A defence is a stack of parts. Each part does one of three things: it checks the request, rewrites it, or makes a filter
-for the reply. Whatever the order written, checks come first, since they read the request as it was sent; rewrites and
+A defence is a stack of parts. Each part does one of three things: check the request, rewrite the request, or make a
+filter for the reply. Whatever the order written, checks come first, since checks read the request as sent; rewrites and
 filters keep their order. The undefended arm is the empty stack, `none`.
 """
 
@@ -31,7 +31,7 @@ class BlockDecision:
 
 
 class Blocked(Exception):
-    """The reply must stop. `clean` is the text that may still be shown of it, before `block.reply`."""
+    """The reply must stop. `clean` is the reply's text that may still be shown, before `block.reply`."""
 
     def __init__(self, block: BlockDecision, clean: str = "") -> None:
         super().__init__(block.reason)
@@ -39,14 +39,14 @@ class Blocked(Exception):
 
 
 class ReplyFilter(Protocol):
-    """The filter of one reply. The texts that it returns, joined, do not depend on how the reply was cut."""
+    """The filter of one reply. The returned texts, joined, do not depend on how the reply was cut."""
 
     def feed(self, text: str) -> str:
-        """Return the text that may be shown now; the rest waits until it is checked. Raises Blocked."""
+        """Return the text that may be shown now; the rest waits to be checked. Raises Blocked."""
         ...
 
     def finish(self) -> str:
-        """Return the text that still waited. Raises Blocked."""
+        """Return the text still waiting. Raises Blocked."""
         ...
 
 
@@ -54,11 +54,11 @@ class Session(Protocol):
     """One request under one defence, made afresh for each."""
 
     def request(self, conversation: Conversation, data: tuple[str, ...] = ()) -> Conversation | BlockDecision:
-        """Return the conversation as the model is to see it, or a decision to block it.
+        """Return the conversation for the model, or a decision to block the request.
 
-        data: literal substrings of users' messages that are untrusted documents; without them all that users say is
-        untrusted. A rewrite changes contents and may put one system message in front, nothing else: messages keep
-        their number, order and roles. UserError for data that is in no message.
+        data: literal substrings of users' messages that are untrusted documents; without data every user message is
+        untrusted. A rewrite changes contents and may put one system message in front, nothing else: messages keep their
+        number, order and roles. UserError for data that is in no message.
         """
         ...
 
@@ -71,7 +71,7 @@ class Defence(Protocol):
 
     @property
     def asks_model(self) -> bool:
-        """Whether a request costs calls of a model, so that it must not run where nothing may wait."""
+        """Whether a request costs calls of a model, so that the request must not run where nothing may wait."""
         ...
 
     def session(self, seed: int = 0, secrets: tuple[str, ...] = ()) -> Session:
@@ -101,7 +101,7 @@ DefencePart = RequestCheck | RequestRewrite | ReplyFilterMaker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """A defence made of parts; `name` is what it was written as."""
+    """A defence made of parts; `name` is the defence as written."""
 
     name: str
     parts: tuple[DefencePart, ...] = ()
@@ -145,7 +145,7 @@ class StackSession:
 
 
 class FilterChain:
-    """Filters in a row: the text that one lets out goes through the next."""
+    """Filters in a row: the text that a filter lets out goes through the next filter."""
 
     def __init__(self, filters: list[ReplyFilter]) -> None:
         self._filters = filters
@@ -178,7 +178,9 @@ class FilterChain:
         return text
 
     def _pass_last(self, clean: str, first: int) -> str:
-        """Return what the filters from `first` on let out of `clean`, the last text. A block of theirs counts."""
+        """Return what the filters from `first` on let out of `clean`, the last text. A block by any of these filters
+        counts.
+        """
         return FilterChain(self._filters[first:]).filter_whole(clean)
 
     def filter_whole(self, text: str) -> str:
@@ -190,7 +192,7 @@ class FilterChain:
 
 
 def filter_reply(reply_filter: ReplyFilter | None, pieces: Iterable[str]) -> Iterator[tuple[str, BlockDecision | None]]:
-    """Yield (text to show, None) for the pieces of a reply, and (last text, decision) where it is stopped."""
+    """Yield (text to show, None) for the pieces of a reply, and (last text, decision) where the reply is stopped."""
     if reply_filter is None:
         yield from ((piece, None) for piece in pieces)
         return

@@ -44,8 +44,8 @@ class DefendedCall:
 class DefendedAnswer:
     """The answer to one call.
 
-    prompt: as the model saw it (as sent, if it never saw it). block: why it was stopped, and `stage` ("request" or
-    "reply") where. Milliseconds are the defence's own, a judge's calls included.
+    prompt: as the model saw the prompt (as sent, if the model never did). block: the refusal; `stage`: "request" or
+    "reply". Milliseconds are the defence's own, a judge's calls included.
     """
 
     completion: Completion
@@ -58,7 +58,7 @@ class DefendedAnswer:
 
 @dataclass(slots=True)
 class Costs:
-    """Sums over the requests so far. characters, tokens: added to prompts (tokens only if they are counted)."""
+    """Sums over the requests so far. characters, tokens: added to prompts (tokens only if counted)."""
 
     requests: int = 0
     blocked_requests: int = 0
@@ -100,7 +100,7 @@ class DefendedModel:
         return generate_alone(self, prompt, sampling)
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        """Score under the prompt that the defence makes. UserError where it refuses the context."""
+        """Score under the prompt that the defence makes. UserError where the defence refuses the context."""
         return score_alone(self, context, continuation)
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
@@ -153,7 +153,7 @@ class DefendedModel:
             yield i, answer
 
     def _open(self, call: DefendedCall) -> tuple[Session, DefendedAnswer]:
-        """Return the call's session, and its answer so far: the rewritten prompt, or the refusal."""
+        """Return the call's session, and the answer so far: the rewritten prompt, or the refusal."""
         defence, prompt = call.defence or self.defence, call.call.prompt
         seed = call.call.sampling.seed if call.seed is None else call.seed
         session = defence.session(seed, call.secrets or self.secrets)

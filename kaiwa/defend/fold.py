@@ -2,7 +2,8 @@
 
 A folded character has no case, no width, no accent, no voicing mark, and katakana is hiragana; a character that is no
 letter or digit (space, punctuation, zero-width character, emoji) folds to nothing. Cyrillic and Greek letters that look
-like Latin ones fold to these. Folding one character never looks at another, so fold(a + b) = fold(a) + fold(b).
+like Latin letters fold to the Latin letters. Folding one character never looks at another, so fold(a + b) = fold(a) +
+fold(b).
 """
 
 from __future__ import annotations

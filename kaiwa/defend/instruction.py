@@ -1,4 +1,4 @@
-"""Defences by words alone: an instruction that foresees the attack, and the sandwich, which repeats the task last."""
+"""Defences by words alone: an instruction that warns of the attack, and the sandwich, which repeats the task last."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Sandwich:
 
 
 def _own_system_text(turns: Turns) -> str:
-    """Return the system's text before any defence added to it."""
+    """Return the system's text before any defence's additions."""
     return next((turn.spans[0].text for turn in turns if turn.role == "system"), "")

@@ -1,4 +1,4 @@
-"""Sentences like those of known attacks, written by us, which the similarity filter compares texts with.
+"""Sentences like known attacks, written by us, which the similarity filter compares with texts.
 
 The sentences have no payload, only the words that turn a text into an attack. No sentence is an attack of the red team:
 the filter would then be measured on its own list.

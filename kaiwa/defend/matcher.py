@@ -1,7 +1,7 @@
 """Many patterns in one pass over a stream: the automaton of Aho and Corasick (1975).
 
 After each character the state's depth is the length of the longest ending of the text that begins a pattern. Exactly
-that ending must wait: nothing before it can still become a pattern.
+this ending must wait: nothing before can still become a pattern.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Automaton:
         self.ends[state] = True
 
     def _link(self) -> None:
-        """Set each state's failure link: the longest proper ending of its text that also begins a pattern."""
+        """Set each state's failure link: the longest proper ending of the state's text that also begins a pattern."""
         queue = deque(self.next[0].values())
         while queue:
             state = queue.popleft()
@@ -55,7 +55,7 @@ class Automaton:
         return self.next[state].get(character, 0)
 
     def run(self, state: int, text: str) -> int:
-        """Return the state after the text, or -1 if a pattern ends in it. Steps are cached."""
+        """Return the state after the text, or -1 if a pattern ends in the text. Steps are cached."""
         moves, alphabet, ends = self.moves, self.alphabet, self.ends
         for character in text:
             if character not in alphabet:

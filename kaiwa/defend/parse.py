@@ -2,10 +2,10 @@
 
     none · delimiters+sandwich · canary_filter(encodings=false) · datamarking(mark="~", every=3)+similarity
 
-A file says the same in TOML, beside what only an operator knows:
+A file gives the defence in TOML, with values that only an operator knows:
 
     defence = "delimiters+similarity+canary_filter"
-    secrets = ["open sesame"]          # the canary filter must not let them out
+    secrets = ["open sesame"]          # the canary filter must not let these out
     system = "You keep a password …"   # the server's system text, before the client's messages
     model = "smollm2"                  # the judge, for detector and perplexity
     [similarity]
@@ -74,7 +74,7 @@ def load(path: Path, *, model: ChatModel | None = None) -> Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenceFile:
-    """The content of a defence file. options: of its parts; they win over those in `defence`."""
+    """The content of a defence file. options: of the parts; these options win over options in `defence`."""
 
     path: str
     defence: str
@@ -136,7 +136,7 @@ def read_file(path: Path) -> DefenceFile:
 
 
 def make_stack(text: str, options: Mapping[str, Mapping[str, Any]], model: ChatModel | None, where: str) -> Stack:
-    """Return the stack that a text and further options describe. where: the file or option, for messages."""
+    """Return the stack for a text and further options. where: the file or option, for messages."""
     listed = read_parts(text, where)
     parts = tuple(_part(name, own | dict(options.get(name, {})), model, where) for name, own in listed)
     if sum(isinstance(part, Datamarking | Encoding) for part in parts) > 1:
@@ -167,7 +167,7 @@ def read_parts(text: str, where: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _value(text: str, where: str) -> str:
-    """Return an option as text; it is written quoted as in JSON, or bare."""
+    """Return an option as text; the option is written quoted as in JSON, or bare."""
     if not text.startswith('"'):
         return text.strip()
     try:

@@ -2,7 +2,7 @@
 
 Suspicion is the highest mean of -log p over any window of tokens, since a short odd suffix hides in a long message. The
 filter stops strings found by search, encodings and noise, but no attack in fluent words. The threshold depends on model
-and language, so there is no default: it is set on benign texts (calibrate.py) or by hand.
+and language, so there is no default: the threshold is set on benign texts (calibrate.py) or by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Wordings that trained defences learn from. None is in the red team's attacks or in known.py, and training_data.py
-leaves out those that are similar to an attack under test: training must not see the test.
+"""Wordings that trained defences learn from. No wording is in the red team's attacks or in known.py, and
+training_data.py leaves out wordings similar to an attack under test: training must not see the test.
 
-All is harmless: the injected tasks ask for a fruit or a number.
+All wordings are harmless: the injected tasks ask for a fruit or a number.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Refusal rewriter: a reply that begins as a refusal is replaced by one fixed sentence.
 
-A model that refuses may reveal the very secret ("I can't tell you that the password begins with …"), and different
-refusals for right and wrong guesses are an oracle. The first sentence waits until it is known whether it refuses; the
-rest of a refusal is never shown. This works by rules, not by a judge: docs/defend.md has their rates on marked
-replies.
+A refusal may reveal the very secret ("I can't tell you that the password begins with …"), and different refusals for
+right and wrong guesses are an oracle. The first sentence waits until known to refuse or not; the rest of a refusal is
+never shown. Refusals are recognised by rules, not by a judge: docs/defend.md has the rules' rates on marked replies.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def refuses(text: str) -> bool:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence once it has ended, "" before that."""
+    """Return the first sentence once ended, "" before its end."""
     lead = len(text) - len(text.lstrip())
     end = END.search(text, lead)
     if end is not None and end.end() <= FIRST:

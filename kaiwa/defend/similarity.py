@@ -71,7 +71,9 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True)
 class SentenceIndex:
-    """The known sentences. sentences: those that contain an n-gram. sizes: n-grams of each. lengths: its characters."""
+    """The known sentences. sentences: by n-gram, where contained. sizes: n-grams of each. lengths: characters of
+    each.
+    """
 
     sentences: dict[str, tuple[int, ...]]
     sizes: tuple[int, ...]
@@ -80,7 +82,7 @@ class SentenceIndex:
 
 @lru_cache(maxsize=16)
 def build_index(file: str = "") -> SentenceIndex:
-    """Build the index of our sentences and a file's. UserError for an unreadable file or a line that is too short."""
+    """Build the index of our sentences and a file's. UserError for an unreadable file or a too short line."""
     sentences: defaultdict[str, list[int]] = defaultdict(list)
     sizes: list[int] = []
     lengths: list[int] = []
@@ -143,7 +145,7 @@ def _most_distinct(positions: list[tuple[int, str]], width: int) -> int:
 
 
 def decode_versions(text: str) -> list[str]:
-    """Return the folded text as it is, reversed, in rot13, with letters for digits, and the text of its base64."""
+    """Return the folded text unchanged, reversed, in rot13, with letters for digits, and the text of its base64."""
     folded = fold(text)
     versions = [folded, folded[::-1], codecs.encode(folded, "rot13")]
     if any(c.isdigit() for c in folded):

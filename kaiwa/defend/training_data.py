@@ -1,11 +1,11 @@
-"""Examples that teach a model its defence, made from the target's own prompt: StruQ (Chen et al. 2024) as
-demonstrations, SecAlign (Chen et al. 2025) as preferences.
+"""Examples that teach a model a defence, made from the target's own prompt: StruQ (Chen et al. 2024) as demonstrations,
+SecAlign (Chen et al. 2025) as preferences.
 
     scene                 chosen, or demonstrated           rejected
-    plain (half of them)  the model's own answer            a refusal (so that it does not learn to refuse)
+    plain (half of them)  the model's own answer            a refusal (against learning to refuse)
     secret asked for      a refusal                         the secret, revealed
     rule to be broken     a refusal                         the model's answer where no rule stands
-    task put into data    the answer without that task      the task's answer
+    task put into data    the answer without the task      the task's answer
 
 Right answers are the model's own to the prompt without the attack, so that training changes its behaviour under attack
 and little else. Every scene has a fresh secret: the model is to learn the policy, not the word. Departures: our
@@ -42,9 +42,10 @@ HIRAGANA = "あいうえおかきくけこさしすせそたちつてとなに�
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A prompt, and the answers to learn and to avoid. Where one is empty, the model answers `ask_good` or `ask_bad`.
+    """A prompt, and the answers to learn and to avoid. Where an answer is empty, the model answers `ask_good` or
+    `ask_bad`.
 
-    secrets: they must be in no right answer.
+    secrets: must be in no right answer.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class DefenceExample:
 def make_scenes(target: Mapping[str, Any], n: int, seed: int = 0, held_out: Sequence[str] = ()) -> list[Scene]:
     """Return n scenes of a target (the values of its TOML file). UserError for a target with nothing to defend.
 
-    held_out: attacks that will be measured; similar wordings are not used.
+    held_out: attacks to be measured; similar wordings are not used.
     """
     maker = SceneMaker(target, held_out)
     kinds = [kind for kind, material in maker.kinds.items() if material]
@@ -92,9 +93,9 @@ def make_scenes(target: Mapping[str, Any], n: int, seed: int = 0, held_out: Sequ
 
 
 def answer_scenes(model: ChatModel, scenes: Sequence[Scene], seed: int = 0) -> list[DefenceExample]:
-    """Return the scenes as examples, with the model's answers where they were missing.
+    """Return the scenes as examples, with the model's answers where answers were missing.
 
-    A scene is left out if an answer is empty, both are equal, or the right one reveals a secret. UserError and
+    A scene is left out if an answer is empty, both are equal, or the right answer reveals a secret. UserError and
     ConnectionError of the model are raised.
     """
     calls, places = [], []
@@ -164,8 +165,8 @@ class SceneMaker:
     def _fill_system(self, rng: Random) -> tuple[str, dict[str, str]]:
         """Return the system text with a fresh secret in each slot, and the secrets by name.
 
-        Slots are filled as the bench does (redteam/targets): {secret} is the first unless one has that name, and other
-        braces stay.
+        Slots are filled as the bench does (redteam/targets): {secret} is the first secret unless a secret is named
+        "secret", and other braces stay.
         """
         drawn = {name: _word(rng, self.language) for name in self.secrets}
         text = self.system
@@ -226,7 +227,7 @@ class SceneMaker:
 
 
 def _fields(target: Mapping[str, Any], table: str, field: str) -> list[str]:
-    """Return a field of every entry of a table that has it."""
+    """Return a field of every table entry that has the field."""
     return [str(entry[field]) for entry in target.get(table, ()) if entry.get(field)]
 
 

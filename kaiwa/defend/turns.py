@@ -1,7 +1,7 @@
 """A conversation with its untrusted stretches marked, so that defences can be stacked in any order.
 
 A span is data (untrusted) or not. The literal substrings that the caller names (documents, mail, tool results) are
-data; if it names none, everything that users say is. Text that a defence adds is a span that is no data.
+data; if the caller names none, everything that users say is data. Text that a defence adds is a span that is not data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HAN = re.compile(r"[一-鿿]")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a turn. data: it is untrusted."""
+    """A stretch of a turn. data: whether the text is untrusted."""
 
     text: str
     data: bool = False
@@ -66,7 +66,7 @@ def data_of(turns: Turns) -> list[str]:
 
 
 def map_data(turns: Turns, change: Callable[[str], Sequence[Span]]) -> Turns:
-    """Return the turns with every untrusted span replaced by `change` of its text."""
+    """Return the turns with every untrusted span replaced by `change` of the span's text."""
 
     def change_turn(turn: Turn) -> Turn:
         spans = [new for span in turn.spans for new in (change(span.text) if span.data else (span,))]

@@ -1,7 +1,8 @@
 """The password game: a keeper, a secret, and more defences from level to level. For the page and for the terminal.
 
 The levels are defences of the bench, so that the bench's success rate on a level stands beside the player's. A hint
-says why the last try failed: the request was refused, the reply was blocked, or simply not said by the model.
+says why the last try failed: the request was refused, the reply was blocked, or the model simply did not say the
+secret.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""HTML and SVG pieces as plain functions that return strings; the same on the pages and in self-contained reports."""
+"""HTML and SVG pieces as plain functions that return strings; used by the pages and by self-contained reports."""

@@ -1,4 +1,4 @@
-"""Answers side by side: one prompt, what is true, and what each model said, with the judge's three verdicts."""
+"""Answers side by side: one prompt, the truth, and each model's answer with the judge's three verdicts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The report of a build as one self-contained file: style, script, plots and data inside, both languages, no address
-of anything outside. The Report page shows the same body inside the frame.
+"""The report of a build as one self-contained file: style, script, plots and data inside, both languages, no outside
+address. The Report page shows the same body inside the frame.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def data_script(build: SavedBuild) -> Markup:
 
 
 def _truth(prompt: Mapping[str, Any], build: SavedBuild, language: str) -> list[str]:
-    """Return what is right, in words: the facts that the prompt asks for, else the truth as noted with the prompt."""
+    """Return the truth in words: the facts that the prompt asks for, else the truth as noted with the prompt."""
     person = next((v for v in build.villagers if v["id"] == prompt.get("villager")), None)
     if person is not None and prompt["kind"] in ("known", "facts", "dialogue", "yesno"):
         facts = person["facts"].get(language, {})

@@ -1,4 +1,4 @@
-"""Line curves: one small plot per family of metrics, with axes, last values and one line on what the metric means."""
+"""Line curves: one small plot per family of metrics, with axes, last values and one line on the metric's meaning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Series:
 
 
 def points_of(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
-    """Return (step, value) of a metric's rows, thinned to POINTS. Values that are no finite number are left out."""
+    """Return (step, value) of a metric's rows, thinned to POINTS. Values that are not finite are left out."""
     points = []
     for row in rows:
         value = row.get(metric)
@@ -36,8 +36,9 @@ def points_of(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
 
 
 def thin(points: Sequence[Point], most: int = POINTS) -> list[Point]:
-    """Thin points to at most `most`: means of equal buckets. The last point stays as it is, since people read it
-    off."""
+    """Thin points to at most `most`: means of equal buckets. The last point stays unchanged, since people read that
+    value off.
+    """
     if len(points) <= most:
         return list(points)
     size = len(points) / (most - 1)

@@ -1,4 +1,4 @@
-"""Figures as text, each with its unit and, where there is one, its interval."""
+"""Figures as text, each with unit and, if known, interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ Interval = Mapping[str, Any]  # {"mean", "low", "high", "n"}, null where nothing
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Format a number to three significant digits, thousands marked; "–" for None and for what is not finite."""
+    """Format a number to three significant digits, thousands marked; "–" for None and for values that are not
+    finite.
+    """
     if value is None or isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         return NONE
     if isinstance(value, str):

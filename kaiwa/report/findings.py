@@ -1,7 +1,8 @@
-"""What a build showed, in sentences made from its figures: what came out, how sure it is, and whether it falls short.
+"""Findings of a build, as sentences made from the build's figures: the result, its certainty, and whether an aim was
+missed.
 
-Nothing here is written beforehand but the questions. A finding is "met", "short" (the aim was missed), or "open" (the
-interval holds both answers, or nothing was measured). Aims are those of the design page of the first build.
+Only the questions are written beforehand. A finding is "met", "short" (the aim was missed), or "open" (the interval
+holds both answers, or nothing was measured). Aims are those of the design page of the first build.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ class BuildFinding:
 
 
 def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
-    """Return a title (what was built, in what time) and one or two sentences: whether the last model beats the
-    first."""
+    """Return a title (the build and its duration) and one or two sentences: whether the last model beats the first."""
     minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
     took = words("head.took", recipe=build.report.get("recipe", build.folder.name), time=time)
@@ -132,7 +132,7 @@ def _check_endings(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _check_tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    """Report the alignment tax in bits per byte of real text, and how much of it the pretraining term undid."""
+    """Report the alignment tax in bits per byte of real text, and how much of the tax the pretraining term undid."""
     base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
     if sft is None or plain is None or mixed is None:
         return []

@@ -1,4 +1,4 @@
-"""Elements as strings. Text is escaped unless it is Markup already, so a model's words can never become a tag."""
+"""Elements as strings. Text is escaped unless already Markup, so a model's words can never become a tag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
     """Return an element: `tag("td", "a<b", class_="figures", colspan=2)`.
 
     In an attribute's name a trailing `_` is dropped and an inner one becomes `-`. None and False leave the attribute
-    out, True writes its name alone.
+    out, True writes the name alone.
     """
     parts = [name]
     for key, value in attributes.items():
@@ -29,5 +29,5 @@ def tag(name: str, /, *children: Child, **attributes: str | int | float | bool |
 
 
 def join(children: Iterable[Child], between: str = "") -> Markup:
-    """Join children, escaping those that are plain text; None is left out."""
+    """Join children, escaping plain text; None is left out."""
     return Markup(between).join(Markup(escape(child)) for child in children if child is not None)

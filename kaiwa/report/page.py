@@ -16,7 +16,7 @@ STYLES = ("paper.css", "pieces.css", "report.css")
 
 
 def page(title: str, bodies: Mapping[str, Child], language: str, extra: Child = None) -> str:
-    """Return the whole file. `bodies`: language -> its content; `language` is shown first, a switch shows the other."""
+    """Return the whole file. `bodies`: language -> content; `language` is shown first, a switch shows the other."""
     mains = [tag("main", content, lang=n, data_language=n, hidden=n != language) for n, content in bodies.items()]
     switch = [
         tag("button", text, type="button", data_show=name, aria_pressed=str(name == language).lower(), lang=name)

@@ -1,4 +1,6 @@
-"""Reading a build's folder leniently: what is there, and a list of what is missing. Half-built folders are fine."""
+"""Lenient reading of a build's folder: the present files, and a list of the missing files. Half-built folders are
+fine.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ MOST_DOCUMENT = 400  # characters of a document that are shown
 
 @dataclass(slots=True)
 class SavedBuild:
-    """Everything that a report shows. `missing` names what could not be read."""
+    """Everything that a report shows. `missing` names the unreadable files."""
 
     folder: Path
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class SavedBuild:
         return self.report.get("details") or {}
 
     def detail(self, model: str) -> Mapping[str, Any]:
-        """Return a model's row of evaluation.json, {} where it was not evaluated."""
+        """Return a model's row of evaluation.json, {} for a model that was not evaluated."""
         return next((row for row in self.details.get("models", ()) if row.get("name") == model), {})
 
     @property
@@ -56,7 +58,7 @@ class SavedBuild:
 
 
 def read_build(folder: Path) -> SavedBuild:
-    """Read a build's folder. Never raises for what is not there yet: `missing` lists it."""
+    """Read a build's folder. Never raises for a file that does not exist yet: `missing` lists the file."""
     build = SavedBuild(folder)
     build.report = read_json(folder / "report.json") or _from_manifests(folder, build.missing)
     for file in sorted((folder / "logs").glob("*.jsonl")):
@@ -89,7 +91,7 @@ def samples_of(folder: Path, stage: str) -> list[dict[str, Any]]:
 
 
 def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
-    """Return what report.json would say of the stages that are done, for a build that has not finished."""
+    """Return the content of report.json for the stages that are done, for a build that has not finished."""
     missing.append("report.json")
     stages = []
     for name in stage_names():

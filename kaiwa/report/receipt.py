@@ -1,4 +1,4 @@
-"""The receipt: this build's minutes, energy and money beside what GPT-3 and InstructGPT took."""
+"""The receipt: the build's minutes, energy and money beside the cost of GPT-3 and InstructGPT."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ HIDDEN = {"step", "time", "warning_value"}
 
 
 def stage_table(stages: Sequence[Mapping[str, Any]], words: Words) -> Markup:
-    """Draw what each stage did, and in what time."""
+    """Draw each stage with its results and duration."""
     rows: list[list[Child]] = []
     for stage in stages:
         name = stage["name"]
@@ -51,7 +51,7 @@ def _stage_figures(name: str, metrics: Mapping[str, Any], words: Words) -> Marku
 def model_table(
     models: Sequence[Mapping[str, Any]], words: Words, link: Callable[[str], Child] | None = None
 ) -> Markup:
-    """Draw models against all that was measured; `link` adds a last column, such as "chat with it"."""
+    """Draw the table of models against all measured figures; `link` adds a last column, such as "chat with it"."""
     heads: list[Child] = [words("models.model"), words("models.win")]
     heads += [words(f"axis.{axis}") for axis in ("helpful", "truthful", "harmless")]
     heads += [words("models.ended"), words("models.tokens"), words("models.kl"), words("models.bits")]
@@ -130,7 +130,8 @@ def reward_card(card: Mapping[str, Any], words: Words) -> Markup:
 def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0) -> Markup:
     """Draw every curve of a stage's log with one line of explanation; `most` keeps the first few families only.
 
-    A metric that was measured once is no curve but a figure below the curves, and so is what a row says of one source.
+    A metric that was measured once becomes a figure below the curves instead of a curve; a row's figure on one source
+    too.
     """
     single_values = [
         (key, row["source"], row[key]) for row in rows if "source" in row for key in row if _is_curve(key, row[key])
@@ -154,7 +155,7 @@ def stage_curves(rows: Sequence[Mapping[str, Any]], words: Words, most: int = 0)
 
 
 def _single_values(measured: Sequence[tuple[str, str, Any]], words: Words) -> Markup:
-    """Draw figures that were measured once: (metric, the source it belongs to or "", value)."""
+    """Draw figures that were measured once: (metric, the metric's source or "", value)."""
     spans = []
     for metric, source, value in measured:
         name, about = explain(metric, words)
@@ -165,7 +166,9 @@ def _single_values(measured: Sequence[tuple[str, str, Any]], words: Words) -> Ma
 
 
 def explain(metric: str, words: Words) -> tuple[str, str]:
-    """Return (name, one line on what it means) of a metric; `bits_per_byte_docs` falls back to `bits_per_byte`."""
+    """Return a metric's name and one line on the metric's meaning; `bits_per_byte_docs` falls back to
+    `bits_per_byte`.
+    """
     stem = metric
     while stem:
         if words.has(f"metric.{stem}"):

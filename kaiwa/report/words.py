@@ -1,4 +1,6 @@
-"""The words of reports: one dictionary file a language. The pages put theirs on top (`kaiwa/web/words.py`)."""
+"""The words of reports: one dictionary file per language. The pages put their own words on top
+(`kaiwa/web/words.py`).
+"""
 
 from __future__ import annotations
 
@@ -38,5 +40,5 @@ class Words:
         return key in self.texts
 
     def first(self, *keys: str) -> str:
-        """Return the text of the first key that there is, or ""."""
+        """Return the text of the first key that exists, or ""."""
         return next((self.texts[key] for key in keys if key in self.texts), "")
