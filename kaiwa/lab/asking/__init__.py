@@ -1,1 +1,1 @@
-"""Ask a model: prompts as programs of rounds, and the cache of its calls."""
+"""Ask a model: prompts as programs of rounds, and the cache of model calls."""

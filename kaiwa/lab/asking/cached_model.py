@@ -1,4 +1,4 @@
-"""A model whose calls go through the call cache: what was asked before costs nothing."""
+"""A model whose calls go through the call cache: a repeated call costs nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROLE_STOPS = ("\n\nUser:", "\n\nSystem:")  # where a model that continues plain 
 class CachedModel:
     """A ManyModel over another model and a call cache. `form`: "text" for a model that has not learnt to chat.
 
-    `done` counts the generate calls that are answered; `show` is told that number.
+    `done` counts the answered generate calls; `show` receives the count.
     """
 
     def __init__(self, model: ChatModel, cache: CallCache, *, identity: str = "", form: str = "chat") -> None:
@@ -68,7 +68,7 @@ class CachedModel:
         return call_key(self._asker.identity, call) in self._asker.cache.replies
 
     def _with_form(self, call: GenerateCall) -> GenerateCall:
-        """Return the call as this model takes it: a conversation as plain text with role names, for form "text"."""
+        """Return the call in the model's form: a conversation as plain text with role names, for form "text"."""
         if self.form == "chat" or isinstance(call.prompt, str):
             return call
         text = "\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in call.prompt)

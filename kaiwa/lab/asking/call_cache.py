@@ -2,9 +2,9 @@
 
     {"key", "model", "sample", "call": {…raw request…}, "reply": {…raw reply…}}        one JSON object per line
 
-The key covers the model, everything that is sent, and the sample's index: the third sample of a prompt is another call
-than the second. A line is written as soon as its reply is known; after kill -9 at most a torn last line is lost. Failed
-calls are not stored, so another run tries them again. Keys to servers are no part of a request and are never written.
+The key covers the model, the whole request, and the sample's index: the third sample of a prompt differs from the
+second. A line is written as soon as its reply is known; after kill -9 at most a torn last line is lost. Failed calls
+are not stored, so another run tries them again. Keys to servers are no part of a request and are never written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kaiwa.text.records import Completion, Conversation
 
 
 def call_json(call: Call) -> dict[str, Any]:
-    """Return a call's request as plain JSON, as the file and the key have it."""
+    """Return a call's request as plain JSON, for the file and the key."""
     request = call.request
     if isinstance(request, ScoreCall):
         return {"score": {"context": _prompt(request.context), "continuation": request.continuation}}
@@ -42,7 +42,7 @@ def call_key(model: str, call: Call) -> str:
 
 
 class CallCache:
-    """Replies by key, read from `path` and appended to it. `path` None: in memory only."""
+    """Replies by key, read from `path` and appended to the file. `path` None: in memory only."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.replies = path, dict[str, Reply]()
@@ -59,7 +59,7 @@ class CallCache:
                 self.replies[row["key"]] = Reply(**row["reply"])
 
     def store(self, key: str, model: str, call: Call, reply: Reply) -> None:
-        """Remember a reply, and append it to the file."""
+        """Remember a reply, and append the reply to the file."""
         self.replies[key] = reply
         if self.path is None:
             return
@@ -70,9 +70,9 @@ class CallCache:
 
 
 class Asker:
-    """Answers calls from the cache, and the rest by the model, many at once. `calls` counts those of the model.
+    """Answers calls from the cache, and the rest by the model, many at once. `calls` counts the model's calls.
 
-    `identity` names the model in keys; `show` is told (done, total) of the calls that the cache does not hold.
+    `identity` names the model in keys; `show` receives (done, total) of the calls that the cache does not hold.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Asker:
 
 
 def _with_seed(request: GenerateCall, sample: int) -> GenerateCall:
-    """Return the request with a seed of its own, drawn from its seed, the sample's index and the prompt."""
+    """Return the request with a new seed, drawn from the request's seed, the sample's index and the prompt."""
     seed = seed_for(request.sampling.seed, sample, str(_prompt(request.prompt))) >> 32
     return dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, seed=seed))
 

@@ -1,4 +1,4 @@
-"""A technique at work: a generator that yields the calls it makes to the model and is sent the replies.
+"""A running technique: a generator that yields its calls to the model and receives the replies.
 
     def run(...):
         (reply,) = yield (decoding.call(prompt, max_tokens),)
@@ -6,7 +6,7 @@
         return ProgramResult(text=reply.text)
 
 So a technique is plain sequential Python and knows nothing of engines, threads or caches. Thousands of programs run
-side by side: `run_programs` gathers the calls of all of them and hands them on together, so that shared prefixes are
+side by side: `run_programs` gathers the calls of all programs and sends all calls together, so that shared prefixes are
 computed once and servers are kept busy. A failed reply ends the one program that made the call (`CallFailed`), never
 the run.
 """
@@ -23,7 +23,7 @@ from kaiwa.text.chat_model import GenerateCall, ScoreCall
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call to the model. `sample` tells apart calls that are otherwise equal (the k-th sample of a prompt)."""
+    """A call to the model. `sample` distinguishes otherwise equal calls (the k-th sample of a prompt)."""
 
     request: GenerateCall | ScoreCall
     sample: int = 0
@@ -31,8 +31,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The reply to a call: text, or the log-probability (nats) of a ScoreCall's continuation; the tokens it took; and
-    `error` where the call failed, with the kind of failure (text/chat_model.py) as `error_code`."""
+    """The reply to a call: text, or the log-probability (nats) of a ScoreCall's continuation; the tokens used; and
+    `error` where the call failed, with the kind of failure (text/chat_model.py) as `error_code`.
+    """
 
     text: str = ""
     finish_reason: str = "stop"
@@ -48,8 +49,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramResult:
-    """The end of a technique: text for the extractor, or an answer that was extracted already. `notes` go into the log
-    (votes, steps, the number of valid actions)."""
+    """The end of a technique: text for the extractor, or an already extracted answer. `notes` go into the log (votes,
+    steps, the number of valid actions).
+    """
 
     text: str = ""
     answer: str | None = None
@@ -75,7 +77,7 @@ class FinishedProgram:
 
 
 def run_side_by_side(programs: Sequence[Program]) -> Generator[Sequence[Call], list[Reply], list[ProgramResult]]:
-    """Run several programs as one: each round makes the calls of all of them. Return their results in order."""
+    """Run several programs as one: each round makes the calls of all programs. Return the results in order."""
     results: list[ProgramResult | None] = [None] * len(programs)
     calls: dict[int, Sequence[Call]] = {}
     for i, program in enumerate(programs):
@@ -132,7 +134,7 @@ def run_programs(programs: Sequence[Program], answer: Answerer) -> Iterator[tupl
 
 
 def _step(program: Program, replies: list[Reply] | None) -> list[Call] | FinishedProgram:
-    """Send replies to a program (None: start it). Return its next calls, or its end."""
+    """Send replies to a program (None: start it). Return the program's next calls, or its end."""
     try:
         if replies is None:
             return list(next(program))

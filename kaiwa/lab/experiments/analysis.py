@@ -1,8 +1,8 @@
 """From outcomes to findings: three numbers per arm, one paired comparison per contrast, Holm over all contrasts.
 
 The unit is the item: an item's seeds are averaged first. Items that failed under either arm are no pair. Items of one
-cluster are not independent. A contrast is better or worse only if its p, adjusted by Holm over all that were
-registered, says so. Where a model graded (judge_scores.py), shares and differences are freed of its measured errors.
+cluster are not independent. A contrast is better or worse only by its p adjusted by Holm over all registered contrasts.
+Where a model graded (judge_scores.py), shares and differences are corrected for the judge's measured errors.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ ALPHA = 0.05
 class ArmResult:
     """One arm on one task.
 
-    n: items times seeds that did not fail. valid: share of readable answers; when_valid: score of those; accuracy:
-    score of all n. histogram: the most frequent answers. notes: the mean of each number in the outcomes' notes. cost:
-    money.
+    n: items times seeds that did not fail. valid: share of readable answers; when_valid: score of readable answers;
+    accuracy: score of all n. histogram: the most frequent answers. notes: the mean of each number in the outcomes'
+    notes. cost: money.
     """
 
     task: str
@@ -59,7 +59,7 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastFinding:
-    """A contrast's result. `p_holm`: its p adjusted by Holm. `lost`, `won`: ids of the items that B lost and won."""
+    """A contrast's result. `p_holm`: p adjusted by Holm. `lost`, `won`: ids of the items that B lost and won."""
 
     task: str
     contrast: Contrast
@@ -85,7 +85,9 @@ def analyse(
     model: str = "",
     checks: Mapping[str, JudgeCheck] | None = None,
 ) -> Analysis:
-    """Analyse an experiment's outcomes. checks: by task, what its judge is worth, from `judge_scores.apply_judges`."""
+    """Analyse an experiment's outcomes. checks: by task, the judge's measured quality, from
+    `judge_scores.apply_judges`.
+    """
     by_arm: dict[tuple[str, str], list[ItemOutcome]] = {}
     for outcome in outcomes:
         by_arm.setdefault((outcome.task, outcome.arm), []).append(outcome)
@@ -114,7 +116,7 @@ def analyse(
 
 
 def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
-    """Withdraw a verdict that Holm's adjusted `p` does not confirm, and raise its n_needed to the level it was held to.
+    """Withdraw a verdict that Holm's adjusted `p` does not confirm, and raise n_needed to the adjusted level.
 
     Pairs needed grow with (z_level + z_power)²; p / comparison.p is the number of tests that shared the level.
     """
@@ -145,8 +147,8 @@ def summarise_arm(
 ) -> ArmResult:
     """Summarise the outcomes of one arm on one task.
 
-    `prices`: money for a million prompt and answer tokens. `check`: of the judge that graded, whose errors are then
-    taken out of the shares; UserError where a judge graded and the check is missing.
+    `prices`: money for a million prompt and answer tokens. `check`: of the judge that graded; the shares are then
+    corrected for the judge's errors; UserError where a judge graded and the check is missing.
     """
     if task.grader.judge is not None and check is None:
         raise UserError(
@@ -183,7 +185,7 @@ def summarise_arm(
 def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: JudgeCheck | None) -> Interval:
     """Return the share of right answers; NOTHING for pairwise graders and for a judge that is no better than a coin.
 
-    A judge's share is corrected as if the items of a cluster were one, which errs on the safe side.
+    A judge's share is corrected as if a cluster were a single item, which errs on the safe side.
     """
     values, where = [o.score for o in outcomes], [clusters[o.id] for o in outcomes]
     if check is None:

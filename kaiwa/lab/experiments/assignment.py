@@ -1,8 +1,8 @@
 """The homework of the lecture, "do prompt engineering and confirm its effect", as one registered experiment.
 
-For each technique it tests what the paper claims, on a task where a model of this size can show it, with control arms,
-in English and Japanese. A planted effect and a planted null are included, so that the reader sees the harness tell them
-apart. `scale` 1 is about n = 60 per arm on the bundled SmolLM2.
+For each technique the experiment tests the paper's claim, on a task where a small model can show the effect, with
+control arms, in English and Japanese. A planted effect and a planted null are included, so that the reader sees the
+harness tell the two apart. `scale` 1 is about n = 60 per arm on the bundled SmolLM2.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _with_name(task: Task, name: str, language: str) -> Task:
 
 
 def elements(task: Task) -> Lesson:
-    """Build the lesson on a prompt's elements: one left out at a time."""
+    """Build the lesson on a prompt's elements, leaving out one element at a time."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Without(ZeroShot):
@@ -142,7 +142,7 @@ def form(task: Task) -> Lesson:
 def knowledge(task: Task) -> Lesson:
     """Build the lesson on generated knowledge.
 
-    Choices are rated and not listed: a small model takes the first of a list, whatever the prompt says before it.
+    Choices are rated and not listed: a small model takes the first of a list, whatever the prompt says before the list.
     """
     prompt = dataclasses.replace(task.prompt, input=task.prompt.input.replace("{input}", "{asked}"))
     task = task.with_prompt(prompt)
@@ -212,7 +212,7 @@ def tools(task: Task, language: str, seed: int) -> Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedPrompt(ZeroShot):
-    """Zero-shot with a prompt of its own: the BAD or GOOD side of a practice."""
+    """Zero-shot with its own prompt: the BAD or GOOD side of a practice."""
 
     prompt: Prompt
     label: str

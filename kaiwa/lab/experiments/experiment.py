@@ -1,4 +1,4 @@
-"""An experiment: tasks x arms x seeds, and which arm is compared with which; all of it registered before the run.
+"""An experiment: tasks x arms x seeds, and which arm is compared with which; everything registered before the run.
 
 Comparisons are decided here, before the results are seen: `plan.json` is written before the first call, and a changed
 experiment needs another folder. `experiment_file.py` reads experiments from TOML or Python files.
@@ -46,8 +46,9 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """All that is registered. `margin` (points): a difference that would not matter. `prices`: money for a million
-    prompt and a million answer tokens."""
+    """The registered plan. `margin` (points): a difference that would not matter. `prices`: money for a million prompt
+    and a million answer tokens.
+    """
 
     name: str
     tasks: tuple[Task, ...]
@@ -87,14 +88,14 @@ class Experiment:
         return [c for c in self.contrasts if c.task in ("", task.name) and c.a in arms and c.b in arms]
 
     def models(self) -> list[str]:
-        """Return every model that is asked, in the order of the arms."""
+        """Return every model in use, in the order of the arms."""
         return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
 
     def with_first_items(self, n: int) -> Experiment:
         return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
 
     def plan_json(self) -> dict[str, Any]:
-        """Return what plan.json holds: all that must not change between two starts of a run."""
+        """Return the content of plan.json: everything that must not change between two starts of a run."""
         return {
             "name": self.name,
             "model": self.model,
@@ -117,7 +118,7 @@ class Experiment:
 
 
 def _technique_text(technique: Technique) -> str:
-    """Return repr(technique) with the class names of the first plans, so that runs begun then still resume."""
+    """Return repr(technique) with the class names of the first plans, so that old runs still resume."""
     return CLASS_NAME.sub(lambda match: FIRST_NAMES.get(match[0], match[0]), repr(technique))
 
 
@@ -139,7 +140,7 @@ def register(experiment: Experiment, out: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedContrast:
-    """A contrast before the run: n pairs, and the smallest difference (a share) that they find with power 0.8."""
+    """A contrast before the run: n pairs, and the smallest difference (a share) found with power 0.8."""
 
     task: str
     contrast: Contrast
@@ -151,7 +152,7 @@ DISCORDANT = 0.3  # decided pairs: .21 to .80 in published logs, mostly .25 to .
 
 
 def detectable_differences(experiment: Experiment, discordant: float = DISCORDANT) -> list[PlannedContrast]:
-    """Return what each contrast can find, if the share `discordant` of its pairs is decided."""
+    """Return each contrast's smallest detectable difference, if the share `discordant` of its pairs is decided."""
     from kaiwa.stats.power import smallest_difference
 
     return [

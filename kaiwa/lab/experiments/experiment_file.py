@@ -45,7 +45,7 @@ FILE_FIELDS = (
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Read a .toml or .py file. UserError names the file and what is wrong with it."""
+    """Read a .toml or .py file. UserError names the file and the mistake."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an experiment as .toml or .py (docs/lab.md)")
     if path.suffix == ".py":
@@ -64,7 +64,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
-    """Build an experiment from the values of a TOML file; `path` is where its other files are looked for."""
+    """Build an experiment from the values of a TOML file; other files are looked for beside `path`."""
     for name in values:
         if name not in FIELDS:
             raise UserError(f"{path}: an experiment has no {name!r}{did_you_mean(name, FIELDS)}")
@@ -104,7 +104,7 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
 
 
 def read_sampling(sampling: Sampling, values: Mapping[str, Any], where: str) -> Sampling:
-    """Return an experiment's sampling with some fields replaced. UserError for what no sampler can use.
+    """Return an experiment's sampling with some fields replaced. UserError for a value that no sampler can use.
 
     max_tokens belong to tasks and techniques, seeds to the experiment: both are refused here.
     """
@@ -178,7 +178,7 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
 
 
 def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
-    """Return a built-in or loaded task with the prompt, kind and grader that the file gives it."""
+    """Return a built-in or loaded task with the prompt, kind and grader from the file."""
     if "prompt" in row:
         task = task.with_prompt(_read_prompt(row["prompt"], path))
     kind = str(row.get("kind", task.kind))
@@ -186,7 +186,7 @@ def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, p
 
 
 def _grader(row: Mapping[str, Any], path: Path) -> Grader:
-    """Read a grader by name; one that is a model has the judge's fields beside the name."""
+    """Read a grader by name; a model as grader has the judge's fields beside the name."""
     judge_fields = [f.name for f in dataclasses.fields(Judge)]
     known = [f.name for f in dataclasses.fields(Grader) if f.name != "judge"]
     name = row.get("name", "exact")

@@ -1,11 +1,12 @@
-"""A model as the grader of an experiment: its verdicts become the outcomes' scores, and its errors are measured.
+"""A model as the grader of an experiment: the verdicts become the outcomes' scores, and the judge's errors are
+measured.
 
-    grader "model"      is an answer right? Its score is the judge's yes or no, one half where the swap changes it
-    grader "pairwise"   which of a contrast's two answers is better? Scores belong to the contrast, not to its arms
+    grader "model"      is an answer right? Its score is the judge's yes or no, one half where the swap matters
+    grader "pairwise"   which of a contrast's two answers is better? Scores belong to the contrast, not to the arms
 
-The judge is first shown labelled cases: those of the grader's `labels` file, by people, or else the demonstrations' own
-answers and wrong ones. Sensitivity and specificity go into every verdict's interval (stats/judged.py). An answer whose
-verdict cannot be read is failed, never wrong.
+The judge is first shown labelled cases: cases from the grader's `labels` file, by people, or else the demonstrations'
+own answers and wrong answers. Sensitivity and specificity go into every verdict's interval (stats/judged.py). An answer
+whose verdict cannot be read is failed, never wrong.
 
     {"input", "right", "answer", "correct": true}      a label for "model", one JSON object per line
     {"input", "a", "b", "better": "a"}                 a label for "pairwise" (a or b)
@@ -42,7 +43,7 @@ Preferred = Mapping[tuple[str, str], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCheck:
-    """The measured quality of a task's judge: agreement on labelled cases, and its habits over the whole run.
+    """The measured quality of a task's judge: agreement on labelled cases, and habits over the whole run.
 
     `preferred`, of pairwise graders: (A, B) -> item -> 1 where B was preferred, 0 where A, one half for ties, averaged
     over seeds.
@@ -68,7 +69,7 @@ def apply_judges(
     open_judge: Callable[[Judge], OpenedModel],
     cache_file: Path | None = None,
 ) -> tuple[list[ItemOutcome], dict[str, JudgeCheck]]:
-    """Grade the tasks that have a judge. Return all outcomes, and by task what its judge is worth.
+    """Grade the tasks that have a judge. Return all outcomes, and by task the judge's measured quality.
 
     `cache_file`: the judges' calls. UserError for labels that cannot check a judge.
     """

@@ -1,4 +1,4 @@
-"""The ladder: zero-shot, few-shot, soft prompt, fine-tune, on one task; what each rung gains and what it costs.
+"""The ladder: zero-shot, few-shot, soft prompt, fine-tune, on one task; the gain and the cost of each rung.
 
 The first two rungs only ask; the last two are trained by the fine-tuning API on examples that share no input with the
 items that are graded. The plan is registered before anything is asked or trained.
@@ -28,8 +28,9 @@ METHODS = {SOFT: "soft_prompt", TUNED: "supervised"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One rung's accuracy with its interval, prompt tokens per answer, what training took, and the money for
-    training and for a thousand answers."""
+    """One rung's accuracy with its interval, prompt tokens per answer, the training's duration, and the money for
+    training and for a thousand answers.
+    """
 
     name: str
     accuracy: float
@@ -43,7 +44,7 @@ class Rung:
 
 
 def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
-    """Return the task with its first n items, and n_train items to train on with inputs of their own.
+    """Return the task with its first n items, and n_train items to train on, with other inputs.
 
     UserError where too few items differ from the graded ones.
     """
@@ -95,7 +96,8 @@ def run_ladder(
     per_hour: float = 0.0,
     show: Callable[[str], None] = lambda line: None,
 ) -> tuple[Analysis, list[Rung]]:
-    """Register the experiment, train what out/trained.json does not name yet, ask all rungs, and write out/ladder.json.
+    """Register the experiment, train the models that out/trained.json does not name yet, ask all rungs, and write
+    out/ladder.json.
 
     `open_model`: by a server's name. `per_hour`: the machine's price.
     """

@@ -1,9 +1,9 @@
-"""The leaderboard: what every model gets right on every task, ranked as far as the data can tell.
+"""The leaderboard: every model's accuracy on every task, ranked as far as the data can tell.
 
-Results stand in KAIWA_HOME/leaderboard/ID.json, one per task (by the hash of its items) and model (by what it was when
-it was asked), with every item's score: so any two models are compared on the same items, paired.
+Results stand in KAIWA_HOME/leaderboard/ID.json, one per task (by the hash of its items) and model (by the model's
+version when asked), with every item's score: so any two models are compared on the same items, paired.
 
-    rank    from 1 + the number of models that are better for sure (paired, 95 %), to n - the number that are worse
+    rank    from 1 + the number of models that are better for sure (paired, 95 %), to n - the number of worse models
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A model's line. accuracy: by task; mean: over the tasks, with its interval; first to last: the ranks it may
-    have."""
+    """A model's line. accuracy: by task; mean: over the tasks, with its interval; first to last: the possible ranks."""
 
     model: str
     parameters: int
@@ -106,7 +105,7 @@ def build_result(
 
 
 def write_result(home: Path, result: Result) -> Path:
-    """Write a result over an older one of the same model and task; return the file."""
+    """Write a result over an older result of the same model and task; return the file."""
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     mark = hashlib.sha256(f"{result.task} {result.task_hash} {result.model}".encode()).hexdigest()[:16]
@@ -116,7 +115,7 @@ def write_result(home: Path, result: Result) -> Path:
 
 
 def read_results(home: Path) -> list[Result]:
-    """Read everything measured so far; files that are no result are left out."""
+    """Read everything measured so far; files that are not results are left out."""
     results = []
     for file in sorted((home / FOLDER).glob("*.json")):
         try:
@@ -129,9 +128,9 @@ def read_results(home: Path) -> list[Result]:
 
 
 def select_task_versions(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
-    """Select, of each task's versions, the one that most models have done.
+    """Select, of each task's versions, the version that most models have done.
 
-    `models` (name -> when it was made): keep only results of these models as they are now.
+    `models` (name -> when it was made): keep only results of the current version of each model.
     """
     if models is not None:
         results = [r for r in results if models.get(r.model) == r.model_made]
@@ -179,7 +178,7 @@ def mean_interval(parts: Sequence[Interval]) -> Interval:
 
 
 def _sign(results: Mapping[str, Result], other_results: Mapping[str, Result]) -> int:
-    """Return 1 where the first model is better for sure, -1 where it is worse, 0 where nobody can tell.
+    """Return 1 where the first model is better for sure, -1 where the first is worse, 0 where the data cannot tell.
 
     Compared over the items of all tasks for which both have scores.
     """

@@ -1,8 +1,8 @@
-"""Lint: what is known to go wrong in a prompt or an experiment, before anything is asked.
+"""Lint: known mistakes in a prompt or an experiment, reported before any model call.
 
-Each finding names a rule, where it is, what is wrong and what to do instead. "error" is what makes a measurement wrong,
-"warn" what usually costs accuracy. The rules are the lecture's good practices, turned round, and the traps of few-shot
-prompts (Zhao et al., 2021: majority and recency of labels).
+Each finding names a rule, the place, the mistake and the fix. "error" makes a measurement wrong, "warn" usually costs
+accuracy. The rules are the lecture's good practices, turned round, and the traps of few-shot prompts (Zhao et al.,
+2021: majority and recency of labels).
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def lint_experiment(experiment: Experiment) -> list[Remark]:
 
 
 def _missing_control(technique: Technique, others: Sequence[Technique]) -> str:
-    """Return which control an arm lacks, or "".
+    """Return the control that an arm lacks, or "".
 
     Few-shot needs its inner technique without demonstrations beside it; other techniques need any of their controls.
     """

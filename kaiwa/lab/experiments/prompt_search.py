@@ -1,9 +1,9 @@
-"""Prompt search that does not fool itself: candidates are compared on dev items, the winner is graded on others.
+"""Prompt search without selection bias: candidates are compared on dev items, the winner is graded on test items.
 
-The best of many looks better than it is, because it was chosen for looking so. Dev and test are split by a hash of the
-item's id, so that they never mix, whatever is searched later; the dev score is shrunk by the optimism of having chosen
-(`stats.selection`); what counts is the paired comparison with the baseline on the test items, which only two arms ever
-see.
+The best of many candidates looks better than the truth, because of being chosen for a high score. Dev and test are
+split by a hash of the item's id, so that the two never mix, whatever is searched later; the dev score is shrunk by the
+optimism of having chosen (`stats.selection`); the result is the paired comparison with the baseline on the test items,
+which only two arms ever see.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ LEAST = 10  # items on either side
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """`winner`: the best arm on the dev items; `dev`: its score with its optimism; `test`: the winner against the
-    baseline."""
+    """`winner`: the best arm on the dev items; `dev`: the winner's score and optimism; `test`: the winner against the
+    baseline.
+    """
 
     winner: str
     baseline: str
@@ -39,8 +40,7 @@ class SearchResult:
 
 
 def split_dev_test(task: Task, share: float = 0.5) -> tuple[Task, Task]:
-    """Split a task's items into dev and test. An item's side depends only on its id, or on its cluster where it has
-    one.
+    """Split a task's items into dev and test. An item's side depends only on the item's id, or on the cluster if any.
 
     UserError for fewer than LEAST items on either side.
     """

@@ -32,7 +32,7 @@ class ItemOutcome:
     """One item under one arm with one seed.
 
     `error`: the item failed, and counts as neither right nor wrong. `score` is NaN (null in files) before a model judge
-    has graded it, and always for pairwise graders: their score is per contrast, see JudgeCheck.preferred.
+    has graded the answer, and always for pairwise graders: scores are per contrast, see JudgeCheck.preferred.
     """
 
     task: str
@@ -122,12 +122,12 @@ def _seeded_arm(arm: Arm, seed: int) -> Arm:
 
 
 def _program(item_run: ItemRun) -> Program:
-    """Start the technique inside a program, so that what is wrong before its first call is the item's failure too."""
+    """Start the technique inside a program, so that an error before the first call is the item's failure too."""
     return (yield from item_run.arm.technique.run(item_run.task, item_run.item, Decoding(sampling=item_run.sampling)))
 
 
 def _grade_program(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
-    """Return the outcome of a finished program: its answer graded by a rule, or left for the judge."""
+    """Return the outcome of a finished program: the answer graded by a rule, or left for the judge."""
     task, item = item_run.task, item_run.item
     outcome = _costs(item_run, finished)
     if finished.result is None:
@@ -147,8 +147,7 @@ def _grade_program(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
 
 
 def _majorities(item_run: ItemRun, votes: Sequence[str | None]) -> dict[str, float]:
-    """Return maj@k for a few k below the number of votes: what fewer samples would have reached, without asking
-    again."""
+    """Return maj@k for a few k below the number of votes: the accuracy of fewer samples, without asking again."""
     right = {vote: grade(item_run.task, item_run.item, vote).score for vote in set(votes)}
     return {f"maj@{k}": majority_at(votes, right.__getitem__, k) for k in MAJORITIES if k < len(votes)}
 

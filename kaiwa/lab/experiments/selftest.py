@@ -1,12 +1,12 @@
-"""The harness checks itself on answers whose truth is known: identical arms, planted effects, intervals.
+"""Self-test of the harness on answers whose truth is known: identical arms, planted effects, intervals.
 
     false alarms   two arms with the same chances: at most 5 % may be called different (the exact test is a little shy)
     power          a planted gain, at the n that the plan asks for: found in about 80 %
     coverage       95 % intervals of the difference hold the truth in about 95 %
-    clusters       the same with items in clusters: the interval by clusters covers, the plain one does not
+    clusters       the same with items in clusters: the interval by clusters covers, the plain interval does not
     pipeline       one planted and one null technique through programs, cache, extractor and grader
 
-Simulated answers take the place of a model; statistics, extractor and report are the real ones.
+Simulated answers take the place of a model; statistics, extractor and report are real.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHORT = 0.015  # what a bootstrap of ten clusters may lack or exceed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfCheck:
-    """A measured value and the range from `low` to `high` that it must lie in."""
+    """A measured value and the required range from `low` to `high`."""
 
     name: str
     value: float
@@ -115,7 +115,7 @@ def _check_clusters(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantedTechnique:
-    """A technique with a known effect: its prompt tells the planted model the share of right answers."""
+    """A technique with a known effect: the prompt tells the planted model the share of right answers."""
 
     share: float
     label: str
@@ -159,7 +159,7 @@ def planted_task(n: int, seed: int = 0) -> Task:
 
 
 def planted_experiment(n: int = 160, seed: int = 0) -> Experiment:
-    """Build a plain arm, one that is truly better by 25 points, and one that is truly the same."""
+    """Build a plain arm, an arm that is truly better by 25 points, and an arm that is truly the same."""
     arms = [
         Arm(name=label, technique=PlantedTechnique(share=s, label=label))
         for label, s in (("plain", 0.5), ("effect", 0.75), ("null", 0.5))

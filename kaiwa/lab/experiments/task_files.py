@@ -26,7 +26,9 @@ FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
 def read_tasks(name: str, n: int = 0) -> list[Task]:
-    """Read the tasks of a file, or a built-in one by name; at most n items each (0: all, or 100 of a built-in task)."""
+    """Read the tasks of a file, or a built-in task by name; at most n items each (0: all, or 100 of a built-in
+    task).
+    """
     loader, colon, rest = name.partition(":")
     if colon and loader in LOADERS:
         return [load_benchmark(loader, Path(rest), n)]
@@ -85,7 +87,7 @@ def _choices(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: tuple[str, ...], where: str) -> str:
-    """Return the right choice, given by text, number or letter; without choices, the answer as it is."""
+    """Return the right choice, given by text, number or letter; without choices, the answer unchanged."""
     text = str(value).strip()
     if not choices or (text in choices and (isinstance(value, bool) or not isinstance(value, int))):
         return text

@@ -1,7 +1,7 @@
 """Training through the fine-tuning API, as anybody's client would: upload, create a job, wait for the model.
 
-The lab sees a server that speaks OpenAI's protocol and nothing below it, so what it says of trained rungs holds for any
-such server.
+The lab sees a server that speaks OpenAI's protocol and nothing below, so results on trained rungs hold for any server
+of the protocol.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A finished training job's model. `seconds`: from the job's creation to its end, waiting included."""
+    """A finished training job's model. `seconds`: from the job's creation to the end, waiting included."""
 
     job: str
     model: str
@@ -46,7 +46,7 @@ def training_rows(task: Task, items: Sequence[Item]) -> list[dict[str, Any]]:
 class TrainingServer:
     """A client of the fine-tuning API at `url`, which ends in /v1.
 
-    UserError for what the server refuses, ConnectionError where it cannot be reached.
+    UserError for a request that the server refuses, ConnectionError where the server cannot be reached.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
 
 
 def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[str, Any]:
-    """Return what `kaiwa lab compare --json` prints; numbers that do not exist are null."""
+    """Return the output of `kaiwa lab compare --json`; numbers that do not exist are null."""
     d = comparison.difference
     return {
         "n": comparison.n,
@@ -59,7 +59,7 @@ def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[
 
 
 def points_text(value: float) -> str:
-    """Format a share as points with a sign: 0.123 -> '+12.3'; '–' for what is not finite."""
+    """Format a share as points with a sign: 0.123 -> '+12.3'; '–' for values that are not finite."""
     return "–" if not math.isfinite(value) else f"{value * 100:+.1f}"
 
 

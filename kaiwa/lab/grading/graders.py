@@ -26,7 +26,7 @@ from kaiwa.lab.tasks.tools import ToolError, calculate
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """`valid`: the answer can be graded at all. `score`: from 0 to 1, and 0 where it is not valid."""
+    """`valid`: the answer can be graded at all. `score`: from 0 to 1, and 0 where not valid."""
 
     valid: bool
     score: float
@@ -35,7 +35,7 @@ class Grade:
 def grade(task: Task, item: Item, answer: str | None) -> Grade:
     """Grade an answer by the task's rule; None (nothing was extracted) is not valid.
 
-    UserError for an unknown grader and for one that cannot work (a bad pattern or schema).
+    UserError for an unknown grader and for a grader that cannot work (a bad pattern or schema).
     """
     if answer is None:
         return Grade(False, 0.0)
@@ -45,7 +45,7 @@ def grade(task: Task, item: Item, answer: str | None) -> Grade:
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFKC and lower case, with single spaces, without full stops and quotes at its ends."""
+    """Return the text in NFKC and lower case, with single spaces, without full stops and quotes at both ends."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().split()).strip(" .。!！\"'「」")
 
 
@@ -82,7 +82,7 @@ def f1(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def json_schema(grader: Grader, answer: str, right: str) -> Grade:
-    """Check JSON. Valid: can be parsed. Score 1: fits the schema and equals the item's answer, where there is one."""
+    """Check JSON. Valid: can be parsed. Score 1: fits the schema and equals the item's answer, if any."""
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError):

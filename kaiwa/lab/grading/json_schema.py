@@ -31,7 +31,7 @@ KEYWORDS = {*Draft202012Validator.VALIDATORS, *ANNOTATIONS}
 def schema_error(value: Any, schema: Mapping[str, Any]) -> str:
     """Return "" if `value` fits the schema, else the first place that does not, as "$.n: 0 is less than …".
 
-    UserError for what is no JSON Schema, for an unknown keyword, and for a pattern that takes too long.
+    UserError for a value that is not a JSON Schema, for an unknown keyword, and for a pattern that takes too long.
     """
     try:
         Draft202012Validator.check_schema(schema)

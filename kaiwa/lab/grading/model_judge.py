@@ -1,12 +1,12 @@
-"""A model as judge: is an answer right, and which of two is better; its known weaknesses are measured.
+"""A model as judge of whether an answer is right and which of two is better, with known weaknesses measured.
 
 Judges favour a position, length and their own words (Zheng et al., 2023, section 3.3). So every question is asked
 twice, with the two texts in both orders, and
 
     grade_answers      the right answer and the answer to grade: yes, no, or one half where the orders disagree
-    compare_answers    A's answer and B's: B, A, or one half where it is a tie or the orders disagree
+    compare_answers    A's answer and B's: B, A, or one half for a tie or where the orders disagree
     measure_agreement  the same judge on cases whose truth is known, blind: sensitivity, specificity, Cohen's kappa, and
-                       its faults: unreadable, always the same verdict, whatever stands first, a coin
+                       faults: unreadable, always the same verdict, whatever stands first, a coin
 
 Each judgement is one short greedy answer, kept in the call cache.
 """
@@ -75,10 +75,10 @@ class Rubric:
 class Verdicts:
     """The judge's verdicts on n cases.
 
-    scores: 1 yes (or B), 0 no (or A), one half where the orders disagree or it is a tie, None where one of the two
-    could not be read. survived: share of the readable cases with the same verdict after the swap. yes: share of all
-    single judgements. first: of the judgements that chose between A and B, the share that chose what stood first (one
-    half is no leaning; NaN for grade_answers). unread: number of cases.
+    scores: 1 yes (or B), 0 no (or A), one half for a tie or where the orders disagree, None where one of the two could
+    not be read. survived: share of the readable cases with the same verdict after the swap. yes: share of all single
+    judgements. first: of the judgements that chose between A and B, the share that chose the first answer (one half is
+    no leaning; NaN for grade_answers). unread: number of cases.
     """
 
     scores: tuple[float | None, ...]
@@ -119,7 +119,7 @@ class JudgeAgreement:
         return wilson(a.right, a.n), wilson(b.right, b.n)
 
     def faults(self) -> tuple[str, ...]:
-        """Return this judge's faults: unread, first, yes, no, chance (in words: `lab.judge.fault.*`)."""
+        """Return the judge's faults: unread, first, yes, no, chance (in words: `lab.judge.fault.*`)."""
         verdicts, faults = self.verdicts, []
         if verdicts.unread > UNREAD * self.n:
             faults.append("unread")
@@ -175,7 +175,7 @@ def read_yes(text: str) -> bool | None:
 
 
 def read_choice(text: str) -> str | None:
-    """Return "A", "B" or "tie", or None where the text begins with none of them."""
+    """Return "A", "B" or "tie", or None where the text begins with none of the three."""
     if TIE.match(text):
         return "tie"
     match = LETTER.match(text)
@@ -185,7 +185,7 @@ def read_choice(text: str) -> str | None:
 def measure_agreement(
     asker: Asker, task: Task, cases: Sequence[LabelledAnswer], rubric: Rubric = Rubric(), seed: int = 0
 ) -> JudgeAgreement:
-    """Measure the judge on cases of known truth. UserError unless there are right and wrong ones."""
+    """Measure the judge on cases of known truth. UserError unless there are right and wrong cases."""
     for right, kind in ((True, "right"), (False, "wrong")):
         if not any(case.right is right for case in cases):
             raise UserError(f"task {task.name}: no {kind} answer among the labelled cases; the judge cannot be checked")
@@ -209,8 +209,8 @@ def measure_agreement(
 def cases_from_demonstrations(task: Task, pairs: bool = False) -> list[LabelledAnswer]:
     """Build cases from the demonstrations, none of which is graded: each with its own answer, and with another's.
 
-    As pairs: its own answer against the other, the right one being B in every second pair. UserError where all answers
-    are equal.
+    As pairs: the own answer against the other, the right answer being B in every second pair. UserError where all
+    answers are equal.
     """
     cases: list[LabelledAnswer] = []
     demos = list(task.demos)

@@ -1,4 +1,6 @@
-"""The titles and claims of the assignment and the studies in both languages; a user's own stay as they were written."""
+"""The titles and claims of the assignment and the studies in both languages; a user's own titles and claims stay as
+written.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ ITEMS_PER_CONTRAST = 4  # decided items a contrast in the report
 def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None = None) -> Path:
     """Write report.html, report.md, findings.csv, outcomes.jsonl and logs/TASK.ARM.jsonl; return the HTML's path.
 
-    `limits`: by language, a paragraph on what this model is too small for.
+    `limits`: by language, a paragraph on the limits of a small model.
     """
     out.mkdir(parents=True, exist_ok=True)
     bodies = {language: body(analysis, language, (limits or {}).get(language, "")) for language in LANGUAGES}
@@ -105,8 +105,9 @@ def summary(analysis: Analysis, words: Words) -> str:
 
 
 def difference_text(finding: ContrastFinding) -> str:
-    """Format a difference as "+12.0 [3.1, 20.9]" points, cut to what is possible: a t interval of few items may be
-    wider."""
+    """Format a difference as "+12.0 [3.1, 20.9]" points, cut to the possible range: a t interval of few items may be
+    wider.
+    """
     d = finding.comparison.difference
     return f"{points_text(d.mean)} [{points_text(max(-1.0, d.low))}, {points_text(min(1.0, d.high))}]"
 

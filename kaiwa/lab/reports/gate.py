@@ -48,7 +48,7 @@ class GateResult:
 def parse_pair_gate(text: str, example: str) -> Gate | None:
     """Read "X better than Y" or "X not worse than Y by N points"; None for any other sentence.
 
-    `example` is shown where "not worse" comes without its points (UserError).
+    `example` is shown where "not worse" comes without points (UserError).
     """
     match = SENTENCE.fullmatch(" ".join(text.split()).rstrip("."))
     if match is None:
@@ -81,7 +81,7 @@ def check_gate(
 
 
 def gate_junit(result: GateResult, detail: str) -> str:
-    """Return JUnit XML with the gate as its one test case; `detail` is the comparison in words."""
+    """Return JUnit XML with the gate as the only test case; `detail` is the comparison in words."""
     failure = "" if result.passed else result.sentence
     case = JUnitCase(classname="kaiwa.lab", name=result.text, failure=failure, detail=detail, output=detail)
     return junit_xml([JUnitSuite(name="kaiwa lab compare", cases=[case])])

@@ -18,7 +18,7 @@ from kaiwa.text.records import read_jsonl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """values: id -> score. failed: ids of failed records. clusters: id -> cluster, where records have that field."""
+    """values: id -> score. failed: ids of failed records. clusters: id -> cluster, where records have the field."""
 
     values: Mapping[str, float]
     failed: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPair:
-    """The items of both logs, in sorted order of id, and the ids that only one of the logs has."""
+    """The items of both logs, in sorted order of id, and the ids found in only one log."""
 
     ids: tuple[str, ...]
     a: tuple[float, ...]
@@ -42,14 +42,14 @@ class LogPair:
 
     @property
     def ids_of_one(self) -> list[str]:
-        """The ids that only one of the logs has."""
+        """The ids found in only one log."""
         return [*self.only_a, *self.only_b]
 
 
 def read_log(path: Path, cluster: str = "") -> Log:
     """Read one log. `cluster`: the field that groups records which are not independent.
 
-    UserError with file, record and id for what is no such record, and for an id that repeats.
+    UserError with file, record and id for an invalid record, and for an id that repeats.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a JSONL log of {{'id', 'correct'}} or {{'id', 'score'}}")

@@ -1,7 +1,7 @@
-"""Public benchmarks from files as people have them: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
+"""Public benchmarks from files as published: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
 
-Nothing is downloaded. Demonstrations are the file's first rows, and items come after them; MGSM and BIG-Bench-Hard have
-worked examples of their own, which are used where they lie beside the file.
+Nothing is downloaded. Demonstrations are the file's first rows, and the items follow; MGSM and BIG-Bench-Hard have
+their own worked examples, which are used if found beside the file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ QUESTION = {
 
 
 def gsm8k(path: Path, n: int = 0) -> Task:
-    """Load GSM8K: rows {"question","answer"}. The answer ends "#### 72"; its calculator marks <<48/2=24>> are
-    removed."""
+    """Load GSM8K: rows {"question","answer"}. The answer ends "#### 72"; calculator marks <<48/2=24>> are removed."""
     items = []
     for i, row in enumerate(read_rows(path)):
         reasoning, mark, answer = str(_read_column(row, "answer", path, i)).rpartition("####")
@@ -47,7 +46,7 @@ def mgsm(path: Path, n: int = 0) -> Task:
     """Load MGSM: the repository's mgsm_ja.tsv without a heading (question, number), or rows with question and
     answer_number.
 
-    Rows of the training split have a worked answer too. The language is that of the name (mgsm_ja.tsv,
+    Rows of the training split have a worked answer too. The language follows from the name (mgsm_ja.tsv,
     ja/test-….parquet); a training split beside a test split gives the demonstrations.
     """
     match = re.search(r"(?:^|[_/-])(bn|de|en|es|fr|ja|ru|sw|te|th|zh)(?=[_./-])", "/".join(path.parts[-2:]))
@@ -197,7 +196,7 @@ def _task(
     grader: Grader | None = None,
     demos: Sequence[Item] = (),
 ) -> Task:
-    """Build the task; where there are no demonstrations, the first items become them."""
+    """Build the task; without demonstrations, the first items become demonstrations."""
     first = 0 if demos else min(N_DEMOS, len(items) // 2)
     return Task(
         name=name,
@@ -222,8 +221,9 @@ def _read_column(row: Mapping[str, object], column: str, path: Path, i: int) -> 
 
 
 def _interleave(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Order rows by taking one of each label in turn: files are often sorted by label, and the first rows need all
-    labels."""
+    """Order rows by taking a row of each label in turn: files are often sorted by label, and the first rows need all
+    labels.
+    """
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         groups.setdefault(row[1], []).append(row)

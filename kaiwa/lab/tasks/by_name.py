@@ -1,4 +1,4 @@
-"""The tasks that there are: built-in ones by name ("word-sums-ja"), and users' files."""
+"""The available tasks: built-in tasks by name ("word-sums-ja"), and users' files."""
 
 from __future__ import annotations
 

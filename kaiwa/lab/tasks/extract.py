@@ -1,9 +1,9 @@
-"""The one extractor: an answer's content, by the kind of answer that the task asks for, the same for every arm.
+"""The extractor of an answer's content, by the kind of answer that the task asks for, the same for every arm.
 
-Where the text marks its answer ("The answer is", "Answer:", 答えは, 答え:), what follows the last mark counts; else
+Where the text marks its answer ("The answer is", "Answer:", 答えは, 答え:), the text after the last mark counts; else
 
     number   the last number in the text         (NFKC; full-width and kanji numerals; 1,234)
-    choice   the last choice that it names
+    choice   the last choice that the text names
     word     the last line
 
 A harness that takes the first number for one arm and the last for another measures itself. None: no valid answer.
@@ -31,7 +31,7 @@ FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
-    """Extract the answer as plain text: numbers without separators ("1234"), choices as they are spelt in `choices`."""
+    """Extract the answer as plain text: numbers without separators ("1234"), choices as spelt in `choices`."""
     if kind == "text":
         return text.strip() or None
     if kind == "code":
@@ -74,7 +74,7 @@ def _normalise(digits: str) -> str:
 
 
 def parse_kanji_number(text: str) -> int | None:
-    """Parse 二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for what is no number."""
+    """Parse 二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for text that is not a number."""
     if not text:
         return None
     if all(c in DIGITS for c in text):
@@ -98,7 +98,7 @@ def parse_kanji_number(text: str) -> int | None:
 
 
 def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str | None:
-    """Find the choice that is named last (or first). A longer name hides a shorter one within it."""
+    """Find the choice that is named last (or first). A longer name hides a shorter name inside."""
     folded_text = unicodedata.normalize("NFKC", text).lower()
     matches: list[tuple[int, int, str]] = []
     for name in choices:
@@ -115,7 +115,7 @@ def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str |
 
 
 def find_json(text: str) -> str | None:
-    """Find the first JSON object or list in the text, as it is written; None where none can be parsed."""
+    """Find the first JSON object or list in the text, as written; None where none can be parsed."""
     decoder = json.JSONDecoder()
     for opening in re.finditer(r"[{\[]", text):
         try:

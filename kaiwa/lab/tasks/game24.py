@@ -16,7 +16,7 @@ def apply_operator(a: Fraction, operator: str, b: Fraction) -> Fraction | None:
 
 
 def can_reach_24(numbers: Numbers) -> bool:
-    """Search all expressions over `numbers` for one that makes 24."""
+    """Search all expressions over `numbers` for an expression that makes 24."""
     if len(numbers) == 1:
         return numbers[0] == 24
     for i, j in combinations(range(len(numbers)), 2):

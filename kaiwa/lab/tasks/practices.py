@@ -1,6 +1,6 @@
 """Best practices as pairs of prompts, BAD and GOOD, each with an outcome that a program can measure.
 
-The advice is the one that model vendors give; whether it helps, and this model, is what the lab is for.
+The advice comes from model vendors; the lab measures whether the advice helps the model at hand.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ instruction: what to do · context: what to know · examples: input and output p
 where the answer begins ("Answer:") · leading_words: how it begins ("import", "SELECT").
 
 `{name}` in instruction, context, input, output_indicator and leading_words is a variable; `{{` and `}}` are braces.
-Values are put in as they are: braces in them mean nothing.
+Values are put in unchanged: braces in values mean nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def fill(template: str, values: Mapping[str, str], where: str = "prompt") -> str
 
 
 def wrap(element: str, text: str, delimiters: str, language: str) -> str:
-    """Put an element between its delimiters. Triple quotes stand around data only (context and input)."""
+    """Put an element between delimiters. Triple quotes stand around data only (context and input)."""
     if not text or delimiters == "none":
         return text
     label = LABELS.get(language, LABELS["en"])[element]
@@ -97,7 +97,7 @@ def render(prompt: Prompt, values: Mapping[str, str], form: str, where: str = "p
     """Render a prompt. `form` "text": one string that ends where the answer begins. "chat": messages, each example a
     turn.
 
-    `values` has at least what the variables name. UserError for a variable without a value.
+    `values` has at least the named variables. UserError for a variable without a value.
     """
     if form not in FORMS:
         raise UserError(f"form {form!r} is unknown{did_you_mean(form, FORMS)}")

@@ -7,7 +7,7 @@ r"""Prompts as files that people read and edit: TOML, or Markdown with one headi
     input = "…"                                                ## output_indicator
     output = "…"                                               Summary:
 
-In Markdown a line of an element that begins with # or \ is written with a \ before it.
+In Markdown a line of an element that begins with # or \ is written with a leading \.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD = re.compile(r"<!-- kaiwa: (.*) -->")
 
 
 def read_prompt(path: Path) -> Prompt:
-    """Read a .toml or .md file. UserError names the file and what is wrong."""
+    """Read a .toml or .md file. UserError names the file and the mistake."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
     text = path.read_bytes().decode("utf-8")

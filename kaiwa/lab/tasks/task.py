@@ -1,6 +1,6 @@
-"""A task: items with answers, the prompt that asks for them, demonstrations apart from the items, and a grader.
+"""A task: items with answers, the prompt that asks for the answers, separate demonstrations, and a grader.
 
-`demos` are never graded (whatever is searched or shown is taken from them), `items` are never shown.
+`demos` are never graded (everything searched or shown comes from `demos`), `items` are never shown.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from kaiwa.text.records import Conversation
 class Item:
     """One question.
 
-    `answer`: the right answer, as the extractor writes it. `reasoning`, `equation`: how one gets there (only
-    demonstrations need them). `knowledge`: a true statement that helps. `cluster`: items that share it are not
-    independent. `columns`: further variables of the prompt.
+    `answer`: the right answer, as the extractor writes it. `reasoning`, `equation`: the way to the answer (only
+    demonstrations need these fields). `knowledge`: a true statement that helps. `cluster`: items of the same cluster
+    are not independent. `columns`: further variables of the prompt.
     """
 
     id: str
@@ -37,8 +37,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A model that grades: its name (a server's, with `url`), a rubric, and a file of labelled cases to check it
-    with (docs/lab.md); without a file, the demonstrations' own answers and wrong ones."""
+    """A model that grades: its name (a server's, with `url`), a rubric, and a file of labelled cases to check the judge
+    with (docs/lab.md); without a file, the demonstrations' own answers and wrong answers.
+    """
 
     model: str
     url: str = ""
@@ -111,5 +112,5 @@ class Task:
         return dataclasses.replace(self, prompt=prompt)
 
     def first(self, n: int) -> Task:
-        """Return the task with its first n items, which are in random order already, drawn from a seed."""
+        """Return the task with the first n items; items are in random order already, drawn from a seed."""
         return dataclasses.replace(self, items=self.items[:n])

@@ -1,6 +1,6 @@
 """Tools for ReAct, all offline: search over the user's own texts, look-up, calculator, dates.
 
-A tool takes a string and returns a string; where it cannot do its work it raises ToolError, whose text the model sees.
+A tool takes a string and returns a string; a tool that cannot do its work raises ToolError, whose text the model sees.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
 class ToolError(Exception):
-    """A tool could not do its work; the message is what the model sees."""
+    """A tool could not do its work; the model sees the message."""
 
 
 def calculate(text: str) -> str:
@@ -74,7 +74,7 @@ def add_days(text: str) -> str:
 class Library:
     """The user's texts, searched by words (or pairs of characters, where there are no spaces): BM25 (Robertson 1994).
 
-    search: the first `sentences` of the best text. look_up: the next sentence of that text with a word in it.
+    search: the first `sentences` of the best text. look_up: the next sentence of the found text that contains a word.
     """
 
     texts: Sequence[str]
@@ -130,7 +130,9 @@ Tool = Callable[[str], str]
 
 
 def make_toolbox(texts: Sequence[str] = ()) -> dict[str, Tool]:
-    """Make the tools by the name that an action uses. Each program needs its own: look-up remembers the last search."""
+    """Make the tools by the name that an action uses. Each program needs its own tools: look-up remembers the last
+    search.
+    """
     tools: dict[str, Tool] = {"Calc": calculate, "Date": add_days}
     if texts:
         library = Library(texts)

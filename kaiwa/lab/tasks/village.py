@@ -1,7 +1,7 @@
 """Tasks over the village: labels, facts that must be looked up, extraction; and format tasks (lists, length, code).
 
-Facts about invented people are in no model's memory: without the text the right answer is a guess, so whatever a
-technique gains here comes from what the prompt gave.
+Facts about invented people are in no model's memory: without the text the right answer is a guess, so any gain of a
+technique here comes from the prompt.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def read_technique(values: Mapping[str, Any], where: str = "technique") -> Techn
 
 
 def reseed(technique: Technique, seed: int) -> Technique:
-    """Return the technique with other demonstrations: what a second seed of an experiment varies."""
+    """Return the technique with other demonstrations, as a second seed of an experiment needs."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(technique):  # type: ignore[arg-type]
         if field.name == "inner":

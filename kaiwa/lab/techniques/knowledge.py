@@ -1,9 +1,9 @@
-"""Generated knowledge (Liu et al. 2022): the model writes statements first, then answers with each of them.
+"""Generated knowledge (Liu et al. 2022): the model writes statements first, then answers with each statement.
 
     answer = argmax_c max_{k in {none} + statements} P(c | k, question)                       (section 2.2, eq. 2)
 
-Controls: no knowledge, statements made for another question (what any text before the question does), gold knowledge
-(what good knowledge could do). Choices are rated by likelihood, so the task needs choices.
+Controls: no knowledge, statements made for another question (the effect of any text before the question), gold
+knowledge (the effect of good knowledge). Choices are rated by likelihood, so the task needs choices.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class GeneratedKnowledge:
 
 
 def _reference_statement(task: Task, item: Item, source: str, seed: int) -> str:
-    """Return the item's own true statement, or one of another item with another answer."""
+    """Return the item's own true statement, or the statement of another item with another answer."""
     if source == "gold":
         if not item.knowledge:
             raise UserError(f"task {task.name}, item {item.id}: no knowledge noted; leave the gold arm out")

@@ -1,6 +1,6 @@
 """ReAct (Yao et al. 2023, section 2): thought, action, observation, and again, until Finish[answer].
 
-The transcript grows in one prompt, so each step computes only what is new. Where a line is no action, the action is
+The transcript grows in one prompt, so each step computes only the new part. Where a line is no action, the action is
 forced by a second call that begins "Action i:" (as the paper's own program does), and counted: the valid-action rate is
 a result. Controls: act only (no thoughts), no tools (the plain answer). The prompt's example is our own.
 """
@@ -88,7 +88,7 @@ SHOTS: Mapping[str, tuple[Shot, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReAct:
-    """`texts`: what Search looks through. `thoughts` False: the act-only arm. At most `steps` actions.
+    """`texts`: the texts that Search looks through. `thoughts` False: the act-only arm. At most `steps` actions.
 
     `form` "text": the transcript is continued as plain text, as in the paper, whatever the task's form is.
     """
@@ -159,7 +159,9 @@ class ReAct:
 
 
 def observe(tools: Mapping[str, Tool], name: str, tool_input: str) -> str:
-    """Return a tool's answer; what it cannot do is an observation too. UserError for a tool that breaks."""
+    """Return a tool's answer; an unknown tool or a ToolError is an observation too. UserError for a tool that
+    breaks.
+    """
     if name not in tools:
         return f"there is no action {name}; use {', '.join(tools)} or Finish"
     try:

@@ -1,9 +1,9 @@
 """Zero-shot and few-shot.
 
 Few-shot (Brown et al. 2020, section 2): k pairs of input and answer before the question, no gradient. The labels of the
-pairs may be gold, random, flipped or outside the space (Min et al. 2022; Wei et al. 2023): what remains of the effect
-with wrong labels is format, not learning. The pairs are drawn from the seed, labels balanced, and are the same for all
-items of an arm, so that they are computed once.
+pairs may be gold, random, flipped or outside the space (Min et al. 2022; Wei et al. 2023): the effect that remains with
+wrong labels is format, not learning. The pairs are drawn from the seed, labels balanced, and are the same for all items
+of an arm, so that the pairs are computed once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEUTRAL = ("foo", "bar", "baz", "qux", "quux", "corge", "grault", "garply")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShot:
-    """The task's prompt as it is. `by` "likelihood": the choice that the model finds likeliest; nothing is written."""
+    """The task's prompt unchanged. `by` "likelihood": the choice that the model finds likeliest; nothing is written."""
 
     by: str = "text"
 
@@ -65,7 +65,7 @@ class ZeroShot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewShot:
-    """k demonstrations before what `inner` asks."""
+    """k demonstrations before the question of `inner`."""
 
     inner: Technique = field(default_factory=ZeroShot)
     k: int = 4
@@ -97,7 +97,9 @@ class FewShot:
         return (yield from self.inner.run(task.with_examples(self.examples(task)), item, decoding))
 
     def controls(self) -> Mapping[str, Technique]:
-        """Return the inner technique's controls with as many demonstrations; where it has none, wrong labels."""
+        """Return the inner technique's controls with as many demonstrations; where `inner` has no controls, wrong
+        labels.
+        """
         arms: dict[str, Technique] = {"no demonstrations": self.inner}
         if inner := self.inner.controls():
             return arms | {name: FewShot(inner=control, k=self.k, seed=self.seed) for name, control in inner.items()}
@@ -107,7 +109,7 @@ class FewShot:
 
 
 def with_leading_words(task: Task, text: str) -> str:
-    """Put the prompt's leading words before a reply, unless the reply repeats them (chat models do)."""
+    """Put the prompt's leading words before a reply, unless the reply repeats the words (chat models do)."""
     lead = task.prompt.leading_words
     last = lead.splitlines()[-1].strip() if lead.strip() else ""
     return text if not last or last in text else f"{lead} {text.lstrip()}"

@@ -1,9 +1,9 @@
 """Several prompts for one answer: least-to-most, self-ask, prompt chaining.
 
-LeastToMost (Zhou et al. 2023): the model names simpler questions, answers them one after the other, then the question.
-SelfAsk (Press et al. 2023): one prompt in which it asks itself follow-up questions before the final answer.
-PromptChain: the output of each prompt is a variable of the next ({previous}); the lecture's prompt chaining. The
-control of all three is one call with as many tokens.
+LeastToMost (Zhou et al. 2023): the model names simpler questions, answers these in order, then the question. SelfAsk
+(Press et al. 2023): one prompt in which the model asks itself follow-up questions before the final answer. PromptChain:
+the output of each prompt is a variable of the next ({previous}); the lecture's prompt chaining. The control of all
+three is one call with as many tokens.
 """
 
 from __future__ import annotations

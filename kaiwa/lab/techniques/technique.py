@@ -1,8 +1,9 @@
 """The protocol of a technique, and the words that techniques use.
 
 A technique has three functions: the wording of a demonstration's answer (`demonstration_answer`), the program that
-answers an item (`run`), and the control arms (`controls`), without which its effect cannot be told from that of its
-tokens. A technique that wraps another one (FewShot, SelfConsistency) calls the inner one's, so they compose.
+answers an item (`run`), and the control arms (`controls`), without which the technique's effect cannot be told from the
+effect of more tokens. A technique that wraps another technique (FewShot, SelfConsistency) calls the inner functions, so
+techniques compose.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ GREEDY = Sampling(temperature=0.0)  # how the lab asks unless an experiment says
 class Decoding:
     """How a program's calls are decoded. `sampling.seed` names the run; `sample` numbers the samples of one item.
 
-    The sampling's max_tokens are not used: each call says its own.
+    The sampling's max_tokens are not used: each call sets max_tokens.
     """
 
     sampling: Sampling = GREEDY
@@ -64,7 +65,7 @@ class Decoding:
         return Call(request=request, sample=self.sample if sampling.temperature else 0)
 
     def as_sample(self, temperature: float, sample: int) -> Decoding:
-        """Return the decoding of one of several samples, at another temperature."""
+        """Return the decoding of a numbered sample, at another temperature."""
         return Decoding(sampling=dataclasses.replace(self.sampling, temperature=temperature), sample=sample)
 
 
@@ -79,7 +80,7 @@ class Technique(Protocol):
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program: ...
 
     def controls(self) -> Mapping[str, Technique]:
-        """Return name -> arm: what must be beaten before the technique's idea gets the credit."""
+        """Return name -> arm: the arms to beat before the technique's idea gets the credit."""
         ...
 
 
@@ -92,7 +93,7 @@ def answer_sentence(task: Task, demo: Item) -> str:
 
 
 def extract_result(task: Task, item: Item, text: str) -> ProgramResult:
-    """Return a technique's result from text, by the one extractor."""
+    """Return a technique's result from text, by the common extractor."""
     return ProgramResult(text=text, answer=extract(task.kind, text, item.choices), extracted=True)
 
 
@@ -108,7 +109,7 @@ def append_turn(prompt: Conversation | str, reply: str, next_message: str) -> Co
 
 
 def append_text(prompt: Conversation | str, text: str) -> Conversation | str:
-    """Append text to the prompt (to its last message)."""
+    """Append text to the prompt (to the last message)."""
     if isinstance(prompt, str):
         return f"{prompt} {text}"
     return (*prompt[:-1], Message(prompt[-1].role, f"{prompt[-1].content}\n{text}"))

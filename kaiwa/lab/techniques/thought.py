@@ -1,11 +1,12 @@
 """Chain of thought, few-shot and zero-shot.
 
-ChainOfThought (Wei et al. 2022): demonstrations show the reasoning before the answer. Its controls are the paper's own
+ChainOfThought (Wei et al. 2022): demonstrations show the reasoning before the answer. The controls are the paper's own
 (section 3.3): the equation only, as many dots as the reasoning has words, the reasoning after the answer, and the
-answer alone in the same words; what they reach is tokens and format, not thinking.
+answer alone in the same words; the controls' gain is tokens and format, not thinking.
 
 ZeroShotCoT (Kojima et al. 2022, section 3): "Let's think step by step.", then a second call that asks for the answer.
-The paper's baseline had no second call, and most of its answers could not be read; here the control has the same one.
+The paper's baseline had no second call, and most of its answers could not be read; here the control has the same second
+call.
 """
 
 from __future__ import annotations

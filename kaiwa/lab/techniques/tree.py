@@ -80,7 +80,7 @@ def rate_state(numbers: Numbers, text: str) -> float:
 
 
 def parse_proposals(state: State, text: str) -> list[State]:
-    """Parse lines "a op b =" over numbers of the state; return the states after them, sorted by value."""
+    """Parse lines "a op b =" over numbers of the state; return the states after the operations, sorted by value."""
     proposals = []
     for a, op, b in LINE.findall(text):
         others = list(state)

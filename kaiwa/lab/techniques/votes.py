@@ -1,9 +1,9 @@
-"""Self-consistency (Wang et al. 2023): sample n answers, take the one given most often.
+"""Self-consistency (Wang et al. 2023): sample n answers, take the most frequent.
 
 Answers that could not be read do not vote. All samples share one prompt, which is computed once. The log keeps every
 vote; `majority_at` then gives the unbiased accuracy of any smaller k from the n samples of an item, ties split, instead
-of "the first k". Controls: one sample at the same temperature (what voting itself adds), the greedy answer (what one
-would do otherwise), and one greedy answer with the tokens of all n.
+of "the first k". Controls: one sample at the same temperature (the gain of voting itself), the greedy answer (the usual
+alternative), and one greedy answer with the tokens of all n.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Longer:
 
 
 def majority(votes: Sequence[str | None]) -> str | None:
-    """Return the answer given most often, of equals the one given first; None if no vote is valid."""
+    """Return the most frequent answer, of equals the first; None if no vote is valid."""
     count = Counter(vote for vote in votes if vote is not None)
     return count.most_common(1)[0][0] if count else None
 
@@ -84,7 +84,7 @@ def majority(votes: Sequence[str | None]) -> str | None:
 def majority_at(
     votes: Sequence[str | None], right: Callable[[str], float], k: int, draws: int = 200, seed: int = 0
 ) -> float:
-    """Return the expected score of the vote of k of these n votes: the mean over random subsets, ties split.
+    """Return the expected score of a majority of k of the n votes: the mean over random subsets, ties split.
 
     `right`: an answer's score. UserError unless 1 <= k <= n.
     """
