@@ -1,11 +1,11 @@
 """Adapters apart from their model: a low-rank change or a soft prompt, read from a folder in PEFT's layout.
 
-    y = W x + B (A x), A [r,in], B [out,r] with alpha / r in it       (Hu et al., 2021, section 4.1)
+    y = W x + B (A x), A [r,in], B [out,r] with alpha / r included       (Hu et al., 2021, section 4.1)
     n vectors of the model's width before the text                      (Lester et al., 2021, section 2)
 
 Our fused products (query, key and value; gate and up) take one A and one B: parts that were trained with the same A
-share it, other parts' A are stacked, and B is zero where a part does not use an A. The weights that
-an adapter is added to are never touched, so a model and any number of its adapters can be used at the same time.
+share one A, other parts' A are stacked, and B is zero where a part does not use an A. The weights that an adapter is
+added to are never touched, so a model and any number of its adapters can be used at the same time.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Adapter:
 
 
 def read_adapter(folder: Path, config: DecoderConfig) -> Adapter:
-    """Read the adapter in a folder, for a decoder of that shape. UserError in one line for any that does not fit it."""
+    """Read the adapter in a folder, for a decoder of that shape. UserError in one line for an adapter that does not fit
+    the decoder.
+    """
     settings = read_settings(folder)
     kind = settings.get("peft_type")
     if kind not in ("LORA", "PROMPT_TUNING"):
@@ -191,8 +193,9 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
 def _pairs(
     remaining: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int
 ) -> list[tuple[Tensor, Tensor] | None]:
-    """Remove A [r,in] and B [out,r] of each part of one of our products from `remaining` and return them; None where
-    there are none."""
+    """Remove A [r,in] and B [out,r] of each part of one of our products from `remaining` and return the pairs; None
+    where there are none.
+    """
     number, part = int(ours.split(".")[1]), ours.split(".")[2]
     inputs, heights = _inputs(config, part), _heights(config, number, part)
     pairs: list[tuple[Tensor, Tensor] | None] = []

@@ -16,11 +16,11 @@ Dialect = Literal["llama", "gpt3"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeScaling:
-    """How rotary positions are scaled to longer contexts than the model was trained with.
+    """Scaling of rotary positions to longer contexts than the model was trained with.
 
-    linear: every frequency divided by `factor` (Chen et al., 2023). llama3: only those that turn less than
-    `low_factor` times within `original_length`; those that turn more than `high_factor` times are unchanged, the rest
-    is between (Llama 3.1's release). yarn: the same idea with a ramp over the dimensions instead of the turns, and
+    linear: every frequency divided by `factor` (Chen et al., 2023). llama3: only frequencies that turn less than
+    `low_factor` times within `original_length`; frequencies that turn more than `high_factor` times are unchanged, the
+    rest is between (Llama 3.1's release). yarn: the same idea with a ramp over the dimensions instead of the turns, and
     cosines and sines times `attention` (Peng et al., 2023, sections 3.2 to 3.4; Qwen2.5's long contexts).
     """
 
@@ -43,8 +43,8 @@ class RopeScaling:
 class DecoderConfig:
     """gpt3: LayerNorm, learned positions, GELU, biases. llama: RMSNorm, rotary, SwiGLU, grouped heads, no biases.
 
-    The last five fields are what relatives of LLaMA differ in: Qwen2 has biases on query, key and value, Qwen3 a norm
-    on each head of query and key, both (and Mistral) sometimes have heads whose sizes do not add up to d_model.
+    The last five fields are the differences between relatives of LLaMA: Qwen2 has biases on query, key and value, Qwen3
+    a norm on each head of query and key, both (and Mistral) sometimes have heads whose sizes do not add up to d_model.
     """
 
     dialect: Dialect = "llama"

@@ -3,8 +3,8 @@
 Legend of shapes: B rows, T positions in a row, S positions a query may look at, D d_model, H heads, K key/value heads,
 E size of a head, V vocabulary.
 
-The model knows nothing of devices, batching or caches beyond the `attend` function it is handed: training attends
-within the row, the engine within its cache. GPT-3's alternating banded attention is left out (dense everywhere).
+The model knows nothing of devices, batching or caches beyond the `attend` function: training attends within the row,
+the engine within its cache. GPT-3's alternating banded attention is left out (dense everywhere).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Decoder(nn.Module):
     def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
         """Return hidden states after the last norm [B,T,D] of ids, positions [B,T] (int64).
 
-        at [n]: only those positions' states [B,n,D] are returned.
+        at [n]: only the states [B,n,D] of these positions are returned.
         """
         x = self.embed(ids)
         if self.positions is not None:
@@ -131,8 +131,9 @@ class Decoder(nn.Module):
 
 @contextlib.contextmanager
 def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
-    """Drop a share of what each block adds, inside a `with` block (GPT-2's residual dropout); torch is seeded with
-    `seed`."""
+    """Drop a share of each block's addition, inside a `with` block (GPT-2's residual dropout); torch is seeded with
+    `seed`.
+    """
     if share:
         torch.manual_seed(seed)
     blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -148,7 +149,7 @@ def residual_dropout(model: Decoder, share: float, seed: int) -> Iterator[None]:
 def embedding(n: int, d: int) -> nn.Embedding:
     """Return an embedding [n,d] of zeros.
 
-    torch's own way to fill one imports all of torch.compile (70 MB, a second) on the meta device.
+    torch's own way to fill an embedding imports all of torch.compile (70 MB, a second) on the meta device.
     """
     table: nn.Embedding = nn.Embedding.from_pretrained(torch.zeros(n, d), freeze=False)
     return table
@@ -201,7 +202,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
-    """Return query and key rotated, and value as it is, of x [B,T,H+2K,E], which may be changed."""
+    """Return query and key rotated, and value unchanged, of x [B,T,H+2K,E], which may be changed."""
     rotated = kernels.rotate(x, n_head + kv_heads, cos, sin)
     if rotated is not None:
         return rotated.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]

@@ -34,7 +34,7 @@ class Documents:
         self._indices: dict[bool, Indices] = {}
 
     def states(self, model: nn.Module, ids: Tensor) -> Tensor:
-        """Return what a decoder [n,D] or scalar model [n] computes for ids [N] at the positions `at`."""
+        """Return the output of a decoder [n,D] or scalar model [n] for ids [N] at the positions `at`."""
         return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices) -> Tensor:
 
 
 def _pad_ranges(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the numbers from `first` to `end`, padded to the longest [M,n], and which of them are real [M,n]."""
+    """Return the numbers from `first` to `end`, padded to the longest [M,n], and the mask of real numbers [M,n]."""
     numbers = first[:, None] + torch.arange(int((end - first).max()))
     return numbers.clamp(max=int(end.max()) - 1), numbers < end[:, None]
 

@@ -2,8 +2,8 @@
 
 A group of weights shares a scale and a zero, w = scale * (code - 8) + zero, codes 0 to 15. Few rows go through torch's
 packed kernel, which reads half a byte a weight (bf16 activations, scales and zeros); many rows through a dense product,
-which is faster there and for which a bf16 copy is kept: 2.5 bytes per weight in all. Models too large for that keep the
-packed weights only (`lean`). Without AVX-512 the kernel is slower than a dense product by far, and only the dense
+which is faster there and for which a bf16 copy is kept: 2.5 bytes per weight in all. Models too large for the copy keep
+the packed weights only (`lean`). Without AVX-512 the kernel is slower than a dense product by far, and only the dense
 weight is held.
 """
 
@@ -67,7 +67,7 @@ def dequantize(codes: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
 
 
 class Int4Linear(nn.Module):
-    """x [..., in] -> [..., out]. Build it with `from_codes`. Not for training."""
+    """x [..., in] -> [..., out]. Build with `from_codes`. Not for training."""
 
     packed: Tensor
     scales_and_zeros: Tensor
@@ -116,7 +116,7 @@ class Int4Linear(nn.Module):
     def codes(self) -> Tensor:
         """Return the packed codes [out,in] uint8.
 
-        The kernel is asked for its layout: it packs every weight's own number.
+        The kernel's layout is found by letting the kernel pack every weight's own number.
         """
         assert self.packs
         n = self.out_features * self.in_features

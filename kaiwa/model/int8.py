@@ -1,7 +1,7 @@
 """An 8-bit unembedding: at one row, reading the vocabulary's weights is a quarter of a small model's whole step.
 
 One scale per row of the weight, w = scale * q. Few rows go through torch's int8 product (bf16 activations); many rows
-through the dense weight, which is the tied embedding and there anyway.
+through the dense weight, which is the tied embedding and in memory anyway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FEW_ROWS = 8
 
 
 class Int8Linear(nn.Module):
-    """x [..., in] bf16 -> [..., out]. `weight` stays the dense one (shared with the embedding). Not for training."""
+    """x [..., in] bf16 -> [..., out]. `weight` stays the dense weight (shared with the embedding). Not for training."""
 
     q: Tensor
     scales: Tensor

@@ -2,9 +2,9 @@
 forward and backward, each in one pass over memory. PyTorch's take four to eight passes, and store values that can be
 computed again.
 
-Where a function here returns None, its caller does the same with torch's operations: another device or type, under
+Where a function here returns None, the caller does the same with torch's operations: another device or type, under
 torch.compile, without a compiler, and on few numbers, where compiling is not worth it. The choice depends on shapes
-alone, never on what happens to be compiled already: a run that is resumed ends in the same bytes.
+alone, never on the state of compilation: a run that is resumed ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNK = 64  # rows, as in block.cpp
 
 
 def machine_refusal() -> str:
-    """Return why this machine cannot have the kernels, as the beginning of a sentence; "" where it can."""
+    """Return why this machine cannot have the kernels, as the beginning of a sentence; "" where the machine can."""
     if os.environ.get("KAIWA_STEP") == "torch":
         return "KAIWA_STEP says torch"
     if os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "default":
@@ -43,7 +43,7 @@ def machine_refusal() -> str:
 
 @functools.cache
 def library() -> ctypes.CDLL | str:
-    """Load the kernels' library, or return why this machine cannot have it."""
+    """Load the kernels' library, or return why this machine cannot have the library."""
     why = machine_refusal()
     if not why:
         try:
@@ -73,17 +73,17 @@ def _tell(why: str) -> None:
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor | None:
-    """Return x [...,d] / sqrt(mean(x^2) + eps) * weight [d], None where torch must compute it."""
+    """Return x [...,d] / sqrt(mean(x^2) + eps) * weight [d], None where torch must compute."""
     return _Norm.apply(x, weight, eps) if can_compute(x, weight) else None  # type: ignore[no-untyped-call,no-any-return]
 
 
 def swiglu(h: Tensor) -> Tensor | None:
-    """Return silu(gate) * up [...,f] of h [...,2f], gate then up; None where torch must compute it."""
+    """Return silu(gate) * up [...,f] of h [...,2f], gate then up; None where torch must compute."""
     return _SwiGLU.apply(h) if can_compute(h) else None  # type: ignore[no-untyped-call,no-any-return]
 
 
 def rotate(x: Tensor, heads: int, cos: Tensor, sin: Tensor) -> Tensor | None:
-    """Rotate the first `heads` of x [B,T,*,E] in place; cos, sin [B,T,1,E/2]. None where torch must compute it."""
+    """Rotate the first `heads` of x [B,T,*,E] in place; cos, sin [B,T,1,E/2]. None where torch must compute."""
     if not can_compute(x, cos, sin) or not x.is_contiguous() or cos.shape[:2] != x.shape[:2]:
         return None
     return _Rotate.apply(x, heads, cos, sin)  # type: ignore[no-untyped-call,no-any-return]

@@ -2,9 +2,10 @@
 
     y = W x + (alpha / r) B A x        A [r,in] ~ N(0, 1/in), B [out,r] = 0: at the start nothing is changed
 
-Every linear layer of the blocks has one (the paper has query and value only). Query, key and value are one product
-here, and so are gate and up: their parts share A. Afterwards the two are added to W, and the model is a plain one
-again; the adapter alone is written in the layout of the PEFT library, each part of a fused product by its own name.
+Every linear layer of the blocks has a change (the paper: query and value only). Query, key and value are one product
+here, and so are gate and up: the parts share A. Afterwards the product B A is added to W, and the model is a plain
+decoder again; the adapter alone is written in the layout of the PEFT library, each part of a fused product by its own
+name.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class LoraLinear(nn.Module):
         return self.inner(x) + self.scale * F.linear(F.linear(x, self.a), self.b)  # type: ignore[no-any-return]
 
     def change(self) -> Tensor:
-        """Return what is added to the weight [out,in]."""
+        """Return the change of the weight [out,in]."""
         return self.scale * self.b @ self.a
 
 
@@ -57,7 +58,7 @@ def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generat
 
 @torch.no_grad()
 def merge_lora(decoder: Decoder) -> None:
-    """Add the changes to the weights; the decoder is a plain one afterwards."""
+    """Add the changes to the weights; the decoder is a plain decoder afterwards."""
     for block in decoder.blocks:
         for part in LINEARS:
             layer = getattr(block, part)

@@ -1,12 +1,11 @@
 """Soft prompts: n vectors before the conversation are learned, everything else stays (Lester et al., 2021, section 2).
 
-The vectors are rows of the embedding beyond the vocabulary, tokens that no text turns into; a chat template puts them
-first. So a model with a soft prompt is an ordinary model folder, and nothing that reads one must know of it.
+The vectors are rows of the embedding beyond the vocabulary, tokens that no text turns into; a chat template puts these
+tokens first. So a model with a soft prompt is an ordinary model folder, and no reader must know of the soft prompt.
 
 Departures: the prompt starts from the embeddings of given tokens (Lester et al.: of the likeliest or of the labels'),
-and in the finished model the new tokens need rows in the unembedding too. These rows copy the row of the token
-that the model finds least likely, so that no new token is ever drawn: probabilities over the old vocabulary keep their
-ratios.
+and in the finished model the new tokens need rows in the unembedding too. These rows copy the row of the token that the
+model finds least likely, so that no new token is ever drawn: probabilities over the old vocabulary keep their ratios.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class SoftEmbedding(nn.Module):
         return self.inner.weight
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return the vectors [..., D] of ids [...]; those from V on are the soft prompt's."""
+        """Return the vectors [..., D] of ids [...]; ids from V on are the soft prompt's."""
         first = self.inner.weight.shape[0]
         beyond = ids >= first
         known = self.inner(ids.masked_fill(beyond, 0))
@@ -43,7 +42,7 @@ class SoftEmbedding(nn.Module):
 
 
 def add_soft_prompt(decoder: Decoder, start_ids: Tensor) -> None:
-    """Freeze the decoder and give it len(start_ids) new ids, whose vectors begin as those of `start_ids` [n]."""
+    """Freeze the decoder and give it len(start_ids) new ids, whose vectors begin as the vectors of `start_ids` [n]."""
     if not 1 <= len(start_ids) < decoder.config.max_length:
         raise UserError(f"{len(start_ids)} soft tokens: give 1 to {decoder.config.max_length - 1}, the model's context")
     decoder.requires_grad_(False)
@@ -52,8 +51,9 @@ def add_soft_prompt(decoder: Decoder, start_ids: Tensor) -> None:
 
 @torch.no_grad()
 def merge_soft_prompt(decoder: Decoder, unlikely: int) -> Decoder:
-    """Return a plain decoder whose vocabulary ends with the soft prompt; their logits are always those of token
-    `unlikely`."""
+    """Return a plain decoder whose vocabulary ends with the soft prompt; its logits are always the logits of token
+    `unlikely`.
+    """
     embed = decoder.embed
     assert isinstance(embed, SoftEmbedding)
     n, c = len(embed.soft), decoder.config

@@ -1,5 +1,5 @@
 """Two conditions A and B on the same items, compared in one record: always B - A, with interval, test, verdict and the
-n that would be needed.
+needed n.
 
     d_i = b_i - a_i        difference = mean(d) ± t_{n-1} · sd(d) / √n         (Miller 2024, section 4.2)
 
@@ -147,7 +147,8 @@ def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
 def cluster_interval(a: Values, b: Values, clusters: Sequence[object], level: float, seed: int) -> Interval:
     """Return mean(b - a) of a, b [n] by bootstrap over clusters [n].
 
-    Where all differences are equal, the bootstrap has no width: the interval is then that of one pair per cluster.
+    Where all differences are equal, the bootstrap has no width: the interval is then the interval of one pair per
+    cluster.
     """
     if float(np.ptp(b - a)) > 0:
         resampled = bootstrap(b - a, clusters, level, seed=seed)
@@ -167,8 +168,9 @@ def newcombe(a: Values, b: Values, level: float = 0.95) -> Interval:
 
 
 def lower_bound(a: ArrayLike, b: ArrayLike, alpha: float = 0.05, clusters: Sequence[object] | None = None) -> float:
-    """Return the one-sided 1 - alpha lower limit of mean(b - a) over a, b [n]. "Not worse by m" is shown where it is
-    above -m."""
+    """Return the one-sided 1 - alpha lower limit of mean(b - a) over a, b [n]. "Not worse by m" is shown where the
+    limit is above -m.
+    """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if clusters is not None:
         return cluster_interval(x, y, clusters, 1 - 2 * alpha, 0).low
@@ -220,7 +222,7 @@ def _verdict(
 
 
 def _n_needed(d: Values, *, binary: bool, margin: float, level: float, verdict: str, design: float) -> int | None:
-    """Return the pairs that find a difference like this one with power 0.8 or, if fewer, show it to be within the
+    """Return the pairs that find the same difference with power 0.8 or, if fewer, show the difference to be within the
     margin.
 
     `design`: how many times more pairs clusters cost than independent items.

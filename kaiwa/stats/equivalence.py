@@ -15,7 +15,7 @@ from kaiwa.stats.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Equivalence:
-    """`p` is that of the worse of the two one-sided tests; `interval` is the mean difference at level 1 - 2·alpha."""
+    """`p` is the larger of the two one-sided tests' p; `interval` is the mean difference at level 1 - 2·alpha."""
 
     equivalent: bool
     p: float

@@ -1,6 +1,6 @@
 """Intervals: Wilson for a share, Newcombe for a difference of shares, bootstrap for a mean, clustered or not.
 
-Every figure that kaiwa reports is an Interval. Nothing here knows what was measured.
+Every figure that kaiwa reports is an Interval. Nothing here depends on the measured quantity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CELLS = 1 << 22  # numbers held at once while resampling
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its confidence limits; `n` independent units stand behind it (clusters, where there are some)."""
+    """A mean with its confidence limits; `n` independent units stand behind it (clusters, if any)."""
 
     mean: float
     low: float
@@ -28,7 +28,7 @@ class Interval:
     n: int
 
     def to_json(self) -> dict[str, float | int | None]:
-        """Return plain JSON; what is not finite (a mean over nothing) is null."""
+        """Return plain JSON; a value that is not finite (a mean over nothing) is null."""
         values = {"mean": self.mean, "low": self.low, "high": self.high}
         return {**{k: v if math.isfinite(v) else None for k, v in values.items()}, "n": self.n}
 

@@ -1,15 +1,16 @@
 """A difference as an imperfect judge reports it, and the true difference behind it.
 
-A judge that calls a right answer right with chance a (sensitivity) and a wrong one wrong with chance b (specificity)
-calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if it errs alike under both conditions (Rogan and Gladen
-1978),
+A judge that calls a right answer right with chance a (sensitivity) and a wrong answer wrong with chance b (specificity)
+calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if the judge errs alike under both conditions (Rogan and
+Gladen 1978),
 
     J = a + b - 1        p_B - p_A = (q_B - q_A) / J        p = (q + b - 1) / J
 
-a and b were measured on labelled cases and are not certain, so the interval of the difference is that of the quotient:
-a and b are drawn from Jeffreys' posterior, q_B - q_A from a normal law with the half-widths of its own interval, and
-the quotient's quantiles are taken. The same holds for a judge of pairs, with a and b its chances to prefer the better
-one where that is B, or A. A judge whose J may be 0 or below (no more than a coin) decides nothing: "unjudged".
+a and b were measured on labelled cases and are not certain, so the interval of the difference is the interval of the
+quotient: a and b are drawn from Jeffreys' posterior, q_B - q_A from a normal law with the half-widths of its own
+interval, and the quotient's quantiles are taken. The same holds for a judge of pairs, with a and b the chances to
+prefer the better answer where the better answer is B, or A. A judge whose J may be 0 or below (no more than a coin)
+decides nothing: "unjudged".
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ DRAWS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRate:
-    """How many of `n` labelled cases of one kind a judge got right; a tie or a change of mind counts half."""
+    """Number of `n` labelled cases of one kind that a judge got right; a tie or a change of mind counts half."""
 
     right: float
     n: int
 
 
 def youden(sensitivity: JudgeRate, specificity: JudgeRate, level: float = 0.95, seed: int = 0) -> Interval:
-    """Return Youden's J = sensitivity + specificity - 1 with its interval: 1 is a perfect judge, 0 a coin.
+    """Return Youden's J = sensitivity + specificity - 1 with an interval: 1 is a perfect judge, 0 a coin.
 
     n of the interval is the smaller number of labels.
     """
@@ -61,7 +62,7 @@ def compare_judged(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairedComparison:
-    """Compare what a judge called right, a, b [n] of 0s, 1s (and halves), freed of the judge's errors.
+    """Compare a judge's verdicts a, b [n] of 0s, 1s (and halves), corrected for the judge's errors.
 
     `difference`, margin and verdict are corrected; mean_a, mean_b, lost, won and p stay the judge's. The verdict is
     "unjudged" where J's interval reaches 0. Errors as in `compare`.

@@ -1,4 +1,4 @@
-"""Many tests at once: adjusted p-values. Compare each with alpha as if it were the only one."""
+"""Many tests at once: adjusted p-values. Compare each adjusted p with alpha as for a single test."""
 
 from __future__ import annotations
 

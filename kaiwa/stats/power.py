@@ -1,6 +1,6 @@
 """How many prompts are needed: sample size and power of McNemar's test for paired shares.
 
-With p10 the share of items that only the first condition gets right and p01 that of the second, δ = p10 - p01 and
+With p10 the share of items that only the first condition gets right and p01 the share of the second, δ = p10 - p01 and
 ψ = p10 + p01 (Connor 1987):
 
     n = (z_{1-α/2} √ψ + z_{power} √(ψ - δ²))² / δ²
@@ -23,8 +23,8 @@ def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95
     """Return the pairs with which McNemar's test (two-sided, at 1 - level) finds the difference with probability
     `power`.
 
-    p10, p01: shares of items that only the one or the other condition gets right. UserError for equal or impossible
-    ones.
+    p10, p01: shares of items that only the first or only the second condition gets right. UserError for equal or
+    impossible shares.
     """
     discordant, delta = _check(p10, p01)
     if delta == 0:
@@ -49,8 +49,8 @@ def power_of_pairs(n: int, p10: float, p01: float, level: float = 0.95) -> float
 
 
 def smallest_difference(n: int, discordant: float, power: float = 0.8, level: float = 0.95) -> float:
-    """Return the smallest difference of shares that n pairs find with `power`, the share `discordant` of them being
-    decided.
+    """Return the smallest difference of shares that n pairs find with `power`, the share `discordant` of the pairs
+    being decided.
 
     1.0 where even the largest possible difference (all decided pairs one way) is not found so surely.
     """

@@ -1,8 +1,8 @@
-"""The winner's curse: the best of many looks better than it is, because it was chosen for looking so.
+"""The winner's curse: the best of many candidates looks better than its true value, since the choice favours luck.
 
-The optimism is estimated by the bootstrap (Efron & Gong 1983): choose the winner in each resample of the items, as it
-was chosen in the data, and see how much better it looks there than in the data.
-By as much a new sample is expected to look worse.
+The optimism is estimated by the bootstrap (Efron & Gong 1983): choose the winner in each resample of the items, as in
+the data, and measure how much better the winner looks in the resample than in the data. A new sample is expected to
+look worse by the same amount.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The best row's `index`, its `observed` mean, and the `optimism` of having chosen it for that mean."""
+    """The best row's `index`, its `observed` mean, and the `optimism` of having chosen the row for its mean."""
 
     index: int
     observed: float
@@ -29,7 +29,7 @@ class Winner:
 
 
 def shrink_winner(scores: ArrayLike, resamples: int = 2000, seed: int = 0) -> Winner:
-    """Choose the best row of scores [candidate, item], the same items for all, and estimate its optimism.
+    """Choose the best row of scores [candidate, item], the same items for all, and estimate the winner's optimism.
 
     The first of equals wins. UserError for a table without rows or columns.
     """

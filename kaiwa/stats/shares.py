@@ -1,13 +1,13 @@
-"""Shares that Wilson's interval does not cover: of clustered trials, and as told by an imperfect judge.
+"""Shares that Wilson's interval does not cover: of clustered trials, and as reported by an imperfect judge.
 
 Clusters (k of them, x_j successes of n_j trials each; Korn and Graubard 1998, with Wilson's in place of the exact
 interval):
 
     p = Σx / Σn     v = k/(k-1) · Σ(x_j - p·n_j)² / (Σn)²     n_eff = p(1-p)/v · (z/t_{k-1})²     Wilson(p, n_eff)
 
-n_eff is at most Σn. Departure: for v, a quarter of a cluster that always succeeds and a quarter of one that never does
-are added, since the sandwich knows nothing of rare clusters that it has not seen: with 15 clusters of 20 whose shares
-are Beta(0.05, 1) the interval covered 85 % without them and 98 % with them.
+n_eff is at most Σn. Departure: for v, a quarter of a cluster that always succeeds and a quarter of a cluster that never
+does are added, since the sandwich knows nothing of rare unseen clusters: with 15 clusters of 20 whose shares are
+Beta(0.05, 1) the interval covered 85 % without the addition and 98 % with the addition.
 
 A judge of sensitivity a and specificity b, measured on m₁ bad and m₀ good cases (Rogan and Gladen 1978; the interval of
 Lang and Reiczigel 2014, section 2.3), that calls a share q of n bad:
@@ -66,8 +66,8 @@ def corrected_share(
 ) -> Interval:
     """Return the true share behind `called` of n, by a judge of measured errors.
 
-    The judge was right on `true_positives` of `bad` cases and on `true_negatives` of `good` ones; "bad" is what is
-    counted, and a judge's "perhaps" counts half. NOTHING for n = 0. UserError for a judge no better than a coin.
+    The judge was right on `true_positives` of `bad` cases and on `true_negatives` of `good` ones; "bad" is the counted
+    kind, and a judge's "perhaps" counts half. NOTHING for n = 0. UserError for a judge no better than a coin.
     """
     if n == 0:
         return NOTHING

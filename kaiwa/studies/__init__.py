@@ -1,1 +1,1 @@
-"""Experiments across stages: what no single room could ask."""
+"""Experiments across stages, which no single room could run."""

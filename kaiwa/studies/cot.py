@@ -1,10 +1,11 @@
-"""Chain of thought at laptop size: a small model that is trained here on worked-out sums, and what working out does.
+"""Chain of thought at laptop size: a small model that is trained here on worked-out sums, and the effect of working
+out.
 
 Wei et al. (2022, section 3.3) took the technique apart on models of a hundred billion weights: the equation only, dots
-in place of the reasoning, the reasoning after the answer. Below half a billion weights no effect can be seen in a
-model of the web, but there is one in a model that was taught to work sums out. Here every arm had the same training,
-questions and demonstrations, and differs only in what stands before the answer. A sum of six numbers is five steps; a
-small decoder has no room for them in one token, but one step a time is easy.
+in place of the reasoning, the reasoning after the answer. Below half a billion weights no effect can be seen in a model
+of the web, but an effect appears in a model that was taught to work sums out. Here every arm had the same training,
+questions and demonstrations, and differs only in the text before the answer. A sum of six numbers is five steps; a
+small decoder has no room for five steps in one token, but one step a time is easy.
 
 Stages: documents -> corpus -> tokenizer -> pretrain (all kept, none runs twice), then one experiment of the lab.
 """
@@ -44,7 +45,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoTConfig:
-    """n: graded sums of each length. documents: what is trained on, three questions each."""
+    """n: graded sums of each length. documents: for training, three questions each."""
 
     n: int = 200
     documents: int = 40_000

@@ -7,8 +7,8 @@
     Answer: . . . . . . . . . . . . . . . The answer is 27.                  dots, as many as the reasoning has words
     Answer: The answer is 27. 7 + 15 = 22. 22 - 3 = 19. 19 + 8 = 27.         reasoning after the answer
 
-A document is what an arm of the experiment shows: demonstrations answered in one way, and one more question answered in
-the same way. All ways get equally many questions, so what differs is what stands before the answer. The sums that are
+A document has the form of an arm of the experiment: demonstrations answered in one way, and one more question answered
+in the same way. All ways get equally many questions, so only the text before the answer differs. The sums that are
 graded stand in no document.
 """
 

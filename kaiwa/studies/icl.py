@@ -2,8 +2,8 @@
 
 Brown et al. (2020, figure 1.2) found that larger models gain more from each demonstration. Here: k in {0, 1, 2, 4, 8,
 16}; the answer is the label of the highest likelihood, the loss -log of the right label's share among the labels'
-likelihoods. An item's slope is that of the least-squares line over log2(k + 1), the model's slope their mean with its
-interval, and two models' slopes are compared on the same items.
+likelihoods. An item's slope is that of the least-squares line over log2(k + 1), the model's slope the mean over items
+with its interval, and two models' slopes are compared on the same items.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 same prompts, judged by the same gold judge; each claim of the paper is "replicated", "not replicated" or "cannot tell".
 
     base, base_few_shot       the pretrained model, plain and with the prefix that the reward model likes best
-    large, large_few_shot     one with eight times the parameters, on the same text
-    sft, sft_good             tuned on demonstrations of mixed quality, and on good ones only
+    large, large_few_shot     a model with eight times the parameters, on the same text
+    sft, sft_good             tuned on demonstrations of mixed quality, and on good demonstrations only
     ppo_beta_0, _small, _large    PPO with three weights of the KL penalty
     ppo_ptx_small, _tuned     PPO-ptx (β small): γ small, and γ from the ratio of the gradients
     dpo, rloo, best_of_n      the same comparisons and the same reward model, otherwise
 
 Figures are pooled over seeds; intervals are bootstrapped over the people that prompts are about (cloze questions and
-rows of text: over themselves), all seeds together: the same prompt in three seeds is not three prompts.
-Writes study.json and study.html; stopped or killed, the same command goes on.
+rows of text: over themselves), all seeds together: the same prompt in three seeds is not three prompts. Writes
+study.json and study.html; stopped or killed, the same command goes on.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Results:
         return list(self.seeds[0].arms)
 
     def clusters(self) -> list[str]:
-        """Return whom each figure is about, for figures of one per prompt over all seeds."""
+        """Return the person whom each figure is about, for figures of one per prompt over all seeds."""
         return [person for _ in self.seeds for person in self.people]
 
     def pool(self, arm: str, what: str) -> list[float]:
@@ -87,7 +87,7 @@ class Results:
 
 
 def study(size: Size, ctx: Context, out: Path, n_seeds: int) -> Results:
-    """Build what is missing and measure all arms. study.json is write_study's, the page rlhf_report's."""
+    """Build the missing stages and measure all arms. write_study writes study.json, rlhf_report the page."""
     with lock(out):
         shared = build_shared(size, ctx, out)
         e = size.recipe.evaluate
@@ -179,7 +179,7 @@ def write_study(
     out: Path,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write study.json: arms, claims, the charts' points, and what was run. Return its content."""
+    """Write study.json: arms, claims, the charts' points, and the plan of the run. Return its content."""
     value: dict[str, Any] = {"arms": arm_rows(results), "claims": list(claims), "curves": curves, "about": about}
     value = finite(value)
     write_atomic(out / "study.json", json.dumps(value, indent=1, ensure_ascii=False))

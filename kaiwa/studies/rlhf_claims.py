@@ -1,7 +1,7 @@
 """InstructGPT's claims as comparisons of arms, each with its verdict.
 
-A claim is a difference with an interval and the side that it must lie on: wholly on that side, it is replicated; wholly
-on the other, not replicated; otherwise one cannot tell.
+A claim is a difference with an interval and the side where the interval must lie: wholly on the side, the claim is
+replicated; wholly on the other, not replicated; otherwise "cannot tell".
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def wins(arm: str, against: str, least: float = 0.5) -> Callable[[Results], list
 
 
 def tax(arm: str, less: str) -> Callable[[Results], list[Evidence]]:
-    """Compare on text like that which ptx trains on, and on facts from pretraining, which ptx does not ask for."""
+    """Compare on text like the training text of ptx, and on facts from pretraining, which ptx does not ask for."""
     return lambda r: [
         Evidence(f"bits per byte, {arm} less {less}", r.difference("bits", arm, less)),
         Evidence(f"cloze questions right, {less} less {arm}", r.difference("cloze", less, arm)),
@@ -75,7 +75,7 @@ def penalty_protects(r: Results) -> list[Evidence]:
 
 
 def over_fits(r: Results) -> list[Evidence]:
-    """Return the held-out loss after the last epoch less that after the first, one difference per seed."""
+    """Return the held-out loss after the last epoch less the loss after the first, one difference per seed."""
     rises = [seed.epochs[-1]["epoch_validation_loss"] - seed.epochs[0]["epoch_validation_loss"] for seed in r.seeds]
     return [Evidence("held-out loss, last epoch less first", bootstrap(rises))]
 
@@ -90,7 +90,7 @@ def over_optimised(r: Results) -> list[Evidence]:
     """Test that after the run's best update the proxy rises while the judge likes the replies less.
 
     The best update is chosen on the prompts about half of the people (most wins against the start), the changes are
-    measured on the others: an update that was lucky on the prompts it was chosen by would look like a fall.
+    measured on the others: an update that was lucky on the prompts of the choice would look like a fall.
     """
     names = sorted(set(r.people))
     choosing = {name for i, name in enumerate(names) if i % 2}

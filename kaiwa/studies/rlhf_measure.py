@@ -98,8 +98,9 @@ def cloze_questions(village: Village, n: int, seed: int, shots: int = 4) -> list
 
 
 class Meter:
-    """Measures policies against one seed's SFT and reward model; stores measurements in a folder and reads them
-    back."""
+    """Measures policies against one seed's SFT and reward model; stores measurements in a folder and reads stored
+    measurements back.
+    """
 
     def __init__(self, test: TestSet, sft: Artifact, reward: Artifact, *, folder: Path, device: str, seed: int) -> None:
         self.test, self.folder, self.device, self.seed = test, folder, device, seed

@@ -108,7 +108,7 @@ def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, see
 
 
 def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
-    """Return the reinforcement-learning arms: all differ from "ppo_beta_small" in what their names say."""
+    """Return the reinforcement-learning arms: all differ from "ppo_beta_small" as the names say."""
     rloo = replace(base, method="rloo", group=size.group)
     return {
         "ppo_beta_0": override(base, {"kl_coefficient": 0.0}),
@@ -123,8 +123,8 @@ def arms(size: Size, base: RLHFConfig) -> dict[str, RLHFConfig]:
 def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> dict[str, Path]:
     """Write comparisons as files; return name -> file.
 
-    "test": the last of them. "0.5" and the like: that share of the others. "length": all of the others, every second
-    one ranked by length, the longest best.
+    "test": the last comparisons. "0.5" and the like: the given share of the others. "length": all of the others, every
+    second one ranked by length, the longest best.
     """
     rows = list(read_jsonl(file))
     n = round(len(rows) * (1 - TEST_SHARE))
@@ -139,7 +139,7 @@ def split_comparisons(file: Path, folder: Path, fractions: Sequence[float]) -> d
 
 
 def rank_by_length(row: dict[str, Any]) -> dict[str, Any]:
-    """Rank a comparison by the completions' lengths, as a labeller who likes long ones would."""
+    """Rank a comparison by the completions' lengths, as a labeller who likes long completions would."""
     lengths = [len(text) for text in row["completions"]]
     order = sorted(set(lengths), reverse=True)
     return {**row, "ranks": [order.index(n) for n in lengths]}

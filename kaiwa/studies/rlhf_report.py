@@ -22,7 +22,7 @@ TAXED = ("sft", "ppo_beta_0", "ppo_beta_small", "ppo_beta_large", "ppo_ptx_small
 
 
 def write_page(study: Mapping[str, Any], out: Path) -> Path:
-    """Write study.html beside study.json; return its path."""
+    """Write study.html beside study.json; return the page's path."""
     bodies = {language: body(study, Words(language)) for language in LANGUAGES}
     write_atomic(out / "study.html", page(Words("en")("study.title"), bodies, "en"))
     return out / "study.html"

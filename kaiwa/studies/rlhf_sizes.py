@@ -1,4 +1,5 @@
-"""What the RLHF study trains, by size: one chain of stages, a base eight times as large, and the arms' settings.
+"""The training plan of the RLHF study, by size: one chain of stages, a base eight times as large, and the arms'
+settings.
 
 The policy is smaller than the recipe's, so that "eight times the parameters" fits into the time: `laptop` here has 1.6
 million weights and a large base of 12.6 million, on a village of 54 people. GPT-3 had read the web, whose dialogues are

@@ -43,7 +43,7 @@ class ModelUnavailable(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
-    """A model, what identifies it in a cache of its answers, and the form of its prompts ("chat" or "text")."""
+    """A model, the model's identity in a cache of answers, and the form of prompts ("chat" or "text")."""
 
     model: ChatModel
     identity: str = ""
@@ -77,9 +77,9 @@ class ScoreResult:
 
 @runtime_checkable
 class ManyModel(ChatModel, Protocol):
-    """A ChatModel that is better at many at once: shared prefixes, or requests side by side.
+    """A ChatModel that is better at many calls at once: shared prefixes, or requests side by side.
 
-    Answers come as (index, answer) in any order, each as soon as it is known; one that failed is its exception.
+    Answers come as (index, answer) in any order, each as soon as known; a failed call's answer is the exception.
     """
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]: ...
@@ -88,7 +88,7 @@ class ManyModel(ChatModel, Protocol):
 
 
 def generate_many(model: ChatModel, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
-    """Yield all answers: by the model's own `generate_many`, or one after the other."""
+    """Yield all answers: by the model's own `generate_many`, or in order by `generate`."""
     if isinstance(model, ManyModel):
         yield from model.generate_many(calls)
         return
@@ -100,7 +100,7 @@ def generate_many(model: ChatModel, calls: Sequence[GenerateCall]) -> Iterator[t
 
 
 def score_many(model: ChatModel, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
-    """Yield all log-probabilities: by the model's own `score_many`, or one after the other."""
+    """Yield all log-probabilities: by the model's own `score_many`, or in order by `score`."""
     if isinstance(model, ManyModel):
         yield from model.score_many(calls)
         return
@@ -112,7 +112,7 @@ def score_many(model: ChatModel, calls: Sequence[ScoreCall]) -> Iterator[tuple[i
 
 
 def generate_alone(model: ManyModel, prompt: Conversation | str, sampling: Sampling) -> Completion:
-    """Answer one prompt with a model that works in `generate_many`. Raise the exception that it reports."""
+    """Answer one prompt with a model that works in `generate_many`. Raise the exception that the model reports."""
     ((_, outcome),) = model.generate_many([GenerateCall(prompt=prompt, sampling=sampling)])
     if isinstance(outcome, Exception):
         raise outcome
@@ -120,7 +120,7 @@ def generate_alone(model: ManyModel, prompt: Conversation | str, sampling: Sampl
 
 
 def score_alone(model: ManyModel, context: Conversation | str, continuation: str) -> list[float]:
-    """Score one continuation with a model that works in `score_many`. Raise the exception that it reports."""
+    """Score one continuation with a model that works in `score_many`. Raise the exception that the model reports."""
     ((_, outcome),) = model.score_many([ScoreCall(context=context, continuation=continuation)])
     if isinstance(outcome, Exception):
         raise outcome

@@ -1,7 +1,7 @@
 """A ChatModel behind a URL: any server that speaks OpenAI's protocol.
 
-Retries what may pass by itself (408, 429, 5xx, a broken connection, half a JSON) after growing pauses, or as
-Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
+Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON) after growing pauses, or as Retry-After
+says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RETRIED = (408, 429, 500, 502, 503, 504)
 
 
 class HTTPChatModel:
-    """A ChatModel behind a server's `url`, which ends in /v1. Thread-safe; `close` it when done."""
+    """A ChatModel behind a server's `url`, which ends in /v1. Thread-safe; Call `close` when done."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class HTTPChatModel:
         )
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        """Return log-probabilities from a server that answers echo with those of the prompt.
+        """Return log-probabilities from a server that answers echo with the prompt's log-probabilities.
 
         A token across the border is the continuation's. UserError for messages, and for servers that cannot score.
         """
@@ -135,7 +135,7 @@ class HTTPChatModel:
             self._sleep(pause)
 
     def _redact(self, text: str) -> str:
-        """Remove the key from a server's text: its complaint must not bring the key into logs."""
+        """Remove the key from a server's text: an error message must not bring the key into logs."""
         return text.replace(self._secret, "[key]") if self._secret else text
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -168,9 +168,9 @@ class HTTPChatModel:
 
 
 def sampling_fields(sampling: Sampling) -> dict[str, Any]:
-    """Return the request fields for a sampling: OpenAI's names where it has them, else kaiwa's own.
+    """Return the request fields for a sampling: OpenAI's names where defined, else kaiwa's own.
 
-    Fields that other servers may not know (top_k, min_p, a grammar …) are sent only where they differ from the default.
+    Fields that other servers may not know (top_k, min_p, a grammar …) are sent only if different from the default.
     """
     body = sampling.to_json()
     if not sampling.stop:

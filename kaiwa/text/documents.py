@@ -2,7 +2,7 @@
 
     text · source · language · id · meta        meta is a JSON object as a string (Parquet has no free-form objects)
 
-`dropped.parquet` has two more columns: why a document is not in the corpus, and whose duplicate it is.
+`dropped.parquet` has two more columns: why a document is not in the corpus, and the original of a duplicate.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_documents(
 
 
 def read_documents(artifact: Artifact | Path, split: str = "train") -> Iterator[Document]:
-    """Yield the documents of a corpus artifact (or of its folder) in their published order.
+    """Yield the documents of a corpus artifact (or of the artifact's folder) in their published order.
 
     UserError when the split is not one of `train` and `validation`, or its file is missing.
     """

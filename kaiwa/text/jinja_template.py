@@ -1,15 +1,15 @@
 """Chat templates of other models: Jinja2 in a sandbox, with limits, and without letting content become special tokens.
 
-A template comes from a file someone downloaded, so it is untrusted code: ImmutableSandboxedEnvironment (no attribute
+A template comes from a downloaded file and is therefore untrusted code: ImmutableSandboxedEnvironment (no attribute
 access to internals, no mutation), bounded `range`, and an output limit. Names follow transformers'
 `apply_chat_template`: messages, add_generation_prompt, bos_token, eos_token, raise_exception, strftime_now, tojson.
 
 How content stays content: before rendering, each special token's text within a message gets a noncharacter (U+FDD0)
 after its first character. Special tokens that the template itself wrote are still intact, so splitting there finds
-exactly these; then the noncharacter is taken out again.
+exactly the template's special tokens; then the noncharacter is taken out again.
 
-How the mask is found: the conversation up to an assistant's turn is rendered with the generation prompt, and again
-with the turn. The text that the second adds is the turn: learned up to its first special token, which ends the
+How the mask is found: the conversation up to an assistant's turn is rendered with the generation prompt, and again with
+the turn. The text added by the second rendering is the turn: learned up to the first special token, which ends the
 turn.
 """
 
@@ -51,7 +51,7 @@ def _compile(template: str) -> Any:
         return json.dumps(value, ensure_ascii=False, indent=indent)
 
     class Environment(ImmutableSandboxedEnvironment):
-        """A product may not be a gigabyte: 'x' * 10**9 is refused before it is computed."""
+        """A product may not be a gigabyte: 'x' * 10**9 is refused before the computation."""
 
         intercepted_binops = frozenset({"*", "**"})
 
@@ -103,7 +103,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class JinjaTemplate:
-    """A template with what it needs of its tokenizer: the texts of the special tokens."""
+    """A template with the texts of the tokenizer's special tokens."""
 
     source: str
     specials: tuple[str, ...] = ()
@@ -112,16 +112,16 @@ class JinjaTemplate:
 
 
 def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
-    """Return the template's output as one string. UserError when the template fails, or writes too much."""
+    """Return the template's output as one string. UserError when the template fails or writes too much."""
     return _render(template, [m.to_json() for m in conversation], add_generation_prompt, None)
 
 
 def tool_pieces(
     template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
 ) -> list[PromptPiece]:
-    """Return the layout of a conversation with tools, ready to be answered, by a template that knows them.
+    """Return the layout of a conversation with tools, ready to be answered, by a template that knows tools.
 
-    Messages and tools are as OpenAI's API has them (arguments as objects); every string in them is content and stays
+    Messages and tools have the shapes of OpenAI's API (arguments as objects); every string inside is content and stays
     text. UserError when the template fails.
     """
     guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
@@ -187,7 +187,7 @@ def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_genera
 
 
 def _assistant_spans(template: JinjaTemplate, conversation: Conversation, whole: str) -> list[tuple[int, int]]:
-    """Return (start, end) of what each assistant turn adds to the text; [] where a template rewrites earlier turns."""
+    """Return (start, end) of the text that each assistant turn adds; [] where a template rewrites earlier turns."""
     spans = []
     for i, message in enumerate(conversation):
         if message.role != "assistant" or i == 0:

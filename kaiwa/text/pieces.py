@@ -1,4 +1,4 @@
-"""The types of chat templates: the tokenizer members they use, and the pieces of a conversation."""
+"""The types of chat templates: the tokenizer members in use, and the pieces of a conversation."""
 
 from __future__ import annotations
 

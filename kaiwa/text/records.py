@@ -1,6 +1,6 @@
 """Records, each one JSON line.
 
-The shapes are the ones people already use:
+The shapes are in common use:
 
     Document        {"text"}                            + source, language, id, meta
     Demonstration   {"messages": [{"role","content"}]}  + meta
@@ -43,7 +43,7 @@ Conversation = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A text of the corpus, where it is from, and what else is known about it."""
+    """A text of the corpus, with source and further known facts."""
 
     text: str
     source: str

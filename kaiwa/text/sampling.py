@@ -1,6 +1,6 @@
 """The sampling of an answer: one record that the lab, the red team, the pages, the server and the engine share.
 
-To add a parameter: a field and its check here, its effect in kaiwa/engine (logit_rules.py or sampling.py), and a field
+To add a parameter: a field and its check here, the effect in kaiwa/engine (logit_rules.py or sampling.py), and a field
 of the API in kaiwa/serve/openai/protocol.py. Everything between passes the record on whole.
 """
 
@@ -37,12 +37,13 @@ class Sampling:
     """The sampling of one answer. A UserError names the field that no sampler can use.
 
     max_tokens bounds the answer. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filters off. `stop`:
-    strings that end the answer and are no part of it. `seed` and the place in the answer fix every random choice.
+    strings that end the answer and are not part of the answer. `seed` and the place in the answer fix every random
+    choice.
 
-    In order: repetition_penalty (Keskar et al., 2019: logits of tokens of prompt and answer divided by it where
-    positive, else multiplied), presence_penalty and frequency_penalty (OpenAI's: subtracted from the logits of the
-    answer's tokens, once and per occurrence), logit_bias ((token, addend) pairs), grammar, temperature, min_p (Nguyen
-    et al., 2024: tokens at least min_p times as likely as the likeliest), top_k, top_p (Holtzman et al., 2020).
+    In order: repetition_penalty (Keskar et al., 2019: logits of tokens of prompt and answer divided by the penalty
+    where positive, else multiplied), presence_penalty and frequency_penalty (OpenAI's: subtracted from the logits of
+    the answer's tokens, once and per occurrence), logit_bias ((token, addend) pairs), grammar, temperature, min_p
+    (Nguyen et al., 2024: tokens at least min_p times as likely as the likeliest), top_k, top_p (Holtzman et al., 2020).
     """
 
     max_tokens: int = 256  # length of the answer at most
@@ -99,7 +100,7 @@ class Sampling:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Sampling:
-        """Read what `to_json` wrote; fields of other names are ignored, missing ones have their defaults."""
+        """Read the output of `to_json`; fields of other names are ignored, missing fields have defaults."""
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         known["stop"] = tuple(known.get("stop", ()))
         known["logit_bias"] = tuple((id, bias) for id, bias in known.get("logit_bias", ()))

@@ -1,16 +1,16 @@
-"""Chat template: a conversation to token ids and the mask of what the assistant said.
+"""Chat template: a conversation to token ids and the mask of the assistant's words.
 
 ChatML, kaiwa's own layout, written as one turn per message:
 
     <|im_start|>role\\ncontent<|im_end|>\\n
 
-The mask is 1 exactly on the assistant's content tokens and on the end token that closes them: the tokens a model has
-to produce by itself, hence those that SFT's loss counts. What a user writes never becomes a special token: specials
-are put in as ids, and content is encoded as plain text, `<|im_end|>` included.
+The mask is 1 exactly on the assistant's content tokens and on the closing end token: the tokens a model has to produce,
+hence the tokens that SFT's loss counts. A user's text never becomes a special token: specials are put in as ids, and
+content is encoded as plain text, `<|im_end|>` included.
 
-Departure from rendering to one string and encoding that: the assistant's content is encoded apart from the turn's
-header, in history as in training, because generation also begins there. The two encodings differ only for
-content that begins with white space. Other templates (a model read from elsewhere) go through `jinja_template`.
+Departure from rendering to one string and encoding the string: the assistant's content is encoded apart from the turn's
+header, in history as in training, because generation also begins there. The two encodings differ only for content that
+begins with white space. Other templates (a model read from elsewhere) go through `jinja_template`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RenderedConversation:
 def render(tokenizer: Encoder, conversation: Conversation, add_generation_prompt: bool = False) -> RenderedConversation:
     """Return token ids and loss mask of a conversation, ready to train on or (with the prompt) to be continued.
 
-    UserError when the tokenizer has no chat template, or its template fails or is too long.
+    UserError when the tokenizer has no chat template, or the template fails or is too long.
     """
     return render_batch(tokenizer, [conversation], add_generation_prompt)[0]
 

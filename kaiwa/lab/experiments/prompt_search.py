@@ -1,9 +1,9 @@
 """Prompt search without selection bias: candidates are compared on dev items, the winner is graded on test items.
 
-The best of many candidates looks better than the truth, because of being chosen for a high score. Dev and test are
-split by a hash of the item's id, so that the two never mix, whatever is searched later; the dev score is shrunk by the
-optimism of having chosen (`stats.selection`); the result is the paired comparison with the baseline on the test items,
-which only two arms ever see.
+The best of many candidates looks better than its true value, since the choice favours luck. Dev and test are split by a
+hash of the item's id, so that the two never mix, whatever is searched later; the dev score is shrunk by the optimism of
+having chosen (`stats.selection`); the result is the paired comparison with the baseline on the test items, which only
+two arms ever see.
 """
 
 from __future__ import annotations

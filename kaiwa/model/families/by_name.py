@@ -1,4 +1,4 @@
-"""All families that kaiwa reads, and how one is looked up. No torch: the catalog reads this too."""
+"""All families that kaiwa reads, and their look-up. No torch: the catalog reads this too."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ GGUF = {family.gguf: family for family in FAMILIES if family.gguf}
 
 @functools.cache
 def family_of(config: DecoderConfig) -> Family:
-    """Return the plainest family that has what the model needs."""
+    """Return the plainest family that has the features of the model."""
     return next(family for family in FAMILIES if family.has(config))

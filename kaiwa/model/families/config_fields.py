@@ -17,7 +17,7 @@ LARGEST = dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 31) | {
 
 
 def read_size(raw: Mapping[str, Any], field: str) -> int:
-    """Read a whole number from 1 to a bound that no model exceeds. KeyError if it is missing, UserError otherwise."""
+    """Read a whole number from 1 to a bound that no model exceeds. KeyError if missing, UserError otherwise."""
     value, largest = raw[field], LARGEST.get(field, 1 << 20)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
         raise UserError(f"field {field!r} is {str(value)[:40]!r}; a whole number from 1 to {largest:,} is expected")
@@ -74,7 +74,7 @@ def yarn_scale(factor: float, weight: float) -> float:
 
 
 def write_rope(rope: RopeScaling) -> dict[str, Any]:
-    """Return `rope_scaling` for a scaling that is not "none"."""
+    """Return `rope_scaling` for a scaling other than "none"."""
     if rope.kind == "linear":
         return {"rope_type": "linear", "type": "linear", "factor": rope.factor}
     if rope.kind == "yarn":

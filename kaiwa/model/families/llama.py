@@ -1,4 +1,4 @@
-"""LLaMA 1 to 3 and what is built like it (Vicuna, SmolLM): the layout that Mistral and Qwen share."""
+"""LLaMA 1 to 3 and models of the same architecture (Vicuna, SmolLM): the layout that Mistral and Qwen share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOP = {"embed.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.w
 def read_config(raw: Mapping[str, Any], *, window: int = 0, head_size: int = 0) -> DecoderConfig:
     """Read config.json. window: tokens of a sliding window; head_size: the family's where none is named (0: neither).
 
-    A sliding window is not computed: the context is cut to it, within which both are the same.
+    A sliding window is not computed: the context is cut to the window, within which both are the same.
     """
     if not window and raw.get("use_sliding_window"):
         window = int(raw.get("sliding_window") or 0)

@@ -1,4 +1,4 @@
-"""Mistral: LLaMA with a sliding window, to which the context is cut. Read only: it is written as LLaMA."""
+"""Mistral: LLaMA with a sliding window, to which the context is cut. Read only: Mistral is written as LLaMA."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """GGUF models: LLaMA (and Mistral), Qwen2, Qwen3 and GPT-2, in any block format that the `gguf` library unpacks.
 
-4-bit blocks stay at 4 bits where the machine has the kernel for them: Q4_1 is w = d*q + m, ours w = d*(q - 8) + z, so z
-= m + 8d; Q4_0 has z = 0; a Q4_K block is eight such groups with scales of its own. Scales and zeros become bf16
-(relative error 2e-3). Everything else becomes dense.
+4-bit blocks stay at 4 bits where the machine has the kernel for 4-bit products: Q4_1 is w = d*q + m, ours w = d*(q - 8)
++ z, so z = m + 8d; Q4_0 has z = 0; a Q4_K block is eight groups of this kind with scales of its own. Scales and zeros
+become bf16 (relative error 2e-3). Everything else becomes dense.
 
-llama.cpp reorders the rows of LLaMA's query and key so that its rotary positions turn neighbouring pairs; ours turn one
+llama.cpp reorders the rows of LLaMA's query and key so that rotary positions turn neighbouring pairs; ours turn one
 half of a head against the other, so the order is undone here. Qwen's rows are in our order.
 """
 
@@ -146,7 +146,7 @@ class GgufFile:
         raise UserError(f"{self.path}: rope_freqs.weight is not Llama 3's scaling, which alone is computed")
 
     def vocabulary(self) -> RawVocabulary:
-        """Return the file's tokenizer. UserError for one that is neither byte-level nor SentencePiece BPE."""
+        """Return the file's tokenizer. UserError for a tokenizer that is neither byte-level nor SentencePiece BPE."""
         get = self.fields.get
         model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
         if model not in ("gpt2", "llama"):
@@ -179,7 +179,7 @@ class GgufFile:
         )
 
     def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
-        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: as the machine has it."""
+        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own."""
         c = self.config
         with torch.device("meta"):
             model = Decoder(c)
@@ -239,8 +239,9 @@ class GgufFile:
         return tensor if index is None else tensor[index]
 
     def _undo(self, name: str, rows: int) -> Tensor | None:
-        """Return the order of rows that turns LLaMA's query or key from neighbouring pairs to halves; None where it is
-        ours."""
+        """Return the order of rows that turns LLaMA's query or key from neighbouring pairs to halves; None where the
+        order is ours.
+        """
         if not self.family.gguf_pairs or not any(f".attn_{n}." in name for n in "qk"):
             return None
         size = self.config.d_head
@@ -259,7 +260,7 @@ class GgufFile:
 
 
 def read_dense(data: np.ndarray[Any, Any], kind: str, path: Path | str = "") -> Tensor:
-    """Return the weights [rows, weights per row] of data [rows, bytes per row], fp32 (F16 and BF16 as they are)."""
+    """Return the weights [rows, weights per row] of data [rows, bytes per row], fp32 (F16 and BF16 unchanged)."""
     if kind in ("F32", "F16"):
         return torch.from_numpy(np.ascontiguousarray(data).view(np.float32 if kind == "F32" else np.float16).copy())
     if kind == "BF16":
@@ -282,7 +283,7 @@ def read_codes(data: np.ndarray[Any, Any], kind: str) -> Codes:
     """Return the codes of 4-bit blocks, data [out, bytes per row]. Q4_0: fp16 d, 16 bytes. Q4_1: fp16 d, fp16 m, 16
     bytes.
 
-    A byte holds weight i in its low half and weight i + 16 in its high half.
+    A byte holds weight i in the low half and weight i + 16 in the high half.
     """
     if kind == "Q4_K":
         return _read_q4_k(data)
@@ -301,7 +302,8 @@ def _read_q4_k(data: np.ndarray[Any, Any]) -> Codes:
     of codes.
 
     Group j of 32 is w = d * scale_j * q - m * minimum_j. Of the twelve bytes the first four hold scales 0 to 3, the
-    next four minima 0 to 3, in six bits each; the upper two bits of those eight complete the nibbles of the last four.
+    next four minima 0 to 3, in six bits each; the upper two bits of these eight bytes complete the nibbles of the last
+    four.
     """
     raw = torch.from_numpy(np.array(data)).view(len(data), -1, 144)
     halves = raw[..., :4].contiguous().view(torch.float16).float()

@@ -1,7 +1,7 @@
 """The GGUF container (llama.cpp's format, versions 2 and 3): header, fields and tensor places, every length checked.
 
-The file may be hostile: no count, length or offset is used before it is checked against the file's size. Tensors are
-views of a memory map; formats/gguf.py decodes their blocks.
+The file may be hostile: no count, length or offset is used before a check against the file's size. Tensors are views of
+a memory map; formats/gguf.py decodes the blocks.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 For a module of `in` inputs and `out` outputs, group g:
     qweight int32 [in/8, out]   eight inputs per word, the lowest nibble first
-    qzeros  int32 [in/g, out/8] zero points, eight per word: version 1 stores them minus 1, version 2 as they are
+    qzeros  int32 [in/g, out/8] zero points, eight per word: version 1 stores zero points minus 1, version 2 unchanged
     scales  fp16  [in/g, out]   w = scale * (code - zero point)
     g_idx   int32 [in]          each input's group: i // g, or anything with act-order
 Symmetric quantization has zero point 8 throughout, so its words are 0x77777777 in version 1 and 0x88888888 in version 2
@@ -88,7 +88,7 @@ def unpack_gptq(tensors: Mapping[str, Tensor], version: int | None = None) -> Co
 
 
 def _order(g_idx: Tensor | None, inputs: int, n_groups: int) -> Tensor | None:
-    """Return columns [in] sorted by group, or None where they are in order. UserError for groups of unequal size."""
+    """Return columns [in] sorted by group, or None where already in order. UserError for groups of unequal size."""
     plain = torch.arange(inputs) // (inputs // n_groups)
     if g_idx is None or torch.equal(g_idx.long(), plain):
         return None
@@ -181,8 +181,9 @@ def _part(tensors: Mapping[str, Tensor], theirs: str, version: int, config: Deco
 
 
 def _bias(tensors: Mapping[str, Tensor], config: DecoderConfig, name: str, weights: Sequence[str]) -> Tensor | None:
-    """Return the fused bias [out] of a layer whose weights have these names; parts that have none (AutoGPTQ writes
-    zeros where a model has no bias) count as 0."""
+    """Return the fused bias [out] of a layer whose weights have these names; parts without a bias (AutoGPTQ writes
+    zeros where a model has no bias) count as 0.
+    """
     if name == "unembed.weight":
         return None
     names = [n.removesuffix("weight") + "bias" for n in weights]
@@ -232,7 +233,8 @@ class GptqFolder:
 
     def parts(self, name: str) -> list[dict[str, Tensor]]:
         """Return a product's parts, from top to bottom, shapes checked: GPTQ's tensors, or {"weight"} [out,in] of a
-        dense one."""
+        dense part.
+        """
         parts, rows = [], 0
         out, inputs = self._shapes[name]
         for theirs in names_of(self.config, name, self.family):
@@ -260,7 +262,7 @@ class GptqFolder:
         return parts
 
     def _check_kinds(self, module: str, part: Mapping[str, Tensor]) -> None:
-        """Raise UserError unless the words are int32: what follows reads their memory by address."""
+        """Raise UserError unless the words are int32: the code that follows reads the memory by address."""
         for name, tensor in part.items():
             whole = name != "scales"
             right = tensor.dtype == torch.int32 if whole else tensor.is_floating_point()
@@ -269,12 +271,13 @@ class GptqFolder:
                 raise UserError(f"{self.folder}: {module}.{name} is {tensor.dtype} {shape}, which is no part of GPTQ")
 
     def order(self, part: Mapping[str, Tensor]) -> Tensor | None:
-        """Return which input each column belongs to [in], or None where they are in order."""
+        """Return the input of each column [in], or None where columns are in order."""
         return _order(part.get("g_idx"), part["qweight"].shape[0] * 8, len(part["scales"]))
 
     def bias(self, name: str) -> Tensor | None:
-        """Return the fused bias [out]; parts whose bias is missing or zero throughout (AutoGPTQ writes those) count as
-        0."""
+        """Return the fused bias [out]; parts whose bias is missing or zero throughout (AutoGPTQ writes zeros) count as
+        0.
+        """
         biases = {
             n: self._get(n) for t in names_of(self.config, name, self.family) if (n := _bias_name(t)) in self._files
         }
@@ -283,7 +286,7 @@ class GptqFolder:
         return _bias(biases, self.config, name, names_of(self.config, name, self.family))
 
     def rest(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield what is no product, under our names, in bf16: embeddings [V,D] and norms [D]."""
+        """Yield the tensors outside the products, under our names, in bf16: embeddings [V,D] and norms [D]."""
         products = {n.removesuffix("weight") for n in self.linears}
         for name, shape in self._shapes.items():
             if name.removesuffix("weight").removesuffix("bias") in products:
@@ -298,7 +301,7 @@ def _bias_name(theirs: str) -> str:
 
 
 def open_tensors(file: Path) -> Any:
-    """Open one safetensors file. UserError for a damaged one."""
+    """Open one safetensors file. UserError for a damaged file."""
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
@@ -308,7 +311,7 @@ def open_tensors(file: Path) -> Any:
 def _load_rest(
     decoder: Decoder, family: Family, plain: dict[str, Tensor], quantized: list[str], dtype: torch.dtype
 ) -> None:
-    """Load what is not 4-bit: embeddings, norms, layers that were left dense."""
+    """Load the dense tensors: embeddings, norms, layers that were left dense."""
     config = decoder.config
     done = {n for name in quantized for n in (name, name.removesuffix("weight") + "bias")}
     shapes = {n: tuple(t.shape) for n, t in decoder.state_dict().items() if n not in done}

@@ -29,7 +29,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> DecoderConfig:
-    """Read the shape from config.json; a UserError names an architecture we do not have, or a field that is missing."""
+    """Read the shape from config.json; a UserError names an architecture we do not have, or a missing field."""
     return _read(folder)[0]
 
 
@@ -60,7 +60,7 @@ def _read(folder: Path) -> tuple[DecoderConfig, Family]:
 
 
 def hf_config(config: DecoderConfig, scalar: bool) -> dict[str, Any]:
-    """Return the config.json that describes a model. scalar: one with a reward head."""
+    """Return the config.json that describes a model. scalar: a model with a reward head."""
     family = family_of(config)
     labels = {"num_labels": 1, "id2label": {"0": "reward"}, "label2id": {"reward": 0}} if scalar else {}
     architecture = family.scalar_architecture if scalar else family.architecture

@@ -1,4 +1,4 @@
-"""Model folders: Hugging Face's layout, so that transformers and vLLM load what we publish, and we what they do.
+"""Model folders: Hugging Face's layout, so that transformers and vLLM load our models, and kaiwa loads theirs.
 
 LLaMA dialect <-> LlamaForCausalLM and relatives, GPT-3 dialect <-> GPT2LMHeadModel, reward models <->
 ...ForSequenceClassification with one label (`score` has no bias there: ours is `kaiwa_score_bias` in config.json).
@@ -64,8 +64,9 @@ def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors [...] of a folder's safetensors: what the index names, else model.safetensors, else every such
-    file."""
+    """Read all tensors [...] of a folder's safetensors: the files in the index, else model.safetensors, else every
+    safetensors file.
+    """
     tensors: dict[str, Tensor] = {}
     for file in weight_files(folder):
         try:
@@ -119,7 +120,7 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dt
 
 
 def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise UserError for a tensor [...] of another shape than the model's, or with NaN or infinity in it."""
+    """Raise UserError for a tensor [...] of another shape than the model's, or with NaN or infinity inside."""
     for name, tensor in state.items():
         if tuple(tensor.shape) != shapes[name]:
             raise UserError(f"{name} is {tuple(tensor.shape)}, config.json says {shapes[name]}")

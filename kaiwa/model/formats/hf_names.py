@@ -17,7 +17,7 @@ NEEDLESS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 def names_of(config: DecoderConfig, name: str, family: Family | None = None) -> tuple[str, ...]:
     """Return Hugging Face's name, or the names to concatenate, of one of our tensors.
 
-    family: of a folder that is read; by default the one that a model of this shape is written as.
+    family: of a folder that is read; by default the family that a model of this shape is written as.
     """
     family = family or family_of(config)
     if name == "unembed.weight":
@@ -29,7 +29,7 @@ def names_of(config: DecoderConfig, name: str, family: Family | None = None) -> 
 
 
 def sizes_of(config: DecoderConfig, name: str) -> list[int]:
-    """Return the rows of each part of a fused tensor, in `names_of`'s order; [-1] for one that is not fused."""
+    """Return the rows of each part of a fused tensor, in `names_of`'s order; [-1] for a tensor that is not fused."""
     c = config
     if c.dialect == "llama" and ".qkv." in name:
         return [c.n_head * c.d_head, c.kv_heads * c.d_head, c.kv_heads * c.d_head]

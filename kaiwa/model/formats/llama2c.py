@@ -2,8 +2,8 @@
 
 The header is dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative: the unembedding is not tied) and
 seq_len. Weights follow by kind, each over all layers, then two rotary tables that are not needed. Rotary positions turn
-neighbouring pairs there and halves here, so rows of query and key are put in our order. The file has no magic number:
-it is one of these exactly if the header's shapes add up to the file's size.
+neighbouring pairs there and halves here, so rows of query and key are put in our order. The file has no magic number: a
+file is in llama2.c's format exactly if the header's shapes add up to the file's size.
 """
 
 from __future__ import annotations
