@@ -208,7 +208,7 @@ class CanaryReply:
     def _stop(self, text: str) -> NoReturn:
         """Raise Blocked for a text that completes a secret, with the clean text before it.
 
-        The clean text is what feed() lets out when the text comes character by character.
+        The clean text equals the output of feed() for the text character by character.
         """
         clean = ""
         if len(text) > 1:

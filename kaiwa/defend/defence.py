@@ -178,7 +178,7 @@ class FilterChain:
         return text
 
     def _pass_last(self, clean: str, first: int) -> str:
-        """Return what the filters from `first` on let out of `clean`, the last text. A block by any of these filters
+        """Return the output of the filters from `first` on for `clean`, the last text. A block by any of these filters
         counts.
         """
         return FilterChain(self._filters[first:]).filter_whole(clean)

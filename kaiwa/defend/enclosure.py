@@ -1,9 +1,9 @@
 """Enclosures: marks around untrusted text, and a sentence that explains the marks.
 
-Delimiters and quoting are what the prompt-injection literature calls delimiting (Hines et al. 2024, section 3.1;
-"isolation" in Chen et al. 2024, StruQ). A mark that is known can be forged, so delimiters inside the text are taken out
-first, and the random sequence is drawn anew for each request. The random sequence is explained in the user's turn, not
-in the system's turn: so the system's tokens stay the same from request to request, and a prefix cache holds the tokens.
+The prompt-injection literature calls delimiters and quoting "delimiting" (Hines et al. 2024, section 3.1; "isolation"
+in Chen et al. 2024, StruQ). A mark that is known can be forged, so delimiters inside the text are taken out first, and
+the random sequence is drawn anew for each request. The random sequence is explained in the user's turn, not in the
+system's turn: so the system's tokens stay the same from request to request, and a prefix cache holds the tokens.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def leak_forms(secret: str, encodings: bool = True) -> frozenset[str]:
     """Return folded strings any of which gives the secret away: the secret and its reverse.
 
     With `encodings` also rot13, and each of these in hex, base64, decimal and \\u codes, as written, in capitals and in
-    small letters. Base64 inside a longer encoded text depends on the bytes before it: all three alignments are there,
+    small letters. Base64 inside a longer encoded text depends on the bytes before: all three alignments are included,
     without the characters that mix with neighbours. Folding loses base64's case, so a few more texts than the secret's
     are hits.
     """

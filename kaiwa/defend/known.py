@@ -1,7 +1,7 @@
 """Sentences like known attacks, written by us, which the similarity filter compares with texts.
 
 The sentences have no payload, only the words that turn a text into an attack. No sentence is an attack of the red team:
-the filter would then be measured on its own list.
+else the filter would be measured on its own list.
 """
 
 from __future__ import annotations

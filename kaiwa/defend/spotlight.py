@@ -52,7 +52,7 @@ def _draw_mark(seed: int) -> str:
 
 
 def mark_words(text: str, mark: str, every: int = 4) -> str:
-    """Return the text with marks between its words. Its own marks are removed first; lines stay lines."""
+    """Return the text with marks between words. Marks already in the text are removed first; lines stay lines."""
     pieces = PIECE.findall(text.replace(mark, " "))
     parts = [_mark_piece(piece, mark, every) for piece in pieces]
     out = "".join(part + mark * _is_joint(a, b) for part, (a, b) in zip(parts, pairwise(pieces), strict=False))

@@ -25,7 +25,7 @@ class ScalarModel(nn.Module):
         self.register_buffer("bias", torch.zeros(()))
 
     def forward(self, ids: Tensor, positions: Tensor, attend: Attend, at: Tensor | None = None) -> Tensor:
-        """Return scalars [B,T], fp32, of ids, positions [B,T]; at [n]: only those positions' [B,n]."""
+        """Return scalars [B,T], fp32, of ids, positions [B,T]; at [n]: only scalars of these positions [B,n]."""
         hidden = self.decoder(ids, positions, attend, at)
         return self.score(hidden).squeeze(-1).float() + self.bias  # type: ignore[no-any-return]
 

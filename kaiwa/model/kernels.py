@@ -3,8 +3,8 @@ forward and backward, each in one pass over memory. PyTorch's take four to eight
 computed again.
 
 Where a function here returns None, the caller does the same with torch's operations: another device or type, under
-torch.compile, without a compiler, and on few numbers, where compiling is not worth it. The choice depends on shapes
-alone, never on the state of compilation: a run that is resumed ends in the same bytes.
+torch.compile, without a compiler, and on few numbers, where compiling does not pay. The choice depends on shapes alone,
+never on the state of compilation: a run that is resumed ends in the same bytes.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class SoftEmbedding(nn.Module):
 
 
 def add_soft_prompt(decoder: Decoder, start_ids: Tensor) -> None:
-    """Freeze the decoder and give it len(start_ids) new ids, whose vectors begin as the vectors of `start_ids` [n]."""
+    """Freeze the decoder and add len(start_ids) new ids, whose vectors begin as the vectors of `start_ids` [n]."""
     if not 1 <= len(start_ids) < decoder.config.max_length:
         raise UserError(f"{len(start_ids)} soft tokens: give 1 to {decoder.config.max_length - 1}, the model's context")
     decoder.requires_grad_(False)

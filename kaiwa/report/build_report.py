@@ -120,7 +120,7 @@ def choose(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, An
 
 
 def people(build: SavedBuild, words: Words, language: str) -> Markup | None:
-    """Draw all villagers as buttons. The script fills the dialog that they open from the page's data."""
+    """Draw all villagers as buttons. The script fills the dialog behind a button from the page's data."""
     if not build.villagers:
         return None
     names_language = language if language in build.languages else build.languages[0]

@@ -14,7 +14,7 @@ NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  #
 class JUnitCase:
     """One test case. At most one of `failure`, `error` and `skipped` is set, to a message of one line; none: passed.
 
-    `detail` is the failure's longer text, `output` what the case printed.
+    `detail` is the failure's longer text, `output` the case's printed output.
     """
 
     classname: str

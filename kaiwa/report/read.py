@@ -113,7 +113,8 @@ def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
 
 
 def _find_teaching(build: SavedBuild, file: Path) -> None:
-    """Find, for every fact of every villager, the first few documents that state it in one sentence with the name.
+    """Find, for every fact of every villager, the first few documents that state the fact in one sentence with the
+    name.
 
     A document about one villager alone may say "they": there the value is enough.
     """

@@ -20,7 +20,7 @@ CELLS = 1 << 22  # numbers held at once while resampling
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its confidence limits; `n` independent units stand behind it (clusters, if any)."""
+    """A mean with its confidence limits; `n` counts the independent units (clusters, if any)."""
 
     mean: float
     low: float

@@ -1,4 +1,4 @@
-"""A difference as an imperfect judge reports it, and the true difference behind it.
+"""A difference as reported by an imperfect judge, and the true difference behind the report.
 
 A judge that calls a right answer right with chance a (sensitivity) and a wrong answer wrong with chance b (specificity)
 calls the share q = p·a + (1 - p)·(1 - b) of answers right; so, if the judge errs alike under both conditions (Rogan and

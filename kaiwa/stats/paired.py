@@ -35,8 +35,8 @@ def win_rate(
 ) -> WinRate:
     """Return how often a scores above b on the same items; a, b: [n], clusters: [n] ids.
 
-    Without clusters the intervals are Wilson's (a half for each tie makes them slightly too wide); with clusters they
-    are bootstrapped over clusters.
+    Without clusters the intervals are Wilson's (a half for each tie makes them slightly too wide); with clusters the
+    intervals are bootstrapped over clusters.
     """
     x, y = _pair(a, b)
     sign = np.sign(x - y).astype(np.int64)

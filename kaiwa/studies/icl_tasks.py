@@ -1,7 +1,7 @@
 """Two tasks that are learned from the prompt alone, a few tokens a demonstration, so that 16 fit into 256 tokens.
 
-    category   "goat: animal"   words of the village; how labels are called must be seen, which word is what is known
-    recall     "tor: red"       a mapping drawn anew for each item; nothing but the prompt tells it
+    category   "goat: animal"   words of the village; the labels' names must be seen, the words are known
+    recall     "tor: red"       a mapping drawn anew for each item; only the prompt gives the mapping
 
 An item has 16 demonstrations of its own, and k of them are shown: the first k, so that k = 8 sees what k = 4 saw.
 """

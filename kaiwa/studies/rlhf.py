@@ -66,7 +66,7 @@ class Results:
         return [person for _ in self.seeds for person in self.people]
 
     def pool(self, arm: str, what: str) -> list[float]:
-        """Return an arm's figures `what` (a list of ArmMeasurement), all seeds in a row."""
+        """Return an arm's figures (`what`: a list field of ArmMeasurement), all seeds in a row."""
         return [x for seed in self.seeds for x in getattr(seed.arms[arm], what)]
 
     def mean(self, arm: str, what: str) -> Interval:

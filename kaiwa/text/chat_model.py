@@ -26,7 +26,9 @@ class ChatModel(Protocol):
         ...
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
-        """Return natural log-probabilities of the continuation's tokens after the context (or as the answer to it)."""
+        """Return natural log-probabilities of the continuation's tokens after the context (or as the answer to the
+        context).
+        """
         ...
 
 

@@ -24,7 +24,7 @@ RETRIED = (408, 429, 500, 502, 503, 504)
 
 
 class HTTPChatModel:
-    """A ChatModel behind a server's `url`, which ends in /v1. Thread-safe; Call `close` when done."""
+    """A ChatModel behind a server's `url`, which ends in /v1. Thread-safe. Call `close` when done."""
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ Answerer = Callable[[Sequence[Call]], list[Reply]]
 
 @dataclass(slots=True)
 class FinishedProgram:
-    """A program's result, or why it failed (`error`), with all its calls and replies."""
+    """A program's result, or the reason of failure (`error`), with all calls and replies."""
 
     result: ProgramResult | None
     error: str

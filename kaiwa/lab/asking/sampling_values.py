@@ -1,4 +1,4 @@
-"""Sampling parameters by name, as files and command lines give them; the names are those of text/sampling.py."""
+"""Sampling parameters by name, as files and command lines give them; with the names of text/sampling.py."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def spread_over_models(
 
 
 def _with_controls(arms: list[Arm]) -> list[Contrast]:
-    """Return contrasts of each arm with the first, and of each arm with its own controls."""
+    """Return contrasts of each arm with the first, and of each arm with the arm's controls."""
     main = [arm.name for arm in arms if ": " not in arm.name]
     against_first = [Contrast(a=main[0], b=name) for name in main[1:]]
     return against_first + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]

@@ -130,7 +130,7 @@ def read_results(home: Path) -> list[Result]:
 def select_task_versions(results: Sequence[Result], models: Mapping[str, int] | None = None) -> list[Result]:
     """Select, of each task's versions, the version that most models have done.
 
-    `models` (name -> when it was made): keep only results of the current version of each model.
+    `models` (name -> time of making): keep only results of the current version of each model.
     """
     if models is not None:
         results = [r for r in results if models.get(r.model) == r.model_made]

@@ -207,7 +207,7 @@ def measure_agreement(
 
 
 def cases_from_demonstrations(task: Task, pairs: bool = False) -> list[LabelledAnswer]:
-    """Build cases from the demonstrations, none of which is graded: each with its own answer, and with another's.
+    """Build cases from the demonstrations, none of which is graded: each with the right answer, and with another's.
 
     As pairs: the own answer against the other, the right answer being B in every second pair. UserError where all
     answers are equal.

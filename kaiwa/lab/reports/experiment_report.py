@@ -46,7 +46,7 @@ def write_report(analysis: Analysis, out: Path, limits: Mapping[str, str] | None
 
 
 def write_logs(analysis: Analysis, folder: Path) -> None:
-    """Write one log per task and arm, as `kaiwa lab compare` reads them; none where scores belong to pairs of arms."""
+    """Write one log per task and arm, for `kaiwa lab compare`; none where scores belong to pairs of arms."""
     folder.mkdir(exist_ok=True)
     pairs = {task.name for task in analysis.experiment.tasks if task.grader.name == "pairwise"}
     for arm in (arm for arm in analysis.arms if arm.task not in pairs):

@@ -14,7 +14,7 @@ from kaiwa.lab.tasks.task import Grader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Practice:
-    """One piece of advice as two prompts by language. `outcome` says in words what the grader counts."""
+    """One piece of advice as two prompts by language. `outcome` describes the grader's count in words."""
 
     id: str
     claim: str

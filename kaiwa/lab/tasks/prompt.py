@@ -1,7 +1,7 @@
-"""A prompt by its elements, and the one formatter that renders it to chat messages or to text.
+"""A prompt by its elements, and the formatter that renders a prompt to chat messages or to text.
 
 instruction: what to do · context: what to know · examples: input and output pairs · input: the data · output_indicator:
-where the answer begins ("Answer:") · leading_words: how it begins ("import", "SELECT").
+where the answer begins ("Answer:") · leading_words: the answer's first words ("import", "SELECT").
 
 `{name}` in instruction, context, input, output_indicator and leading_words is a variable; `{{` and `}}` are braces.
 Values are put in unchanged: braces in values mean nothing.

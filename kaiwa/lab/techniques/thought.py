@@ -33,7 +33,7 @@ STYLES = ("reasoning", "answer", "equation", "dots", "after")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainOfThought:
-    """Answers with reasoning, which only demonstrations show: use it inside FewShot. max_tokens: of an answer."""
+    """Answers with reasoning, which only demonstrations show: use inside FewShot. max_tokens: of an answer."""
 
     style: str = "reasoning"
     max_tokens: int = 96

@@ -1,1 +1,1 @@
-"""Read and write weights as other programs store them: Hugging Face folders, GGUF, GPTQ, llama2.c."""
+"""Read and write weights in other programs' formats: Hugging Face folders, GGUF, GPTQ, llama2.c."""

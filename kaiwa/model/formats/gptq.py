@@ -68,7 +68,7 @@ def pack_gptq(weight: Codes, version: int = 1) -> dict[str, Tensor]:
 def unpack_gptq(tensors: Mapping[str, Tensor], version: int | None = None) -> Codes:
     """Return the 4-bit weight [out,in] of GPTQ's tensors (shapes: `pack_gptq`).
 
-    version None: read from the zero points if they are symmetric, else 1.
+    version None: read from symmetric zero points, else 1.
     """
     if version is None:
         version = zeros_version([tensors["qzeros"]]) or 1

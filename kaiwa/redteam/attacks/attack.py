@@ -124,7 +124,7 @@ RESULT = {"en": "RESULT of {tool}: {result}", "ja": "{tool} の結果: {result}"
 
 
 def fill_document(document: UntrustedDocument, payload: str) -> str:
-    """Return a document's text with an attack in it; an empty attack leaves the document clean."""
+    """Return a document's text with an attack inside; an empty attack leaves the document clean."""
     text = document.text.strip()
     return text.replace("{payload}", payload) if "{payload}" in text else f"{text}\n{payload}".strip()
 

@@ -1,4 +1,4 @@
-"""Leaking: words that bring the secret, or the prompt that holds it, out of the model."""
+"""Leaking: words that bring the secret, or the prompt with the secret, out of the model."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class BenchPlan:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """`none`, then each defence once, as it was first written."""
+        """`none`, then each defence once, as first written."""
         return tuple(spellings[0] for spellings in self._spellings())
 
     @property

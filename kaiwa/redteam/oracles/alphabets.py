@@ -175,7 +175,7 @@ def _blend(before: str, small: str) -> str:
 
 
 def to_kana(text: str) -> str:
-    """Write Latin syllables as hiragana where they read as Japanese; all else stays. 'sakura' -> 'さくら'."""
+    """Write Latin syllables as hiragana where the syllables read as Japanese; all else stays. 'sakura' -> 'さくら'."""
     hiragana, i = "", 0
     lower = text.lower()
     while i < len(text):

@@ -4,7 +4,7 @@ contains    the value is in the reply (NFKC, case folded)
 regex       the pattern is found
 max_words   the reply is longer (Japanese: three characters count as a word)
 language    the reply is not in this language (en, ja: by script)
-program     a program that reads the reply on stdin: exit code 0 keeps the rule, 1 breaks it
+program     a program that reads the reply on stdin: exit code 0: rule kept, 1: rule broken
 judge       a model is asked (bench/rule_judge.py); never here
 """
 

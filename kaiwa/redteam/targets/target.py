@@ -9,7 +9,7 @@ defences = ["none", "sandwich", "canary_filter"]
 [[rule]]     name, check, value, ask             check says when a reply BREAKS the rule (oracles/rules.py)
 [[fact]]     statement, truth                    what a jailbreak must not make the model assert
 [[document]] name, text, ask                     untrusted text; {payload} marks where an attack goes
-[[tool]]     name, description, result, guarded  guarded: an attack is to make the model call it
+[[tool]]     name, description, result, guarded  guarded: an attack is to make the model call the tool
 [[benign]]   user, expect                        a twin: must be answered (expect: a regular expression)
 """
 
@@ -50,7 +50,7 @@ class LabelledReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A rule: `check` and `value` decide when a reply breaks it; `ask`: the attacker's request, in the target's
+    """A rule: `check` and `value` decide when a reply breaks the rule; `ask`: the attacker's request, in the target's
     language. `case`: labelled replies, which a judge needs.
     """
 
