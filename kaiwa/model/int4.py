@@ -206,7 +206,7 @@ def quantized_names(decoder: Decoder) -> list[str]:
 
 
 def expand(decoder: Decoder) -> Decoder:
-    """Replace 4-bit layers by dense ones of the same weights, in place; return the decoder in fp32."""
+    """Replace 4-bit layers by dense layers of the same weights, in place; return the decoder in fp32."""
     for block in decoder.blocks:
         for part in LINEARS:
             setattr(block, part, _as_linear(getattr(block, part)))

@@ -33,8 +33,9 @@ def linker(names: Mapping[str, str]) -> Callable[[str], Markup]:
 
 
 def verdicts(answer: Mapping[str, Any], words: Words) -> Markup:
-    """Draw the three verdicts on an answer as words; failed ones are struck through, and worded so for screen
-    readers."""
+    """Draw the three verdicts on an answer as words; failed verdicts are struck through, and worded so for screen
+    readers.
+    """
     marks = []
     for axis in AXES:
         good = bool(answer.get(axis))

@@ -2,7 +2,7 @@
 missed.
 
 Only the questions are written beforehand. A finding is "met", "short" (the aim was missed), or "open" (the interval
-holds both answers, or nothing was measured). Aims are those of the design page of the first build.
+holds both answers, or nothing was measured). The aims come from the design page of the first build.
 """
 
 from __future__ import annotations

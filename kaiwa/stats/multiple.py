@@ -11,7 +11,7 @@ from kaiwa.core.errors import UserError
 def holm(p: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values [m] by Holm's step-down (1979): the chance of any false alarm among all tests stays at alpha.
 
-    Returns [m] in the same order. UserError for what is no list of numbers between 0 and 1.
+    Returns [m] in the same order. UserError for anything but a list of numbers between 0 and 1.
     """
     values = _check(p)
     order = np.argsort(values, kind="stable")
@@ -26,7 +26,7 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values [m] by Benjamini & Hochberg's step-up (1995): the expected share of false alarms among alarms
     stays at alpha.
 
-    Returns [m] in the same order. UserError for what is no list of numbers between 0 and 1.
+    Returns [m] in the same order. UserError for anything but a list of numbers between 0 and 1.
     """
     values = _check(p)
     order = np.argsort(values, kind="stable")

@@ -66,7 +66,7 @@ def corrected_share(
 ) -> Interval:
     """Return the true share behind `called` of n, by a judge of measured errors.
 
-    The judge was right on `true_positives` of `bad` cases and on `true_negatives` of `good` ones; "bad" is the counted
+    The judge was right on `true_positives` of `bad` cases and on `true_negatives` of `good` cases; "bad" is the counted
     kind, and a judge's "perhaps" counts half. NOTHING for n = 0. UserError for a judge no better than a coin.
     """
     if n == 0:

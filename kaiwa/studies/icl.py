@@ -64,7 +64,9 @@ class ModelCurve:
 
 
 def train_sizes(ctx: Context, tokens: Artifact, out: Path, steps: int) -> dict[str, Path]:
-    """Train the smaller models on the tokens of a build; finished ones are not trained again. Return name -> folder."""
+    """Train the smaller models on the tokens of a build; finished models are not trained again. Return name ->
+    folder.
+    """
     folders = {}
     for name, shape in SIZES.items():
         config = PretrainConfig(

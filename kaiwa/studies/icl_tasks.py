@@ -3,7 +3,8 @@
     category   "goat: animal"   words of the village; the labels' names must be seen, the words are known
     recall     "tor: red"       a mapping drawn anew for each item; only the prompt gives the mapping
 
-An item has 16 demonstrations of its own, and k of them are shown: the first k, so that k = 8 sees what k = 4 saw.
+An item has 16 demonstrations of its own, and k of them are shown: the first k, so that k = 8 includes the
+demonstrations of k = 4.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Results:
         return list(self.seeds[0].arms)
 
     def clusters(self) -> list[str]:
-        """Return the person whom each figure is about, for figures of one per prompt over all seeds."""
+        """Return the person whom each figure is about, for figures with one value per prompt, over all seeds."""
         return [person for _ in self.seeds for person in self.people]
 
     def pool(self, arm: str, what: str) -> list[float]:

@@ -94,7 +94,7 @@ class Sampling:
         return common | {name: _plain(value) for name, value in self.changed_fields().items()}
 
     def changed_fields(self) -> dict[str, Any]:
-        """Return the fields beyond the five common ones that are not at their defaults, by name."""
+        """Return the fields beyond the five common fields that are not at their defaults, by name."""
         changed = ((f.name, getattr(self, f.name), f.default) for f in fields(self)[5:])
         return {name: value for name, value, default in changed if value != default}
 

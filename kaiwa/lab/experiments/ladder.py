@@ -46,7 +46,7 @@ class Rung:
 def split_task(task: Task, n: int, n_train: int) -> tuple[Task, list[Item]]:
     """Return the task with its first n items, and n_train items to train on, with other inputs.
 
-    UserError where too few items differ from the graded ones.
+    UserError where too few items differ from the graded items.
     """
     graded = task.first(n)
     used_inputs = {item.input for item in (*graded.items, *task.demos)}
