@@ -2,7 +2,7 @@ r"""Canaries: the random secret of one trial, drawn from the regular expression 
 
     pattern "(otter|heron)-[0-9]{4}"  ->  "heron-7204"
 
-Only syntax with a finite choice is understood: letters, escapes (\d \w \-), classes [a-z0-9], groups, |, ?, {m}, {m,n}. A
+Only finite choices are understood: letters, escapes (\d \w \-), classes [a-z0-9], groups, |, ?, {m}, {m,n}. A
 secret that a model could guess proves nothing: the likeliest secret, both as drawn and as leaks are recognised (letters
 and digits, folded), must come at most once in FEWEST draws, and the shortest must be long enough for the canary filter.
 """
