@@ -30,6 +30,7 @@ from kaiwa.core.errors import UserError
 
 T = TypeVar("T")
 HELP = ("-h", "--help")
+HELP_ALONE = tuple((word,) for word in HELP)  # no other words to read: spares a parser
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of a flag, as --plan=true
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # a word processor writes one of these for - and --
 OPTION = re.compile(r"--?[^\W\d][\w.-]*")  # the name of an option, unlike a number below zero
@@ -46,7 +47,7 @@ def read_options(options: type[T], prog: str, words: Sequence[str], default: T |
     """
     start: Any = tyro.MISSING_NONPROP if default is None else default
     advice = advice or f"see {prog} --help"
-    arguments = _plain_words(words, options, advice)
+    arguments = list(words) if tuple(words) in HELP_ALONE else _plain_words(words, options, advice)
     help_text, box = io.StringIO(), io.StringIO()
     # If tyro fails, its box of several lines becomes a one-line message.
     try:

@@ -21,9 +21,9 @@ class Options:
 
 def main(words: list[str]) -> None:
     """Print the summary and write the report."""
+    folder = read_options(Options, "kaiwa report", words).build
     from kaiwa.recipes.report import read_report, write_html
 
-    folder = read_options(Options, "kaiwa report", words).build
     report = read_report(folder)
     write_html(folder)
     print(summary(report, folder))
