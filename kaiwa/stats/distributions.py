@@ -2,7 +2,7 @@
 
 scipy would be 140 MB for these four functions. The normal distribution is the standard library's (Wichura's AS 241).
 Student's t is the regularised incomplete beta function I_x(n/2, 1/2) with x = n / (n + t²), by the continued
-fraction of DLMF 8.17.22, evaluated by the modified Lentz method; its quantile is found by Newton steps within a bracket.
+fraction of DLMF 8.17.22, evaluated by the modified Lentz method; its quantile by Newton steps within a bracket.
 """
 
 from __future__ import annotations
