@@ -1,4 +1,4 @@
-"""The extras of `pip install kaiwa`: which one brings a module that is not installed (pyproject.toml has the packages)."""
+"""The extras of `pip install kaiwa`: which one brings a missing module. pyproject.toml has the packages."""
 
 from __future__ import annotations
 
