@@ -25,8 +25,8 @@ $(VENV)/.installed-dev: pyproject.toml requirements.lock
 	@touch $@ $(VENV)/.installed
 
 check: install-dev
-	$(BIN)/ruff format --check kaiwa tests bench
-	$(BIN)/ruff check kaiwa tests bench
+	$(BIN)/ruff format --check kaiwa tests bench scripts
+	$(BIN)/ruff check kaiwa tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
 

@@ -1,10 +1,9 @@
-"""Install kaiwa into .venv, as `make run` and `make test` do: locked versions, the right torch build, progress, one line
-for every fault. Needs only Python's standard library.
+"""Install kaiwa into .venv, as `make run` and `make test` do. Needs only Python's standard library.
 
-The versions are those of requirements.lock, with which the tests passed (`make upgrade` renews it). torch comes as a CPU
-build where no NVIDIA card is: from the configured package index if it has one, else from PyTorch's own index, else
+The versions are those of requirements.lock, with which the tests passed (`make upgrade` renews it). torch comes as a
+CPU build where no NVIDIA card is: from the configured package index if it has one, else from PyTorch's own index, else
 as what pip offers, after a line with its size. Downloads are cached in .venv until the end, so that a stopped
-installation goes on, and no file outside .venv is written.
+installation goes on, and no file outside .venv is written. A fault is one line with the fix.
 """
 
 from __future__ import annotations
@@ -36,13 +35,19 @@ SECONDS = 8.0  # for one question about a download's size
 # What pip prints -> what a user can do. The first match counts.
 FAULTS = (
     (r"No space left on device", "the disk is full; free some space, then run the same command: it goes on"),
-    (r"ProxyError|Cannot connect to proxy|Tunnel connection failed", "the proxy {proxy} does not answer; check HTTPS_PROXY"),
+    (
+        r"ProxyError|Cannot connect to proxy|Tunnel connection failed",
+        "the proxy {proxy} does not answer; check HTTPS_PROXY",
+    ),
     (
         r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable"
         r"|ConnectTimeout|Read timed out",
         "the package index cannot be reached, and {missing} is not installed yet; check the network",
     ),
-    (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the package index shows a certificate that Python does not trust; set PIP_CERT"),
+    (
+        r"SSLError|CERTIFICATE_VERIFY_FAILED",
+        "the package index shows a certificate that Python does not trust; set PIP_CERT",
+    ),
     (r"Permission denied|Read-only file system", "{detail}: not writable; give the folder to your user"),
 )
 
@@ -77,7 +82,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("kaiwa: stopped; the same command goes on from here")
     except OSError as error:
-        sys.exit(f"kaiwa: {error.filename or 'installing'}: {error.strerror}; the same command goes on when it is mended")
+        sys.exit(
+            f"kaiwa: {error.filename or 'installing'}: {error.strerror}; the same command goes on when it is mended"
+        )
 
 
 def check_python() -> None:
@@ -85,7 +92,9 @@ def check_python() -> None:
     if sys.version_info < OLDEST:
         newer = [name for minor in (14, 13, 12, 11) if (name := shutil.which(f"python3.{minor}"))]
         fix = f"try: make PYTHON={newer[0]}" if newer else "install python3.12, then: make PYTHON=python3.12"
-        raise InstallError(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]}; {fix}")
+        raise InstallError(
+            f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]}; {fix}"
+        )
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
             package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
@@ -98,7 +107,10 @@ def install(venv: Path, extras: str, torch: str, *, plan_only: bool = False) -> 
     pip.create()
     pip.run(["install", "--quiet", "--upgrade", "pip"], missing="pip")
     if shutil.which("c++") is None and shutil.which("g++") is None and shutil.which("clang++") is None:
-        print("no C++ compiler: chat and training take torch's own, slower kernels; everything else works", file=sys.stderr)
+        print(
+            "no C++ compiler: chat and training take torch's own, slower kernels; everything else works",
+            file=sys.stderr,
+        )
     wanted = ["--constraint", str(LOCK)]
     index, torch_packages = choose_torch(pip, torch)
     kaiwa = [*wanted, "--editable", f"{ROOT}[{extras}]"]
@@ -167,7 +179,10 @@ class Pip:
 
     def create(self) -> None:
         """Create the environment, anew if its Python does not run."""
-        if self.python.exists() and not subprocess.run([self.python, "-m", "pip", "-V"], capture_output=True).returncode:
+        if (
+            self.python.exists()
+            and not subprocess.run([self.python, "-m", "pip", "-V"], capture_output=True).returncode
+        ):
             return
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -207,7 +222,7 @@ class Pip:
         return [Package(p.name, p.version, p.url, size) for p, size in zip(packages, sizes, strict=True)]
 
     def install(self, words: list[str], packages: list[Package]) -> None:
-        """Install with a line of progress. packages: the plan, for the sum of bytes. InstallError for too little disk."""
+        """Install with a line of progress. packages: the plan, for the sum of bytes. InstallError for a small disk."""
         bytes_total = sum(p.size or 0 for p in packages)
         free = shutil.disk_usage(self.venv).free
         if bytes_total * UNPACKED > free:
@@ -275,14 +290,18 @@ def download_size(url: str) -> int | None:
 
 def fault(text: str, missing: str) -> str:
     """Return one line for pip's output. missing: what was to be installed."""
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HTTP_PROXY") or "set in pip"
+    proxy = (
+        os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HTTP_PROXY") or "set in pip"
+    )
     proxy = re.sub(r"//[^/@]*@", "//", proxy)  # without user and password
     for pattern, line in FAULTS:
         if match := re.search(pattern, text):
             start = text.rfind("\n", 0, match.start()) + 1
-            detail = text[start : text.find("\n", start)].removeprefix("ERROR: ").strip()[:200]
+            detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").strip()[:200]
             return line.format(proxy=proxy, missing=missing, detail=detail)
-    errors = [line for line in text.splitlines() if line.startswith("ERROR")] or text.splitlines()[-1:] or ["no message"]
+    errors = (
+        [line for line in text.splitlines() if line.startswith("ERROR")] or text.splitlines()[-1:] or ["no message"]
+    )
     return f"pip could not install {missing}: {errors[-1].removeprefix('ERROR: ')[:300]}"
 
 
