@@ -6,7 +6,7 @@ closed, unless the schema says otherwise or the object is one part of a combinat
 closing a part would forbid the other parts' keys.
 
 `loosened`: a schema without the keywords that a reader refuses, and the names of these keywords. Works bottom-up: of a
-subschema that cannot be read, each keyword is tried in turn and kept if the rest can still be read.
+subschema that cannot be read, each keyword is tried in turn and readable if the rest can still be read.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def loosened(schema: Schema, reads: Callable[[Schema], bool]) -> tuple[Schema, l
         inner = {key: _map_parts(key, value, loosen) for key, value in part.items()}
         if can_read(inner):
             return inner
-        kept: Schema = {}
+        readable: Schema = {}
         for key, value in inner.items():
-            if can_read(kept | {key: value}):
-                kept[key] = value
+            if can_read(readable | {key: value}):
+                readable[key] = value
             else:
                 dropped.append(key)
-        return kept
+        return readable
 
     looser = loosen(schema)
     if not reads(looser):  # such as references in a circle

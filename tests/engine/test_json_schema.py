@@ -132,7 +132,10 @@ def test_white_space_is_bounded() -> None:
 
 
 def test_numbers_end() -> None:
-    for schema, text in (({"type": "number"}, "1" * 40), ({"type": "number", "minimum": 0, "maximum": 1}, "0." + "1" * 40)):
+    for schema, text in (
+        ({"type": "number"}, "1" * 40),
+        ({"type": "number", "minimum": 0, "maximum": 1}, "0." + "1" * 40),
+    ):
         assert not accepts(schema, text)
         assert accepts(schema, text[:30])
     assert accepts({"type": "string"}, '"' + "1" * 60 + '"'), "a string of digits is no number"

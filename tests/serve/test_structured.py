@@ -88,7 +88,14 @@ def test_a_schema_without_strict_is_enforced_as_far_as_possible(server: Running,
     """Refused before: pydantic's sets, zod's records and password patterns, through every client that has schemas."""
     schema, unenforced = LOOSE[name]
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    body = {"model": CHAT, "messages": MESSAGES, "response_format": form, "max_tokens": 200, "stream": stream, "seed": 1}
+    body = {
+        "model": CHAT,
+        "messages": MESSAGES,
+        "response_format": form,
+        "max_tokens": 200,
+        "stream": stream,
+        "seed": 1,
+    }
     response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
     assert response.status_code == 200, response.text
     assert response.headers.get("x-kaiwa-unenforced") == unenforced
@@ -104,7 +111,9 @@ def test_only_the_listed_keys_are_written(client: "openai.OpenAI") -> None:
         assert json.loads(answer.choices[0].message.content) == {"a": 1}
 
 
-@pytest.mark.parametrize("function", [{"name": "now"}, {"name": "now", "parameters": {"type": "object"}, "strict": True}])
+@pytest.mark.parametrize(
+    "function", [{"name": "now"}, {"name": "now", "parameters": {"type": "object"}, "strict": True}]
+)
 def test_a_forced_tool_without_parameters_is_called_with_none(client: "openai.OpenAI", function: dict) -> None:
     tools = [{"type": "function", "function": function}]
     answer = client.chat.completions.create(

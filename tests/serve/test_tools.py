@@ -125,7 +125,9 @@ def test_the_schema_of_a_forced_call() -> None:
     }
 
 
-@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}, {"type": "object", "title": "Now", "required": []}])
+@pytest.mark.parametrize(
+    "parameters", [None, {}, {"type": "object"}, {"type": "object", "title": "Now", "required": []}]
+)
 def test_a_function_without_parameters_takes_nothing(parameters: dict | None) -> None:
     tool = ToolDefinition.model_validate({"type": "function", "function": {"name": "now", "parameters": parameters}})
     assert json.loads(forced_schema([tool]))["$defs"]["0"]["properties"] == {}
