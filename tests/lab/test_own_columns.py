@@ -90,8 +90,8 @@ def test_system_text_and_earlier_turns_come_first(tmp_path: Path) -> None:
     arm = 'prompt = { system = "You sort {topicless}.", input = "{Customer ticket}" }\n'
     with pytest.raises(UserError, match=r"arm a: .*variable {topicless} has no column"):
         run(read_experiment(write(tmp_path, ARM + arm)), RuleModel(lambda *_: "x"))
-    arm = 'prompt = { system = "Sort.", input = "{Customer ticket}", turns = [{ role = "user", content = "Hi {e-mail}" }, '
-    arm += '{ role = "assistant", content = "Hello" }] }\n'
+    turns = '[{ role = "user", content = "Hi {e-mail}" }, { role = "assistant", content = "Hello" }]'
+    arm = f'prompt = {{ system = "Sort.", input = "{{Customer ticket}}", turns = {turns} }}\n'
     (planned,) = planned_prompts(read_experiment(write(tmp_path, ARM + arm)))
     assert planned.text == "[system] Sort.\n[user] Hi x6@y.z\n[assistant] Hello\n[user] parcel 6 is late"
 
@@ -121,10 +121,7 @@ def refuse(match: str) -> Callable[[Path, str], None]:
 )
 def test_what_cannot_be_filled_is_refused_before_the_first_call(tmp_path: Path, prompt: str, message: str) -> None:
     refuse(message)(tmp_path, f'{ARM}technique = "zero-shot"\nprompt = {prompt}\n')
-    head = HEAD.replace(
-        'prompt = { instruction = "Which topic?", input = "{Customer ticket} ({e-mail})", output_indicator = "Topic:" }',
-        f"prompt = {prompt}",
-    )
+    head = HEAD[: HEAD.index("prompt = ")] + f"prompt = {prompt}\n"
     if "{topic}" in prompt:
         message = "shows {topic}, which is the right answer"
     with pytest.raises(UserError, match=message):

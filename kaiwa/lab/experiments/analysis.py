@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import special
-
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
@@ -23,6 +21,7 @@ from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.comparison import POWER, PairedComparison, compare
+from kaiwa.stats.distributions import normal_ppf
 from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, normal_quantile, wilson
 from kaiwa.stats.judged import compare_judged
 from kaiwa.stats.multiple import holm
@@ -122,7 +121,7 @@ def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
     """
     if comparison.verdict not in ("better", "worse") or p < ALPHA:
         return comparison
-    power = float(special.ndtri(POWER))
+    power = normal_ppf(POWER)
     shared = normal_quantile(1 - ALPHA * comparison.p / p) + power
     more = math.ceil((comparison.n_needed or comparison.n) * (shared / (normal_quantile(1 - ALPHA) + power)) ** 2)
     return dataclasses.replace(comparison, verdict="unknown", n_needed=max(more, comparison.n + 1))

@@ -1,5 +1,5 @@
-"""The arms of an experiment's file: techniques, each with its own prompt and sampling if it has them, the same techniques
-over several prompts, and over several models.
+"""The arms of an experiment's file: techniques, each with its own prompt and sampling if it has them, the same
+techniques over several prompts, and over several models.
 
     [[arms]]     name, technique and its options, controls, task, prompt (a table, or a .toml or .md file), sampling
     [[prompts]]  name and a prompt: every arm without a prompt of its own is asked with each of them
@@ -83,7 +83,7 @@ def _named_prompts(rows: Any, path: Path) -> dict[str, Prompt]:
         if "file" in row and len(row) > 1 + ("name" in row):
             raise UserError(f"{path}, prompt {name}: a file, or its elements here, not both")
         elements = {k: v for k, v in row.items() if k != "name"}
-        prompts[name] = prompt_from_value(row["file"] if "file" in row else elements, path)
+        prompts[name] = prompt_from_value(row.get("file", elements), path)
     return prompts
 
 

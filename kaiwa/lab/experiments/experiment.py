@@ -174,7 +174,7 @@ def register(experiment: Experiment, out: Path) -> None:
         registered = json.loads(file.read_text(encoding="utf-8"))
         if registered.get("format") != PLAN_FORMAT:
             raise UserError(
-                f"{out}: registered by an earlier kaiwa, whose plan held neither prompts nor answers; give another --out"
+                f"{out}: registered by an earlier kaiwa, whose plan held no prompts and answers; give another --out"
             )
         changed = differences(registered, plan)
         if changed:

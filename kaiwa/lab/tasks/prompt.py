@@ -1,11 +1,11 @@
 """A prompt by its elements, and the formatter that renders a prompt to chat messages or to text.
 
-instruction: what to do · context: what to know · examples: demonstrations, each with its columns and its answer · input:
-the data · output_indicator: where the answer begins ("Answer:") · leading_words: the answer's first words ("import",
-"SELECT") · system: the system message · turns: what was said before the question.
+instruction: what to do · context: what to know · examples: demonstrations, each with its columns and its answer ·
+input: the data · output_indicator: where the answer begins ("Answer:") · leading_words: the answer's first words
+("import", "SELECT") · system: the system message · turns: what was said before the question.
 
-`{name}` is a variable: a column's name, which may hold spaces, hyphens and other signs; `{{` and `}}` are braces. Values
-are put in unchanged: braces in values mean nothing. The question of an item and that of a demonstration are written by
+`{name}` is a variable: a column's name, which may hold spaces, hyphens and other signs; `{{` and `}}` are braces.
+Values are put in unchanged: braces in values mean nothing. The question of an item and that of a demonstration are written by
 one function from their own columns, so both always look alike.
 """
 

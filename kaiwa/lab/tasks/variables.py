@@ -92,7 +92,7 @@ def _foreign(parts: Collection[str], columns: Collection[str], names: Collection
     """Yield what is written as another tool's template, where the column is not filled elsewhere in the prompt."""
     for part in parts:
         if block := BLOCK.search(part):
-            yield f"{block[0]!r} begins a block of Jinja or mustache, which is not read here; write the text with {{column}}"
+            yield f"{block[0]!r} begins a block of Jinja or mustache, which is not read here; write {{column}}"
         for match in DOUBLE.finditer(part):
             name = re.split(r"[.\[(]", match[1])[0].strip()
             if (match[1] in columns or name in columns or not names) and match[1] not in names:
