@@ -5,8 +5,8 @@ input: the data · output_indicator: where the answer begins ("Answer:") · lead
 ("import", "SELECT") · system: the system message · turns: what was said before the question.
 
 `{name}` is a variable: a column's name, which may hold spaces, hyphens and other signs; `{{` and `}}` are braces.
-Values are put in unchanged: braces in values mean nothing. The question of an item and that of a demonstration are written by
-one function from their own columns, so both always look alike.
+Values are put in unchanged: braces in values mean nothing. One function writes the question of an item and that of a
+demonstration, each from its own columns, so both always look alike.
 """
 
 from __future__ import annotations
