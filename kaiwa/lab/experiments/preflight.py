@@ -34,12 +34,12 @@ class PlannedPrompt:
 
 def first_calls(experiment: Experiment, task: Task, arm: Arm, item: Item, seed: int = 0) -> Sequence[Call]:
     """Return the calls with which an arm begins an item. UserError, with arm and item, for what cannot be asked."""
-    asked = replace(arm.own_task(task), form=experiment.form or "chat")
+    arm_task = replace(arm.own_task(task), form=experiment.form or "chat")
     technique = reseed(arm.technique, seed)
     try:
         if arm.prompt is not None:
             check_parts(arm.prompt.parts(), item.values(), f"task {task.name}, item {item.id}")
-        return next(technique.run(asked, item, Decoding(sampling=arm.sampling or experiment.sampling)))
+        return next(technique.run(arm_task, item, Decoding(sampling=arm.sampling or experiment.sampling)))
     except StopIteration:
         return ()
     except UserError as error:
