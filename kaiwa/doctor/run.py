@@ -9,10 +9,18 @@ from dataclasses import dataclass
 
 import httpx
 
-from kaiwa.doctor import checks_chat, checks_completions, checks_errors, checks_models, checks_more, checks_stream
+from kaiwa.doctor import (
+    checks_chat,
+    checks_completions,
+    checks_errors,
+    checks_models,
+    checks_more,
+    checks_schemas,
+    checks_stream,
+)
 from kaiwa.doctor.server import Absent, Fault, ServerCheck, ServerUnderTest
 
-GROUPS = (checks_models, checks_chat, checks_stream, checks_completions, checks_more, checks_errors)
+GROUPS = (checks_models, checks_chat, checks_stream, checks_completions, checks_more, checks_schemas, checks_errors)
 WORDS = {"ok": "ok", "fault": "FAULT", "absent": "absent"}
 
 

@@ -133,8 +133,11 @@ class ContinuousBatching:
         """Return whether any unfinished request names the adapter."""
         return any(answer.request.adapter == name for answer in self.answers.values())
 
-    def add(self, request: Request) -> None:
-        """Queue a request. UserError if the request does not fit, repeats an id, or names an unknown adapter."""
+    def add(self, request: Request) -> tuple[str, ...]:
+        """Queue a request, and return the keywords of its schema without effect.
+
+        UserError if the request does not fit, repeats an id, or names an unknown adapter.
+        """
         known = self.adapters.get(request.adapter)
         n_soft, V = known.n_soft, self.decoder.config.vocab_size
         ids = (*range(V, V + n_soft), *request.prompt_ids)
@@ -159,6 +162,7 @@ class ContinuousBatching:
         self.answers[request.id] = RunningAnswer(
             request, out, ids, request.sampling.max_tokens, known, logit_rules=logit_rules
         )
+        return logit_rules.grammar.unenforced if logit_rules is not None and logit_rules.grammar is not None else ()
 
     def _make_logit_rules(self, request: Request) -> LogitRules:
         V = self.decoder.config.vocab_size

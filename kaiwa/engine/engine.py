@@ -133,9 +133,12 @@ class Engine:
             _take_weights(self.decoder, self.source)
         return bulk_batching.score(self.decoder, prompts, continuations)
 
-    def add(self, request: Request) -> None:
-        """Queue a request. UserError if the request does not fit the context."""
-        self._batching.add(request)
+    def add(self, request: Request) -> tuple[str, ...]:
+        """Queue a request, and return the keywords of its schema without effect.
+
+        UserError if the request does not fit the context.
+        """
+        return self._batching.add(request)
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
         """Load a low-rank change or soft prompt for requests to name; the model's weights stay unchanged.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fastapi import Request
@@ -47,6 +47,14 @@ class AnswerFormat:
     stream: Callable[[AnswerStream], AsyncGenerator[str, None]]
 
 
+@dataclass(frozen=True, slots=True)
+class AdmittedAnswers:
+    """The events of answers accepted by the engine, and the answers that have had an event."""
+
+    events: AnswerStream
+    choices: Sequence[AnswerChoice]
+
+
 async def resolve(services: ServerServices, name: str) -> Entry:
     """Return the catalog's entry of a name. APIError (404) for anything else, also for a path."""
     known = await asyncio.to_thread(services.models)
@@ -63,11 +71,16 @@ def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -
     return [replace(request, prompt=prompt, sampling=choice) for prompt in prompts for choice in choices]
 
 
-def response_headers(body: Body) -> dict[str, str]:
-    """Return the header with the names of request fields without effect."""
-    ignored = body.ignored()
-    safe = ", ".join(name for name in ignored if name.isascii() and name.replace("_", "").isalnum())
-    return {"X-Kaiwa-Ignored": safe[:500]} if safe else {}
+def response_headers(body: Body, choices: Iterable[AnswerChoice] = ()) -> dict[str, str]:
+    """Return headers with the names of request fields, and of keywords of its schema, without effect."""
+    unenforced = dict.fromkeys(name for choice in choices for name in choice.unenforced)
+    headers = {"X-Kaiwa-Ignored": _listed(body.ignored()), "X-Kaiwa-Unenforced": _listed(unenforced)}
+    return {name: value for name, value in headers.items() if value}
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names as a header's value, without those that no header may hold."""
+    return ", ".join(name for name in names if name.isascii() and name.isprintable())[:500]
 
 
 async def respond(
@@ -76,14 +89,14 @@ async def respond(
     """Answer an API request: as a stream if requested, else whole. Status 499 if the client goes away first."""
     share = share_of(request)
     if getattr(body, "stream", None):
-        events = await unless_disconnected(request, follow_admitted(services, requests, share))
-        if events is None:
+        admitted = await unless_disconnected(request, follow_admitted(services, requests, share))
+        if admitted is None:
             return Response(status_code=499)
-        return stream_response(form.stream(events), response_headers(body))
+        return stream_response(form.stream(admitted.events), response_headers(body, admitted.choices))
     choices = await unless_disconnected(request, collect(services, requests, share))
     if choices is None:
         return Response(status_code=499)
-    return JSONResponse(form.whole(choices), headers=response_headers(body))
+    return JSONResponse(form.whole(choices), headers=response_headers(body, choices))
 
 
 async def collect(
@@ -119,7 +132,9 @@ async def follow(services: ServerServices, requests: Sequence[Generate], share: 
 def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
     if isinstance(reply, Failed):
         raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
-    if isinstance(reply, Started):
+    if isinstance(reply, Admitted):
+        choice.unenforced = reply.unenforced
+    elif isinstance(reply, Started):
         choice.start(reply.prompt_tokens, reply.cached, reply.prompt)
         timer.add_prompt(reply.prompt_tokens, reply.cached)
     elif isinstance(reply, Tokens):
@@ -129,7 +144,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
 
 async def follow_admitted(
     services: ServerServices, requests: Sequence[Generate], share: Share | None = None, seconds: float = ADMIT_SECONDS
-) -> AnswerStream:
+) -> AdmittedAnswers:
     """Return `follow`'s events once the engine has accepted every request, so a refusal becomes an HTTP status.
 
     After `seconds` the stream begins anyway, for instance while a model is loading; a refusal is then an event.
@@ -150,7 +165,7 @@ async def follow_admitted(
     except BaseException:
         await _end(events, pending)
         raise
-    return _resume(events, early, pending)
+    return AdmittedAnswers(_resume(events, early, pending), [event.choice for event in early])
 
 
 async def _resume(

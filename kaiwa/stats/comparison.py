@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from kaiwa.core.errors import UserError
+from kaiwa.stats.distributions import normal_ppf, student_t_cdf, student_t_ppf
 from kaiwa.stats.equivalence import tost
 from kaiwa.stats.intervals import NOTHING, Interval, bootstrap, difference_paired, normal_quantile
 from kaiwa.stats.paired import mcnemar, permutation_test
@@ -140,7 +140,7 @@ def difference_interval(a: Values, b: Values, level: float = 0.95) -> Interval:
         return newcombe(a, b, level)
     if n < 2:
         return Interval(mean, -math.inf, math.inf, n)
-    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(d.std(ddof=1)) / math.sqrt(n)
+    half = student_t_ppf(n - 1, 0.5 + level / 2) * float(d.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -183,7 +183,7 @@ def _t_test(d: Values) -> float:
     if n < 2 or float(np.ptp(d)) == 0:
         return 1.0 if n < 2 or d[0] == 0 else mcnemar(0, n)
     t = float(d.mean()) / (float(d.std(ddof=1)) / math.sqrt(n))
-    return float(2 * special.stdtr(n - 1, -abs(t)))
+    return 2 * student_t_cdf(n - 1, -abs(t))
 
 
 def _cluster_test(d: Values, clusters: Sequence[object], seed: int) -> float:
@@ -235,7 +235,7 @@ def _n_needed(d: Values, *, binary: bool, margin: float, level: float, verdict: 
         if binary:
             needed.append(pairs_needed(float((d > 0).mean()), float((d < 0).mean()), POWER, level))
         elif float(d.std(ddof=1)) > 0:
-            z = normal_quantile(level) + float(special.ndtri(POWER))
+            z = normal_quantile(level) + normal_ppf(POWER)
             needed.append(math.ceil((z * float(d.std(ddof=1)) / mean) ** 2))
     if verdict in ("same", "unknown"):
         spread = float(d.var(ddof=1)) + mean * mean

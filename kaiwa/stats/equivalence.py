@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from kaiwa.core.errors import UserError
+from kaiwa.stats.distributions import student_t_cdf, student_t_ppf
 from kaiwa.stats.intervals import Interval
 
 
@@ -42,8 +42,8 @@ def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivale
     if error == 0:
         p = 0.0 if abs(mean) < margin else 1.0
     else:
-        above = float(special.stdtr(n - 1, -(mean + margin) / error))  # against mean <= -margin
-        below = float(special.stdtr(n - 1, (mean - margin) / error))  # against mean >= margin
+        above = student_t_cdf(n - 1, -(mean + margin) / error)  # against mean <= -margin
+        below = student_t_cdf(n - 1, (mean - margin) / error)  # against mean >= margin
         p = max(above, below)
-    half = float(special.stdtrit(n - 1, 1 - alpha)) * error
+    half = student_t_ppf(n - 1, 1 - alpha) * error
     return Equivalence(p < alpha, p, margin, Interval(mean, mean - half, mean + half, n))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from kaiwa.core.errors import UserError
+from kaiwa.stats.distributions import normal_ppf, student_t_ppf
 
 CELLS = 1 << 22  # numbers held at once while resampling
 
@@ -43,7 +43,7 @@ def normal_quantile(level: float) -> float:
     """Return z with the central `level` of the normal distribution between -z and z (0.95: 1.96)."""
     if not 0 < level < 1:
         raise UserError(f"level: {level} must be between 0 and 1; 0.95 is usual")
-    return float(special.ndtri(0.5 + level / 2))
+    return normal_ppf(0.5 + level / 2)
 
 
 def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
@@ -127,7 +127,7 @@ def bootstrap(
     for start in range(0, resamples, step):
         draws = rng.integers(0, k, size=(min(step, resamples - start), k))
         means.append(sums[draws].sum(axis=1) / sizes[draws].sum(axis=1))
-    wider = math.sqrt(k / (k - 1)) * float(special.stdtrit(k - 1, 0.5 + level / 2)) / normal_quantile(level)
+    wider = math.sqrt(k / (k - 1)) * student_t_ppf(k - 1, 0.5 + level / 2) / normal_quantile(level)
     spread = (np.concatenate(means) - mean) * wider
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, mean + float(low), mean + float(high), k)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import special
-
 from kaiwa.core.errors import UserError
+from kaiwa.stats.distributions import normal_cdf, normal_ppf
 from kaiwa.stats.intervals import normal_quantile
 
 GAINS = (0.03, 0.05, 0.10, 0.15, 0.20, 0.30)
@@ -32,7 +31,7 @@ def pairs_needed(p10: float, p01: float, power: float = 0.8, level: float = 0.95
     if not 0 < power < 1:
         raise UserError(f"power: {power} must be between 0 and 1; 0.8 is usual")
     z = normal_quantile(level) * math.sqrt(discordant)
-    z += float(special.ndtri(power)) * math.sqrt(discordant - delta * delta)
+    z += normal_ppf(power) * math.sqrt(discordant - delta * delta)
     return math.ceil(z * z / (delta * delta) - 1e-9)
 
 
@@ -45,7 +44,7 @@ def power_of_pairs(n: int, p10: float, p01: float, level: float = 0.95) -> float
     if spread == 0:
         return 1.0
     z = (abs(delta) * math.sqrt(n) - normal_quantile(level) * math.sqrt(discordant)) / spread
-    return float(special.ndtr(z))
+    return normal_cdf(z)
 
 
 def smallest_difference(n: int, discordant: float, power: float = 0.8, level: float = 0.95) -> float:
@@ -73,7 +72,7 @@ def pairs_for_equivalence(discordant: float, margin: float, power: float = 0.8, 
     """
     if not margin > 0 or not 0 < power < 1 or not 0 < alpha < 0.5:
         raise UserError(f"margin {margin}, power {power}, alpha {alpha}: above 0, and power below 1, alpha below 0.5")
-    z = float(special.ndtri(1 - alpha)) + float(special.ndtri(0.5 + power / 2))
+    z = normal_ppf(1 - alpha) + normal_ppf(0.5 + power / 2)
     return math.ceil(z * z * discordant / (margin * margin) - 1e-9)
 
 

@@ -20,9 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import special
-
 from kaiwa.core.errors import UserError
+from kaiwa.stats.distributions import student_t_ppf
 from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
 
 PSEUDO = 0.25  # of a cluster, at either end
@@ -48,7 +47,7 @@ def clustered_share(successes: Sequence[float], trials: Sequence[int], level: fl
     squares = sum((x - guess * n) ** 2 for x, n in pairs)
     squares += PSEUDO * size**2 * ((1 - guess) ** 2 + guess**2)
     spread = m / (m - 1) * squares / (m * size) ** 2
-    narrow = (normal_quantile(level) / float(special.stdtrit(k - 1, 0.5 + level / 2))) ** 2
+    narrow = (normal_quantile(level) / student_t_ppf(k - 1, 0.5 + level / 2)) ** 2
     effective = min(guess * (1 - guess) / spread, float(total)) * narrow
     low, high = _score_limits(p, effective, normal_quantile(level))
     return Interval(p, low, high, k)

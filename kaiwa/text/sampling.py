@@ -19,10 +19,14 @@ GrammarKind = Literal["json_schema", "json_object", "regex", "lark"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grammar:
-    """The form of an answer. source: a JSON schema as text, "" for json_object, a regex, or a Lark grammar."""
+    """The form of an answer. source: a JSON schema as text, "" for json_object, a regex, or a Lark grammar.
+
+    strict: refuse a schema that cannot be enforced in full; False: enforce as much as possible.
+    """
 
     kind: GrammarKind
     source: str = ""
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(GrammarKind):
@@ -105,7 +109,7 @@ class Sampling:
         known["stop"] = tuple(known.get("stop", ()))
         known["logit_bias"] = tuple((id, bias) for id, bias in known.get("logit_bias", ()))
         if known.get("grammar") is not None:
-            known["grammar"] = Grammar(kind=known["grammar"]["kind"], source=known["grammar"]["source"])
+            known["grammar"] = Grammar(**known["grammar"])
         return cls(**known)
 
 
@@ -116,7 +120,7 @@ def _check(field: str, value: float, valid: bool, limits: str) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Grammar):
-        return {"kind": value.kind, "source": value.source}
+        return {"kind": value.kind, "source": value.source} | ({} if value.strict else {"strict": False})
     return [list(pair) for pair in value] if isinstance(value, tuple) else value
 
 

@@ -102,7 +102,7 @@ def test_admissions_are_no_events_and_nothing_is_lost(tmp_path: Path) -> None:
     ]
 
     async def run() -> list[tuple[int, str]]:
-        events = await answers.follow_admitted(services(tmp_path, Scripted(script)), requests(2))
+        events = (await answers.follow_admitted(services(tmp_path, Scripted(script)), requests(2))).events
         return [(event.index, event.reply.kind) async for event in events]
 
     assert asyncio.run(run()) == [(0, "started"), (0, "tokens"), (1, "started"), (1, "tokens")]
@@ -113,7 +113,7 @@ def test_a_slow_admission_does_not_hold_the_stream(tmp_path: Path) -> None:
 
     async def run() -> None:
         engine = Scripted([None, (0, Failed(status=404, code="gone", message="no model", param=None))])
-        events = await answers.follow_admitted(services(tmp_path, engine), requests(1), None, 0.01)
+        events = (await answers.follow_admitted(services(tmp_path, engine), requests(1), None, 0.01)).events
         engine.gate.set()
         with pytest.raises(EngineRefused, match="no model"):
             await anext(events)

@@ -63,12 +63,85 @@ def test_a_grammar_of_ours(client: "openai.OpenAI") -> None:
 )
 def test_a_bad_schema_harms_only_its_request(client: "openai.OpenAI", source: str) -> None:
     """vLLM lost its worker to such a pattern (CVE-2025-48944)."""
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": json.loads(source)}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": json.loads(source), "strict": True}}
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError) as found:
             client.chat.completions.create(model=CHAT, messages=MESSAGES, response_format=form, stream=stream)
         assert found.value.param == "response_format"
     assert client.chat.completions.create(model=CHAT, messages=MESSAGES, max_tokens=2).choices
+
+
+LOOSE = {  # name: (schema without `strict`, what is not enforced)
+    "a set": ({"type": "array", "items": {"enum": ["x", "y"]}, "uniqueItems": True, "maxItems": 2}, "uniqueItems"),
+    "a record": ({"type": "object", "propertyNames": {"pattern": "^a$"}, "maxProperties": 0}, "propertyNames"),
+    "look-around": ({"type": "string", "pattern": "^(?=.*[A-Z]).{8,}$", "maxLength": 3}, "pattern"),
+    "an unknown format": ({"type": "string", "format": "uri-reference", "maxLength": 3}, "format uri-reference"),
+    "overlapping oneOf": ({"oneOf": [{"const": 1}, {"enum": [1, 2]}]}, "oneOf"),
+    "no such type": ({"type": "nonsense", "enum": ["x"]}, "type"),
+    "nothing left out": (SCHEMA, None),
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_without_strict_is_enforced_as_far_as_possible(server: Running, name: str, stream: bool) -> None:
+    """Refused before: pydantic's sets, zod's records and password patterns, through every client that has schemas."""
+    schema, unenforced = LOOSE[name]
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    body = {
+        "model": CHAT,
+        "messages": MESSAGES,
+        "response_format": form,
+        "max_tokens": 200,
+        "stream": stream,
+        "seed": 1,
+    }
+    response = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    assert response.headers.get("x-kaiwa-unenforced") == unenforced
+    if not stream:
+        json.loads(response.json()["choices"][0]["message"]["content"])
+
+
+def test_only_the_listed_keys_are_written(client: "openai.OpenAI") -> None:
+    for strict in (False, True):
+        schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
+        answer = client.chat.completions.create(model=CHAT, messages=MESSAGES, response_format=form, max_tokens=200)
+        assert json.loads(answer.choices[0].message.content) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "function", [{"name": "now"}, {"name": "now", "parameters": {"type": "object"}, "strict": True}]
+)
+def test_a_forced_tool_without_parameters_is_called_with_none(client: "openai.OpenAI", function: dict) -> None:
+    tools = [{"type": "function", "function": function}]
+    answer = client.chat.completions.create(
+        model=CHAT, messages=MESSAGES, tools=tools, tool_choice="required", max_tokens=200
+    )
+    (call,) = answer.choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("now", {})
+
+
+def test_a_tools_schema_is_never_refused(client: "openai.OpenAI") -> None:
+    nested = {"type": "array", "items": {"$ref": "#/$defs/P"}, "uniqueItems": True, "minItems": 1, "maxItems": 1}
+    parameters = {
+        "type": "object",
+        "properties": {"x": nested},
+        "required": ["x"],
+        "$defs": {"P": {"type": "object", "properties": {"n": {"enum": [1], "pattern": "(?=a)"}}, "required": ["n"]}},
+    }
+    for strict in (False, True):
+        function = {"name": "place", "parameters": parameters, "strict": strict}
+        answer = client.chat.completions.create(
+            model=CHAT,
+            messages=MESSAGES,
+            tools=[{"type": "function", "function": function}],
+            tool_choice="required",
+            max_tokens=200,
+        )
+        (call,) = answer.choices[0].message.tool_calls
+        assert json.loads(call.function.arguments) == {"x": [{"n": 1}]}
 
 
 def test_tool_calls(client: "openai.OpenAI") -> None:

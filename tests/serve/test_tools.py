@@ -112,10 +112,25 @@ def test_a_conversation_with_tools_in_plain_text() -> None:
 
 
 def test_the_schema_of_a_forced_call() -> None:
-    one = json.loads(forced_schema([TOOL]))
-    assert one["properties"]["name"] == {"const": "weather"}
-    assert one["properties"]["arguments"] == WEATHER
-    assert len(json.loads(forced_schema([TOOL, TOOL]))["anyOf"]) == 2
+    whole = json.loads(forced_schema([TOOL, TOOL]))
+    assert [shape["properties"]["name"] for shape in whole["anyOf"]] == [{"const": "weather"}] * 2
+    assert whole["$defs"]["1"] == WEATHER
+    moved = {"$id": "x", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"items": {"$ref": "#"}}}}
+    function = {"name": "f", "parameters": moved}
+    whole = json.loads(forced_schema([ToolDefinition.model_validate({"type": "function", "function": function})]))
+    assert whole["$defs"]["0"] == {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/0/$defs/A"}},
+        "$defs": {"A": {"items": {"$ref": "#/$defs/0"}}},
+    }
+
+
+@pytest.mark.parametrize(
+    "parameters", [None, {}, {"type": "object"}, {"type": "object", "title": "Now", "required": []}]
+)
+def test_a_function_without_parameters_takes_nothing(parameters: dict | None) -> None:
+    tool = ToolDefinition.model_validate({"type": "function", "function": {"name": "now", "parameters": parameters}})
+    assert json.loads(forced_schema([tool]))["$defs"]["0"]["properties"] == {}
 
 
 @pytest.mark.parametrize(

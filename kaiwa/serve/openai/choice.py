@@ -40,6 +40,7 @@ class AnswerChoice:
     prompt_tokens: int = 0
     cached: int = 0
     finish: str | None = None
+    unenforced: tuple[str, ...] = ()  # keywords of the request's schema without effect
 
     def start(self, prompt_tokens: int, cached: int, prompt: Sequence[TokenDetail]) -> None:
         """Note the prompt's length, how many of its tokens were cached, and its tokens."""

@@ -149,7 +149,8 @@ class ResponsesRequest(Body):
             return None
         if form.type == "json_object":
             return {"type": "json_object"}
-        return {"type": "json_schema", "json_schema": {"name": form.name or "answer", "schema": form.body}}
+        schema = {"name": form.name or "answer", "schema": form.body, "strict": form.strict}
+        return {"type": "json_schema", "json_schema": schema}
 
 
 def _join_calls(messages: Sequence[JSONObject]) -> list[JSONObject]:

@@ -25,6 +25,8 @@ from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
+NO_PARAMETERS = {"type", "title", "description", "$schema", "required", "additionalProperties"}
+
 INSTRUCTIONS = """You may call functions. Each line within <tools> describes one, its parameters as JSON Schema:
 <tools>
 {functions}
@@ -82,19 +84,38 @@ def describe(tool: ToolDefinition) -> JSONObject:
 
 
 def forced_schema(tools: Sequence[ToolDefinition]) -> str:
-    """Return the JSON Schema of a call to any of the functions, as text."""
+    """Return the JSON Schema of a call to any of the functions, as text.
 
-    def call_schema(tool: ToolDefinition) -> JSONObject:
-        arguments = tool.function.parameters or {"type": "object"}
-        return {
+    Each function's parameters are a definition of their own, with references inside them moved along.
+    """
+    shapes = [
+        {
             "type": "object",
-            "properties": {"name": {"const": tool.function.name}, "arguments": arguments},
+            "properties": {"name": {"const": tool.function.name}, "arguments": {"$ref": f"#/$defs/{i}"}},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
+        for i, tool in enumerate(tools)
+    ]
+    definitions = {str(i): _moved(_arguments_schema(tool.function), f"#/$defs/{i}") for i, tool in enumerate(tools)}
+    return json.dumps({"anyOf": shapes, "$defs": definitions}, ensure_ascii=False)
 
-    shapes = [call_schema(tool) for tool in tools]
-    return json.dumps(shapes[0] if len(shapes) == 1 else {"anyOf": shapes}, ensure_ascii=False)
+
+def _arguments_schema(function: Function) -> JSONObject:
+    """Return the schema of a function's arguments: an object, and an empty one for a function without parameters."""
+    schema = {"type": "object"} | (function.parameters or {})
+    return schema if set(schema) - NO_PARAMETERS else schema | {"properties": {}}
+
+
+def _moved(schema: object, place: str) -> object:
+    """Return a schema whose references to itself (#/…) are right when the schema stands at `place`."""
+    if isinstance(schema, dict):
+        return {
+            key: place + value[1:] if key == "$ref" and isinstance(value, str) else _moved(value, place)
+            for key, value in schema.items()
+            if not (key == "$id" and isinstance(value, str))  # would change what references are relative to
+        }
+    return [_moved(inner, place) for inner in schema] if isinstance(schema, list) else schema
 
 
 def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[dict[str, str]]:

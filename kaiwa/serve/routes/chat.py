@@ -55,7 +55,8 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
     )
     grammar, field = None, ""
     if must_call(body):
-        grammar, field = Grammar(kind="json_schema", source=forced_schema(_callable_tools(body))), "tools"
+        schema = forced_schema(_callable_tools(body))  # never refused, `strict` or not
+        grammar, field = Grammar(kind="json_schema", source=schema, strict=False), "tools"
     elif body.response_format is not None:
         grammar, field = grammar_of(body.response_format), "response_format"
     max_tokens = body.max_completion_tokens or body.max_tokens
@@ -95,7 +96,7 @@ def call_reader(body: ChatRequest) -> ToolReader | None:
 
 
 def grammar_of(form: ResponseFormat) -> Grammar | None:
-    """Return the grammar of a response format, None for text. A schema is always enforced, `strict` or not."""
+    """Return the grammar of a response format, None for text. A schema is enforced as far as possible, or refused."""
     if form.type == "text":
         return None
     if form.type == "grammar":
@@ -104,7 +105,8 @@ def grammar_of(form: ResponseFormat) -> Grammar | None:
     if form.type == "json_object":
         return Grammar(kind="json_object")
     assert form.json_schema is not None
-    return Grammar(kind="json_schema", source=json.dumps(form.json_schema.body, ensure_ascii=False))
+    schema = json.dumps(form.json_schema.body, ensure_ascii=False)
+    return Grammar(kind="json_schema", source=schema, strict=bool(form.json_schema.strict))
 
 
 def read_answer(body: ChatRequest, choice: AnswerChoice) -> tuple[str | None, list[ModelCall], str | None]:

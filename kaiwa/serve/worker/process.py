@@ -151,14 +151,14 @@ class EngineProcess:
     def _generate(self, model: ResidentModel, loaded: LoadedModel, request: Generate) -> None:
         try:
             engine_request = make_request(loaded, request)
-            model.engine.add(engine_request)
+            unenforced = model.engine.add(engine_request)
         except UserError as error:
             self.outbox.append(refusal(request, error))
         except Exception as error:  # such as a chat template that fails
             self._fail_unreadable(request, error)
         else:
             model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids))
-            self.outbox.append(Admitted(id=request.id))
+            self.outbox.append(Admitted(id=request.id, unenforced=unenforced))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
         """Return the model or adapter of a request. Reading an adapter may drop idle models to make room."""

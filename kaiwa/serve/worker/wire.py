@@ -221,10 +221,11 @@ Value = Embedding | TokenIds | DecodedText | TokenizerInfo | Unloaded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """The request is good and in the queue."""
+    """The request is good and in the queue. unenforced: keywords of its schema without effect."""
 
     kind: Literal["admitted"] = "admitted"
     id: str = ""
+    unenforced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,148 @@
+"""JSON schemas before they become grammars: objects closed, and parts that no grammar reads left out on request.
+
+`closed`: JSON Schema leaves an object open unless `additionalProperties` is false, and a small model then invents keys
+until max_tokens. Nearly every client means the listed properties and no other, so an object with `properties` is
+closed, unless the schema says otherwise or the object is one part of a combination (allOf, $ref with siblings), where
+closing a part would forbid the other parts' keys.
+
+`loosened`: a schema without the keywords that a reader refuses, and the names of these keywords. Works bottom-up: of a
+subschema that cannot be read, each keyword is tried in turn and readable if the rest can still be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+Schema = dict[str, Any]
+NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")  # a schema for each name
+LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
+SINGLE = (
+    *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "additionalItems", "contains"),
+    *("propertyNames", "not", "if", "then", "else"),
+)
+ADDS_PROPERTIES = ("properties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "then", "else", "if")
+MAX_READ = 200_000  # characters of schema that `loosened` has read; beyond, what is unknown is left out unread
+
+
+def closed(schema: Schema) -> Schema:
+    """Return the schema with its objects closed, wherever no other part of the schema adds properties to them."""
+    combined: set[str] = set()  # references to schemas that are a part of a combination
+    while True:
+        known = set(combined)
+        result = _close(schema, "#", False, combined)
+        if combined == known:
+            return result
+
+
+def _close(schema: Schema, path: str, in_combination: bool, combined: set[str]) -> Schema:
+    """Return a subschema closed. in_combination: other schemas hold for the same value. Adds to `combined`."""
+    in_combination = in_combination or path in combined
+    listed = {key: schema[key] for key in ("allOf", "anyOf", "oneOf") if isinstance(schema.get(key), list)}
+    has_siblings = "properties" in schema or "$ref" in schema or len(listed) > 1 or len(listed.get("allOf", ())) > 1
+    are_parts = in_combination or has_siblings  # the schemas of allOf, anyOf and oneOf
+    if "$ref" in schema and (in_combination or listed or "properties" in schema):
+        combined.add(str(schema["$ref"]))
+    result = dict(schema)
+    for key, value in schema.items():
+        if key in NAMED and isinstance(value, dict):
+            result[key] = {
+                name: _close(inner, f"{path}/{key}/{name}", key == "dependentSchemas", combined)
+                if isinstance(inner, dict)
+                else inner
+                for name, inner in value.items()
+            }
+        elif key in LISTED and isinstance(value, list):
+            shared = key != "prefixItems" and are_parts
+            result[key] = [
+                _close(inner, f"{path}/{key}/{i}", shared, combined) if isinstance(inner, dict) else inner
+                for i, inner in enumerate(value)
+            ]
+        elif key in SINGLE and isinstance(value, dict):
+            shared = key in ("not", "if", "then", "else", "contains", "propertyNames")
+            result[key] = _close(value, f"{path}/{key}", shared, combined)
+    if _may_close(schema, in_combination):
+        properties = dict(result["properties"])
+        if "patternProperties" not in schema:
+            properties |= {name: {} for name in schema.get("required") or () if name not in properties}
+        result |= {"properties": properties, "additionalProperties": False}
+        result.pop("unevaluatedProperties", None)  # says the same
+    return result
+
+
+def _may_close(schema: Schema, in_combination: bool) -> bool:
+    if not isinstance(schema.get("properties"), dict) or "additionalProperties" in schema or in_combination:
+        return False
+    if schema.get("unevaluatedProperties", False) is not False:
+        return False
+    options = [option for key in ("anyOf", "oneOf", "allOf") for option in schema.get(key) or ()]
+    adds = any(isinstance(option, dict) and any(key in option for key in ADDS_PROPERTIES) for option in options)
+    return not adds and not any(key in schema for key in ("$ref", "if", "then", "else", "dependentSchemas"))
+
+
+def loosened(schema: Schema, reads: Callable[[Schema], bool]) -> tuple[Schema, list[str]]:
+    """Return the schema without the keywords that `reads` refuses, and the names of these keywords."""
+    budget = MAX_READ
+    dropped: list[str] = []
+
+    def can_read(part: Schema) -> bool:
+        nonlocal budget
+        alone = _without_references(part, schema)
+        budget -= len(json.dumps(alone))
+        return budget >= 0 and reads(alone)
+
+    def loosen(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        inner = {key: _map_parts(key, value, loosen) for key, value in part.items()}
+        if can_read(inner):
+            return inner
+        readable: Schema = {}
+        for key, value in inner.items():
+            if can_read(readable | {key: value}):
+                readable[key] = value
+            else:
+                dropped.append(key)
+        return readable
+
+    looser = loosen(schema)
+    if not reads(looser):  # such as references in a circle
+        return {}, [*schema]
+    return looser, list(dict.fromkeys(dropped))
+
+
+def _without_references(part: Any, root: Schema) -> Any:
+    """Return a subschema without its references to existing parts of the whole schema."""
+    if isinstance(part, list):
+        return [_without_references(inner, root) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _without_references(value, root)
+        for key, value in part.items()
+        if not (key == "$ref" and isinstance(value, str) and _exists(value, root))
+    }
+
+
+def _exists(reference: str, root: Any) -> bool:
+    """Return whether a reference (#/name/…, #name or #) names a part of the schema; names are left to the reader."""
+    for name in reference.split("/")[1:]:
+        name = unquote(name).replace("~1", "/").replace("~0", "~")
+        if isinstance(root, list) and name.isdecimal() and int(name) < len(root):
+            root = root[int(name)]
+        elif isinstance(root, dict) and name in root:
+            root = root[name]
+        else:
+            return False
+    return True
+
+
+def _map_parts(key: str, value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the value of a keyword with `change` applied to every subschema in it."""
+    if key in NAMED and isinstance(value, dict):
+        return {name: change(part) for name, part in value.items()}
+    if key in LISTED and isinstance(value, list):
+        return [change(part) for part in value]
+    return change(value) if key in SINGLE and isinstance(value, dict) else value
