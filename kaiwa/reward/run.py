@@ -197,9 +197,9 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
     """Set the bias that gives demonstrations a mean score of 0."""
     rows = []
     for raw in read_jsonl(file):
-        shown = demonstration(raw)
-        answer, ended = shown.messages[-1].content, shown.meta.get("ended") is not False
-        rows.append(PromptRow(*render_completions(tokenizer, shown.messages[:-1], [answer], [ended])))
+        example = demonstration(raw)
+        answer, ended = example.messages[-1].content, example.meta.get("ended") is not False
+        rows.append(PromptRow(*render_completions(tokenizer, example.messages[:-1], [answer], [ended])))
         if len(rows) == most:
             break
     if not rows:

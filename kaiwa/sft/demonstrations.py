@@ -40,11 +40,11 @@ def read_demonstrations(
     too_long = nothing = 0
     unmarked: Counter[str] = Counter()
     for row in read_jsonl(file):
-        shown = demonstration(row)
-        rendered = render(tokenizer, shown.messages)
+        example = demonstration(row)
+        rendered = render(tokenizer, example.messages)
         tokens, mask = rendered.ids, rendered.mask
         unmarked.update(rendered.unmarked.values())
-        if shown.meta.get("ended") is False:
+        if example.meta.get("ended") is False:
             tokens, mask = without_end(tokens, mask, tokenizer.stop_ids)
         if len(tokens) > width:
             too_long += 1

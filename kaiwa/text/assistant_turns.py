@@ -41,7 +41,7 @@ class Render(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AssistantTurn:
     """The characters [start, end) that the assistant wrote of message number `message`."""
 
     message: int
@@ -54,7 +54,7 @@ class Turns:
     """A rendered conversation, its assistant's turns, and why other assistant's messages have none, by number."""
 
     text: str
-    learned: list[Turn] = field(default_factory=list)
+    learned: list[AssistantTurn] = field(default_factory=list)
     unmarked: dict[int, str] = field(default_factory=dict)
 
 
@@ -87,7 +87,7 @@ def assistant_turns(render: Render, messages: Sequence[Mapping[str, Any]], ends:
             head = _header(render, messages, number, written, prompt)
             last = _end(written, head, messages[number], ends)
             if last > head and "".join(_core(messages[number]).split()) in "".join(written.split()):
-                turns.learned.append(Turn(number, start + head, start + last))
+                turns.learned.append(AssistantTurn(number, start + head, start + last))
             else:
                 turns.unmarked[number] = NOT_WRITTEN
     return turns
@@ -117,8 +117,8 @@ def missing_prompt(render: Render, messages: Sequence[Mapping[str, Any]]) -> str
     region = region or _addition(render, probe, len(messages), text)
     if region is None:
         return ""
-    head, found, _ = text[region[0] : region[1]].partition(PROBE)
-    return head.rstrip(" ") if found else ""
+    head, probed, _ = text[region[0] : region[1]].partition(PROBE)
+    return head.rstrip(" ") if probed else ""
 
 
 @dataclass(slots=True)
@@ -139,8 +139,8 @@ class Marked:
     def fits(self, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether what users and assistants say stands in their own turns of the loop."""
         numbers = {number for number, _ in self.starts}
-        said = [i for i in sorted(numbers) if messages[i]["role"] in ("user", "assistant") and _core(messages[i])]
-        return all(self.region(i, _core(messages[i])) for i in said)
+        worded = [i for i in sorted(numbers) if messages[i]["role"] in ("user", "assistant") and _core(messages[i])]
+        return all(self.region(i, _core(messages[i])) for i in worded)
 
 
 def _read_marks(marked: str) -> Marked:
@@ -172,7 +172,7 @@ def _take_generated(turns: Turns, marked: Marked, numbers: Sequence[int]) -> Non
         if number in free:
             free.remove(number)
         if number >= 0 and start < end:
-            turns.learned.append(Turn(number, start, end))
+            turns.learned.append(AssistantTurn(number, start, end))
     turns.unmarked.update(dict.fromkeys(free, NOT_GENERATION))
 
 

@@ -174,17 +174,17 @@ def _split(text: str, template: JinjaTemplate) -> list[PromptPiece]:
     position, take = 0, False  # take: white space that follows belongs to the token before
     for match in pattern.finditer(text) if pattern is not None else ():
         name = match.group()
-        left, right = template.strips.get(name, (False, False))
-        pieces += _text_piece(text[position : match.start()], template, take, left)
+        before, after = template.strips.get(name, (False, False))
+        pieces += _text_piece(text[position : match.start()], template, take, before)
         special = name in template.specials
         pieces.append(PromptPiece(name, special=special, control=not special))
-        position, take = match.end(), right
+        position, take = match.end(), after
     return pieces + _text_piece(text[position:], template, take, False)
 
 
-def _text_piece(text: str, template: JinjaTemplate, left: bool, right: bool) -> list[PromptPiece]:
-    text = text.lstrip() if left else text
-    text = text.rstrip() if right else text
+def _text_piece(text: str, template: JinjaTemplate, before: bool, after: bool) -> list[PromptPiece]:
+    text = text.lstrip() if before else text
+    text = text.rstrip() if after else text
     plain = MARK in text
     text = text.replace(MARK, "")
     controls = _pattern(template.controls) if plain else None
