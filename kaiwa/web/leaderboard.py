@@ -14,7 +14,7 @@ def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request, language: str = "") -> HTMLResponse:
-        from kaiwa.lab.experiments.leaderboard import (  # numpy and scipy: only when the page is asked for
+        from kaiwa.lab.experiments.leaderboard import (  # numpy: only when the page is asked for
             rank,
             read_results,
             select_task_versions,

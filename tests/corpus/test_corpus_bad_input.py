@@ -12,7 +12,6 @@ from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
 from kaiwa.corpus.config import CorpusConfig, Dedup, Source
-from kaiwa.corpus.hugging_face import read_dataset
 from kaiwa.corpus.problems import Problems
 from kaiwa.corpus.read import decode, split_text
 from kaiwa.corpus.run import run
@@ -164,12 +163,6 @@ def test_a_repeated_id_is_renamed(build: Build, tmp_path: Path) -> None:
     ids = {d.id for s in ("train", "validation") for d in read_documents(artifact, s) if d.source == "bad"}
     assert ids == {"same", "same~2", "same~3"}
     assert artifact.metrics["problems"] == {"repeated_id": 2}
-
-
-def test_hugging_face_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'kaiwa\[data\]'"):
-        list(read_dataset(Source(name="x", path="hf:a/b"), "a/b"))
 
 
 def test_long_text_is_cut_at_paragraphs() -> None:

@@ -1,20 +1,16 @@
 """Experiments: what is registered, and what they can find."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.experiments.assignment import FixedPrompt
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment, detectable_differences, register
 from kaiwa.lab.tasks.prompt import Prompt
-from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.techniques.shots import FewShot, ZeroShot
-from kaiwa.lab.techniques.steps import PromptChain
 from kaiwa.stats.power import smallest_difference
-from kaiwa.studies.icl_tasks import FirstDemonstrations
 from kaiwa.text.sampling import Sampling
 
 TASKS = tuple(
@@ -86,17 +82,36 @@ def test_the_plan_is_written_once_and_a_changed_one_needs_another_folder(tmp_pat
     assert (out / "plan.json").read_text() == plan
 
 
-def test_the_plan_names_classes_as_the_first_version_did() -> None:
-    arms = (
-        Arm(name="a", technique=FixedPrompt(prompt=Prompt("x"), label="BAD")),
-        Arm(name="b", technique=PromptChain(prompts=(Prompt(), Prompt()))),
-        Arm(name="c", technique=FewShot(inner=FirstDemonstrations(k=2))),  # type: ignore[arg-type]
-    )
-    texts = [arm["technique"] for arm in experiment(arms=arms).plan_json()["arms"]]
-    assert texts[0].startswith("Written(by='text', prompt=Prompt(instruction='x'")
-    assert texts[1].startswith("Chain(prompts=(Prompt(")
-    assert texts[2] == "FewShot(inner=Shown(k=2), k=4, labels='gold', seed=0)"
-    json.dumps(experiment(arms=arms).plan_json())
+def changed_item(**changes: object) -> dict[str, object]:
+    first = dataclasses.replace(TASKS[0].items[0], **changes)  # type: ignore[arg-type]
+    return {"tasks": (dataclasses.replace(TASKS[0], items=(first, *TASKS[0].items[1:])), TASKS[1])}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        (changed_item(answer="y"), r"tasks\.0\.items\.0"),
+        (changed_item(input="other"), r"tasks\.0\.items\.0"),
+        (changed_item(columns={"c": "1"}), r"tasks\.0\.items\.0"),
+        ({"tasks": (TASKS[0].with_prompt(Prompt("New.")), TASKS[1])}, r"tasks\.0\.prompt\.instruction"),
+        ({"tasks": (dataclasses.replace(TASKS[0], grader=Grader(name="contains")), TASKS[1])}, r"grader\.name"),
+        ({"tasks": (dataclasses.replace(TASKS[0], max_tokens=9), TASKS[1])}, "max_tokens"),
+        ({"arms": (dataclasses.replace(ARMS[0], prompt=Prompt("Own.")), *ARMS[1:])}, r"arms\.0\.prompt"),
+        ({"arms": (dataclasses.replace(ARMS[0], sampling=Sampling(top_k=2)), *ARMS[1:])}, r"arms\.0\.sampling"),
+    ],
+)
+def test_nothing_that_decides_a_result_changes_after_the_first_look(
+    tmp_path: Path, changes: dict[str, object], place: str
+) -> None:
+    register(experiment(), tmp_path)
+    with pytest.raises(UserError, match=place):
+        register(experiment(**changes), tmp_path)
+
+
+def test_a_plan_of_the_first_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"name": "e"}')
+    with pytest.raises(UserError, match="earlier kaiwa"):
+        register(experiment(), tmp_path)
 
 
 def test_what_the_items_can_find() -> None:

@@ -62,7 +62,8 @@ def test_delimiters_and_order(delimiters: str) -> None:
     text = render(prompt, {"input": "data"}, "text")
     assert isinstance(text, str)
     assert text.index("data") < text.index("ctx") < text.index("Sum up.")
-    mark = {"none": "data\nOut: It", "hashes": "### Input\ndata", "quotes": '"""\ndata\n"""', "tags": "<input>\ndata"}
+    assert text.endswith("Out: It"), "the answer begins where the prompt ends, whatever the order"
+    mark = {"none": "data", "hashes": "### Input\ndata", "quotes": '"""\ndata\n"""', "tags": "<input>\ndata"}
     assert mark[delimiters] in text
     assert prompt.drop_element("context").context == ""
 

@@ -36,7 +36,7 @@ def test_a_judge_belongs_to_graders_that_are_models() -> None:
 def test_prompts_of_items() -> None:
     task = Task(name="t", items=ITEMS, prompt=Prompt(input="{input} ({extra})"))
     assert task.render_prompt(ITEMS[2]) == (Message("user", "q2 (e2)"),)
-    shown = task.with_examples([Example("a", "b")])
+    shown = task.with_examples([Example("a", "b", {"extra": "c"})])
     assert len(shown.render_prompt(ITEMS[0])) == 3
     assert task.render_prompt(ITEMS[0], Prompt("Just this.", input="")) == (Message("user", "Just this."),)
     assert task.with_prompt(Prompt(input="x")).prompt.input == "x"

@@ -136,6 +136,8 @@ class Letters:
     """A tokenizer of characters, with ChatML's special tokens."""
 
     specials = {"<|im_start|>": 1, "<|im_end|>": 2}  # noqa: RUF012
+    controls: dict[str, int] = {}  # noqa: RUF012
+    strips: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012
     bos_token = eos_token = ""
 
     def __init__(self, template: str) -> None:
@@ -146,6 +148,8 @@ class Letters:
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]
+
+    encode_plain = encode_batch
 
 
 def told(template: str, messages: list[dict], tools: list[dict]) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kaiwa.text.chat_model import OpenedModel
 
 
+PROMPTS = "prompts.md"
+
+
 def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
     """Return the experiment with model, server and key variable replaced by those of the command line, if set."""
     changes = {name: getattr(options, name) for name in ("model", "url", "api_key_env") if getattr(options, name)}
@@ -43,10 +46,14 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
     from kaiwa.lab.experiments.analysis import analyse
     from kaiwa.lab.experiments.experiment import register
     from kaiwa.lab.experiments.judge_scores import apply_judges
+    from kaiwa.lab.experiments.preflight import check_first_calls, describe_prompts, planned_prompts
     from kaiwa.lab.experiments.run import run, run_models
 
     check_judges(experiment)
+    check_first_calls(experiment)
     register(experiment, out)
+    (out / PROMPTS).write_text(describe_prompts(planned_prompts(experiment)), encoding="utf-8", errors="replace")
+    print(f"one whole prompt of every arm: {out / PROMPTS}", file=sys.stderr)
     began = time.monotonic()
     live = sys.stderr.isatty()
 
@@ -87,20 +94,13 @@ def plan_text(experiment: Experiment) -> str:
     """Return n and the detectable difference of every comparison, and the number of answers."""
     from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
 
-    rows = [["task", "B", "A", "n", "finds"]]
+    rows = [["task", "B − A", "n", "finds"]]
     for p in detectable_differences(experiment):
-        rows.append(
-            [
-                p.task,
-                p.contrast.b,
-                p.contrast.a,
-                str(p.n),
-                f"{p.detectable * 100:.0f} points" if p.detectable < 1 else "nothing",
-            ]
-        )
+        finds = f"{p.detectable * 100:.0f} points" if p.detectable < 1 else "nothing"
+        rows.append([p.task, p.contrast.text, str(p.n), finds])
     answers = sum(len(t.items) * len(experiment.arms_of(t)) for t in experiment.tasks) * len(experiment.seeds)
     note = f"{answers:,} answers; 'finds': with power 80 %, if {DISCORDANT:.0%} of the pairs are decided"
-    return f"{table(rows, lambda i: '>' if i >= 3 else '<')}\n{note}\n"
+    return f"{table(rows, lambda i: '>' if i >= 2 else '<')}\n{note}\n"
 
 
 def pilot_text(analysis: Analysis) -> str:
@@ -112,7 +112,7 @@ def pilot_text(analysis: Analysis) -> str:
         c = f.comparison
         needed = pairs_by_gain(c.won, c.lost, c.n) if c.n else {}
         cells = [str(needed.get(gain) or "–") for gain in GAINS]
-        rows.append([f.task, f"{f.contrast.b} - {f.contrast.a}", f"{c.won + c.lost} of {c.n}", *cells])
+        rows.append([f.task, f.contrast.text, f"{c.won + c.lost} of {c.n}", *cells])
     return table(rows, lambda i: ">" if i >= 2 else "<") + "\nn for G: items needed to find a true gain of G points"
 
 
@@ -123,11 +123,10 @@ def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None 
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
     from kaiwa.report.words import Words
 
-    rows = [["task", "B", "A", "n", "B - A, points", "verdict"]]
+    rows = [["task", "B − A", "n", "points", "verdict"]]
     for f in analysis.findings:
-        c = f.comparison
-        rows.append([f.task, f.contrast.b, f.contrast.a, str(c.n), difference_text(f), verdict_text(c)])
-    print(table(rows, lambda i: ">" if i == 3 else "<"))
+        rows.append([f.task, f.contrast.text, str(f.comparison.n), difference_text(f), verdict_text(f.comparison)])
+    print(table(rows, lambda i: ">" if i == 2 else "<"))
     if analysis.checks:
         words = Words("en", "kaiwa.lab")
         for check in analysis.checks.values():

@@ -11,7 +11,7 @@ from kaiwa.commands.options import Positional, arg, read_options
 
 @dataclass(kw_only=True)
 class Options:
-    """Print n and the detectable difference of every comparison; ask nothing."""
+    """Print n and the detectable difference of every comparison, and one whole prompt of every arm; ask nothing."""
 
     file: Positional[Annotated[Path, arg(metavar="FILE")]]  # FILE.toml or FILE.py
 
@@ -21,5 +21,9 @@ def main(words: list[str]) -> None:
     options = read_options(Options, "kaiwa lab plan", words)
     from kaiwa.commands.lab.experiments import plan_text
     from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.preflight import check_first_calls, describe_prompts, planned_prompts
 
-    print(plan_text(read_experiment(options.file)))
+    experiment = read_experiment(options.file)
+    check_first_calls(experiment)
+    print(plan_text(experiment))
+    print(describe_prompts(planned_prompts(experiment)))

@@ -97,8 +97,8 @@ def analyse(
         for arm in experiment.arms_of(task):
             arms.append(summarise_arm(task, arm.name, by_arm[task.name, arm.name], experiment.prices, check))
         for contrast in experiment.contrasts_of(task):
-            a, b = by_arm[task.name, contrast.a], by_arm[task.name, contrast.b]
-            findings.append(compare_arms(task, contrast, a, b, margin=experiment.margin / 100, check=check))
+            a, b, *less = (by_arm[task.name, name] for name in contrast.arms)
+            findings.append(compare_arms(task, contrast, a, b, less=less, margin=experiment.margin / 100, check=check))
     adjusted: list[float] = holm([f.comparison.p for f in findings]).tolist()
     settled = tuple(
         dataclasses.replace(f, p_holm=p, comparison=apply_holm(f.comparison, p))
@@ -214,10 +214,16 @@ def compare_arms(
     b: Sequence[ItemOutcome],
     *,
     margin: float,
+    less: Sequence[Sequence[ItemOutcome]] = (),
     check: JudgeCheck | None = None,
 ) -> ContrastFinding:
-    """Compare arm B with arm A on the items that both answered; `margin` is a share."""
+    """Compare arm B with arm A on the items that both answered; `margin` is a share.
+
+    `less`: the outcomes of A' and B' of an interaction, which compares B - B' with A - A'.
+    """
     scores_a, scores_b = mean_scores_by_item(a), mean_scores_by_item(b)
+    if less:
+        scores_a, scores_b = _minus(scores_a, less[0]), _minus(scores_b, less[1])
     if check is not None and task.grader.name == "pairwise":
         preferred = check.preferred.get((contrast.a, contrast.b), {})
         scores_a = {id: max(0.0, 1 - 2 * share) for id, share in preferred.items()}  # who won; a tie is 0 against 0
@@ -241,6 +247,12 @@ def compare_arms(
     )
 
 
+def _minus(scores: Mapping[str, float], outcomes: Sequence[ItemOutcome]) -> dict[str, float]:
+    """Return the scores less those of the same items in `outcomes`; items that failed on either side are left out."""
+    others = mean_scores_by_item(outcomes)
+    return {id: score - others[id] for id, score in scores.items() if id in others}
+
+
 def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """Return the findings as flat rows, for CSV and JSON."""
     return [
@@ -248,6 +260,7 @@ def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
             "task": f.task,
             "a": f.contrast.a,
             "b": f.contrast.b,
+            "less": " − ".join(reversed(f.contrast.less)),
             "claim": f.contrast.claim,
             "n": f.comparison.n,
             "mean_a": f.comparison.mean_a,

@@ -1,14 +1,15 @@
 """An experiment: tasks x arms x seeds, and which arm is compared with which; everything registered before the run.
 
-Comparisons are decided here, before the results are seen: `plan.json` is written before the first call, and a changed
-experiment needs another folder. `experiment_file.py` reads experiments from TOML or Python files.
+Comparisons are decided here, before the results are seen: `plan.json` is written before the first call and holds all
+that decides a result: prompts as text, items with their answers, graders, arms, contrasts. A changed experiment needs
+another folder. `experiment_file.py` reads experiments from TOML or Python files.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,59 @@ from typing import Any
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.config import did_you_mean, differences
 from kaiwa.core.errors import UserError
-from kaiwa.lab.tasks.task import Task
+from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import GREEDY, Technique
 from kaiwa.text.sampling import Sampling
 
-CLASS_NAME = re.compile(r"\b[A-Z]\w*(?=\()")
-FIRST_NAMES = {"FixedPrompt": "Written", "PromptChain": "Chain", "FirstDemonstrations": "Shown"}
+PLAN_FORMAT = 2  # of plan.json; the first held no prompts, answers and graders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A technique under a name. `task` "": for every task. `model` "": the experiment's."""
+    """A technique under a name. `task` "": for every task. `model` "": the experiment's. `prompt`, `sampling` None: the
+    task's and the experiment's.
+    """
 
     name: str
     technique: Technique
     task: str = ""
     model: str = ""
+    prompt: Prompt | None = None
+    sampling: Sampling | None = None
+
+    def own_task(self, task: Task) -> Task:
+        """Return the task as this arm asks it."""
+        return task if self.prompt is None else task.with_prompt(self.prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Arm B against arm A, with the claim about B - A in words. `task` "": on every task that has both arms."""
+    """Arm B against arm A, with the claim about B - A in words. `task` "": on every task that has both arms.
+
+    `less`: two further arms A' and B'; the contrast is then the interaction (B - A) - (B' - A'), item by item.
+    """
 
     a: str
     b: str
     claim: str = ""
     task: str = ""
+    less: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.less) not in (0, 2):
+            raise UserError(f"contrast of {self.b!r}: less has {len(self.less)} arms; an interaction takes away two")
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The names of all arms that the contrast needs."""
+        return (self.a, self.b, *self.less)
+
+    @property
+    def text(self) -> str:
+        """The difference in words: "B − A", or "(B − A) − (B' − A')"."""
+        plain = f"{self.b} − {self.a}"
+        return f"({plain}) − ({self.less[1]} − {self.less[0]})" if self.less else plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +101,11 @@ class Experiment:
                     raise UserError(f"experiment {self.name}: the arm {name!r} occurs twice for {task.name}")
         names = [arm.name for arm in self.arms]
         for contrast in self.contrasts:
-            for name in (contrast.a, contrast.b):
+            for name in contrast.arms:
                 if name not in names:
                     raise UserError(f"experiment {self.name}: contrast of {name!r}{did_you_mean(name, names)}")
+            if contrast.less and any(task.grader.judge for task in self.tasks):
+                raise UserError(f"experiment {self.name}: an interaction needs a grader by rule, not a model")
 
     def arms_of(self, task: Task) -> list[Arm]:
         return [arm for arm in self.arms if arm.task in ("", task.name)]
@@ -85,7 +115,7 @@ class Experiment:
         arms = [arm.name for arm in self.arms_of(task)]
         if not self.contrasts:
             return [Contrast(a=arms[0], b=name, task=task.name) for name in arms[1:]]
-        return [c for c in self.contrasts if c.task in ("", task.name) and c.a in arms and c.b in arms]
+        return [c for c in self.contrasts if c.task in ("", task.name) and set(c.arms) <= set(arms)]
 
     def models(self) -> list[str]:
         """Return every model in use, in the order of the arms."""
@@ -97,6 +127,7 @@ class Experiment:
     def plan_json(self) -> dict[str, Any]:
         """Return the content of plan.json: everything that must not change between two starts of a run."""
         return {
+            "format": PLAN_FORMAT,
             "name": self.name,
             "model": self.model,
             "url": self.url,
@@ -104,22 +135,35 @@ class Experiment:
             "margin": self.margin,
             "form": self.form,
             "tasks": [
-                {"name": task.name, "n": len(task.items), "ids": [item.id for item in task.items]}
-                | ({"judge": repr(task.grader)} if task.grader.judge else {})
+                {
+                    "name": task.name,
+                    "n": len(task.items),
+                    "kind": task.kind,
+                    "language": task.language,
+                    "max_tokens": task.max_tokens,
+                    "stop": list(task.stop),
+                    "prompt": dataclasses.asdict(task.prompt),
+                    "grader": dataclasses.asdict(task.grader),
+                    "items": {item.id: item_digest(item) for item in task.items},
+                    "demonstrations": {demo.id: item_digest(demo) for demo in task.demos},
+                }
                 for task in self.tasks
             ],
             "arms": [
-                {"name": arm.name, "task": arm.task, "technique": _technique_text(arm.technique)}
+                {"name": arm.name, "task": arm.task, "technique": repr(arm.technique)}
                 | ({"model": arm.model} if arm.model else {})
+                | ({"prompt": dataclasses.asdict(arm.prompt)} if arm.prompt else {})
+                | ({"sampling": arm.sampling.to_json()} if arm.sampling else {})
                 for arm in self.arms
             ],
             "contrasts": [dataclasses.asdict(c) for task in self.tasks for c in self.contrasts_of(task)],
         } | ({"sampling": self.sampling.to_json()} if self.sampling != GREEDY else {})
 
 
-def _technique_text(technique: Technique) -> str:
-    """Return repr(technique) with the class names of the first plans, so that old runs still resume."""
-    return CLASS_NAME.sub(lambda match: FIRST_NAMES.get(match[0], match[0]), repr(technique))
+def item_digest(item: Item) -> str:
+    """Return 12 hex digits that change with anything of the item: question, answer, choices, columns."""
+    text = json.dumps(dataclasses.asdict(item), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def register(experiment: Experiment, out: Path) -> None:
@@ -127,7 +171,12 @@ def register(experiment: Experiment, out: Path) -> None:
     plan = json.loads(json.dumps(experiment.plan_json()))
     file = out / "plan.json"
     if file.is_file():
-        changed = differences(json.loads(file.read_text(encoding="utf-8")), plan)
+        registered = json.loads(file.read_text(encoding="utf-8"))
+        if registered.get("format") != PLAN_FORMAT:
+            raise UserError(
+                f"{out}: registered by an earlier kaiwa, whose plan held no prompts and answers; give another --out"
+            )
+        changed = differences(registered, plan)
         if changed:
             raise UserError(
                 f"{out}: another experiment is registered here ({changed[0][:160]}); arms and items are fixed before"
@@ -155,10 +204,11 @@ def detectable_differences(experiment: Experiment, discordant: float = DISCORDAN
     """Return each contrast's smallest detectable difference, if the share `discordant` of its pairs is decided."""
     from kaiwa.stats.power import smallest_difference
 
-    return [
-        PlannedContrast(
-            task=task.name, contrast=c, n=len(task.items), detectable=smallest_difference(len(task.items), discordant)
-        )
-        for task in experiment.tasks
-        for c in experiment.contrasts_of(task)
-    ]
+    planned = []
+    for task in experiment.tasks:
+        for contrast in experiment.contrasts_of(task):
+            n = len(task.items)
+            pairs = n // 2 if contrast.less else n  # an interaction has twice a difference's variance
+            detectable = smallest_difference(pairs, discordant) if pairs else 1.0
+            planned.append(PlannedContrast(task=task.name, contrast=contrast, n=n, detectable=detectable))
+    return planned

@@ -11,16 +11,13 @@ from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.sampling_values import change_sampling
-from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.experiments.arms_file import prompt_from_value, read_arms, read_sampling, spread_over_models
+from kaiwa.lab.experiments.experiment import Experiment
 from kaiwa.lab.grading.graders import GRADERS
 from kaiwa.lab.tasks.benchmarks import load_benchmark
 from kaiwa.lab.tasks.by_name import generate_task, task_from_file
-from kaiwa.lab.tasks.prompt_file import prompt_from_values, read_prompt
 from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
-from kaiwa.lab.techniques.by_name import read_technique
 from kaiwa.lab.techniques.technique import GREEDY
-from kaiwa.text.sampling import Sampling
 
 FIELDS = (
     "name",
@@ -35,6 +32,7 @@ FIELDS = (
     "tasks",
     "arms",
     "contrasts",
+    "prompts",
     "prices",
     "sampling",
 )
@@ -70,19 +68,7 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
             raise UserError(f"{path}: an experiment has no {name!r}{did_you_mean(name, FIELDS)}")
     n = int(values.get("n", 100))
     tasks = tuple(_task(row, n, path) for row in values.get("tasks", ()))
-    arms: list[Arm] = []
-    contrasts = [_contrast(row, path) for row in values.get("contrasts", ())]
-    for row in values.get("arms", ()):
-        options = {k: v for k, v in row.items() if k not in ("name", "controls", "task")}
-        technique_of_arm = read_technique(options, f"{path}, arm {row.get('name', len(arms) + 1)}")
-        name, task = row.get("name", technique_of_arm.name), row.get("task", "")
-        arms.append(Arm(name=name, technique=technique_of_arm, task=task))
-        if row.get("controls"):
-            arms += [
-                Arm(name=f"{name}: {c}", technique=arm, task=task) for c, arm in technique_of_arm.controls().items()
-            ]
-    if any(row.get("controls") for row in values.get("arms", ())) and not contrasts:
-        contrasts = _with_controls(arms)
+    arms, contrasts = read_arms(values, path)
     models = tuple(map(str, values.get("models", ())))
     if len(models) > 1:
         arms, contrasts = spread_over_models(arms, contrasts, models)
@@ -103,57 +89,6 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
     )
 
 
-def read_sampling(sampling: Sampling, values: Mapping[str, Any], where: str) -> Sampling:
-    """Return an experiment's sampling with some fields replaced. UserError for a value that no sampler can use.
-
-    max_tokens belong to tasks and techniques, seeds to the experiment: both are refused here.
-    """
-    return change_sampling(sampling, values, where, fixed=("max_tokens", "seed"))
-
-
-def spread_over_models(
-    arms: list[Arm], contrasts: list[Contrast], models: tuple[str, ...]
-) -> tuple[list[Arm], list[Contrast]]:
-    """Put every arm on every model, as "arm @ model". Return all arms and contrasts.
-
-    Compared are, within each model, the registered contrasts (without any, each arm against the first), and each arm on
-    every further model against the same arm on the first. UserError for a model named twice.
-    """
-    if len(set(models)) < len(models):
-        raise UserError(f"models: {', '.join(models)} has one twice")
-    model_arms = [
-        dataclasses.replace(arm, name=f"{arm.name} @ {model}", model=model) for model in models for arm in arms
-    ]
-    registered = contrasts or [Contrast(a=arms[0].name, b=arm.name, task=arm.task) for arm in arms[1:]]
-    within = [
-        dataclasses.replace(c, a=f"{c.a} @ {model}", b=f"{c.b} @ {model}")
-        for model in models
-        for c in registered
-        if "@" not in c.a + c.b
-    ]
-    within += [c for c in registered if "@" in c.a + c.b]
-    across = [
-        Contrast(a=f"{arm.name} @ {models[0]}", b=f"{arm.name} @ {model}", task=arm.task)
-        for model in models[1:]
-        for arm in arms
-    ]
-    return model_arms, within + across
-
-
-def _with_controls(arms: list[Arm]) -> list[Contrast]:
-    """Return contrasts of each arm with the first, and of each arm with the arm's controls."""
-    main = [arm.name for arm in arms if ": " not in arm.name]
-    against_first = [Contrast(a=main[0], b=name) for name in main[1:]]
-    return against_first + [Contrast(a=arm.name, b=arm.name.split(": ")[0]) for arm in arms if ": " in arm.name]
-
-
-def _contrast(row: Mapping[str, Any], path: Path) -> Contrast:
-    try:
-        return Contrast(**row)
-    except TypeError:
-        raise UserError(f"{path}: a contrast has a, b and perhaps claim and task, got {', '.join(row)}") from None
-
-
 def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
     for name in row:
         if name not in FILE_FIELDS:
@@ -168,7 +103,7 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
     options = {k: v for k, v in row.items() if k not in ("file", "name", "prompt", "grader", "n", "choices")}
     task = task_from_file(
         file,
-        prompt=_read_prompt(row.get("prompt", {}), path),
+        prompt=prompt_from_value(row.get("prompt", {}), path),
         grader=grader,
         n=n,
         choices=tuple(row.get("choices", ())),
@@ -180,7 +115,7 @@ def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:
 def _with_overrides(task: Task, row: Mapping[str, Any], grader: Grader | None, path: Path) -> Task:
     """Return a built-in or loaded task with the prompt, kind and grader from the file."""
     if "prompt" in row:
-        task = task.with_prompt(_read_prompt(row["prompt"], path))
+        task = task.with_prompt(prompt_from_value(row["prompt"], path))
     kind = str(row.get("kind", task.kind))
     return dataclasses.replace(task, kind=kind, grader=grader or task.grader)
 
@@ -204,7 +139,3 @@ def _grader(row: Mapping[str, Any], path: Path) -> Grader:
     if "labels" in judge_options:
         judge_options["labels"] = str(path.parent / judge_options["labels"])
     return Grader(name=name, judge=Judge(**judge_options))
-
-
-def _read_prompt(value: Any, path: Path) -> Any:
-    return read_prompt(path.parent / value) if isinstance(value, str) else prompt_from_values(dict(value), str(path))

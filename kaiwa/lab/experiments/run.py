@@ -14,6 +14,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker, CallCache
 from kaiwa.lab.asking.program import FinishedProgram, Program, run_programs
 from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.experiments.preflight import check_first_calls
 from kaiwa.lab.grading.graders import grade
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.prompt import prompt_as_text
@@ -77,7 +78,7 @@ def run(
 ) -> list[ItemOutcome]:
     """Run an experiment on one model. Return all outcomes, in the order of tasks, arms, seeds, items.
 
-    UserError only where every item failed.
+    UserError where an arm cannot be asked, before the first call, and where every item failed.
     """
     return run_models(experiment, lambda name: OpenedModel(model, identity, form), cache_file, show)
 
@@ -92,9 +93,12 @@ def run_models(
 
     Return the outcomes as `run` does. `show` is told (calls done, calls to make) of each round.
     """
+    check_first_calls(experiment)
     cache = CallCache(cache_file)
     runs = [
-        ItemRun(task, item, _seeded_arm(arm, seed), replace(experiment.sampling, seed=seed))
+        ItemRun(
+            arm.own_task(task), item, _seeded_arm(arm, seed), replace(arm.sampling or experiment.sampling, seed=seed)
+        )
         for task in experiment.tasks
         for arm in experiment.arms_of(task)
         for seed in experiment.seeds
@@ -122,7 +126,7 @@ def _seeded_arm(arm: Arm, seed: int) -> Arm:
 
 
 def _program(item_run: ItemRun) -> Program:
-    """Start the technique inside a program, so that an error before the first call is the item's failure too."""
+    """Start the technique inside a program, so that an error of its start is the item's failure."""
     return (yield from item_run.arm.technique.run(item_run.task, item_run.item, Decoding(sampling=item_run.sampling)))
 
 

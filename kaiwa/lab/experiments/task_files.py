@@ -18,7 +18,7 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment_file import read_experiment
 from kaiwa.lab.tasks.benchmarks import LOADERS, QUESTION, load_benchmark
-from kaiwa.lab.tasks.by_name import generate_task, read_rows
+from kaiwa.lab.tasks.by_name import generate_task, is_number, read_rows
 from kaiwa.lab.tasks.task import Grader, Item, Task
 
 QUESTION_COLUMNS = ("question", "input", "prompt", "text")
@@ -63,7 +63,7 @@ def task_from_rows(path: Path, n: int = 0) -> Task:
     if any(item.choices for item in items) and not all(item.choices for item in items):
         raise UserError(f"{path}: some rows have choices and some have none; put them into two files")
     language = "ja" if languages == {"ja"} else "en"
-    numbers = all(_is_number(item.answer) for item in items)
+    numbers = all(is_number(item.answer) for item in items)
     kind = "choice" if items[0].choices else "number" if numbers else "word"
     grader = Grader(name="number" if kind == "number" else "exact")
     return Task(
@@ -95,11 +95,3 @@ def _answer(value: Any, choices: tuple[str, ...], where: str) -> str:
     if not 0 <= number < len(choices):
         raise UserError(f"{where}: answer {text[:40]!r} is none of the {len(choices)} choices, nor a number or letter")
     return choices[number]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

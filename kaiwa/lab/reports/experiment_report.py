@@ -109,7 +109,8 @@ def difference_text(finding: ContrastFinding) -> str:
     wider.
     """
     d = finding.comparison.difference
-    return f"{points_text(d.mean)} [{points_text(max(-1.0, d.low))}, {points_text(min(1.0, d.high))}]"
+    end = 2.0 if finding.contrast.less else 1.0
+    return f"{points_text(d.mean)} [{points_text(max(-end, d.low))}, {points_text(min(end, d.high))}]"
 
 
 def findings_table(analysis: Analysis, words: Words) -> Markup:
@@ -117,7 +118,7 @@ def findings_table(analysis: Analysis, words: Words) -> Markup:
     heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
     lines = []
     for f in analysis.findings:
-        compared = f"{f.contrast.b} − {f.contrast.a}"
+        compared = f.contrast.text
         told_claim = claim_text(f.contrast.claim, words.language)
         what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
         cells = [
@@ -144,7 +145,7 @@ def forest_plot(analysis: Analysis, words: Words) -> Markup | None:
         d = f.comparison.difference
         possible = Interval(d.mean, max(-1.0, d.low), min(1.0, d.high), d.n)
         ends += [abs(x) for x in (possible.low, possible.high) if math.isfinite(x)]
-        drawn.append(forest.ForestRow(label=f"{f.contrast.b} − {f.contrast.a} ({f.task})", interval=possible.to_json()))
+        drawn.append(forest.ForestRow(label=f"{f.contrast.text} ({f.task})", interval=possible.to_json()))
     if not drawn:
         return None
     end = min(1.0, max(ends))
@@ -207,7 +208,7 @@ def plan_table(analysis: Analysis, words: Words) -> Markup:
 
 def decided_items(analysis: Analysis, finding: ContrastFinding, words: Words) -> Markup | None:
     """Draw the first few items that B lost and won, both answers side by side."""
-    if not finding.lost and not finding.won:
+    if finding.contrast.less or (not finding.lost and not finding.won):
         return None
     task = next(t for t in analysis.experiment.tasks if t.name == finding.task)
     right = {item.id: item.answer for item in task.items}
@@ -227,7 +228,7 @@ def decided_items(analysis: Analysis, finding: ContrastFinding, words: Words) ->
             )
         )
     counts = f"{finding.comparison.lost} / {finding.comparison.won}"
-    title = f"{finding.contrast.b} − {finding.contrast.a} · {finding.task}: {counts}"
+    title = f"{finding.contrast.text} · {finding.task}: {counts}"
     return tag("details", tag("summary", title), join(cards))
 
 

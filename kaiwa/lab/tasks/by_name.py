@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks import reasoning, village
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
+from kaiwa.lab.tasks.variables import check_parts, fill
 from kaiwa.text.records import read_jsonl
 
 TaskGenerator = Callable[[str, int, int], Task]  # language, n, seed
@@ -68,6 +70,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     raise UserError(f"{path}: give .jsonl, .json, .csv, .tsv or .parquet")
 
 
+def is_number(text: str) -> bool:
+    """Return whether a right answer is a number as the extractor writes one."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def task_from_file(
     path: Path,
     *,
@@ -77,7 +87,7 @@ def task_from_file(
     input: str = "input",
     choices: tuple[str, ...] = (),
     cluster: str = "",
-    kind: str = "word",
+    kind: str = "",
     grader: Grader | None = None,
     n: int = 0,
     n_demos: int = 8,
@@ -86,7 +96,8 @@ def task_from_file(
 ) -> Task:
     """Build a task from a user's file: every column is a variable of the prompt; rows without an id are numbered.
 
-    The first `n_demos` rows are demonstrations, and the next `n` (0: all) the items. UserError names the row.
+    The first `n_demos` rows are demonstrations, and the next `n` (0: all) the items. `kind` "": choice where there are
+    choices, number where every answer is one, else word. UserError names the row.
     """
     items = []
     for number, row in enumerate(read_rows(path)):
@@ -94,27 +105,31 @@ def task_from_file(
         if answer not in row:
             raise UserError(f"{where}: no column {answer!r} with the right answer; there is {', '.join(row)}")
         columns = {str(k): "" if v is None else str(v) for k, v in row.items()}
-        missing = prompt.variables() - columns.keys() - {"input"}
-        if missing:
-            raise UserError(
-                f"{where}: the prompt's variable {{{min(missing)}}} has no column{did_you_mean(min(missing), columns)}"
-            )
-        if "input" in prompt.variables() and input not in columns:
+        if input in columns:
+            columns["input"] = columns[input]
+        names = prompt.variables(columns)
+        if "input" in names and "input" not in columns:
             raise UserError(f"{where}: no column {input!r} for {{input}}{did_you_mean(input, columns)}")
+        check_parts(prompt.parts(), columns, where)
+        if answer in names and answer != input:
+            raise UserError(f"{where}: the prompt shows {{{answer}}}, which is the right answer; take it out")
+        question = columns["input"] if "input" in names else fill(prompt.input, columns, where)
         items.append(
             Item(
                 id=columns.get(id) or str(number),
-                input=columns.get(input, ""),
+                input=question,
                 answer=columns[answer],
                 choices=choices,
                 reasoning=columns.get("reasoning", ""),
                 knowledge=columns.get("knowledge", ""),
                 cluster=columns.get(cluster, "") if cluster else "",
-                columns=columns,
+                columns={name: value for name, value in columns.items() if name != answer or answer == input},
             )
         )
     if len(items) <= n_demos:
         raise UserError(f"{path}: {len(items)} rows, of which {n_demos} are kept for demonstrations; nothing is left")
+    if not kind:
+        kind = "choice" if choices else "number" if all(is_number(item.answer) for item in items) else "word"
     return Task(
         name=path.stem,
         language=language,

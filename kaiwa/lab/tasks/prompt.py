@@ -1,25 +1,27 @@
 """A prompt by its elements, and the formatter that renders a prompt to chat messages or to text.
 
-instruction: what to do · context: what to know · examples: input and output pairs · input: the data · output_indicator:
-where the answer begins ("Answer:") · leading_words: the answer's first words ("import", "SELECT").
+instruction: what to do · context: what to know · examples: demonstrations, each with its columns and its answer ·
+input: the data · output_indicator: where the answer begins ("Answer:") · leading_words: the answer's first words
+("import", "SELECT") · system: the system message · turns: what was said before the question.
 
-`{name}` in instruction, context, input, output_indicator and leading_words is a variable; `{{` and `}}` are braces.
-Values are put in unchanged: braces in values mean nothing.
+`{name}` is a variable: a column's name, which may hold spaces, hyphens and other signs; `{{` and `}}` are braces.
+Values are put in unchanged: braces in values mean nothing. One function writes the question of an item and that of a
+demonstration, each from its own columns, so both always look alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks.variables import fill, variable_names
 from kaiwa.text.records import Conversation, Message
 
-ELEMENTS = ("instruction", "context", "examples", "input", "output_indicator", "leading_words")
-ORDER = ELEMENTS[:4]  # the indicator and the leading words always end a prompt
+ELEMENTS = ("instruction", "context", "examples", "input", "output_indicator", "leading_words", "system")
+ORDER = ELEMENTS[:4]  # the indicator and the leading words always end a prompt, the system text begins it
 DELIMITERS = ("none", "hashes", "quotes", "tags")
 FORMS = ("chat", "text")
 LABELS = {
@@ -27,15 +29,19 @@ LABELS = {
     "ja": {"instruction": "指示", "context": "文脈", "input": "入力"},
 }
 TAGS = {"instruction": "instruction", "context": "context", "input": "input"}
-VARIABLE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One demonstration: the text for the input's `{input}`, and the whole answer."""
+    """One demonstration: the text for `{input}`, the whole answer, and the other columns of the prompt's variables."""
 
     input: str
     output: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self) -> dict[str, str]:
+        """Return the values of the prompt's variables."""
+        return {"input": self.input, **self.columns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ class Prompt:
     delimiters: str = "none"
     order: tuple[str, ...] = ORDER
     language: str = "en"
+    system: str = ""
+    turns: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         if self.delimiters not in DELIMITERS:
@@ -56,9 +64,14 @@ class Prompt:
         if sorted(self.order) != sorted(ORDER):
             raise UserError(f"order {self.order}: name each of {', '.join(ORDER)} once")
 
-    def variables(self) -> set[str]:
-        parts = (self.instruction, self.context, self.input, self.output_indicator, self.leading_words)
-        return {match[1] for part in parts for match in VARIABLE.finditer(part) if match[1]}
+    def parts(self) -> tuple[str, ...]:
+        """Return every text that may hold variables."""
+        own = (self.instruction, self.context, self.input, self.output_indicator, self.leading_words, self.system)
+        return (*own, *(turn.content for turn in self.turns))
+
+    def variables(self, columns: Collection[str] = ()) -> set[str]:
+        """Return the names in braces that are columns, or read like names of columns."""
+        return {name for part in self.parts() for name in variable_names(part, columns)}
 
     def drop_element(self, element: str) -> Prompt:
         """Return the prompt without one element: the arm of an ablation. UserError for the input and for unknown
@@ -66,19 +79,6 @@ class Prompt:
         if element not in ELEMENTS or element == "input":
             raise UserError(f"element {element!r} cannot be left out{did_you_mean(element, ELEMENTS)}")
         return dataclasses.replace(self, **{element: () if element == "examples" else ""})  # type: ignore[arg-type]
-
-
-def fill(template: str, values: Mapping[str, str], where: str = "prompt") -> str:
-    """Replace a template's variables, once. UserError for a variable without a value."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[0] in ("{{", "}}"):
-            return match[0][0]
-        if match[1] not in values:
-            raise UserError(f"{where}: the variable {{{match[1]}}} has no column{did_you_mean(match[1], values)}")
-        return str(values[match[1]])
-
-    return VARIABLE.sub(value, template)
 
 
 def wrap(element: str, text: str, delimiters: str, language: str) -> str:
@@ -97,44 +97,73 @@ def render(prompt: Prompt, values: Mapping[str, str], form: str, where: str = "p
     """Render a prompt. `form` "text": one string that ends where the answer begins. "chat": messages, each example a
     turn.
 
-    `values` has at least the named variables. UserError for a variable without a value.
+    `values` has at least the named variables. UserError for a variable without a value, in the item and in any example.
     """
     if form not in FORMS:
         raise UserError(f"form {form!r} is unknown{did_you_mean(form, FORMS)}")
-    end = _end(prompt, values, where)
+    repeated = _repeated_elements(prompt)
+    end = _end((prompt.output_indicator, prompt.leading_words), values, where)
+    data_last = not any(_element(prompt, name) for name in prompt.order[prompt.order.index("input") + 1 :])
     blocks: list[str | None] = []  # None: where the examples stand
     for element in prompt.order:
         if element == "examples":
             blocks.append(None)
-            continue
-        text = fill(getattr(prompt, element), values, where)
-        if element == "input" and end and prompt.delimiters != "tags":
-            blocks.append(_with_end(wrap(element, text, prompt.delimiters, prompt.language), end))
-        elif text:
-            blocks.append(wrap(element, text, prompt.delimiters, prompt.language))
-    if prompt.delimiters == "tags" and end:
+        elif element == "input":
+            blocks.append(_question(prompt, repeated, values, end if data_last else "", where))
+        elif element not in repeated and getattr(prompt, element):
+            blocks.append(_block(prompt, element, values, where))
+    if end and not data_last:
         blocks.append(end)
-    shots = [(_shot(prompt, example, where), example.output) for example in prompt.examples]
-    return _text(blocks, shots) if form == "text" else _chat(blocks, shots)
+    shots = []
+    for i, example in enumerate(prompt.examples):
+        place = f"{where}, example {i + 1}"
+        example_end = _end((prompt.output_indicator,), example.values(), place)
+        shots.append((_question(prompt, repeated, example.values(), example_end, place), example.output))
+    system = fill(prompt.system, values, where)
+    before = [Message(turn.role, fill(turn.content, values, where)) for turn in prompt.turns]
+    present = [block for block in blocks if block != ""]
+    return _text(present, shots, system, before) if form == "text" else _chat(present, shots, system, before)
 
 
-def _end(prompt: Prompt, values: Mapping[str, str], where: str) -> str:
-    parts = (fill(prompt.output_indicator, values, where), fill(prompt.leading_words, values, where))
-    return " ".join(part for part in parts if part)
+def _element(prompt: Prompt, name: str) -> str:
+    return "" if name == "examples" else str(getattr(prompt, name))
 
 
-def _shot(prompt: Prompt, example: Example, where: str) -> str:
-    """Return an example's input, written as the real input is."""
-    text = VARIABLE.sub(lambda match: example.input if match[1] == "input" else match[0], prompt.input)
-    return _with_end(wrap("input", text, prompt.delimiters, prompt.language), VARIABLE.sub("", prompt.output_indicator))
+def _repeated_elements(prompt: Prompt) -> tuple[str, ...]:
+    """Return the elements that change from item to item, which each demonstration shows with its own values.
+
+    An instruction or a context belongs to them where the examples have the columns of its variables; examples written
+    by hand with an input only leave the element where it stands.
+    """
+    if not prompt.examples:
+        return ("input",)
+    known = set.intersection(*(set(example.values()) for example in prompt.examples))
+    return tuple(
+        name
+        for name in prompt.order
+        if name == "input"
+        or (name != "examples" and (names := variable_names(_element(prompt, name))) and names <= known)
+    )
 
 
-def _with_end(text: str, end: str) -> str:
-    return f"{text}\n{end}" if end else text
+def _question(prompt: Prompt, elements: Sequence[str], values: Mapping[str, str], end: str, where: str) -> str:
+    """Return the elements in the prompt's order, filled from one item's or one demonstration's values, and the end."""
+    text = "\n\n".join(block for name in elements if (block := _block(prompt, name, values, where)))
+    space = "\n\n" if prompt.delimiters == "tags" else "\n"
+    return f"{text}{space}{end}" if end else text
 
 
-def _text(blocks: list[str | None], shots: list[tuple[str, str]]) -> str:
-    parts: list[str] = []
+def _block(prompt: Prompt, element: str, values: Mapping[str, str], where: str) -> str:
+    return wrap(element, fill(_element(prompt, element), values, where), prompt.delimiters, prompt.language)
+
+
+def _end(parts: Sequence[str], values: Mapping[str, str], where: str) -> str:
+    return " ".join(text for part in parts if (text := fill(part, values, where)))
+
+
+def _text(blocks: list[str | None], shots: list[tuple[str, str]], system: str, before: list[Message]) -> str:
+    parts = [system] if system else []
+    parts += [f"{turn.role.capitalize()}: {turn.content}" for turn in before]
     for block in blocks:
         if block is not None:
             parts.append(block)
@@ -146,8 +175,9 @@ def _text(blocks: list[str | None], shots: list[tuple[str, str]]) -> str:
     return "\n\n".join(parts)
 
 
-def _chat(blocks: list[str | None], shots: list[tuple[str, str]]) -> Conversation:
-    messages: list[Message] = []
+def _chat(blocks: list[str | None], shots: list[tuple[str, str]], system: str, before: list[Message]) -> Conversation:
+    messages = [Message("system", system)] if system else []
+    messages += before
     waiting: list[str] = []  # text for the next user message
     for block in blocks:
         if block is not None:

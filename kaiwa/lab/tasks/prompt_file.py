@@ -20,9 +20,10 @@ from typing import Any
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.prompt import ELEMENTS, ORDER, Example, Prompt
+from kaiwa.text.records import Message
 
 TEXTS = tuple(e for e in ELEMENTS if e != "examples")
-FIELDS = (*ELEMENTS, "delimiters", "order", "language")
+FIELDS = (*ELEMENTS, "turns", "delimiters", "order", "language")
 HEAD = re.compile(r"<!-- kaiwa: (.*) -->")
 
 
@@ -54,12 +55,25 @@ def prompt_from_values(values: dict[str, Any], where: str = "prompt") -> Prompt:
     for name in (*TEXTS, "delimiters", "language"):
         if not isinstance(values.get(name, ""), str):
             raise UserError(f"{where}: {name} must be text, not {values[name]!r}")
-    try:
-        examples = tuple(Example(str(e["input"]), str(e["output"])) for e in values.get("examples", ()))
-    except (TypeError, KeyError):
-        raise UserError(f"{where}: each of examples needs an input and an output") from None
+    examples = tuple(_example(row, f"{where}, example {i + 1}") for i, row in enumerate(values.get("examples", ())))
+    turns = tuple(_turn(row, f"{where}, turn {i + 1}") for i, row in enumerate(values.get("turns", ())))
     order = tuple(values.get("order", ORDER))
-    return Prompt(**{**values, "examples": examples, "order": order})
+    return Prompt(**{**values, "examples": examples, "turns": turns, "order": order})
+
+
+def _example(row: Any, where: str) -> Example:
+    """Read one example: `output`, and `input` or the columns of the prompt's variables."""
+    if not isinstance(row, dict) or "output" not in row or len(row) < 2:
+        raise UserError(f"{where}: needs an input and an output; several columns stand in place of the input")
+    columns = {str(name): str(value) for name, value in row.items() if name not in ("input", "output")}
+    return Example(str(row.get("input", "")), str(row["output"]), columns)
+
+
+def _turn(row: Any, where: str) -> Message:
+    """Read one turn before the question: {role, content}."""
+    if not isinstance(row, dict) or set(row) != {"role", "content"}:
+        raise UserError(f"{where}: needs a role (user or assistant) and a content, and nothing else")
+    return Message(str(row["role"]), str(row["content"]))
 
 
 def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
@@ -81,9 +95,12 @@ def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
         elif line.strip():
             raise UserError(f"{where}:{number}: text before the first heading; begin with '## instruction'")
     examples: list[dict[str, str]] = []
+    turns: list[dict[str, str]] = []
     for name, body in sections:
         content = "\n".join(body)
-        if name == "example":
+        if name in ("user", "assistant"):
+            turns.append({"role": name, "content": content})
+        elif name == "example":
             examples.append({"input": content})
         elif name == "output" and examples and "output" not in examples[-1]:
             examples[-1]["output"] = content
@@ -91,4 +108,5 @@ def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
             values[name] = content
         else:
             raise UserError(f"{where}: heading {name!r} is not expected here{did_you_mean(name, [*TEXTS, 'example'])}")
-    return prompt_from_values({**values, "examples": examples} if examples else values, where)
+    lists: dict[str, Any] = {"examples": examples, "turns": turns}
+    return prompt_from_values({**values, **{name: rows for name, rows in lists.items() if rows}}, where)

@@ -19,6 +19,7 @@ from kaiwa.text.records import Conversation
 class Item:
     """One question.
 
+    `input`: what the item asks; for a user's file without a column of that name, the prompt's input element filled.
     `answer`: the right answer, as the extractor writes it. `reasoning`, `equation`: the way to the answer (only
     demonstrations need these fields). `knowledge`: a true statement that helps. `cluster`: items of the same cluster
     are not independent. `columns`: further variables of the prompt.
@@ -33,6 +34,10 @@ class Item:
     knowledge: str = ""
     cluster: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self) -> dict[str, str]:
+        """Return the values of a prompt's variables; a column "input" stands before the field of that name."""
+        return {"input": self.input, **self.columns}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +107,7 @@ class Task:
 
     def render_prompt(self, item: Item, prompt: Prompt | None = None) -> Conversation | str:
         """Render the item's prompt. UserError with the item's id for a variable without a column."""
-        values = {**item.columns, "input": item.input}
-        return render(prompt or self.prompt, values, self.form, f"task {self.name}, item {item.id}")
+        return render(prompt or self.prompt, item.values(), self.form, f"task {self.name}, item {item.id}")
 
     def with_examples(self, examples: Sequence[Example]) -> Task:
         return dataclasses.replace(self, prompt=dataclasses.replace(self.prompt, examples=tuple(examples)))

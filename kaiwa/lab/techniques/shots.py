@@ -91,7 +91,7 @@ class FewShot:
         demos = choose_demonstrations(task, self.k, self.seed)
         answers = relabel(task, demos, self.labels, self.seed)
         changed = [dataclasses.replace(d, answer=a) for d, a in zip(demos, answers, strict=True)]
-        return [Example(d.input, self.inner.demonstration_answer(task, d)) for d in changed]
+        return [Example(d.input, self.inner.demonstration_answer(task, d), d.columns) for d in changed]
 
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         return (yield from self.inner.run(task.with_examples(self.examples(task)), item, decoding))

@@ -16,6 +16,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.program import Program, ProgramResult
 from kaiwa.lab.tasks.prompt import Prompt, render
 from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.tasks.variables import check_parts
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.lab.techniques.technique import (
     Decoding,
@@ -110,8 +111,10 @@ class PromptChain:
 
     def run(self, task: Task, item: Item, decoding: Decoding) -> Program:
         previous, links = "", []
+        for prompt in self.prompts:  # a later prompt that cannot be filled is refused before the first is sent
+            check_parts(prompt.parts(), {**item.values(), "previous": ""}, f"task {task.name}, item {item.id}")
         for prompt in self.prompts:
-            values = {**item.columns, "input": item.input, "previous": previous}
+            values = {**item.values(), "previous": previous}
             rendered = render(prompt, values, task.form, f"task {task.name}, item {item.id}")
             (reply,) = yield (decoding.call(rendered, self.max_tokens, task.stop),)
             previous = reply.text.strip()

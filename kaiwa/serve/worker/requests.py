@@ -17,8 +17,9 @@ from kaiwa.serve.openai.call_forms import AnswerMarkup, form_of, reasoning_tags
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Failed, Generate, ModelPrompt, ModelRequest, TokenPrompt
-from kaiwa.text.jinja_template import JinjaTemplate, tool_pieces
+from kaiwa.text.jinja_template import template_of, tool_pieces
 from kaiwa.text.records import conversation
+from kaiwa.text.template import encode_pieces
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import LoadedModel
@@ -40,11 +41,9 @@ def _chat_ids(loaded: LoadedModel, messages: Sequence[ChatTurn], tools: Sequence
     uses_tools = bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)
     if not uses_tools or not loaded.entry.chat or template is None or "tools" not in template:
         return loaded.chat_ids(conversation(as_plain(messages, tools)))
-    jinja = JinjaTemplate(template, tuple(tokenizer.specials), tokenizer.bos_token, tokenizer.eos_token)
-    ids: list[int] = []
-    for piece in tool_pieces(jinja, with_parsed_arguments(messages, short_ids=form_of(template).short_ids), tools):
-        ids += [tokenizer.specials[piece.text]] if piece.special else tokenizer.encode(piece.text)
-    return ids
+    turns = with_parsed_arguments(messages, short_ids=form_of(template).short_ids)
+    pieces = tool_pieces(template_of(tokenizer, template), turns, tools)
+    return [id for ids in encode_pieces(tokenizer, pieces) for id in ids]
 
 
 def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, AnswerMarkup]:

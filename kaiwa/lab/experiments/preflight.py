@@ -1,0 +1,87 @@
+"""What an experiment would send, looked at before the first call.
+
+Every program of every arm is started: a prompt that cannot be filled, a missing demonstration, choices that a technique
+needs and the task has not, are known then, and refused before anything is paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.program import Call
+from kaiwa.lab.experiments.experiment import Arm, Experiment
+from kaiwa.lab.tasks.prompt import prompt_as_text
+from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.tasks.variables import check_parts
+from kaiwa.lab.techniques.by_name import reseed
+from kaiwa.lab.techniques.technique import Decoding
+from kaiwa.text.chat_model import ScoreCall
+
+LONGEST_SHOWN = 20_000  # characters of a prompt in a plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrompt:
+    """The first prompt of an arm on a task's first item, whole."""
+
+    task: str
+    arm: str
+    id: str
+    text: str
+
+
+def first_calls(experiment: Experiment, task: Task, arm: Arm, item: Item, seed: int = 0) -> Sequence[Call]:
+    """Return the calls with which an arm begins an item. UserError, with arm and item, for what cannot be asked."""
+    arm_task = replace(arm.own_task(task), form=experiment.form or "chat")
+    technique = reseed(arm.technique, seed)
+    try:
+        if arm.prompt is not None:
+            check_parts(arm.prompt.parts(), item.values(), f"task {task.name}, item {item.id}")
+        return next(technique.run(arm_task, item, Decoding(sampling=arm.sampling or experiment.sampling)))
+    except StopIteration:
+        return ()
+    except UserError as error:
+        raise UserError(f"experiment {experiment.name}, arm {arm.name}: {error}", field=error.field) from None
+
+
+def check_first_calls(experiment: Experiment) -> None:
+    """Start every program of the experiment and send nothing. UserError for the first that cannot be asked."""
+    for task in experiment.tasks:
+        for arm in experiment.arms_of(task):
+            for seed in experiment.seeds:
+                for item in task.items:
+                    first_calls(experiment, task, arm, item, seed)
+
+
+def planned_prompts(experiment: Experiment) -> list[PlannedPrompt]:
+    """Return one whole prompt per task and arm; arms that differ in the model only are shown once."""
+    planned: list[PlannedPrompt] = []
+    texts: set[tuple[str, str]] = set()
+    for task in experiment.tasks:
+        for arm in experiment.arms_of(task):
+            calls = first_calls(experiment, task, arm, task.items[0], experiment.seeds[0])
+            text = _call_text(calls[0]) if calls else ""
+            if (arm.name.rpartition(" @ ")[0] or arm.name, text) not in texts:
+                planned.append(PlannedPrompt(task=task.name, arm=arm.name, id=task.items[0].id, text=text))
+            texts.add((arm.name.rpartition(" @ ")[0] or arm.name, text))
+    return planned
+
+
+def _call_text(call: Call) -> str:
+    request = call.request
+    if isinstance(request, ScoreCall):
+        return f"{prompt_as_text(request.context)}\n[rated] {request.continuation.strip()}"
+    return prompt_as_text(request.prompt)
+
+
+def describe_prompts(planned: Sequence[PlannedPrompt]) -> str:
+    """Describe planned prompts as Markdown, one heading an arm."""
+    parts = []
+    for prompt in planned:
+        text = prompt.text
+        if len(text) > LONGEST_SHOWN:
+            text = f"{text[:LONGEST_SHOWN]}\n… ({len(prompt.text):,} characters in all)"
+        parts.append(f"## {prompt.arm} on {prompt.task}, item {prompt.id}\n\n{text}\n")
+    return "\n".join(parts)

@@ -1,0 +1,158 @@
+"""scripts/install.py without network and pip: which torch is chosen, what a fault prints, progress."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("install_script", ROOT / "scripts" / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load_script()
+CPU = [script.Package("torch", "2.13.0+cpu", "https://x/torch", 190_000_000)]
+CUDA = [
+    script.Package("torch", "2.13.0", "https://x/torch", 900_000_000),
+    script.Package("nvidia-cublas", "13.1", "https://x/cublas", 600_000_000),
+]
+
+
+class FakePip:
+    """An index that offers `default`, and PyTorch's index of CPU builds, which offers `cpu` (None: not reachable)."""
+
+    def __init__(self, default: list[object], cpu: list[object] | None) -> None:
+        self.default, self.cpu = default, cpu
+
+    def plan(self, words: list[str]) -> list[object]:
+        if script.CPU_INDEX not in words:
+            return self.default
+        if self.cpu is None:
+            raise script.InstallError("the package index cannot be reached")
+        return self.cpu
+
+
+@pytest.mark.parametrize(
+    ("card", "wish", "offered", "cpu_index", "chosen", "asks_cpu_index"),
+    [
+        (False, "auto", CPU, None, CPU, False),  # the configured index has the CPU build
+        (False, "auto", CUDA, CPU, CPU, True),
+        (False, "auto", CUDA, None, CUDA, False),
+        (True, "auto", CUDA, CPU, CUDA, False),
+        (True, "cpu", CUDA, CPU, CPU, True),
+        (False, "default", CUDA, CPU, CUDA, False),
+        (False, "auto", [], CPU, [], False),  # torch is installed
+    ],
+)
+def test_the_build_of_torch(
+    card: bool,
+    wish: str,
+    offered: list[object],
+    cpu_index: list[object] | None,
+    chosen: list[object],
+    asks_cpu_index: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(script, "has_nvidia_card", lambda: card)
+    monkeypatch.setattr(script.sys, "platform", "linux")
+    index, packages = script.choose_torch(FakePip(offered, cpu_index), wish)
+    assert packages == chosen
+    assert (script.CPU_INDEX in index) == asks_cpu_index
+    line = capsys.readouterr().err
+    if offered is CUDA and chosen is CUDA and cpu_index is None:
+        assert line.count("\n") == 1, "the fallback says so"
+        assert "2 packages, 1,500 MB to download" in line
+    else:
+        assert line == ""
+
+
+def test_macos_takes_what_pip_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "has_nvidia_card", lambda: False)
+    monkeypatch.setattr(script.sys, "platform", "darwin")
+    assert script.choose_torch(FakePip(CUDA, CPU), "auto") == ([], CUDA)
+
+
+# What pip 24 to 26 print, shortened.
+PIP_LINES = [
+    ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "the disk is full"),
+    (
+        "WARNING: Retrying (Retry(total=0)) after connection broken by 'ProxyError('Cannot connect to proxy.', "
+        "OSError('Tunnel connection failed: 407 Proxy Authentication Required'))': /simple/numpy/",
+        "the proxy http://proxy.example:3128 does not answer",
+    ),
+    (
+        "WARNING: Retrying after connection broken by 'NameResolutionError(\"Failed to resolve 'files.example.org' "
+        "([Errno -3] Temporary failure in name resolution)\")'\nERROR: No matching distribution found for numpy>=1.26",
+        "the package index cannot be reached, and numpy is not installed yet",
+    ),
+    ("ERROR: Could not fetch URL: There was a problem confirming the ssl certificate: SSLError(1)", "set PIP_CERT"),
+    ("ERROR: Could not install packages: [Errno 30] Read-only file system: '/x/.venv'", "/x/.venv': not writable"),
+    ("ERROR: No matching distribution found for numpy==9", "pip could not install numpy: No matching distribution"),
+    ("", "pip could not install numpy: no message"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), PIP_LINES)
+def test_a_fault_is_one_line(text: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:3128")
+    shown = script.fault(text, "numpy")
+    assert line in shown
+    assert "\n" not in shown
+    assert "secret" not in shown
+
+
+def test_an_old_python_and_a_missing_venv_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "OLDEST", (99, 0))
+    with pytest.raises(script.InstallError, match=r"Python 99\.0 or newer is needed; this is 3\.\d+\.\d+"):
+        script.check_python()
+    monkeypatch.setattr(script, "OLDEST", (3, 0))
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
+    with pytest.raises(script.InstallError, match=r"no module ensurepip; .*apt install python3\.\d+-venv"):
+        script.check_python()
+
+
+def test_too_little_disk_is_said_before_the_download(tmp_path: Path) -> None:
+    pip = script.Pip(tmp_path)
+    huge = [script.Package("torch", "1", "https://x", 10**18)]
+    with pytest.raises(script.InstallError, match=r"need about 3200000000\.0 GB in .* are free; free some space"):
+        pip.install(["torch"], huge)
+
+
+def test_progress_shows_bytes_and_seconds_left(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = script.Progress(10_000_000)
+    progress.shows = True
+    progress.started -= 5  # seconds
+    for line in (
+        "Downloading a.whl (4.0 MB)",
+        "Progress 0 of 4000000",
+        "Progress 4000000 of 4000000",
+        "Progress 1000000 of 6000000",
+    ):
+        progress.shown = 0.0
+        progress.read(line)
+    assert "5 of 10 MB, 5 s left" in capsys.readouterr().err
+    progress.read("Installing collected packages: a, b")
+    assert "unpacking 2 packages" in capsys.readouterr().err
+
+
+def test_the_lock_pins_every_dependency() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = {line.partition("==")[0] for line in lock.splitlines() if "==" in line}
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    names = {script.re.split(r"[\[<>=!;]", r)[0].lower().replace("_", "-") for r in wanted} - {"kaiwa"}
+    assert names <= locked
+    assert "://" not in lock, "no host of an index"
