@@ -55,7 +55,10 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         raise APIError(400, message, "not_a_chat_model", "model")
     tools = body.tools if body.tools and body.tool_choice != "none" else []
     prompt = ChatPrompt(
-        messages=tuple(message.to_turn() for message in body.messages), tools=tuple(describe(tool) for tool in tools)
+        messages=tuple(message.to_turn() for message in body.messages),
+        tools=tuple(describe(tool) for tool in tools),
+        variables=({"enable_thinking": False} if has_grammar(body) else {}) | body.template_variables(),
+        ending=body.ending(),
     )
     grammar, field = None, ""
     if must_call(body):
@@ -73,6 +76,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         detailed=bool(body.logprobs),
         logprobs=body.top_logprobs or 0,
         grammar_field=field,
+        thinking_budget=body.thinking_budget,
     )
     return answers.for_each_choice(request, [prompt], body.n or 1)
 
@@ -80,6 +84,11 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
 def must_call(body: ChatRequest) -> bool:
     """Return whether the answer must be a call of a tool."""
     return body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool)
+
+
+def has_grammar(body: ChatRequest) -> bool:
+    """Return whether a grammar holds for the answer, which then cannot begin with reasoning."""
+    return must_call(body) or (body.response_format is not None and body.response_format.type != "text")
 
 
 def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
@@ -100,8 +109,7 @@ def answer_reader(body: ChatRequest, choice: AnswerChoice) -> AnswerReader | Non
     """
     tools = body.tools if body.tools and body.tool_choice != "none" else []
     markup, must = choice.markup, must_call(body)
-    has_grammar = must or (body.response_format is not None and body.response_format.type != "text")
-    reasoning = None if has_grammar else markup.reasoning
+    reasoning = None if has_grammar(body) or body.reasoning_format == "none" else markup.reasoning
     if not tools and reasoning is None:
         return None
     return AnswerReader(
