@@ -197,8 +197,8 @@ class ChatRequest(SampledBody):
     @field_validator("chat_template_kwargs")
     @classmethod
     def variables_of_templates(cls, value: JSONObject | None) -> JSONObject | None:
-        if taken := sorted(TEMPLATE_NAMES & set(value or {})):
-            raise ValueError(f"{taken[0]} is not for chat_template_kwargs; the request has a field for it")
+        if reserved := sorted(TEMPLATE_NAMES & set(value or {})):
+            raise ValueError(f"{reserved[0]} is not for chat_template_kwargs; the request has a field for it")
         return plain_json(value)
 
     def ending(self) -> PromptEnding:
