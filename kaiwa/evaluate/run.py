@@ -74,7 +74,7 @@ def run(
                 for mode, t in (("sampled", config.temperature), ("greedy", 0.0))
             }
             sampled, greedy = answers[name]["sampled"], answers[name]["greedy"]
-            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled), clusters(prompts))
+            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled, config.temperature), clusters(prompts))
             lengths = bootstrap([float(a.n_tokens) for a in sampled], clusters(prompts))
             base = answers[config.baseline]
             compared = {mode: against(prompts, answers[name][mode], base[mode]) for mode in ("sampled", "greedy")}
