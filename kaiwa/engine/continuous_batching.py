@@ -158,7 +158,7 @@ class ContinuousBatching:
             self.use(model)
         logit_rules = self._make_logit_rules(request) if request.sampling.changes_logits else None
         self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
-        out = TextStream(self.tokenizer, request.sampling.stop)
+        out = TextStream(self.tokenizer, request.sampling.stop, dict(request.shown_specials))
         self.answers[request.id] = RunningAnswer(
             request, out, ids, request.sampling.max_tokens, known, logit_rules=logit_rules
         )

@@ -28,7 +28,8 @@ class Request:
     `stop_ids` end the answer at a token. `logprobs`: how many alternatives to report for each token.
     `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (earlier tokens may come from
     the cache). `adapter`: the name of an adapter known to the engine (empty: the plain model); a soft prompt comes
-    before the prompt's tokens and is not counted among them.
+    before the prompt's tokens and is not counted among them. `shown_specials`: special tokens that have a text in the
+    answer, each with its text.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Request:
     prompt_logprobs: bool = False
     logprobs_from: int = 0
     adapter: str = ""
+    shown_specials: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:

@@ -8,7 +8,8 @@ import pytest
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED, Event
-from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
+from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
+from kaiwa.serve.worker.requests import _answer_markup, failed_answer, make_request, refusal
 from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Generate, ModelAddress, TextPrompt, TokenPrompt
 from kaiwa.text.sampling import Sampling
 
@@ -75,7 +76,7 @@ def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expec
             make_request(loaded(), generate)
         assert caught.value.code == CONTEXT_EXCEEDED
         return
-    request = make_request(loaded(), generate)
+    request, _ = make_request(loaded(), generate)
     assert request.sampling == Sampling(max_tokens=expected, seed=5, stop=("x",))
     assert (request.id, request.prompt_ids, request.stop_ids) == ("1", prompt.ids, (2,))
 
@@ -83,4 +84,25 @@ def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expec
 def test_log_probabilities_of_the_prompt_need_both_wishes() -> None:
     for detailed, echo in ((True, True), (True, False), (False, True)):
         generate = Generate(id="1", model=MODEL, prompt=TokenPrompt((1,)), detailed=detailed, echo=echo, fit="fill")
-        assert make_request(loaded(), generate).prompt_logprobs == (detailed and echo)
+        assert make_request(loaded(), generate)[0].prompt_logprobs == (detailed and echo)
+
+
+def test_special_tokens_of_calls_and_reasoning_have_a_text() -> None:
+    """Mistral's [TOOL_CALLS] and a reasoning model's <think> are tokens that an answer otherwise does not show."""
+    specials = {"[TOOL_CALLS]": 7, "[ARGS]": 8, "[THINK]": 9, "[/THINK]": 10, "</s>": 2}
+    texts = {id: name for name, id in specials.items()}
+    tokenizer: Any = SimpleNamespace(
+        specials=specials,
+        chat_template="{{ tools }}[TOOL_CALLS]{{ x }}[/THINK]",
+        token_text=lambda id: texts.get(id, "a"),
+    )
+    model: Any = SimpleNamespace(tokenizer=tokenizer)
+    tool = {"type": "function", "function": {"name": "f"}}
+    talk = ({"role": "user", "content": "x"},)
+    markup, shown = _answer_markup(model, ChatPrompt(talk, (tool,)), [1, 9])  # type: ignore[arg-type]
+    assert markup == AnswerMarkup("mistral", ("[THINK]", "[/THINK]"), thinking=True)
+    assert dict(shown) == {7: "[TOOL_CALLS]", 8: "[ARGS]", 9: "[THINK]", 10: "[/THINK]"}
+    markup, shown = _answer_markup(model, ChatPrompt(talk), [9, 1])  # type: ignore[arg-type]
+    assert not markup.thinking
+    assert dict(shown) == {9: "[THINK]", 10: "[/THINK]"}
+    assert _answer_markup(model, TokenPrompt((1,)), [1]) == (PLAIN, ())

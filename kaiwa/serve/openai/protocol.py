@@ -28,7 +28,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "safety_identifier": (),
     "prompt_cache_key": (),
     "store": (),
-    "parallel_tool_calls": (),
     "suffix": (None, ""),
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
@@ -181,6 +180,7 @@ class ChatRequest(SampledBody):
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def is_consistent(self) -> ChatRequest:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request
 from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.openai.call_forms import AnswerMarkup, form_of, reasoning_tags
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Failed, Generate, ModelPrompt, ModelRequest, TokenPrompt
@@ -22,6 +23,8 @@ from kaiwa.text.template import encode_pieces
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import LoadedModel
+
+THINK_TOKENS = 16  # at the prompt's end, among which an opened reasoning is looked for
 
 
 def prompt_ids(loaded: LoadedModel, prompt: ModelPrompt) -> list[int]:
@@ -38,12 +41,13 @@ def _chat_ids(loaded: LoadedModel, messages: Sequence[ChatTurn], tools: Sequence
     uses_tools = bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)
     if not uses_tools or not loaded.entry.chat or template is None or "tools" not in template:
         return loaded.chat_ids(conversation(as_plain(messages, tools)))
-    pieces = tool_pieces(template_of(tokenizer, template), with_parsed_arguments(messages), tools)
+    turns = with_parsed_arguments(messages, short_ids=form_of(template).short_ids)
+    pieces = tool_pieces(template_of(tokenizer, template), turns, tools)
     return [id for ids in encode_pieces(tokenizer, pieces) for id in ids]
 
 
-def make_request(loaded: LoadedModel, generate: Generate) -> Request:
-    """Return the engine's request. UserError for bad input, with the field at fault."""
+def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, AnswerMarkup]:
+    """Return the engine's request, and how its answer is to be read. UserError for bad input, with the field."""
     ids = prompt_ids(loaded, generate.prompt)
     max_tokens, room = generate.sampling.max_tokens, loaded.context - len(ids)
     if generate.fit == "fill":
@@ -56,7 +60,8 @@ def make_request(loaded: LoadedModel, generate: Generate) -> Request:
             "both; shorten one of them",
             code=CONTEXT_EXCEEDED,
         )
-    return Request(
+    markup, shown_specials = _answer_markup(loaded, generate.prompt, ids)
+    request = Request(
         id=generate.id,
         prompt_ids=tuple(ids),
         sampling=replace(generate.sampling, max_tokens=max_tokens),
@@ -64,7 +69,26 @@ def make_request(loaded: LoadedModel, generate: Generate) -> Request:
         stop_ids=loaded.stop_ids,
         logprobs=generate.logprobs,
         prompt_logprobs=generate.echo and generate.detailed,
+        shown_specials=shown_specials,
     )
+    return request, markup
+
+
+def _answer_markup(
+    loaded: LoadedModel, prompt: ModelPrompt, ids: Sequence[int]
+) -> tuple[AnswerMarkup, tuple[tuple[int, str], ...]]:
+    """Return how an answer to a prompt is read, and the special tokens whose text is needed for that."""
+    if not isinstance(prompt, ChatPrompt):
+        return AnswerMarkup(), ()
+    tokenizer = loaded.tokenizer
+    form, reasoning = form_of(tokenizer.chat_template), reasoning_tags(tokenizer.chat_template)
+    thinking = False
+    if reasoning is not None:
+        end = "".join(map(tokenizer.token_text, ids[-THINK_TOKENS:]))
+        thinking = end.rstrip().endswith(reasoning[0])
+    names = (form.markers if prompt.tools else ()) + (reasoning or ())
+    texts = tuple((tokenizer.specials[name], name) for name in names if name in tokenizer.specials)
+    return AnswerMarkup(form.name, reasoning, thinking), texts
 
 
 def refusal(request: ModelRequest, error: UserError) -> Failed:

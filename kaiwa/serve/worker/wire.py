@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.choice import TokenDetail
 from kaiwa.text.sampling import USUAL, Sampling
@@ -230,13 +231,17 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The answer begins. cached: number of prompt tokens taken from the cache. prompt: its tokens, if requested."""
+    """The answer begins. cached: number of prompt tokens taken from the cache. prompt: its tokens, if requested.
+
+    markup: how the answer is to be read.
+    """
 
     kind: Literal["started"] = "started"
     id: str = ""
     prompt_tokens: int
     cached: int = 0
     prompt: tuple[TokenDetail, ...] = ()
+    markup: AnswerMarkup = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
