@@ -58,6 +58,15 @@ class Turns:
     unmarked: dict[int, str] = field(default_factory=dict)
 
 
+class TurnText:
+    """The text of one turn; `words` is as long, without the special tokens, in which no content stands."""
+
+    def __init__(self, text: str, ends: Sequence[re.Pattern[str]]) -> None:
+        """Write a noncharacter over each match of the first pattern, the special tokens."""
+        self.text = text
+        self.words = ends[0].sub(lambda match: PROBE * len(match.group()), text) if ends else text
+
+
 def assistant_turns(render: Render, messages: Sequence[Mapping[str, Any]], ends: Sequence[re.Pattern[str]]) -> Turns:
     """Return where the assistant's turns are. ends: patterns of tokens that end a turn, the likeliest first.
 
@@ -83,10 +92,10 @@ def assistant_turns(render: Render, messages: Sequence[Mapping[str, Any]], ends:
             turns.unmarked[number] = NOT_WRITTEN
         else:
             start, end = region
-            written = text[start:end]
+            written = TurnText(text[start:end], ends)
             head = _header(render, messages, number, written, prompt)
             last = _end(written, head, messages[number], ends)
-            if last > head and "".join(_core(messages[number]).split()) in "".join(written.split()):
+            if last > head and "".join(_core(messages[number]).split()) in "".join(written.text.split()):
                 turns.learned.append(AssistantTurn(number, start + head, start + last))
             else:
                 turns.unmarked[number] = NOT_WRITTEN
@@ -188,32 +197,32 @@ def _addition(render: Render, messages: Sequence[Mapping[str, Any]], number: int
     return len(before), len(after)
 
 
-def _header(render: Render, messages: Sequence[Mapping[str, Any]], number: int, written: str, prompt: str) -> int:
+def _header(render: Render, messages: Sequence[Mapping[str, Any]], number: int, turn: TurnText, prompt: str) -> int:
     """Return how many characters of a turn the generation prompt has written already."""
-    if prompt and written.startswith(prompt):
+    if prompt and turn.text.startswith(prompt):
         return len(prompt)
-    content = str(messages[number].get("content") or "").strip()
-    content = content if content in written else _core(messages[number])
-    lead = written[: written.find(content)] if content and content in written else written
     if not prompt:
         head = missing_prompt(render, messages[:number])
-        return len(head) if written.startswith(head) else 0
+        return len(head) if turn.text.startswith(head) else 0
+    content = str(messages[number].get("content") or "").strip()
+    place = turn.words.rfind(content if content in turn.words else _core(messages[number]))
+    lead = turn.text[:place] if place >= 0 else turn.text
     for n in range(len(prompt), 0, -1):  # the prompt may open a thought that this turn has not
-        if (place := lead.find(prompt[:n])) >= 0:
-            return place + n
-    return len(lead.rstrip(" ")) if lead != written else 0
+        if (at := lead.find(prompt[:n])) >= 0:
+            return at + n
+    return len(lead.rstrip(" ")) if place >= 0 else 0
 
 
-def _end(written: str, head: int, message: Mapping[str, Any], ends: Sequence[re.Pattern[str]]) -> int:
+def _end(turn: TurnText, head: int, message: Mapping[str, Any], ends: Sequence[re.Pattern[str]]) -> int:
     """Return where a turn ends: after the first token of `ends` behind the content (behind tool calls: the last)."""
     core = _core(message)
-    place = written.rfind(core, head) if core else -1
+    place = turn.words.rfind(core, head) if core else -1
     after = place + len(core) if place >= 0 else head
     for pattern in ends:
-        matches = list(pattern.finditer(written, after))
+        matches = list(pattern.finditer(turn.text, after))
         if matches:
             return (matches[-1] if message.get("tool_calls") else matches[0]).end()
-    return len(written)
+    return len(turn.text)
 
 
 def _core(message: Mapping[str, Any]) -> str:

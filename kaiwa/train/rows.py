@@ -6,7 +6,7 @@ sequence, and a weight (0: no loss on predicting this token). Packing is plain P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,13 @@ class Rows:
         weights = torch.from_numpy(self.weights.astype(np.float32)).to(device)
         same = (segments[:, 1:] == segments[:, :-1]).float()
         return ids[:, :-1], positions[:, :-1], segments[:, :-1], ids[:, 1:], weights[:, 1:] * same
+
+
+def within_context(width: int, context: int, name: str, say: Callable[[str], None]) -> int:
+    """Return the width of rows that a model of `context` tokens can read; say where it is less than asked for."""
+    if width > context:
+        say(f"{name} is {width}, the model reads {context} tokens at once: rows of {context} are used")
+    return min(width, context)
 
 
 def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:

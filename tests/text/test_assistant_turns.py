@@ -165,3 +165,11 @@ def test_the_end_of_turn_is_the_templates_and_not_the_tokenizers() -> None:
     assert (chatml.end_id, chatml.eos_id) == (chatml.specials["<|im_end|>"], chatml.specials["<s>"])
     assert turn_end(tokenizer_of("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")) == ""
     assert turn_end(tokenizer_of("{{ raise_exception('no') }}")) == "</s>"
+
+
+@every_case
+@pytest.mark.parametrize("content", ["a", "<", "n", "|im", "final", "assistant", ">", "INST", "user hi", "think"])
+def test_content_that_resembles_the_templates_own_words(case: Case, content: str) -> None:
+    talk = (TALK[0], Message("assistant", content), TALK[2], Message("assistant", content))
+    expected = case.first.replace("One.", content) + case.second.replace("Two.", content)
+    assert learned(jinja_layout(template(case.source), talk, False).pieces) == expected
