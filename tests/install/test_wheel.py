@@ -68,8 +68,11 @@ def make_environment(folder: Path, python: str = sys.executable) -> Path:
 def other_pythons() -> list[str]:
     """Return the interpreters of PYTHONS that this machine has, without the running one."""
     running = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    names = [f"python{version}" for version in PYTHONS if version != running]
-    return [n for n in names if shutil.which(n) and not subprocess.run([n, "-V"], capture_output=True).returncode]
+    programs = []
+    for version in (version for version in PYTHONS if version != running):
+        of_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        programs += [str(p) for p in of_pyenv[-1:]] or [p for p in [shutil.which(f"python{version}")] if p]
+    return [p for p in programs if not subprocess.run([p, "-c", "import ensurepip"], capture_output=True).returncode]
 
 
 def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
