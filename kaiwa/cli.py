@@ -37,6 +37,8 @@ COMMANDS = {
     "export": "convert a model for other programs: kaiwa export MODEL --for gguf --out DIR",
     "show": "an artifact's manifest, parents and metrics: kaiwa show runs/laptop/sft",
     "report": "the report of a finished build: kaiwa report runs/laptop",
+    "env": "versions, device and folders of this machine, for a bug report",
+    "clean": "show and free caches: old packed copies, compiled libraries",
     "doctor": "check a server against OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences against prompt injection: list, thresholds, models trained to resist",

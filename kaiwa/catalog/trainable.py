@@ -106,6 +106,7 @@ def with_soft_tokens(tokenizer: Tokenizer, first: int, n: int) -> Tokenizer:
         pad_token=tokenizer.pad_token,
         bos_token=tokenizer.bos_token,
         document_end=tokenizer.document_end,
+        generation_ends=tokenizer.generation_ends,
     )
     if tokenizer_with_soft.specials.get(names[0]) != first:
         raise UserError(f"the base model has soft tokens already ({names[0]}); train from the model below it")

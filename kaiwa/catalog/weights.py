@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +118,7 @@ class FolderWeights:
         return () if tokenizer.bos_id is None else (tokenizer.bos_id,)
 
     def read_stop_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return tuple(sorted({tokenizer.eos_id, tokenizer.document_end_id, *_generation_ends(self.path)}))
+        return tuple(sorted({*tokenizer.stop_ids, tokenizer.document_end_id}))
 
 
 class GgufWeights:
@@ -148,7 +147,7 @@ class GgufWeights:
         return (tokenizer.bos_id,) if begins and tokenizer.bos_id is not None else ()
 
     def read_stop_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return tuple(sorted({tokenizer.eos_id, tokenizer.document_end_id}))
+        return tuple(sorted({*tokenizer.stop_ids, tokenizer.document_end_id}))
 
 
 class Llama2cWeights:
@@ -173,7 +172,7 @@ class Llama2cWeights:
         return () if tokenizer.bos_id is None else (tokenizer.bos_id,)
 
     def read_stop_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return tuple(sorted({tokenizer.eos_id, tokenizer.document_end_id}))
+        return tuple(sorted({*tokenizer.stop_ids, tokenizer.document_end_id}))
 
 
 def tokenizer_of(words: RawVocabulary) -> Tokenizer:
@@ -214,12 +213,3 @@ def four_bit(device: str, say: Say) -> tuple[torch.dtype, bool]:
 def has_bf16(device: str) -> bool:
     """Return whether bf16 products are fast on a device. On mps everything stays fp32."""
     return has_bf16_products() if device == "cpu" else device.startswith("cuda")
-
-
-def _generation_ends(folder: Path) -> set[int]:
-    """Return the end tokens named in generation_config.json, if any."""
-    file = folder / "generation_config.json"
-    if not file.is_file():
-        return set()
-    ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-    return set(ends) if isinstance(ends, list) else {ends} if isinstance(ends, int) else set()

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home
+from kaiwa.core.machine import is_running
 
 BUILDING = "building-"  # prefix of a running compile's folder; the process number and a random suffix follow
 OLD = 3600.0  # seconds after which a folder without a process number in its name is a leftover
@@ -127,19 +128,9 @@ def _delete_leftovers(cache: Path) -> None:
     """Delete the folders of killed compiles: the process in the name has ended, or an older kaiwa left the folder."""
     for folder in cache.glob(f"{BUILDING}*"):
         pid = folder.name.removeprefix(BUILDING).partition("-")[0]
-        if pid.isdecimal() and not _is_running(int(pid)):
+        if pid.isdecimal() and not is_running(pid):
             shutil.rmtree(folder, ignore_errors=True)
     for folder in cache.glob("tmp*"):
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
         if names <= {"made.so"} and time.time() - folder.stat().st_mtime > OLD:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

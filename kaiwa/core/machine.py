@@ -35,6 +35,17 @@ def free_memory_bytes() -> int:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
+def is_running(process: str) -> bool:
+    """Return whether a process of this number is alive, anybody's; False for text that is no number."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def give_back_memory() -> None:
     """Give freed memory back to the system, where the C library can (glibc's)."""
     if sys.platform == "linux":

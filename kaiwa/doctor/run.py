@@ -17,10 +17,20 @@ from kaiwa.doctor import (
     checks_more,
     checks_schemas,
     checks_stream,
+    checks_tools,
 )
 from kaiwa.doctor.server import Absent, Fault, ServerCheck, ServerUnderTest
 
-GROUPS = (checks_models, checks_chat, checks_stream, checks_completions, checks_more, checks_schemas, checks_errors)
+GROUPS = (
+    checks_models,
+    checks_chat,
+    checks_stream,
+    checks_completions,
+    checks_more,
+    checks_schemas,
+    checks_tools,
+    checks_errors,
+)
 WORDS = {"ok": "ok", "fault": "FAULT", "absent": "absent"}
 
 

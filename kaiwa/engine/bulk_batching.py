@@ -147,8 +147,10 @@ def _prefill(batch: BulkRows, prompts: list[Sequence[int]]) -> Tensor:
 
 
 @torch.inference_mode()
-def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Return the natural log-probabilities (temperature 1) of each answer's tokens, by the full forward pass.
+def score(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float = 1.0
+) -> list[list[float]]:
+    """Return the natural log-probabilities at a temperature of each answer's tokens, by the full forward pass.
 
     Each prompt and answer together must fit the context; UserError otherwise, and for ids outside the vocabulary.
     """
@@ -175,7 +177,7 @@ def score(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[
         states, targets = hidden[:, :-1][scored], ids[:, 1:][scored]
         parts = []
         for part, target in zip(states.split(SCORE_LOGITS // V), targets.split(SCORE_LOGITS // V), strict=True):
-            logits = decoder.logits(part).float()
+            logits = decoder.logits(part).float() / temperature
             parts.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(dim=-1))
         flat = torch.cat(parts).tolist() if parts else []
         at = 0

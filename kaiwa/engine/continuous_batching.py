@@ -156,9 +156,10 @@ class ContinuousBatching:
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
         if self.idle and (model := step.ready(self.decoder)) is not self._model:
             self.use(model)
-        logit_rules = self._make_logit_rules(request) if request.sampling.changes_logits else None
+        has_rules = request.sampling.changes_logits or request.reasoning is not None
+        logit_rules = self._make_logit_rules(request) if has_rules else None
         self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
-        out = TextStream(self.tokenizer, request.sampling.stop)
+        out = TextStream(self.tokenizer, request.sampling.stop, dict(request.shown_specials))
         self.answers[request.id] = RunningAnswer(
             request, out, ids, request.sampling.max_tokens, known, logit_rules=logit_rules
         )

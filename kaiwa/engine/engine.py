@@ -127,11 +127,13 @@ class Engine:
         """Free the memory held between bulk calls: the cache, and weights packed for the C++ step."""
         self._rows = None
 
-    def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Return natural log-probabilities (temperature 1) of each continuation's tokens, by the full forward pass."""
+    def score(
+        self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[list[float]]:
+        """Return natural log-probabilities of each continuation's tokens at a temperature, by the full forward pass."""
         if self.decoder is not self.source:
             _take_weights(self.decoder, self.source)
-        return bulk_batching.score(self.decoder, prompts, continuations)
+        return bulk_batching.score(self.decoder, prompts, continuations, temperature)
 
     def add(self, request: Request) -> tuple[str, ...]:
         """Queue a request, and return the keywords of its schema without effect.

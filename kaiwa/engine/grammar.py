@@ -22,7 +22,7 @@ from kaiwa.engine.request import TextTokenizer
 from kaiwa.text.sampling import Grammar
 
 # Between two parts of JSON a small model may otherwise write white space for ever.
-JSON: Any = {"whitespace_pattern": r" {1,2}|\n{1,2}[ \t]{0,32}"}
+JSON: Any = {"whitespace_pattern": r" {1,2}|\n{1,2}[ \t]{0,20}"}
 LENIENT: Any = JSON | {"lenient": True, "coerce_one_of": True}
 SHOWN = 300  # characters of llguidance's complaint
 MAX_NUMBER = 32  # characters of a number; the grammar of JSON lets digits go on for ever

@@ -6,7 +6,7 @@ closed, unless the schema says otherwise or the object is one part of a combinat
 closing a part would forbid the other parts' keys.
 
 `loosened`: a schema without the keywords that a reader refuses, and the names of these keywords. Works bottom-up: of a
-subschema that cannot be read, each keyword is tried in turn and readable if the rest can still be read.
+subschema that cannot be read, each keyword is tried in turn, and stays if the rest can still be read.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def answer_probes(model: Decoder, tokenizer: Tokenizer, probes: Sequence[Probe],
     if not chats:
         return []
     prompts = [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in chats]
-    stop = (tokenizer.eos_id, tokenizer.document_end_id)
+    stop = (*tokenizer.stop_ids, tokenizer.document_end_id)
     answers = Engine(model, tokenizer).generate(
         prompts, Sampling(max_tokens=48, temperature=0.0, seed=0), stop_ids=stop
     )

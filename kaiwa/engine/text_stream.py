@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 
 from kaiwa.engine.request import TextTokenizer
 
@@ -14,8 +15,11 @@ class TextStream:
     the stop string. An unfinished character at the end is dropped: a reader never sees half a character.
     """
 
-    def __init__(self, tokenizer: TextTokenizer | None, stop: tuple[str, ...]) -> None:
-        self._tokenizer, self._stop = tokenizer, stop
+    def __init__(
+        self, tokenizer: TextTokenizer | None, stop: tuple[str, ...], specials: Mapping[int, str] | None = None
+    ) -> None:
+        """Prepare an empty text. specials: special tokens with a text; the others have none."""
+        self._tokenizer, self._stop, self._specials = tokenizer, stop, specials or {}
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._pending = ""
         self.stopped = False
@@ -24,7 +28,7 @@ class TextStream:
         """Append a token and return the newly released text."""
         if self._tokenizer is None or self.stopped:
             return ""
-        self._pending += self._decoder.decode(self._tokenizer.decode_bytes([id]))
+        self._pending += self._specials.get(id) or self._decoder.decode(self._tokenizer.decode_bytes([id]))
         ends = [at for s in self._stop if (at := self._pending.find(s)) >= 0]
         if ends:
             self.stopped = True

@@ -58,7 +58,7 @@ def answer_all(
     seed: int,
 ) -> list[Answer]:
     """Return one answer per prompt. A prompt has the same sampling seed for every model."""
-    stops = (tokenizer.eos_id, tokenizer.document_end_id)
+    stops = (*tokenizer.stop_ids, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
         prompt_ids(prompts, tokenizer),
         Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed_for(seed, "evaluate")),
@@ -74,8 +74,16 @@ def answer_all(
 
 
 def kl_to(
-    reference: Decoder, tokenizer: Tokenizer, prompts: Sequence[VillagePrompt], answers: Sequence[Answer]
+    reference: Decoder,
+    tokenizer: Tokenizer,
+    prompts: Sequence[VillagePrompt],
+    answers: Sequence[Answer],
+    temperature: float = 1.0,
 ) -> list[float]:
-    """Return log π(y|x) - log π_ref(y|x) of each sampled answer; the mean estimates KL(π, π_ref) in nats per answer."""
-    scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), [a.ids for a in answers])
+    """Return log π(y|x) - log π_ref(y|x) of each sampled answer; the mean estimates KL(π, π_ref) in nats per answer.
+
+    Both are at the temperature of the sampling, so that the KL of a model to itself is 0.
+    """
+    ids = [a.ids for a in answers]
+    scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), ids, temperature)
     return [a.logprob - float(sum(theirs)) for a, theirs in zip(answers, scored, strict=True)]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kaiwa.evaluate.answers import Answer
-from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
+from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.stats.paired import mean_difference, win_rate
+from kaiwa.stats.shares import share
 from kaiwa.world.prompts import VillagePrompt
 
 Pair = tuple[VillagePrompt, Answer]
@@ -24,7 +25,7 @@ def rate(
 ) -> Interval:
     """Return the share of answers that `hit` accepts, among the prompts that `keep` accepts."""
     chosen = [(p, a) for p, a in pairs if keep(p)]
-    return bootstrap_share([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
+    return share([float(hit(p, a)) for p, a in chosen], clusters([p for p, _ in chosen]))
 
 
 def rates(prompts: Sequence[VillagePrompt], answers: Sequence[Answer]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from kaiwa.model.formats.gptq import load_int4
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.stats.intervals import bootstrap
 from kaiwa.text.records import read_jsonl, write_jsonl
+from kaiwa.tokenizer.folder import check_tokens
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.likelihood import bits_per_byte
 from kaiwa.train.shards import Shards
@@ -58,7 +59,7 @@ def run(
         world = build_village(from_json(VillageConfig, village.manifest["config"]["village"]))
         rows = list(read_jsonl(village.path / "test.jsonl"))[: config.prompts]
         prompts = [prompt_from_json(row) for row in rows]
-        real = Shards(tokens.path).held_out(config.real_source, config.width, config.evaluate_rows)
+        shards = Shards(tokens.path)
         answers: dict[str, dict[str, list[Answer]]] = {}
         figures: list[dict[str, Any]] = []
         baseline = load_model(models[config.baseline], ctx)
@@ -67,6 +68,9 @@ def run(
             ctx.check_stop()
             ctx.show(Progress(out.name, at, len(names), name))
             model, tokenizer = load_model(models[name], ctx), Tokenizer.load(models[name].path)
+            check_tokens(tokenizer, models[name].path, tokens.path)
+            width = min(config.width, model.config.max_length)
+            real = shards.held_out(config.real_source, width, config.evaluate_rows)
             answers[name] = {
                 mode: answer_all(
                     model, tokenizer, world, prompts, max_tokens=config.max_tokens, temperature=t, seed=ctx.seed
@@ -74,7 +78,7 @@ def run(
                 for mode, t in (("sampled", config.temperature), ("greedy", 0.0))
             }
             sampled, greedy = answers[name]["sampled"], answers[name]["greedy"]
-            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled), clusters(prompts))
+            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled, config.temperature), clusters(prompts))
             lengths = bootstrap([float(a.n_tokens) for a in sampled], clusters(prompts))
             base = answers[config.baseline]
             compared = {mode: against(prompts, answers[name][mode], base[mode]) for mode in ("sampled", "greedy")}

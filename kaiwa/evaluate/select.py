@@ -72,9 +72,9 @@ def select(
             )
         ids = fit
         replies = Engine(decoder.to(ctx.device), tokenizer).generate(
-            ids, Sampling(max_tokens=max_tokens, temperature=temperature, seed=ctx.seed), stop_ids=(tokenizer.eos_id,)
+            ids, Sampling(max_tokens=max_tokens, temperature=temperature, seed=ctx.seed), stop_ids=tokenizer.stop_ids
         )
-        rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
+        rows = [PromptRow(p, [r.ids or (tokenizer.end_id,)]) for p, r in zip(ids, replies, strict=True)]
         scores: Sequence[float] = score_rows(judge, rows, tokenizer.pad_id, ctx.device).tolist()
         ended = sum(r.finish_reason == "stop" for r in replies) / len(replies)
         candidates.append(Candidate(name, bootstrap(scores), ended, sum(len(r.ids) for r in replies) / len(replies)))

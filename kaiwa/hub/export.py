@@ -25,7 +25,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.gptq import read_settings
 from kaiwa.model.formats.hf_config import read_json
 from kaiwa.model.formats.hf_folder import save_model
-from kaiwa.text.template import pieces, user
+from kaiwa.text.template import layout, turn_end, user
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.tokenizer.train import save as save_tokenizer
@@ -92,7 +92,7 @@ def _folder(source: ExportSource, work: Path, say: Callable[[str], None]) -> Non
         copy_tokenizer(source.folder, work)
     else:
         save_tokenizer(source.tokenizer, work)
-    ends = {"eos_token_id": sorted({source.tokenizer.eos_id, source.tokenizer.document_end_id})}
+    ends = {"eos_token_id": sorted({*source.tokenizer.stop_ids, source.tokenizer.document_end_id})}
     write_atomic(work / "generation_config.json", json.dumps(ids | ends, indent=1, sort_keys=True) + "\n")
 
 
@@ -134,7 +134,7 @@ def sample_text() -> str:
 
 def standing_system(tokenizer: Tokenizer) -> str:
     """Return the system message that a ChatML template adds to a conversation without one, or ""."""
-    text = "".join(piece.text for piece in pieces(tokenizer, user("Hello")))
+    text = "".join(piece.text for piece in layout(tokenizer, user("Hello")).pieces)
     head, opened, _ = text.partition("<|im_start|>user\n")
     start, _, rest = head.rpartition("<|im_start|>system\n")
     return rest.partition("<|im_end|>")[0] if opened and head and not start else ""
@@ -145,7 +145,10 @@ def modelfile(source: ExportSource, kind: Kind) -> str:
 
     Ollama reads other templates from the file.
     """
-    lines = [f"FROM ./{file_name(source, kind)}", f'PARAMETER stop "{source.tokenizer.eos_token}"']
+    lines = [
+        f"FROM ./{file_name(source, kind)}",
+        f'PARAMETER stop "{turn_end(source.tokenizer) or source.tokenizer.eos_token}"',
+    ]
     template = source.tokenizer.chat_template or ""
     if all(mark in template for mark in CHATML):
         lines.insert(1, f'TEMPLATE """{OLLAMA_CHATML}"""')

@@ -54,7 +54,7 @@ def run(
     with publish(out, plan) as work:
         decoder, tokenizer = load_decoder(model.path), Tokenizer.load(model.path)
         _check_group(decoder, config.group)
-        shards = Shards(tokens.path)
+        shards = Shards.of_model(tokens.path, tokenizer, model.path)
         width = min(config.width, decoder.config.max_length)
         rows = {name: shards.held_out(name, width, config.evaluate_rows) for name in shards.sources}
         before = {name: perplexity(decoder, part) for name, part in rows.items()}

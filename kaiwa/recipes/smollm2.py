@@ -195,10 +195,10 @@ def evaluate(
         replies = Engine(decoder, tokenizer).generate(
             ids,
             Sampling(max_tokens=config.max_tokens, temperature=0.8, seed=config.seed),
-            stop_ids=(tokenizer.eos_id,),
+            stop_ids=tokenizer.stop_ids,
             rows=32,
         )
-        rows = [PromptRow(p, [r.ids or (tokenizer.eos_id,)]) for p, r in zip(ids, replies, strict=True)]
+        rows = [PromptRow(p, [r.ids or (tokenizer.end_id,)]) for p, r in zip(ids, replies, strict=True)]
         by = {k: score_rows(s, rows, tokenizer.pad_id, ctx.device, batch=8).tolist() for k, s in loaded.items()}
         baseline = baseline or by
         wins = {k: win_rate(by[k], baseline[k]).decided.to_json() for k in by}

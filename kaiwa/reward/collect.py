@@ -56,7 +56,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
                 Sampling(
                     max_tokens=config.max_tokens, temperature=config.temperature, seed=seed_for(ctx.seed, "collect", at)
                 ),
-                stop_ids=(tokenizer.eos_id,),
+                stop_ids=tokenizer.stop_ids,
             )
             common = most_frequent(answers)
             cursor = 0

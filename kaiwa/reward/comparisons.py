@@ -10,7 +10,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, python_rng
 from kaiwa.reward.packing import PromptRow
 from kaiwa.text.records import Comparison, comparison, read_jsonl
-from kaiwa.text.template import render
+from kaiwa.text.template import render_completions
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
@@ -96,17 +96,11 @@ def read_comparisons(
 
 
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
-    """Return the prompt and completions as ids.
+    """Return the prompt and completions as ids, as the chat template writes them.
 
     A completion gets the end-of-turn token if its flag in `meta.ended` is true (default: all true).
     """
-    prompt = render(tokenizer, item.prompt, add_generation_prompt=True).ids
-    ended: Sequence[bool] = item.meta.get("ended") or [True] * len(item.completions)
-    completions = []
-    for text, end in zip(item.completions, ended, strict=True):
-        ids = tokenizer.encode(text)
-        completions.append([*ids, tokenizer.eos_id] if end or not ids else ids)
-    return PromptRow(prompt, completions)
+    return PromptRow(*render_completions(tokenizer, item.prompt, item.completions, item.meta.get("ended") or ()))
 
 
 def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str]) -> tuple[list[Ranked], ...]:

@@ -29,7 +29,7 @@ from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts, packed_states
 from kaiwa.text.records import Comparison, comparison, demonstration, read_jsonl
-from kaiwa.text.template import render
+from kaiwa.text.template import render_completions
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
@@ -197,9 +197,9 @@ def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, 
     """Set the bias that gives demonstrations a mean score of 0."""
     rows = []
     for raw in read_jsonl(file):
-        messages = demonstration(raw).messages
-        prompt = render(tokenizer, messages[:-1], add_generation_prompt=True).ids
-        rows.append(PromptRow(prompt, [[*tokenizer.encode(messages[-1].content), tokenizer.eos_id]]))
+        example = demonstration(raw)
+        answer, ended = example.messages[-1].content, example.meta.get("ended") is not False
+        rows.append(PromptRow(*render_completions(tokenizer, example.messages[:-1], [answer], [ended])))
         if len(rows) == most:
             break
     if not rows:

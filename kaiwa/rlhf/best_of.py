@@ -54,12 +54,18 @@ def best_of_n(
     *,
     seed: int,
     eos: int,
+    stop_ids: Sequence[int] = (),
     device: str,
 ) -> tuple[list[Completion], list[float], float]:
-    """Return the best reply to each prompt, its score, and the mean score of all n replies."""
+    """Return the best reply to each prompt, its score, and the mean score of all n replies.
+
+    eos: the end of turn; stop_ids: further tokens at which a reply ends.
+    """
     repeated = [prompt for prompt in prompts for _ in range(config.n)]
     replies = engine.generate(
-        repeated, Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed), stop_ids=(eos,)
+        repeated,
+        Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed),
+        stop_ids=(eos, *stop_ids),
     )
     batch = episodes(repeated, replies, eos)
     scores = measure(batch, config.microbatch, lambda part: reward_model_scores(judge, part, device)).cpu()
@@ -95,7 +101,14 @@ def run(
             seed = seed_for(ctx.seed, "best-of", at)
             ids = [prompt for prompt, _ in part]
             best, scores, mean = best_of_n(
-                engine, judge, ids, config, seed=seed, eos=tokenizer.eos_id, device=ctx.device
+                engine,
+                judge,
+                ids,
+                config,
+                seed=seed,
+                eos=tokenizer.end_id,
+                stop_ids=tokenizer.stop_ids,
+                device=ctx.device,
             )
             for (_, messages), reply, score in zip(part, best, scores, strict=True):
                 turns = [m.to_json() for m in (*messages, Message("assistant", reply.text))]

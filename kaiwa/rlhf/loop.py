@@ -108,7 +108,8 @@ class Loop:
             max_tokens=c.max_tokens,
             temperature=c.temperature,
             seed=seed,
-            eos=self.tokenizer.eos_id,
+            eos=self.tokenizer.end_id,
+            stop_ids=self.tokenizer.stop_ids,
         )
         self.engine.release()
         give_back_memory()

@@ -79,11 +79,18 @@ def sampled_logprobs(batch: Episodes, device: str) -> Tensor:
 
 
 def sample(
-    engine: Engine, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float, seed: int, eos: int
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    eos: int,
+    stop_ids: Sequence[int] = (),
 ) -> Episodes:
-    """Sample one response per prompt from the engine's policy."""
+    """Sample one response per prompt from the engine's policy. eos: the end of turn; stop_ids: further ends."""
     responses = engine.generate(
-        prompts, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), stop_ids=(eos,)
+        prompts, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), stop_ids=(eos, *stop_ids)
     )
     return episodes(prompts, responses, eos)
 

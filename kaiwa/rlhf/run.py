@@ -28,6 +28,7 @@ from kaiwa.rlhf.prompts import prompts_that_fit
 from kaiwa.rlhf.rollout import Score
 from kaiwa.rlhf.score import function_file, score_from_file
 from kaiwa.train import checkpoint
+from kaiwa.train.rows import within_context
 from kaiwa.train.shards import Shards
 
 
@@ -117,7 +118,9 @@ def make_loop(
         score = score_from_file(config.score, dict(rendered))
     mixture = None
     if tokens is not None and config.has_pretraining:
-        mixture = Shards(tokens.path).mixture(config.pretraining.ptx_width, ctx.seed + 2)
+        context, width = models.policy.config.max_length, config.pretraining.ptx_width
+        shards = Shards.of_model(tokens.path, models.trained.tokenizer, policy.path)
+        mixture = shards.mixture(within_context(width, context, "rlhf.ptx_width", ctx.say), ctx.seed + 2)
     usual = None
     if reward is not None and (card := reward.metrics.get("card")):
         usual = (card["scores"]["low"], card["scores"]["high"])

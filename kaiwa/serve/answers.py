@@ -135,7 +135,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
     if isinstance(reply, Admitted):
         choice.unenforced = reply.unenforced
     elif isinstance(reply, Started):
-        choice.start(reply.prompt_tokens, reply.cached, reply.prompt)
+        choice.start(reply.prompt_tokens, reply.cached, reply.prompt, reply.markup)
         timer.add_prompt(reply.prompt_tokens, reply.cached)
     elif isinstance(reply, Tokens):
         choice.add(reply.text, reply.n, reply.tokens, reply.finish)

@@ -32,7 +32,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast
-from kaiwa.train.rows import Rows, pack, packed_rows
+from kaiwa.train.rows import Rows, pack, packed_rows, within_context
 from kaiwa.train.schedule import cosine
 from kaiwa.train.shards import Shards
 
@@ -109,6 +109,8 @@ def run(
             soft_prompt=config.soft_prompt,
         )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
+        width = within_context(config.width, model.config.max_length, "sft.width", ctx.say)
+        config = dataclasses.replace(config, width=width)
         training, validation = _demonstrations(config, ctx, demonstrations, validation_file, tokenizer)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
         by_epoch = epochs.by_epoch()
@@ -116,7 +118,7 @@ def run(
         ends = list(itertools.accumulate(map(len, by_epoch)))
         mixture = None
         if tokens is not None and config.pretrain_rows:
-            mixture = Shards(tokens.path).mixture(config.width, ctx.seed + 1)
+            mixture = Shards.of_model(tokens.path, tokenizer, base.path).mixture(width, ctx.seed + 1)
         optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")

@@ -114,7 +114,7 @@ def bootstrap(
     2015, section 5). NOTHING for no values; infinite limits for one unit.
     """
     x = np.asarray(values, dtype=np.float64)
-    sums, sizes = _by_cluster(x, clusters)
+    sums, sizes = sums_by_cluster(x, clusters)
     k = len(sums)
     if k == 0:
         return NOTHING
@@ -133,19 +133,10 @@ def bootstrap(
     return Interval(mean, mean + float(low), mean + float(high), k)
 
 
-def bootstrap_share(
-    values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """Bootstrap the mean of values [n] in [0, 1], such as a share or a win rate: the limits stay in [0, 1] too."""
-    interval = bootstrap(values, clusters, level, seed=seed)
-    if interval.n == 0:
-        return interval
-    return Interval(interval.mean, max(0.0, interval.low), min(1.0, interval.high), interval.n)
-
-
-def _by_cluster(
+def sums_by_cluster(
     x: NDArray[np.float64], clusters: Sequence[object] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum and the number of the values x [n] of each cluster, [k] each, in order of appearance."""
     if clusters is None:
         return x, np.ones_like(x)
     if len(clusters) != len(x):

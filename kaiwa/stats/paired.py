@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaiwa.core.errors import UserError
-from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share, wilson
+from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.stats.shares import share
 
 EXACT_UP_TO = 16  # pairs; 2^16 sign patterns are enumerated, more are sampled
 
@@ -30,24 +31,19 @@ class WinRate:
         return {"all": self.all.to_json(), "decided": self.decided.to_json(), **counts}
 
 
-def win_rate(
-    a: ArrayLike, b: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, seed: int = 0
-) -> WinRate:
+def win_rate(a: ArrayLike, b: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> WinRate:
     """Return how often a scores above b on the same items; a, b: [n], clusters: [n] ids.
 
     Without clusters the intervals are Wilson's (a half for each tie makes them slightly too wide); with clusters the
-    intervals are bootstrapped over clusters.
+    intervals are `clustered_share`'s.
     """
     x, y = _pair(a, b)
     sign = np.sign(x - y).astype(np.int64)
     wins, losses = int((sign > 0).sum()), int((sign < 0).sum())
     ties = len(sign) - wins - losses
-    if clusters is None:
-        all_, decided = wilson(wins + ties / 2, len(sign), level), wilson(wins, wins + losses, level)
-    else:
-        all_ = bootstrap_share((sign + 1) / 2, clusters, level, seed=seed)
-        keep = np.flatnonzero(sign).tolist()
-        decided = bootstrap_share((sign[keep] + 1) / 2, [clusters[i] for i in keep], level, seed=seed)
+    keep = np.flatnonzero(sign).tolist()
+    all_ = share((sign + 1) / 2, clusters, level)
+    decided = share((sign[keep] + 1) / 2, None if clusters is None else [clusters[i] for i in keep], level)
     return WinRate(all_, decided, wins, ties, losses)
 
 

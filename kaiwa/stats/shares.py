@@ -20,11 +20,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from kaiwa.core.errors import UserError
 from kaiwa.stats.distributions import student_t_ppf
-from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
+from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile, sums_by_cluster, wilson
 
 PSEUDO = 0.25  # of a cluster, at either end
+
+
+def share(values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> Interval:
+    """Return the mean of values [n] in [0, 1] (right or wrong, won or lost, a half for a tie), one cluster id each.
+
+    Wilson's interval without clusters and where every value is a cluster of its own, else `clustered_share`.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    sums, sizes = sums_by_cluster(x, clusters)
+    if len(sums) == len(x):
+        return wilson(float(x.sum()), len(x), level)
+    return clustered_share(sums.tolist(), [int(n) for n in sizes], level)
 
 
 def clustered_share(successes: Sequence[float], trials: Sequence[int], level: float = 0.95) -> Interval:

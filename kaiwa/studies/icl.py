@@ -24,7 +24,8 @@ from kaiwa.lab.experiments.run import ItemOutcome, run_models
 from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain import run as pretrain
 from kaiwa.pretrain.config import PretrainConfig
-from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
+from kaiwa.stats.intervals import Interval, bootstrap
+from kaiwa.stats.shares import share
 from kaiwa.studies.icl_tasks import FirstDemonstrations, category, recall
 from kaiwa.text.chat_model import OpenedModel
 
@@ -128,7 +129,7 @@ def measure(model: str, parameters: int, task: str, outcomes: Sequence[ItemOutco
         task=task,
         n=len(whole),
         failed=len(set(ids)) - len(whole),
-        accuracy={k: bootstrap_share([right[id][k] for id in whole]) for k in KS},
+        accuracy={k: share([right[id][k] for id in whole]) for k in KS},
         loss={k: bootstrap([loss[id][k] for id in whole]) for k in KS},
         slope=bootstrap(list(slopes.values())),
         loss_slope=bootstrap([slope(loss[id]) for id in whole]),

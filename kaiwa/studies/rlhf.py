@@ -29,8 +29,9 @@ from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.reward.comparisons import read_comparisons
 from kaiwa.reward.loss import pairs
 from kaiwa.reward.run import score_rows
-from kaiwa.stats.intervals import Interval, bootstrap, bootstrap_share
+from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.stats.paired import win_rate
+from kaiwa.stats.shares import share
 from kaiwa.studies.rlhf_measure import ArmMeasurement, Meter, TestSet, build_test_set, candidates, choose_prefix
 from kaiwa.studies.rlhf_parents import SeedArtifacts, SharedArtifacts, build_seed, build_shared
 from kaiwa.studies.rlhf_sizes import Size
@@ -78,6 +79,11 @@ class Results:
         if arm == against:
             return SAME
         return win_rate(self.pool(arm, "utility"), self.pool(against, "utility"), self.clusters()).decided
+
+    def accuracy(self, f: float) -> Interval:
+        """Return the reward model's accuracy after a share f of the comparisons; a test prompt is one cluster."""
+        numbers = [i for seed in self.seeds for i in range(len(seed.accuracy[f]))]
+        return share([x for seed in self.seeds for x in seed.accuracy[f]], numbers)
 
     def difference(self, what: str, arm: str, less: str) -> Interval:
         """Return `arm` less `less` on cloze questions or rows of text, paired item by item."""
@@ -163,7 +169,7 @@ def arm_rows(results: Results) -> list[dict[str, Any]]:
         row["kl"] = results.mean(name, "kl").mean
         row["bits_per_byte_delta"] = results.difference("bits", name, "base").mean
         row["cloze_delta"] = results.difference("cloze", name, "base").mean
-        shares = {k: bootstrap_share(results.pool(name, k), results.clusters()).to_json() for k in AXES}
+        shares = {k: share(results.pool(name, k), results.clusters()).to_json() for k in AXES}
         row |= {"length": results.mean(name, "tokens").mean, **shares}
         rows.append(row)
     return rows
@@ -207,7 +213,7 @@ def curves_of(results: Results) -> dict[str, Any]:
     by_size = [
         {
             "comparisons": _mean([float(seed.comparisons[f]) for seed in results.seeds]),
-            "accuracy": bootstrap([x for seed in results.seeds for x in seed.accuracy[f]]).to_json(),
+            "accuracy": results.accuracy(f).to_json(),
         }
         for f in results.seeds[0].accuracy
     ]

@@ -83,7 +83,8 @@ def over_fits(r: Results) -> list[Evidence]:
 def more_comparisons(r: Results) -> list[Evidence]:
     few, all_ = min(r.seeds[0].accuracy), max(r.seeds[0].accuracy)
     gains = [a - b for seed in r.seeds for a, b in zip(seed.accuracy[all_], seed.accuracy[few], strict=True)]
-    return [Evidence(f"accuracy with all comparisons less with {few:g} of them", bootstrap(gains))]
+    prompts = [i for seed in r.seeds for i in range(len(seed.accuracy[all_]))]
+    return [Evidence(f"accuracy with all comparisons less with {few:g} of them", bootstrap(gains, prompts))]
 
 
 def over_optimised(r: Results) -> list[Evidence]:

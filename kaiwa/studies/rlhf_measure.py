@@ -135,7 +135,7 @@ class Meter:
         model, test = load_decoder(path).to(self.device), self.test
         replies = ask(model, self.tokenizer, test.prompts, prefix=prefix, most=test.max_tokens, seed=self.seed)
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
-        kl = kl_to(self.sft, self.tokenizer, test.prompts, answers)
+        kl = kl_to(self.sft, self.tokenizer, test.prompts, answers, 1.0)
         proxy = proxy_scores(judge_by or self.reward, self.tokenizer, test.prompts, replies, self.device)
         return self.write(name, of, answers=answers, kl=kl, proxy=proxy, model=None if short else model)
 
@@ -153,7 +153,7 @@ class Meter:
             seed = seed_for(self.seed, "best-of", start)
             part = ids[start : start + config.block]
             best, scores, _ = best_of_n(
-                engine, self.reward, part, config, seed=seed, eos=self.tokenizer.eos_id, device=self.device
+                engine, self.reward, part, config, seed=seed, eos=self.tokenizer.end_id, device=self.device
             )
             replies, proxy = replies + best, proxy + scores
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
@@ -209,7 +209,7 @@ def ask(
     """
     room = model.config.max_length - most
     ids = [fitting_prompt_ids(tokenizer, prompt.messages, prefix, room) for prompt in prompts]
-    stops = (tokenizer.eos_id, tokenizer.document_end_id)
+    stops = (*tokenizer.stop_ids, tokenizer.document_end_id)
     return Engine(model, tokenizer).generate(
         ids, Sampling(max_tokens=most, temperature=1.0, seed=seed_for(seed, "evaluate")), stop_ids=stops
     )
@@ -235,7 +235,7 @@ def proxy_scores(
     device: str,
 ) -> list[float]:
     """Return a reward model's score of each reply to its plain prompt."""
-    batch = episodes(prompt_ids(prompts, tokenizer), replies, tokenizer.eos_id)
+    batch = episodes(prompt_ids(prompts, tokenizer), replies, tokenizer.end_id)
     scores: list[float] = measure(batch, 32, lambda part: reward_model_scores(model, part, device)).tolist()
     return scores
 

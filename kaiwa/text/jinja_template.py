@@ -1,237 +1,233 @@
-"""Chat templates of other models: Jinja2 in a sandbox, with limits, and without letting content become special tokens.
-
-A template comes from a downloaded file and is therefore untrusted code: ImmutableSandboxedEnvironment (no attribute
-access to internals, no mutation), bounded `range`, and an output limit. Names follow transformers'
-`apply_chat_template`: messages, add_generation_prompt, bos_token, eos_token, raise_exception, strftime_now, tojson.
+"""Chat templates of other models: content never becomes a special token, and the assistant's turns are marked.
 
 How content stays content: before rendering, each special token's text within a message gets a noncharacter (U+FDD0)
 after its first character. Special tokens that the template itself wrote are still intact, so splitting there finds
-exactly the template's special tokens; then the noncharacter is taken out again.
+exactly the template's special tokens; then the noncharacter is taken out again. Added tokens that are not special, such
+as <think>, are guarded in the words of users and tools, and read as tokens where the template or the assistant wrote
+them.
 
-How the mask is found: the conversation up to an assistant's turn is rendered with the generation prompt, and again with
-the turn. The text added by the second rendering is the turn: learned up to the first special token, which ends the
-turn.
+Which parts are learned: `assistant_turns`.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import re
-import secrets
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.pieces import PromptPiece
-from kaiwa.text.records import Conversation, Message
+from kaiwa.text.assistant_turns import PROBE, assistant_turns, missing_prompt
+from kaiwa.text.jinja_sandbox import NONCHARACTERS, render_source
+from kaiwa.text.pieces import Encoder, PromptPiece
+from kaiwa.text.records import Conversation
 
 MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
-MAX_TEMPLATE = 1 << 16  # characters
-MAX_OUTPUT = 1 << 22
-MAX_FACTOR = 1 << 20
-MAX_TURNS = 200_000  # of all loops and macros together
-TICK = f"tick_{secrets.token_hex(8)}"  # a name that no template can know, and set to something else
-
-
-@functools.lru_cache(maxsize=16)
-def _compile(template: str) -> Any:
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    if len(template) > MAX_TEMPLATE:
-        raise UserError(f"the chat template has {len(template):,} characters; at most {MAX_TEMPLATE:,} are read")
-
-    def raise_exception(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    class Environment(ImmutableSandboxedEnvironment):
-        """A product may not be a gigabyte: 'x' * 10**9 is refused before the computation."""
-
-        intercepted_binops = frozenset({"*", "**"})
-
-        def call_binop(self, context: Any, operator: str, first: Any, second: Any) -> Any:
-            large = [v for v in (first, second) if isinstance(v, int | float) and abs(v) > MAX_FACTOR]
-            if large or (operator == "**" and isinstance(second, int | float) and abs(second) > 64):
-                raise jinja2.TemplateError(f"{operator} with a number above {MAX_FACTOR:,}")
-            return super().call_binop(context, operator, first, second)
-
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = time.strftime
-    try:
-        return environment.from_string(_count_turns(environment.parse(template)))
-    except (
-        jinja2.TemplateError,
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # break without a loop
-        raise UserError(f"the chat template is no valid Jinja ({error})") from None
-
-
-def _count_turns(tree: Any) -> Any:
-    """Return the template with a call of TICK in each loop turn and macro, so that none runs for ever."""
-    from jinja2 import nodes
-
-    for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-        tick = nodes.Call(nodes.Name(TICK, "load"), [], [], None, None)
-        node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
-    return tree
-
-
-class Budget:
-    """How many turns one rendering may take."""
-
-    def __init__(self) -> None:
-        self.turns_left = MAX_TURNS
-
-    def __call__(self) -> None:
-        import jinja2
-
-        self.turns_left -= 1
-        if self.turns_left < 0:
-            raise jinja2.TemplateError(f"it loops: more than {MAX_TURNS:,} turns")
+PromptEnding = Literal["answer", "continue", "none"]
+OTHERS = ("user", "tool")  # whose words become no added token at all
 
 
 @dataclass(frozen=True, slots=True)
 class JinjaTemplate:
-    """A template with the texts of the tokenizer's special tokens."""
+    """A template with the texts of the tokenizer's added tokens.
+
+    controls: those that are not special. strips: tokens that take white space before or after them away.
+    """
 
     source: str
     specials: tuple[str, ...] = ()
     bos_token: str = ""
     eos_token: str = ""
+    controls: tuple[str, ...] = ()
+    strips: Mapping[str, tuple[bool, bool]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A conversation's pieces, and why assistant's messages are not among the learned ones, by number."""
+
+    pieces: list[PromptPiece]
+    unmarked: Mapping[int, str] = field(default_factory=dict)
+
+
+def template_of(tokenizer: Encoder, source: str) -> JinjaTemplate:
+    """Return a template with a tokenizer's tokens."""
+    return JinjaTemplate(
+        source,
+        tuple(tokenizer.specials),
+        tokenizer.bos_token,
+        tokenizer.eos_token,
+        tuple(tokenizer.controls),
+        tokenizer.strips,
+    )
 
 
 def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
     """Return the template's output as one string. UserError when the template fails or writes too much."""
-    return _render(template, [m.to_json() for m in conversation], add_generation_prompt, None)
+    messages = [m.for_template("developer" in template.source) for m in conversation]
+    return _Rendering(template)(messages, add_generation_prompt)
 
 
-def tool_pieces(
-    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+def prompt_pieces(
+    template: JinjaTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+    variables: Mapping[str, Any] = MappingProxyType({}),
+    ending: PromptEnding = "answer",
 ) -> list[PromptPiece]:
-    """Return the layout of a conversation with tools, ready to be answered, by a template that knows tools.
+    """Return the layout of a conversation, by default ready to be answered.
 
     Messages and tools have the shapes of OpenAI's API (arguments as objects); every string inside is content and stays
-    text. UserError when the template fails.
+    text. variables: more of the template's variables, such as enable_thinking. ending: "answer" with the assistant's
+    header, "continue" in the last message, which goes on, "none" after the last message. UserError when the template
+    fails, or does not write a message that is to go on.
     """
-    guarded, offered = _guard_all(list(messages), template.specials), _guard_all(list(tools), template.specials)
-    return _split(_render(template, guarded, True, offered or None), template.specials)
+    guarded = _guarded(template, messages)
+    rendering = _Rendering(template, tools, _guard_all(dict(variables), template.specials))
+    if ending == "continue":
+        guarded[-1]["content"] = str(guarded[-1].get("content") or "") + PROBE
+    if takes_parts(template.source):
+        texts = [[{"type": "text", "text": m["content"]}] if m.get("content") else [] for m in guarded]
+        guarded = [m | {"content": parts} for m, parts in zip(guarded, texts, strict=True)]
+    if ending == "answer":
+        return _split(_render_prompt(rendering, guarded), template)
+    text, probed, _ = rendering(guarded, False).partition(PROBE)
+    if ending == "continue" and not probed:
+        raise UserError("the chat template does not write the last message, so that it cannot be continued")
+    return _split(text, template)
 
 
-def _guard_all(value: Any, specials: tuple[str, ...]) -> Any:
-    """Apply `_guard` to every string in a JSON value."""
-    if isinstance(value, str):
-        return _guard(value, specials)
-    if isinstance(value, Mapping):
-        return {_guard(key, specials): _guard_all(inner, specials) for key, inner in value.items()}
-    return [_guard_all(inner, specials) for inner in value] if isinstance(value, list) else value
+@functools.lru_cache(maxsize=32)
+def takes_parts(source: str) -> bool:
+    """Return whether a template writes a message's content only when this is a list of parts."""
 
+    def writes(content: object) -> bool:
+        names = {"add_generation_prompt": True, "bos_token": "", "eos_token": "", "tools": None}
+        try:
+            return PROBE in render_source(source, names, [{"role": "user", "content": content}])
+        except UserError:
+            return False
 
-def _render(template: JinjaTemplate, messages: list[dict[str, Any]], add_generation_prompt: bool, tools: Any) -> str:
-    import jinja2
-
-    names = {
-        "messages": messages,
-        "add_generation_prompt": add_generation_prompt,
-        "bos_token": template.bos_token,
-        "eos_token": template.eos_token,
-        "tools": tools,
-        TICK: Budget(),
-    }
-    parts: list[str] = []
-    size = 0
-    compiled = _compile(template.source)
-    try:
-        for part in compiled.generate(**names):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_OUTPUT:
-                break
-    except (
-        jinja2.TemplateError,
-        TypeError,
-        KeyError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        MemoryError,
-        RecursionError,
-    ) as error:
-        raise UserError(f"the chat template refuses these messages ({error})") from None
-    if size > MAX_OUTPUT:
-        raise UserError(f"the chat template writes more than {MAX_OUTPUT:,} characters; shorten the messages")
-    return "".join(parts)
+    return not writes(PROBE) and writes([{"type": "text", "text": PROBE}])
 
 
 def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[PromptPiece]:
     """Return a conversation's layout by any template, with the assistant's turns marked to be learned."""
-    guarded = tuple(Message(m.role, _guard(m.content, template.specials)) for m in conversation)
-    whole = render_text(template, guarded, add_generation_prompt)
+    return jinja_layout(template, conversation, add_generation_prompt).pieces
+
+
+def jinja_layout(
+    template: JinjaTemplate,
+    conversation: Conversation,
+    add_generation_prompt: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> Layout:
+    """Return a conversation's layout by any template, the assistant's turns marked, and the turns that cannot be."""
+    messages = _guarded(template, [m.for_template("developer" in template.source) for m in conversation])
+    ends = tuple(p for p in (_pattern(template.specials), _pattern(template.controls)) if p is not None)
+    turns = assistant_turns(_Rendering(template, tools), messages, ends)
+    whole = turns.text
+    if add_generation_prompt:
+        whole = _render_prompt(_Rendering(template, tools), messages, turns.text)
     pieces: list[PromptPiece] = []
     position = 0
-    for start, end in _assistant_spans(template, guarded, whole):
-        pieces += _split(whole[position:start], template.specials)
-        pieces += _mark_learned(_split(whole[start:end], template.specials))
-        position = end
-    return pieces + _split(whole[position:], template.specials)
+    for turn in turns.learned:
+        weight = conversation[turn.message].weight
+        if weight and whole[: turn.end] == turns.text[: turn.end]:
+            pieces += _split(whole[position : turn.start], template)
+            pieces += [replace(piece, learn=weight) for piece in _split(whole[turn.start : turn.end], template)]
+            position = turn.end
+    unmarked = {number: why for number, why in turns.unmarked.items() if conversation[number].weight}
+    return Layout(pieces + _split(whole[position:], template), unmarked)
 
 
-def _assistant_spans(template: JinjaTemplate, conversation: Conversation, whole: str) -> list[tuple[int, int]]:
-    """Return (start, end) of the text that each assistant turn adds; [] where a template rewrites earlier turns."""
-    spans = []
-    for i, message in enumerate(conversation):
-        if message.role != "assistant" or i == 0:
-            continue
-        before = render_text(template, conversation[:i], True)
-        after = render_text(template, conversation[: i + 1], False)
-        if after.startswith(before) and whole.startswith(after):
-            spans.append((len(before), len(after)))
-    return spans
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """A template as the function that `assistant_turns` needs."""
+
+    template: JinjaTemplate
+    tools: Sequence[Mapping[str, Any]] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, messages: Sequence[Any], prompt: bool, marked: bool = False) -> str:
+        names = {
+            **self.variables,
+            "add_generation_prompt": prompt,
+            "bos_token": self.template.bos_token,
+            "eos_token": self.template.eos_token,
+            "tools": _guard_all(list(self.tools), self.template.specials) or None,
+        }
+        return render_source(self.template.source, names, list(messages), marked)
 
 
-def _guard(content: str, specials: tuple[str, ...]) -> str:
-    content = content.replace(MARK, "\ufffd")
-    pattern = _pattern(specials)
+def _render_prompt(rendering: _Rendering, messages: Sequence[Mapping[str, Any]], plain: str | None = None) -> str:
+    """Return messages ready to be answered, also by a template that has no generation prompt.
+
+    plain: the messages without a generation prompt, where they are rendered already.
+    """
+    whole = rendering(messages, True)
+    if not messages or messages[-1]["role"] == "assistant":
+        return whole
+    same = whole == (rendering(messages, False) if plain is None else plain)
+    return whole + missing_prompt(rendering, messages) if same else whole
+
+
+def _guarded(template: JinjaTemplate, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages in which no text is an added token that its writer may not write."""
+    everything = template.specials + template.controls
+    return [
+        {**_guard_all(dict(m), everything if m.get("role") in OTHERS else template.specials), "role": m.get("role")}
+        for m in messages
+    ]
+
+
+def _guard_all(value: Any, tokens: tuple[str, ...]) -> Any:
+    """Apply `_guard` to every string in a JSON value."""
+    if isinstance(value, str):
+        return _guard(value, tokens)
+    if isinstance(value, Mapping):
+        return {_guard(key, tokens): _guard_all(inner, tokens) for key, inner in value.items()}
+    return [_guard_all(inner, tokens) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _guard(content: str, tokens: tuple[str, ...]) -> str:
+    content = NONCHARACTERS.sub("\ufffd", content)
+    pattern = _pattern(tokens)
     return pattern.sub(lambda m: m.group()[0] + MARK + m.group()[1:], content) if pattern else content
 
 
-def _split(text: str, specials: tuple[str, ...]) -> list[PromptPiece]:
-    pattern = _pattern(specials)
-    if pattern is None:
-        return [PromptPiece(text.replace(MARK, ""))] if text else []
+def split_tokens(template: JinjaTemplate, text: str) -> list[PromptPiece]:
+    """Return a text as pieces: its added tokens, special or not, and what stands between them."""
+    return _split(NONCHARACTERS.sub("\ufffd", text), template)
+
+
+def _split(text: str, template: JinjaTemplate) -> list[PromptPiece]:
+    """Return text as pieces: the added tokens that are intact, and the text between them without the guards."""
+    pattern = _pattern(template.specials + template.controls)
     pieces: list[PromptPiece] = []
-    position = 0
-    for match in pattern.finditer(text):
-        if match.start() > position:
-            pieces.append(PromptPiece(text[position : match.start()].replace(MARK, "")))
-        pieces.append(PromptPiece(match.group(), special=True))
-        position = match.end()
-    if position < len(text):
-        pieces.append(PromptPiece(text[position:].replace(MARK, "")))
-    return pieces
+    position, take = 0, False  # take: white space that follows belongs to the token before
+    for match in pattern.finditer(text) if pattern is not None else ():
+        name = match.group()
+        before, after = template.strips.get(name, (False, False))
+        pieces += _text_piece(text[position : match.start()], template, take, before)
+        special = name in template.specials
+        pieces.append(PromptPiece(name, special=special, control=not special))
+        position, take = match.end(), after
+    return pieces + _text_piece(text[position:], template, take, False)
 
 
-def _mark_learned(turn: Sequence[PromptPiece]) -> list[PromptPiece]:
-    """Return a turn's pieces, marked to be learned up to the first special token."""
-    pieces = []
-    open = True
-    for piece in turn:
-        pieces.append(PromptPiece(piece.text, piece.special, learn=open))
-        open = open and not piece.special
-    return pieces
+def _text_piece(text: str, template: JinjaTemplate, before: bool, after: bool) -> list[PromptPiece]:
+    text = text.lstrip() if before else text
+    text = text.rstrip() if after else text
+    plain = MARK in text
+    text = text.replace(MARK, "")
+    controls = _pattern(template.controls) if plain else None
+    return [PromptPiece(text, plain=controls is not None and controls.search(text) is not None)] if text else []
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=32)
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str] | None:
     ordered = sorted((n for n in names if n), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, ordered))) if ordered else None

@@ -20,22 +20,36 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "developer", "tool")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. UserError for a role outside ROLES."""
+    """One turn of a conversation. UserError for a role outside ROLES.
+
+    weight: of an assistant's turn in the loss, 0 where it is context only. fields: what else a chat template may read,
+    such as tool_calls and reasoning_content.
+    """
 
     role: str
     content: str
+    weight: float = 1.0
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise UserError(f"role {self.role!r} is unknown; use one of {', '.join(ROLES)}")
+        if not 0 <= self.weight < float("inf"):
+            raise UserError(f"weight {self.weight!r} of a message must be 0 (context only) or more")
 
-    def to_json(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    def to_json(self) -> dict[str, Any]:
+        weight = {} if self.weight == 1 else {"weight": self.weight}
+        return {"role": self.role, "content": self.content, **weight, **self.fields}
+
+    def for_template(self, knows_developer: bool = False) -> dict[str, Any]:
+        """Return the message as chat templates take it; a developer is the system where the template has none."""
+        role = "system" if self.role == "developer" and not knows_developer else self.role
+        return {"role": role, "content": self.content, **self.fields}
 
 
 Conversation = tuple[Message, ...]

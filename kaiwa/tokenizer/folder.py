@@ -24,6 +24,16 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return ids | ({"bos_token_id": tokenizer.bos_id} if tokenizer.bos_id is not None else {})
 
 
+def check_tokens(tokenizer: Tokenizer, model: Path, tokens: Path) -> None:
+    """Raise UserError unless the ids of a tokenizer artifact are those of a model's tokenizer (which may have more)."""
+    theirs = Tokenizer.load(tokens)
+    if not theirs.inner.get_vocab().items() <= tokenizer.inner.get_vocab().items():
+        raise UserError(
+            f"{tokens}: its text was encoded by another tokenizer than {model}'s ({theirs.vocab_size} tokens against "
+            f"{tokenizer.vocab_size}); give the tokenizer artifact from which this model comes, or none"
+        )
+
+
 def same_tokens(ours: Tokenizer, theirs: Tokenizer, policy: Path, reward: Path) -> None:
     """Raise UserError unless two models have the same tokens.
 

@@ -7,6 +7,7 @@ begin a system turn by writing the token's name. The chat template inserts speci
 from __future__ import annotations
 
 import codecs
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.text.template import END, END_OF_TEXT, PAD
+from kaiwa.text.template import END, END_OF_TEXT, PAD, turn_end
 from kaiwa.tokenizer.alphabet import byte_of_char, piece_bytes, token_bytes
 
 # Pre-tokenizers by their names in GGUF files (tokenizer.ggml.pre), with the regexes of Hugging Face's tokenizer.json.
@@ -46,15 +47,25 @@ class Tokenizer:
         pad_token: str,
         bos_token: str = "",
         document_end: str = "",
+        generation_ends: Sequence[int] = (),
     ) -> None:
-        """Wrap `inner`, a tokenizers.Tokenizer. UserError if a named token is not a special token of `inner`."""
+        """Wrap `inner`, a tokenizers.Tokenizer. UserError if a named token is not an added token of `inner`.
+
+        generation_ends: ids of further end tokens (generation_config.json's eos_token_id).
+        """
         self.inner = inner
         inner.encode_special_tokens = True  # special tokens in text stay text
         inner.no_padding()
         inner.no_truncation()
-        added = inner.get_added_tokens_decoder()
-        self._specials: dict[str, int] = {token.content: id for id, token in sorted(added.items()) if token.special}
+        added = dict(sorted(inner.get_added_tokens_decoder().items()))
+        named = {eos_token, pad_token, bos_token}
+        self._specials: dict[str, int] = {t.content: i for i, t in added.items() if t.special or t.content in named}
+        self._controls = {
+            t.content: i for i, t in added.items() if t.content.strip() and t.content not in self.specials
+        }
+        self._strips = {t.content: (t.lstrip, t.rstrip) for t in added.values() if t.lstrip or t.rstrip}
         self.chat_template = chat_template
+        self.generation_ends = tuple(generation_ends)
         self.eos_token, self.pad_token, self.bos_token = eos_token, pad_token, bos_token
         for role, name in (("eos", eos_token), ("pad", pad_token), ("bos", bos_token)):
             if name and name not in self._specials:
@@ -74,7 +85,7 @@ class Tokenizer:
             template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
         if isinstance(template, list):  # several named templates
             template = next((t["template"] for t in template if t.get("name") == "default"), None)
-        return cls._open(folder / "tokenizer.json", settings, template)
+        return cls._open(folder / "tokenizer.json", settings, template, generation_ends(folder))
 
     @classmethod
     def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
@@ -82,7 +93,9 @@ class Tokenizer:
         return cls._open(Path(path), {}, chat_template)
 
     @classmethod
-    def _open(cls, path: Path, settings: Mapping[str, Any], chat_template: str | None) -> Tokenizer:
+    def _open(
+        cls, path: Path, settings: Mapping[str, Any], chat_template: str | None, ends: Sequence[int] = ()
+    ) -> Tokenizer:
         import tokenizers
 
         if not path.is_file():
@@ -101,6 +114,7 @@ class Tokenizer:
             eos_token=eos,
             pad_token=_token_text(settings.get("pad_token")) or (PAD if PAD in names else eos),
             bos_token=_token_text(settings.get("bos_token")),
+            generation_ends=ends,
         )
 
     @classmethod
@@ -167,9 +181,30 @@ class Tokenizer:
         return MappingProxyType(self._specials)
 
     @property
+    def controls(self) -> Mapping[str, int]:
+        """Added tokens that are no special tokens and not white space, such as <think>."""
+        return MappingProxyType(self._controls)
+
+    @property
+    def strips(self) -> Mapping[str, tuple[bool, bool]]:
+        """Added tokens that take the white space before or after them away."""
+        return MappingProxyType(self._strips)
+
+    @property
     def eos_id(self) -> int:
-        """Id of the token that ends an assistant's turn."""
+        """Id of the end token that tokenizer_config.json names; the template may end a turn with another (`end_id`)."""
         return self._specials[self.eos_token]
+
+    @functools.cached_property
+    def end_id(self) -> int:
+        """Id of the token with which the chat template ends an assistant's turn; without one `eos_id`."""
+        name = turn_end(self) or self.eos_token
+        return self._specials[name] if name in self._specials else self._controls[name]
+
+    @functools.cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Ids at which a reply ends: the template's end of turn, the end token, and generation_config.json's."""
+        return tuple(sorted({self.end_id, self.eos_id, *self.generation_ends}))
 
     @property
     def pad_id(self) -> int:
@@ -192,6 +227,22 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts, on several threads."""
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts without any added token that is more than white space: <think> becomes ordinary text."""
+        return [e.ids for e in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)] if texts else []
+
+    @functools.cached_property
+    def _plain(self) -> Any:
+        """The tokenizer with all added tokens made special, since special tokens in text stay text."""
+        import tokenizers
+
+        state = json.loads(self.inner.to_str())
+        for token in state["added_tokens"]:
+            token["special"] = token["special"] or token["content"] in self._controls
+        plain = tokenizers.Tokenizer.from_str(json.dumps(state))
+        plain.encode_special_tokens = True
+        return plain
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
         """Return the bytes of tokens; special tokens and ids beyond the vocabulary have no bytes."""
@@ -252,6 +303,13 @@ def pre_tokenizer(pre: str) -> Any:
     if regex == pre and not any(c in pre for c in "\\["):
         raise UserError(f"pre-tokenizer {pre!r} is unknown{did_you_mean(pre, PRE_NAMES)}")
     return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), behavior="isolated"), plain])
+
+
+def generation_ends(folder: Path) -> tuple[int, ...]:
+    """Return the end tokens that a model folder's generation_config.json names, none without the file."""
+    file = folder / "generation_config.json"
+    ends = _read_json(file).get("eos_token_id") if file.is_file() else None
+    return tuple(i for i in (ends if isinstance(ends, list) else [ends]) if type(i) is int)
 
 
 def _token_text(value: Any) -> str:

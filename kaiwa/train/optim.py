@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -124,6 +125,7 @@ def compile_step(
     If requested but not possible, `say` gets the reason.
     """
     from kaiwa.core import machine
+    from kaiwa.core.home import home
 
     if not use_compile:
         return function
@@ -133,4 +135,8 @@ def compile_step(
     if not machine.has_compiler():
         say("no C++ compiler with Python's headers found: training runs uncompiled, about 20 % slower")
         return function
+    cache = home() / "cache" / "torch"  # torch's default is a folder of /tmp that stays behind
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     return torch.compile(function, dynamic=False)

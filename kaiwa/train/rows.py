@@ -6,7 +6,7 @@ sequence, and a weight (0: no loss on predicting this token). Packing is plain P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,13 @@ class Rows:
         return ids[:, :-1], positions[:, :-1], segments[:, :-1], ids[:, 1:], weights[:, 1:] * same
 
 
+def within_context(width: int, context: int, name: str, say: Callable[[str], None]) -> int:
+    """Return the width of rows that a model of `context` tokens can read; say where it is less than asked for."""
+    if width > context:
+        say(f"{name} is {width}, the model reads {context} tokens at once: rows of {context} are used")
+    return min(width, context)
+
+
 def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:
     """Pack sequences first-fit, in order, into rows of at most `width` tokens; return lists of sequence numbers.
 
@@ -63,7 +70,7 @@ def pack(sequences: Sequence[Sequence[int]], width: int) -> list[list[int]]:
 
 def packed_rows(
     sequences: Sequence[Sequence[int]],
-    masks: Sequence[Sequence[int]],
+    masks: Sequence[Sequence[float]],
     bins: Sequence[Sequence[int]],
     width: int,
     pad: int,

@@ -9,12 +9,20 @@ import numpy as np
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.tokenizer.folder import check_tokens
 from kaiwa.tokenizer.shards import Shard, open_shard, shard_names
+from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.rows import Mixture, Rows, TokenStream
 
 
 class Shards:
     """The shards in a tokenizer artifact's folder, by source."""
+
+    @classmethod
+    def of_model(cls, folder: Path, tokenizer: Tokenizer, model: Path) -> Shards:
+        """Open shards for a model. UserError where another tokenizer than the model's encoded them."""
+        check_tokens(tokenizer, model, folder)
+        return cls(folder)
 
     def __init__(self, folder: Path) -> None:
         self.train = open_shard(folder)

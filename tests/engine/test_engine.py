@@ -232,3 +232,15 @@ def test_an_id_that_comes_again_brings_its_own_sampling() -> None:
             id="a", prompt_ids=(1, 2, 3), sampling=Sampling(max_tokens=6, seed=seed, temperature=temperature)
         )
         assert ids(drive(engine, [asked])["a"]) == ids(drive(Engine(decoder), [asked])["a"])
+
+
+def test_special_tokens_have_a_text_only_where_one_is_named() -> None:
+    from kaiwa.engine.text_stream import TextStream
+
+    class Letters:
+        def decode_bytes(self, ids: list[int]) -> bytes:
+            return b"".join(b"" if id == 9 else bytes([id]) for id in ids)
+
+    for specials, text in (({}, "ab"), ({9: "<think>"}, "a<think>b")):
+        out = TextStream(Letters(), (), specials)  # type: ignore[arg-type]
+        assert "".join(map(out.push, (97, 9, 98))) == text

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kaiwa.catalog import memory_plan
+from kaiwa.serve.openai.call_forms import PLAIN
 from kaiwa.serve.worker import model_pool, process
 from kaiwa.serve.worker.process import EngineProcess
 from kaiwa.serve.worker.resident_model import ResidentAdapter, ResidentModel
@@ -32,8 +33,9 @@ class Engine:
     def __init__(self) -> None:
         self.added: list[Any] = []
 
-    def add(self, request: Any) -> None:
+    def add(self, request: Any) -> tuple[str, ...]:
         self.added.append(request.id)
+        return ()
 
 
 def resident() -> ResidentModel:
@@ -47,7 +49,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineProcess]:
     model = resident()
     monkeypatch.setattr(model_pool, "load_model", lambda path, name, say: model)
     monkeypatch.setattr(model_pool, "measure_bandwidth", lambda: 1.0)
-    engine_request = lambda loaded, request: SimpleNamespace(id=request.id, prompt_ids=(1, 2))  # noqa: E731
+    engine_request = lambda loaded, request: (SimpleNamespace(id=request.id, prompt_ids=(1, 2)), PLAIN)  # noqa: E731
     monkeypatch.setattr(process, "make_request", engine_request)
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 pytest.importorskip("fastapi")
 
 from kaiwa.serve.exceptions import APIError
+from kaiwa.serve.openai.answer_reader import CallPiece, ContentPiece, ModelCall, ReasoningPiece
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, TokenAlternative, TokenDetail, usage
 from kaiwa.serve.openai.protocol import ChatRequest, CompletionRequest, listed_inputs, make_sampling
 from kaiwa.serve.openai.responses import ResponsesRequest, call_item, message_item, response_object
-from kaiwa.serve.openai.tools import ModelCall
 from kaiwa.serve.routes import chat, completions, responses
 from kaiwa.serve.routes.files import list_page
 from kaiwa.text.sampling import Grammar, Sampling
@@ -186,7 +186,7 @@ def test_how_a_response_ends(finish: str, status: str, reason: str | None) -> No
 
 def test_items_of_output() -> None:
     assert message_item("x", "in_progress")["content"] == []
-    item = call_item(ModelCall("weather", '{"a": 1}', "call_9"))
+    item = call_item(ModelCall("weather", "call_9", '{"a": 1}'))
     assert (item["type"], item["call_id"], item["arguments"]) == ("function_call", "call_9", '{"a": 1}')
     body = ResponsesRequest(model="m", input="a")
     before = response_object(HEAD, body, "in_progress", [], None)
@@ -195,15 +195,19 @@ def test_items_of_output() -> None:
 
 def test_events_of_a_response_are_numbered_and_name_their_item() -> None:
     writer = responses.EventWriter(HEAD, ResponsesRequest(model="m", input="a"))
-    lines = [*writer.add_text("he"), *writer.add_text("y"), *writer.end_text("completed")]
-    lines += [*writer.add_call(ModelCall("f", "{}", "c")), *writer.end_text("completed")]
+    call = ModelCall("f", "c", "{}", complete=True)
+    pieces = [ReasoningPiece("hm"), ContentPiece("he"), ContentPiece("y"), CallPiece(0, name="f", id="c")]
+    lines = [line for piece in (*pieces, CallPiece(0, "{}")) for line in writer.add(piece, [call])]
+    lines += writer.close("completed")
     events = [json.loads(line.partition("data: ")[2]) for line in lines]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     deltas = [event for event in events if event["type"] == "response.output_text.delta"]
     assert [event["delta"] for event in deltas] == ["he", "y"]
-    assert {event["item_id"] for event in deltas} == {writer.output[0]["id"]}
-    assert [item["type"] for item in writer.output] == ["message", "function_call"]
-    assert writer.output[0]["content"][0]["text"] == "hey"  # type: ignore[index]
+    assert {event["item_id"] for event in deltas} == {writer.output[1]["id"]}
+    assert [item["type"] for item in writer.output] == ["reasoning", "message", "function_call"]
+    assert writer.output[1]["content"][0]["text"] == "hey"  # type: ignore[index]
+    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == writer.output
+    assert (writer.output[2]["status"], writer.output[2]["arguments"]) == ("completed", "{}")
 
 
 # lists

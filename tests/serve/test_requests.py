@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import CONTEXT_EXCEEDED, Event
-from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, ReasoningLimit
+from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
+from kaiwa.serve.worker.requests import (
+    _answer_markup,
+    _reasoning_limit,
+    failed_answer,
+    make_request,
+    prompt_ids,
+    refusal,
+)
 from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Generate, ModelAddress, TextPrompt, TokenPrompt
 from kaiwa.text.sampling import Sampling
 
@@ -75,7 +83,7 @@ def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expec
             make_request(loaded(), generate)
         assert caught.value.code == CONTEXT_EXCEEDED
         return
-    request = make_request(loaded(), generate)
+    request, _ = make_request(loaded(), generate)
     assert request.sampling == Sampling(max_tokens=expected, seed=5, stop=("x",))
     assert (request.id, request.prompt_ids, request.stop_ids) == ("1", prompt.ids, (2,))
 
@@ -83,4 +91,80 @@ def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expec
 def test_log_probabilities_of_the_prompt_need_both_wishes() -> None:
     for detailed, echo in ((True, True), (True, False), (False, True)):
         generate = Generate(id="1", model=MODEL, prompt=TokenPrompt((1,)), detailed=detailed, echo=echo, fit="fill")
-        assert make_request(loaded(), generate).prompt_logprobs == (detailed and echo)
+        assert make_request(loaded(), generate)[0].prompt_logprobs == (detailed and echo)
+
+
+def test_special_tokens_of_calls_and_reasoning_have_a_text() -> None:
+    """Mistral's [TOOL_CALLS] and a reasoning model's <think> are tokens that an answer otherwise does not show."""
+    specials = {"[TOOL_CALLS]": 7, "[ARGS]": 8, "[THINK]": 9, "[/THINK]": 10, "</s>": 2}
+    texts = {id: name for name, id in specials.items()}
+    tokenizer: Any = SimpleNamespace(
+        specials=specials,
+        chat_template="{{ tools }}[TOOL_CALLS]{{ x }}[/THINK]",
+        token_text=lambda id: texts.get(id, "a"),
+    )
+    model: Any = SimpleNamespace(tokenizer=tokenizer)
+    tool = {"type": "function", "function": {"name": "f"}}
+    talk = ({"role": "user", "content": "x"},)
+    markup, shown = _answer_markup(model, ChatPrompt(talk, (tool,)), [1, 9])  # type: ignore[arg-type]
+    assert markup == AnswerMarkup("mistral", ("[THINK]", "[/THINK]"), thinking=True)
+    assert dict(shown) == {7: "[TOOL_CALLS]", 8: "[ARGS]", 9: "[THINK]", 10: "[/THINK]"}
+    markup, shown = _answer_markup(model, ChatPrompt(talk), [9, 1])  # type: ignore[arg-type]
+    assert not markup.thinking
+    assert dict(shown) == {9: "[THINK]", 10: "[/THINK]"}
+    assert _answer_markup(model, TokenPrompt((1,)), [1]) == (PLAIN, ())
+
+
+class Words:
+    """A tokenizer of letters, with tokens for filling in the middle."""
+
+    specials = {"<fim_prefix>": 1, "<fim_suffix>": 2, "<fim_middle>": 3, "<end>": 4}  # noqa: RUF012
+    controls: dict[str, int] = {}  # noqa: RUF012
+    strips: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012
+    bos_token = eos_token = ""
+    document_end_id = 4
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(c) for c in text]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    encode_plain = encode_batch
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        (TextPrompt("a<end>"), [0, *map(ord, "a<end>")]),
+        (TextPrompt("a<end>b", special=True), [0, 97, 4, 98]),
+        (TextPrompt("a", prefix=False), [97]),
+        (TextPrompt("", prefix=False), [4]),
+        (TextPrompt("a", suffix="z"), [0, 1, 97, 2, 122, 3]),
+        (TextPrompt("a", suffix="<end>", prefix=False), [1, 97, 2, *map(ord, "<end>"), 3]),
+    ],
+)
+def test_the_tokens_of_a_text(prompt: TextPrompt, ids: list[int]) -> None:
+    """Names of special tokens are text unless the request wants tokens."""
+    model: Any = SimpleNamespace(tokenizer=Words(), prefix=(0,))
+    assert prompt_ids(model, prompt) == ids
+
+
+def test_a_model_that_cannot_fill_in_the_middle_says_so() -> None:
+    words = Words()
+    words.specials = {"<end>": 4}  # type: ignore[misc]
+    model: Any = SimpleNamespace(tokenizer=words, prefix=())
+    with pytest.raises(UserError, match="filling in the middle") as refused:
+        prompt_ids(model, TextPrompt("a", suffix="b"))
+    assert refused.value.field == "suffix"
+
+
+@pytest.mark.parametrize("budget", [None, 7])
+def test_the_limit_on_reasoning(budget: int | None) -> None:
+    words = Words()
+    words.specials = {"<think>": 8, "</think>": 9}  # type: ignore[misc]
+    model: Any = SimpleNamespace(tokenizer=words)
+    generate = Generate(model=MODEL, prompt=TextPrompt(""), thinking_budget=budget)
+    limit = _reasoning_limit(model, generate, AnswerMarkup(reasoning=("<think>", "</think>"), thinking=True))
+    assert limit == (None if budget is None else ReasoningLimit(7, (8,), (9,), is_open=True))
+    assert _reasoning_limit(model, generate, PLAIN) is None

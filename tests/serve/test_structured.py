@@ -138,7 +138,8 @@ def test_a_tools_schema_is_never_refused(client: "openai.OpenAI") -> None:
             messages=MESSAGES,
             tools=[{"type": "function", "function": function}],
             tool_choice="required",
-            max_tokens=200,
+            max_tokens=600,
+            seed=1,
         )
         (call,) = answer.choices[0].message.tool_calls
         assert json.loads(call.function.arguments) == {"x": [{"n": 1}]}
@@ -156,7 +157,10 @@ def test_tool_calls(client: "openai.OpenAI") -> None:
     assert json.loads(call.function.arguments)["colour"] in ("red", "blue")
     chunks = list(client.chat.completions.create(**asked, tool_choice=named, stream=True))
     deltas = [d for chunk in chunks for d in chunk.choices[0].delta.tool_calls or []]
-    assert [d.function.name for d in deltas] == ["paint"]
+    assert [d.function.name for d in deltas if d.function.name] == ["paint"]
+    assert deltas[0].id
+    assert all(d.index == 0 and d.function.arguments is not None for d in deltas)
+    assert len(deltas) > 2, "argument by argument"
     assert "".join(d.function.arguments for d in deltas) == call.function.arguments
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
     assert not any(chunk.choices[0].delta.content for chunk in chunks)

@@ -1,20 +1,16 @@
-"""Function calling without a server: what a model is told, and how its calls are read back piece by piece."""
+"""Function calling without a server: what a model is told (test_answer_reader.py: how its calls are read)."""
 
-import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kaiwa.serve.http.bounded_json import plain_json, whole_text
+from kaiwa.serve.openai.answer_reader import AnswerReader
 from kaiwa.serve.openai.protocol import ChatRequest
 from kaiwa.serve.openai.tools import (
-    CLOSE,
     OPEN,
     ToolDefinition,
-    ToolReader,
     as_plain,
     describe,
     forced_schema,
@@ -22,59 +18,8 @@ from kaiwa.serve.openai.tools import (
 )
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FUNCTION = {"name": "weather", "arguments": "{}"}
 TOOL = ToolDefinition.model_validate({"type": "function", "function": {"name": "weather", "parameters": WEATHER}})
-CALL = f'{OPEN}\n{{"name": "weather", "arguments": {{"city": "東京"}}}}\n{CLOSE}'
-
-
-def read(pieces: list[str], forced: bool = False) -> tuple[str, list[tuple[str, str]]]:
-    reader = ToolReader(["weather"], forced)
-    content = "".join([reader.push(piece) for piece in pieces]) + reader.finish()
-    return content, [(call.name, call.arguments) for call in reader.calls]
-
-
-@given(
-    st.lists(st.sampled_from(["a", "<", "tool", OPEN, CLOSE, CALL, "<tool_", '{"name"', "海"]), max_size=8), st.data()
-)
-@settings(max_examples=150, deadline=None)
-def test_pieces_are_read_as_the_whole(parts: list[str], data: st.DataObject) -> None:
-    """However an answer is cut into pieces, content and calls are the same."""
-    text = "".join(parts)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)) | {0, len(text)})
-    pieces = [text[a:b] for a, b in itertools.pairwise(cuts)]
-    assert read(pieces) == read([text])
-
-
-@pytest.mark.parametrize(
-    ("text", "content", "n_calls"),
-    [
-        ("just text", "just text", 0),
-        (CALL, "", 1),
-        (f"Let me see.\n{CALL}\n{CALL}", "Let me see.\n\n", 2),
-        (CALL.removesuffix(CLOSE), "", 1),  # the end tag was left out
-        (f"{OPEN}no json{CLOSE} more", f"{OPEN}no json{CLOSE} more", 0),
-        (CALL.replace("weather", "format_disk"), CALL.replace("weather", "format_disk"), 0),
-        (f'{OPEN}{{"name": ["weather"]}}{CLOSE}', f'{OPEN}{{"name": ["weather"]}}{CLOSE}', 0),
-        (f"{OPEN}[1]{CLOSE}", f"{OPEN}[1]{CLOSE}", 0),
-        (f"{OPEN}{'[' * 5000}", f"{OPEN}{'[' * 5000}", 0),
-        ("2 < 3 <tool", "2 < 3 <tool", 0),
-    ],
-)
-def test_calls_and_content(text: str, content: str, n_calls: int) -> None:
-    found, calls = read([text])
-    assert found == content
-    assert len(calls) == n_calls
-    assert all(json.loads(arguments) == {"city": "東京"} for _, arguments in calls)
-
-
-def test_content_does_not_wait_longer_than_it_must() -> None:
-    reader = ToolReader(["weather"])
-    assert reader.push("see <to") == "see "
-    assert reader.push("day>") == "<today>"
-
-
-def test_a_forced_call_is_the_whole_answer() -> None:
-    assert read(['{"name": "weather", "argum', 'ents": {"city": "x"}}'], True) == ("", [("weather", '{"city": "x"}')])
-    assert read(['{"name": "weather", "argum'], True) == ('{"name": "weather", "argum', [])  # cut off
 
 
 def test_a_conversation_with_tools_in_plain_text() -> None:
@@ -104,7 +49,9 @@ def test_a_conversation_with_tools_in_plain_text() -> None:
     assert '"name": "weather"' in plain[0]["content"]
     assert plain[2]["content"].count(OPEN) == 2
     assert plain[3]["content"] == "<tool_response>\nsunny\n</tool_response>\n<tool_response>\nrain\n</tool_response>"
-    assert read([plain[2]["content"]])[1] == [("weather", '{"city": "x"}')] * 2
+    reader = AnswerReader({"weather": WEATHER})
+    reader.push(plain[2]["content"])
+    assert [(call.name, call.arguments) for call in reader.calls] == [("weather", '{"city": "x"}')] * 2
     assert messages[2]["content"] == "", "as_plain changes nothing of what it was given"
     parsed = with_parsed_arguments(messages)
     assert parsed[2]["tool_calls"][0]["function"]["arguments"] == {"city": "x"}
@@ -189,6 +136,8 @@ class Letters:
     """A tokenizer of characters, with ChatML's special tokens."""
 
     specials = {"<|im_start|>": 1, "<|im_end|>": 2}  # noqa: RUF012
+    controls: dict[str, int] = {}  # noqa: RUF012
+    strips: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012
     bos_token = eos_token = ""
 
     def __init__(self, template: str) -> None:
@@ -199,6 +148,8 @@ class Letters:
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]
+
+    encode_plain = encode_batch
 
 
 def told(template: str, messages: list[dict], tools: list[dict]) -> str:
@@ -238,6 +189,21 @@ def test_a_template_that_knows_tools_is_given_them() -> None:
     assert said.count("⟦1⟧") == 5
     assert said.count("⟦2⟧") == 4
     assert "<tool_call>" not in said, "not the form for models that know no tools"
+
+
+def test_ids_are_as_short_as_mistrals_template_wants_them() -> None:
+    template = (
+        "{% for m in messages %}{% for call in m.tool_calls or [] %}[TOOL_CALLS]{{ call.id }}{% endfor %}"
+        "{% if m.tool_call_id %}|{{ m.tool_call_id }}{% endif %}{% endfor %}{{ tools }}"
+    )
+    talk = [
+        {"role": "assistant", "content": "", "tool_calls": [{"id": id, "type": "function", "function": FUNCTION}]}
+        for id in ("call_0123456789", "abc123DEF")
+    ]
+    said = told(template, [*talk, {"role": "tool", "content": "x", "tool_call_id": "call_0123456789"}], [])
+    first, second = (part.partition("|")[0] for part in said.split("[TOOL_CALLS]")[1:])
+    assert (len(first), second) == (9, "abc123DEF")
+    assert said.partition("|")[2].startswith(first), "a result still names its call"
 
 
 def test_a_template_without_tools_is_told_in_words() -> None:

@@ -7,12 +7,12 @@ from scipy import stats
 from kaiwa.core.errors import UserError
 from kaiwa.stats.intervals import (
     bootstrap,
-    bootstrap_share,
     difference_independent,
     difference_paired,
     normal_quantile,
     wilson,
 )
+from kaiwa.stats.shares import share
 
 
 @pytest.mark.parametrize(("x", "n"), [(0, 10), (3, 10), (10, 10), (81, 263), (1, 1)])
@@ -103,6 +103,16 @@ def test_bootstrap_covers() -> None:
 
 def test_a_share_stays_between_0_and_1() -> None:
     values, clusters = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b", "c", "c"]
-    found = bootstrap_share(values, clusters)
+    found = share(values, clusters)
     assert bootstrap(values, clusters).high > 1 >= found.high
     assert 0 <= found.low <= found.mean
+
+
+def test_shares_of_zero_and_of_all_have_a_width() -> None:
+    # Newcombe 1998a: Wilson's limits of 0 of 7 reach .35; the percentile bootstrap gives [0, 0]
+    assert (share([0.0] * 7).low, round(share([0.0] * 7).high, 2)) == (0.0, 0.35)
+    assert share([0.0] * 7, list("abcdefg")) == share([0.0] * 7)
+    people = [i // 2 for i in range(14)]
+    assert 0.35 < share([0.0] * 14, people).high < 0.6
+    assert share([1.0] * 14, people).low == pytest.approx(1 - share([0.0] * 14, people).high)
+    assert share([], []).n == 0

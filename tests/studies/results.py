@@ -1,9 +1,9 @@
-"""Results of the RLHF study made by hand: a few arms, two seeds, four people."""
+"""Results of the RLHF study made by hand: a few arms, two seeds, twenty people (all of four may win by chance)."""
 
 from kaiwa.studies.rlhf import Results, SeedResult
 from kaiwa.studies.rlhf_measure import ArmMeasurement
 
-PEOPLE = ("ann", "ann", "ben", "ben", "cat", "cat", "dan", "dan")
+PEOPLE = tuple(f"person {i // 2:02}" for i in range(40))
 N = len(PEOPLE)
 
 
@@ -15,7 +15,7 @@ def arm(
     **changes: list[float],
 ) -> ArmMeasurement:
     """Return an arm whose figures are the same for every prompt, but for a small spread by prompt."""
-    spread = [0.01 * i for i in range(N)]
+    spread = [0.08 * i / N for i in range(N)]
     values = {
         "utility": utility if isinstance(utility, list) else [utility + s for s in spread],
         "proxy": [proxy + s for s in spread],

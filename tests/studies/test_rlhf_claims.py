@@ -94,8 +94,8 @@ def test_more_comparisons_help_on_the_same_prompts() -> None:
 
 
 def test_the_peak_is_chosen_on_other_people_than_it_is_measured_on() -> None:
-    """Update 3 was lucky with ben and dan only (who choose); with ann and cat it was as bad as the end."""
-    lucky = [0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 9.0, 9.0]
+    """Update 3 was lucky with every second person only (who choose); with the others it was as bad as the end."""
+    lucky = [9.0 if i // 2 % 2 else 0.0 for i in range(N)]
     hacked = {0: arm(), 3: arm(utility=[*lucky]), 9: arm(utility=[0.0] * N, proxy=2.0)}  # type: ignore[arg-type]
     hacked[0] = arm(utility=[1.0] * N)  # type: ignore[arg-type]
     rise, liked = over_optimised(results(ALL, hacked=hacked))

@@ -23,8 +23,8 @@ def test_figures_are_pooled_over_seeds_and_clustered_by_person() -> None:
     assert two.clusters() == [*PEOPLE, *PEOPLE]
     assert len(two.pool("ppo", "utility")) == 2 * N
     mean = two.mean("ppo", "proxy")
-    assert mean.mean == pytest.approx(2.0 + 0.01 * 3.5)
-    assert mean.n == 4, "four people, whatever the number of seeds"
+    assert mean.mean == pytest.approx(2.0 + 0.08 / N * (N - 1) / 2)
+    assert mean.n == 20, "twenty people, whatever the number of seeds"
 
 
 def test_wins_are_decided_pairs() -> None:

@@ -60,7 +60,7 @@ def test_a_string_is_one_users_message() -> None:
         ([{"content": "x"}], 'each message needs "role" and "content"'),
         ([{"role": 1, "content": "x"}], 'each message needs "role"'),
         ([{"role": "user", "content": ["x"]}], "the content of a 'user' message must be a string"),
-        ([{"role": "tool", "content": "x"}], "role 'tool' is unknown; use one of system, user, assistant"),
+        ([{"role": "king", "content": "x"}], "role 'king' is unknown; use one of system, user, assistant"),
     ],
 )
 def test_what_is_no_conversation(value: Any, message: str) -> None:

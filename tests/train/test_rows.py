@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.train.rows import Mixture, TokenStream, pack, packed_rows
+from kaiwa.train.rows import Mixture, TokenStream, pack, packed_rows, within_context
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60))
@@ -87,3 +87,10 @@ def test_bad_mixtures_are_refused() -> None:
 def test_tensors_have_the_same_shape() -> None:
     parts = packed_rows([[1, 2]], [[1, 1]], [[0]], 4, pad=0).tensors()
     assert {p.shape for p in parts} == {torch.Size([1, 3])}
+
+
+def test_rows_are_no_wider_than_the_context() -> None:
+    lines: list[str] = []
+    assert within_context(256, 128, "sft.width", lines.append) == 128
+    assert within_context(100, 128, "sft.width", lines.append) == 100
+    assert lines == ["sft.width is 256, the model reads 128 tokens at once: rows of 128 are used"]

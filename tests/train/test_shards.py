@@ -89,3 +89,18 @@ def test_wrong_names_are_told(folder: Path, tmp_path: Path) -> None:
         Shards(folder).mixture(100_000, 0, {"cats": 1.0})
     with pytest.raises(UserError, match=r"index.npz: missing; give a folder that `kaiwa tokenizer` published"):
         Shards(tmp_path)
+
+
+def test_text_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    from kaiwa.tokenizer.config import TokenizerConfig
+    from kaiwa.tokenizer.folder import check_tokens
+    from kaiwa.tokenizer.train import save, train
+
+    texts = ["the baker sells bread", "the miller sells flour"] * 30
+    ours, theirs = (train(texts, TokenizerConfig(vocab_size=n, min_frequency=1)) for n in (264, 266))
+    save(theirs, tmp_path)
+    with pytest.raises(UserError, match=r"encoded by another tokenizer than model's \(266 tokens against 264\)"):
+        check_tokens(ours, Path("model"), tmp_path)
+    save(ours, tmp_path)
+    check_tokens(ours, Path("model"), tmp_path)
+    check_tokens(theirs, Path("model"), tmp_path)  # a model may have further tokens

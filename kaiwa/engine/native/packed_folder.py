@@ -4,11 +4,11 @@ here."""
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 
 from kaiwa.core.home import home
+from kaiwa.core.machine import is_running
 
 HEADER = 1 << 20  # bytes kept free for the file's header, which is known last
 METADATA = "__metadata__"  # safetensors' place for strings: ours are {"folder": the model's}
@@ -42,15 +42,5 @@ def read_owner(file: Path) -> str:
 def clear_parts() -> None:
     """Delete the unfinished files of killed loads."""
     for part in packed_cache().glob("*.part*"):
-        if not _is_running(part.suffix.removeprefix(".part").partition("-")[0]):
+        if not is_running(part.suffix.removeprefix(".part").partition("-")[0]):
             part.unlink(missing_ok=True)
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -22,10 +22,10 @@ from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.comparison import POWER, PairedComparison, compare
 from kaiwa.stats.distributions import normal_ppf
-from kaiwa.stats.intervals import NOTHING, Interval, bootstrap_share, normal_quantile, wilson
+from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
 from kaiwa.stats.judged import compare_judged
 from kaiwa.stats.multiple import holm
-from kaiwa.stats.shares import corrected_share
+from kaiwa.stats.shares import corrected_share, share
 
 ALPHA = 0.05
 
@@ -167,7 +167,7 @@ def summarise_arm(
         arm=arm,
         n=len(done),
         failed=len(outcomes) - len(done),
-        valid=_share([float(o.valid) for o in done], [clusters[o.id] for o in done]),
+        valid=share([float(o.valid) for o in done], [clusters[o.id] for o in done]),
         when_valid=_right(read, clusters, check),
         accuracy=_right(done, clusters, check),
         histogram=tuple(Counter(o.answer if o.answer is not None else "—" for o in done).most_common(6)),
@@ -188,7 +188,7 @@ def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: 
     """
     values, where = [o.score for o in outcomes], [clusters[o.id] for o in outcomes]
     if check is None:
-        return _share(values, where)
+        return share(values, where)
     if not values or not all(map(math.isfinite, values)) or not check.agreement.youden_j.low > 0:
         return NOTHING
     k = len(set(where))
@@ -196,15 +196,6 @@ def _right(outcomes: Sequence[ItemOutcome], clusters: Mapping[str, str], check: 
     return corrected_share(
         k * sum(values) / len(values), k, true_positives=a.right, bad=a.n, true_negatives=b.right, good=b.n
     )
-
-
-def _share(values: list[float], clusters: list[str]) -> Interval:
-    """Return Wilson's interval for independent 0s and 1s (also at 0 and 1), else the bootstrap over clusters."""
-    if len(set(clusters)) == len(clusters) and all(v in (0.0, 1.0) for v in values):
-        return wilson(sum(values), len(values))
-    if all(v == values[0] for v in values) and values[0] in (0.0, 1.0):
-        return wilson(values[0] * len(set(clusters)), len(set(clusters)))
-    return bootstrap_share(values, clusters)
 
 
 def compare_arms(

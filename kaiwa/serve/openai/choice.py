@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,37 @@ class AnswerChoice:
     cached: int = 0
     finish: str | None = None
     unenforced: tuple[str, ...] = ()  # keywords of the request's schema without effect
+    markup: AnswerMarkup = PLAIN
+    n_reasoning: int = 0  # tokens of its reasoning
+    reasons: bool | None = None  # whether the reasoning goes on; None: not known yet
 
-    def start(self, prompt_tokens: int, cached: int, prompt: Sequence[TokenDetail]) -> None:
-        """Note the prompt's length, how many of its tokens were cached, and its tokens."""
-        self.prompt_tokens, self.cached, self.prompt = prompt_tokens, cached, list(prompt)
+    def start(
+        self, prompt_tokens: int, cached: int, prompt: Sequence[TokenDetail], markup: AnswerMarkup = PLAIN
+    ) -> None:
+        """Note the prompt's length, how many of its tokens were cached, its tokens, and how the answer is read."""
+        self.prompt_tokens, self.cached, self.prompt, self.markup = prompt_tokens, cached, list(prompt), markup
+        self.reasons = None if markup.reasoning is not None else False
 
     def add(self, text: str, n_tokens: int, tokens: Sequence[TokenDetail], finish: str | None) -> None:
         """Append generated text and tokens; `finish` is the reason if the answer has ended."""
         self.text += text
+        if self.reasons is not False:
+            self._count_reasoning(text, n_tokens)
         self.tokens += tokens
         self.n_tokens += n_tokens
         self.finish = finish
+
+    def _count_reasoning(self, text: str, n_tokens: int) -> None:
+        assert self.markup.reasoning is not None
+        opening, closing = self.markup.reasoning
+        if self.reasons is None and self.text.strip():
+            start = self.text.lstrip()
+            undecided = len(start) < len(opening) and opening.startswith(start)
+            self.reasons = self.markup.thinking or (None if undecided else start.startswith(opening))
+        if self.reasons is not False:
+            self.n_reasoning += n_tokens
+        if closing in self.text[-len(text) - len(closing) :]:
+            self.reasons = False
 
     @property
     def mean_logprob(self) -> float:
@@ -85,5 +106,5 @@ def usage(choices: Sequence[AnswerChoice], n: int) -> JSONObject:
         "completion_tokens": answer,
         "total_tokens": prompt + answer,
         "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": sum(choice.n_reasoning for choice in choices)},
     }

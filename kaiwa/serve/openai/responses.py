@@ -14,9 +14,10 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from kaiwa.defend.defence import FILTERED
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json
+from kaiwa.serve.openai.answer_reader import ModelCall
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, usage
 from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name
-from kaiwa.serve.openai.tools import FunctionName, ModelCall
+from kaiwa.serve.openai.tools import FunctionName
 
 
 class InputPart(BaseModel):
@@ -95,6 +96,10 @@ class TextOptions(BaseModel):
     format: TextFormat | None = None
 
 
+class ReasoningOptions(BaseModel):
+    effort: Name | None = None
+
+
 class ResponsesRequest(Body):
     model: Name
     input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -107,6 +112,8 @@ class ResponsesRequest(Body):
     text: TextOptions | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningOptions | None = None
     previous_response_id: None = None
     conversation: None = None
     background: Literal[False] | None = None
@@ -139,6 +146,8 @@ class ResponsesRequest(Body):
                 "stream": self.stream,
                 "tools": [tool.to_chat() for tool in self.tools] if self.tools else None,
                 "tool_choice": named,
+                "parallel_tool_calls": self.parallel_tool_calls,
+                "reasoning_effort": self.reasoning.effort if self.reasoning is not None else None,
                 "response_format": self._format(),
             }
         )
@@ -176,12 +185,24 @@ def message_item(text: str, status: str) -> JSONObject:
     return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
-def call_item(call: ModelCall, status: str = "completed") -> JSONObject:
+def reasoning_item(text: str, status: str) -> JSONObject:
+    """Return the output item of a model's reasoning."""
+    content = [{"type": "reasoning_text", "text": text}] if text else []
+    return {
+        "id": f"rs_{secrets.token_hex(12)}",
+        "type": "reasoning",
+        "status": status,
+        "summary": [],
+        "content": content,
+    }
+
+
+def call_item(call: ModelCall) -> JSONObject:
     """Return the output item of a model's call."""
     return {
         "id": f"fc_{secrets.token_hex(12)}",
         "type": "function_call",
-        "status": status,
+        "status": "completed" if call.complete else "incomplete",
         "call_id": call.id,
         "name": call.name,
         "arguments": call.arguments,
@@ -206,9 +227,9 @@ def response_object(
         "max_output_tokens": body.max_output_tokens,
         "model": head.model,
         "output": output,
-        "parallel_tool_calls": True,
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": None,
-        "reasoning": {"effort": None, "summary": None},
+        "reasoning": {"effort": body.reasoning.effort if body.reasoning is not None else None, "summary": None},
         "store": False,
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
@@ -228,6 +249,6 @@ def _usage(choice: AnswerChoice) -> JSONObject:
         "input_tokens": counted["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": choice.cached, "cache_write_tokens": 0},
         "output_tokens": counted["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": choice.n_reasoning},
         "total_tokens": counted["total_tokens"],
     }

@@ -1,4 +1,4 @@
-"""Function calling: the tools of a request, their description in the prompt, and the parsing of calls in the answer.
+"""Function calling: the tools of a request and their description in the prompt (answer_reader.py reads the calls).
 
 A model whose chat template supports tools gets the tools through the template (worker/requests.py). Any other gets a
 system text in the widely used form of the Hermes models: each function as JSON Schema within <tools>, a call as
@@ -6,15 +6,15 @@ system text in the widely used form of the Hermes models: each function as JSON 
     <tool_call>{"name": …, "arguments": {…}}</tool_call>
 
 and a result as a user's <tool_response>…</tool_response>. tool_choice "required" and a named function go through a
-grammar: the answer is a single call's JSON and always parses (unless cut off by max_tokens).
+grammar: the answer is a single call's JSON and always parses (unless cut off by max_tokens); a list of calls where
+parallel_tool_calls is true.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -22,9 +22,11 @@ from pydantic import BaseModel, Field, field_validator
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
 
+SHORT_ID = 9  # characters
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
+MAX_CALLS = 16  # in an answer that must have calls
 NO_PARAMETERS = {"type", "title", "description", "$schema", "required", "additionalProperties"}
 
 INSTRUCTIONS = """You may call functions. Each line within <tools> describes one, its parameters as JSON Schema:
@@ -64,18 +66,6 @@ class NamedTool(BaseModel):
 ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
-    """A call by a model; `arguments` is JSON text."""
-
-    name: str
-    arguments: str
-    id: str
-
-    def to_json(self) -> CalledTool:
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
-
-
 def describe(tool: ToolDefinition) -> JSONObject:
     """Return a tool in the form for templates and system texts."""
     parameters = tool.function.parameters or {"type": "object", "properties": {}}
@@ -83,8 +73,8 @@ def describe(tool: ToolDefinition) -> JSONObject:
     return {"type": "function", "function": function}
 
 
-def forced_schema(tools: Sequence[ToolDefinition]) -> str:
-    """Return the JSON Schema of a call to any of the functions, as text.
+def forced_schema(tools: Sequence[ToolDefinition], *, several: bool = False) -> str:
+    """Return the JSON Schema of a call to any of the functions, or of several calls, as text.
 
     Each function's parameters are a definition of their own, with references inside them moved along.
     """
@@ -98,7 +88,10 @@ def forced_schema(tools: Sequence[ToolDefinition]) -> str:
         for i, tool in enumerate(tools)
     ]
     definitions = {str(i): _moved(_arguments_schema(tool.function), f"#/$defs/{i}") for i, tool in enumerate(tools)}
-    return json.dumps({"anyOf": shapes, "$defs": definitions}, ensure_ascii=False)
+    schema: JSONObject = {"anyOf": shapes}
+    if several:
+        schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": MAX_CALLS}
+    return json.dumps(schema | {"$defs": definitions}, ensure_ascii=False)
 
 
 def _arguments_schema(function: Function) -> JSONObject:
@@ -118,9 +111,9 @@ def _moved(schema: object, place: str) -> object:
     return [_moved(inner, place) for inner in schema] if isinstance(schema, list) else schema
 
 
-def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[dict[str, str]]:
+def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[ChatTurn]:
     """Return the conversation for a model with three roles and no tools: calls and results become text."""
-    turns: list[dict[str, str]] = []
+    turns: list[ChatTurn] = []
     for message in messages:
         role, content = message["role"], message["content"]
         if role == "tool":
@@ -142,14 +135,28 @@ def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[
     return turns
 
 
-def with_parsed_arguments(messages: Sequence[ChatTurn]) -> list[ChatTurn]:
-    """Return messages as Hugging Face templates take them: a call's arguments are an object, not its JSON text."""
-    return [
-        {**message, "tool_calls": [_with_parsed_arguments(call) for call in message["tool_calls"]]}
-        if "tool_calls" in message
-        else message
-        for message in messages
-    ]
+def with_parsed_arguments(messages: Sequence[ChatTurn], *, short_ids: bool = False) -> list[ChatTurn]:
+    """Return messages as Hugging Face templates take them: a call's arguments are an object, not its JSON text.
+
+    short_ids: ids become 9 letters and digits, which is all that Mistral's templates take.
+    """
+    turns: list[ChatTurn] = []
+    for message in messages:
+        turn = message.copy()
+        if "tool_calls" in turn:
+            turn["tool_calls"] = [_with_parsed_arguments(call) for call in turn["tool_calls"]]
+        if short_ids and "tool_call_id" in turn:
+            turn["tool_call_id"] = _short_id(turn["tool_call_id"])
+        if short_ids and "tool_calls" in turn:
+            turn["tool_calls"] = [{**call, "id": _short_id(call["id"])} for call in turn["tool_calls"]]
+        turns.append(turn)
+    return turns
+
+
+def _short_id(id: str) -> str:
+    if len(id) == SHORT_ID and id.isalnum() and id.isascii():
+        return id
+    return hashlib.sha256(id.encode()).hexdigest()[:SHORT_ID]
 
 
 def _with_parsed_arguments(call: CalledTool) -> CalledTool:
@@ -166,64 +173,3 @@ def _parse_arguments(arguments: object) -> object:
     except (ValueError, RecursionError):
         return arguments
     return value
-
-
-class ToolReader:
-    """A reader for content and calls in a streamed answer. `push` and `finish` return content; `calls` holds the calls.
-
-    A possible beginning of a call is withheld until more text decides. A malformed call, or a call to a function absent
-    from the request, stays in the content unchanged.
-    """
-
-    def __init__(self, names: Sequence[str], forced: bool = False) -> None:
-        self.names, self.forced = tuple(names), forced
-        self.calls: list[ModelCall] = []
-        self._pending, self._inside = "", False
-
-    def push(self, text: str) -> str:
-        """Read a piece of the answer and return the content released so far."""
-        self._pending += text
-        if self.forced:
-            return ""
-        content = ""
-        while True:
-            if not self._inside:
-                before, tag, after = self._pending.partition(OPEN)
-                if not tag:
-                    end = len(self._pending) - _overlap(self._pending, OPEN)
-                    content += self._pending[:end]
-                    self._pending = self._pending[end:]
-                    return content
-                content, self._pending, self._inside = content + before, after, True
-            body, tag, after = self._pending.partition(CLOSE)
-            if not tag:
-                return content
-            if not self._read(body):
-                content += OPEN + body + CLOSE
-            self._pending, self._inside = after, False
-
-    def finish(self) -> str:
-        """Return the rest of the content. A last call without its end tag still counts."""
-        rest, inside = self._pending, self._inside
-        self._pending, self._inside = "", False
-        if (inside or self.forced) and self._read(rest):
-            return ""
-        return (OPEN if inside else "") + rest
-
-    def _read(self, body: str) -> bool:
-        """Parse a text as a call and add the call to `calls`. Return False if the text is not a call."""
-        try:
-            value = json.loads(body)
-            name, arguments = value["name"], value.get("arguments", {})
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return False
-        if name not in self.names:
-            return False
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        self.calls.append(ModelCall(name, text, f"call_{secrets.token_hex(12)}"))
-        return True
-
-
-def _overlap(text: str, tag: str) -> int:
-    """Return how many characters at the end of `text` begin `tag`."""
-    return next((n for n in range(min(len(text), len(tag) - 1), 0, -1) if text.endswith(tag[:n])), 0)

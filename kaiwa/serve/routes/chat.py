@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from kaiwa.catalog.entries import Entry
+from kaiwa.defend.defence import FILTERED
 from kaiwa.serve import answers
 from kaiwa.serve.answers import AnswerFormat, AnswerStream
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.sse import event
+from kaiwa.serve.openai.answer_reader import AnswerReader, CallPiece, ContentPiece, ModelCall, Piece, ReasoningPiece
+from kaiwa.serve.openai.call_forms import FORCED, FORMS
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, TokenAlternative, TokenDetail, usage
 from kaiwa.serve.openai.protocol import ChatRequest, ResponseFormat, make_sampling
-from kaiwa.serve.openai.tools import ModelCall, NamedTool, ToolDefinition, ToolReader, describe, forced_schema
+from kaiwa.serve.openai.tools import NamedTool, ToolDefinition, describe, forced_schema
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Started, Tokens
 from kaiwa.text.sampling import Grammar
@@ -51,11 +55,15 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         raise APIError(400, message, "not_a_chat_model", "model")
     tools = body.tools if body.tools and body.tool_choice != "none" else []
     prompt = ChatPrompt(
-        messages=tuple(message.to_turn() for message in body.messages), tools=tuple(describe(tool) for tool in tools)
+        messages=tuple(message.to_turn() for message in body.messages),
+        tools=tuple(describe(tool) for tool in tools),
+        variables=({"enable_thinking": False} if has_grammar(body) else {}) | body.template_variables(),
+        ending=body.ending(),
     )
     grammar, field = None, ""
     if must_call(body):
-        schema = forced_schema(_callable_tools(body))  # never refused, `strict` or not
+        # never refused, `strict` or not
+        schema = forced_schema(_callable_tools(body), several=body.parallel_tool_calls is True)
         grammar, field = Grammar(kind="json_schema", source=schema, strict=False), "tools"
     elif body.response_format is not None:
         grammar, field = grammar_of(body.response_format), "response_format"
@@ -68,6 +76,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         detailed=bool(body.logprobs),
         logprobs=body.top_logprobs or 0,
         grammar_field=field,
+        thinking_budget=body.thinking_budget,
     )
     return answers.for_each_choice(request, [prompt], body.n or 1)
 
@@ -75,6 +84,11 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
 def must_call(body: ChatRequest) -> bool:
     """Return whether the answer must be a call of a tool."""
     return body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool)
+
+
+def has_grammar(body: ChatRequest) -> bool:
+    """Return whether a grammar holds for the answer, which then cannot begin with reasoning."""
+    return must_call(body) or (body.response_format is not None and body.response_format.type != "text")
 
 
 def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
@@ -88,11 +102,23 @@ def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
     return tools
 
 
-def call_reader(body: ChatRequest) -> ToolReader | None:
-    """Return the reader of calls in an answer, or None where no tools were offered."""
-    if not body.tools or body.tool_choice == "none":
+def answer_reader(body: ChatRequest, choice: AnswerChoice) -> AnswerReader | None:
+    """Return the reader of an answer's calls and reasoning, or None where the answer is content and nothing else.
+
+    With a grammar the answer has no reasoning: the grammar holds from the first token on.
+    """
+    tools = body.tools if body.tools and body.tool_choice != "none" else []
+    markup, must = choice.markup, must_call(body)
+    reasoning = None if has_grammar(body) or body.reasoning_format == "none" else markup.reasoning
+    if not tools and reasoning is None:
         return None
-    return ToolReader([tool.function.name for tool in body.tools], must_call(body))
+    return AnswerReader(
+        {tool.function.name: tool.function.parameters or {} for tool in tools},
+        FORCED if must else FORMS[markup.form],
+        parallel=body.parallel_tool_calls is not False,
+        reasoning=reasoning,
+        thinking=markup.thinking,
+    )
 
 
 def grammar_of(form: ResponseFormat) -> Grammar | None:
@@ -109,15 +135,29 @@ def grammar_of(form: ResponseFormat) -> Grammar | None:
     return Grammar(kind="json_schema", source=schema, strict=bool(form.json_schema.strict))
 
 
-def read_answer(body: ChatRequest, choice: AnswerChoice) -> tuple[str | None, list[ModelCall], str | None]:
-    """Return the content, the tool calls and the finish reason of a finished answer."""
-    reader = call_reader(body)
+@dataclass(frozen=True, slots=True)
+class ReadAnswer:
+    """A finished answer in its parts. content: None if there are calls and no words."""
+
+    content: str | None
+    reasoning: str
+    calls: list[ModelCall]
+    finish: str | None
+
+
+def read_answer(body: ChatRequest, choice: AnswerChoice) -> ReadAnswer:
+    """Return the parts of a finished answer."""
+    reader = answer_reader(body, choice)
     if reader is None:
-        return choice.text, [], choice.finish
-    content = reader.push(choice.text) + reader.finish()
-    if not reader.calls:
-        return content, [], choice.finish
-    return content.strip() or None, reader.calls, "tool_calls"
+        return ReadAnswer(choice.text, "", [], choice.finish)
+    pieces = reader.push(choice.text) + reader.finish()
+    if choice.finish == FILTERED and reader.calls and not reader.calls[-1].complete:
+        return ReadAnswer(choice.text, "", [], FILTERED)  # the defence's words are no arguments
+    content = "".join(piece.text for piece in pieces if isinstance(piece, ContentPiece))
+    reasoning = "".join(piece.text for piece in pieces if isinstance(piece, ReasoningPiece))
+    return ReadAnswer(
+        content or (None if reader.calls else ""), reasoning, reader.calls, reader.finish_reason(choice.finish)
+    )
 
 
 def _response_body(head: ResponseHead, body: ChatRequest, choices: list[AnswerChoice]) -> JSONObject:
@@ -128,25 +168,39 @@ def _response_body(head: ResponseHead, body: ChatRequest, choices: list[AnswerCh
 
 
 def _choice_json(index: int, body: ChatRequest, choice: AnswerChoice) -> JSONObject:
-    content, calls, finish = read_answer(body, choice)
-    message: JSONObject = {"role": "assistant", "content": content, "refusal": None}
-    if calls:
-        message["tool_calls"] = [call.to_json() for call in calls]
+    answer = read_answer(body, choice)
+    message: JSONObject = {"role": "assistant", "content": answer.content, "refusal": None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.calls:
+        message["tool_calls"] = [call.to_json() for call in answer.calls]
     return {
         "index": index,
         "message": message,
         "logprobs": _logprobs(choice.tokens) if body.logprobs else None,
-        "finish_reason": finish,
+        "finish_reason": answer.finish,
     }
 
 
+def _delta(piece: Piece) -> JSONObject:
+    """Return the delta of a chunk with a piece of an answer."""
+    match piece:
+        case ContentPiece(text):
+            return {"content": text}
+        case ReasoningPiece(text):
+            return {"reasoning_content": text}
+        case CallPiece(index, arguments, name, id):
+            function = {"name": name, "arguments": arguments} if name else {"arguments": arguments}
+            head = {"id": id, "type": "function"} if name else {}
+            return {"tool_calls": [{"index": index, **head, "function": function}]}
+
+
 async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -> AsyncGenerator[str, None]:
-    """Yield a role chunk, content chunks, an empty chunk with the finish reason, usage if asked for, and [DONE]."""
+    """Yield a role chunk, a chunk for each piece, an empty chunk with the finish reason, usage if asked for, [DONE]."""
     with_usage = body.stream_options is not None and body.stream_options.include_usage
     no_usage: JSONObject = {"usage": None} if with_usage else {}
     choices: dict[int, AnswerChoice] = {}
-    readers: dict[int, ToolReader | None] = {}
-    n_calls: dict[int, int] = {}  # calls of each choice that were sent
+    readers: dict[int, AnswerReader | None] = {}
 
     def chunk(index: int, delta: JSONObject, tokens: Sequence[TokenDetail], finish: str | None) -> str:
         logprobs = _logprobs(tokens) if body.logprobs and tokens else None
@@ -158,24 +212,30 @@ async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -
             index, reply, choice = step.index, step.reply, step.choice
             choices[index] = choice
             if isinstance(reply, Started):
-                readers[index], n_calls[index] = call_reader(body), 0
+                readers[index] = answer_reader(body, choice)
                 yield chunk(index, {"role": "assistant", "content": ""}, [], None)
             if not isinstance(reply, Tokens):
                 continue
-            text, reader = reply.text, readers[index]
-            if reader is not None:
-                text = reader.push(text) + (reader.finish() if choice.finish is not None else "")
-            if text or (reply.tokens and body.logprobs):
-                yield chunk(index, {"content": text}, reply.tokens, None)
-            for call in reader.calls[n_calls[index] :] if reader is not None else ():
-                yield chunk(index, {"tool_calls": [{"index": n_calls[index], **call.to_json()}]}, [], None)
-                n_calls[index] += 1
+            reader, tokens = readers[index], reply.tokens
+            for piece in read_pieces(reader, reply):
+                yield chunk(index, _delta(piece), tokens, None)
+                tokens = ()
+            if tokens and body.logprobs:
+                yield chunk(index, {"content": ""}, tokens, None)
             if choice.finish is not None:
-                yield chunk(index, {}, [], "tool_calls" if n_calls[index] else choice.finish)
+                finish = choice.finish if reader is None else reader.finish_reason(choice.finish)
+                yield chunk(index, {}, [], finish)
     if with_usage:
         total = usage([choices[i] for i in sorted(choices)], len(choices))
         yield event(head.to_json(CHUNK) | {"choices": [], "usage": total})
     yield "data: [DONE]\n\n"
+
+
+def read_pieces(reader: AnswerReader | None, reply: Tokens) -> list[Piece]:
+    """Return the pieces that new tokens add to an answer."""
+    if reader is None:
+        return [ContentPiece(reply.text)] if reply.text else []
+    return reader.push(reply.text) + (reader.finish() if reply.finish is not None else [])
 
 
 def _logprobs(tokens: Sequence[TokenDetail]) -> JSONObject:

@@ -53,6 +53,8 @@ def _check(body: CompletionRequest) -> None:
         raise APIError(400, message, "invalid_value", "prompt")
     if [] in prompts:
         raise APIError(400, "a list of token ids is empty", "invalid_value", "prompt")
+    if body.suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise APIError(400, "suffix needs a prompt of text, not of token ids", "invalid_value", "suffix")
     if body.echo and body.stream:
         raise APIError(400, "echo and stream do not go together; leave one out", "invalid_value", "echo")
     if best_of < n:
@@ -68,7 +70,11 @@ def _best_of(body: CompletionRequest) -> int:
 def completion_requests(body: CompletionRequest, entry: Entry) -> list[Generate]:
     """Return best_of engine requests per prompt."""
     best_of = _best_of(body)
-    prompts = [TextPrompt(p) if isinstance(p, str) else TokenPrompt(tuple(p)) for p in body.prompts()]
+    special, prefix = bool(body.parse_special), body.add_special_tokens is not False
+    prompts = [
+        TextPrompt(p, special, prefix, body.suffix or None) if isinstance(p, str) else TokenPrompt(tuple(p))
+        for p in body.prompts()
+    ]
     grammar = grammar_of(body.response_format) if body.response_format is not None else None
     max_tokens = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     request = Generate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -16,13 +16,20 @@ from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.errors import api_error
 from kaiwa.serve.http.sse import event
+from kaiwa.serve.openai.answer_reader import AnswerReader, CallPiece, ContentPiece, ModelCall, Piece, ReasoningPiece
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead
 from kaiwa.serve.openai.protocol import ChatRequest
-from kaiwa.serve.openai.responses import ResponsesRequest, call_item, message_item, response_object, text_part
-from kaiwa.serve.openai.tools import ModelCall
-from kaiwa.serve.routes.chat import call_reader, chat_requests, read_answer
+from kaiwa.serve.openai.responses import (
+    ResponsesRequest,
+    call_item,
+    message_item,
+    reasoning_item,
+    response_object,
+    text_part,
+)
+from kaiwa.serve.routes.chat import answer_reader, chat_requests, read_answer, read_pieces
 from kaiwa.serve.services import ServerServices
-from kaiwa.serve.worker.wire import Tokens
+from kaiwa.serve.worker.wire import Started, Tokens
 
 
 def routes(services: ServerServices) -> APIRouter:
@@ -63,22 +70,26 @@ def _status(choice: AnswerChoice) -> str:
 
 
 def _response_body(head: ResponseHead, body: ResponsesRequest, chat: ChatRequest, choice: AnswerChoice) -> JSONObject:
-    content, calls, _ = read_answer(chat, choice)
+    answer = read_answer(chat, choice)
     status = _status(choice)
-    output = [message_item(content or "", status)] if content or not calls else []
-    output += [call_item(call) for call in calls]
+    output = [reasoning_item(answer.reasoning, "completed")] if answer.reasoning else []
+    output += [message_item(answer.content or "", status)] if answer.content or not answer.calls else []
+    output += [call_item(call) for call in answer.calls]
     return response_object(head, body, status, output, choice)
 
 
 class EventWriter:
-    """The writer of a response's events in order, each with its sequence number."""
+    """The writer of a response's events in order, each with its sequence number.
+
+    `kind`: the kind of the last item of `output` while pieces are added to it: "message", "reasoning", "call" or "".
+    """
 
     def __init__(self, head: ResponseHead, body: ResponsesRequest) -> None:
         self.head, self.body = head, body
         self.number = -1
         self.output: list[JSONObject] = []
-        self.message: JSONObject | None = None  # the item that text goes to
-        self.text = ""
+        self.kind, self.text = "", ""
+        self.call: ModelCall | None = None
 
     def event(self, kind: str, **details: object) -> str:
         self.number += 1
@@ -89,71 +100,85 @@ class EventWriter:
         response = response_object(self.head, self.body, status, self.output, choice)
         return self.event(kind, response=response | extra)
 
-    def add_text(self, text: str) -> Iterator[str]:
-        if self.message is None:
-            self.message = message_item("", "in_progress")
-            self.output.append(self.message)
-            index = len(self.output) - 1
-            yield self.event("response.output_item.added", item=self.message, output_index=index)
-            yield self.event("response.content_part.added", part=text_part(""), **self._text_position())
-        self.text += text
-        yield self.event("response.output_text.delta", delta=text, logprobs=[], **self._text_position())
+    def add(self, piece: Piece, calls: Sequence[ModelCall]) -> Iterator[str]:
+        """Yield the events of a piece of the answer. calls: those of the answer so far."""
+        match piece:
+            case ContentPiece(text):
+                yield from self._add_text("message", text)
+            case ReasoningPiece(text):
+                yield from self._add_text("reasoning", text)
+            case CallPiece(index, arguments, name):
+                if name:
+                    yield from self.close("completed")
+                    self.call, self.kind = calls[index], "call"
+                    item = call_item(self.call) | {"status": "in_progress", "arguments": ""}
+                    yield self._open(item)
+                if arguments:
+                    kind = "response.function_call_arguments.delta"
+                    yield self.event(kind, delta=arguments, **self._position())
 
-    def end_text(self, status: str) -> Iterator[str]:
-        if self.message is None:
-            return
-        position, index = self._text_position(), self._message_index()
-        yield self.event("response.output_text.done", text=self.text, logprobs=[], **position)
-        yield self.event("response.content_part.done", part=text_part(self.text), **position)
-        self.output[index] = self.message | {"status": status, "content": [text_part(self.text)]}
-        yield self.event("response.output_item.done", item=self.output[index], output_index=index)
-        self.message, self.text = None, ""
-
-    def add_call(self, call: ModelCall) -> Iterator[str]:
-        item = call_item(call)
+    def _open(self, item: JSONObject) -> str:
         self.output.append(item)
-        index, arguments = len(self.output) - 1, item["arguments"]
-        position: JSONObject = {"item_id": item["id"], "output_index": index}
-        new_item = item | {"status": "in_progress", "arguments": ""}
-        yield self.event("response.output_item.added", item=new_item, output_index=index)
-        yield self.event("response.function_call_arguments.delta", delta=arguments, **position)
-        yield self.event("response.function_call_arguments.done", arguments=arguments, name=item["name"], **position)
-        yield self.event("response.output_item.done", item=item, output_index=index)
+        return self.event("response.output_item.added", item=item, output_index=len(self.output) - 1)
 
-    def _message_index(self) -> int:
-        assert self.message is not None
-        return next(i for i, item in enumerate(self.output) if item["id"] == self.message["id"])
+    def _add_text(self, kind: str, text: str) -> Iterator[str]:
+        if self.kind != kind:
+            yield from self.close("completed")
+            self.kind, self.text = kind, ""
+            item = message_item("", "in_progress") if kind == "message" else reasoning_item("", "in_progress")
+            yield self._open(item)
+            yield self.event("response.content_part.added", part=self._part(), **self._position(0))
+        self.text += text
+        extra: JSONObject = {"logprobs": []} if kind == "message" else {}
+        yield self.event(f"response.{self._part()['type']}.delta", delta=text, **extra, **self._position(0))
 
-    def _text_position(self) -> JSONObject:
-        """Return the fields that identify the text of an event."""
-        assert self.message is not None
-        return {"item_id": self.message["id"], "output_index": self._message_index(), "content_index": 0}
+    def close(self, status: str) -> Iterator[str]:
+        """Yield the events that end the open item, if any."""
+        if not self.kind:
+            return
+        if self.kind == "call":
+            assert self.call is not None
+            item = self.output[-1] | {key: call_item(self.call)[key] for key in ("status", "arguments")}
+            details = {"arguments": item["arguments"], "name": item["name"]}
+            yield self.event("response.function_call_arguments.done", **details, **self._position())
+        else:
+            extra: JSONObject = {"logprobs": []} if self.kind == "message" else {}
+            kind = f"response.{self._part()['type']}.done"
+            yield self.event(kind, text=self.text, **extra, **self._position(0))
+            yield self.event("response.content_part.done", part=self._part(), **self._position(0))
+            item = self.output[-1] | {"status": status, "content": [self._part()]}
+        self.output[-1], self.kind = item, ""
+        yield self.event("response.output_item.done", item=item, output_index=len(self.output) - 1)
+
+    def _part(self) -> JSONObject:
+        return text_part(self.text) if self.kind == "message" else {"type": "reasoning_text", "text": self.text}
+
+    def _position(self, content_index: int | None = None) -> JSONObject:
+        """Return the fields that identify the open item, or a part of its content."""
+        position: JSONObject = {"item_id": self.output[-1]["id"], "output_index": len(self.output) - 1}
+        return position if content_index is None else position | {"content_index": content_index}
 
 
 async def _stream(
     head: ResponseHead, body: ResponsesRequest, chat: ChatRequest, events: AnswerStream
 ) -> AsyncGenerator[str, None]:
     """Yield the events of a response. A failure on the way becomes response.failed."""
-    writer, reader = EventWriter(head, body), call_reader(chat)
+    writer = EventWriter(head, body)
+    reader: AnswerReader | None = None
     choice: AnswerChoice | None = None
-    n_calls = 0  # calls that were sent
     yield writer.response_event("response.created", "in_progress", None)
     yield writer.response_event("response.in_progress", "in_progress", None)
     async with contextlib.aclosing(events):
         try:
             async for step in events:
+                if isinstance(step.reply, Started):
+                    reader = answer_reader(chat, step.choice)
                 if not isinstance(step.reply, Tokens):
                     continue
-                text, choice = step.reply.text, step.choice
-                if reader is not None:
-                    text = reader.push(text) + (reader.finish() if choice.finish is not None else "")
-                if text and (writer.message is not None or text.strip() or not reader):
-                    for line in writer.add_text(text):
+                choice = step.choice
+                for piece in read_pieces(reader, step.reply):
+                    for line in writer.add(piece, reader.calls if reader is not None else ()):
                         yield line
-                for call in reader.calls[n_calls:] if reader is not None else ():
-                    for line in (*writer.end_text("completed"), *writer.add_call(call)):
-                        yield line
-                    n_calls += 1
         except Exception as exception:
             error = api_error(exception)
             fields = {"code": error.code or "server_error", "message": error.message}
@@ -162,8 +187,8 @@ async def _stream(
     assert choice is not None
     status = _status(choice)
     if not writer.output:
-        for line in writer.add_text(""):
+        for line in writer.add(ContentPiece(""), ()):
             yield line
-    for line in writer.end_text(status):
+    for line in writer.close(status):
         yield line
     yield writer.response_event(f"response.{status}", status, choice)

@@ -16,8 +16,9 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.serve.http.bounded_json import JSONObject
-from kaiwa.text.records import ROLES, comparison, write_jsonl
+from kaiwa.text.records import comparison, write_jsonl
 
+ROLES = ("system", "user", "assistant")
 COMPARING = ("dpo", "reward")
 MOST_LINE = 4 << 20  # bytes
 LEAST = 2  # examples of a training file

@@ -150,14 +150,14 @@ class EngineProcess:
 
     def _generate(self, model: ResidentModel, loaded: LoadedModel, request: Generate) -> None:
         try:
-            engine_request = make_request(loaded, request)
+            engine_request, markup = make_request(loaded, request)
             unenforced = model.engine.add(engine_request)
         except UserError as error:
             self.outbox.append(refusal(request, error))
         except Exception as error:  # such as a chat template that fails
             self._fail_unreadable(request, error)
         else:
-            model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids))
+            model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids), markup)
             self.outbox.append(Admitted(id=request.id, unenforced=unenforced))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
@@ -246,9 +246,8 @@ class EngineProcess:
         if not answer.started:
             answer.started = True
             prompt = details(event.prompt)
-            self.outbox.append(
-                Started(id=event.id, prompt_tokens=answer.prompt_tokens, cached=event.cached, prompt=prompt)
-            )
+            n, cached, markup = answer.prompt_tokens, event.cached, answer.markup
+            self.outbox.append(Started(id=event.id, prompt_tokens=n, cached=cached, prompt=prompt, markup=markup))
         tokens = details(event.tokens)
         n, finish = len(event.tokens), event.finish_reason
         self.outbox.append(Tokens(id=event.id, text=event.text, n=n, tokens=tokens, finish=finish))

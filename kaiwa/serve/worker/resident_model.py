@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
+from kaiwa.serve.openai.call_forms import AnswerMarkup
 from kaiwa.serve.worker.wire import Generate, ModelAddress
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class AdmittedRequest:
 
     request: Generate
     prompt_tokens: int
+    markup: AnswerMarkup
     started: bool = False
 
 

@@ -1,0 +1,100 @@
+"""The forms in which models write tool calls and reasoning: each is taught by the model's chat template.
+
+    Hermes, Qwen, ours      <tool_call>{"name": "f", "arguments": {…}}</tool_call>
+    Qwen3-Coder             <tool_call><function=f><parameter=a>…</parameter></function></tool_call>
+    Mistral                 [TOOL_CALLS][{"name": "f", "arguments": {…}}] or [TOOL_CALLS]f[ARGS]{…}
+    Granite, Phi-4-mini     <|tool_call|>[{"name": "f", "arguments": {…}}]
+    LLaMA 3 and 4           {"name": "f", "parameters": {…}} or [f(a=1, b="x")], as the whole answer
+    Gemma                   <start_function_call>call:f{a:1,b:<escape>x<escape>}<end_function_call>
+
+A form is its tags and whether calls may begin the answer without a tag; the body of a call is recognised by how it
+begins (call_bodies.py). Many tags are special tokens, whose text an answer normally does not show: `markers` has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallForm:
+    """tags: texts that begin calls. ends: texts that end them. quotes: texts around strings, in Gemma's form.
+
+    bare: calls may be the whole answer, without a tag. short_ids: the template takes ids of 9 letters and digits only.
+    """
+
+    name: str
+    tags: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
+    bare: bool = False
+    short_ids: bool = False
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The texts that are special tokens in the tokenizers of such models."""
+        return (*self.tags, *self.ends, *self.quotes, *(("[ARGS]", "[CALL_ID]") if self.name == "mistral" else ()))
+
+
+HERMES = CallForm(name="hermes", tags=("<tool_call>",), ends=("</tool_call>",))
+FORCED = CallForm(name="forced", bare=True)  # the grammar's JSON is the whole answer
+FORMS = {
+    form.name: form
+    for form in (
+        HERMES,
+        FORCED,
+        CallForm(name="xml", tags=("<tool_call>", "<function="), ends=("</function>", "</tool_call>")),
+        CallForm(name="mistral", tags=("[TOOL_CALLS]",), short_ids=True),
+        CallForm(name="granite", tags=("<|tool_call|>", "<tool_call>"), ends=("<|/tool_call|>", "</tool_call>")),
+        CallForm(
+            name="llama",
+            tags=("<|python_tag|>", "<|python_start|>", "<function="),
+            ends=("<|python_end|>", "</function>"),
+            bare=True,
+        ),
+        CallForm(
+            name="gemma",
+            tags=("<start_function_call>", "<|tool_call>"),
+            ends=("<end_function_call>", "<tool_call|>"),
+            quotes=("<escape>", '<|"|>'),
+        ),
+    )
+}
+# In this order: the first whose sign stands in the template.
+SIGNS = (
+    ("[TOOL_CALLS]", "mistral"),
+    ("<start_function_call>", "gemma"),
+    ("<|tool_call>", "gemma"),
+    ("<|tool_call|>", "granite"),
+    ("<parameter=", "xml"),
+    ("<tool_call>", "hermes"),
+    ("python_tag", "llama"),
+    ("python_start", "llama"),
+    ("func_name1(", "llama"),
+    ('"parameters": ', "llama"),
+)
+REASONING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|channel>thought", "<channel|>"))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMarkup:
+    """How an answer is read: its form of calls, the tags around its reasoning, and whether the prompt opened it."""
+
+    form: str = HERMES.name
+    reasoning: tuple[str, str] | None = None
+    thinking: bool = False
+
+
+PLAIN = AnswerMarkup()
+
+
+def form_of(template: str | None) -> CallForm:
+    """Return the form taught by a chat template; Hermes' where it teaches none, which tools.INSTRUCTIONS then does."""
+    if template is None or "tools" not in template:
+        return HERMES
+    return FORMS[next((name for sign, name in SIGNS if sign in template), "hermes")]
+
+
+def reasoning_tags(template: str | None) -> tuple[str, str] | None:
+    """Return the texts around a model's reasoning, by its template; None for a model that does not reason."""
+    return next((tags for tags in REASONING if template is not None and tags[1] in template), None)
