@@ -59,7 +59,7 @@ def find_word(text: str, stated: bool = False) -> str | None:
     if not lines:
         return None
     line = lines[0] if stated or _answers_first(lines) else lines[-1]
-    emphasised = [next(filter(None, match.groups())) for match in EMPHASIS.finditer(line)]
+    emphasised = [str(next(filter(None, match.groups()))) for match in EMPHASIS.finditer(line)]
     if len(emphasised) == 1 and (len(lines) == 1 or stated) and emphasised[0].strip(EDGES):
         return emphasised[0].strip(EDGES)
     line = OPENING.sub("", NEXT_SENTENCE.split(line.strip(EDGES))[0])

@@ -183,7 +183,8 @@ def _words_value(words: str) -> float:
 def mentions(text: str) -> list[NumberMention]:
     """Return the numbers of a text in order; those in words and kanji only where there are no digits."""
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3})", ",", text)
-    digits, kanji = [], []
+    digits: list[NumberMention] = []
+    kanji: list[NumberMention] = []
     for match in NUMBER.finditer(text):
         if match["kanji"] and NO_KANJI.match(text, match.start("kanji")):
             continue
