@@ -123,9 +123,9 @@ def _denied(text: str, mention: ChoiceMention) -> bool:
     )
 
 
-def _kept(text: str, places: Sequence[ChoiceMention]) -> list[ChoiceMention]:
+def _undenied(text: str, places: Sequence[ChoiceMention]) -> list[ChoiceMention]:
     """Return the mentions that are not denied; "B and C are wrong" denies both."""
-    kept: list[ChoiceMention] = []
+    undenied: list[ChoiceMention] = []
     after, after_denied = None, False
     for place in reversed(places):
         joined = after is not None and JOINT.fullmatch(text[place.end : after.start]) is not None
@@ -133,8 +133,8 @@ def _kept(text: str, places: Sequence[ChoiceMention]) -> list[ChoiceMention]:
         after_denied = denied and ((joined and after_denied) or DENIED_AFTER.match(text, place.end) is not None)
         after = place
         if not denied:
-            kept.insert(0, place)
-    return kept
+            undenied.insert(0, place)
+    return undenied
 
 
 def find_choice(text: str, choices: Sequence[str], stated: bool = False) -> str | None:
@@ -145,18 +145,18 @@ def find_choice(text: str, choices: Sequence[str], stated: bool = False) -> str 
     places = choice_mentions(text, choices)
     if not places:
         return _by_whole_text(text, choices)
-    kept = _kept(text, places)
-    if not kept:
+    undenied = _undenied(text, places)
+    if not undenied:
         return _other_of_two(places, choices)
-    first = kept[0]
+    first = undenied[0]
     if stated or (first is places[0] and _leads(text, first, choices)):
-        return None if _listed(text, kept) == set(choices) else first.choice
-    if len({p.choice for p in kept}) == 1:
+        return None if _listed(text, undenied) == set(choices) else first.choice
+    if len({p.choice for p in undenied}) == 1:
         return first.choice
-    last = _kept(clause := SO.split(text)[-1], choice_mentions(clause, choices))
+    last = _undenied(clause := SO.split(text)[-1], choice_mentions(clause, choices))
     if clause != text and len({p.choice for p in last}) == 1:
         return last[0].choice
-    if len(_sentences(text)) == 1 and {p.choice for p in kept} != set(choices):
+    if len(_sentences(text)) == 1 and {p.choice for p in undenied} != set(choices):
         return first.choice
     return _conclusion(text, choices)
 
@@ -177,13 +177,13 @@ def _leads(text: str, first: ChoiceMention, choices: Sequence[str]) -> bool:
     return True
 
 
-def _listed(text: str, kept: Sequence[ChoiceMention]) -> set[str]:
+def _listed(text: str, undenied: Sequence[ChoiceMention]) -> set[str]:
     """Return the choices of the list that begins with the first: "A or B", "A, B and D", 「AかB」.
 
     A list of all is none chosen; of a list of some the first counts, as published readers have it.
     """
-    listed = {kept[0].choice}
-    for before, after in itertools.pairwise(kept):
+    listed = {undenied[0].choice}
+    for before, after in itertools.pairwise(undenied):
         if not JOINT.fullmatch(text[before.end : after.start]):
             break
         listed.add(after.choice)
@@ -207,9 +207,9 @@ def _conclusion(text: str, choices: Sequence[str]) -> str | None:
     ordered = [s for s in reversed(sentences) if CONCLUSION.match(s)] or list(reversed(sentences))
     for sentence in ordered:
         for clause in (sentence, REASON.split(sentence)[0], REASON_JA.sub("", sentence)):
-            kept = _kept(clause, choice_mentions(clause, choices))
-            if len({p.choice for p in kept}) == 1:
-                return kept[0].choice
+            undenied = _undenied(clause, choice_mentions(clause, choices))
+            if len({p.choice for p in undenied}) == 1:
+                return undenied[0].choice
         if choice_mentions(sentence, choices):
             return None
     return None
