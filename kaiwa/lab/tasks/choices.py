@@ -197,8 +197,8 @@ def _sentences(text: str) -> list[str]:
 def _other_of_two(places: Sequence[ChoiceMention], choices: Sequence[str]) -> str | None:
     """Return the other choice where there are two and only one is named, to be denied: "not positive"."""
     denied = {p.choice for p in places}
-    left = [choice for choice in choices if choice not in denied]
-    return left[0] if len(choices) == 2 and len(left) == 1 else None
+    remaining = [choice for choice in choices if choice not in denied]
+    return remaining[0] if len(choices) == 2 and len(remaining) == 1 else None
 
 
 def _conclusion(text: str, choices: Sequence[str]) -> str | None:
