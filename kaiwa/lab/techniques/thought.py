@@ -104,7 +104,7 @@ class ZeroShotCoT:
         elif item.choices:
             therefore = words["therefore_choice"].format(choices=" / ".join(item.choices))
         (reply,) = yield (decoding.call(append_turn(first, thought.text, therefore), task.max_tokens, task.stop),)
-        return extract_result(task, item, f"{therefore} {reply.text}")
+        return extract_result(task, item, reply.text)
 
     def controls(self) -> Mapping[str, Technique]:
         return {"two calls, no trigger": ZeroShotCoT(trigger="", max_tokens=self.max_tokens)}
