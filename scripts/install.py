@@ -42,7 +42,7 @@ FAULTS = (
     (
         r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable"
         r"|ConnectTimeout|Read timed out",
-        "the package index cannot be reached, and {missing} is not installed yet; check the network",
+        "the package index cannot be reached{through}, and {missing} is not installed yet; check the network",
     ),
     (
         r"SSLError|CERTIFICATE_VERIFY_FAILED",
@@ -175,7 +175,7 @@ class Pip:
         self.venv = venv
         self.python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.cache = venv / "downloads"
-        self.environment = {"PIP_CACHE_DIR": str(self.cache), **os.environ, "PIP_NO_INPUT": "1"}
+        self.environment = {"PIP_CACHE_DIR": str(self.cache), "PIP_RETRIES": "2", **os.environ, "PIP_NO_INPUT": "1"}
 
     def create(self) -> None:
         """Create the environment, anew if its Python does not run."""
@@ -290,15 +290,15 @@ def download_size(url: str) -> int | None:
 
 def fault(text: str, missing: str) -> str:
     """Return one line for pip's output. missing: what was to be installed."""
-    proxy = (
-        os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HTTP_PROXY") or "set in pip"
-    )
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+    proxy = next((os.environ[name] for name in names if os.environ.get(name)), "")
     proxy = re.sub(r"//[^/@]*@", "//", proxy)  # without user and password
+    through = f" through the proxy {proxy} (HTTPS_PROXY)" if proxy else ""
     for pattern, line in FAULTS:
         if match := re.search(pattern, text):
             start = text.rfind("\n", 0, match.start()) + 1
             detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").strip()[:200]
-            return line.format(proxy=proxy, missing=missing, detail=detail)
+            return line.format(proxy=proxy or "in pip's settings", through=through, missing=missing, detail=detail)
     errors = (
         [line for line in text.splitlines() if line.startswith("ERROR")] or text.splitlines()[-1:] or ["no message"]
     )

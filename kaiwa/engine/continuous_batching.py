@@ -111,6 +111,16 @@ class ContinuousBatching:
             kept_tokens=self.kept_tokens,
         )
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the C++ step computes."""
+        return self._model is not None
+
+    @property
+    def will_switch(self) -> bool:
+        """Whether the way of computing changes: the C++ step is being prepared, or takes over when all have ended."""
+        return step.is_pending(self.decoder) or step.ready(self.decoder) is not self._model
+
     def _may_reuse(self, model: step.NativeModel | None) -> bool:
         whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
         return self._wants_reuse and whole

@@ -94,7 +94,7 @@ PIP_LINES = [
     (
         "WARNING: Retrying after connection broken by 'NameResolutionError(\"Failed to resolve 'files.example.org' "
         "([Errno -3] Temporary failure in name resolution)\")'\nERROR: No matching distribution found for numpy>=1.26",
-        "the package index cannot be reached, and numpy is not installed yet",
+        "the package index cannot be reached through the proxy http://proxy.example:3128 (HTTPS_PROXY), and numpy is",
     ),
     ("ERROR: Could not fetch URL: There was a problem confirming the ssl certificate: SSLError(1)", "set PIP_CERT"),
     ("ERROR: Could not install packages: [Errno 30] Read-only file system: '/x/.venv'", "/x/.venv': not writable"),

@@ -5,6 +5,7 @@ Needs a package index. Without one the tests are skipped, in CI they fail.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,10 +59,20 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def make_environment(folder: Path) -> Path:
+def make_environment(folder: Path, python: str = sys.executable) -> Path:
     """Create an environment and return its bin folder."""
-    call(sys.executable, "-m", "venv", folder)
+    call(python, "-m", "venv", folder)
     return folder / "bin"
+
+
+def other_pythons() -> list[str]:
+    """Return the interpreters of PYTHONS that this machine has, without the running one."""
+    running = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    programs = []
+    for version in (version for version in PYTHONS if version != running):
+        of_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        programs += [str(p) for p in of_pyenv[-1:]] or [p for p in [shutil.which(f"python{version}")] if p]
+    return [p for p in programs if not subprocess.run([p, "-c", "import ensurepip"], capture_output=True).returncode]
 
 
 def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
@@ -180,6 +191,17 @@ def test_the_core_alone(wheel: Path, tmp_path: Path, one_word_server: str) -> No
     )
     assert refused.returncode == 2
     assert refused.stderr == "kaiwa: kaiwa build needs torch, which is not installed; pip install 'kaiwa[train]'\n"
+
+
+@pytest.mark.parametrize("python", other_pythons())
+def test_the_core_on_other_pythons(wheel: Path, tmp_path: Path, python: str) -> None:
+    bin = make_environment(tmp_path / "venv", python)
+    call(bin / "python", "-m", "pip", "install", "--quiet", "--constraint", LOCK, wheel)
+    rows = "".join(json.dumps({"id": i, "correct": i % 3 == 0}) + "\n" for i in range(60))
+    (tmp_path / "a.jsonl").write_text(rows)
+    call(bin / "kaiwa", "lab", "compare", "a.jsonl", "a.jsonl", "--json", cwd=tmp_path)
+    code = "import kaiwa.lab.experiments.run, kaiwa.redteam.bench.report, kaiwa.doctor.run"
+    call(bin / "python", "-c", code, cwd=tmp_path)
 
 
 def test_everything(wheel: Path, tmp_path: Path) -> None:

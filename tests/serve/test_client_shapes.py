@@ -184,9 +184,12 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
         async def send(message: Any) -> None:
             told.append(message)
 
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
         scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), CLIENT: who}
         with contextlib.suppress(ConnectionError):
-            await limit(scope, None, send)  # type: ignore[arg-type]
+            await limit(scope, receive, send)
         return told
 
     async def run() -> None:
@@ -372,3 +375,31 @@ def stub(client: TestClient) -> Engine:
 def stream_lines(client: TestClient, body: dict) -> list[str]:
     text = client.post("/v1/chat/completions", json=body | {"stream": True}).text
     return [line for line in text.splitlines() if line.startswith("data: {")]
+
+
+def test_answers_name_what_computed_them(client: TestClient) -> None:
+    stub(client).fingerprint = "fp_1"
+    for path, body in (("chat/completions", {"messages": PREFILLED}), ("completions", {"prompt": "a"})):
+        answer = client.post(f"/v1/{path}", json={"model": "toy"} | body)
+        assert answer.json()["system_fingerprint"] == "fp_1"
+        lines = client.post(f"/v1/{path}", json={"model": "toy", "stream": True} | body).text.splitlines()
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        assert {chunk["system_fingerprint"] for chunk in chunks} == {"fp_1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "repeatable"),
+    [
+        ("chat/completions", {}, False),
+        ("chat/completions", {"temperature": 0}, True),
+        ("chat/completions", {"seed": 0}, True),
+        ("chat/completions", {"logprobs": True}, True),
+        ("completions", {"logprobs": 0}, True),
+        ("completions", {"echo": True}, True),
+        ("completions", {"temperature": 0.5}, False),
+    ],
+)
+def test_what_is_to_be_the_same_again(client: TestClient, path: str, fields: dict, repeatable: bool) -> None:
+    start = {"messages": PREFILLED} if path == "chat/completions" else {"prompt": "a"}
+    assert client.post(f"/v1/{path}", json={"model": "toy"} | start | fields).status_code == 200
+    assert stub(client).requests[-1].repeatable is repeatable

@@ -154,6 +154,10 @@ class SampledBody(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
+    def is_repeatable(self, *, scored: bool) -> bool:
+        """Return whether the same request is to have the same answer: seeded, greedy, or with log-probabilities."""
+        return scored or self.seed is not None or self.temperature == 0 or self.top_k == 1
+
     @field_validator("logit_bias")
     @classmethod
     def token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:

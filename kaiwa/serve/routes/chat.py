@@ -77,6 +77,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         logprobs=body.top_logprobs or 0,
         grammar_field=field,
         thinking_budget=body.thinking_budget,
+        repeatable=body.is_repeatable(scored=bool(body.logprobs)),
     )
     return answers.for_each_choice(request, [prompt], body.n or 1)
 
@@ -161,7 +162,7 @@ def read_answer(body: ChatRequest, choice: AnswerChoice) -> ReadAnswer:
 
 
 def _response_body(head: ResponseHead, body: ChatRequest, choices: list[AnswerChoice]) -> JSONObject:
-    return head.to_json("chat.completion") | {
+    return head.to_json("chat.completion", choices[0].fingerprint) | {
         "choices": [_choice_json(i, body, choice) for i, choice in enumerate(choices)],
         "usage": usage(choices, len(choices)),
     }
@@ -205,7 +206,7 @@ async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -
     def chunk(index: int, delta: JSONObject, tokens: Sequence[TokenDetail], finish: str | None) -> str:
         logprobs = _logprobs(tokens) if body.logprobs and tokens else None
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return event(head.to_json(CHUNK) | {"choices": [choice]} | no_usage)
+        return event(head.to_json(CHUNK, choices[index].fingerprint) | {"choices": [choice]} | no_usage)
 
     async with contextlib.aclosing(events):
         async for step in events:
@@ -227,7 +228,7 @@ async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -
                 yield chunk(index, {}, [], finish)
     if with_usage:
         total = usage([choices[i] for i in sorted(choices)], len(choices))
-        yield event(head.to_json(CHUNK) | {"choices": [], "usage": total})
+        yield event(head.to_json(CHUNK, choices[0].fingerprint) | {"choices": [], "usage": total})
     yield "data: [DONE]\n\n"
 
 

@@ -100,7 +100,8 @@ class Generate:
     fit: the rule for max_tokens where the context has less room: "exact" refuses, "shorten" lowers max_tokens; "fill"
     takes all free room whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
     alternatives of each. echo: send the prompt's tokens too. grammar_field: the client's field with the grammar.
-    thinking_budget: tokens of reasoning at most.
+    thinking_budget: tokens of reasoning at most. repeatable: the same request is to be answered the same again, so it
+    waits until the way of computing is settled.
     """
 
     kind: Literal["generate"] = "generate"
@@ -114,6 +115,7 @@ class Generate:
     echo: bool = False
     grammar_field: str = ""
     thinking_budget: int | None = None
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +251,7 @@ class Admitted:
 class Started:
     """The answer begins. cached: number of prompt tokens taken from the cache. prompt: its tokens, if requested.
 
-    markup: how the answer is to be read.
+    markup: how the answer is to be read. fingerprint: of the model and of the way in which it is computed.
     """
 
     kind: Literal["started"] = "started"
@@ -258,6 +260,7 @@ class Started:
     cached: int = 0
     prompt: tuple[TokenDetail, ...] = ()
     markup: AnswerMarkup = PLAIN
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,12 +300,14 @@ class Failed:
 class State:
     """The engine's state: bytes of every model in memory, models being loaded, requests, speed.
 
-    bytes_read: weights read so far by steps with new tokens; step_seconds: seconds of the same steps. bandwidth: bytes
+    computing: the way in which each model is computed (resident_model.py). bytes_read: weights read so far by steps
+    with new tokens; step_seconds: seconds of the same steps. bandwidth: bytes
     per second read from this machine's memory, 0 until the first model has loaded.
     """
 
     kind: Literal["state"] = "state"
     models: dict[str, int]
+    computing: dict[str, str] = field(default_factory=dict)
     loading: tuple[str, ...] = ()
     requests: int = 0
     tokens_per_second: float = 0.0
