@@ -30,7 +30,7 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
         text = content_text(choice["text"])
     else:
         message = choice["message"]
-        text = content_text(message["content"] if "content" in message else None)
+        text = content_text(message.get("content"))
         if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
             text, reason = message["refusal"], "refusal"
         if not text and message.get("tool_calls"):

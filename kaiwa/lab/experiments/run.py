@@ -33,8 +33,9 @@ MAJORITIES = (1, 3, 5, 10, 20, 40)
 class ItemOutcome:
     """One item under one arm with one seed.
 
-    `error`: the item failed, and counts as neither right nor wrong. `no_answer`: why nothing was read, by name. `score` is NaN (null in files) before a model judge
-    has graded the answer, and always for pairwise graders: scores are per contrast, see JudgeCheck.preferred.
+    `error`: the item failed, and counts as neither right nor wrong. `no_answer`: why nothing was read, by name. `score`
+    is NaN (null in files) before a model judge has graded the answer, and always for pairwise graders: scores are per
+    contrast, see JudgeCheck.preferred.
     """
 
     task: str

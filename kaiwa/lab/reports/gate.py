@@ -76,13 +76,14 @@ def check_gate(
     a: Sequence[float],
     b: Sequence[float],
     clusters: Sequence[object] | None = None,
+    *,
     n_failed: int = 0,
     n_unmatched: int = 0,
 ) -> GateResult:
     """Judge a gate by the scores `a`, `b` [n] of the same items under A and B; `clusters` [n]: one id per item.
 
-    n_failed: items that failed under A or B, which count as lost by the gate's first. n_unmatched: items of one log only,
-    which the sentence names.
+    n_failed: items that failed under A or B, which count as lost by the gate's first. n_unmatched: items of one log
+    only, which the sentence names.
     """
     first, second = (b, a) if gate.first == "B" else (a, b)
     x, y, ids = add_failures(second, first, n_failed, b_loses=True, clusters=clusters)
