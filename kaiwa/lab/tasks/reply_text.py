@@ -95,13 +95,13 @@ def is_refusal(text: str) -> bool:
     return REFUSAL.match(text) is not None
 
 
-class AnswerReader(Protocol):
+class AnswerRule(Protocol):
     """Reads an answer from text. stated: the text follows a mark, so it states the answer. cut: its end is missing."""
 
     def __call__(self, text: str, stated: bool = False, cut: bool = False) -> str | None: ...
 
 
-def read_reply(reply: str, read: AnswerReader, cut: bool = False) -> str | None:
+def read_reply(reply: str, read: AnswerRule, cut: bool = False) -> str | None:
     """Read the answer of a reply. cut: the reply ended at the limit of tokens, so its conclusion is missing.
 
     None: nothing to read, which is also what a refusal is.
