@@ -184,9 +184,12 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
         async def send(message: Any) -> None:
             told.append(message)
 
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
         scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), CLIENT: who}
         with contextlib.suppress(ConnectionError):
-            await limit(scope, None, send)  # type: ignore[arg-type]
+            await limit(scope, receive, send)
         return told
 
     async def run() -> None:
