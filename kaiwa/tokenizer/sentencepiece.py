@@ -13,8 +13,13 @@ from typing import Any
 from kaiwa.core.errors import UserError
 
 
-def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence[str], add_space: bool = True) -> Any:
-    """Return a tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces."""
+def make_inner(
+    pieces: Sequence[str], scores: Sequence[float], special: Sequence[str], user: Sequence[str], add_space: bool
+) -> Any:
+    """Return a tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces.
+
+    user: pieces that are whole wherever they stand in a text; "▁" in them is a space.
+    """
     import tokenizers
     from tokenizers import decoders, models, normalizers
 
@@ -26,12 +31,14 @@ def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence
     unknown = [t for t in special if t not in ids]
     if unknown:
         raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(pieces)} pieces")
-    model = models.BPE(vocab=ids, merges=merges(ids, scores, set(special)), unk_token=None, byte_fallback=True)
+    model = models.BPE(vocab=ids, merges=merges(ids, scores, {*special, *user}), unk_token=None, byte_fallback=True)
     inner = tokenizers.Tokenizer(model)
     spaces = [normalizers.Replace(" ", "▁")]
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *spaces] if add_space else spaces)
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special])
+    # With a space in front of every text a normalised token would begin with one too.
+    inner.add_tokens([tokenizers.AddedToken(t, special=False, normalized="▁" in t and not add_space) for t in user])
     return inner
 
 

@@ -20,19 +20,7 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.text.template import END, END_OF_TEXT, PAD, turn_end
 from kaiwa.tokenizer.alphabet import byte_of_char, piece_bytes, token_bytes
-
-# Pre-tokenizers by their names in GGUF files (tokenizer.ggml.pre), with the regexes of Hugging Face's tokenizer.json.
-PRE_REGEX = {
-    "qwen2": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-    "llama-bpe": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-}
-PRE_NAMES = ("gpt-2", "smollm", *PRE_REGEX)
+from kaiwa.tokenizer.pre_tokenizers import WHOLE_PIECES, pre_tokenizer
 
 
 class Tokenizer:
@@ -124,13 +112,18 @@ class Tokenizer:
         merges: Sequence[str | tuple[str, str]],
         *,
         special_tokens: Sequence[str],
+        user_tokens: Sequence[str] = (),
         pre: str = "gpt-2",
         chat_template: str | None = None,
         eos_token: str = "",
         pad_token: str = "",
         bos_token: str = "",
+        generation_ends: Sequence[int] = (),
     ) -> Tokenizer:
-        """Build a tokenizer from the lists of a GGUF file (tokenizer.ggml.tokens, .merges, .pre)."""
+        """Build a tokenizer from the lists of a GGUF file (tokenizer.ggml.tokens, .merges, .pre).
+
+        user_tokens: tokens that are whole wherever they stand in a text, such as "<think>" or runs of spaces.
+        """
         import tokenizers
         from tokenizers import decoders, models
 
@@ -141,15 +134,20 @@ class Tokenizer:
         if len(missing) > 64:  # SmolLM2 lacks 21 bytes that its training text never had; encoding skips them
             raise UserError(f"the vocabulary is not byte-level: {len(missing)} of the 256 byte tokens are missing")
         pairs = [m if isinstance(m, tuple) else (m.split(" ")[0], m.split(" ")[1]) for m in merges]
-        inner = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=pairs, fuse_unk=False, byte_fallback=False))
+        if not pairs:
+            raise UserError("the vocabulary has no merges, without which text cannot be cut into its tokens")
+        model = models.BPE(
+            vocab=ids, merges=pairs, fuse_unk=False, byte_fallback=False, ignore_merges=pre in WHOLE_PIECES
+        )
+        inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizer(pre)
         inner.decoder = decoders.ByteLevel()
         unknown = [t for t in special_tokens if t not in ids]
         if unknown:
             raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(vocab)} tokens")
         inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special_tokens])
-        eos = eos_token or next((n for n in (END, END_OF_TEXT) if n in special_tokens), "")
-        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+        inner.add_tokens([tokenizers.AddedToken(t, special=False, normalized=False) for t in user_tokens])
+        return cls._from_lists(inner, special_tokens, chat_template, eos_token, pad_token, bos_token, generation_ends)
 
     @classmethod
     def from_pieces(
@@ -158,18 +156,30 @@ class Tokenizer:
         scores: Sequence[float],
         *,
         special_tokens: Sequence[str],
+        user_tokens: Sequence[str] = (),
         chat_template: str | None = None,
         eos_token: str = "",
         pad_token: str = "",
         bos_token: str = "",
+        generation_ends: Sequence[int] = (),
         add_space: bool = True,
     ) -> Tokenizer:
         """Build a SentencePiece BPE from the pieces of a GGUF or llama2.c file ("▁": a space, "<0x0A>": a byte)."""
         from kaiwa.tokenizer.sentencepiece import make_inner
 
-        inner = make_inner(pieces, scores, special_tokens, add_space)
-        eos = eos_token or next((t for t in ("</s>", END, END_OF_TEXT) if t in special_tokens), "")
-        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+        inner = make_inner(pieces, scores, special_tokens, user_tokens, add_space)
+        return cls._from_lists(inner, special_tokens, chat_template, eos_token, pad_token, bos_token, generation_ends)
+
+    @classmethod
+    def _from_lists(
+        cls, inner: Any, special: Sequence[str], template: str | None, eos: str, pad: str, bos: str, ends: Sequence[int]
+    ) -> Tokenizer:
+        eos = eos or next((name for name in ("</s>", END, END_OF_TEXT) if name in special), "")
+        if not eos:
+            raise UserError("the vocabulary names no end token, so no answer would end")
+        return cls(
+            inner, chat_template=template, eos_token=eos, pad_token=pad or eos, bos_token=bos, generation_ends=ends
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -287,22 +297,6 @@ class StreamDecoder:
     def push(self, id: int) -> str:
         """Add a token and return the characters completed by the token, possibly none."""
         return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
-
-
-def pre_tokenizer(pre: str) -> Any:
-    """Return the pre-tokenizer for a name used in GGUF files, or for a regex (a text with a backslash or bracket)."""
-    from tokenizers import Regex, pre_tokenizers
-
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    if pre == "gpt-2":
-        return gpt2
-    if pre == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
-    regex = PRE_REGEX.get(pre, pre)
-    if regex == pre and not any(c in pre for c in "\\["):
-        raise UserError(f"pre-tokenizer {pre!r} is unknown{did_you_mean(pre, PRE_NAMES)}")
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), behavior="isolated"), plain])
 
 
 def generation_ends(folder: Path) -> tuple[int, ...]:

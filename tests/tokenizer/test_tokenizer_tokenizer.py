@@ -14,7 +14,8 @@ from kaiwa.text.records import Message
 from kaiwa.text.template import CHATML, render
 from kaiwa.tokenizer.alphabet import byte_of_char, token_bytes
 from kaiwa.tokenizer.config import SPLIT, TokenizerConfig
-from kaiwa.tokenizer.tokenizer import StreamDecoder, Tokenizer, pre_tokenizer
+from kaiwa.tokenizer.pre_tokenizers import pre_tokenizer
+from kaiwa.tokenizer.tokenizer import StreamDecoder, Tokenizer
 from kaiwa.tokenizer.train import save, train
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
