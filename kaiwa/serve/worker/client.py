@@ -49,6 +49,7 @@ MEMORY_SHARE = 0.4  # of the machine's memory, for models
 QUICK_DEATH = 10.0  # seconds: an engine that ends sooner than that is started again only after a pause
 CLOSE_SECONDS = 5.0
 LINE_LIMIT = 1 << 26  # bytes
+EMBED_AT_ONCE = 4
 LIMIT = 128  # requests under way; more are refused (429)
 MOST_NOTICES = 10
 
@@ -143,8 +144,15 @@ class EngineClient:
         return unloaded.bytes
 
     async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
-        """Return an embedding per prompt. EngineRefused for a prompt longer than the context."""
-        return await self._ask([Embed(model=model, prompt=prompt) for prompt in prompts], Embedding)
+        """Return an embedding per prompt. EngineRefused for a prompt longer than the context.
+
+        Few are asked for at a time, so that a long list does not take the places of other requests.
+        """
+        embeddings: list[Embedding] = []
+        for start in range(0, len(prompts), EMBED_AT_ONCE):
+            questions = [Embed(model=model, prompt=prompt) for prompt in prompts[start : start + EMBED_AT_ONCE]]
+            embeddings += await self._ask(questions, Embedding)
+        return embeddings
 
     async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
         """Return the token ids of each prompt. EngineRefused for a prompt refused by the model's template."""

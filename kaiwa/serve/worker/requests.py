@@ -105,8 +105,8 @@ def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, Answ
         max_tokens = max(min(max_tokens, room), 1)
     elif max_tokens > max(room, 0) and room > 0:
         raise UserError(
-            f"the prompt has {len(ids)} tokens and max_tokens is {max_tokens}: the context holds {loaded.context} of "
-            "both; shorten one of them",
+            f"this model's maximum context length is {loaded.context} tokens, the prompt has {len(ids)} and max_tokens "
+            f"is {max_tokens}; shorten one of them",
             code=CONTEXT_EXCEEDED,
         )
     markup, shown_specials = _answer_markup(loaded, generate.prompt, ids)
