@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
@@ -29,7 +30,7 @@ from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def run(
             [by_item[id(item)] for item in batch]
             for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0)
+        n_warmup = warmup_steps(config.warmup, len(steps))
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step = 0
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
@@ -93,7 +96,7 @@ def run(
             saver.at_step()
             started = time.monotonic()
             scalars = _backward(model, steps[step], config, tokenizer.pad_id, ctx.device)
-            lr = config.lr * cosine(step, len(steps), config.warmup, config.floor)
+            lr = peak * cosine(step, len(steps), n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = sum(len(one.item.row) for one in steps[step]) / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))

@@ -64,10 +64,10 @@ class SmolLM2:
     answered: int = 200  # prompts for the win rate
     max_tokens: int = 48
     sft: SFTConfig = field(
-        default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, pretrain_rows=0, lora_rank=8)
+        default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, warmup=10, lora_rank=8)
     )
     reward: RewardConfig = field(
-        default_factory=lambda: RewardConfig(prompts=8, lr=2e-4, width=768, weight_decay=0.0, lora_rank=8)
+        default_factory=lambda: RewardConfig(prompts=8, lr=2e-4, width=768, warmup=10, weight_decay=0.0, lora_rank=8)
     )
     rlhf: RLHFConfig = field(
         default_factory=lambda: RLHFConfig(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
@@ -34,7 +35,7 @@ from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients, autocast
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 
 Gold = Callable[[Comparison], Sequence[float]]
 
@@ -71,9 +72,11 @@ def run(
         model = ScalarModel(trained.decoder)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         model = model.to(ctx.device)
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        peak = config.lr or learning_rate("reward", model.decoder.config.n_parameters, config.lora_rank > 0)
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         steps = batches(training, config.prompts, config.epochs, ctx.seed)
         n_steps = len(steps)
+        n_warmup = warmup_steps(config.warmup, n_steps)
         metrics = ctx.metrics(out.name)
         step = 0
         epochs: list[dict[str, float]] = []
@@ -102,7 +105,7 @@ def run(
                     targets = packed.ids[read[:, 0], read[:, 2]]
                     total = loss + weight * F.cross_entropy(model.decoder.logits(states).float(), targets)
             total.backward()
-            lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
+            lr = peak * cosine(step, n_steps, n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = packed.ids.numel() / (time.monotonic() - started)
             scalars = {"loss": float(loss.detach()), "accuracy": n_right / max(1, n_pairs), "lr": lr, "grad_norm": norm}

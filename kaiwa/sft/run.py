@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kaiwa.catalog.learning_rates import Method, learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
 from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
@@ -33,7 +34,7 @@ from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast
 from kaiwa.train.rows import Rows, pack, packed_rows, within_context
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 from kaiwa.train.shards import Shards
 
 
@@ -89,7 +90,8 @@ def run(
     demonstrations is held out.
     """
     stage = out.name
-    if config.pretrain_rows and tokens is None:
+    n_pretrain = config.pretrain_rows if config.pretrain_rows is not None else 0 if tokens is None else 2
+    if n_pretrain and tokens is None:
         raise UserError("sft.pretrain_rows needs pretraining text: give tokens (--tokens), or set pretrain_rows to 0")
     parents = {"base": base, "demonstrations": fingerprint(demonstrations)}
     if tokens is not None:
@@ -117,9 +119,12 @@ def run(
         schedule = [step for steps in by_epoch for step in steps]
         ends = list(itertools.accumulate(map(len, by_epoch)))
         mixture = None
-        if tokens is not None and config.pretrain_rows:
+        if tokens is not None and n_pretrain:
             mixture = Shards.of_model(tokens.path, tokenizer, base.path).mixture(width, ctx.seed + 1)
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        method: Method = "soft prompt" if config.soft_prompt else "sft"
+        peak = config.lr or learning_rate(method, model.config.n_parameters, config.lora_rank > 0)
+        n_warmup = warmup_steps(config.warmup, len(schedule))
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
@@ -147,11 +152,11 @@ def run(
                 loss = _backward(model, read, 1.0, ctx.device, config.rows)
             scalars = {"loss": loss}
             if mixture is not None:
-                rows = mixture.next(config.pretrain_rows)
+                rows = mixture.next(n_pretrain)
                 scalars["pretrain_loss"] = _backward(model, rows, config.pretrain_weight, ctx.device)
-            lr = config.lr * cosine(step, len(schedule), config.warmup, config.floor)
+            lr = peak * cosine(step, len(schedule), n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
-            n_read = read.ids.size + (config.pretrain_rows * config.width if mixture is not None else 0)
+            n_read = read.ids.size + (n_pretrain * config.width if mixture is not None else 0)
             speed = n_read / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
