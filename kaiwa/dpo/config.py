@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class DPOConfig:
     lora_rank: int = 0  # rank of the LoRA adapter to train while the weights stay frozen (0: train all weights)
     lora_alpha: float = 16.0
     evaluate_every: int = 50
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "prompts", "width", "evaluate_every"):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.dpo.config import DPOConfig
@@ -52,9 +52,9 @@ def run(
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train `policy` on a JSONL of comparisons, and publish the model. validation_file: held-out comparisons."""
-    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    parents = {"policy": policy, "comparisons": data_parent(comparisons)}
     if validation_file is not None:
-        parents["validation"] = fingerprint(validation_file)
+        parents["validation"] = data_parent(validation_file)
     plan = Plan("dpo", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -62,7 +62,7 @@ def run(
     with publish(out, plan) as work:
         trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
-        room = {"context": trained.decoder.config.max_length}
+        room: dict[str, Any] = {"context": trained.decoder.config.max_length, "options": config.data}
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
         if validation_file is None:
             training, validation, _ = split(items, config.validation_share, ctx.seed, ())

@@ -7,6 +7,7 @@ from typing import Literal
 
 from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 Method = Literal["ppo", "rloo", "grpo"]
 EndRule = Literal["worse", "replace", "subtract", "keep"]
@@ -104,6 +105,7 @@ class RLHFConfig:
     lora_alpha: float = 16.0
     shared_trunk: bool = False  # the value model is a head (with lora_rank also an adapter) on the reward model's trunk
     score: str = ""  # FILE.py:FUNCTION in place of the reward model: (prompts, replies) -> one number per reply
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)  # how the prompts are read
     evaluate_every: int = 10
 
     @property

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SFTConfig:
     epochs: int = 2
     rows: int = 4  # packed rows of demonstrations per step
-    width: int = 256  # tokens per row
+    width: int | None = None  # tokens per row (None: the longest demonstration, at least 256, at most 2048)
     lr: float | None = None  # None: by method and number of weights (catalog/learning_rates.py)
     beta1: float = 0.9
     beta2: float = 0.95
@@ -30,10 +32,11 @@ class SFTConfig:
     dropout: float = 0.0  # dropout on each block's output before the residual addition (InstructGPT: 0.2)
     every_epoch: bool = False  # also publish the model after each epoch, under epochs/N, for `kaiwa select`
     soft_prompt: int = 0  # number of vectors before the conversation to train in place of the weights
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "rows", "width", "evaluate_every"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 1")
         if not self.warmup >= 0:
             raise UserError(f"sft.warmup is {self.warmup}; it must be at least 0")
