@@ -42,7 +42,7 @@ FAULTS = (
     (
         r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable"
         r"|ConnectTimeout|Read timed out",
-        "the package index cannot be reached, and {missing} is not installed yet; check the network",
+        "the package index cannot be reached{through}, and {missing} is not installed yet; check the network",
     ),
     (
         r"SSLError|CERTIFICATE_VERIFY_FAILED",
@@ -175,19 +175,27 @@ class Pip:
         self.venv = venv
         self.python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.cache = venv / "downloads"
-        self.environment = {"PIP_CACHE_DIR": str(self.cache), **os.environ, "PIP_NO_INPUT": "1"}
+        # Settings that send packages elsewhere do not hold here; index, proxy and certificate of the user do.
+        elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
+        kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
+        ours = {"PIP_NO_INPUT": "1", "PIP_USER": "0"}
+        self.environment = {"PIP_CACHE_DIR": str(self.cache), "PIP_RETRIES": "2"} | kept | ours
 
     def create(self) -> None:
-        """Create the environment, anew if its Python does not run."""
-        if (
-            self.python.exists()
-            and not subprocess.run([self.python, "-m", "pip", "-V"], capture_output=True).returncode
-        ):
-            return
+        """Create the environment, anew if its Python does not run; add pip to one without it, as uv creates them."""
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
+        if self.python.exists() and self.works("-c", "pass"):
+            if self.works("-m", "pip", "-V"):
+                return
+            command = [str(self.python), "-m", "ensurepip"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise InstallError(fault(result.stdout + result.stderr, "the environment"))
+
+    def works(self, *words: str) -> bool:
+        """Return whether the environment's Python runs these words."""
+        result = subprocess.run([self.python, *words], capture_output=True, env=self.environment, check=False)
+        return result.returncode == 0
 
     def run(self, words: list[str], missing: str) -> None:
         """Run pip with `words`, without output. InstallError where pip fails; missing: what is then missing."""
@@ -290,15 +298,15 @@ def download_size(url: str) -> int | None:
 
 def fault(text: str, missing: str) -> str:
     """Return one line for pip's output. missing: what was to be installed."""
-    proxy = (
-        os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HTTP_PROXY") or "set in pip"
-    )
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+    proxy = next((os.environ[name] for name in names if os.environ.get(name)), "")
     proxy = re.sub(r"//[^/@]*@", "//", proxy)  # without user and password
+    through = f" through the proxy {proxy} (HTTPS_PROXY)" if proxy else ""
     for pattern, line in FAULTS:
         if match := re.search(pattern, text):
             start = text.rfind("\n", 0, match.start()) + 1
             detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").strip()[:200]
-            return line.format(proxy=proxy, missing=missing, detail=detail)
+            return line.format(proxy=proxy or "in pip's settings", through=through, missing=missing, detail=detail)
     errors = (
         [line for line in text.splitlines() if line.startswith("ERROR")] or text.splitlines()[-1:] or ["no message"]
     )

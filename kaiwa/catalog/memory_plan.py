@@ -118,11 +118,12 @@ def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: b
     weights = open_weights(entry.path)
     config, four_bit = weights.config, weights.four_bit
     placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
-    width = 4 if config.n_parameters <= SMALL or where == "mps" else 2
+    wide = weights.stays_fp32(where)
+    width = 4 if config.n_parameters <= SMALL or where == "mps" or wide else 2
     cache = config.cache_numbers * width
     free = 0 if planned_only else free_bytes(where)
     speed = bandwidth(where) if measured and not planned_only else 0.0
-    parts = parts_of(config, four_bit, where, placed)
+    parts = parts_of(config, four_bit, where, placed, wide=wide)
     if limits.splits and where == "cpu":
         raise UserError("--max-memory gpu=…: this model goes to the CPU (no card is here, or KAIWA_DEVICE says so)")
     limit = next((n for n in (limits.gpu if where != "cpu" else limits.cpu, limits.all) if n is not None), free)
@@ -211,11 +212,16 @@ def has_room(entry: Entry) -> bool:
     return sum(part.bytes for part in parts_of(weights.config, weights.four_bit, where)) <= free_bytes(where)
 
 
-def parts_of(c: DecoderConfig, four_bit: bool, device: str, placed: bool = False) -> tuple[WeightsPart, ...]:
-    """Return how `load` holds the weights on a device. `placed`: once, as the C++ step reads them (packed_model.py)."""
+def parts_of(
+    c: DecoderConfig, four_bit: bool, device: str, placed: bool = False, *, wide: bool = False
+) -> tuple[WeightsPart, ...]:
+    """Return how `load` holds the weights on a device. `placed`: once, as the C++ step reads them (packed_model.py).
+
+    wide: in fp32 whatever the size.
+    """
     linears, table = c.n_layer * c.block_products, c.vocab_size * c.d_model
     rest = c.n_parameters - linears - table * (1 if c.tie_embeddings else 2)
-    width = 2.0 if _half(c, four_bit, device) else 4.0
+    width = 2.0 if _half(c, four_bit, device) and not wide else 4.0
     stored = read = width
     if four_bit and device == "cpu" and machine.has_int4_kernel():
         read = 0.5 + SCALES

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from kaiwa.catalog.entries import weights_format
+from kaiwa.core import machine
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_bf16_products, has_int4_kernel
 from kaiwa.engine.native import packed_model
@@ -27,6 +28,7 @@ from kaiwa.model.formats.llama2c import Llama2cFile
 from kaiwa.model.int4 import expand
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
+FULL_PRECISION_BYTES = 12  # per weight: fp32, the C++ step's copy in fp32, and as much again for everything else
 SMALL = 50_000_000  # weights: below it fp32, which is exact and as fast
 Say = Callable[[str], None]
 
@@ -44,6 +46,10 @@ class Weights(Protocol):
 
         whole: a single device computes all blocks; otherwise every 4-bit layer must be computable alone.
         """
+        ...
+
+    def stays_fp32(self, device: str) -> bool:
+        """Return whether weights beyond SMALL are computed in fp32, although bf16 products would be quicker."""
         ...
 
     def read_dense(self) -> Decoder:
@@ -89,6 +95,9 @@ class FolderWeights:
             raise UserError(f"{self.path}: no config.json; give a Hugging Face model folder or a .gguf file")
         return bool(read_json(file).get("quantization_config")) or (self.path / "quantize_config.json").is_file()
 
+    def stays_fp32(self, device: str) -> bool:
+        return False
+
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
         if self.four_bit:
             if whole and packed_model.applies(self.path, self.config, device):
@@ -133,7 +142,22 @@ class GgufWeights:
         kinds = [t.kind for name, t in self.file.tensors.items() if ".attn_" in name and len(t.shape) == 2]
         return bool(kinds) and all(kind in FOUR_BIT for kind in kinds)
 
+    @property
+    def _has_full_precision(self) -> bool:
+        """Whether all matrices are F32 or F16, which bf16 would round."""
+        return all(tensor.kind in ("F32", "F16") for tensor in self.file.tensors.values() if len(tensor.shape) == 2)
+
+    def stays_fp32(self, device: str) -> bool:
+        room = machine.free_memory_bytes()
+        fits = self.config.n_parameters * FULL_PRECISION_BYTES <= room
+        return device == "cpu" and self._has_full_precision and (self.config.n_parameters <= SMALL or fits)
+
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
+        if self.stays_fp32(device):
+            return self.file.decoder(torch.float32, False)
+        if self._has_full_precision and has_bf16(device):
+            say(f"{self.file.path.name} has more precision than bf16, which computes the answers: fp32 does not fit")
+            return self.file.decoder(torch.bfloat16, False)
         return self.file.decoder(*four_bit(device, say))
 
     def read_dense(self) -> Decoder:
@@ -158,6 +182,9 @@ class Llama2cWeights:
     def __init__(self, path: Path) -> None:
         self.file = Llama2cFile(path)
         self.config = self.file.config
+
+    def stays_fp32(self, device: str) -> bool:
+        return True
 
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
         return self.file.decoder(torch.float32)

@@ -28,6 +28,10 @@ class Options:
     admin_key: str | None = None
     # largest number of simultaneous answers per key (default 96), without keys per address
     per_key: int | None = None
+    allow_host: tuple[str, ...] = ()  # further names under which the server may be reached, on any port
+    allow_origin: tuple[str, ...] = ()  # web sites whose pages may use the server, such as https://app.example.org
+    root_path: str = ""  # path under which a proxy has the server, such as /kaiwa
+    trust_proxy: tuple[str, ...] = ()  # addresses of proxies whose X-Forwarded-For and -Proto are believed
     defence: Path | None = None  # TOML file of a defence for every answer (docs/defend.md)
 
 
@@ -41,6 +45,10 @@ def main(words: list[str]) -> None:
         listen=options.listen,
         api_key=os.environ.get("KAIWA_API_KEY", "") if options.api_key is None else options.api_key,
         admin_key=os.environ.get("KAIWA_ADMIN_KEY", "") if options.admin_key is None else options.admin_key,
+        hosts=options.allow_host,
+        origins=options.allow_origin,
+        root_path=options.root_path,
+        proxies=options.trust_proxy,
     )
     if options.per_key is not None and options.per_key < 1:
         raise UserError(f"--per-key {options.per_key}: at least 1")

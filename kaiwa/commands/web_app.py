@@ -16,6 +16,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from kaiwa.core.status import read_status
 
 if TYPE_CHECKING:
     from kaiwa.serve.http.network import Access
-    from kaiwa.serve.services import ServerServices
+    from kaiwa.serve.services import ServerServices, ServerSettings
 
 PORTS = 20  # number of ports to try, from the requested port on
 STOP_SECONDS = 120.0  # time for builds to save their state
@@ -52,9 +53,8 @@ def up(
 
     from kaiwa.commands.page_services import page_services
     from kaiwa.serve.app import make_app, make_services
-    from kaiwa.serve.http.network import Access, names
+    from kaiwa.serve.http.network import Access
     from kaiwa.serve.http.rate_limit import MOST
-    from kaiwa.serve.services import ServerSettings
     from kaiwa.serve.worker.wire import ModelAddress
     from kaiwa.web.pages import mount
 
@@ -66,25 +66,22 @@ def up(
     listener, free_port = _listen(port, "0.0.0.0" if access.listen else "127.0.0.1")
     if free_port != port:
         print(f"port {port} is in use; the address below has the next free one ({free_port})", file=sys.stderr)
-    settings = ServerSettings(
-        runs=runs().resolve(),
-        home=home(),
-        port=free_port,
-        model=chosen.name if chosen else SMOLLM2,
-        extra=extra,
-        api_key=access.api_key,
-        admin_key=access.admin_key,
-        open=access.listen,
-        names=names() if access.listen else (),
-        defence=defence,
-        per_key=per_key or MOST,
-    )
+    settings = _settings(free_port, access, model=chosen.name if chosen else SMOLLM2, extra=extra)
+    settings = replace(settings, defence=defence, per_key=per_key or MOST)
     services = make_services(settings)
     if build is not None and build not in services.jobs.recipes:
         services.jobs.recipes = (*services.jobs.recipes, build)  # a Python file with a recipe() function
     app = make_app(services)
     close_pages = mount(app, page_services(services))
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        lifespan="on",
+        proxy_headers=bool(access.proxies),  # uvicorn would believe everybody on this machine
+        forwarded_allow_ips=list(access.proxies),
+    )
     server = _server_class()(config)
     ended = _start_in_thread(server, listener)
     try:
@@ -109,6 +106,26 @@ def up(
         with contextlib.suppress(KeyboardInterrupt):
             ended.wait(END_SECONDS)
         listener.close()
+
+
+def _settings(port: int, access: Access, *, model: str, extra: Entry | None) -> ServerSettings:
+    from kaiwa.serve.http.network import names
+    from kaiwa.serve.services import ServerSettings
+
+    return ServerSettings(
+        runs=runs().resolve(),
+        home=home(),
+        port=port,
+        model=model,
+        extra=extra,
+        api_key=access.api_key,
+        admin_key=access.admin_key,
+        open=access.listen,
+        names=names() if access.listen else (),
+        public_names=access.hosts,
+        origins=access.origins,
+        root_path=access.root_path,
+    )
 
 
 def _start_in_thread(server: Any, listener: socket.socket) -> threading.Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from kaiwa.doctor.server import MESSAGES, ServerCheck, ServerUnderTest, expect
+from kaiwa.doctor.server import MESSAGES, Absent, ServerCheck, ServerUnderTest, expect
 
 
 def check_shape(server: ServerUnderTest) -> None:
@@ -137,9 +137,37 @@ def _text(answer: dict[str, Any]) -> str:
     return str(answer["choices"][0]["message"]["content"])
 
 
+def check_fingerprint(server: ServerUnderTest) -> None:
+    first, second = server.chat(), server.chat()
+    if "system_fingerprint" not in first:
+        raise Absent("no system_fingerprint")
+    expect(first["system_fingerprint"] == second["system_fingerprint"], "the same request, another fingerprint")
+
+
+def check_prefill(server: ServerUnderTest) -> None:
+    talk = [{"role": "user", "content": "Name a day."}, {"role": "assistant", "content": "It is Tues"}]
+    answer = server.chat(messages=talk, continue_final_message=True, add_generation_prompt=False)
+    expect(isinstance(_text(answer), str), "no text")
+    fresh = server.chat(messages=talk)
+    expect(answer["usage"]["prompt_tokens"] < fresh["usage"]["prompt_tokens"], "the message was not left open")
+
+
+def check_template_variables(server: ServerUnderTest) -> None:
+    server.chat(chat_template_kwargs={"enable_thinking": False}, reasoning_effort="low")
+
+
+def check_streams_like_whole_answers(server: ServerUnderTest) -> None:
+    whole, streamed = server.chat(seed=7, temperature=1), server.chat_stream(seed=7, temperature=1)
+    expect(streamed.text() == _text(whole), "the streamed text differs")
+
+
 GROUP = "chat"
 CHECKS = (
     ServerCheck("four at once: each the same greedy text as alone", check_neighbours_change_nothing, must=False),
+    ServerCheck("system_fingerprint is the same for the same request", check_fingerprint, must=False),
+    ServerCheck("continue_final_message goes on with the last message", check_prefill, must=False),
+    ServerCheck("chat_template_kwargs and reasoning_effort are taken", check_template_variables, must=False),
+    ServerCheck("a seeded stream is the same text as the whole answer", check_streams_like_whole_answers, must=False),
     ServerCheck("usage.prompt_tokens_details.cached_tokens is a number", check_reports_what_was_cached, must=False),
     ServerCheck("id, object, created, model, choices, usage", check_shape),
     ServerCheck("message has role assistant and text", check_message),

@@ -111,6 +111,16 @@ class ContinuousBatching:
             kept_tokens=self.kept_tokens,
         )
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the C++ step computes."""
+        return self._model is not None
+
+    @property
+    def will_switch(self) -> bool:
+        """Whether the way of computing changes: the C++ step is being prepared, or takes over when all have ended."""
+        return step.is_pending(self.decoder) or step.ready(self.decoder) is not self._model
+
     def _may_reuse(self, model: step.NativeModel | None) -> bool:
         whole = model is not None or not self.exact or self.decoder.embed.weight.dtype == torch.float32
         return self._wants_reuse and whole
@@ -156,7 +166,8 @@ class ContinuousBatching:
             raise UserError(f"the prompt has a token id outside 0 to {V - 1}", field="prompt")
         if self.idle and (model := step.ready(self.decoder)) is not self._model:
             self.use(model)
-        logit_rules = self._make_logit_rules(request) if request.sampling.changes_logits else None
+        has_rules = request.sampling.changes_logits or request.reasoning is not None
+        logit_rules = self._make_logit_rules(request) if has_rules else None
         self.scheduler.add(request.id, len(ids), min(request.sampling.max_tokens, room))
         out = TextStream(self.tokenizer, request.sampling.stop, dict(request.shown_specials))
         self.answers[request.id] = RunningAnswer(

@@ -169,6 +169,24 @@ class Engine:
     def idle(self) -> bool:
         return self._batching.idle
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the C++ step computes what `add` brings, and not PyTorch."""
+        return step.ready(self.decoder) is not None if self.idle else self._batching.is_native
+
+    @property
+    def will_switch(self) -> bool:
+        """Whether answers of later requests will be computed in another way, which rounds otherwise.
+
+        True while the C++ step is prepared, and then until the requests under way have ended.
+        """
+        return self._batching.will_switch
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the C++ step is being prepared."""
+        return step.is_pending(self.decoder)
+
     def _text(self, ids: list[int]) -> str:
         """Return the bytes of the ids as text; an unfinished character at the end is dropped."""
         if self.tokenizer is None:

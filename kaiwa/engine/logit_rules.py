@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.grammar import GrammarState, GrammarVocabulary
-from kaiwa.engine.request import Request
+from kaiwa.engine.request import ReasoningLimit, Request
 from kaiwa.engine.sampling import SamplingRules, sample
 
 NOT_NUMBERS = "the model's logits are not numbers (NaN or infinite): its weights are damaged; load or build it again"
@@ -34,6 +34,7 @@ class LogitRules:
         self.sampling, self.stop_ids = sampling, request.stop_ids
         self.answer: Counter[int] = Counter()
         self.prompt = set(request.prompt_ids) if sampling.repetition_penalty != 1.0 else set()
+        self.reasoning = None if request.reasoning is None else ReasoningEnd(request.reasoning)
         self.grammar: GrammarState | None = None
         if sampling.grammar is not None:
             if vocabulary is None:
@@ -63,6 +64,9 @@ class LogitRules:
                 if 0 <= id < len(allowed):
                     allowed[id] = ends
             logits.masked_fill_(~allowed.to(logits.device), -math.inf)
+        if self.reasoning is not None and (forced := self.reasoning.forced_token()) is not None:
+            logits.fill_(-math.inf)
+            logits[forced] = 0.0
 
     @staticmethod
     def _add(logits: Tensor, ids: list[int], values: list[float]) -> None:
@@ -72,6 +76,8 @@ class LogitRules:
     def push(self, id: int) -> None:
         """Note the newest token of the answer."""
         self.answer[id] += 1
+        if self.reasoning is not None:
+            self.reasoning.push(id)
         if self.grammar is not None and id not in self.stop_ids:
             self.grammar.push(id)
 
@@ -79,6 +85,38 @@ class LogitRules:
     def complete(self) -> bool:
         """Whether the grammar allows no further token."""
         return self.grammar is not None and self.grammar.complete
+
+
+class ReasoningEnd:
+    """The end of an answer's reasoning: by itself, or forced once the limit is reached."""
+
+    def __init__(self, limit: ReasoningLimit) -> None:
+        self.limit, self.is_open = limit, limit.is_open
+        self.recent: list[int] = []  # as many tokens as the longer tag has
+        self.n_tokens = 0
+        self.n_forced: int | None = None  # tokens of the closing tag forced so far; None: not begun
+
+    def forced_token(self) -> int | None:
+        """Return the token that must come next, None where the model is free."""
+        if self.is_open and self.n_forced is None and self.n_tokens >= self.limit.tokens:
+            self.n_forced = 0
+        if self.n_forced is None or self.n_forced >= len(self.limit.closing):
+            return None
+        return self.limit.closing[self.n_forced]
+
+    def push(self, id: int) -> None:
+        """Note the newest token of the answer."""
+        if self.n_forced is not None:
+            self.n_forced += 1
+            self.is_open = False
+            return
+        opening, closing = list(self.limit.opening), list(self.limit.closing)
+        self.recent = [*self.recent, id][-max(len(opening), len(closing)) :]
+        if self.is_open:
+            self.n_tokens += 1
+            self.is_open = self.recent[-len(closing) :] != closing
+        elif self.n_tokens == 0:
+            self.is_open = self.recent[-len(opening) :] == opening
 
 
 def choose(

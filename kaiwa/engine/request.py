@@ -21,6 +21,19 @@ class TextTokenizer(Protocol):
     def decode_bytes(self, ids: Sequence[int]) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ReasoningLimit:
+    """At most `tokens` of reasoning; then the answer gets the closing tag. opening, closing: the tags' token ids.
+
+    is_open: the prompt has opened the reasoning already.
+    """
+
+    tokens: int
+    opening: tuple[int, ...]
+    closing: tuple[int, ...]
+    is_open: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A continuation of a prompt. (`n` answers to a prompt are n requests with different seeds.)
@@ -29,7 +42,7 @@ class Request:
     `prompt_logprobs`: report the prompt's own tokens as well, from `logprobs_from` on (earlier tokens may come from
     the cache). `adapter`: the name of an adapter known to the engine (empty: the plain model); a soft prompt comes
     before the prompt's tokens and is not counted among them. `shown_specials`: special tokens that have a text in the
-    answer, each with its text.
+    answer, each with its text. `reasoning`: the limit on the answer's reasoning.
     """
 
     id: str
@@ -41,6 +54,7 @@ class Request:
     logprobs_from: int = 0
     adapter: str = ""
     shown_specials: tuple[tuple[int, str], ...] = ()
+    reasoning: ReasoningLimit | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:

@@ -136,6 +136,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
         choice.unenforced = reply.unenforced
     elif isinstance(reply, Started):
         choice.start(reply.prompt_tokens, reply.cached, reply.prompt, reply.markup)
+        choice.fingerprint = reply.fingerprint
         timer.add_prompt(reply.prompt_tokens, reply.cached)
     elif isinstance(reply, Tokens):
         choice.add(reply.text, reply.n, reply.tokens, reply.finish)

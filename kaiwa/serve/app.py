@@ -14,6 +14,7 @@ from kaiwa.defend.parse import read_file
 from kaiwa.serve.defence.shield import make_shield
 from kaiwa.serve.http import errors
 from kaiwa.serve.http.rate_limit import ShareLimit
+from kaiwa.serve.http.root_path import RootPath
 from kaiwa.serve.http.security import Guard
 from kaiwa.serve.routes import (
     builds,
@@ -86,6 +87,10 @@ def make_app(services: ServerServices) -> FastAPI:
         api_key=settings.api_key,
         admin_key=settings.admin_key,
         names=settings.names,
+        public_names=settings.public_names,
+        origins=settings.origins,
         addresses=settings.open,
     )
+    if settings.root_path:
+        app.add_middleware(RootPath, root_path=settings.root_path)
     return app

@@ -29,6 +29,9 @@ class ServerSettings:
     per_key: int = MOST  # answers that one key (without keys: one address) may have under way
     defence: Path | None = None  # a file; kaiwa/defend/parse.py has its shape
     names: tuple[str, ...] = ()  # names besides localhost that Host may have
+    public_names: tuple[str, ...] = ()  # further ones, with any port
+    origins: tuple[str, ...] = ()  # web sites whose pages may use the server
+    root_path: str = ""  # the path under which a proxy has the server, such as /kaiwa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,17 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
-from kaiwa.text.assistant_turns import assistant_turns, missing_prompt
+from kaiwa.core.errors import UserError
+from kaiwa.text.assistant_turns import PROBE, assistant_turns, missing_prompt
 from kaiwa.text.jinja_sandbox import NONCHARACTERS, render_source
 from kaiwa.text.pieces import Encoder, PromptPiece
 from kaiwa.text.records import Conversation
 
 MARK = "\ufdd0"  # a Unicode noncharacter: never in interchanged text
+PromptEnding = Literal["answer", "continue", "none"]
 OTHERS = ("user", "tool")  # whose words become no added token at all
 
 
@@ -67,15 +70,47 @@ def render_text(template: JinjaTemplate, conversation: Conversation, add_generat
     return _Rendering(template)(messages, add_generation_prompt)
 
 
-def tool_pieces(
-    template: JinjaTemplate, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+def prompt_pieces(
+    template: JinjaTemplate,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+    variables: Mapping[str, Any] = MappingProxyType({}),
+    ending: PromptEnding = "answer",
 ) -> list[PromptPiece]:
-    """Return the layout of a conversation with tools, ready to be answered, by a template that knows tools.
+    """Return the layout of a conversation, by default ready to be answered.
 
     Messages and tools have the shapes of OpenAI's API (arguments as objects); every string inside is content and stays
-    text. UserError when the template fails.
+    text. variables: more of the template's variables, such as enable_thinking. ending: "answer" with the assistant's
+    header, "continue" in the last message, which goes on, "none" after the last message. UserError when the template
+    fails, or does not write a message that is to go on.
     """
-    return _split(_render_prompt(template, _guarded(template, messages), tools), template)
+    guarded = _guarded(template, messages)
+    rendering = _Rendering(template, tools, _guard_all(dict(variables), template.specials))
+    if ending == "continue":
+        guarded[-1]["content"] = str(guarded[-1].get("content") or "") + PROBE
+    if takes_parts(template.source):
+        texts = [[{"type": "text", "text": m["content"]}] if m.get("content") else [] for m in guarded]
+        guarded = [m | {"content": parts} for m, parts in zip(guarded, texts, strict=True)]
+    if ending == "answer":
+        return _split(_render_prompt(rendering, guarded), template)
+    text, probed, _ = rendering(guarded, False).partition(PROBE)
+    if ending == "continue" and not probed:
+        raise UserError("the chat template does not write the last message, so that it cannot be continued")
+    return _split(text, template)
+
+
+@functools.lru_cache(maxsize=32)
+def takes_parts(source: str) -> bool:
+    """Return whether a template writes a message's content only when this is a list of parts."""
+
+    def writes(content: object) -> bool:
+        names = {"add_generation_prompt": True, "bos_token": "", "eos_token": "", "tools": None}
+        try:
+            return PROBE in render_source(source, names, [{"role": "user", "content": content}])
+        except UserError:
+            return False
+
+    return not writes(PROBE) and writes([{"type": "text", "text": PROBE}])
 
 
 def jinja_pieces(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool) -> list[PromptPiece]:
@@ -95,7 +130,7 @@ def jinja_layout(
     turns = assistant_turns(_Rendering(template, tools), messages, ends)
     whole = turns.text
     if add_generation_prompt:
-        whole = _render_prompt(template, messages, tools, turns.text)
+        whole = _render_prompt(_Rendering(template, tools), messages, turns.text)
     pieces: list[PromptPiece] = []
     position = 0
     for turn in turns.learned:
@@ -114,9 +149,11 @@ class _Rendering:
 
     template: JinjaTemplate
     tools: Sequence[Mapping[str, Any]] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, messages: Sequence[Any], prompt: bool, marked: bool = False) -> str:
         names = {
+            **self.variables,
             "add_generation_prompt": prompt,
             "bos_token": self.template.bos_token,
             "eos_token": self.template.eos_token,
@@ -125,17 +162,11 @@ class _Rendering:
         return render_source(self.template.source, names, list(messages), marked)
 
 
-def _render_prompt(
-    template: JinjaTemplate,
-    messages: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]],
-    plain: str | None = None,
-) -> str:
+def _render_prompt(rendering: _Rendering, messages: Sequence[Mapping[str, Any]], plain: str | None = None) -> str:
     """Return messages ready to be answered, also by a template that has no generation prompt.
 
     plain: the messages without a generation prompt, where they are rendered already.
     """
-    rendering = _Rendering(template, tools)
     whole = rendering(messages, True)
     if not messages or messages[-1]["role"] == "assistant":
         return whole
@@ -165,6 +196,11 @@ def _guard(content: str, tokens: tuple[str, ...]) -> str:
     content = NONCHARACTERS.sub("\ufffd", content)
     pattern = _pattern(tokens)
     return pattern.sub(lambda m: m.group()[0] + MARK + m.group()[1:], content) if pattern else content
+
+
+def split_tokens(template: JinjaTemplate, text: str) -> list[PromptPiece]:
+    """Return a text as pieces: its added tokens, special or not, and what stands between them."""
+    return _split(NONCHARACTERS.sub("\ufffd", text), template)
 
 
 def _split(text: str, template: JinjaTemplate) -> list[PromptPiece]:

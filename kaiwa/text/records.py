@@ -136,10 +136,19 @@ class Completion:
     text: str
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
-    finish_reason: str = "stop"  # "stop" (ended by itself or by a stop string) or "length"
+    finish_reason: str = "stop"  # "stop" (ended by itself or by a stop string), "length", or a server's other reason
     n_prompt: int = 0  # tokens of the prompt, where they were counted
     n_reused: int = 0  # of these, how many were not computed again
     n_tokens: int = 0  # tokens of the answer, where they were counted
+
+
+def whole_text(text: str) -> str:
+    """Return the text with lone surrogates, which no file and no server takes, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def conversation(value: Any) -> Conversation:

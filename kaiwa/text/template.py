@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.jinja_template import OTHERS, Layout, jinja_layout, template_of
+from kaiwa.text.jinja_template import OTHERS, Layout, jinja_layout, split_tokens, template_of
 from kaiwa.text.pieces import Encoder, PromptPiece, common_prefix
 from kaiwa.text.records import Conversation, Message
 
@@ -94,6 +94,11 @@ def encode_pieces(tokenizer: Encoder, pieces: Sequence[PromptPiece]) -> list[lis
         else:
             ids.append(next(plain) if piece.plain else next(texts))
     return ids
+
+
+def encode_with_specials(tokenizer: Encoder, text: str) -> list[int]:
+    """Return the token ids of a text in which the names of special tokens are tokens (raw prompts of experts)."""
+    return [id for ids in encode_pieces(tokenizer, split_tokens(template_of(tokenizer, ""), text)) for id in ids]
 
 
 def render_completions(

@@ -15,8 +15,8 @@ from kaiwa.core.extras import INCLUDED, MODULES, missing_extra
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-# Brought by a core package (tyro: rich; jinja2: markupsafe) or used only where the user has it.
-BESIDE = {"rich", "markupsafe", "transformers", "llama_cpp"}
+# Brought by a core package (jinja2: markupsafe) or used only where the user has it.
+BESIDE = {"markupsafe", "transformers", "llama_cpp"}
 BROUGHT = {"starlette": "fastapi", "pydantic": "fastapi", "typing_extensions": "fastapi"}
 CORE_ROOMS = ["core", "defend", "doctor", "feedback", "lab", "redteam", "report", "stats", "text", "world"]
 
@@ -57,8 +57,8 @@ def test_every_import_is_in_the_core_or_in_an_extra() -> None:
                 assert top == "kaiwa" or top in sys.stdlib_module_names or top in known, f"{file}: {name}"
 
 
-# scipy serves tests only; the core's own tyro brings pygments and typing_extensions.
-BLOCKED = set().union({"scipy"}, *MODULES.values()) - {"pygments", "typing_extensions"}
+# scipy serves tests only; the core's own tyro brings typing_extensions.
+BLOCKED = set().union({"scipy"}, *MODULES.values()) - {"typing_extensions"}
 BLOCK = f"""
 import sys
 class Missing:

@@ -3,13 +3,15 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
-from kaiwa.engine.request import Event, Request
+from kaiwa.engine.logit_rules import ReasoningEnd
+from kaiwa.engine.request import Event, ReasoningLimit, Request
 from kaiwa.engine.sampling import SamplingRules, row_seeds, sample
 from kaiwa.text.sampling import Grammar, Sampling
 from tests.engine.test_engine import Bytes, drive, ids, model
@@ -153,3 +155,36 @@ def test_broken_logits_end_their_request_only(value: float, monkeypatch: pytest.
     assert "not numbers" in found["broken"][-1].error
     assert ids(found["plain"]) == expected
     assert engine.idle
+
+
+CLOSING = (60, 47, 62)  # </>
+
+
+@pytest.mark.parametrize(("budget", "is_open"), [(0, True), (3, True), (5, False), (100, True)])
+def test_reasoning_ends_at_its_budget(budget: int, is_open: bool) -> None:
+    """The closing tag is written for the model; afterwards, and for a request without a limit, it is free."""
+    limit = ReasoningLimit(budget, (60, 62), CLOSING, is_open)
+    request = ask(max_tokens=20)
+    found = ids(drive(Engine(model(), Bytes()), [replace(request, reasoning=limit)])["a"])
+    free = ids(drive(Engine(model(), Bytes()), [request])["a"])
+    if is_open and budget < 20:
+        assert found[:budget] == free[:budget]
+        assert tuple(found[budget : budget + 3]) == CLOSING
+        assert tuple(found[budget + 3 : budget + 6]) != CLOSING
+    else:
+        assert found == free, "not reached, or never opened"
+
+
+def test_reasoning_that_ends_by_itself_is_left_alone() -> None:
+    end = ReasoningEnd(ReasoningLimit(4, (60, 62), CLOSING))
+    for id in (10, 60, 62, 7, *CLOSING, 8, 8, 8, 8, 8):  # 4 tokens with the closing tag
+        assert end.forced_token() is None
+        end.push(id)
+    end = ReasoningEnd(ReasoningLimit(2, (60, 62), CLOSING))
+    for id in (60, 62, 7, 7):
+        assert end.forced_token() is None
+        end.push(id)
+    for id in CLOSING:
+        assert end.forced_token() == id
+        end.push(id)
+    assert end.forced_token() is None

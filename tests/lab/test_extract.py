@@ -2,7 +2,9 @@
 
 import pytest
 
-from kaiwa.lab.tasks.extract import KINDS, extract, find_choice, find_code, find_json, find_number, parse_kanji_number
+from kaiwa.lab.tasks.choices import find_choice
+from kaiwa.lab.tasks.extract import KINDS, extract, find_code, find_json
+from kaiwa.lab.tasks.numbers import find_number, parse_kanji_number
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_numbers(text: str, number: str | None) -> None:
 
 def test_the_first_number_after_a_mark_and_the_last_without() -> None:
     assert find_number("3 then 5") == "5"
-    assert find_number("3 then 5", first=True) == "3"
+    assert find_number("3 then 5", stated=True) == "3"
     assert extract("number", "Answer: 3. Answer: 8 of 9.") == "8", "the last mark counts"
 
 
@@ -53,15 +55,15 @@ def test_kanji(text: str, value: int | None) -> None:
 @pytest.mark.parametrize(
     ("text", "choices", "choice"),
     [
-        ("I think positive, not negative", ("positive", "negative"), "negative"),
+        ("I think positive, not negative", ("positive", "negative"), "positive"),
         ("The answer is positive, not negative", ("positive", "negative"), "positive"),
         ("It is a red apple", ("apple", "red apple"), "red apple"),
         ("pineapple", ("apple",), None),
         ("ＹＥＳ", ("yes", "no"), "yes"),
-        ("いいえ、はい", ("はい", "いいえ"), "はい"),
+        ("いいえ、はい", ("はい", "いいえ"), None),
         ("B. because", ("(A)", "(B)"), "(B)"),
         ("Because", ("(A)", "(B)"), None),
-        ("(A) or (B)", ("(A)", "(B)"), "(B)"),
+        ("(A) or (B)", ("(A)", "(B)"), None),
         ("nothing", (), None),
     ],
 )
@@ -69,9 +71,9 @@ def test_choices(text: str, choices: tuple[str, ...], choice: str | None) -> Non
     assert extract("choice", text, choices) == choice
 
 
-def test_the_first_choice_on_demand() -> None:
-    assert find_choice("yes or no", ("yes", "no"), first=True) == "yes"
-    assert find_choice("yes or no", ("yes", "no")) == "no"
+def test_a_list_of_all_choices_is_none_chosen_and_of_some_the_first_counts() -> None:
+    assert find_choice("yes or no", ("yes", "no"), stated=True) is None
+    assert find_choice("A, C or D.", ("A", "B", "C", "D"), stated=True) == "A"
 
 
 @pytest.mark.parametrize(

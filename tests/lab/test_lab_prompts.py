@@ -12,7 +12,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.graders import Grade, grade
 from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
-from kaiwa.lab.tasks.extract import extract, parse_kanji_number
+from kaiwa.lab.tasks.extract import extract
+from kaiwa.lab.tasks.numbers import parse_kanji_number
 from kaiwa.lab.tasks.prompt import DELIMITERS, Example, Prompt, render
 from kaiwa.lab.tasks.prompt_file import prompt_from_markdown, read_prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
@@ -90,7 +91,7 @@ def test_a_variable_without_a_column() -> None:
         ("number", "したがって、答え(算用数字)は 8", (), "8"),
         ("choice", "It could be a cat, but the answer is dog. Not cat.", ("cat", "dog"), "dog"),
         ("choice", "cat? no: Dog.", ("cat", "dog"), "dog"),
-        ("choice", "はい。いいえ", ("はい", "いいえ"), "いいえ"),
+        ("choice", "はい。いいえ", ("はい", "いいえ"), "はい"),
         ("choice", "unhappy", ("happy", "unhappy"), "unhappy"),
         ("choice", "nothing", ("no", "yes"), None),
         ("word", "First\nAnswer: nd.", (), "nd"),

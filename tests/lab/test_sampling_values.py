@@ -40,7 +40,7 @@ def test_fields_are_replaced_by_name() -> None:
         ({"topk": 3}, "did you mean 'top_k'"),
         ({"top_p": 0.0}, "x: top_p is 0.0; it must be above 0"),
         ({"temperature": "hot"}, "wrong type"),
-        ({"grammar": {"kind": "regex"}}, "wrong type"),
+        ({"grammar": {"kind": "regex"}}, "the regex grammar is empty"),
         ({"grammar": {"kind": "regexp", "source": "x"}}, "grammar kind"),
         ({"logit_bias": [[1, 2, 3]]}, "wrong type"),
         ({"seed": 3}, "no 'seed' to set here"),

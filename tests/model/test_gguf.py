@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kaiwa.catalog import entries
+from kaiwa.catalog import entries, weights
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.errors import UserError
@@ -88,6 +88,30 @@ def test_a_written_model_is_read_back(kind: str, tmp_path: Path) -> None:
     got = read.logits(read(ids, positions, attend_rows(None)))
     worst = torch.nn.functional.cosine_similarity(exact, got, dim=-1).min()
     assert worst > {"F32": 0.99999, "Q8_0": 0.9999, "Q4_0": 0.9, "Q4_1": 0.9}[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "free", "dtype"),
+    [
+        ("F32", 1 << 40, torch.float32),
+        ("F16", 1 << 40, torch.float32),  # bf16 has 3 bits less
+        ("F16", 0, torch.bfloat16),
+        ("BF16", 1 << 40, torch.bfloat16),
+        ("Q8_0", 1 << 40, torch.bfloat16),
+    ],
+)
+def test_a_file_of_full_precision_is_computed_in_it(
+    kind: str, free: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "SMALL", 0)
+    monkeypatch.setattr(weights.machine, "free_memory_bytes", lambda: free)
+    monkeypatch.setattr(weights, "has_bf16", lambda device: True)
+    monkeypatch.setattr(weights, "has_int4_kernel", lambda: False)
+    write(tmp_path / "m.gguf", kind)
+    file, lines = weights.GgufWeights(tmp_path / "m.gguf"), []
+    assert file.read_decoder("cpu", lines.append).blocks[0].qkv.weight.dtype == dtype
+    assert file.stays_fp32("cpu") is (dtype == torch.float32)
+    assert any("fp32 does not fit" in line for line in lines) is (free == 0)
 
 
 def test_k_quants_equal_the_librarys() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from kaiwa.serve.exceptions import EngineLost
+from kaiwa.serve.openai.call_forms import PLAIN
 from kaiwa.serve.openai.choice import TokenDetail
 from kaiwa.serve.worker.client import EngineState
 from kaiwa.serve.worker.wire import (
@@ -31,6 +32,7 @@ class Engine:
         self.state = EngineState(state="ready")
         self.pieces: list[str] = ["A calm answer."]
         self.requests: list[Generate] = []
+        self.markup, self.fingerprint = PLAIN, ""
         self.lost = False
         self.n_pieces = 0
 
@@ -44,7 +46,7 @@ class Engine:
         for i, request in enumerate(requests):
             tokens = tuple(TokenDetail(c, tuple(c.encode()), -1.0) for c in text_of(request.prompt))
             yield i, Admitted()
-            yield i, Started(prompt_tokens=9, prompt=tokens)
+            yield i, Started(prompt_tokens=9, prompt=tokens, markup=self.markup, fingerprint=self.fingerprint)
             if request.sampling.max_tokens == 0:
                 yield i, Tokens(text="", n=0, finish="length")
                 continue

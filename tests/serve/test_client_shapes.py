@@ -16,6 +16,7 @@ from stub_engine import Engine
 
 from kaiwa.catalog.entries import Entry
 from kaiwa.serve.app import make_app
+from kaiwa.serve.openai.call_forms import AnswerMarkup
 from kaiwa.serve.services import ServerServices, ServerSettings
 from kaiwa.serve.tuning.builds import BuildJobs
 
@@ -77,12 +78,17 @@ LANGCHAIN_AGENT = {
 LANGCHAIN_EMBEDDING = {"input": [[104, 105]], "model": "toy", "encoding_format": "base64"}
 
 
+PREFILLED = [{"role": "user", "content": "Name a day."}, {"role": "assistant", "content": "It is Tues"}]
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     entry = Entry(name="toy", path=tmp_path, kind="rlhf", chat=True)
     settings = ServerSettings(runs=tmp_path, home=tmp_path, model="toy", extra=entry, port=80)
     services = ServerServices(settings=settings, engine=Engine(), jobs=BuildJobs(tmp_path))  # type: ignore[arg-type]
-    with TestClient(make_app(services), base_url="http://localhost:80") as found:
+    app = make_app(services)
+    app.state.engine = services.engine
+    with TestClient(app, base_url="http://localhost:80") as found:
         yield found
 
 
@@ -178,9 +184,12 @@ def test_one_key_has_its_share_and_no_more(tmp_path: Path) -> None:
         async def send(message: Any) -> None:
             told.append(message)
 
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
         scope = {"type": "http", "method": method, "path": path, "headers": [], "client": ("10.0.0.1", 1), CLIENT: who}
         with contextlib.suppress(ConnectionError):
-            await limit(scope, None, send)  # type: ignore[arg-type]
+            await limit(scope, receive, send)
         return told
 
     async def run() -> None:
@@ -298,3 +307,99 @@ def test_the_field_at_fault_is_a_field_of_the_body(client: TestClient) -> None:
     ):
         error = client.post("/v1/chat/completions", json=body).json()["error"]
         assert error["param"] == param, error
+
+
+@pytest.mark.parametrize(
+    ("fields", "ending", "variables"),
+    [
+        ({}, "answer", {}),
+        ({"continue_final_message": True, "add_generation_prompt": False}, "continue", {}),  # vLLM's way
+        ({"messages": [PREFILLED[0], PREFILLED[1] | {"prefix": True}]}, "continue", {}),  # Mistral's and DeepSeek's
+        ({"add_generation_prompt": False}, "none", {}),
+        ({"enable_thinking": False}, "answer", {"enable_thinking": False}),  # DashScope's
+        ({"reasoning_effort": "low"}, "answer", {"reasoning_effort": "low", "enable_thinking": True}),
+        ({"reasoning_effort": "none"}, "answer", {"reasoning_effort": "none", "enable_thinking": False}),
+        ({"chat_template_kwargs": {"thinking": True, "x": [1]}}, "answer", {"thinking": True, "x": [1]}),
+        ({"response_format": {"type": "json_object"}}, "answer", {"enable_thinking": False}),
+    ],
+)
+def test_what_the_template_is_given(client: TestClient, fields: dict, ending: str, variables: dict) -> None:
+    body = {"model": "toy", "messages": PREFILLED} | fields
+    answer = client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert "x-kaiwa-ignored" not in answer.headers
+    prompt = stub(client).requests[-1].prompt
+    assert (prompt.ending, prompt.variables) == (ending, variables)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"continue_final_message": True, "messages": PREFILLED[:1]},
+        {"continue_final_message": True, "add_generation_prompt": True},
+        {"chat_template_kwargs": {"messages": []}},
+        {"thinking_budget": -1},
+        {"reasoning_effort": "very"},
+    ],
+)
+def test_what_no_template_is_given(client: TestClient, fields: dict) -> None:
+    answer = client.post("/v1/chat/completions", json={"model": "toy", "messages": PREFILLED} | fields)
+    assert answer.status_code == 400
+    assert any(name in answer.json()["error"]["message"] for name in fields)
+
+
+def test_reasoning_is_apart_from_content(client: TestClient) -> None:
+    """`reasoning_content`, as DeepSeek's and vLLM's clients read it; the tokens are counted."""
+    engine = stub(client)
+    engine.markup = AnswerMarkup(reasoning=("<think>", "</think>"))
+    engine.pieces = ["<thi", "nk>", "Hm", ".</think>", "\n\nYes", "."]
+    body = {"model": "toy", "messages": PREFILLED[:1]}
+    whole = client.post("/v1/chat/completions", json=body).json()
+    message = whole["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("Hm.", "Yes.")
+    assert whole["usage"]["completion_tokens_details"]["reasoning_tokens"] == 4
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in stream_lines(client, body)]
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm."
+    assert "".join(delta.get("content", "") for delta in deltas) == "Yes."
+    raw = client.post("/v1/chat/completions", json=body | {"reasoning_format": "none"}).json()
+    assert raw["choices"][0]["message"]["content"] == "<think>Hm.</think>\n\nYes."
+    response = client.post("/v1/responses", json={"model": "toy", "input": "x"}).json()
+    assert [item["type"] for item in response["output"]] == ["reasoning", "message"]
+    assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == 4
+
+
+def stub(client: TestClient) -> Engine:
+    return client.app.state.engine  # type: ignore[attr-defined, no-any-return]
+
+
+def stream_lines(client: TestClient, body: dict) -> list[str]:
+    text = client.post("/v1/chat/completions", json=body | {"stream": True}).text
+    return [line for line in text.splitlines() if line.startswith("data: {")]
+
+
+def test_answers_name_what_computed_them(client: TestClient) -> None:
+    stub(client).fingerprint = "fp_1"
+    for path, body in (("chat/completions", {"messages": PREFILLED}), ("completions", {"prompt": "a"})):
+        answer = client.post(f"/v1/{path}", json={"model": "toy"} | body)
+        assert answer.json()["system_fingerprint"] == "fp_1"
+        lines = client.post(f"/v1/{path}", json={"model": "toy", "stream": True} | body).text.splitlines()
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        assert {chunk["system_fingerprint"] for chunk in chunks} == {"fp_1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "repeatable"),
+    [
+        ("chat/completions", {}, False),
+        ("chat/completions", {"temperature": 0}, True),
+        ("chat/completions", {"seed": 0}, True),
+        ("chat/completions", {"logprobs": True}, True),
+        ("completions", {"logprobs": 0}, True),
+        ("completions", {"echo": True}, True),
+        ("completions", {"temperature": 0.5}, False),
+    ],
+)
+def test_what_is_to_be_the_same_again(client: TestClient, path: str, fields: dict, repeatable: bool) -> None:
+    start = {"messages": PREFILLED} if path == "chat/completions" else {"prompt": "a"}
+    assert client.post(f"/v1/{path}", json={"model": "toy"} | start | fields).status_code == 200
+    assert stub(client).requests[-1].repeatable is repeatable

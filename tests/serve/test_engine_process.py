@@ -3,6 +3,7 @@
 import socket
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from kaiwa.serve.worker import model_pool, process
 from kaiwa.serve.worker.process import EngineProcess
 from kaiwa.serve.worker.resident_model import ResidentAdapter, ResidentModel
 from kaiwa.serve.worker.wire import (
+    Cancel,
     Failed,
     Generate,
     Load,
@@ -28,7 +30,7 @@ from kaiwa.serve.worker.wire import (
 
 
 class Engine:
-    idle = True
+    idle, is_pending, is_native, will_switch = True, False, False, False
 
     def __init__(self) -> None:
         self.added: list[Any] = []
@@ -37,9 +39,16 @@ class Engine:
         self.added.append(request.id)
         return ()
 
+    def cancel(self, id: str) -> bool:
+        return False
+
 
 def resident() -> ResidentModel:
-    loaded: Any = SimpleNamespace(entry=SimpleNamespace(created=200, name="toy"), memory=lambda: 1)
+    loaded: Any = SimpleNamespace(
+        entry=SimpleNamespace(created=200, name="toy", path=Path("toy")),
+        tokenizer=SimpleNamespace(chat_template=None),
+        memory=lambda: 1,
+    )
     return ResidentModel(loaded, Engine())  # type: ignore[arg-type]
 
 
@@ -153,3 +162,40 @@ def test_lines_of_loading_threads_are_told(child: EngineProcess) -> None:
     child.pool.report("slower")
     child._handle(child.inbox.get(timeout=5))
     assert child.outbox == [Say(line="slower")]
+
+
+def test_what_must_be_the_same_again_waits_for_the_step(child: EngineProcess) -> None:
+    """Answers of the first seconds are computed by PyTorch, later ones by the C++ step, which rounds otherwise."""
+    model = resident()
+    child.pool.models["toy"] = model
+    engine: Any = model.engine
+    seeded = replace(asked("seeded", created=200), repeatable=True)
+    engine.is_pending = engine.will_switch = True
+    child._handle(seeded)
+    child._handle(asked("any", created=200))
+    assert (engine.added, model.held) == (["any"], [seeded])
+    assert model.computing == "PyTorch, for now"
+    assert child.pool.n_requests() == 2
+    engine.is_pending, engine.idle = False, False  # ready; "any" is still being answered by PyTorch
+    child._handle(asked("later", created=200))
+    assert [request.id for request in model.held] == ["seeded", "later"], "others wait, so that the step takes over"
+    assert model.release() == []
+    engine.idle = True
+    child._handle(Cancel(id="later"))
+    for request in model.release():
+        child._admit(model, request)
+    assert engine.added == ["any", "seeded"]
+    engine.is_native, engine.will_switch = True, False
+    child._handle(replace(seeded, id="again"))
+    assert engine.added[-1] == "again"
+    assert model.computing == "C++ step"
+
+
+def test_a_model_that_holds_requests_is_not_idle(child: EngineProcess) -> None:
+    model = resident()
+    child.pool.models["toy"] = model
+    model.held.append(asked("1", created=200))
+    child._handle(Unload(id="2", model=address()))
+    (reply,) = child.outbox
+    assert isinstance(reply, Failed)
+    assert "toy" in child.pool.models

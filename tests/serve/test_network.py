@@ -42,3 +42,33 @@ def test_the_way_for_a_phone() -> None:
     picture = qr_code(f"http://192.168.0.7:7860/?key={KEY}").splitlines()
     assert len(picture) > 15
     assert len({len(line) for line in picture}) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hosts": ("http://chat.example.org",)}, "--allow-host"),
+        ({"hosts": ("chat.example.org:443",)}, "--allow-host"),
+        ({"origins": ("app.example.org",)}, "--allow-origin"),
+        ({"origins": ("https://app.example.org/",)}, "--allow-origin"),
+        ({"origins": ("*",)}, "needs --api-key"),
+        ({"root_path": "kaiwa"}, "--root-path"),
+        ({"root_path": "/kaiwa/"}, "--root-path"),
+        ({"proxies": ("nginx",)}, "--trust-proxy"),
+    ],
+)
+def test_ways_around_the_server_that_cannot_be(fields: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Access(**fields)
+
+
+def test_ways_around_the_server() -> None:
+    access = Access(
+        api_key=KEY,
+        hosts=("chat.example.org", "[::1]", "box_1"),
+        origins=("*", "https://app.example.org:8443", "chrome-extension://abc"),
+        root_path="/a/kaiwa",
+        proxies=("127.0.0.1", "10.0.0.0/8", "::1"),
+    ).with_admin_key()
+    assert access.hosts[0] == "chat.example.org"
+    assert access.admin_key

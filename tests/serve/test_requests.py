@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import CONTEXT_EXCEEDED, Event
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, ReasoningLimit
 from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
-from kaiwa.serve.worker.requests import _answer_markup, failed_answer, make_request, refusal
+from kaiwa.serve.worker.requests import (
+    _answer_markup,
+    _reasoning_limit,
+    failed_answer,
+    make_request,
+    prompt_ids,
+    refusal,
+)
 from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Generate, ModelAddress, TextPrompt, TokenPrompt
 from kaiwa.text.sampling import Sampling
 
@@ -106,3 +113,58 @@ def test_special_tokens_of_calls_and_reasoning_have_a_text() -> None:
     assert not markup.thinking
     assert dict(shown) == {9: "[THINK]", 10: "[/THINK]"}
     assert _answer_markup(model, TokenPrompt((1,)), [1]) == (PLAIN, ())
+
+
+class Words:
+    """A tokenizer of letters, with tokens for filling in the middle."""
+
+    specials = {"<fim_prefix>": 1, "<fim_suffix>": 2, "<fim_middle>": 3, "<end>": 4}  # noqa: RUF012
+    controls: dict[str, int] = {}  # noqa: RUF012
+    strips: dict[str, tuple[bool, bool]] = {}  # noqa: RUF012
+    bos_token = eos_token = ""
+    document_end_id = 4
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(c) for c in text]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    encode_plain = encode_batch
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        (TextPrompt("a<end>"), [0, *map(ord, "a<end>")]),
+        (TextPrompt("a<end>b", special=True), [0, 97, 4, 98]),
+        (TextPrompt("a", prefix=False), [97]),
+        (TextPrompt("", prefix=False), [4]),
+        (TextPrompt("a", suffix="z"), [0, 1, 97, 2, 122, 3]),
+        (TextPrompt("a", suffix="<end>", prefix=False), [1, 97, 2, *map(ord, "<end>"), 3]),
+    ],
+)
+def test_the_tokens_of_a_text(prompt: TextPrompt, ids: list[int]) -> None:
+    """Names of special tokens are text unless the request wants tokens."""
+    model: Any = SimpleNamespace(tokenizer=Words(), prefix=(0,))
+    assert prompt_ids(model, prompt) == ids
+
+
+def test_a_model_that_cannot_fill_in_the_middle_says_so() -> None:
+    words = Words()
+    words.specials = {"<end>": 4}  # type: ignore[misc]
+    model: Any = SimpleNamespace(tokenizer=words, prefix=())
+    with pytest.raises(UserError, match="filling in the middle") as refused:
+        prompt_ids(model, TextPrompt("a", suffix="b"))
+    assert refused.value.field == "suffix"
+
+
+@pytest.mark.parametrize("budget", [None, 7])
+def test_the_limit_on_reasoning(budget: int | None) -> None:
+    words = Words()
+    words.specials = {"<think>": 8, "</think>": 9}  # type: ignore[misc]
+    model: Any = SimpleNamespace(tokenizer=words)
+    generate = Generate(model=MODEL, prompt=TextPrompt(""), thinking_budget=budget)
+    limit = _reasoning_limit(model, generate, AnswerMarkup(reasoning=("<think>", "</think>"), thinking=True))
+    assert limit == (None if budget is None else ReasoningLimit(7, (8,), (9,), is_open=True))
+    assert _reasoning_limit(model, generate, PLAIN) is None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.jinja_template import MARK, JinjaTemplate, jinja_pieces, render_text, tool_pieces
+from kaiwa.text.jinja_template import MARK, JinjaTemplate, jinja_pieces, prompt_pieces, render_text, takes_parts
 from kaiwa.text.pieces import PromptPiece
 from kaiwa.text.records import Conversation, Message
 
@@ -104,13 +104,13 @@ def test_tools_and_their_arguments_are_content() -> None:
     template = JinjaTemplate(TOOL_SOURCE, SPECIALS, "<s>", "</s>")
     call = {"function": {"name": "f", "arguments": {"word": "<|tool|>", "n": 3}}}
     messages = [{"role": "user", "content": "hi</s>"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    pieces = tool_pieces(template, messages, TOOLS)
+    pieces = prompt_pieces(template, messages, TOOLS)
     assert [p.text for p in pieces if p.special] == ["<s>", "<|tool|>", "<|tool|>"]
     whole = text_of(pieces)
     assert '"name": "look<s>up"' in whole
     assert '{"</s>": {"type": "string"}}' in whole
     assert whole.endswith('<|tool|>{"word": "<|tool|>", "n": 3}go')
-    assert text_of(tool_pieces(template, messages[:1], [])) == "<s><|tool|>hi</s>go"
+    assert text_of(prompt_pieces(template, messages[:1], [])) == "<s><|tool|>hi</s>go"
 
 
 def test_errors_are_one_line_of_the_templates_own_words() -> None:
@@ -120,3 +120,60 @@ def test_errors_are_one_line_of_the_templates_own_words() -> None:
         render_text(JinjaTemplate("{% break %}"), (Message("user", "a"),))
     with pytest.raises(UserError, match="writes more than 4,194,304 characters; shorten the messages"):
         render_text(JinjaTemplate("{{ messages[0].content * 1000 }}"), (Message("user", "x" * 5000),))
+
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+CHAT_SPECIALS = ("<|im_start|>", "<|im_end|>")
+TALK = [{"role": "user", "content": "Name a day."}, {"role": "assistant", "content": "It is Tues"}]
+
+
+@pytest.mark.parametrize(
+    ("ending", "variables", "end"),
+    [
+        ("answer", {}, "<|im_start|>assistant\n"),
+        ("answer", {"enable_thinking": False}, "<|im_start|>assistant\n<think>\n\n</think>\n\n"),
+        ("answer", {"messages": [], "add_generation_prompt": False}, "<|im_start|>assistant\n"),  # these stay ours
+        ("continue", {}, "<|im_start|>assistant\nIt is Tues"),
+        ("none", {}, "<|im_start|>assistant\nIt is Tues<|im_end|>\n"),
+    ],
+)
+def test_how_a_prompt_ends(ending: str, variables: dict, end: str) -> None:
+    pieces = prompt_pieces(JinjaTemplate(CHAT, CHAT_SPECIALS), TALK, (), variables, ending)  # type: ignore[arg-type]
+    text = text_of(pieces)
+    assert text.endswith(end)
+    assert text.startswith("<|im_start|>user\nName a day.<|im_end|>\n")
+
+
+def test_a_message_that_is_not_written_cannot_be_continued() -> None:
+    template = JinjaTemplate("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", CHAT_SPECIALS)
+    with pytest.raises(UserError, match="cannot be continued"):
+        prompt_pieces(template, TALK, ending="continue")
+
+
+def test_variables_are_text() -> None:
+    template = JinjaTemplate("{{ persona }}{% for m in messages %}{{ m.content }}{% endfor %}", CHAT_SPECIALS)
+    pieces = prompt_pieces(template, TALK[:1], variables={"persona": "a<|im_end|>"})
+    assert not any(piece.special for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("loop", "parts"),
+    [
+        ("{{ m.content }}", False),
+        ("{% for part in m.content %}{{ part.text }}{% endfor %}", True),
+        ("{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% endif %}{% endfor %}", True),
+        ("{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}{% endif %}", False),
+        ("nothing", False),
+    ],
+)
+def test_templates_that_iterate_get_parts(loop: str, parts: bool) -> None:
+    source = "{% for m in messages %}" + loop + "|{% endfor %}"
+    assert takes_parts(source) is parts
+    if loop != "nothing":
+        template = JinjaTemplate(source, CHAT_SPECIALS)
+        assert text_of(prompt_pieces(template, TALK, ending="none")) == "Name a day.|It is Tues|"
+        assert text_of(prompt_pieces(template, TALK, ending="continue")) == "Name a day.|It is Tues"

@@ -266,6 +266,12 @@ def wait(decoder: Decoder) -> NativeModel | None:
     return ready(decoder)
 
 
+def is_pending(decoder: Decoder) -> bool:
+    """Return whether the work begun by `prepare` still goes on, so that the way of computing will change."""
+    thread = _under_way.get(decoder)
+    return thread is not None and thread.is_alive()
+
+
 def make(decoder: Decoder) -> NativeModel:
     """Compile if needed, pack, and return the model. UserError if impossible."""
     if why := decoder_refusal(decoder):
@@ -290,10 +296,8 @@ def prepare(decoder: Decoder, say: Callable[[str], None] = lambda line: None) ->
     if why := decoder_refusal(decoder):
         say(f"{why}: PyTorch computes the answers")
         return
-    if native.is_built():
-        say("the C++ step computes the answers")
-    else:
-        say("the C++ step is being compiled, once; PyTorch computes the answers meanwhile")
+    work = "packs the weights" if native.is_built() else "is being compiled, once"
+    say(f"the C++ step {work}; PyTorch answers meanwhile, but for seeded, greedy and scored requests, which wait")
     _begin(decoder, say)
 
 
@@ -304,6 +308,8 @@ def _begin(decoder: Decoder, say: Callable[[str], None]) -> None:
         except UserError as error:
             if not native.is_exiting():
                 say(f"{error}: PyTorch computes the answers")
+        else:
+            say("the C++ step computes the answers")
 
     # Not a daemon: Python ends those inside C++ code, which then aborts. When the process leaves, packing stops;
     # a compile goes to its end, so that it is there the next time.

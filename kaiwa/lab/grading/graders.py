@@ -20,6 +20,8 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
+from kaiwa.lab.tasks.numbers import find_number
+from kaiwa.lab.tasks.reply_text import plain_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.tasks.tools import ToolError, calculate
 
@@ -58,10 +60,13 @@ def contains(grader: Grader, answer: str, right: str) -> Grade:
 
 
 def close_number(grader: Grader, answer: str, right: str) -> Grade:
-    try:
-        number, target = float(answer), float(right)
-    except ValueError:
+    """Compare numbers, both read by the extractor's rule. UserError where the right answer is no number."""
+    written, target_text = find_number(plain_text(answer), True), find_number(plain_text(right), True)
+    if target_text is None:
+        raise UserError(f"the right answer {right[:40]!r} is no number; give the task another grader")
+    if written is None:
         return Grade(False, 0.0)
+    number, target = float(written), float(target_text)
     return Grade(True, float(abs(number - target) <= grader.tolerance * max(1.0, abs(target))))
 
 

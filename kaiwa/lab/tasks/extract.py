@@ -1,117 +1,106 @@
 """The extractor of an answer's content, by the kind of answer that the task asks for, the same for every arm.
 
-Where the text marks its answer ("The answer is", "Answer:", 答えは, 答え:), the text after the last mark counts; else
+    number   numbers.py: the stated number, else the conclusion's      choice   choices.py
+    word     the stated word, else the line that is emphasised, short, or last
+    json     the first value that can be parsed      code   the first code fence      lines, text   as written
 
-    number   the last number in the text         (NFKC; full-width and kanji numerals; 1,234)
-    choice   the last choice that the text names
-    word     the last line
-
-A harness that takes the first number for one arm and the last for another measures itself. None: no valid answer.
+What states an answer (a box, a mark, the beginning) is decided in reply_text.py before, once for all kinds. A harness
+that takes the first number for one arm and the last for another measures itself. None: nothing to read, as in a refusal
+or a thought that never ends.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kaiwa.lab.tasks.choices import find_choice
+from kaiwa.lab.tasks.numbers import find_number
+from kaiwa.lab.tasks.reply_text import read_reply, without_thoughts
 
 KINDS = ("number", "choice", "word", "json", "lines", "text", "code")
-MARK = re.compile(
-    r"(?:the\s+)?(?:final\s+)?answer(?:\s+\([^)]*\))?\s*(?:is\s*:?|:|=)|(?:したがって、?)?(?:最終的な)?(?:答え|こたえ|回答|正解)(?:\([^)]*\))?\s*(?:は\s*:?|:|=)",
-    re.IGNORECASE,
-)
-NUMBER = re.compile(r"(?<![\w.])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", re.ASCII)
-KANJI = re.compile(r"[〇零一二三四五六七八九十百千万億]+")
-DIGITS = {c: i for i, c in enumerate("〇一二三四五六七八九")} | {"零": 0}
-UNITS = {"十": 10, "百": 100, "千": 1000}
-GROUPS = {"万": 10_000, "億": 100_000_000}
 EMPTY_FENCE = re.compile(r"```[\w+-]*\s*(?=```)")
 FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
+EMPHASIS = re.compile(r"\*\*(.+?)\*\*|__(.+?)__|「([^」]+)」|『([^』]+)』|“([^”]+)”|\"([^\"\n]+)\"|`([^`\n]+)`")
+COPULA = re.compile(r"(?:です|でした|になります|である|だ)(?:ね|よ|。|\s)*$")
+ABBREVIATION = r"(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bMt)(?<!\bNo)(?<!\bvs)(?<!\bJr)(?<!\b[A-Z])"
+NEXT_SENTENCE = re.compile(rf"{ABBREVIATION}\.\s+(?=[A-Z])|。|\s+(?:because|since)\s")
+EDGES = " .。,、:;!！\"'「」『』“”‘’*_`#>"
+SHORT = 6  # words (or 20 characters) of a line that may be an answer alone
+PLEASANTRY = re.compile(
+    r"(?i)(?:sure|certainly|of\s+course|okay|ok|alright|great|well|let\s+me|here\b|もちろん|承知|わかりました|かしこまり)"
+)
+SPELT = re.compile(r"(?:[A-Za-z][\s,-]+)+[A-Za-z]")  # letter by letter: "n a o a"
+OPENING = re.compile(r"(?i)^(?:it\s+is|it['’]s|that\s+is|that['’]s|this\s+is)\s+(?:the\s+)?")
 
 
-def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
-    """Extract the answer as plain text: numbers without separators ("1234"), choices as spelt in `choices`."""
+def extract(kind: str, text: str, choices: Sequence[str] = (), cut: bool = False) -> str | None:
+    """Extract the answer as plain text: numbers without separators ("1234"), choices as spelt in `choices`.
+
+    cut: the text ended at the limit of tokens; only what states the answer is then read, and no conclusion guessed.
+    """
+    if kind in ("text", "lines", "code", "json"):
+        return _extract_written(kind, without_thoughts(text))
+    if kind == "number":
+        return read_reply(text, find_number, cut)
+    if kind == "choice":
+        return read_reply(text, ChoiceReader(choices), cut)
+    return read_reply(text, find_word, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceReader:
+    """A reader of one item's choices."""
+
+    choices: Sequence[str]
+
+    def __call__(self, text: str, stated: bool = False, cut: bool = False) -> str | None:
+        return find_choice(text, self.choices, stated, cut)
+
+
+def _extract_written(kind: str, text: str) -> str | None:
     if kind == "text":
         return text.strip() or None
     if kind == "code":
         return find_code(text)
     if kind == "json":
         return find_json(text)
-    if kind == "lines":
-        lines = [line for line in text.strip().splitlines() if line.strip()]
-        return "\n".join(lines) or None
-    plain = unicodedata.normalize("NFKC", text)
-    marks = list(MARK.finditer(plain))
-    after = plain[marks[-1].end() :] if marks else None
-    if kind == "number":
-        return find_number(after, first=True) if after is not None else find_number(plain)
-    if kind == "choice":
-        return find_choice(plain if after is None else after, choices, first=after is not None)
-    rest = (after if after is not None else plain).strip()
-    lines = [line.strip() for line in rest.splitlines() if line.strip()]
+    return "\n".join(line for line in text.strip().splitlines() if line.strip()) or None
+
+
+def find_word(text: str, stated: bool = False, cut: bool = False) -> str | None:
+    """Find the word or short phrase that a text gives as its answer. stated: the text follows a mark. cut: its end is
+    missing, and only a short first line is an answer.
+    """
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip(EDGES + "-")]
+    if len(lines) > 1 and PLEASANTRY.match(lines[0]):
+        lines = lines[1:]
     if not lines:
         return None
-    line = lines[0 if after is not None else -1].rstrip(" .。")
-    return re.sub("(?:です|でした|になります)$", "", line).strip(" .。\"'「」*`") or None
-
-
-def find_number(text: str, first: bool = False) -> str | None:
-    """Find the last number (or the first): in Arabic digits where there are any, else in kanji."""
-    digits = NUMBER.findall(text)
-    if digits:
-        return _normalise((digits[0] if first else digits[-1]).replace(",", "").replace("−", "-"))
-    kanji = [w for w in KANJI.findall(text) if (value := parse_kanji_number(w)) is not None or value == 0]
-    if not kanji:
+    if cut and not stated and not _short(lines[0]):
         return None
-    return str(parse_kanji_number(kanji[0] if first else kanji[-1]))
+    line = lines[0] if stated or cut or _answers_first(lines) else lines[-1]
+    emphasised = [str(next(filter(None, match.groups()))) for match in EMPHASIS.finditer(line)]
+    if len(emphasised) == 1 and (len(lines) == 1 or stated) and emphasised[0].strip(EDGES):
+        return emphasised[0].strip(EDGES)
+    line = OPENING.sub("", NEXT_SENTENCE.split(line.strip(EDGES))[0])
+    word = COPULA.sub("", line.strip(EDGES)).strip(EDGES)
+    return (re.sub(r"[\s,-]", "", word) if SPELT.fullmatch(word) else word) or None
 
 
-def _normalise(digits: str) -> str:
-    """Write equal numbers as equal text: "12.50" -> "12.5", "007" -> "7"."""
-    value = float(digits)
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+def _answers_first(lines: list[str]) -> bool:
+    """Return whether the first line is an answer and the others say why: a short line before longer sentences."""
+    first, last = lines[0], lines[-1]
+    if not _short(first) or first[-1] in "…:：":
+        return False
+    longer = len(last) > len(first) and last[-1] in ".。" and first[-1] not in ".。"
+    return longer or not all(map(_short, lines))
 
 
-def parse_kanji_number(text: str) -> int | None:
-    """Parse 二十三 -> 23, 千二百 -> 1200, 三万五千 -> 35000, 二〇二四 -> 2024; None for text that is not a number."""
-    if not text:
-        return None
-    if all(c in DIGITS for c in text):
-        return int("".join(str(DIGITS[c]) for c in text))
-    total, part, digit = 0, 0, -1
-    for c in text:
-        if c in DIGITS:
-            if digit >= 0:
-                return None
-            digit = DIGITS[c]
-        elif c in UNITS:
-            part += (1 if digit < 0 else digit) * UNITS[c]
-            digit = -1
-        elif c in GROUPS:
-            part += max(digit, 0)
-            total += (part or 1) * GROUPS[c]
-            part, digit = 0, -1
-        else:
-            return None
-    return total + part + max(digit, 0)
-
-
-def find_choice(text: str, choices: Sequence[str], first: bool = False) -> str | None:
-    """Find the choice that is named last (or first). A longer name hides a shorter name inside."""
-    folded_text = unicodedata.normalize("NFKC", text).lower()
-    matches: list[tuple[int, int, str]] = []
-    for name in choices:
-        folded = unicodedata.normalize("NFKC", name).lower()
-        bound = r"(?<![a-z0-9])" + re.escape(folded) + r"(?![a-z0-9])" if folded.isascii() else re.escape(folded)
-        matches += [(m.start(), -len(folded), name) for m in re.finditer(bound, folded_text)]
-    longest = [
-        f for f in matches if not any(o[0] <= f[0] and f[0] - f[1] <= o[0] - o[1] and o[1] < f[1] for o in matches)
-    ]
-    if not longest:
-        letter = re.match(r"\s*([A-Z])(?![A-Za-z])", text)  # "B." for "(B)"
-        return f"({letter[1]})" if letter and f"({letter[1]})" in choices else None
-    return (min(longest) if first else max(longest, key=lambda f: f[0]))[2]
+def _short(line: str) -> bool:
+    return len(line.split()) <= SHORT if line.isascii() else len(line) <= 20
 
 
 def find_json(text: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import with_parsed_arguments
@@ -24,18 +25,20 @@ def conversation_of(prompt: ChatPrompt | TextPrompt, system: str) -> Conversatio
 
 
 def text_outside_messages(prompt: ModelPrompt) -> str:
-    """Return all client text outside message contents (tools, earlier calls), a string per line, for the checks.
+    """Return all client text outside message contents (tools, calls, the template's variables), a string per line.
 
     Ordinary ids of calls are skipped, since ids would raise false alarms.
     """
     if not isinstance(prompt, ChatPrompt):
-        return ""
+        return prompt.suffix or "" if isinstance(prompt, TextPrompt) else ""
     functions: list[object] = [tool["function"] for tool in prompt.tools]
     ids: list[str] = []
     for turn in with_parsed_arguments(prompt.messages):
         calls = turn.get("tool_calls", [])
         functions += [call["function"] for call in calls]
         ids += [turn.get("tool_call_id", ""), *(call["id"] for call in calls)]
+        functions.append({"reasoning": turn.get("reasoning_content", "")})
+    functions.append(prompt.variables)
     values = [list(function.values()) for function in functions if isinstance(function, dict)]
     return "\n".join(text for text in _strings([values, [id for id in ids if not ORDINARY_ID.fullmatch(id)]]) if text)
 
@@ -75,7 +78,8 @@ def with_conversation(prompt: ModelPrompt, before: Conversation, rewritten: Conv
     if rewritten == before and not system:
         return prompt
     if not isinstance(prompt, ChatPrompt):
-        return TextPrompt("\n\n".join(message.content for message in rewritten))
+        text = "\n\n".join(message.content for message in rewritten)
+        return replace(prompt, text=text) if isinstance(prompt, TextPrompt) else TextPrompt(text)
     turns = _under_operator(prompt.messages) if system else list(prompt.messages)
     n_new = len(rewritten) - len(turns)
     assert n_new in (0, 1), "a defence may put one message in front"
@@ -84,4 +88,4 @@ def with_conversation(prompt: ModelPrompt, before: Conversation, rewritten: Conv
     changed: list[ChatTurn] = [
         {**turn, "content": message.content} for turn, message in zip(turns, rewritten[n_new:], strict=True)
     ]
-    return ChatPrompt(tuple(front + changed), prompt.tools)
+    return replace(prompt, messages=tuple(front + changed))

@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import io
+import ipaddress
+import re
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kaiwa.core.errors import UserError
 
 MIN_KEY_LENGTH = 16  # characters
+HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+\]")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+", re.IGNORECASE)
+ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Access rules of the server, from the options of `kaiwa up`. Empty keys: local access only, without keys."""
+    """Access rules of the server, from the options of `kaiwa up`. Empty keys: local access only, without keys.
+
+    hosts, origins: further names of the server, and web sites whose pages may use the server. root_path: the path
+    under which a proxy has the server. proxies: addresses of proxies whose X-Forwarded-For and -Proto are believed.
+    """
 
     listen: bool = False
     api_key: str = ""
     admin_key: str = ""
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    root_path: str = ""
+    proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for host in self.hosts:
+            if not HOST.fullmatch(host):
+                raise UserError(f"--allow-host {host}: give a name alone, such as chat.example.org")
+        for origin in self.origins:
+            if not ORIGIN.fullmatch(origin) and origin != "*":
+                raise UserError(f"--allow-origin {origin}: give scheme and name, such as https://app.example.org")
+        if "*" in self.origins and not self.api_key:
+            raise UserError("--allow-origin '*' lets every web site use the server and needs --api-key")
+        if self.root_path and not ROOT_PATH.fullmatch(self.root_path):
+            raise UserError(f"--root-path {self.root_path}: give a path such as /kaiwa, without a slash at its end")
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise UserError(f"--trust-proxy {proxy}: give an IP address or a network such as 10.0.0.0/8") from None
         for option, key in (("--api-key", self.api_key), ("--admin-key", self.admin_key)):
             if key and (len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key):
                 raise UserError(
@@ -41,7 +69,7 @@ class Access:
         """Return a copy with a fresh admin key, if there is an API key and no admin key yet."""
         if not self.api_key or self.admin_key:
             return self
-        return Access(listen=self.listen, api_key=self.api_key, admin_key=fresh_key())
+        return replace(self, admin_key=fresh_key())
 
 
 def fresh_key() -> str:

@@ -1,9 +1,9 @@
 """A limit on the concurrent answers of each client, so no client takes all places.
 
-A client is a key, or without keys an address. Every request for answers takes a place before its body is read; more
-places (n, several prompts or inputs) are taken once the body is known; all are given back when the request ends. A
-client over its share gets 429 with Retry-After. The pages' answers count in the same way. The engine's own limit
-(worker/client.py) applies as well.
+A client is a key, or without keys an address. Every request for answers takes a place once its body has arrived, so
+that half-sent requests hold none; more places (n, several prompts) are taken once the body is understood; all are given
+back when the request ends. A client over its share gets 429 with Retry-After. The pages' answers count in the same way.
+The engine's own limit (worker/client.py) applies as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.errors import error_response
@@ -28,6 +30,9 @@ class AnswerShares:
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self.under_way: dict[str, int] = {}
+
+    def is_used_up(self, client: str) -> bool:
+        return self.under_way.get(client, 0) >= self.most
 
     def open(self, client: str) -> Share:
         """Take a place for a client's request. APIError (429) where its share is used up."""
@@ -73,17 +78,50 @@ class ShareLimit:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ANSWER_PATHS:
             await self.app(scope, receive, send)
             return
+        client = client_of(scope)
         try:
-            share = self.shares.open(client_of(scope))
-        except APIError as error:
-            response = error_response(error.status, error.message, error.code, headers={"Retry-After": "2"})
-            await response(scope, receive, send)
+            if self.shares.is_used_up(client):
+                self.shares.open(client)  # refuses before the body is read
+            body = await _read_body(receive)
+            if body is None:
+                return
+            share = self.shares.open(client)
+        except (APIError, HTTPException) as error:
+            await _refusal(error)(scope, receive, send)
             return
         scope[SHARE] = share
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, _replayed(body, receive), send)
         finally:
             share.close()
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return a request's whole body, None if its client goes away. HTTPException for too large or too slow a body."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that begins with a body that was read already."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return first.pop() if first else await receive()
+
+    return receive_again
+
+
+def _refusal(error: APIError | HTTPException) -> Response:
+    if isinstance(error, HTTPException):
+        return error_response(error.status_code, str(error.detail))
+    return error_response(error.status, error.message, error.code, headers={"Retry-After": "2"})
 
 
 def share_of(request: Request) -> Share | None:

@@ -2,7 +2,8 @@
 
 Loopback alone does not protect: any web page can make a browser send requests to 127.0.0.1 (cross-site requests), or
 point a name of its own there (DNS rebinding). So every request's Host must be ours, and requests with side effects must
-not come from another origin. There is no CORS header: other sites' pages can read nothing.
+not come from another origin. There is no CORS header, so other sites' pages can read nothing, except for the origins of
+--allow-origin. Names of --allow-host are ours with any port: a proxy with TLS stands before them.
 
 With keys (kaiwa up --listen needs a key) everything but /health requires a key: as a bearer token, or from pages as a
 cookie set by a visit with ?key=…. The API key opens the protocol and the chat; loading, building, training and
@@ -30,6 +31,8 @@ CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it ca
 Refusal = tuple[int, str, str]  # status, message, code
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
+# How a container reaches its host; .internal is reserved, so that no name server outside can point it anywhere.
+CONTAINER_NAMES = ("host.docker.internal", "host.containers.internal")
 SAFE = ("GET", "HEAD", "OPTIONS")
 ADMIN = (
     "/api/",
@@ -43,6 +46,8 @@ MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
 COOKIE_DAYS = 30
+EXPOSED = b"x-kaiwa-ignored, x-kaiwa-unenforced, retry-after"  # headers that an allowed origin's page may read
+PREFLIGHT_SECONDS = 600
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
 
@@ -50,7 +55,7 @@ class Guard:
     """ASGI middleware that checks Host, Origin, keys (if set), and a body's size and time.
 
     names: names allowed in Host besides the loopback names. addresses: whether Host may be any IP address (a rebound
-    name is never an IP address).
+    name is never an IP address). public_names: further names, with any port. origins: whose pages may use the server.
     """
 
     def __init__(
@@ -61,12 +66,16 @@ class Guard:
         api_key: str = "",
         admin_key: str = "",
         names: Iterable[str] = (),
+        public_names: Iterable[str] = (),
+        origins: Iterable[str] = (),
         addresses: bool = False,
         max_body: int = MAX_BODY,
     ) -> None:
         self.app, self.port, self.max_body, self.addresses = app, port, max_body, addresses
         self.api_key, self.admin_key = api_key, admin_key or api_key
-        self.names = {name.lower() for name in (*NAMES, *names)}
+        self.names = {name.lower() for name in (*NAMES, *CONTAINER_NAMES, *names)}
+        self.public_names = {name.lower() for name in public_names}
+        self.origins = {origin.lower() for origin in origins}
         self.cookie = f"kaiwa_key_{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +86,10 @@ class Guard:
             return
         headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         refusal = self._refuse_stranger(scope, headers)
+        cors = self._cors_headers(headers)
+        if refusal is None and cors and _is_preflight(scope, headers):
+            await _answer(send, 204, b"", cors + _preflight_headers(headers))
+            return
         if refusal is None and self.api_key and scope["path"] != "/health":
             if scope["method"] == "GET" and (login := self._login_headers(scope)) is not None:
                 await _answer(send, 303, b"", login)
@@ -88,35 +101,47 @@ class Guard:
         if refusal is not None:
             more = [(b"www-authenticate", b"Bearer")] if refusal[0] == 401 else []
             body = json.dumps(error_body(*refusal)).encode()
-            await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more])
+            await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more, *cors])
             return
-        await self.app(
-            scope, _limit_body(receive, limit, UPLOAD_SECONDS if upload else BODY_SECONDS), _with_headers(send)
-        )
+        seconds = UPLOAD_SECONDS if upload else BODY_SECONDS
+        await self.app(scope, _limit_body(receive, limit, seconds), _with_headers(send, cors))
 
     def _refuse_stranger(self, scope: Scope, headers: list[tuple[bytes, str]]) -> Refusal | None:
         """Return the refusal of a wrong Host or a foreign Origin, or None."""
         hosts = [value.lower() for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return (
-                403,
-                "this server answers only under its own address; use http://127.0.0.1 and its port",
-                "wrong_host",
-            )
+            name = _host_name(hosts[0])[:100] if len(hosts) == 1 else "NAME"
+            message = f"this server is http://127.0.0.1:{self.port}; to reach it under another name too, start it with "
+            return 403, f"{message}--allow-host {name or 'NAME'}", "wrong_host"
         if scope["method"] not in SAFE:
             for origin in (value.lower() for name, value in headers if name == b"origin"):
-                scheme, _, host = origin.partition("://")
-                if scheme != "http" or not (host == hosts[0] or self._is_loopback(host)):
-                    return 403, "requests from other web sites are refused", "wrong_origin"
+                if not self._may_send(origin, hosts[0]):
+                    message = "requests from other web sites are refused; to allow this one, start the server with "
+                    return 403, f"{message}--allow-origin {origin[:100]}", "wrong_origin"
         return None
+
+    def _may_send(self, origin: str, host: str) -> bool:
+        """Return whether pages of an origin may send requests with side effects to a Host of ours."""
+        scheme, _, name = origin.partition("://")
+        is_own = name == host and (scheme == "http" or (scheme == "https" and _host_name(host) in self.public_names))
+        return is_own or (scheme == "http" and self._is_loopback(name)) or bool(self.origins & {origin, "*"})
+
+    def _cors_headers(self, headers: list[tuple[bytes, str]]) -> list[tuple[bytes, bytes]]:
+        """Return the headers by which a browser lets an allowed origin's page read the response."""
+        origins = [value for name, value in headers if name == b"origin"]
+        if len(origins) != 1 or not self.origins & {origins[0].lower(), "*"}:
+            return []
+        allowed = (b"access-control-allow-origin", origins[0].encode("latin-1"))
+        return [allowed, (b"vary", b"Origin"), (b"access-control-expose-headers", EXPOSED)]
 
     def _is_loopback(self, host: str) -> bool:
         return host in {f"{name}:{self.port}" for name in NAMES} or (self.port == 80 and host in NAMES)
 
     def _is_ours(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":")
-        if not colon or port.endswith("]"):
-            name, port = host, "80"
+        name = _host_name(host)
+        if name in self.public_names:
+            return True
+        port = host[len(name) + 1 :] or "80"
         if port != str(self.port):
             return False
         return name in self.names or (self.addresses and _is_address(name))
@@ -150,13 +175,35 @@ class Guard:
             return None
         rest = urlencode([(name, value) for name, value in query if name != "key"])
         path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0].lstrip("/\\")
-        attributes = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict"
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        attributes = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict{secure}"
         cookie = f"{self.cookie}={digest(keys[0])}; {attributes}"
         return [
             (b"location", (path + ("?" + rest if rest else "")).encode("latin-1")),
             (b"set-cookie", cookie.encode()),
             (b"cache-control", b"no-store"),
         ]
+
+
+def _host_name(host: str) -> str:
+    """Return a Host without its port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and not port.endswith("]") else host
+
+
+def _is_preflight(scope: Scope, headers: list[tuple[bytes, str]]) -> bool:
+    asks = any(name == b"access-control-request-method" for name, _ in headers)
+    return bool(scope["method"] == "OPTIONS" and asks)
+
+
+def _preflight_headers(headers: list[tuple[bytes, str]]) -> list[tuple[bytes, bytes]]:
+    """Return the answer to a preflight: all methods, and the headers that were asked for."""
+    names = next((value for name, value in headers if name == b"access-control-request-headers"), "authorization")
+    return [
+        (b"access-control-allow-methods", b"GET, POST, DELETE, HEAD, OPTIONS"),
+        (b"access-control-allow-headers", names.encode("latin-1")[:1000]),
+        (b"access-control-max-age", str(PREFLIGHT_SECONDS).encode()),
+    ]
 
 
 def digest(key: str) -> str:
@@ -209,14 +256,14 @@ def _limit_body(receive: Receive, limit: int, seconds: float) -> Receive:
     return receive_within_limits
 
 
-def _with_headers(send: Send) -> Send:
-    """Return a `send` that adds the headers common to all responses."""
+def _with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
+    """Return a `send` that adds the headers common to all responses, and more."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
-            message = {**message, "headers": headers + [(n, v) for n, v in ALWAYS if n not in present]}
+            message = {**message, "headers": headers + [(n, v) for n, v in (*ALWAYS, *more) if n not in present]}
         await send(message)
 
     return send_with_headers

@@ -27,3 +27,4 @@ class ChatTurn(TypedDict):
     content: str
     tool_calls: NotRequired[list[CalledTool]]
     tool_call_id: NotRequired[str]
+    reasoning_content: NotRequired[str]

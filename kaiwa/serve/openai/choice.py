@@ -43,6 +43,7 @@ class AnswerChoice:
     finish: str | None = None
     unenforced: tuple[str, ...] = ()  # keywords of the request's schema without effect
     markup: AnswerMarkup = PLAIN
+    fingerprint: str = ""
     n_reasoning: int = 0  # tokens of its reasoning
     reasons: bool | None = None  # whether the reasoning goes on; None: not known yet
 
@@ -92,8 +93,10 @@ class ResponseHead:
     def make(cls, prefix: str, model: str) -> ResponseHead:
         return cls(f"{prefix}-{secrets.token_hex(12)}", int(time.time()), model)
 
-    def to_json(self, kind: str) -> JSONObject:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+    def to_json(self, kind: str, fingerprint: str = "") -> JSONObject:
+        """Return the fields. fingerprint: an answer's, "" while it is not known."""
+        head = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+        return head | {"system_fingerprint": fingerprint or None}
 
 
 def usage(choices: Sequence[AnswerChoice], n: int) -> JSONObject:

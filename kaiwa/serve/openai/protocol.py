@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
 from kaiwa.serve.openai.tools import ToolChoice, ToolDefinition
+from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.text.sampling import Grammar, Sampling
 
 MAX_N = 16
 MAX_STOPS = 16
 MAX_MESSAGES = 2048
+TEMPLATE_NAMES = {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token"}
 # Accepted because common clients send them, and without effect at these values (empty: at any).
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "user": (),
@@ -28,7 +30,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "safety_identifier": (),
     "prompt_cache_key": (),
     "store": (),
-    "suffix": (None, ""),
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
     "response_format": (None, {"type": "text"}),
@@ -87,6 +88,8 @@ class ChatMessage(BaseModel):
     content: str | list[TextPart] | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
     tool_call_id: Name | None = None
+    reasoning_content: str | None = None
+    prefix: bool | None = None  # Mistral's and DeepSeek's way to say that the answer goes on with this message
 
     @model_validator(mode="after")
     def has_content(self) -> ChatMessage:
@@ -102,6 +105,8 @@ class ChatMessage(BaseModel):
             turn["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id:
             turn["tool_call_id"] = self.tool_call_id
+        if self.reasoning_content:
+            turn["reasoning_content"] = self.reasoning_content
         return turn
 
 
@@ -149,6 +154,10 @@ class SampledBody(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
+    def is_repeatable(self, *, scored: bool) -> bool:
+        """Return whether the same request is to have the same answer: seeded, greedy, or with log-probabilities."""
+        return scored or self.seed is not None or self.temperature == 0 or self.top_k == 1
+
     @field_validator("logit_bias")
     @classmethod
     def token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
@@ -181,9 +190,42 @@ class ChatRequest(SampledBody):
     tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    chat_template_kwargs: JSONObject | None = None
+    enable_thinking: bool | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    thinking_budget: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # tokens of reasoning at most
+    reasoning_format: Literal["none", "auto", "deepseek"] | None = None  # none: left in the content, tags and all
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def variables_of_templates(cls, value: JSONObject | None) -> JSONObject | None:
+        if reserved := sorted(TEMPLATE_NAMES & set(value or {})):
+            raise ValueError(f"{reserved[0]} is not for chat_template_kwargs; the request has a field for it")
+        return plain_json(value)
+
+    def ending(self) -> PromptEnding:
+        """Return how the prompt ends: ready for an answer, within its last message, or after it."""
+        if self.continue_final_message or (self.messages[-1].prefix and self.messages[-1].role == "assistant"):
+            return "continue"
+        return "none" if self.add_generation_prompt is False else "answer"
+
+    def template_variables(self) -> JSONObject:
+        """Return the variables of the chat template that the request sets."""
+        variables: JSONObject = {}
+        if self.reasoning_effort is not None:
+            variables = {"reasoning_effort": self.reasoning_effort, "enable_thinking": self.reasoning_effort != "none"}
+        if self.enable_thinking is not None:
+            variables["enable_thinking"] = self.enable_thinking
+        return variables | (self.chat_template_kwargs or {})
 
     @model_validator(mode="after")
     def is_consistent(self) -> ChatRequest:
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            raise ValueError("continue_final_message goes on with the last message, which must be the assistant's")
+        if self.continue_final_message and self.add_generation_prompt:
+            raise ValueError("continue_final_message and add_generation_prompt exclude each other; give one")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs to be true")
         return self
@@ -196,6 +238,9 @@ class CompletionRequest(SampledBody):
     echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     response_format: ResponseFormat | None = None
+    suffix: str | None = None  # the text after the answer
+    parse_special: bool | None = None  # the names of special tokens in the prompt are tokens
+    add_special_tokens: bool | None = None  # False: without the token with which the model's texts begin
 
     def prompts(self) -> list[str | list[int]]:
         """Return each prompt as its text or its token ids."""

@@ -96,6 +96,10 @@ class TextOptions(BaseModel):
     format: TextFormat | None = None
 
 
+class ReasoningOptions(BaseModel):
+    effort: Name | None = None
+
+
 class ResponsesRequest(Body):
     model: Name
     input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -109,6 +113,7 @@ class ResponsesRequest(Body):
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
+    reasoning: ReasoningOptions | None = None
     previous_response_id: None = None
     conversation: None = None
     background: Literal[False] | None = None
@@ -142,6 +147,7 @@ class ResponsesRequest(Body):
                 "tools": [tool.to_chat() for tool in self.tools] if self.tools else None,
                 "tool_choice": named,
                 "parallel_tool_calls": self.parallel_tool_calls,
+                "reasoning_effort": self.reasoning.effort if self.reasoning is not None else None,
                 "response_format": self._format(),
             }
         )
@@ -223,7 +229,7 @@ def response_object(
         "output": output,
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         "previous_response_id": None,
-        "reasoning": {"effort": None, "summary": None},
+        "reasoning": {"effort": body.reasoning.effort if body.reasoning is not None else None, "summary": None},
         "store": False,
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},

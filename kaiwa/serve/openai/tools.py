@@ -111,9 +111,9 @@ def _moved(schema: object, place: str) -> object:
     return [_moved(inner, place) for inner in schema] if isinstance(schema, list) else schema
 
 
-def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[dict[str, str]]:
+def as_plain(messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[ChatTurn]:
     """Return the conversation for a model with three roles and no tools: calls and results become text."""
-    turns: list[dict[str, str]] = []
+    turns: list[ChatTurn] = []
     for message in messages:
         role, content = message["role"], message["content"]
         if role == "tool":

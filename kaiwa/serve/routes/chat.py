@@ -55,7 +55,10 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         raise APIError(400, message, "not_a_chat_model", "model")
     tools = body.tools if body.tools and body.tool_choice != "none" else []
     prompt = ChatPrompt(
-        messages=tuple(message.to_turn() for message in body.messages), tools=tuple(describe(tool) for tool in tools)
+        messages=tuple(message.to_turn() for message in body.messages),
+        tools=tuple(describe(tool) for tool in tools),
+        variables=({"enable_thinking": False} if has_grammar(body) else {}) | body.template_variables(),
+        ending=body.ending(),
     )
     grammar, field = None, ""
     if must_call(body):
@@ -73,6 +76,8 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         detailed=bool(body.logprobs),
         logprobs=body.top_logprobs or 0,
         grammar_field=field,
+        thinking_budget=body.thinking_budget,
+        repeatable=body.is_repeatable(scored=bool(body.logprobs)),
     )
     return answers.for_each_choice(request, [prompt], body.n or 1)
 
@@ -80,6 +85,11 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
 def must_call(body: ChatRequest) -> bool:
     """Return whether the answer must be a call of a tool."""
     return body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool)
+
+
+def has_grammar(body: ChatRequest) -> bool:
+    """Return whether a grammar holds for the answer, which then cannot begin with reasoning."""
+    return must_call(body) or (body.response_format is not None and body.response_format.type != "text")
 
 
 def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
@@ -100,8 +110,7 @@ def answer_reader(body: ChatRequest, choice: AnswerChoice) -> AnswerReader | Non
     """
     tools = body.tools if body.tools and body.tool_choice != "none" else []
     markup, must = choice.markup, must_call(body)
-    has_grammar = must or (body.response_format is not None and body.response_format.type != "text")
-    reasoning = None if has_grammar else markup.reasoning
+    reasoning = None if has_grammar(body) or body.reasoning_format == "none" else markup.reasoning
     if not tools and reasoning is None:
         return None
     return AnswerReader(
@@ -153,7 +162,7 @@ def read_answer(body: ChatRequest, choice: AnswerChoice) -> ReadAnswer:
 
 
 def _response_body(head: ResponseHead, body: ChatRequest, choices: list[AnswerChoice]) -> JSONObject:
-    return head.to_json("chat.completion") | {
+    return head.to_json("chat.completion", choices[0].fingerprint) | {
         "choices": [_choice_json(i, body, choice) for i, choice in enumerate(choices)],
         "usage": usage(choices, len(choices)),
     }
@@ -197,7 +206,7 @@ async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -
     def chunk(index: int, delta: JSONObject, tokens: Sequence[TokenDetail], finish: str | None) -> str:
         logprobs = _logprobs(tokens) if body.logprobs and tokens else None
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return event(head.to_json(CHUNK) | {"choices": [choice]} | no_usage)
+        return event(head.to_json(CHUNK, choices[index].fingerprint) | {"choices": [choice]} | no_usage)
 
     async with contextlib.aclosing(events):
         async for step in events:
@@ -219,7 +228,7 @@ async def _stream(head: ResponseHead, body: ChatRequest, events: AnswerStream) -
                 yield chunk(index, {}, [], finish)
     if with_usage:
         total = usage([choices[i] for i in sorted(choices)], len(choices))
-        yield event(head.to_json(CHUNK) | {"choices": [], "usage": total})
+        yield event(head.to_json(CHUNK, choices[0].fingerprint) | {"choices": [], "usage": total})
     yield "data: [DONE]\n\n"
 
 

@@ -53,6 +53,8 @@ def _check(body: CompletionRequest) -> None:
         raise APIError(400, message, "invalid_value", "prompt")
     if [] in prompts:
         raise APIError(400, "a list of token ids is empty", "invalid_value", "prompt")
+    if body.suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise APIError(400, "suffix needs a prompt of text, not of token ids", "invalid_value", "suffix")
     if body.echo and body.stream:
         raise APIError(400, "echo and stream do not go together; leave one out", "invalid_value", "echo")
     if best_of < n:
@@ -68,7 +70,11 @@ def _best_of(body: CompletionRequest) -> int:
 def completion_requests(body: CompletionRequest, entry: Entry) -> list[Generate]:
     """Return best_of engine requests per prompt."""
     best_of = _best_of(body)
-    prompts = [TextPrompt(p) if isinstance(p, str) else TokenPrompt(tuple(p)) for p in body.prompts()]
+    special, prefix = bool(body.parse_special), body.add_special_tokens is not False
+    prompts = [
+        TextPrompt(p, special, prefix, body.suffix or None) if isinstance(p, str) else TokenPrompt(tuple(p))
+        for p in body.prompts()
+    ]
     grammar = grammar_of(body.response_format) if body.response_format is not None else None
     max_tokens = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     request = Generate(
@@ -79,6 +85,7 @@ def completion_requests(body: CompletionRequest, entry: Entry) -> list[Generate]
         logprobs=body.logprobs or 0,
         echo=bool(body.echo),
         grammar_field="response_format" if grammar is not None else "",
+        repeatable=body.is_repeatable(scored=body.logprobs is not None or bool(body.echo)),
     )
     return answers.for_each_choice(request, prompts, best_of)
 
@@ -86,7 +93,7 @@ def completion_requests(body: CompletionRequest, entry: Entry) -> list[Generate]
 def _response_body(head: ResponseHead, body: CompletionRequest, choices: list[AnswerChoice]) -> JSONObject:
     best_of = _best_of(body)
     best = _best(choices, body.n or 1, best_of)
-    return head.to_json(KIND) | {
+    return head.to_json(KIND, choices[0].fingerprint) | {
         "choices": [_choice_json(i, body, choice) for i, choice in enumerate(best)],
         "usage": usage(choices, best_of),
     }
@@ -123,7 +130,7 @@ async def _stream(head: ResponseHead, body: CompletionRequest, events: AnswerStr
 
     def chunk(index: int, text: str, logprobs: JSONObject | None, finish: str | None) -> str:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
-        return event(head.to_json(KIND) | {"choices": [choice]} | no_usage)
+        return event(head.to_json(KIND, choices[index].fingerprint) | {"choices": [choice]} | no_usage)
 
     async with contextlib.aclosing(events):
         async for step in events:
@@ -139,7 +146,7 @@ async def _stream(head: ResponseHead, body: CompletionRequest, events: AnswerStr
                 yield chunk(index, "", None, choice.finish)
     if with_usage:
         total = usage([choices[i] for i in sorted(choices)], body.n or 1)
-        yield event(head.to_json(KIND) | {"choices": [], "usage": total})
+        yield event(head.to_json(KIND, choices[0].fingerprint) | {"choices": [], "usage": total})
     yield "data: [DONE]\n\n"
 
 

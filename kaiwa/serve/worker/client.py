@@ -61,6 +61,7 @@ class EngineState:
 
     state: str = "starting"
     models: dict[str, int] = field(default_factory=dict)  # name -> bytes
+    computing: dict[str, str] = field(default_factory=dict)  # name -> "C++ step", "PyTorch", or "PyTorch, for now"
     loading: tuple[str, ...] = ()
     requests: int = 0
     tokens_per_second: float = 0.0
@@ -74,6 +75,7 @@ class EngineState:
         return {
             "state": self.state,
             "models": dict(self.models),
+            "computing": dict(self.computing),
             "loading": list(self.loading),
             "requests": self.requests,
             "tokens_per_second": self.tokens_per_second,
@@ -83,7 +85,7 @@ class EngineState:
 
     def update(self, state: State) -> None:
         """Take over a report of the engine process."""
-        self.models, self.loading = state.models, state.loading
+        self.models, self.computing, self.loading = state.models, state.computing, state.loading
         self.requests, self.tokens_per_second = state.requests, state.tokens_per_second
         self.bytes_read, self.step_seconds = state.bytes_read, state.step_seconds
         self.bandwidth = state.bandwidth
@@ -233,7 +235,8 @@ class EngineClient:
             await self._listen()
             if self._closing:
                 return
-            self.state.state, self.state.models, self.state.loading = "restarting", {}, ()
+            self.state.state, self.state.models, self.state.computing = "restarting", {}, {}
+            self.state.loading = ()
             self.state.requests, self.state.tokens_per_second = 0, 0.0
             self.state.restarts += 1
             writer, self._writer = self._writer, None

@@ -48,7 +48,7 @@ class ModelPool:
         model = self.models.get(address.name)
         if model is None:
             return None
-        if model.loaded.entry.created != address.created and model.engine.idle:
+        if model.loaded.entry.created != address.created and model.idle:
             model = None
             self.drop(address.name)
             return None
@@ -98,7 +98,7 @@ class ModelPool:
         for name in list(self.models):
             if sum(model.bytes for model in self.models.values()) <= self.memory:
                 return
-            if name != protected and self.models[name].engine.idle:
+            if name != protected and self.models[name].idle:
                 self.drop(name)
 
     def _make_room_on_card(self, address: ModelAddress) -> None:
@@ -110,7 +110,7 @@ class ModelPool:
             for name in list(self.models):
                 if entry is None or has_room(entry):
                     return
-                if self.models[name].engine.idle:
+                if self.models[name].idle:
                     self.drop(name)
         except Exception:  # a broken folder: loading it says why
             return
@@ -124,9 +124,14 @@ class ModelPool:
         """Return the memory of every model and adapter."""
         return {name: size for model in self.models.values() for name, size in model.memory().items()}
 
+    def computing(self) -> dict[str, str]:
+        """Return the way in which each model is computed."""
+        return {name: model.computing for name, model in self.models.items()}
+
     def n_requests(self) -> int:
         """Return how many requests are being answered or wait for their model."""
-        return sum(len(model.running) for model in self.models.values()) + sum(map(len, self.waiting.values()))
+        answering = sum(len(model.running) + len(model.held) for model in self.models.values())
+        return answering + sum(map(len, self.waiting.values()))
 
 
 def load_model(path: Path, name: str, say: Callable[[str], None]) -> ResidentModel:

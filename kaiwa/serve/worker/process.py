@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaiwa.core import compiled
@@ -80,6 +81,8 @@ class EngineProcess:
         busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.models.values())
         self._take_messages(block=not busy)
         for name, model in list(self.pool.models.items()):
+            for request in model.release():
+                self._admit(model, request)
             if not model.engine.idle:
                 self._step(name, model)
         if self.questions:
@@ -146,7 +149,10 @@ class EngineProcess:
         if isinstance(request, Question):
             self.questions.append((model, request))
         elif isinstance(request, Generate):
-            self._generate(model, loaded, request)
+            if model.holds(request):
+                model.held.append(request)
+            else:
+                self._generate(model, loaded, request)
 
     def _generate(self, model: ResidentModel, loaded: LoadedModel, request: Generate) -> None:
         try:
@@ -157,7 +163,9 @@ class EngineProcess:
         except Exception as error:  # such as a chat template that fails
             self._fail_unreadable(request, error)
         else:
-            model.running[request.id] = AdmittedRequest(request, len(engine_request.prompt_ids), markup)
+            model.running[request.id] = AdmittedRequest(
+                request, len(engine_request.prompt_ids), markup, model.fingerprint(loaded)
+            )
             self.outbox.append(Admitted(id=request.id, unenforced=unenforced))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
@@ -171,6 +179,7 @@ class EngineProcess:
     def _cancel(self, id: str) -> None:
         self.questions = deque(pair for pair in self.questions if pair[1].id != id)
         for model in self.pool.models.values():
+            model.held = [request for request in model.held if request.id != id]
             if model.engine.cancel(id):
                 model.running.pop(id, None)
         for name, requests in self.pool.waiting.items():
@@ -184,7 +193,7 @@ class EngineProcess:
             if name in self.pool.waiting:
                 raise UserError(f"{name} is being loaded; try again when it is there")
             if model is not None and name == base:
-                if not model.engine.idle or any(pair[0] is model for pair in self.questions):
+                if not model.idle or any(pair[0] is model for pair in self.questions):
                     raise UserError(f"{name} is answering requests; let them finish")
                 size, model = model.bytes, None
                 self.pool.drop(name)
@@ -220,7 +229,7 @@ class EngineProcess:
         except Exception as error:  # a fault of ours must not end other models' answers
             traceback.print_exc()
             message = f"{name} failed while answering ({error}); it will be loaded again"
-            for id in model.running:
+            for id in (*model.running, *(request.id for request in model.held)):
                 self._fail(id, 500, "engine_failed", message)
             del self.pool.models[name]
             return
@@ -247,7 +256,8 @@ class EngineProcess:
             answer.started = True
             prompt = details(event.prompt)
             n, cached, markup = answer.prompt_tokens, event.cached, answer.markup
-            self.outbox.append(Started(id=event.id, prompt_tokens=n, cached=cached, prompt=prompt, markup=markup))
+            started = Started(id=event.id, prompt_tokens=n, cached=cached, prompt=prompt, markup=markup)
+            self.outbox.append(replace(started, fingerprint=answer.fingerprint))
         tokens = details(event.tokens)
         n, finish = len(event.tokens), event.finish_reason
         self.outbox.append(Tokens(id=event.id, text=event.text, n=n, tokens=tokens, finish=finish))
@@ -270,6 +280,7 @@ class EngineProcess:
         span = max(0.2, now - self.recent[0][0]) if self.recent else 1.0
         state = State(
             models=self.pool.bytes_by_name(),
+            computing=self.pool.computing(),
             loading=tuple(self.pool.waiting),
             requests=self.pool.n_requests(),
             tokens_per_second=round(sum(n for _, n in self.recent) / span, 1),

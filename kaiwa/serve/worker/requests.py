@@ -11,39 +11,88 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, Request
-from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, ReasoningLimit, Request
 from kaiwa.serve.openai.call_forms import AnswerMarkup, form_of, reasoning_tags
-from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
-from kaiwa.serve.worker.wire import ChatPrompt, Detokenize, Failed, Generate, ModelPrompt, ModelRequest, TokenPrompt
-from kaiwa.text.jinja_template import template_of, tool_pieces
-from kaiwa.text.records import conversation
-from kaiwa.text.template import encode_pieces
+from kaiwa.serve.worker.wire import (
+    ChatPrompt,
+    Detokenize,
+    Failed,
+    Generate,
+    ModelPrompt,
+    ModelRequest,
+    TextPrompt,
+    TokenPrompt,
+)
+from kaiwa.text.jinja_template import PromptEnding, prompt_pieces, template_of
+from kaiwa.text.pieces import PromptPiece
+from kaiwa.text.records import Conversation, conversation
+from kaiwa.text.template import CHATML, chatml_pieces, encode_pieces, encode_with_specials
 
 if TYPE_CHECKING:
     from kaiwa.catalog.load import LoadedModel
+    from kaiwa.tokenizer.tokenizer import Tokenizer
 
+# Before the text, before the text after the answer, before the answer.
+FILL_TOKENS = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    ("<PRE>", "<SUF>", "<MID>"),
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+    ("[PREFIX]", "[SUFFIX]", "[MIDDLE]"),
+)
 THINK_TOKENS = 16  # at the prompt's end, among which an opened reasoning is looked for
 
 
 def prompt_ids(loaded: LoadedModel, prompt: ModelPrompt) -> list[int]:
     """Return the prompt's token ids. UserError if the model's template refuses the prompt, or the model cannot chat."""
     if isinstance(prompt, ChatPrompt):
-        return _chat_ids(loaded, prompt.messages, prompt.tools)
+        return _chat_ids(loaded, prompt)
     if isinstance(prompt, TokenPrompt):
         return list(prompt.ids)
-    return loaded.text_ids(prompt.text) or [loaded.tokenizer.document_end_id]
+    prefix = list(loaded.prefix) if prompt.prefix else []
+    return prefix + _text_ids(loaded.tokenizer, prompt) or [loaded.tokenizer.document_end_id]
 
 
-def _chat_ids(loaded: LoadedModel, messages: Sequence[ChatTurn], tools: Sequence[JSONObject]) -> list[int]:
+def _text_ids(tokenizer: Tokenizer, prompt: TextPrompt) -> list[int]:
+    """Return the ids of a text, and of the text after the answer if there is one."""
+
+    def encode(text: str) -> list[int]:
+        return encode_with_specials(tokenizer, text) if prompt.special else tokenizer.encode(text)
+
+    if prompt.suffix is None:
+        return encode(prompt.text)
+    ids = {**tokenizer.controls, **tokenizer.specials}
+    for before, after, middle in FILL_TOKENS:
+        if before in ids and after in ids and middle in ids:
+            text, suffix = encode(prompt.text), encode(prompt.suffix)
+            return [ids[before], *text, ids[after], *suffix, ids[middle]]
+    raise UserError("this model has no tokens for filling in the middle; leave suffix out", field="suffix")
+
+
+def _chat_ids(loaded: LoadedModel, prompt: ChatPrompt) -> list[int]:
     template, tokenizer = loaded.tokenizer.chat_template, loaded.tokenizer
-    uses_tools = bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)
-    if not uses_tools or not loaded.entry.chat or template is None or "tools" not in template:
-        return loaded.chat_ids(conversation(as_plain(messages, tools)))
-    turns = with_parsed_arguments(messages, short_ids=form_of(template).short_ids)
-    pieces = tool_pieces(template_of(tokenizer, template), turns, tools)
+    if not loaded.entry.chat or template is None:
+        message = f"{loaded.entry.name} continues text and has not learnt to chat; send it a prompt (/v1/completions)"
+        raise UserError(message)
+    messages, tools = prompt.messages, prompt.tools
+    if "tools" not in template:
+        messages, tools = tuple(as_plain(messages, tools)), ()  # without any, the same messages
+    if template == CHATML:
+        pieces = _chatml_pieces(conversation(as_plain(messages, tools)), prompt.ending, tokenizer)
+    else:
+        turns = with_parsed_arguments(messages, short_ids=form_of(template).short_ids)
+        pieces = prompt_pieces(template_of(tokenizer, template), turns, tools, prompt.variables, prompt.ending)
     return [id for ids in encode_pieces(tokenizer, pieces) for id in ids]
+
+
+def _chatml_pieces(messages: Conversation, ending: PromptEnding, tokenizer: Tokenizer) -> list[PromptPiece]:
+    controls = tuple(tokenizer.controls)
+    if ending != "continue":
+        return chatml_pieces(messages, ending == "answer", controls)
+    return [*chatml_pieces(messages[:-1], True, controls), PromptPiece(messages[-1].content)]
 
 
 def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, AnswerMarkup]:
@@ -70,8 +119,18 @@ def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, Answ
         logprobs=generate.logprobs,
         prompt_logprobs=generate.echo and generate.detailed,
         shown_specials=shown_specials,
+        reasoning=_reasoning_limit(loaded, generate, markup),
     )
     return request, markup
+
+
+def _reasoning_limit(loaded: LoadedModel, generate: Generate, markup: AnswerMarkup) -> ReasoningLimit | None:
+    """Return the limit on the answer's reasoning, None without a budget or for a model that does not reason."""
+    if generate.thinking_budget is None or markup.reasoning is None:
+        return None
+    tokenizer = loaded.tokenizer
+    opening, closing = (tuple(encode_with_specials(tokenizer, tag)) for tag in markup.reasoning)
+    return ReasoningLimit(generate.thinking_budget, opening, closing, is_open=markup.thinking)
 
 
 def _answer_markup(

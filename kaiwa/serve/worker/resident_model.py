@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kaiwa.core.errors import UserError
 from kaiwa.serve.openai.call_forms import AnswerMarkup
+from kaiwa.serve.worker.fingerprint import fingerprint, weights_digest
 from kaiwa.serve.worker.wire import Generate, ModelAddress
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ MOST_ADAPTERS = 64  # of one model; the longest unused go first
 
 @dataclass(frozen=True, slots=True)
 class ResidentAdapter:
-    """An adapter: its model for requests, and its bytes in memory."""
+    """An adapter: its model for requests, its bytes in memory, and the digest of its weights."""
 
     loaded: LoadedModel
     bytes: int
+    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class AdmittedRequest:
     request: Generate
     prompt_tokens: int
     markup: AnswerMarkup
+    fingerprint: str = ""
     started: bool = False
 
 
@@ -49,6 +52,42 @@ class ResidentModel:
         self.weights = loaded.memory()
         self.adapters: OrderedDict[str, ResidentAdapter] = OrderedDict()  # least recently used first
         self.running: dict[str, AdmittedRequest] = {}  # by request id
+        self.held: list[Generate] = []  # until the way of computing is settled
+        self.weights_digest = weights_digest(loaded.entry.path)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered or held."""
+        return self.engine.idle and not self.held
+
+    def holds(self, request: Generate) -> bool:
+        """Return whether a request must wait: the same request later would be computed otherwise.
+
+        Once such requests wait and the C++ step is ready, the others wait too, so that it can take over.
+        """
+        if not self.engine.will_switch or (self.engine.idle and not self.engine.is_pending):
+            return False
+        return request.repeatable or (bool(self.held) and not self.engine.is_pending)
+
+    def release(self) -> list[Generate]:
+        """Return the requests that need not wait any more, in their order."""
+        if not self.held or self.engine.is_pending or (self.engine.will_switch and not self.engine.idle):
+            return []
+        requests, self.held = self.held, []
+        return requests
+
+    @property
+    def computing(self) -> str:
+        """The way in which answers are computed now."""
+        if self.engine.is_native:
+            return "C++ step"
+        return "PyTorch, for now" if self.engine.will_switch else "PyTorch"
+
+    def fingerprint(self, loaded: LoadedModel) -> str:
+        """Return the fingerprint of an answer by the model or one of its adapters: weights, template, computing."""
+        adapter = self.adapters.get(loaded.entry.name)
+        template = loaded.tokenizer.chat_template or ""
+        return fingerprint(self.weights_digest, adapter.digest if adapter is not None else "", template, self.computing)
 
     @property
     def bytes(self) -> int:
@@ -90,7 +129,9 @@ class ResidentModel:
         loaded = with_adapter(self.loaded, entry, address.adapter)
         assert loaded.adapter is not None
         self.engine.add_adapter(address.name, loaded.adapter)
-        adapter = self.adapters[address.name] = ResidentAdapter(loaded, loaded.adapter_memory())
+        adapter = self.adapters[address.name] = ResidentAdapter(
+            loaded, loaded.adapter_memory(), weights_digest(address.adapter)
+        )
         return adapter
 
     def drop(self, name: str) -> int:

@@ -11,7 +11,7 @@ Failed may come at any place and ends the answer. Other questions get a single Q
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +22,7 @@ from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.choice import TokenDetail
+from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.text.sampling import USUAL, Sampling
 
 
@@ -59,7 +60,15 @@ class ModelAddress:
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
+    """A text to continue. special: the names of special tokens in it are tokens. prefix: begin as the model's texts do.
+
+    suffix: the text after the answer, for models that fill in the middle.
+    """
+
     text: str
+    special: bool = False
+    prefix: bool = True
+    suffix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,15 @@ class TokenPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """Messages for the model's chat template, and the tools the model may call."""
+    """Messages for the model's chat template, the tools the model may call, and more of the template's variables.
+
+    ending: with the header of an answer, within the last message, or after it (text/jinja_template.py).
+    """
 
     messages: tuple[ChatTurn, ...]
     tools: tuple[JSONObject, ...] = ()
+    variables: JSONObject = field(default_factory=dict)
+    ending: PromptEnding = "answer"
 
 
 ModelPrompt = TextPrompt | TokenPrompt | ChatPrompt
@@ -86,6 +100,8 @@ class Generate:
     fit: the rule for max_tokens where the context has less room: "exact" refuses, "shorten" lowers max_tokens; "fill"
     takes all free room whatever max_tokens says. detailed: send tokens with log-probabilities, and `logprobs`
     alternatives of each. echo: send the prompt's tokens too. grammar_field: the client's field with the grammar.
+    thinking_budget: tokens of reasoning at most. repeatable: the same request is to be answered the same again, so it
+    waits until the way of computing is settled.
     """
 
     kind: Literal["generate"] = "generate"
@@ -98,6 +114,8 @@ class Generate:
     logprobs: int = 0
     echo: bool = False
     grammar_field: str = ""
+    thinking_budget: int | None = None
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +251,7 @@ class Admitted:
 class Started:
     """The answer begins. cached: number of prompt tokens taken from the cache. prompt: its tokens, if requested.
 
-    markup: how the answer is to be read.
+    markup: how the answer is to be read. fingerprint: of the model and of the way in which it is computed.
     """
 
     kind: Literal["started"] = "started"
@@ -242,6 +260,7 @@ class Started:
     cached: int = 0
     prompt: tuple[TokenDetail, ...] = ()
     markup: AnswerMarkup = PLAIN
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,12 +300,14 @@ class Failed:
 class State:
     """The engine's state: bytes of every model in memory, models being loaded, requests, speed.
 
-    bytes_read: weights read so far by steps with new tokens; step_seconds: seconds of the same steps. bandwidth: bytes
+    computing: the way in which each model is computed (resident_model.py). bytes_read: weights read so far by steps
+    with new tokens; step_seconds: seconds of the same steps. bandwidth: bytes
     per second read from this machine's memory, 0 until the first model has loaded.
     """
 
     kind: Literal["state"] = "state"
     models: dict[str, int]
+    computing: dict[str, str] = field(default_factory=dict)
     loading: tuple[str, ...] = ()
     requests: int = 0
     tokens_per_second: float = 0.0
