@@ -38,8 +38,8 @@ class PairedComparison:
     """B against A on n items.
 
     `lost`, `won`: items where B is below, above A. `difference` and `margin` are in the values' unit. `n_needed`: pairs
-    that would decide, None where none can be named. `verdict`: "better", "worse", "same", "unknown" or (by an imperfect
-    judge, judged.py) "unjudged".
+    that would decide, None where none can be named. `verdict`: "better", "worse", "same", "unknown", (by an imperfect
+    judge, judged.py) "unjudged" or (failures.py) "failed". `n_failed`: items that failed under A or B and are no pair.
     """
 
     n: int
@@ -54,6 +54,7 @@ class PairedComparison:
     verdict: str
     margin: float
     level: float = 0.95
+    n_failed: int = 0
 
 
 def compare(

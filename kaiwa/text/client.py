@@ -17,6 +17,7 @@ import httpx
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ModelUnavailable, ScoreCall, ScoreResult
+from kaiwa.text.openai_answer import completion_from_answer
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Grammar, Sampling
 
@@ -66,18 +67,9 @@ class HTTPChatModel:
         else:
             answer = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})
         try:
-            choice = answer["choices"][0]
-            text = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
-            usage = answer.get("usage") or {}
-            reused = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            counts = (usage.get("prompt_tokens") or 0, reused, usage.get("completion_tokens") or 0)
+            return completion_from_answer(answer)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise self._without_choices(answer) from None
-        reason = choice.get("finish_reason") or "stop"
-        n_prompt, n_reused, n_tokens = counts
-        return Completion(
-            text=text or "", finish_reason=reason, n_prompt=n_prompt, n_reused=n_reused, n_tokens=n_tokens
-        )
 
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         """Return log-probabilities from a server that answers echo with the prompt's log-probabilities.

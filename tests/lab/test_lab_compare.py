@@ -26,7 +26,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     b = log(tmp_path / "b", {f"q{i}": True for i in range(40)} | {"right": 0, "broken": None})
     main(["lab", "compare", a, b, "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == [*KEYS, "unmatched"]
+    assert list(found) == [*KEYS, "unmatched", "failed"]
     assert (found["n"], found["won"], found["lost"]) == (40, 20, 0)
     assert found["difference"] == pytest.approx(0.5)
     assert found["verdict"] == "better by 50.0 points"

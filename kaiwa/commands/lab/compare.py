@@ -43,7 +43,11 @@ def main(words: list[str]) -> None:
     pair = match(read_log(options.logs[0], options.cluster), read_log(options.logs[1], options.cluster))
     comparison = pair.compare(options.margin / 100)
     text = comparison_text(pair, comparison)
-    judged = check_gate(gate, pair.a, pair.b, pair.clusters) if gate is not None else None
+    judged = None
+    if gate is not None:
+        judged = check_gate(
+            gate, pair.a, pair.b, pair.clusters, n_failed=len(pair.failed), n_unmatched=len(pair.ids_of_one)
+        )
     if options.json:
         value = comparison_json(comparison, pair.ids_of_one)
         if judged is not None:

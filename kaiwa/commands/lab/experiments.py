@@ -119,16 +119,17 @@ def pilot_text(analysis: Analysis) -> str:
 def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
     """Print the verdicts, write the report and print its path. limits: sentences on the design's limits."""
     from kaiwa.lab.experiments.verdicts import verdict_text
-    from kaiwa.lab.reports.experiment_report import difference_text, write_report
+    from kaiwa.lab.reports.experiment_report import difference_text, pairs_text, write_report
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
     from kaiwa.report.words import Words
 
+    words = Words("en", "kaiwa.lab")
     rows = [["task", "B − A", "n", "points", "verdict"]]
     for f in analysis.findings:
-        rows.append([f.task, f.contrast.text, str(f.comparison.n), difference_text(f), verdict_text(f.comparison)])
+        pairs = pairs_text(f, words)
+        rows.append([f.task, f.contrast.text, pairs, difference_text(f), verdict_text(f.comparison)])
     print(table(rows, lambda i: ">" if i == 2 else "<"))
     if analysis.checks:
-        words = Words("en", "kaiwa.lab")
         for check in analysis.checks.values():
             cells = zip(judge_heads(words), judge_cells(check, words), strict=True)
             print("\n" + table([["who graded", ""], *([head, cell] for head, cell in cells)]))

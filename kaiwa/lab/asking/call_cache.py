@@ -20,7 +20,7 @@ from typing import Any
 from kaiwa.core.rng import seed_for
 from kaiwa.lab.asking.program import Call, Reply
 from kaiwa.text.chat_model import ChatModel, GenerateCall, ScoreCall, ScoreResult, generate_many, score_many
-from kaiwa.text.records import Completion, Conversation
+from kaiwa.text.records import Completion, Conversation, whole_text
 
 
 def call_json(call: Call) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _reply(outcome: Completion | ScoreResult | Exception) -> Reply:
         n = len(outcome.logprobs)
         return Reply(logprob=total, n_scored=n, n_prompt=outcome.n_prompt, n_reused=outcome.n_reused)
     return Reply(
-        text=outcome.text,
+        text=whole_text(outcome.text),
         finish_reason=outcome.finish_reason,
         n_prompt=outcome.n_prompt,
         n_reused=outcome.n_reused,

@@ -59,6 +59,20 @@ class ProgramResult:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+NO_REPLY = {
+    "content_filter": "the server's content filter stopped the answer",
+    "tool_calls": "the model called a tool in place of an answer",
+    "function_call": "the model called a tool in place of an answer",
+}
+
+
+def failure_of_reply(reply: Reply) -> str:
+    """Return why a reply is no answer of the model to the prompt, or ""."""
+    if reply.text.strip() and reply.finish_reason != "content_filter":
+        return reply.error  # a tool called beside an answer takes nothing from the answer
+    return reply.error or NO_REPLY.get(reply.finish_reason, "")
+
+
 class CallFailed(Exception):
     """A call to the model failed; the program that made the call ends as failed."""
 
@@ -138,9 +152,9 @@ def _step(program: Program, replies: list[Reply] | None) -> list[Call] | Finishe
     try:
         if replies is None:
             return list(next(program))
-        failed = next((reply for reply in replies if reply.error), None)
-        if failed is not None:
-            program.throw(CallFailed(failed.error))
+        reason = next(filter(None, map(failure_of_reply, replies)), "")
+        if reason:
+            program.throw(CallFailed(reason))
             raise AssertionError("a program continued after a failed call")
         return list(program.send(replies))
     except StopIteration as end:

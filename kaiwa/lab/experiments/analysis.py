@@ -22,6 +22,7 @@ from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Task
 from kaiwa.stats.comparison import POWER, PairedComparison, compare
 from kaiwa.stats.distributions import normal_ppf
+from kaiwa.stats.failures import withhold_for_failures
 from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
 from kaiwa.stats.judged import compare_judged
 from kaiwa.stats.multiple import holm
@@ -170,7 +171,9 @@ def summarise_arm(
         valid=share([float(o.valid) for o in done], [clusters[o.id] for o in done]),
         when_valid=_right(read, clusters, check),
         accuracy=_right(done, clusters, check),
-        histogram=tuple(Counter(o.answer if o.answer is not None else "—" for o in done).most_common(6)),
+        histogram=tuple(
+            Counter(o.answer if o.answer is not None else f"— {o.no_answer}".strip() for o in done).most_common(6)
+        ),
         n_prompt=n_prompt,
         n_reused=sum(o.n_reused for o in outcomes),
         n_tokens=n_tokens,
@@ -228,6 +231,8 @@ def compare_arms(
     else:
         agreed = check.agreement
         comparison = compare_judged(x, y, agreed.sensitivity, agreed.specificity, clusters=cluster_ids, margin=margin)
+    if check is None or task.grader.name != "pairwise":
+        comparison = withhold_for_failures(comparison, x, y, len(task.items) - len(ids), clusters=cluster_ids)
     return ContrastFinding(
         task=task.name,
         contrast=contrast,
@@ -254,6 +259,7 @@ def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
             "less": " − ".join(reversed(f.contrast.less)),
             "claim": f.contrast.claim,
             "n": f.comparison.n,
+            "failed": f.comparison.n_failed,
             "mean_a": f.comparison.mean_a,
             "mean_b": f.comparison.mean_b,
             "difference": f.comparison.difference.mean,

@@ -12,12 +12,13 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.asking.call_cache import Asker, CallCache
-from kaiwa.lab.asking.program import FinishedProgram, Program, run_programs
+from kaiwa.lab.asking.program import FinishedProgram, Program, Reply, run_programs
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.preflight import check_first_calls
 from kaiwa.lab.grading.graders import grade
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.prompt import prompt_as_text
+from kaiwa.lab.tasks.reply_text import no_answer_name
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import Decoding
@@ -32,8 +33,9 @@ MAJORITIES = (1, 3, 5, 10, 20, 40)
 class ItemOutcome:
     """One item under one arm with one seed.
 
-    `error`: the item failed, and counts as neither right nor wrong. `score` is NaN (null in files) before a model judge
-    has graded the answer, and always for pairwise graders: scores are per contrast, see JudgeCheck.preferred.
+    `error`: the item failed, and counts as neither right nor wrong. `no_answer`: why nothing was read, by name. `score`
+    is NaN (null in files) before a model judge has graded the answer, and always for pairwise graders: scores are per
+    contrast, see JudgeCheck.preferred.
     """
 
     task: str
@@ -46,6 +48,7 @@ class ItemOutcome:
     text: str = ""
     prompt: str = ""
     error: str = ""
+    no_answer: str = ""
     n_prompt: int = 0
     n_reused: int = 0
     n_tokens: int = 0
@@ -138,7 +141,9 @@ def _grade_program(item_run: ItemRun, finished: FinishedProgram) -> ItemOutcome:
         return replace(outcome, error=f"item {item.id}: {finished.error}")
     result = finished.result
     answer = result.answer if result.extracted else extract(task.kind, result.text, item.choices)
-    outcome = replace(outcome, answer=answer, text=result.text)
+    last = finished.trace[-1][1] if finished.trace else Reply()
+    name = no_answer_name(result.text, last.finish_reason) if answer is None else ""
+    outcome = replace(outcome, answer=answer, text=result.text, no_answer=name)
     if task.grader.judge is not None:
         score = math.nan if answer is not None or task.grader.name == "pairwise" else 0.0
         return replace(outcome, valid=answer is not None, score=score, notes=result.notes)

@@ -15,6 +15,7 @@ WORDS = {
         "unknown": "cannot tell, need n = {n}",
         "nothing": "cannot tell: nothing to compare",
         "unjudged": "cannot tell: the judge is not shown to be better than a coin",
+        "failed": "cannot tell: {f} items failed",
     },
     "ja": {
         "better": "{d} ポイント良い",
@@ -23,6 +24,7 @@ WORDS = {
         "unknown": "判定できない(必要な件数 n = {n})",
         "nothing": "判定できない(比べる対象がない)",
         "unjudged": "判定できない(審判が偶然より正しいと示されていない)",
+        "failed": "判定できない({f} 件が失敗)",
     },
 }
 
@@ -35,6 +37,7 @@ def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
     return words[comparison.verdict].format(
         d=f"{abs(comparison.difference.mean) * 100:.1f}",
         m=f"{comparison.margin * 100:g}",
+        f=comparison.n_failed,
         n="?" if comparison.n_needed is None else f"{comparison.n_needed:,}",
     )
 
@@ -55,6 +58,7 @@ def comparison_json(comparison: PairedComparison, unmatched: list[str]) -> dict[
         "n_needed": comparison.n_needed,
         "verdict": verdict_text(comparison),
         "unmatched": unmatched,
+        "failed": comparison.n_failed,
     }
 
 

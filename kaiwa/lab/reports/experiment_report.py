@@ -98,7 +98,7 @@ def method(analysis: Analysis, words: Words) -> str:
 def summary(analysis: Analysis, words: Words) -> str:
     """Say how many of the comparisons ended in which verdict."""
     counts = Counter(f.comparison.verdict for f in analysis.findings)
-    unknown = counts["unknown"] + counts["unjudged"]
+    unknown = counts["unknown"] + counts["unjudged"] + counts["failed"]
     return words(
         "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=unknown
     )
@@ -113,6 +113,12 @@ def difference_text(finding: ContrastFinding) -> str:
     return f"{points_text(d.mean)} [{points_text(max(-end, d.low))}, {points_text(min(end, d.high))}]"
 
 
+def pairs_text(finding: ContrastFinding, words: Words) -> str:
+    """Format the number of pairs, and of items that are none because they failed."""
+    c = finding.comparison
+    return f"{c.n} ({words('lab.failed')} {c.n_failed})" if c.n_failed else str(c.n)
+
+
 def findings_table(analysis: Analysis, words: Words) -> Markup:
     """Draw the findings, claim and verdict first: a phone shows no more."""
     heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
@@ -123,7 +129,7 @@ def findings_table(analysis: Analysis, words: Words) -> Markup:
         what = join([told_claim, tag("p", compared, class_="small")]) if told_claim else compared
         cells = [
             difference_text(f),
-            str(f.comparison.n),
+            pairs_text(f, words),
             f"{f.comparison.lost} / {f.comparison.won}",
             figures.number(f.p_holm),
         ]
@@ -259,7 +265,7 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
                     f.contrast.a,
                     f.task,
                     claim_text(f.contrast.claim, language),
-                    f.comparison.n,
+                    pairs_text(f, words),
                     difference_text(f),
                 ),
                 *(

@@ -4,7 +4,8 @@
     B better than A                     one-sided 95 % lower limit of B - A above 0
     B better than A by 2 points         ... above 0.02
 
-A point is 0.01. "Not shown" fails the gate: too few items are no proof that nothing got worse. The red team's gates
+A point is 0.01. "Not shown" fails the gate: too few items are no proof that nothing got worse. Items that failed under
+either are counted against the claim. The red team's gates
 (redteam/bench/gate.py) use the same sentence about two defences.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from kaiwa.core.errors import UserError
 from kaiwa.report.junit import JUnitCase, JUnitSuite, junit_xml
 from kaiwa.stats.comparison import lower_bound
+from kaiwa.stats.failures import add_failures
 
 SENTENCE = re.compile(
     r"(?P<first>\S+) (?:is )?(?P<kind>not worse|better) than (?P<second>\S+)"
@@ -70,12 +72,25 @@ def parse_gate(text: str) -> Gate:
 
 
 def check_gate(
-    gate: Gate, a: Sequence[float], b: Sequence[float], clusters: Sequence[object] | None = None
+    gate: Gate,
+    a: Sequence[float],
+    b: Sequence[float],
+    clusters: Sequence[object] | None = None,
+    *,
+    n_failed: int = 0,
+    n_unmatched: int = 0,
 ) -> GateResult:
-    """Judge a gate by the scores `a`, `b` [n] of the same items under A and B; `clusters` [n]: one id per item."""
+    """Judge a gate by the scores `a`, `b` [n] of the same items under A and B; `clusters` [n]: one id per item.
+
+    n_failed: items that failed under A or B, which count as lost by the gate's first. n_unmatched: items of one log
+    only, which the sentence names.
+    """
     first, second = (b, a) if gate.first == "B" else (a, b)
-    low = lower_bound(second, first, clusters=clusters)
+    x, y, ids = add_failures(second, first, n_failed, b_loses=True, clusters=clusters)
+    low = lower_bound(x, y, clusters=ids)
     limit = f"{gate.first} - {gate.second} is above {low * 100:+.2f} points (one-sided 95 %), {len(a)} items"
+    limit += f" and {n_failed} failed, counted against it" if n_failed else ""
+    limit += f"; {n_unmatched} items are in one log only" if n_unmatched else ""
     sentence = f"{limit}; the gate needs above {gate.bound * 100:+.2f}"
     return GateResult(text=gate.text, passed=low > gate.bound, low=low, sentence=sentence)
 

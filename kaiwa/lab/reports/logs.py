@@ -13,6 +13,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.stats.comparison import PairedComparison, compare
+from kaiwa.stats.failures import withhold_for_failures
 from kaiwa.text.records import read_jsonl
 
 
@@ -38,7 +39,8 @@ class LogPair:
     failed: tuple[str, ...]
 
     def compare(self, margin: float = 0.03) -> PairedComparison:
-        return compare(self.a, self.b, clusters=self.clusters, margin=margin)
+        compared = compare(self.a, self.b, clusters=self.clusters, margin=margin)
+        return withhold_for_failures(compared, self.a, self.b, len(self.failed), clusters=self.clusters)
 
     @property
     def ids_of_one(self) -> list[str]:

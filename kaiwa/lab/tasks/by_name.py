@@ -15,7 +15,7 @@ from kaiwa.lab.tasks import reasoning, village
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.tasks.variables import check_parts, fill
-from kaiwa.text.records import read_jsonl
+from kaiwa.text.records import read_jsonl, whole_text
 
 TaskGenerator = Callable[[str, int, int], Task]  # language, n, seed
 
@@ -104,7 +104,7 @@ def task_from_file(
         where = f"{path}, row {number + 1}"
         if answer not in row:
             raise UserError(f"{where}: no column {answer!r} with the right answer; there is {', '.join(row)}")
-        columns = {str(k): "" if v is None else str(v) for k, v in row.items()}
+        columns = {str(k): "" if v is None else whole_text(str(v)) for k, v in row.items()}
         if input in columns:
             columns["input"] = columns[input]
         names = prompt.variables(columns)

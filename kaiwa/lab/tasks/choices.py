@@ -137,10 +137,11 @@ def _undenied(text: str, places: Sequence[ChoiceMention]) -> list[ChoiceMention]
     return undenied
 
 
-def find_choice(text: str, choices: Sequence[str], stated: bool = False) -> str | None:
+def find_choice(text: str, choices: Sequence[str], stated: bool = False, cut: bool = False) -> str | None:
     """Find the choice that a text chooses; None where it names none, or several without choosing.
 
-    stated: the text follows a mark, so the first choice that is not denied is the answer.
+    stated: the text follows a mark, so the first choice that is not denied is the answer. cut: the end is missing, so
+    of several choices none is the conclusion.
     """
     places = choice_mentions(text, choices)
     if not places:
@@ -153,6 +154,8 @@ def find_choice(text: str, choices: Sequence[str], stated: bool = False) -> str 
         return None if _listed(text, undenied) == set(choices) else first.choice
     if len({p.choice for p in undenied}) == 1:
         return first.choice
+    if cut:
+        return None
     last = _undenied(clause := SO.split(text)[-1], choice_mentions(clause, choices))
     if clause != text and len({p.choice for p in last}) == 1:
         return last[0].choice

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kaiwa.lab.tasks.choices import find_choice
 from kaiwa.lab.tasks.numbers import find_number
@@ -28,19 +29,35 @@ ABBREVIATION = r"(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bMt)(?<!\bNo
 NEXT_SENTENCE = re.compile(rf"{ABBREVIATION}\.\s+(?=[A-Z])|。|\s+(?:because|since)\s")
 EDGES = " .。,、:;!！\"'「」『』“”‘’*_`#>"
 SHORT = 6  # words (or 20 characters) of a line that may be an answer alone
+PLEASANTRY = re.compile(
+    r"(?i)(?:sure|certainly|of\s+course|okay|ok|alright|great|well|let\s+me|here\b|もちろん|承知|わかりました|かしこまり)"
+)
 SPELT = re.compile(r"(?:[A-Za-z][\s,-]+)+[A-Za-z]")  # letter by letter: "n a o a"
 OPENING = re.compile(r"(?i)^(?:it\s+is|it['’]s|that\s+is|that['’]s|this\s+is)\s+(?:the\s+)?")
 
 
-def extract(kind: str, text: str, choices: Sequence[str] = ()) -> str | None:
-    """Extract the answer as plain text: numbers without separators ("1234"), choices as spelt in `choices`."""
+def extract(kind: str, text: str, choices: Sequence[str] = (), cut: bool = False) -> str | None:
+    """Extract the answer as plain text: numbers without separators ("1234"), choices as spelt in `choices`.
+
+    cut: the text ended at the limit of tokens; only what states the answer is then read, and no conclusion guessed.
+    """
     if kind in ("text", "lines", "code", "json"):
         return _extract_written(kind, without_thoughts(text))
     if kind == "number":
-        return read_reply(text, find_number)
+        return read_reply(text, find_number, cut)
     if kind == "choice":
-        return read_reply(text, lambda statement, stated: find_choice(statement, choices, stated))
-    return read_reply(text, find_word)
+        return read_reply(text, ChoiceReader(choices), cut)
+    return read_reply(text, find_word, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceReader:
+    """A reader of one item's choices."""
+
+    choices: Sequence[str]
+
+    def __call__(self, text: str, stated: bool = False, cut: bool = False) -> str | None:
+        return find_choice(text, self.choices, stated, cut)
 
 
 def _extract_written(kind: str, text: str) -> str | None:
@@ -53,12 +70,18 @@ def _extract_written(kind: str, text: str) -> str | None:
     return "\n".join(line for line in text.strip().splitlines() if line.strip()) or None
 
 
-def find_word(text: str, stated: bool = False) -> str | None:
-    """Find the word or short phrase that a text gives as its answer. stated: the text follows a mark."""
+def find_word(text: str, stated: bool = False, cut: bool = False) -> str | None:
+    """Find the word or short phrase that a text gives as its answer. stated: the text follows a mark. cut: its end is
+    missing, and only a short first line is an answer.
+    """
     lines = [line.strip() for line in text.strip().splitlines() if line.strip(EDGES + "-")]
+    if len(lines) > 1 and PLEASANTRY.match(lines[0]):
+        lines = lines[1:]
     if not lines:
         return None
-    line = lines[0] if stated or _answers_first(lines) else lines[-1]
+    if cut and not stated and not _short(lines[0]):
+        return None
+    line = lines[0] if stated or cut or _answers_first(lines) else lines[-1]
     emphasised = [str(next(filter(None, match.groups()))) for match in EMPHASIS.finditer(line)]
     if len(emphasised) == 1 and (len(lines) == 1 or stated) and emphasised[0].strip(EDGES):
         return emphasised[0].strip(EDGES)

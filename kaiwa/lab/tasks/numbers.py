@@ -225,11 +225,11 @@ def _allowed(text: str, numbers: list[NumberMention]) -> list[NumberMention]:
     ]
 
 
-def find_number(text: str, stated: bool = False) -> str | None:
+def find_number(text: str, stated: bool = False, cut: bool = False) -> str | None:
     """Find the number that a text gives as its answer, as plain digits; None where there is none.
 
     stated: the text follows a mark, and what stands first is the answer; else it must stand at the beginning and end
-    its clause there, or the conclusion is read.
+    its clause there, or the conclusion is read, which a text that was cut has not.
     """
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3})", ",", text)
     text = re.sub(r"(?<![ァ-ヶー])ゼロ(?![ァ-ヶー])", "〇", text)
@@ -239,7 +239,7 @@ def find_number(text: str, stated: bool = False) -> str | None:
     first = numbers[0]
     if stated or _leads(text, first):
         return write_number(_end_of_equation(text, numbers, 0).value)
-    return write_number(_conclusion(text).value)
+    return None if cut else write_number(_conclusion(text).value)
 
 
 def _leads(text: str, first: NumberMention) -> bool:

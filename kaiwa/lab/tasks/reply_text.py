@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from typing import Protocol
 
 LONGEST = 20_000  # characters of a reply that are read: a fifth of them its beginning, the rest its end
 STATEMENT = 1_000  # characters after a mark
@@ -95,15 +95,23 @@ def is_refusal(text: str) -> bool:
     return REFUSAL.match(text) is not None
 
 
-def read_reply(reply: str, read: Callable[[str, bool], str | None]) -> str | None:
-    """Read the answer of a reply by `read(text, stated)`; `stated`: the text follows a mark, so it states the answer.
+class AnswerRule(Protocol):
+    """Reads an answer from text. stated: the text follows a mark, so it states the answer. cut: its end is missing."""
+
+    def __call__(self, text: str, stated: bool = False, cut: bool = False) -> str | None: ...
+
+
+def read_reply(reply: str, read: AnswerRule, cut: bool = False) -> str | None:
+    """Read the answer of a reply. cut: the reply ended at the limit of tokens, so its conclusion is missing.
 
     None: nothing to read, which is also what a refusal is.
     """
     text = without_thoughts(reply)
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 5]}\n{text[-LONGEST * 4 // 5 :]}"
-    text = first_answer(plain_text(text))
+    whole = plain_text(text)
+    text = first_answer(whole)
+    cut = cut and text == whole
     tagged = [*TAGGED.findall(text), *(value.strip('"') for value in IN_JSON.findall(text))]
     ends = [match.end() for match in MARK.finditer(text)]
     stated = [*reversed(_boxes(text)[-TRIES:]), *reversed(tagged[-TRIES:]), *HASHES.findall(text)[:1]]
@@ -112,7 +120,17 @@ def read_reply(reply: str, read: Callable[[str, bool], str | None]) -> str | Non
         if not is_refusal(statement) and (answer := read(statement[:STATEMENT], True)) is not None:
             return answer
     refused = is_refusal(text)
-    return None if refused else read(MARK.sub(" ", text), False)
+    return None if refused else read(MARK.sub(" ", text), False, cut)
+
+
+def no_answer_name(reply: str, finish_reason: str) -> str:
+    """Name why a reply holds no answer: refused, empty, only thoughts, cut at the limit, or unreadable."""
+    text = without_thoughts(reply)
+    if finish_reason == "refusal" or is_refusal(plain_text(text)):
+        return "refused"
+    if not text:
+        return "only thoughts" if reply.strip() else "cut at the limit" if finish_reason == "length" else "empty"
+    return "cut at the limit" if finish_reason == "length" else "unreadable"
 
 
 def _boxes(text: str) -> list[str]:

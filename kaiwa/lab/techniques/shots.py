@@ -46,7 +46,7 @@ class ZeroShot:
         prompt = task.render_prompt(item)
         if self.by == "text":
             (reply,) = yield (decoding.call(prompt, task.max_tokens, task.stop),)
-            return extract_result(task, item, with_leading_words(task, reply.text))
+            return extract_result(task, item, with_leading_words(task, reply.text), reply)
         if not item.choices:
             raise UserError(f"task {task.name}, item {item.id}: no choices to rate by likelihood")
         space = " " if isinstance(prompt, str) and prompt[-1:] == ":" else ""

@@ -62,7 +62,7 @@ class LeastToMost:
             (reply,) = yield (decoding.call(prompt, self.max_tokens, task.stop),)
             prompt = append_turn(prompt, reply.text, question)
         (reply,) = yield (decoding.call(prompt, self.max_tokens, task.stop),)
-        result = extract_result(task, item, reply.text)
+        result = extract_result(task, item, reply.text, reply)
         return ProgramResult(text=reply.text, answer=result.answer, extracted=True, notes={"questions": simpler})
 
     def controls(self) -> Mapping[str, Technique]:
@@ -85,7 +85,7 @@ class SelfAsk:
         (reply,) = yield (
             decoding.call(append_text(task.render_prompt(item), instruction), self.max_tokens, task.stop),
         )
-        return extract_result(task, item, reply.text)
+        return extract_result(task, item, reply.text, reply)
 
     def controls(self) -> Mapping[str, Technique]:
         return {"as many tokens, one answer": Longer(times=4)}
@@ -119,7 +119,7 @@ class PromptChain:
             (reply,) = yield (decoding.call(rendered, self.max_tokens, task.stop),)
             previous = reply.text.strip()
             links.append(previous)
-        end = extract_result(task, item, previous)
+        end = extract_result(task, item, previous, reply)
         return ProgramResult(text=previous, answer=end.answer, extracted=True, notes={"links": links})
 
     def controls(self) -> Mapping[str, Technique]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kaiwa.lab.asking.program import Call, Program, ProgramResult
+from kaiwa.lab.asking.program import Call, Program, ProgramResult, Reply
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.text.chat_model import GenerateCall
@@ -92,9 +92,10 @@ def answer_sentence(task: Task, demo: Item) -> str:
     return technique_words(task)["the_answer"].format(answer=demo.answer)
 
 
-def extract_result(task: Task, item: Item, text: str) -> ProgramResult:
-    """Return a technique's result from text, by the common extractor."""
-    return ProgramResult(text=text, answer=extract(task.kind, text, item.choices), extracted=True)
+def extract_result(task: Task, item: Item, text: str, reply: Reply | None = None) -> ProgramResult:
+    """Return a technique's result from text, by the common extractor. `reply`: the reply that the text comes from."""
+    cut = reply is not None and reply.finish_reason == "length"
+    return ProgramResult(text=text, answer=extract(task.kind, text, item.choices, cut), extracted=True)
 
 
 def with_max_tokens(task: Task, max_tokens: int) -> Task:

@@ -66,7 +66,7 @@ class ChainOfThought:
         (reply,) = yield (
             decoding.call(task.render_prompt(item), with_max_tokens(task, self.max_tokens).max_tokens, task.stop),
         )
-        return extract_result(task, item, reply.text)
+        return extract_result(task, item, reply.text, reply)
 
     def controls(self) -> Mapping[str, Technique]:
         return {style: ChainOfThought(style=style, max_tokens=self.max_tokens) for style in STYLES[1:]}
@@ -104,7 +104,7 @@ class ZeroShotCoT:
         elif item.choices:
             therefore = words["therefore_choice"].format(choices=" / ".join(item.choices))
         (reply,) = yield (decoding.call(append_turn(first, thought.text, therefore), task.max_tokens, task.stop),)
-        return extract_result(task, item, reply.text)
+        return extract_result(task, item, reply.text, reply)
 
     def controls(self) -> Mapping[str, Technique]:
         return {"two calls, no trigger": ZeroShotCoT(trigger="", max_tokens=self.max_tokens)}
