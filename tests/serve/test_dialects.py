@@ -217,7 +217,7 @@ def test_ollama_generates(bench: Bench) -> None:
 
 def test_ollama_lists(bench: Bench) -> None:
     client = bench.client
-    assert [model["name"] for model in client.get("/api/tags").json()["models"]] == ["toy"]
+    assert client.get("/api/tags").json()["models"][0]["name"] == "toy"
     assert client.get("/api/ps").json() == {"models": []}
     assert client.get("/api/version").json()["version"]
     assert bench.ollama("show").json()["capabilities"] == ["completion", "tools"]
