@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -52,6 +53,9 @@ def api_error(error: Exception) -> APIError:
         return APIError(429, f"{error}; try again in a moment", "queue_full")
     if isinstance(error, EngineLost):
         return APIError(503, str(error), "engine_restarting")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("the disk is full: %s", error)
+        return APIError(507, "the server's disk is full; free some space there and try again", "insufficient_storage")
     if isinstance(error, UserError):
         return APIError(400, str(error), error.code or "invalid_value", error.field or None)
     log.error("unexpected %s", type(error).__name__, exc_info=error)
@@ -89,7 +93,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(HTTPException, respond_to_http)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
-    for kind in (APIError, EngineBusy, EngineLost, UserError, Exception):
+    for kind in (APIError, EngineBusy, EngineLost, UserError, OSError, Exception):
         app.add_exception_handler(kind, respond_to_failure)
 
 
@@ -98,7 +102,12 @@ def _telling(errors: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = errors[0]
     place = first["loc"][:-1]
     same = [error for error in errors[:100] if len(first["loc"]) > 2 and error["loc"][: len(place)] == place]
-    return max(same or [first], key=lambda error: (error["type"] == "value_error", len(error["loc"])))
+
+    def weight(error: dict[str, Any]) -> tuple[bool, bool, int]:
+        is_mismatch = error["type"].endswith("_type")  # the value was meant for another branch of a union
+        return error["type"] == "value_error", not is_mismatch, len(error["loc"])
+
+    return max(same or [first], key=weight)
 
 
 def _invalid(error: RequestValidationError) -> APIError:

@@ -52,6 +52,8 @@ LINE_LIMIT = 1 << 26  # bytes
 EMBED_AT_ONCE = 4
 LIMIT = 128  # requests under way; more are refused (429)
 MOST_NOTICES = 10
+ENDED = "the engine process ended under this request; it is being started again"
+STOPPING = "the server is being stopped; this answer ends here"
 
 V = TypeVar("V", bound=Value)
 
@@ -108,10 +110,20 @@ class EngineClient:
         self._numbers = itertools.count(1)
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
+        self.stopping = False  # the server stops: no request is taken any more
 
     async def start(self) -> None:
         await self._spawn()
         self._watch = asyncio.create_task(self._keep_alive())
+
+    def end_answers(self) -> None:
+        """End every request with EngineLost, since the server stops, and take no more.
+
+        So streams end with an error event that their clients understand, not with a broken connection.
+        """
+        self.stopping = True
+        for inbox in set(self._queues.values()):
+            inbox.put_nowait(None)
 
     async def close(self) -> None:
         self._closing = True
@@ -187,7 +199,7 @@ class EngineClient:
             while alive:
                 reply = await inbox.get()
                 if reply is None:
-                    raise EngineLost("the engine process ended under this request; it is being started again")
+                    raise EngineLost(STOPPING if self.stopping else ENDED)
                 index = alive[reply.id]
                 if has_ended(reply):
                     del alive[reply.id]
@@ -212,6 +224,8 @@ class EngineClient:
         return [values[index] for index in range(len(questions))]
 
     async def _send(self, command: Command) -> None:
+        if self.stopping and not isinstance(command, Cancel):
+            raise EngineLost(STOPPING)
         if self._writer is None or self._writer.is_closing():
             raise EngineLost("the engine process is being started; try again in a moment")
         self._writer.write(command_line([command]))

@@ -17,6 +17,7 @@ from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.serve.worker.wire import (
     ChatPrompt,
     Detokenize,
+    Embed,
     Failed,
     Generate,
     ModelPrompt,
@@ -172,4 +173,6 @@ def _client_field(request: ModelRequest, field: str) -> str:
         return field
     if isinstance(request, Detokenize):
         return "tokens"
+    if isinstance(request, Embed):
+        return "input"
     return "messages" if isinstance(getattr(request, "prompt", None), ChatPrompt) else "prompt"
