@@ -70,12 +70,13 @@ class Tokenizer:
         folder = Path(folder)
         file = folder / "tokenizer_config.json"
         settings = read_json(file) if file.is_file() else {}
-        return cls._wrap(*read_inner(folder), settings, chat_template(folder, settings), generation_ends(folder))
+        template, ends = chat_template(folder, settings), generation_ends(folder)
+        return cls._wrap(*read_inner(folder), settings=settings, template=template, ends=ends)
 
     @classmethod
     def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
         """Load a tokenizer.json; eos and pad are ChatML's tokens if present, else <|endoftext|>."""
-        return cls._wrap(open_json(Path(path)), Path(path), {}, {}, chat_template)
+        return cls._wrap(open_json(Path(path)), Path(path), {}, settings={}, template=chat_template)
 
     @classmethod
     def _wrap(
@@ -83,8 +84,9 @@ class Tokenizer:
         inner: Any,
         path: Path,
         usual: Mapping[str, str],
+        *,
         settings: Mapping[str, Any],
-        chat_template: str | None,
+        template: str | None,
         ends: Sequence[int] = (),
     ) -> Tokenizer:
         """Return the tokenizer with the named tokens of `settings`, else of `usual`, else those of ChatML."""
@@ -109,7 +111,7 @@ class Tokenizer:
         )
         return cls(
             inner,
-            chat_template=chat_template,
+            chat_template=template,
             eos_token=named["eos"],
             pad_token=named["pad"] or (PAD if PAD in names else named["eos"]),
             bos_token=named["bos"],
@@ -136,7 +138,15 @@ class Tokenizer:
         user_tokens: tokens that are whole wherever they stand in a text, such as "<think>" or runs of spaces.
         """
         inner = byte_level.make_inner(vocab, merges, special_tokens, user_tokens, pre)
-        return cls._from_lists(inner, special_tokens, chat_template, eos_token, pad_token, bos_token, generation_ends)
+        eos = end_token(eos_token, special_tokens)
+        return cls(
+            inner,
+            chat_template=chat_template,
+            eos_token=eos,
+            pad_token=pad_token or eos,
+            bos_token=bos_token,
+            generation_ends=generation_ends,
+        )
 
     @classmethod
     def from_pieces(
@@ -155,17 +165,14 @@ class Tokenizer:
     ) -> Tokenizer:
         """Build a SentencePiece BPE from the pieces of a GGUF or llama2.c file ("▁": a space, "<0x0A>": a byte)."""
         inner = sentencepiece.make_inner(pieces, scores, special_tokens, user_tokens, add_space)
-        return cls._from_lists(inner, special_tokens, chat_template, eos_token, pad_token, bos_token, generation_ends)
-
-    @classmethod
-    def _from_lists(
-        cls, inner: Any, special: Sequence[str], template: str | None, eos: str, pad: str, bos: str, ends: Sequence[int]
-    ) -> Tokenizer:
-        eos = eos or next((name for name in ("</s>", END, END_OF_TEXT) if name in special), "")
-        if not eos:
-            raise UserError("the vocabulary names no end token, so no answer would end")
+        eos = end_token(eos_token, special_tokens)
         return cls(
-            inner, chat_template=template, eos_token=eos, pad_token=pad or eos, bos_token=bos, generation_ends=ends
+            inner,
+            chat_template=chat_template,
+            eos_token=eos,
+            pad_token=pad_token or eos,
+            bos_token=bos_token,
+            generation_ends=generation_ends,
         )
 
     @property
@@ -285,3 +292,11 @@ class StreamDecoder:
     def push(self, id: int) -> str:
         """Add a token and return the characters completed by the token, possibly none."""
         return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
+
+
+def end_token(name: str, special: Sequence[str]) -> str:
+    """Return the end token: `name`, else the usual one among `special`. UserError where there is none."""
+    end = name or next((usual for usual in ("</s>", END, END_OF_TEXT) if usual in special), "")
+    if not end:
+        raise UserError("the vocabulary names no end token, so no answer would end")
+    return end
