@@ -46,10 +46,11 @@ COMMANDS = {
     "study": "experiments across stages: kaiwa study rlhf, kaiwa study icl",
     "select": "find the checkpoint whose replies get the highest reward-model score",
     "tune": "train the job in a fine-tuning folder (started by the server)",
+    "data": "what a data file holds, and what of it would be learned: kaiwa data FILE",
     "evaluate": "evaluate models on tasks: kaiwa evaluate MODEL… --tasks FILE…; and stage 9 of a build",
     **STAGE_COMMANDS,
 }
-TRAINING = {"build", "study", "tune", *STAGE_COMMANDS}  # these need the extra `train`
+TRAINING = {"build", "data", "study", "tune", *STAGE_COMMANDS}  # these need the extra `train`
 
 
 def usage() -> str:

@@ -175,19 +175,27 @@ class Pip:
         self.venv = venv
         self.python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.cache = venv / "downloads"
-        self.environment = {"PIP_CACHE_DIR": str(self.cache), "PIP_RETRIES": "2", **os.environ, "PIP_NO_INPUT": "1"}
+        # Settings that send packages elsewhere do not hold here; index, proxy and certificate of the user do.
+        elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
+        kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
+        ours = {"PIP_NO_INPUT": "1", "PIP_USER": "0"}
+        self.environment = {"PIP_CACHE_DIR": str(self.cache), "PIP_RETRIES": "2"} | kept | ours
 
     def create(self) -> None:
-        """Create the environment, anew if its Python does not run."""
-        if (
-            self.python.exists()
-            and not subprocess.run([self.python, "-m", "pip", "-V"], capture_output=True).returncode
-        ):
-            return
+        """Create the environment, anew if its Python does not run; add pip to one without it, as uv creates them."""
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
+        if self.python.exists() and self.works("-c", "pass"):
+            if self.works("-m", "pip", "-V"):
+                return
+            command = [str(self.python), "-m", "ensurepip"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise InstallError(fault(result.stdout + result.stderr, "the environment"))
+
+    def works(self, *words: str) -> bool:
+        """Return whether the environment's Python runs these words."""
+        result = subprocess.run([self.python, *words], capture_output=True, env=self.environment, check=False)
+        return result.returncode == 0
 
     def run(self, words: list[str], missing: str) -> None:
         """Run pip with `words`, without output. InstallError where pip fails; missing: what is then missing."""

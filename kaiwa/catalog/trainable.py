@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kaiwa.catalog.entries import weights_format
+from kaiwa.catalog.entries import entry_by_name_or_path, weights_format
 from kaiwa.catalog.weights import open_weights
 from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifact
 from kaiwa.core.errors import UserError
@@ -42,7 +42,11 @@ class Trainable:
 
 
 def as_parent(path: Path) -> Artifact:
-    """Return a base model as a stage's parent: an artifact of kaiwa, another model folder, or a model file."""
+    """Return a base model as a stage's parent: an artifact of kaiwa, another model folder, a model file, or a name of
+    the catalog. UserError for a path or name without a model.
+    """
+    if not path.exists():
+        path = entry_by_name_or_path(str(path)).path
     if weights_format(path) != "folder":
         return fingerprint(path)
     if (path / "kaiwa.json").is_file():

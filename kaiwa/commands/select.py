@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from kaiwa.commands.console import make_context, table
-from kaiwa.commands.options import Positional, arg, read_options
+from kaiwa.commands.options import Flat, Positional, arg, read_options
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 
 @dataclass(kw_only=True)
@@ -22,6 +23,7 @@ class Options:
     models: Positional[Annotated[tuple[Path, ...], arg(metavar="MODEL…")]] = ()
     reward: Path  # an artifact of `kaiwa reward`
     prompts: Path  # a JSONL of {"messages"}
+    data: Flat[DataOptions] = field(default_factory=DataOptions)
     n: int = 200  # largest number of prompts
     max_tokens: int = 48
     seed: int = 0
@@ -40,7 +42,8 @@ def main(words: list[str]) -> None:
     from kaiwa.evaluate.select import select
 
     reward = open_artifact(options.reward, "reward")
-    scores = select(models, ctx, reward=reward, prompts=options.prompts, most=options.n, max_tokens=options.max_tokens)
+    limits = {"most": options.n, "max_tokens": options.max_tokens}
+    scores = select(models, ctx, reward=reward, prompts=options.prompts, options=options.data, **limits)
     rows = [["model", "score", "95 % interval", "ended", "tokens"]]
     for model in scores:
         ends = f"{model.score.low:.3f} to {model.score.high:.3f}"

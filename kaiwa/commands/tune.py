@@ -147,7 +147,7 @@ def card(job: dict[str, Any], base: Path, data: Path) -> dict[str, Any]:
     }
     starters: list[str] = []
     for row in read_jsonl(data):
-        prompt = row.get("messages") or row.get("prompt")
+        prompt = row.get("messages") or row.get("prompt") or row.get("text", "")[:121]
         turns = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt or () if m["role"] == "user"]
         if turns and len(turns[-1]) <= 120 and turns[-1] not in starters:
             starters.append(turns[-1])

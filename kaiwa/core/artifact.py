@@ -78,6 +78,11 @@ def fingerprint(file: Path) -> Artifact:
         return Artifact(file, {"hash": hashlib.file_digest(f, "sha256").hexdigest()})
 
 
+def data_parent(path: Path) -> Artifact:
+    """Return a data file as a parent by its bytes, or a folder of data files by all their names and bytes."""
+    return Artifact(path, {"hash": content_hash(path)}) if path.is_dir() else fingerprint(path)
+
+
 def content_hash(folder: Path) -> str:
     """Return the sha256 over the sorted relative names and the bytes of every published file except the manifest."""
     total = hashlib.sha256()

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.dpo.config import DPOConfig
@@ -29,7 +30,7 @@ from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ def run(
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train `policy` on a JSONL of comparisons, and publish the model. validation_file: held-out comparisons."""
-    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    parents = {"policy": policy, "comparisons": data_parent(comparisons)}
     if validation_file is not None:
-        parents["validation"] = fingerprint(validation_file)
+        parents["validation"] = data_parent(validation_file)
     plan = Plan("dpo", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -61,7 +62,7 @@ def run(
     with publish(out, plan) as work:
         trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
-        room = {"context": trained.decoder.config.max_length}
+        room: dict[str, Any] = {"context": trained.decoder.config.max_length, "options": config.data}
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
         if validation_file is None:
             training, validation, _ = split(items, config.validation_share, ctx.seed, ())
@@ -76,7 +77,9 @@ def run(
             [by_item[id(item)] for item in batch]
             for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0)
+        n_warmup = warmup_steps(config.warmup, len(steps))
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step = 0
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
@@ -93,7 +96,7 @@ def run(
             saver.at_step()
             started = time.monotonic()
             scalars = _backward(model, steps[step], config, tokenizer.pad_id, ctx.device)
-            lr = config.lr * cosine(step, len(steps), config.warmup, config.floor)
+            lr = peak * cosine(step, len(steps), n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = sum(len(one.item.row) for one in steps[step]) / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from kaiwa.model.formats.hf_folder import load_scalar
 from kaiwa.reward.packing import PromptRow
 from kaiwa.reward.run import score_rows
 from kaiwa.stats.intervals import Interval, bootstrap
-from kaiwa.text.records import Conversation, prompt_conversation, read_jsonl
+from kaiwa.text import data
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.folder import same_tokens
@@ -45,15 +44,14 @@ def select(
     most: int = 200,
     max_tokens: int = 48,
     temperature: float = 1.0,
+    options: data.DataOptions = data.PLAIN,
 ) -> list[Candidate]:
     """Return the candidates, the best first. Every model answers the first `most` prompts with the same seeds.
 
-    prompts: a JSONL of {"messages"} or {"prompt"}. UserError if no prompt leaves room for a reply.
+    prompts: a file of any shape that `text.data` reads. UserError if no prompt leaves room for a reply.
     """
     judge, scored = load_scalar(reward.path).to(ctx.device), Tokenizer.load(reward.path)
-    conversations = list(islice(_conversations(prompts), most))
-    if not conversations:
-        raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
+    conversations = [messages for _, messages in data.read_prompts(prompts, ctx.say, options)][:most]
     candidates: list[Candidate] = []
     for at, (name, folder) in enumerate(models.items()):
         ctx.check_stop()
@@ -79,11 +77,3 @@ def select(
         ended = sum(r.finish_reason == "stop" for r in replies) / len(replies)
         candidates.append(Candidate(name, bootstrap(scores), ended, sum(len(r.ids) for r in replies) / len(replies)))
     return sorted(candidates, key=lambda one: -one.score.mean)
-
-
-def _conversations(prompts: Path) -> Iterator[Conversation]:
-    for number, row in enumerate(read_jsonl(prompts), 1):
-        try:
-            yield prompt_conversation(row)
-        except UserError as error:
-            raise UserError(f"{prompts}, record {number}: {error}") from None

@@ -28,7 +28,6 @@ from kaiwa.corpus import run as corpus
 from kaiwa.corpus.config import CorpusConfig, Source
 from kaiwa.engine.engine import Engine
 from kaiwa.model.formats.hf_folder import load_scalar
-from kaiwa.recipes.preferences import read_preferences
 from kaiwa.reward import run as reward
 from kaiwa.reward.comparisons import read_comparisons
 from kaiwa.reward.config import RewardConfig
@@ -40,6 +39,7 @@ from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.stats.intervals import Interval, wilson
 from kaiwa.stats.paired import win_rate
+from kaiwa.text.data import read_comparisons as read_records
 from kaiwa.text.documents import read_documents
 from kaiwa.text.records import conversation, read_jsonl, write_jsonl
 from kaiwa.text.sampling import Sampling
@@ -64,10 +64,10 @@ class SmolLM2:
     answered: int = 200  # prompts for the win rate
     max_tokens: int = 48
     sft: SFTConfig = field(
-        default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, pretrain_rows=0, lora_rank=8)
+        default_factory=lambda: SFTConfig(epochs=1, batch=8, width=384, lr=2e-4, warmup=10, lora_rank=8)
     )
     reward: RewardConfig = field(
-        default_factory=lambda: RewardConfig(prompts=8, lr=2e-4, width=768, weight_decay=0.0, lora_rank=8)
+        default_factory=lambda: RewardConfig(prompts=8, lr=2e-4, width=768, warmup=10, weight_decay=0.0, lora_rank=8)
     )
     rlhf: RLHFConfig = field(
         default_factory=lambda: RLHFConfig(
@@ -96,7 +96,7 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
     with lock(out):
         ctx.seed, ctx.logs = config.seed, out / "logs"
         start = as_parent(base)
-        parts = split_preferences(config, [row for file in files for row in read_preferences(file)], out / "data")
+        parts = split_preferences(config, [row for file in files for row in read_pairs(file, ctx)], out / "data")
         tokens = encode_documentation(ctx, base, out)
         tuned = sft.run(config.sft, ctx, base=start, demonstrations=parts["demonstrations"], out=out / "sft")
         reward_parents: dict[str, Any] = {"policy": tuned, "demonstrations": parts["demonstrations"]}
@@ -116,6 +116,19 @@ def build(config: SmolLM2, ctx: Context, files: Sequence[Path], out: Path, base:
         report["seconds"] = {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()}
         write_atomic(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         return report
+
+
+def read_pairs(file: Path, ctx: Context) -> list[dict[str, Any]]:
+    """Return a file's preferences as {"prompt": messages, "chosen", "rejected"}, but for pairs of equal answers."""
+    rows = []
+    for _, record in read_records(file, ctx.say):
+        order = sorted(range(len(record.ranks)), key=lambda i: record.ranks[i])
+        chosen, rejected = (record.completions[order[i]].strip() for i in (0, -1))
+        if chosen != rejected:
+            rows.append({"prompt": [m.to_json() for m in record.prompt], "chosen": chosen, "rejected": rejected})
+    if not rows:
+        raise UserError(f"{file}: no preference in it: the answers of every pair are equal")
+    return rows
 
 
 def split_preferences(config: SmolLM2, rows: list[dict[str, Any]], folder: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.pretrain.config import PretrainConfig
 from kaiwa.recipes.laptop import laptop, sources
 from kaiwa.recipes.settings import Recipe
+from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf.config import Pretraining, RLHFConfig, Steps
 from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
@@ -45,7 +46,8 @@ def tiny() -> Recipe:
             evaluate_every=70,
             evaluate_rows=8,
         ),
-        sft=SFTConfig(epochs=2, lr=1e-3),
+        sft=SFTConfig(epochs=2, lr=1e-3, warmup=10),
+        reward=RewardConfig(warmup=10),
         rlhf=RLHFConfig(
             updates=10,
             batch=64,

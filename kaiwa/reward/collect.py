@@ -19,8 +19,9 @@ from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
-from kaiwa.text.records import Comparison, Completion, prompt_conversation, read_jsonl, write_jsonl
+from kaiwa.text.records import Comparison, Completion, read_jsonl, write_jsonl
 from kaiwa.text.sampling import Sampling
+from kaiwa.text.shapes import prompt_of
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -40,7 +41,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
     with publish(out, plan) as work:
         tokenizer = Tokenizer.load(policy.path)
         engine = Engine(load_decoder(policy.path).to(ctx.device), tokenizer)
-        rows = list(read_jsonl(prompts))
+        rows = list(read_jsonl(prompts))  # whole rows, for the labeller
         if not rows:
             raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         rng = python_rng(ctx.seed, "collect")
@@ -83,7 +84,7 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
 
 def _prompt_ids(tokenizer: Tokenizer, row: dict[str, Any], where: str) -> list[int]:
     try:
-        return render(tokenizer, prompt_conversation(row), add_generation_prompt=True).ids
+        return render(tokenizer, prompt_of(row), add_generation_prompt=True).ids
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

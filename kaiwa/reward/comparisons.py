@@ -9,9 +9,11 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, python_rng
 from kaiwa.reward.packing import PromptRow
-from kaiwa.text.records import Comparison, comparison, read_jsonl
+from kaiwa.text import data
+from kaiwa.text.records import Comparison
 from kaiwa.text.template import render_completions
 from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train.held_out import by_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +42,30 @@ class RecordCount:
 
 
 def read_comparisons(
-    file: Path, tokenizer: Tokenizer, width: int, say: Callable[[str], None], *, least: int = 2, context: int = 0
+    file: Path,
+    tokenizer: Tokenizer,
+    width: int,
+    say: Callable[[str], None],
+    *,
+    least: int = 2,
+    context: int = 0,
+    options: data.DataOptions = data.PLAIN,
 ) -> list[Ranked]:
-    """Return the usable comparisons of a JSONL file.
+    """Return the usable comparisons of a file or folder.
 
     These are left out, with one message per kind: rows longer than `width`, prompts that leave no room for a completion
-    in `context` (0: no limit), rankings with only ties, and equal texts. UserError for records that are no comparisons,
-    with their count and the first one's number, and for fewer than `least` usable comparisons.
+    in `context` (0: no limit), rankings with only ties, and equal texts; `max_length_policy` cuts the beginning of
+    prompts or the end of completions instead. UserError for a file with too many rows that are no comparisons, and for
+    fewer than `least` usable comparisons.
     """
     usable: list[Ranked] = []
-    long, outside, tied, equal, empty, broken = (
-        RecordCount(),
-        RecordCount(),
-        RecordCount(),
-        RecordCount(),
-        RecordCount(),
-        RecordCount(),
-    )
-    why = ""
-    for number, raw in enumerate(read_jsonl(file), 1):
-        try:
-            item = comparison(raw)
-        except UserError as error:
-            broken.add(number)
-            why = why or str(error)
-            continue
+    long, outside, tied, equal, empty, shorter = (RecordCount() for _ in range(6))
+    policy = options.max_length_policy
+    for number, item in data.read_comparisons(file, say, options):
         row = tokenise(item, tokenizer)
+        if policy != "drop" and (cut := shortened(row, width, context, policy)) != row:
+            shorter.add(number)
+            row = cut
         if not all(item.completions):
             empty.add(number)
         if context and len(row.prompt) + max(map(len, row.completions)) > context:
@@ -78,8 +78,8 @@ def read_comparisons(
             equal.add(number)
         else:
             usable.append(Ranked(row, item.ranks, item.labeller, number))
-    if broken.n:
-        raise UserError(f"{file}: {broken} cannot be read: {why}")
+    if shorter.n:
+        say(f"{file}: {shorter} cut on the {policy} to fit {width} tokens")
     if outside.n:
         say(f"{file}: {outside} left out: the model's context of {context} tokens does not hold prompt and completion")
     if long.n:
@@ -95,6 +95,22 @@ def read_comparisons(
     return usable
 
 
+def shortened(row: PromptRow, width: int, context: int, policy: data.LengthPolicy) -> PromptRow:
+    """Return a row that fits `width` and `context` (0: no limit), or the row itself where it fits already or cannot.
+
+    policy: "left" cuts the prompt's beginning, "right" the ends of the completions.
+    """
+    replies = sum(map(len, row.completions))
+    longest = max(map(len, row.completions))
+    over = max(len(row) - width, len(row.prompt) + longest - context if context else 0)
+    if over <= 0:
+        return row
+    if policy == "left":
+        return PromptRow(row.prompt[over:], row.completions) if over < len(row.prompt) else row
+    room = min((width - len(row.prompt)) // len(row.completions), context - len(row.prompt) if context else replies)
+    return PromptRow(row.prompt, [c[:room] for c in row.completions]) if room > 0 else row
+
+
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:
     """Return the prompt and completions as ids, as the chat template writes them.
 
@@ -108,8 +124,8 @@ def split(items: list[Ranked], share: float, seed: int, held_out: Sequence[str])
     inside = [item for item in items if item.labeller not in held_out]
     outside = [item for item in items if item.labeller in held_out]
     python_rng(seed, "reward-split").shuffle(inside)
-    n = round(len(inside) * share)
-    return inside[n:], inside[:n], outside
+    training, validation = by_prompt(inside, [tuple(item.row.prompt) for item in inside], round(len(inside) * share))
+    return training, validation, outside
 
 
 def batches(items: Sequence[Ranked], prompts: int, epochs: int, seed: int) -> list[list[Ranked]]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
     epochs: int = 1  # InstructGPT: 1; more epochs over-fit
     prompts: int = 8  # prompts per step; all pairs of a prompt are one batch element
-    lr: float = 1e-3
+    lr: float | None = None  # None: by method and number of weights (catalog/learning_rates.py)
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.05
     max_norm: float = 1.0
-    warmup: int = 10
+    warmup: float = 0.1  # below 1: share of the steps; from 1 on: steps
     floor: float = 0.1
     width: int = 512  # largest number of tokens of a packed row (prompt and its K completions)
     validation_share: float = 0.1  # of the prompts
@@ -25,12 +27,15 @@ class RewardConfig:
     lora_rank: int = 0  # rank of the LoRA adapter to train with the head while the weights stay frozen (0: all weights)
     lora_alpha: float = 16.0
     evaluate_every: int = 50
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "prompts", "width", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"reward.{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.lr > 0:
+        if not self.warmup >= 0:
+            raise UserError(f"reward.warmup is {self.warmup}; it must be at least 0")
+        if self.lr is not None and not self.lr > 0:
             raise UserError(f"reward.lr is {self.lr}; it must be above 0")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"reward.validation_share is {self.validation_share}; it must be in [0, 1)")

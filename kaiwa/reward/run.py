@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, trained_state
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import seed_for
@@ -28,13 +29,14 @@ from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.config import RewardConfig
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.reward.packing import PackedPrompts, PromptRow, best_tokens, pack_prompts, packed_states
-from kaiwa.text.records import Comparison, comparison, demonstration, read_jsonl
+from kaiwa.text import data
+from kaiwa.text.records import Comparison
 from kaiwa.text.template import render_completions
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
 from kaiwa.train.optim import adamw, apply_gradients, autocast
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 
 Gold = Callable[[Comparison], Sequence[float]]
 
@@ -54,9 +56,9 @@ def run(
     demonstrations: a JSONL of {"messages"} whose mean score becomes 0. gold: noise-free utilities of a comparison's
     completions, if known, for the card's ceiling.
     """
-    parents = {"policy": policy, "comparisons": fingerprint(comparisons)}
+    parents = {"policy": policy, "comparisons": data_parent(comparisons)}
     if demonstrations is not None:
-        parents["demonstrations"] = fingerprint(demonstrations)
+        parents["demonstrations"] = data_parent(demonstrations)
     plan = Plan("reward", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -64,16 +66,18 @@ def run(
     with publish(out, plan) as work:
         trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
         tokenizer, context = trained.tokenizer, trained.decoder.config.max_length
-        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, context=context)
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, context=context, options=config.data)
         training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
         if not training:
             raise UserError(f"{comparisons}: all comparisons are held out; name fewer reward.held_out_labellers")
         model = ScalarModel(trained.decoder)
         initialise_score(model, torch.Generator().manual_seed(seed_for(ctx.seed, "score")))
         model = model.to(ctx.device)
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        peak = config.lr or learning_rate("reward", model.decoder.config.n_parameters, config.lora_rank > 0)
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         steps = batches(training, config.prompts, config.epochs, ctx.seed)
         n_steps = len(steps)
+        n_warmup = warmup_steps(config.warmup, n_steps)
         metrics = ctx.metrics(out.name)
         step = 0
         epochs: list[dict[str, float]] = []
@@ -102,7 +106,7 @@ def run(
                     targets = packed.ids[read[:, 0], read[:, 2]]
                     total = loss + weight * F.cross_entropy(model.decoder.logits(states).float(), targets)
             total.backward()
-            lr = config.lr * cosine(step, n_steps, config.warmup, config.floor)
+            lr = peak * cosine(step, n_steps, n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
             speed = packed.ids.numel() / (time.monotonic() - started)
             scalars = {"loss": float(loss.detach()), "accuracy": n_right / max(1, n_pairs), "lr": lr, "grad_norm": norm}
@@ -115,12 +119,14 @@ def run(
                 epochs.append(after_epoch(model, training, validation, tokenizer.pad_id, ctx.device))
                 metrics.log(step, epoch=len(epochs), **epochs[-1])
         if demonstrations is not None:
-            set_zero(model, demonstrations, tokenizer, ctx.device)
+            set_zero(model, demonstrations, tokenizer, ctx.device, ctx.say)
         held_out = [*validation, *outside]
         held_out_scores = _by_prompt(model, held_out, tokenizer.pad_id, ctx.device)
         inside_accuracy, n_inside = right_pairs(validation, held_out_scores[: len(validation)])
         outside_accuracy, n_outside = right_pairs(outside, held_out_scores[len(validation) :])
-        utilities = gold_of(comparisons, {item.number for item in held_out}, gold) if gold is not None else None
+        utilities = (
+            gold_of(comparisons, {item.number for item in held_out}, gold, config.data) if gold is not None else None
+        )
         work.metrics["card"] = card(held_out, held_out_scores, config.held_out_labellers, epochs, utilities)
         merge_lora(model.decoder)
         save_model(work.path, model, special_ids(tokenizer), torch.float32)
@@ -148,9 +154,11 @@ def after_epoch(
     return row
 
 
-def gold_of(file: Path, numbers: set[int], gold: Gold) -> dict[int, Sequence[float]]:
+def gold_of(
+    file: Path, numbers: set[int], gold: Gold, options: data.DataOptions = data.PLAIN
+) -> dict[int, Sequence[float]]:
     """Return record number -> utilities of the record's completions, for the given record numbers of a file."""
-    return {n: gold(comparison(raw)) for n, raw in enumerate(read_jsonl(file), 1) if n in numbers}
+    return {n: gold(record) for n, record in data.read_comparisons(file, lambda line: None, options) if n in numbers}
 
 
 def _by_prompt(model: ScalarModel, items: Sequence[Ranked], pad: int, device: str) -> list[list[float]]:
@@ -193,11 +201,14 @@ def right_pairs(items: Sequence[Ranked], scores: Sequence[Sequence[float]]) -> t
     return n_right / max(1, n_pairs), n_pairs
 
 
-def set_zero(model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, most: int = 500) -> None:
+def set_zero(
+    model: ScalarModel, file: Path, tokenizer: Tokenizer, device: str, say: Callable[[str], None], *, most: int = 500
+) -> None:
     """Set the bias that gives demonstrations a mean score of 0."""
     rows = []
-    for raw in read_jsonl(file):
-        example = demonstration(raw)
+    for _, example in data.read_demonstrations(file, say):
+        if not example.messages or example.messages[-1].role != "assistant":
+            continue
         answer, ended = example.messages[-1].content, example.meta.get("ended") is not False
         rows.append(PromptRow(*render_completions(tokenizer, example.messages[:-1], [answer], [ended])))
         if len(rows) == most:

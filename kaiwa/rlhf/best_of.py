@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from kaiwa.catalog.trainable import open_base
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, finished, open_artifact, publish
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.engine import Engine
@@ -78,7 +78,7 @@ def run(
     config: BestOfConfig, ctx: Context, *, policy: Artifact, reward: Artifact, prompts: Path, out: Path
 ) -> Artifact:
     """Publish demonstrations.jsonl: each prompt of a JSONL of {"messages"} with its best reply."""
-    parents = {"policy": policy, "reward": reward, "prompts": fingerprint(prompts)}
+    parents = {"policy": policy, "reward": reward, "prompts": data_parent(prompts)}
     plan = Plan("best-of", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -88,7 +88,7 @@ def run(
         same_tokens(tokenizer, Tokenizer.load(reward.path), policy.path, reward.path)
         engine, judge = Engine(decoder.to(ctx.device), tokenizer), load_scalar(reward.path).to(ctx.device)
         context = min(decoder.config.max_length, judge.decoder.config.max_length)
-        rendered = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say)
+        rendered = read_prompts(prompts, tokenizer, context - config.max_tokens, ctx.say, config.data)
         metrics = ctx.metrics(out.name)
         records: list[dict[str, Any]] = []
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:

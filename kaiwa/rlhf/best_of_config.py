@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +16,7 @@ class BestOfConfig:
     temperature: float = 1.0
     block: int = 32  # prompts answered between two checkpoints
     microbatch: int = 32  # replies scored per forward pass
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)  # how the prompts are read
 
     def __post_init__(self) -> None:
         for name in ("n", "max_tokens", "block", "microbatch"):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
+from kaiwa.text.data import DataOptions
 
 Method = Literal["ppo", "rloo", "grpo"]
 EndRule = Literal["worse", "replace", "subtract", "keep"]
@@ -49,8 +50,8 @@ class Returns:
 class Steps:
     """The optimizer's steps, and the moving average of the weights."""
 
-    lr: float = 1e-4
-    value_lr: float = 2e-4
+    lr: float | None = None  # None: by method and number of weights (catalog/learning_rates.py)
+    value_lr: float | None = None  # the same for the value model
     adam_eps: float = 1e-8
     warmup: int = 10  # updates; the first has 0.1 + 0.9 / warmup (0.19) of the learning rate
     max_norm: float = 1.0
@@ -58,7 +59,7 @@ class Steps:
 
     def __post_init__(self) -> None:
         for name in ("lr", "value_lr", "adam_eps"):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise UserError(f"rlhf.{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.ema < 1:
             raise UserError(f"rlhf.ema is {self.ema}; it must be in [0, 1)")
@@ -104,6 +105,7 @@ class RLHFConfig:
     lora_alpha: float = 16.0
     shared_trunk: bool = False  # the value model is a head (with lora_rank also an adapter) on the reward model's trunk
     score: str = ""  # FILE.py:FUNCTION in place of the reward model: (prompts, replies) -> one number per reply
+    data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)  # how the prompts are read
     evaluate_every: int = 10
 
     @property

@@ -21,7 +21,7 @@ from kaiwa.rlhf import advantage
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.loss import kl_loss, policy_loss, token_weights, value_loss
 from kaiwa.rlhf.metrics import Targets, rollout_metrics
-from kaiwa.rlhf.models import Models
+from kaiwa.rlhf.models import Models, rates
 from kaiwa.rlhf.prompts import prompt_order
 from kaiwa.rlhf.rollout import (
     Episodes,
@@ -58,10 +58,11 @@ class Loop:
         self.prompts, self.mixture, self.score, self.usual_scores = prompts, mixture, score, usual_scores
         self.policy, self.value = models.policy, models.value
         self.tokenizer = models.trained.tokenizer
-        self.optimizer = adamw([self.policy], config.steps.lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
+        self.lr, self.value_lr = rates(config, models)
+        self.optimizer = adamw([self.policy], self.lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
         self.value_optimizer = None
         if self.value is not None:
-            self.value_optimizer = adamw([self.value], config.steps.value_lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
+            self.value_optimizer = adamw([self.value], self.value_lr, (0.9, 0.95), 0.0, config.steps.adam_eps)
         self.engine = Engine(self.policy, self.tokenizer)
         self.update = self.optimizer_steps = 0
         self.beta, self.ptx = config.penalty.kl_coefficient, config.pretraining.ptx_coefficient
@@ -199,11 +200,11 @@ class Loop:
                 if self.mixture is not None:
                     row["ppo_grad_norm"] = gradient_norm(self.policy.parameters())
                     row |= self.pretraining_gradient(row["ppo_grad_norm"])
-                row["grad_norm"] = apply_gradients(self.optimizer, c.steps.lr * rate, c.steps.max_norm)
+                row["grad_norm"] = apply_gradients(self.optimizer, self.lr * rate, c.steps.max_norm)
                 row.setdefault("ppo_grad_norm", row["grad_norm"])
                 if self.value_optimizer is not None:  # after the policy's step, whose gradients are then freed
                     row["value_loss"] = self.value_gradients(batch, targets, chosen)
-                    apply_gradients(self.value_optimizer, c.steps.value_lr * rate, c.steps.max_norm)
+                    apply_gradients(self.value_optimizer, self.value_lr * rate, c.steps.max_norm)
                 self.models.follow(c.steps.ema)
                 self.optimizer_steps += 1
                 for name, value in row.items():

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from kaiwa.catalog.learning_rates import learning_rate
 from kaiwa.catalog.trainable import Trainable, open_base, open_trainable, restore, trained_state
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
@@ -102,6 +103,17 @@ def open_models(config: RLHFConfig, ctx: Context, policy: Artifact, reward: Arti
         value = _value(config, ctx, policy, judge, reward).to(ctx.device)
     average = copy.deepcopy(trained.decoder).requires_grad_(False) if config.steps.ema else None
     return Models(trained, frozen, judge, value, average)
+
+
+def rates(config: RLHFConfig, models: Models) -> tuple[float, float]:
+    """Return the peak learning rates of the policy and of the value model."""
+    lora, size = config.lora_rank > 0, models.policy.config.n_parameters
+    value_size = models.value.decoder.config.n_parameters if models.value is not None else size
+    value_lora = lora and config.shared_trunk
+    return (
+        config.steps.lr or learning_rate("rlhf", size, lora),
+        config.steps.value_lr or learning_rate("value", value_size, value_lora),
+    )
 
 
 def _value(

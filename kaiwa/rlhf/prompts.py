@@ -11,37 +11,41 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng
 from kaiwa.rlhf.config import RLHFConfig
 from kaiwa.rlhf.memory import read_config
-from kaiwa.text.records import Conversation, prompt_conversation, read_jsonl
+from kaiwa.text import data
+from kaiwa.text.records import Conversation
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
 def read_prompts(
-    file: Path, tokenizer: Tokenizer, most: int, say: Callable[[str], None]
+    file: Path,
+    tokenizer: Tokenizer,
+    most: int,
+    say: Callable[[str], None],
+    options: data.DataOptions = data.PLAIN,
 ) -> list[tuple[tuple[int, ...], Conversation]]:
-    """Return (ids, messages) of every prompt of at most `most` tokens, in file order. UserError if there are none."""
+    """Return (ids, messages) of every prompt of at most `most` tokens, in file order. UserError if there are none.
+
+    The answers of demonstrations and preferences are left out. With `max_length_policy` "left" a long prompt loses its
+    beginning.
+    """
     if most < 1:
         raise UserError(f"max_tokens is {1 - most} too many: the context must hold the prompt and the reply")
     fitting: list[tuple[tuple[int, ...], Conversation]] = []
     long: list[int] = []
     number = 0
-    for number, row in enumerate(read_jsonl(file), 1):
-        try:
-            messages = prompt_conversation(row)
-        except UserError as error:
-            raise UserError(f"{file}, record {number}: {error}") from None
+    for number, messages in data.read_prompts(file, say, options):
         ids = tuple(render(tokenizer, messages, add_generation_prompt=True).ids)
         if len(ids) > most:
             long.append(number)
-        else:
-            fitting.append((ids, messages))
+        if len(ids) <= most or options.max_length_policy == "left":
+            fitting.append((ids[-most:], messages))
     if long:
         notice = f"{file}: {len(long)} of {number} prompts are longer than {most} tokens, the first is record {long[0]}"
         if not fitting:
             raise UserError(f"{notice}; none is left: give shorter prompts, or a smaller max_tokens")
-        say(f"{notice}; they are left out (the context must hold the reply too)")
-    if not fitting:
-        raise UserError(f'{file}: no prompt in it; give a JSONL file of {{"messages"}}')
+        cut = options.max_length_policy == "left"
+        say(f"{notice}; they {'lose their beginning' if cut else 'are left out'} (the context must hold the reply too)")
     return fitting
 
 
@@ -62,4 +66,4 @@ def prompts_that_fit(
 ) -> list[tuple[tuple[int, ...], Conversation]]:
     """Return the prompts that leave room for a reply in the contexts of the policy and of the reward model."""
     room = min(read_config(path).max_length for path in (policy, reward) if path is not None)
-    return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say)
+    return read_prompts(prompts, read_tokenizer(policy), room - config.max_tokens, ctx.say, config.data)

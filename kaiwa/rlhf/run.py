@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.catalog.trainable import save_trained
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, fingerprint, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
@@ -53,7 +53,7 @@ def run(
     which the policy is also published, under updates/N.
     """
     stage = out.name
-    parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": fingerprint(prompts)}
+    parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": data_parent(prompts)}
     if config.score:
         parents["score"] = fingerprint(function_file(config.score))
     if reward is None and score is None and not config.score:

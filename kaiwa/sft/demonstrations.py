@@ -9,9 +9,11 @@ from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
-from kaiwa.text.records import demonstration, read_jsonl
+from kaiwa.text import data
+from kaiwa.text.records import Demonstration
 from kaiwa.text.template import render, turn_end
 from kaiwa.tokenizer.tokenizer import Tokenizer
+from kaiwa.train.held_out import by_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,44 +28,66 @@ class Sequences:
 
 
 def read_demonstrations(
-    file: Path, tokenizer: Tokenizer, width: int, *, user_weight: float, say: Callable[[str], None], least: int = 2
+    file: Path,
+    tokenizer: Tokenizer,
+    width: int,
+    *,
+    user_weight: float,
+    say: Callable[[str], None],
+    least: int = 2,
+    options: data.DataOptions = data.PLAIN,
 ) -> Sequences:
-    """Return the demonstrations of a JSONL of {"messages"} as ids and masks.
+    """Return the demonstrations of a file or folder as ids and masks.
 
-    Demonstrations longer than `width` tokens are left out and counted in one message, and so are turns that the chat
-    template does not write. A last reply that did not end (`meta.ended` false) is learned without an end of turn.
-    user_weight: the loss weight of tokens that the assistant did not write. UserError for fewer than `least` usable
-    demonstrations.
+    Demonstrations longer than `width` tokens are left out and counted in one message, or cut (`max_length_policy`), and
+    so are turns that the chat template does not write. A last reply that did not end (`meta.ended` false) is learned
+    without an end of turn. user_weight: the loss weight of tokens that the assistant did not write. UserError for fewer
+    than `least` usable demonstrations.
     """
     ids: list[list[int]] = []
     masks: list[list[float]] = []
-    too_long = nothing = 0
+    counts: Counter[str] = Counter()
     unmarked: Counter[str] = Counter()
-    for row in read_jsonl(file):
-        example = demonstration(row)
-        rendered = render(tokenizer, example.messages)
-        tokens, mask = rendered.ids, rendered.mask
-        unmarked.update(rendered.unmarked.values())
-        if example.meta.get("ended") is False:
-            tokens, mask = without_end(tokens, mask, tokenizer.stop_ids)
+    policy, has_turns = options.max_length_policy, False
+    for _, example in data.read_demonstrations(file, say, options):
+        has_turns = has_turns or bool(example.messages)
+        tokens, mask, reasons = tokenise(example, tokenizer)
+        unmarked.update(reasons)
         if len(tokens) > width:
-            too_long += 1
-        elif any(mask):
+            counts["long"] += 1
+            part = slice(0, 0) if policy == "drop" else slice(-width, None) if policy == "left" else slice(width)
+            tokens, mask = tokens[part], mask[part]
+            if not any(mask):
+                continue
+        if any(mask):
             ids.append(tokens)
             masks.append([m if m else user_weight for m in mask] if user_weight else mask)
         else:
-            nothing += 1
-    if tokenizer.chat_template is not None and not turn_end(tokenizer):
+            counts["nothing"] += 1
+    if has_turns and not turn_end(tokenizer):
         say(f"{file}: the chat template ends the assistant's turn without a token: the model does not learn to stop")
     for why, n in unmarked.items():
         say(f"{file}: {n} turns are not learned: {why}")
-    if nothing:
-        say(f"{file}: {nothing} demonstrations left out: nothing in them is learned")
-    if too_long:
-        say(f"{file}: {too_long} demonstrations longer than {width} tokens are left out; raise sft.width to keep them")
+    if n := counts["nothing"]:
+        say(f"{file}: {n} demonstrations left out: nothing in them is learned")
+    if n := counts["long"]:
+        fate = "are left out; raise sft.width to keep them" if policy == "drop" else f"are cut on the {policy}"
+        say(f"{file}: {n} demonstrations longer than {width} tokens {fate}")
     if len(ids) < least:
         raise UserError(f"{file}: {len(ids)} usable demonstrations; at least {least} are needed")
     return Sequences(ids, masks)
+
+
+def tokenise(example: Demonstration, tokenizer: Tokenizer) -> tuple[list[int], list[float], list[str]]:
+    """Return a demonstration's ids and mask, and why turns of it are not learned. A plain text is learned whole."""
+    if not example.messages:
+        ids = [*tokenizer.encode(example.text), tokenizer.document_end_id]
+        return ids, [1] * len(ids), []
+    rendered = render(tokenizer, example.messages, tools=example.tools)
+    ids, mask = rendered.ids, rendered.mask
+    if example.meta.get("ended") is False:
+        ids, mask = without_end(ids, mask, tokenizer.stop_ids)
+    return ids, mask, list(rendered.unmarked.values())
 
 
 def without_end(ids: list[int], mask: list[float], ends: Sequence[int]) -> tuple[list[int], list[float]]:
@@ -73,12 +97,20 @@ def without_end(ids: list[int], mask: list[float], ends: Sequence[int]) -> tuple
 
 
 def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Sequences]:
-    """Return training and validation demonstrations, by a seeded shuffle."""
+    """Return training and validation demonstrations, by a seeded shuffle; those of one prompt are on one side."""
     order = list(range(len(sequences)))
     python_rng(seed, "sft-split").shuffle(order)
     n = min(max(1, round(len(order) * share)), len(order) - 1) if share > 0 else 0  # at least one stays for training
+    training, validation = by_prompt(order, [_prompt(sequences, i) for i in order], n)
 
     def take(numbers: list[int]) -> Sequences:
         return Sequences([sequences.ids[i] for i in numbers], [sequences.masks[i] for i in numbers])
 
-    return take(order[n:]), take(order[:n])
+    return take(training), take(validation)
+
+
+def _prompt(sequences: Sequences, number: int) -> tuple[int, ...]:
+    """Return the tokens before the first learned one; of a text learned whole, all its tokens."""
+    ids, mask = sequences.ids[number], sequences.masks[number]
+    start = next((i for i, m in enumerate(mask) if m >= 1), 0)
+    return tuple(ids[: start or len(ids)])

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from kaiwa.catalog.learning_rates import Method, learning_rate
 from kaiwa.catalog.trainable import open_trainable, restore, save_trained, trained_state
-from kaiwa.core.artifact import Artifact, Plan, fingerprint, finished, open_artifact, publish
+from kaiwa.core.artifact import Artifact, Plan, data_parent, finished, open_artifact, publish
 from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
@@ -33,8 +34,11 @@ from kaiwa.train import checkpoint
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast
 from kaiwa.train.rows import Rows, pack, packed_rows, within_context
-from kaiwa.train.schedule import cosine
+from kaiwa.train.schedule import cosine, warmup_steps
 from kaiwa.train.shards import Shards
+
+LEAST_WIDTH, MOST_WIDTH = 256, 2048  # tokens of a row where no width is given
+AT_ONCE = 2048  # tokens of a forward pass at most, where a row has fewer; does not change the gradient
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,9 +50,15 @@ class Epochs:
     seed: int
     pad: int
 
+    @property
+    def width(self) -> int:
+        """Tokens of a row; the run has put a number in the place of None."""
+        assert self.config.width is not None
+        return self.config.width
+
     def bins(self, order: Sequence[int]) -> list[list[int]]:
         """Return the demonstrations of `order` packed into rows, each row a list of demonstration numbers."""
-        packed = pack([self.data.ids[i] for i in order], self.config.width)
+        packed = pack([self.data.ids[i] for i in order], self.width)
         return [[order[i] for i in row] for row in packed]
 
     def by_epoch(self) -> list[list[list[list[int]]]]:
@@ -65,7 +75,7 @@ class Epochs:
 
     def rows(self, bins: Sequence[Sequence[int]]) -> Rows:
         """Return packed rows of the configured width, or with `batch` the width of the longest row."""
-        width = self.config.width
+        width = self.width
         if self.config.batch:
             width = max(sum(len(self.data.ids[i]) for i in row) for row in bins)
         return packed_rows(self.data.ids, self.data.masks, bins, width, self.pad)
@@ -89,13 +99,14 @@ def run(
     demonstrations is held out.
     """
     stage = out.name
-    if config.pretrain_rows and tokens is None:
+    n_pretrain = config.pretrain_rows if config.pretrain_rows is not None else 0 if tokens is None else 2
+    if n_pretrain and tokens is None:
         raise UserError("sft.pretrain_rows needs pretraining text: give tokens (--tokens), or set pretrain_rows to 0")
-    parents = {"base": base, "demonstrations": fingerprint(demonstrations)}
+    parents = {"base": base, "demonstrations": data_parent(demonstrations)}
     if tokens is not None:
         parents["tokens"] = tokens
     if validation_file is not None:
-        parents["validation"] = fingerprint(validation_file)
+        parents["validation"] = data_parent(validation_file)
     plan = Plan("sft", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -109,17 +120,24 @@ def run(
             soft_prompt=config.soft_prompt,
         )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
-        width = within_context(config.width, model.config.max_length, "sft.width", ctx.say)
+        context = model.config.max_length
+        width = within_context(config.width or min(MOST_WIDTH, context), context, "sft.width", ctx.say)
+        files = (demonstrations, validation_file)
+        training, validation = _demonstrations(config, ctx, files, tokenizer, width)
+        if config.width is None:  # rows of the longest demonstration
+            width = min(width, max(LEAST_WIDTH, *map(len, training.ids), *map(len, validation.ids)))
         config = dataclasses.replace(config, width=width)
-        training, validation = _demonstrations(config, ctx, demonstrations, validation_file, tokenizer)
         epochs = Epochs(training, config, ctx.seed, tokenizer.pad_id)
         by_epoch = epochs.by_epoch()
         schedule = [step for steps in by_epoch for step in steps]
         ends = list(itertools.accumulate(map(len, by_epoch)))
         mixture = None
-        if tokens is not None and config.pretrain_rows:
+        if tokens is not None and n_pretrain:
             mixture = Shards.of_model(tokens.path, tokenizer, base.path).mixture(width, ctx.seed + 1)
-        optimizer = adamw([model], config.lr, (config.beta1, config.beta2), config.weight_decay)
+        method: Method = "soft prompt" if config.soft_prompt else "sft"
+        peak = config.lr or learning_rate(method, model.config.n_parameters, config.lora_rank > 0)
+        n_warmup = warmup_steps(config.warmup, len(schedule))
+        optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
@@ -144,20 +162,20 @@ def run(
             started = time.monotonic()
             read = epochs.rows(schedule[step])
             with residual_dropout(model, config.dropout, seed_for(ctx.seed, "dropout", step)):
-                loss = _backward(model, read, 1.0, ctx.device, config.rows)
+                loss = _backward(model, read, 1.0, ctx.device, min(config.rows, max(1, AT_ONCE // width)))
             scalars = {"loss": loss}
             if mixture is not None:
-                rows = mixture.next(config.pretrain_rows)
+                rows = mixture.next(n_pretrain)
                 scalars["pretrain_loss"] = _backward(model, rows, config.pretrain_weight, ctx.device)
-            lr = config.lr * cosine(step, len(schedule), config.warmup, config.floor)
+            lr = peak * cosine(step, len(schedule), n_warmup, config.floor)
             norm = apply_gradients(optimizer, lr, config.max_norm)
-            n_read = read.ids.size + (config.pretrain_rows * config.width if mixture is not None else 0)
+            n_read = read.ids.size + (n_pretrain * width if mixture is not None else 0)
             speed = n_read / (time.monotonic() - started)
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
             if step % config.evaluate_every == 0 or step == len(schedule):
-                held_out = validation_loss(model, validation, config.width, tokenizer.pad_id, ctx.device)
+                held_out = validation_loss(model, validation, width, tokenizer.pad_id, ctx.device)
                 metrics.log(step, held_out_loss=held_out)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
@@ -172,18 +190,20 @@ def run(
 
 
 def _demonstrations(
-    config: SFTConfig, ctx: Context, file: Path, validation_file: Path | None, tokenizer: Tokenizer
+    config: SFTConfig, ctx: Context, files: tuple[Path, Path | None], tokenizer: Tokenizer, width: int
 ) -> tuple[Sequences, Sequences]:
-    """Return training and validation demonstrations as tokens."""
-    everything = read_demonstrations(
-        file, tokenizer, config.width, user_weight=config.language_model_weight, say=ctx.say
-    )
+    """Return training and validation demonstrations of at most `width` tokens; files: training, validation or None."""
+    file, validation_file = files
+
+    def read(path: Path, least: int) -> Sequences:
+        weight = config.language_model_weight
+        return read_demonstrations(
+            path, tokenizer, width, user_weight=weight, say=ctx.say, least=least, options=config.data
+        )
+
     if validation_file is None:
-        return split(everything, config.validation_share, ctx.seed)
-    weight = config.language_model_weight
-    return everything, read_demonstrations(
-        validation_file, tokenizer, config.width, user_weight=weight, say=ctx.say, least=1
-    )
+        return split(read(file, 2), config.validation_share, ctx.seed)
+    return read(file, 1), read(validation_file, 1)
 
 
 def _backward(model: Decoder, rows: Rows, weight: float, device: str, at_once: int = 0) -> float:
@@ -207,8 +227,9 @@ def validation_loss(model: Decoder, data: Sequences, width: int, pad: int, devic
         return float("nan")
     bins = pack(data.ids, width)
     losses, counts = [], []
-    for at in range(0, len(bins), 8):
-        batch = packed_rows(data.ids, data.masks, bins[at : at + 8], width, pad).tensors(device)
+    n_rows = min(8, max(1, AT_ONCE // width))
+    for at in range(0, len(bins), n_rows):
+        batch = packed_rows(data.ids, data.masks, bins[at : at + n_rows], width, pad).tensors(device)
         with autocast(device):
             losses.append(float(rows_loss(model, batch)))
         counts.append(float(batch[-1].sum()))

@@ -100,7 +100,7 @@ def build_seed(size: Size, ctx: Context, shared: SharedArtifacts, out: Path, see
         )
 
     policies = {name: run_rlhf(name, config, rewards[1.0]) for name, config in arms(size, r.rlhf).items()}
-    preferred = DPOConfig(prompts=8, lr=2e-4, evaluate_every=10_000)
+    preferred = DPOConfig(prompts=8, lr=2e-4, warmup=10, evaluate_every=10_000)
     policies["dpo"] = dpo.run(preferred, ctx, policy=first, comparisons=files["1"], out=folder / "dpo")
     loose = override(r.rlhf, {"kl_coefficient": 0.0, "updates": size.hack_updates})
     hacked = run_rlhf("ppo_length", loose, biased, size.measured_updates)

@@ -66,7 +66,7 @@ def template_of(tokenizer: Encoder, source: str) -> JinjaTemplate:
 
 def render_text(template: JinjaTemplate, conversation: Conversation, add_generation_prompt: bool = False) -> str:
     """Return the template's output as one string. UserError when the template fails or writes too much."""
-    messages = [m.for_template("developer" in template.source) for m in conversation]
+    messages = [m.for_template() for m in conversation]
     return _Rendering(template)(messages, add_generation_prompt)
 
 
@@ -125,7 +125,7 @@ def jinja_layout(
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> Layout:
     """Return a conversation's layout by any template, the assistant's turns marked, and the turns that cannot be."""
-    messages = _guarded(template, [m.for_template("developer" in template.source) for m in conversation])
+    messages = _guarded(template, [m.for_template() for m in conversation])
     ends = tuple(p for p in (_pattern(template.specials), _pattern(template.controls)) if p is not None)
     turns = assistant_turns(_Rendering(template, tools), messages, ends)
     whole = turns.text

@@ -20,7 +20,8 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 
-ROLES = ("system", "user", "assistant", "developer", "tool")
+ROLES = ("system", "user", "assistant", "tool")
+FIELDS = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")  # that chat templates read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,9 @@ class Message:
         weight = {} if self.weight == 1 else {"weight": self.weight}
         return {"role": self.role, "content": self.content, **weight, **self.fields}
 
-    def for_template(self, knows_developer: bool = False) -> dict[str, Any]:
-        """Return the message as chat templates take it; a developer is the system where the template has none."""
-        role = "system" if self.role == "developer" and not knows_developer else self.role
-        return {"role": role, "content": self.content, **self.fields}
+    def for_template(self) -> dict[str, Any]:
+        """Return the message as chat templates take it."""
+        return {"role": self.role, "content": self.content, **self.fields}
 
 
 Conversation = tuple[Message, ...]
@@ -77,13 +77,21 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
-    """A conversation whose assistant turns are to be imitated."""
+    """A conversation whose assistant turns are to be imitated, or a text without messages that is learned whole.
+
+    tools: the functions that the assistant may call, for chat templates that write them.
+    """
 
     messages: Conversation
     meta: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    text: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"messages": [m.to_json() for m in self.messages], "meta": dict(self.meta)}
+        if self.text:
+            return {"text": self.text, "meta": dict(self.meta)}
+        tools = {"tools": list(self.tools)} if self.tools else {}
+        return {"messages": [m.to_json() for m in self.messages], **tools, "meta": dict(self.meta)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +163,15 @@ def conversation(value: Any) -> Conversation:
             raise UserError('each message needs "role" and "content"')
         if not isinstance(item.get("content"), str):
             raise UserError(f"the content of a {item['role']!r} message must be a string")
-        messages.append(Message(item["role"], item["content"]))
+        fields = {name: item[name] for name in FIELDS if item.get(name)}
+        messages.append(Message(item["role"], item["content"], _weight(item.get("weight")), fields))
     return tuple(messages)
+
+
+def _weight(value: Any) -> float:
+    if value is not None and not isinstance(value, int | float):
+        raise UserError(f"weight {value!r:.40} of a message must be a number, 0 for context only")
+    return 1.0 if value is None else float(value)
 
 
 def prompt_conversation(value: Mapping[str, Any]) -> Conversation:
@@ -195,7 +210,12 @@ def comparison(value: Mapping[str, Any]) -> Comparison:
 
 
 def _last_text(value: Any) -> str:
-    return value if isinstance(value, str) else conversation(value)[-1].content
+    if isinstance(value, str):
+        return value
+    last = conversation(value)[-1]
+    if last.role != "assistant":
+        raise UserError(f"a completion ends with the {last.role}'s message; it must end with the assistant's")
+    return last.content
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

@@ -145,7 +145,7 @@ def layout(
     source = tokenizer.chat_template
     if source is None:
         raise UserError("this tokenizer has no chat template, so it can continue text but not a conversation")
-    if source == CHATML and not any(m.fields or m.role == "developer" for m in conversation):
+    if source == CHATML and not any(m.fields for m in conversation):
         return Layout(chatml_pieces(conversation, add_generation_prompt, tuple(tokenizer.controls)))
     return jinja_layout(template_of(tokenizer, source), conversation, add_generation_prompt, tools)
 

@@ -8,6 +8,11 @@ def warmup(step: int, n_warmup: int) -> float:
     return 1.0 if n_warmup <= 0 else min(1.0, (step + 1) / n_warmup)
 
 
+def warmup_steps(warmup: float, n_steps: int) -> int:
+    """Return the number of steps of a warm-up given as a share of all steps (below 1) or as steps."""
+    return round(warmup * n_steps) if warmup < 1 else round(warmup)
+
+
 def cosine(step: int, n_steps: int, n_warmup: int = 0, floor: float = 0.1) -> float:
     """Return the factor of a warm-up followed by half a cosine down to `floor` at the last step (GPT-3: floor 0.1)."""
     if step < n_warmup:

@@ -69,11 +69,11 @@ def test_prompts_without_room_are_left_out_and_said(models: dict[str, Path], rew
 
 
 def test_bad_files_name_the_record(models: dict[str, Path], reward: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no prompt in it; give a JSONL file of"):
+    with pytest.raises(UserError, match=r"no prompt in it; .* is expected"):
         chosen(models, reward, write(tmp_path))
     file = write(tmp_path, "cat")
     file.write_text(file.read_text() + '{"text": "dog"}\n')
-    with pytest.raises(UserError, match="record 2: messages must be a non-empty list"):
+    with pytest.raises(UserError, match=r"jsonl:2: no prompt in it|jsonl:2: messages: a list"):
         chosen(models, reward, file)
     with pytest.raises(UserError, match="no such file"):
         chosen(models, reward, tmp_path / "none.jsonl")

@@ -156,3 +156,12 @@ def test_the_lock_pins_every_dependency() -> None:
     names = {script.re.split(r"[\[<>=!;]", r)[0].lower().replace("_", "-") for r in wanted} - {"kaiwa"}
     assert names <= locked
     assert "://" not in lock, "no host of an index"
+
+
+def test_settings_that_send_packages_elsewhere_do_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PIP_USER": "1", "PIP_TARGET": "/x", "PYTHONPATH": "/y", "PIP_INDEX_URL": "https://i"}.items():
+        monkeypatch.setenv(name, value)
+    variables = script.Pip(tmp_path).environment
+    assert variables["PIP_USER"] == "0"
+    assert not {"PIP_TARGET", "PYTHONPATH"} & set(variables)
+    assert variables["PIP_INDEX_URL"] == "https://i"

@@ -1,6 +1,5 @@
 """Preference files in the shapes people publish, and the recipe for a real model on the smallest one there is."""
 
-import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from kaiwa.core.metrics import read_metrics
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import save_model
-from kaiwa.recipes.preferences import preference, read_preferences
 from kaiwa.recipes.smollm2 import SmolLM2, build, split_preferences, summary
 from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf.config import Pretraining, RLHFConfig
@@ -23,37 +21,6 @@ from kaiwa.sft.config import SFTConfig
 from kaiwa.tokenizer.config import TokenizerConfig
 from kaiwa.tokenizer.folder import special_ids
 from kaiwa.tokenizer.train import save, train
-
-USER = [{"role": "user", "content": "Hello?"}]
-SHAPES = [
-    {"prompt": "Hello?", "chosen": "Hi.", "rejected": "No."},
-    {"prompt": USER, "chosen": [{"role": "assistant", "content": "Hi."}], "rejected": "No."},
-    {"instruction": "Hello?", "input": "", "output": "x", "chosen": "Hi.", "rejected": "No."},
-    {"chosen": "\n\nHuman: Hello?\n\nAssistant: Hi.", "rejected": "\n\nHuman: Hello?\n\nAssistant: No."},
-    {
-        "conversations": [{"from": "human", "value": "Hello?"}],
-        "chosen": {"from": "gpt", "value": "Hi."},
-        "rejected": {"from": "gpt", "value": "No."},
-    },
-]
-
-
-@pytest.mark.parametrize("raw", SHAPES)
-def test_one_shape_of_all(raw: dict[str, object]) -> None:
-    assert preference(raw) == {"prompt": USER, "chosen": "Hi.", "rejected": "No."}
-
-
-def test_files_lists_lines_and_compressed_ones(tmp_path: Path) -> None:
-    lines = "".join(json.dumps(row) + "\n" for row in SHAPES)
-    (tmp_path / "a.json").write_text(json.dumps(SHAPES))
-    (tmp_path / "a.jsonl").write_text(lines)
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    assert [len(read_preferences(file)) for file in sorted(tmp_path.iterdir())] == [5, 5, 5]
-    (tmp_path / "b.jsonl").write_text(lines + '{"chosen": "Hi."}\n')
-    with pytest.raises(UserError, match="record 6: no preference"):
-        read_preferences(tmp_path / "b.jsonl")
-    with pytest.raises(UserError, match="no such file"):
-        read_preferences(tmp_path / "c.jsonl")
 
 
 def rows(n: int) -> list[dict[str, object]]:
@@ -109,61 +76,3 @@ def test_the_whole_on_the_smallest_model(tmp_path: Path) -> None:
     assert "by the judge" in summary(report)
     assert build(small, Context(), [file], tmp_path / "out", base)["models"] == report["models"]
     assert open_artifact(tmp_path / "out" / "reward", "reward").metrics["card"]
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        {"chosen": "no turns in it", "rejected": "nor here"},
-        {"chosen": "\n\nHuman: Hello?\n\nAssistant: Hi.", "rejected": "no turns"},
-        {"chosen": [], "rejected": []},
-        {"prompt": "Hello?", "chosen": "Hi."},
-        {"prompt": [{"role": "assistant", "content": "Hello?"}], "chosen": "a", "rejected": "b"},
-        {"conversations": [], "chosen": {"value": "a"}, "rejected": {"value": "b"}},
-        {"conversations": [{"from": "robot", "value": "x"}], "chosen": {"value": "a"}, "rejected": {"value": "b"}},
-        "a text",
-        7,
-    ],
-)
-def test_a_record_that_is_no_preference_is_named(raw: object, tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    file.write_text(json.dumps([SHAPES[0], raw]))
-    with pytest.raises(UserError, match=r"a\.json, record 2: no preference \(.*\); each needs a prompt, chosen and"):
-        read_preferences(file)
-
-
-def test_equal_answers_say_nothing_and_are_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    file.write_text(json.dumps([SHAPES[0], SHAPES[0] | {"rejected": " Hi. "}]))
-    assert len(read_preferences(file)) == 1
-    file.write_text(json.dumps([SHAPES[0] | {"rejected": "Hi."}]))
-    with pytest.raises(UserError, match="no preference in it"):
-        read_preferences(file)
-
-
-@pytest.mark.parametrize("data", [b'{"a": ', b"[1, 2", gzip.compress(b"x"), b'{"a": "caf\xe9"}'])
-def test_a_file_that_is_no_json_is_told(data: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    file.write_bytes(data)
-    with pytest.raises(UserError, match=r"a\.jsonl: not JSON"):
-        read_preferences(file)
-    packed = tmp_path / "b.jsonl.gz"
-    packed.write_bytes(b"not packed at all")
-    with pytest.raises(UserError, match=r"b\.jsonl\.gz: not compressed by gzip"):
-        read_preferences(packed)
-
-
-def test_a_dialogue_of_more_turns_is_the_prompt_of_the_last(tmp_path: Path) -> None:
-    talk = "\n\nHuman: One?\n\nAssistant: Yes.\n\nHuman: Two?\n\nAssistant: "
-    row = preference({"chosen": talk + "Good.", "rejected": talk + "Bad."})
-    assert [m["content"] for m in row["prompt"]] == ["One?", "Yes.", "Two?"]
-    assert (row["chosen"], row["rejected"]) == ("Good.", "Bad.")
-    alpaca = preference({"instruction": "Add.", "input": "1 2", "chosen": "3", "rejected": "4"})
-    assert alpaca["prompt"] == [{"role": "user", "content": "Add.\n\n1 2"}]
-
-
-def test_a_line_ends_at_a_line_feed_only(tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    row = {"prompt": "Hello?", "chosen": "Hi\u2028there\x85.", "rejected": "No."}
-    file.write_text(json.dumps(row, ensure_ascii=False) + "\r\n" + json.dumps(row) + "\n", encoding="utf-8", newline="")
-    assert [r["chosen"] for r in read_preferences(file)] == [row["chosen"]] * 2

@@ -106,7 +106,7 @@ def test_what_is_no_comparison_is_named_and_counted(
     tokenizer: Tokenizer, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
     file = write(tmp_path / "c.jsonl", {}, change, {}, change)
-    with pytest.raises(UserError, match=r"2 comparisons \(the first is record 2\) cannot be read: .*" + said):
+    with pytest.raises(UserError, match=r"c.jsonl:2: .*" + said + ".*; 2 of 4 rows are no records, more than"):
         read_comparisons(file, tokenizer, 200, print)
 
 

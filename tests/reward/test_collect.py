@@ -94,7 +94,7 @@ def test_the_seed_alone_decides(tmp_path: Path) -> None:
 
 
 def test_bad_prompts_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="record 2: messages must be a non-empty list or a string"):
+    with pytest.raises(UserError, match="record 2: no prompt in it"):
         collected(tmp_path, [{"prompt": "a"}, {"text": "b"}])
     with pytest.raises(UserError, match="no prompt in it"):
         collected(tmp_path, [])

@@ -12,8 +12,9 @@ from kaiwa.core.config import differences, from_json, override, to_json
 from kaiwa.core.errors import UserError
 from kaiwa.rlhf.best_of_config import BestOfConfig
 from kaiwa.rlhf.config import Penalty, Pretraining, Returns, RLHFConfig, Steps
+from kaiwa.text.data import DataOptions
 
-GROUPS = {"penalty": Penalty, "returns": Returns, "steps": Steps, "pretraining": Pretraining}
+GROUPS = {"penalty": Penalty, "returns": Returns, "steps": Steps, "pretraining": Pretraining, "data": DataOptions}
 
 
 def test_json_is_flat_and_has_every_field_of_every_group_once() -> None:

@@ -18,12 +18,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from kaiwa.catalog.entries import ADAPTER, Entry
+from kaiwa.catalog.learning_rates import SMALL, learning_rate
+from kaiwa.catalog.learning_rates import Method as RatedMethod
 from kaiwa.core.errors import UserError
 
 Method = Literal["supervised", "dpo", "soft_prompt", "reward"]
-LARGE = 50_000_000  # weights; of larger models only a low-rank change is trained
+LARGE = SMALL  # weights; of larger models only a low-rank change is trained
 LORA_RANK, SOFT_TOKENS = 8, 16
-LR = {"full": 3e-4, "lora": 5e-4, "soft_prompt": 1e-2, "dpo": 5e-5, "dpo lora": 2e-4, "reward": 5e-4}
+RATED: dict[str, RatedMethod] = {
+    "supervised": "sft", "dpo": "dpo", "soft_prompt": "soft prompt", "reward": "reward"
+}  # fmt: skip
 EXAMPLES_IN_ALL = 300
 WIDTH = 1024  # most tokens of an example, where the model's context allows it
 
@@ -102,7 +106,7 @@ def make_plan(request: TuningRequest, base: Entry, n: int) -> TuningPlan:
     factor = h.learning_rate_multiplier if h.learning_rate_multiplier != "auto" else 1.0
     final: dict[str, Any] = {"n_epochs": epochs, "batch_size": batch, "learning_rate_multiplier": factor}
     steps = max(1, -(-n // batch)) * epochs
-    config: dict[str, Any] = {"epochs": epochs, "warmup": min(10, max(1, steps // 10)), "validation_share": 0.0}
+    config: dict[str, Any] = {"epochs": epochs, "validation_share": 0.0}
     config |= {"evaluate_every": max(1, steps // 10), "width": WIDTH}
     rank = 0
     if method in ("supervised", "dpo"):
@@ -113,16 +117,10 @@ def make_plan(request: TuningRequest, base: Entry, n: int) -> TuningPlan:
             raise UserError(f"lora_rank 0: {base.name} is too large, or 4-bit; give a rank such as {LORA_RANK}")
     if method == "dpo":
         final["beta"] = config["beta"] = h.beta if h.beta != "auto" else 0.1
-        rate = LR["dpo lora"] if rank else LR["dpo"]
-    elif method == "reward":
-        rate = LR["reward"]
     elif method == "soft_prompt":
         final["n_tokens"] = config["soft_prompt"] = h.n_tokens if h.n_tokens != "auto" else SOFT_TOKENS
-        rate = LR["soft_prompt"]
-    else:
-        rate = LR["lora"] if rank else LR["full"]
-    config["lr"] = rate * factor
+    config["lr"] = factor * learning_rate(RATED[method], base.parameters, rank > 0)
     if method in ("dpo", "reward"):
         return TuningPlan(method=method, stage=method, config=config | {"prompts": batch}, hyperparameters=final)
-    plain = {"batch": batch, "pretrain_rows": 0, "weight_decay": 0.0, "rows": 1 if large else 4}
+    plain = {"batch": batch, "weight_decay": 0.0, "rows": 1 if large else 4}
     return TuningPlan(method=method, stage="sft", config=config | plain, hyperparameters=final)
