@@ -39,8 +39,8 @@ class PairedComparison:
 
     `lost`, `won`: items where B is below, above A. `difference` and `margin` are in the values' unit. `n_needed`: pairs
     that would decide, None where none can be named. `verdict`: "better", "worse", "same", "unknown", (by an imperfect
-    judge, judged.py) "unjudged", (failures.py) "failed" or "few": fewer clusters than `clusters_needed`, which no number
-    of items makes up for. `n_failed`: items that failed under A or B and are no pair.
+    judge, judged.py) "unjudged", (failures.py) "failed" or "few": fewer clusters than `clusters_needed`, which no
+    number of items makes up for. `n_failed`: items that failed under A or B and are no pair.
     """
 
     n: int
@@ -123,7 +123,7 @@ def compare(
 
 
 def fewest_clusters(alpha: float) -> int:
-    """Return the clusters with which the sign-flip test can reach p < alpha at all: 2 / 2^k with all of them one way."""
+    """Return the clusters with which the sign-flip test can reach p < alpha at all: 2 / 2^k, all of them one way."""
     return math.floor(math.log2(2 / alpha)) + 1
 
 

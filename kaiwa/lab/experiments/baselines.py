@@ -1,7 +1,7 @@
 """What needs no model: the score of chance, of always saying the commonest answer; and how many items can tell at all.
 
-An item that every arm gets right (ceiling) or wrong (floor) tells nothing about a difference. With few informative items
-a verdict is about those few, and "no difference" is about the task's difficulty.
+An item that every arm gets right (ceiling) or wrong (floor) tells nothing about a difference. With few informative
+items a verdict is about those few, and "no difference" is about the task's difficulty.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class LedgerLine:
 class LedgerView:
     """What all experiments on a task's items have looked at, from the view of one of them.
 
-    n_comparisons in n_experiments; claimed: verdicts "better" and "worse" of this experiment; confirmed: those that Holm
-    over all comparisons leaves.
+    n_comparisons in n_experiments; claimed: verdicts "better" and "worse" of this experiment; confirmed: those that
+    Holm over all comparisons leaves.
     """
 
     task: str

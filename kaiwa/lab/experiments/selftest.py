@@ -6,7 +6,7 @@
     clusters       the same with items in clusters: the interval by clusters covers, the plain interval does not; with
                    five clusters nothing is called different or the same
     no difference  a true difference of just the margin: called "no difference" in at most 5 %
-    ledger         ten experiments with nothing in them on the same items: after Holm over all at most 5 % keep a verdict
+    ledger         ten empty experiments on the same items: after Holm over all at most 5 % keep a verdict
     failures       half of one arm's right answers lost: no verdict that the failures alone made
     pipeline       one planted and one null technique through programs, cache, extractor and grader
 
