@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
 from kaiwa.text.data import DataOptions
+from kaiwa.train.schedule import Keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class DPOConfig:
     lora_rank: int = 0  # rank of the LoRA adapter to train while the weights stay frozen (0: train all weights)
     lora_alpha: float = 16.0
     evaluate_every: int = 50
+    keep: Keep = "last"  # which weights are published: the last, or those of the lowest held-out loss
+    patience: int = 0  # evaluations without a lower held-out loss after which training stops (0: never)
     data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)
 
     def __post_init__(self) -> None:
@@ -41,5 +44,7 @@ class DPOConfig:
             raise UserError(f"dpo.lr is {self.lr}; it must be above 0")
         if not 0 <= self.validation_share < 1:
             raise UserError(f"dpo.validation_share is {self.validation_share}; it must be in [0, 1)")
+        if self.patience < 0:
+            raise UserError(f"dpo.patience is {self.patience}; it must be at least 0")
         if self.lora_rank < 0:
             raise UserError(f"dpo.lora_rank is {self.lora_rank}; it must be at least 0")

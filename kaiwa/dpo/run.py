@@ -29,6 +29,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
 from kaiwa.reward.loss import pairwise_loss
 from kaiwa.train import checkpoint
+from kaiwa.train.best import BestWeights, evaluate_every
 from kaiwa.train.optim import adamw, apply_gradients
 from kaiwa.train.schedule import cosine, warmup_steps
 
@@ -82,17 +83,21 @@ def run(
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step = 0
+        best = BestWeights(config.keep, config.patience)
+        every = evaluate_every(config.evaluate_every, len(steps), best.watches)
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
+            best.restore(saved["best"])
             restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
 
         def state() -> dict[str, Any]:
-            return {"step": step, "model": trained_state(model), "optimizer": optimizer.state_dict()}
+            now = {"step": step, "best": best.state()}
+            return now | {"model": trained_state(model), "optimizer": optimizer.state_dict()}
 
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         measured: dict[str, float] = {}
-        while step < len(steps):
+        while step < len(steps) and not best.is_over:
             saver.at_step()
             started = time.monotonic()
             scalars = _backward(model, steps[step], config, tokenizer.pad_id, ctx.device)
@@ -102,12 +107,18 @@ def run(
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(out.name, step, len(steps), f"loss {scalars['loss']:.3f}", speed))
-            if held_out and (step % config.evaluate_every == 0 or step == len(steps)):
+            if held_out and (step % every == 0 or step == len(steps)):
                 measured = held_out_figures(model, list(held_out.values()), config, tokenizer.pad_id, ctx.device)
                 metrics.log(step, **measured)
+                best.add(step, measured["held_out_loss"], model)
+        if best.is_over:
+            ctx.say(f"{out.name}: held-out loss lowest after step {best.step}; stopped at step {step}")
+        best.put_back(model)
         save_trained(work.path, trained)
         write_chat_card(work.path, chat)
-        work.metrics.update(prompts=len(training), steps=len(steps), **scalars, **measured)
+        work.metrics.update(prompts=len(training), steps=step, **scalars, **measured)
+        if best.watches:
+            work.metrics.update(best_step=best.step, held_out_loss=best.figure)
         work.metrics["trained_tokens"] = config.epochs * sum(len(item.row) for item in training)
     return open_artifact(out)
 

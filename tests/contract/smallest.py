@@ -79,9 +79,9 @@ RECIPE = Smallest(
         in_order=("village",),
     ),
     sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),
-    lora=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, lora_rank=2),
+    lora=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, lora_rank=2, keep="best"),
     soft=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, soft_prompt=3),
-    dpo=DPOConfig(prompts=4, evaluate_every=2, sft_weight=0.1),
+    dpo=DPOConfig(prompts=4, evaluate_every=2, sft_weight=0.1, keep="best", patience=3),
     compare=CollectConfig(k_min=4, k_max=4, max_tokens=8),
     reward=RewardConfig(prompts=4, evaluate_every=2, held_out_labellers=("labeller-5",)),
     rlhf=RLHFConfig(
