@@ -16,7 +16,7 @@ SUBROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     ),
     "lab": ("asking", "tasks", "techniques", "grading", "experiments", "reports"),
     "redteam": ("targets", "oracles", "attacks", "bench", "."),
-    "serve": (("exceptions",), "http", "openai", "worker", "defence", "tuning", ".", "routes", ("app",)),
+    "serve": (("exceptions",), "http", "openai", "dialects", "worker", "defence", "tuning", ".", "routes", ("app",)),
 }  # fmt: skip
 TORCH_IN_SERVE = "worker"  # the engine process; the server stays without torch
 # A stage is a room with a loop and a configuration; it needs no row of its own unless it needs another stage.

@@ -98,6 +98,8 @@ def up(
     except KeyboardInterrupt:
         pass
     finally:
+        if server.started:
+            server.loop.call_soon_threadsafe(services.engine.end_answers)
         _stop_builds(services)
         if server.started:
             with contextlib.suppress(TimeoutError):

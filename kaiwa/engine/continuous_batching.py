@@ -155,8 +155,8 @@ class ContinuousBatching:
         if room < 0 or (room < 1 and request.sampling.max_tokens > 0):
             soft = f" with {n_soft} of the soft prompt" if n_soft else ""
             raise UserError(
-                f"the prompt has {len(ids)} tokens{soft}, the context holds {self.max_length} with the answer; shorten"
-                " the prompt",
+                f"this model's maximum context length is {self.max_length} tokens, and the prompt has {len(ids)}{soft};"
+                " shorten the prompt",
                 field="prompt",
                 code=CONTEXT_EXCEEDED,
             )

@@ -18,7 +18,7 @@ from kaiwa.serve.exceptions import APIError, EngineRefused
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.metrics import AnswerTimer
 from kaiwa.serve.http.rate_limit import Share, share_of
-from kaiwa.serve.http.sse import stream_response, unless_disconnected
+from kaiwa.serve.http.sse import EVENTS, stream_response, unless_disconnected
 from kaiwa.serve.openai.choice import AnswerChoice
 from kaiwa.serve.openai.protocol import Body
 from kaiwa.serve.services import ServerServices
@@ -41,10 +41,14 @@ AnswerStream = AsyncGenerator[AnswerEvent, None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFormat:
-    """The format of an API answer: `whole` makes the body of a finished answer, `stream` the lines of a stream."""
+    """The format of an API answer: `whole` makes the body of a finished answer, `stream` the lines of a stream.
+
+    media_type: of a stream.
+    """
 
     whole: Callable[[list[AnswerChoice]], JSONObject]
     stream: Callable[[AnswerStream], AsyncGenerator[str, None]]
+    media_type: str = EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +88,24 @@ def _listed(names: Iterable[str]) -> str:
 
 
 async def respond(
-    services: ServerServices, request: Request, body: Body, requests: Sequence[Generate], form: AnswerFormat
+    services: ServerServices,
+    request: Request,
+    body: Body,
+    requests: Sequence[Generate],
+    form: AnswerFormat,
+    *,
+    stream: bool | None = None,
 ) -> Response:
-    """Answer an API request: as a stream if requested, else whole. Status 499 if the client goes away first."""
+    """Answer an API request: as a stream if requested, else whole. Status 499 if the client goes away first.
+
+    stream: whether it is requested (None: as the body's field says).
+    """
     share = share_of(request)
-    if getattr(body, "stream", None):
+    if getattr(body, "stream", None) if stream is None else stream:
         admitted = await unless_disconnected(request, follow_admitted(services, requests, share))
         if admitted is None:
             return Response(status_code=499)
-        return stream_response(form.stream(admitted.events), response_headers(body, admitted.choices))
+        return stream_response(form.stream(admitted.events), response_headers(body, admitted.choices), form.media_type)
     choices = await unless_disconnected(request, collect(services, requests, share))
     if choices is None:
         return Response(status_code=499)

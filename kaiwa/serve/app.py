@@ -13,6 +13,7 @@ from kaiwa.catalog.entries import entry_by_name
 from kaiwa.defend.parse import read_file
 from kaiwa.serve.defence.shield import make_shield
 from kaiwa.serve.http import errors
+from kaiwa.serve.http.head import HeadAsGet
 from kaiwa.serve.http.rate_limit import ShareLimit
 from kaiwa.serve.http.root_path import RootPath
 from kaiwa.serve.http.security import Guard
@@ -23,8 +24,10 @@ from kaiwa.serve.routes import (
     embeddings,
     files,
     fine_tuning,
+    messages,
     metrics,
     models,
+    ollama,
     responses,
     tokens,
 )
@@ -39,6 +42,8 @@ ROUTES = (
     completions,
     embeddings,
     responses,
+    messages,
+    ollama,
     tokens,
     metrics,
     files,
@@ -74,13 +79,22 @@ def make_app(services: ServerServices) -> FastAPI:
             if services.shield is not None:
                 services.shield.close()
 
-    app = FastAPI(title="kaiwa", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    # Curl and some clients send JSON without a Content-Type; cross-site requests are refused by their Origin.
+    app = FastAPI(
+        title="kaiwa",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        strict_content_type=False,
+    )
     errors.install(app)
     for module in ROUTES:
         app.include_router(module.routes(services))
     settings = services.settings
     app.add_middleware(ShareLimit, shares=services.shares)
     app.add_middleware(metrics.ResponseCounter, metrics=services.metrics)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(
         Guard,
         port=settings.port,

@@ -26,7 +26,7 @@ from kaiwa.serve.worker.wire import (
 class Engine:
     """Says the same to everybody, in the pieces given; keeps its requests. Its tokens are code points."""
 
-    limit, under_way, process = 99, 0, None
+    limit, under_way, process, stopping = 99, 0, None, False
 
     def __init__(self) -> None:
         self.state = EngineState(state="ready")

@@ -1,6 +1,7 @@
 """What clients send, as they send it, and names that uploads bring: over the routes alone, without an engine."""
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,7 +250,7 @@ def test_a_share_counts_answers(tmp_path: Path) -> None:
             while not entered:
                 await asyncio.sleep(0.01)
             more = ("chat/completions", talk | {"n": 3}), ("completions", texts | {"n": 2, "stream": True})
-            for path, body in (*more, ("embeddings", {"model": "toy", "input": ["a", "b", "c"]})):
+            for path, body in more:
                 refused = await ask(path, body)
                 assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_requests"), path
                 assert refused.headers["retry-after"] == "2"
@@ -403,3 +404,46 @@ def test_what_is_to_be_the_same_again(client: TestClient, path: str, fields: dic
     start = {"messages": PREFILLED} if path == "chat/completions" else {"prompt": "a"}
     assert client.post(f"/v1/{path}", json={"model": "toy"} | start | fields).status_code == 200
     assert stub(client).requests[-1].repeatable is repeatable
+
+
+def test_a_full_disk_is_named(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kaiwa.serve.tuning.uploaded_files.write_atomic", fail)
+    files = {"file": ("a.jsonl", b'{"messages": []}\n')}
+    answer = client.post("/v1/files", files=files, data={"purpose": "fine-tune"})
+    assert answer.status_code == 507
+    error = answer.json()["error"]
+    assert (error["code"], error["type"]) == ("insufficient_storage", "server_error")
+    assert "disk is full" in error["message"]
+    assert client.get("/v1/files").json()["data"] == [], "nothing is left of it"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param", "words"),
+    [
+        ("chat/completions", {"stop": ["x"] * 17}, "stop", "16"),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "content[0].type",
+            "text only",
+        ),
+        ("completions", {"stop": [""]}, "stop[0]", "1 character"),
+        ("embeddings", {"input": 7}, "input", "string"),
+        ("embeddings", {"input": [""]}, "input", "empty"),
+        (
+            "responses",
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "content[0].type",
+            "text only",
+        ),
+    ],
+)
+def test_an_error_says_what_is_wrong(client: TestClient, path: str, fields: dict, param: str, words: str) -> None:
+    """Of a field that may be text or a list, not "should be a valid string"."""
+    start = {"messages": PREFILLED, "prompt": "a", "input": "a", "model": "toy"}
+    error = client.post(f"/v1/{path}", json=start | fields).json()["error"]
+    assert error["param"].endswith(param)
+    assert words in error["message"]

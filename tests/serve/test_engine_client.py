@@ -171,3 +171,20 @@ def test_a_line_that_is_no_record_ends_the_connection() -> None:
             assert client.state.models == {}
 
     asyncio.run(whole())
+
+
+def test_a_server_that_stops_ends_its_answers_in_words() -> None:
+    """Not with a broken connection, for which clients know no reason."""
+
+    async def scene(client: EngineClient, far: Far) -> None:
+        stream = client.generate(request())
+        waiting = asyncio.ensure_future(anext(stream))
+        sent = await far.next()
+        client.end_answers()
+        with pytest.raises(EngineLost, match="the server is being stopped"):
+            await waiting
+        assert await far.next() == wire.Cancel(id=sent.id)
+        with pytest.raises(EngineLost, match="the server is being stopped"):
+            await anext(client.generate(request()))
+
+    run(scene)

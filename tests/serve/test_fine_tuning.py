@@ -237,3 +237,23 @@ def test_every_method_learns(tuning: FineTuning, tmp_path: Path, method: str, mo
     assert sum(after.score(question, "dog")) > sum(before.score(question, "dog")) + 1
     if method != "dpo":
         assert after.generate(question, Sampling(temperature=0, max_tokens=8)).text.startswith("dog")
+
+
+def test_the_watcher_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States cannot be written for a while; then jobs go on."""
+    jobs = FineTuning(tmp_path, list)
+    calls: list[int] = []
+
+    def update() -> bool:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError(28, "No space left on device")
+        return False
+
+    monkeypatch.setattr(jobs, "update", update)
+    monkeypatch.setattr("kaiwa.serve.tuning.jobs.UPDATE_SECONDS", 0.01)
+    jobs.watch()
+    deadline = time.monotonic() + 5
+    while jobs._watching is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (len(calls), jobs._watching) == (3, None)

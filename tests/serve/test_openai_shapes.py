@@ -223,3 +223,56 @@ def test_a_page_of_a_list() -> None:
         with pytest.raises(APIError) as caught:
             list_page(rows, after, limit)
         assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_items_become_turns() -> None:
+    body = ResponsesRequest.model_validate(
+        {
+            "model": "m",
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+                {
+                    "type": "reasoning",
+                    "id": "rs_1",
+                    "summary": [],
+                    "content": [{"type": "reasoning_text", "text": "Hm."}],
+                },
+                {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "weather", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "sunny"}]},
+                {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAA"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            ],
+            "tools": [
+                {"type": "web_search"},
+                {"type": "function", "name": "weather"},
+                {"type": "mcp", "server_label": "x"},
+            ],
+            "tool_choice": {"type": "web_search"},
+            "include": ["reasoning.encrypted_content"],
+            "reasoning": {"effort": "low", "summary": "auto"},
+        }
+    )
+    chat = body.to_chat()
+    assert [message.role for message in chat.messages] == ["user", "assistant", "tool", "assistant"]
+    turn = chat.messages[1].to_turn()
+    assert (turn["reasoning_content"], turn["tool_calls"][0]["id"]) == ("Hm.", "c")
+    assert chat.messages[2].content == "sunny"
+    assert chat.messages[3].content == "No."
+    assert [tool.function.name for tool in chat.tools or []] == ["weather"]
+    assert (chat.tool_choice, chat.reasoning_effort) == ("auto", "low")
+    assert body.ignored() == ["tools (web_search)", "tools (mcp)"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "send the item itself"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "text only"),
+        ({"input": [{"type": "function_call", "call_id": "c", "name": "weather"}]}, "arguments"),
+        ({"tools": [{"type": "function"}]}, "name"),
+    ],
+)
+def test_items_that_are_refused(fields: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ResponsesRequest.model_validate({"model": "m", "input": "x"} | fields)

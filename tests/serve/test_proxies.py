@@ -104,7 +104,7 @@ def test_half_sent_requests_hold_no_place(server: Running) -> None:
         body = {"model": "toy/ppo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
         answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=20)
         assert answer.status_code == 200
-        assert server.services.shares.under_way == {}
+        server.wait(lambda: server.services.shares.under_way == {})
     finally:
         for connection in connections:
             connection.close()

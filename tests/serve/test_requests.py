@@ -79,7 +79,9 @@ def test_max_tokens_and_the_room(fit: Any, max_tokens: int, n_prompt: int, expec
     sampling = Sampling(max_tokens=max_tokens, seed=5, stop=("x",))
     generate = Generate(id="1", model=MODEL, prompt=prompt, sampling=sampling, fit=fit)
     if expected is None:
-        with pytest.raises(UserError, match="3 tokens and max_tokens is 8: the context holds 10") as caught:
+        with pytest.raises(
+            UserError, match="context length is 10 tokens, the prompt has 3 and max_tokens is 8"
+        ) as caught:
             make_request(loaded(), generate)
         assert caught.value.code == CONTEXT_EXCEEDED
         return

@@ -20,7 +20,7 @@ from kaiwa.serve.services import ServerServices, ServerSettings
 from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.web.pages import mount
 
-HARMLESS = ("/tokenize", "/detokenize")
+HARMLESS = ("/tokenize", "/detokenize", "/v1/messages/count_tokens")
 PAGES = ("/chat/", "/redteam/game/")  # the chats are everybody's who may use the server; answers count by PageEngine
 
 

@@ -1,9 +1,11 @@
-"""Every error in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
+"""Every error in OpenAI's shape: {"error": {"message", "type", "param", "code"}}; on paths of others in theirs."""
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +17,7 @@ from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
 from kaiwa.serve.http.bounded_json import JSONObject
 
 log = logging.getLogger("kaiwa.serve")
+OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/show")
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -24,14 +27,22 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
     return {"error": {"message": _sendable(message), "type": kind, "param": _sendable(param), "code": code}}
 
 
+def shaped_error(path: str, status: int, message: str, code: str | None = None, param: str | None = None) -> JSONObject:
+    """Return the body of an error as the clients of a path read it: Anthropic's, Ollama's or OpenAI's."""
+    body = error_body(status, message, code, param)
+    if path.startswith("/v1/messages"):
+        return {"type": "error"} | body
+    return {"error": _sendable(message)} if path in OLLAMA_PATHS else body
+
+
 def _sendable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "replace").decode()[:1000]
 
 
-def error_response(
-    status: int, message: str, code: str | None = None, param: str | None = None, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    return JSONResponse(error_body(status, message, code, param), status_code=status, headers=headers)
+def error_response(path: str, error: APIError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return the response for an error on a path."""
+    body = shaped_error(path, error.status, error.message, error.code, error.param)
+    return JSONResponse(body, status_code=error.status, headers=headers)
 
 
 def api_error(error: Exception) -> APIError:
@@ -42,6 +53,9 @@ def api_error(error: Exception) -> APIError:
         return APIError(429, f"{error}; try again in a moment", "queue_full")
     if isinstance(error, EngineLost):
         return APIError(503, str(error), "engine_restarting")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("the disk is full: %s", error)
+        return APIError(507, "the server's disk is full; free some space there and try again", "insufficient_storage")
     if isinstance(error, UserError):
         return APIError(400, str(error), error.code or "invalid_value", error.field or None)
     log.error("unexpected %s", type(error).__name__, exc_info=error)
@@ -60,7 +74,7 @@ def install(app: FastAPI) -> None:
     async def respond_to_failure(request: Request, error: Exception) -> JSONResponse:
         api = api_error(error)
         headers = {"Retry-After": "2"} if api.status in (429, 503) else None
-        return error_response(api.status, api.message, api.code, api.param, headers)
+        return error_response(request.url.path, api, headers)
 
     async def respond_to_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -68,28 +82,47 @@ def install(app: FastAPI) -> None:
             error.status_code, str(error.detail)
         )
         headers = dict(error.headers) if error.headers else None
+        api = APIError(error.status_code, message)
         if error.status_code == 400 and error.__cause__ is not None:  # how FastAPI raises what json.loads cannot read
-            return error_response(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
-        return error_response(error.status_code, message, headers=headers)
+            api = APIError(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
+        return error_response(request.url.path, api, headers)
 
     async def respond_to_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return error_response(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
-        if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
-            message = "the body must be a JSON object, sent with the header Content-Type: application/json"
-            return error_response(400, message, "invalid_value")
-        is_missing = first["type"] == "missing"
-        field = field_path(first["loc"], error.body, is_missing=is_missing)
-        code = "missing_required_parameter" if is_missing else "invalid_value"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        return error_response(400, f"{field}: {message}" if field else message, code, field or None)
+        return error_response(request.url.path, _invalid(error))
 
     app.add_exception_handler(HTTPException, respond_to_http)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
-    for kind in (APIError, EngineBusy, EngineLost, UserError, Exception):
+    for kind in (APIError, EngineBusy, EngineLost, UserError, OSError, Exception):
         app.add_exception_handler(kind, respond_to_failure)
+
+
+def _telling(errors: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the error that says most about the first fault: of a field that may be text or a list, the list's."""
+    first = errors[0]
+    place = first["loc"][:-1]
+    same = [error for error in errors[:100] if len(first["loc"]) > 2 and error["loc"][: len(place)] == place]
+
+    def weight(error: dict[str, Any]) -> tuple[bool, bool, int]:
+        is_mismatch = error["type"].endswith("_type")  # the value was meant for another branch of a union
+        return error["type"] == "value_error", not is_mismatch, len(error["loc"])
+
+    return max(same or [first], key=weight)
+
+
+def _invalid(error: RequestValidationError) -> APIError:
+    """Return the first fault of a body as an error with its field."""
+    first = _telling(error.errors())
+    if first["type"] == "json_invalid":
+        return APIError(400, f"the body is not JSON ({first['ctx']['error']})", "invalid_json")
+    if first["type"] == "model_attributes_type" and first["loc"] == ("body",):
+        message = "the body must be a JSON object, sent with the header Content-Type: application/json"
+        return APIError(400, message, "invalid_value")
+    is_missing = first["type"] == "missing"
+    field = field_path(first["loc"], error.body, is_missing=is_missing)
+    code = "missing_required_parameter" if is_missing else "invalid_value"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return APIError(400, f"{field}: {message}" if field else message, code, field or None)
 
 
 def field_path(location: Sequence[str | int], body: object, *, is_missing: bool = False) -> str:

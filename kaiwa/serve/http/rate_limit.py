@@ -19,7 +19,10 @@ from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.errors import error_response
 from kaiwa.serve.http.security import CLIENT
 
-ANSWER_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
+ANSWER_PATHS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"),
+    *("/api/chat", "/api/generate", "/api/embed"),
+)
 MOST = 96  # of the engine's 128
 SHARE = "kaiwa.share"  # the entry of a request's scope that holds its Share
 
@@ -87,7 +90,7 @@ class ShareLimit:
                 return
             share = self.shares.open(client)
         except (APIError, HTTPException) as error:
-            await _refusal(error)(scope, receive, send)
+            await _refusal(scope["path"], error)(scope, receive, send)
             return
         scope[SHARE] = share
         try:
@@ -118,10 +121,10 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _refusal(error: APIError | HTTPException) -> Response:
+def _refusal(path: str, error: APIError | HTTPException) -> Response:
     if isinstance(error, HTTPException):
-        return error_response(error.status_code, str(error.detail))
-    return error_response(error.status, error.message, error.code, headers={"Retry-After": "2"})
+        return error_response(path, APIError(error.status_code, str(error.detail)))
+    return error_response(path, error, {"Retry-After": "2"})
 
 
 def share_of(request: Request) -> Share | None:

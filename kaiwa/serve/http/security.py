@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kaiwa.serve.http.errors import error_body
+from kaiwa.serve.http.errors import shaped_error
 
 CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it came with
 Refusal = tuple[int, str, str]  # status, message, code
@@ -41,7 +41,8 @@ ADMIN = (
     "/v1/files",
     "/v1/fine_tuning",
     "/v1/models",
-)  # where whatever is not SAFE is the admin's
+)  # where whatever is not SAFE is the admin's, but for these:
+USERS = ("/api/chat", "/api/generate", "/api/embed", "/api/show")  # Ollama's
 MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
@@ -100,7 +101,7 @@ class Guard:
         refusal = refusal or _refuse_long(headers, limit)
         if refusal is not None:
             more = [(b"www-authenticate", b"Bearer")] if refusal[0] == 401 else []
-            body = json.dumps(error_body(*refusal)).encode()
+            body = json.dumps(shaped_error(scope["path"], *refusal)).encode()
             await _answer(send, refusal[0], body, [(b"content-type", b"application/json"), *more, *cors])
             return
         seconds = UPLOAD_SECONDS if upload else BODY_SECONDS
@@ -150,6 +151,7 @@ class Guard:
         values = [value for name, value in headers if name == b"authorization"]
         scheme, _, bearer = (values[0] if len(values) == 1 else "").partition(" ")
         bearer = bearer.strip() if scheme.lower() == "bearer" else ""
+        bearer = bearer or next((value.strip() for name, value in headers if name == b"x-api-key"), "")  # Anthropic's
         jar: SimpleCookie = SimpleCookie()
         for value in (value for name, value in headers if name == b"cookie"):
             try:
@@ -162,7 +164,7 @@ class Guard:
         if not user:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
         scope[CLIENT] = "the admin key" if admin else "the key"
-        if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN):
+        if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN) and scope["path"] not in USERS:
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None
 

@@ -20,6 +20,7 @@ log = logging.getLogger("kaiwa.serve")
 HEARTBEAT = 15.0  # seconds
 STALL_SECONDS = 30.0
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+EVENTS = "text/event-stream"
 PING = ": ping\n\n"
 
 
@@ -79,8 +80,12 @@ class ClientStalled(Exception):
     """The client does not read."""
 
 
-def stream_response(lines: AsyncGenerator[str, None], headers: dict[str, str]) -> StreamingResponse:
-    return StallGuardedResponse(with_heartbeat(lines), media_type="text/event-stream", headers=HEADERS | headers)
+def stream_response(
+    lines: AsyncGenerator[str, None], headers: dict[str, str], media_type: str = EVENTS
+) -> StreamingResponse:
+    """Return a stream as a response. Only events have a comment while nothing else is sent."""
+    content = with_heartbeat(lines) if media_type == EVENTS else lines
+    return StallGuardedResponse(content, media_type=media_type, headers=HEADERS | headers)
 
 
 async def unless_disconnected(request: Request, work: Coroutine[object, object, T]) -> T | None:

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import fields
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
@@ -21,6 +21,7 @@ from kaiwa.text.sampling import Grammar, Sampling
 MAX_N = 16
 MAX_STOPS = 16
 MAX_MESSAGES = 2048
+TEXT_PARTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal")
 TEMPLATE_NAMES = {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token"}
 # Accepted because common clients send them, and without effect at these values (empty: at any).
 NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -63,9 +64,19 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+def text_kind(kind: object) -> object:
+    """Return the type of a content part if it is one of text. ValueError for a picture, a sound or a file."""
+    if isinstance(kind, str) and kind not in TEXT_PARTS:
+        raise ValueError(f"this server reads text only, and this is {kind!r}; leave it out or put it into words")
+    return kind
+
+
 class TextPart(BaseModel):
-    type: Literal["text"]
-    text: str
+    """A part of text; an assistant's refusal has its text in another field."""
+
+    type: Annotated[str, BeforeValidator(text_kind)]
+    text: str = ""
+    refusal: str = ""
 
 
 class FunctionCall(BaseModel):
@@ -99,7 +110,9 @@ class ChatMessage(BaseModel):
 
     def to_turn(self) -> ChatTurn:
         """Return the message for templates: text in a single piece, "developer" as "system", calls only if any."""
-        content = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content or [])
+        content = (
+            self.content if isinstance(self.content, str) else "".join(p.text or p.refusal for p in self.content or [])
+        )
         turn: ChatTurn = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
             turn["tool_calls"] = [call.to_json() for call in self.tool_calls]

@@ -10,29 +10,38 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from kaiwa.defend.defence import FILTERED
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json
 from kaiwa.serve.openai.answer_reader import ModelCall
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, usage
-from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name
+from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name, text_kind
 from kaiwa.serve.openai.tools import FunctionName
 
 
 class InputPart(BaseModel):
-    type: Literal["input_text", "output_text", "text"]
-    text: str
+    """A part of text; an assistant's refusal has its text in another field."""
+
+    type: Annotated[str, BeforeValidator(text_kind)]
+    text: str = ""
+    refusal: str = ""
+
+
+Content = str | list[InputPart]
+
+
+def text_of(content: Content) -> str:
+    return content if isinstance(content, str) else "".join(part.text or part.refusal for part in content)
 
 
 class MessageItem(BaseModel):
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[InputPart]
+    content: Content
 
     def to_chat(self) -> JSONObject:
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": self.role, "content": content}
+        return {"role": self.role, "content": text_of(self.content)}
 
 
 class CallItem(BaseModel):
@@ -47,15 +56,54 @@ class CallItem(BaseModel):
 
 
 class ResultItem(BaseModel):
+    """A function's result: text, or a list of parts of text."""
+
     type: Literal["function_call_output"]
     call_id: Name
-    output: str
+    output: Content
 
     def to_chat(self) -> JSONObject:
-        return {"role": "tool", "content": self.output, "tool_call_id": self.call_id}
+        return {"role": "tool", "content": text_of(self.output), "tool_call_id": self.call_id}
 
 
-Item = MessageItem | CallItem | ResultItem
+class ReasoningItem(BaseModel):
+    """An earlier answer's reasoning. Encrypted reasoning is not ours and cannot be read."""
+
+    type: Literal["reasoning"]
+    content: list[InputPart] | None = None
+
+    def to_chat(self) -> JSONObject:
+        return {"role": "assistant", "content": "", "reasoning_content": text_of(list(self.content or []))}
+
+
+class OtherItem(BaseModel):
+    """An item of a tool that other servers host, such as web_search_call: left out of the conversation."""
+
+    type: Name
+
+    @field_validator("type")
+    @classmethod
+    def is_whole(cls, value: str) -> str:
+        if value == "item_reference":
+            raise ValueError("this server keeps no items; send the item itself")
+        return value
+
+
+def _kind(value: object, known: tuple[str, ...], usual: str) -> str:
+    """Return which model reads a value, by its field "type": a known kind, or "other"."""
+    kind = value.get("type", usual) if isinstance(value, dict) else getattr(value, "type", usual)
+    return str(kind) if kind in known else "other"
+
+
+ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+Item = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[ResultItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[OtherItem, Tag("other")],
+    Discriminator(lambda value: _kind(value, ITEMS, "message")),
+]
 
 
 class FunctionTool(BaseModel):
@@ -72,9 +120,29 @@ class FunctionTool(BaseModel):
         return {"type": "function", "function": function}
 
 
+class OtherTool(BaseModel):
+    """A tool that other servers host, such as web_search: left out, and named in the header X-Kaiwa-Ignored."""
+
+    type: Name
+
+
+Tool = Annotated[
+    Annotated[FunctionTool, Tag("function")] | Annotated[OtherTool, Tag("other")],
+    Discriminator(lambda value: _kind(value, ("function",), "")),
+]
+
+
 class NamedChoice(BaseModel):
     type: Literal["function"]
     name: FunctionName
+
+
+Choice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")]
+    | Annotated[NamedChoice, Tag("function")]
+    | Annotated[OtherTool, Tag("other")],  # a tool that is left out: as if it were "auto"
+    Discriminator(lambda value: "word" if isinstance(value, str) else _kind(value, ("function",), "")),
+]
 
 
 class TextFormat(BaseModel):
@@ -110,8 +178,9 @@ class ResponsesRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
     text: TextOptions | None = None
-    tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Choice | None = None
+    include: list[Name] | None = None  # nothing that can be asked for is here, encrypted reasoning for instance
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningOptions | None = None
     previous_response_id: None = None
@@ -125,16 +194,25 @@ class ResponsesRequest(Body):
             raise ValueError("this server keeps no responses; send the whole conversation in input")
         return value
 
+    def functions(self) -> list[FunctionTool]:
+        return [tool for tool in self.tools or [] if isinstance(tool, FunctionTool)]
+
+    def ignored(self) -> list[str]:
+        """Return the names of request fields without effect, and of tools that are left out."""
+        others = [tool.type for tool in self.tools or [] if not isinstance(tool, FunctionTool)]
+        return [*super().ignored(), *(f"tools ({kind})" for kind in dict.fromkeys(others))]
+
     def to_chat(self) -> ChatRequest:
         """Return the same request as a chat request. ValidationError for a broken bound of the chat API."""
         items: list[Item] = (
             [MessageItem(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         )
-        messages = [item.to_chat() for item in items]
+        messages = [item.to_chat() for item in items if not isinstance(item, OtherItem)]
         if self.instructions is not None:
             messages.insert(0, {"role": "system", "content": self.instructions})
         choice = self.tool_choice
         named = {"type": "function", "function": {"name": choice.name}} if isinstance(choice, NamedChoice) else choice
+        named = "auto" if isinstance(named, OtherTool) else named
         return ChatRequest.model_validate(
             {
                 "model": self.model,
@@ -144,7 +222,7 @@ class ResponsesRequest(Body):
                 "top_p": self.top_p,
                 "seed": self.seed,
                 "stream": self.stream,
-                "tools": [tool.to_chat() for tool in self.tools] if self.tools else None,
+                "tools": [tool.to_chat() for tool in self.functions()] or None,
                 "tool_choice": named,
                 "parallel_tool_calls": self.parallel_tool_calls,
                 "reasoning_effort": self.reasoning.effort if self.reasoning is not None else None,
@@ -163,13 +241,15 @@ class ResponsesRequest(Body):
 
 
 def _join_calls(messages: Sequence[JSONObject]) -> list[JSONObject]:
-    """Join consecutive calls, and calls after a text of the assistant, into a single turn of the assistant."""
+    """Join reasoning, text and consecutive calls of the assistant into a single turn of the assistant."""
     turns: list[JSONObject] = []
     for message in messages:
         last = turns[-1] if turns else {}
         calls, earlier = message.get("tool_calls"), last.get("tool_calls", [])
         if isinstance(calls, list) and isinstance(earlier, list) and last.get("role") == "assistant":
             last["tool_calls"] = earlier + calls
+        elif message["role"] == last.get("role") == "assistant" and "reasoning_content" in last and not last["content"]:
+            last |= message
         else:
             turns.append(dict(message))
     return turns

@@ -81,4 +81,6 @@ async def _tail(services: ServerServices, run: str) -> AsyncGenerator[str, None]
         if job.status["state"] != "running":
             yield event({"state": job.status["state"]}, "end")
             return
+        if services.engine.stopping:
+            return
         await asyncio.sleep(TAIL_SECONDS)

@@ -14,13 +14,12 @@ from pydantic import Field
 
 from kaiwa.serve import answers
 from kaiwa.serve.exceptions import APIError
-from kaiwa.serve.http.rate_limit import share_of
 from kaiwa.serve.http.sse import unless_disconnected
 from kaiwa.serve.openai.protocol import Body, Inputs, Name, listed_inputs
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import ModelAddress, TextPrompt, TokenPrompt
 
-MAX_INPUTS = 64
+MAX_INPUTS = 2048
 
 
 class EmbeddingRequest(Body):
@@ -38,9 +37,9 @@ def routes(services: ServerServices) -> APIRouter:
         entry = await answers.resolve(services, body.model)
         inputs = listed_inputs(body.input)
         if not 0 < len(inputs) <= MAX_INPUTS or not all(inputs):
-            raise APIError(400, f"input: give 1 to {MAX_INPUTS} texts, none of them empty", "invalid_value", "input")
-        if (share := share_of(request)) is not None:
-            share.take(len(inputs) - 1)
+            n = f"{len(inputs):,} texts" if len(inputs) != 1 else "an empty text"
+            message = f"input: {n}; give 1 to {MAX_INPUTS:,} texts, none of them empty"
+            raise APIError(400, message, "invalid_value", "input")
         prompts = [TextPrompt(text) if isinstance(text, str) else TokenPrompt(tuple(text)) for text in inputs]
         work = services.engine.embed(ModelAddress.of(entry), prompts)
         embeddings = await unless_disconnected(request, work)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -30,6 +31,7 @@ from kaiwa.serve.tuning.job_plan import TuningRequest, make_plan
 from kaiwa.serve.tuning.training_data import convert
 from kaiwa.serve.tuning.uploaded_files import UploadedFiles
 
+log = logging.getLogger("kaiwa.serve")
 JOB_ID = re.compile(r"ftjob-[a-z0-9]{1,40}")
 MOST_ATTEMPTS = 3  # starts of a process that dies without an error of its own
 UPDATE_SECONDS = 1.0
@@ -223,9 +225,17 @@ class FineTuning:
                 self._watching.start()
 
     def _watch(self) -> None:
+        trouble = ""
         while not self._closed.wait(UPDATE_SECONDS):
             with self._turn:
-                if not self.update():
+                try:
+                    goes_on = self.update()
+                except OSError as error:  # such as a full disk: the jobs' states are written when there is room again
+                    goes_on = True
+                    if str(error) != trouble:
+                        trouble = str(error)
+                        log.error("the state of fine-tuning jobs cannot be written (%s); trying again", error)
+                if not goes_on:
                     self._watching = None
                     return
 

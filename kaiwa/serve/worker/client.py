@@ -49,8 +49,11 @@ MEMORY_SHARE = 0.4  # of the machine's memory, for models
 QUICK_DEATH = 10.0  # seconds: an engine that ends sooner than that is started again only after a pause
 CLOSE_SECONDS = 5.0
 LINE_LIMIT = 1 << 26  # bytes
+EMBED_AT_ONCE = 4
 LIMIT = 128  # requests under way; more are refused (429)
 MOST_NOTICES = 10
+ENDED = "the engine process ended under this request; it is being started again"
+STOPPING = "the server is being stopped; this answer ends here"
 
 V = TypeVar("V", bound=Value)
 
@@ -107,10 +110,20 @@ class EngineClient:
         self._numbers = itertools.count(1)
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
+        self.stopping = False  # the server stops: no request is taken any more
 
     async def start(self) -> None:
         await self._spawn()
         self._watch = asyncio.create_task(self._keep_alive())
+
+    def end_answers(self) -> None:
+        """End every request with EngineLost, since the server stops, and take no more.
+
+        So streams end with an error event that their clients understand, not with a broken connection.
+        """
+        self.stopping = True
+        for inbox in set(self._queues.values()):
+            inbox.put_nowait(None)
 
     async def close(self) -> None:
         self._closing = True
@@ -143,8 +156,15 @@ class EngineClient:
         return unloaded.bytes
 
     async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
-        """Return an embedding per prompt. EngineRefused for a prompt longer than the context."""
-        return await self._ask([Embed(model=model, prompt=prompt) for prompt in prompts], Embedding)
+        """Return an embedding per prompt. EngineRefused for a prompt longer than the context.
+
+        Few are asked for at a time, so that a long list does not take the places of other requests.
+        """
+        embeddings: list[Embedding] = []
+        for start in range(0, len(prompts), EMBED_AT_ONCE):
+            questions = [Embed(model=model, prompt=prompt) for prompt in prompts[start : start + EMBED_AT_ONCE]]
+            embeddings += await self._ask(questions, Embedding)
+        return embeddings
 
     async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
         """Return the token ids of each prompt. EngineRefused for a prompt refused by the model's template."""
@@ -179,7 +199,7 @@ class EngineClient:
             while alive:
                 reply = await inbox.get()
                 if reply is None:
-                    raise EngineLost("the engine process ended under this request; it is being started again")
+                    raise EngineLost(STOPPING if self.stopping else ENDED)
                 index = alive[reply.id]
                 if has_ended(reply):
                     del alive[reply.id]
@@ -204,6 +224,8 @@ class EngineClient:
         return [values[index] for index in range(len(questions))]
 
     async def _send(self, command: Command) -> None:
+        if self.stopping and not isinstance(command, Cancel):
+            raise EngineLost(STOPPING)
         if self._writer is None or self._writer.is_closing():
             raise EngineLost("the engine process is being started; try again in a moment")
         self._writer.write(command_line([command]))

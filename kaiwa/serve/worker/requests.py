@@ -17,6 +17,7 @@ from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.serve.worker.wire import (
     ChatPrompt,
     Detokenize,
+    Embed,
     Failed,
     Generate,
     ModelPrompt,
@@ -105,8 +106,8 @@ def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, Answ
         max_tokens = max(min(max_tokens, room), 1)
     elif max_tokens > max(room, 0) and room > 0:
         raise UserError(
-            f"the prompt has {len(ids)} tokens and max_tokens is {max_tokens}: the context holds {loaded.context} of "
-            "both; shorten one of them",
+            f"this model's maximum context length is {loaded.context} tokens, the prompt has {len(ids)} and max_tokens "
+            f"is {max_tokens}; shorten one of them",
             code=CONTEXT_EXCEEDED,
         )
     markup, shown_specials = _answer_markup(loaded, generate.prompt, ids)
@@ -172,4 +173,6 @@ def _client_field(request: ModelRequest, field: str) -> str:
         return field
     if isinstance(request, Detokenize):
         return "tokens"
+    if isinstance(request, Embed):
+        return "input"
     return "messages" if isinstance(getattr(request, "prompt", None), ChatPrompt) else "prompt"
