@@ -193,8 +193,8 @@ def run(
         probe = torch.from_numpy(epochs.rows(schedule[0][:1]).ids.astype(np.int64)).to(ctx.device)
         save_trained(work.path, trained, probe)
         write_chat_card(work.path, chat)
-        kept = best.figure if best.weights else held_out
-        work.metrics.update(demonstrations=len(training), steps=step, loss=loss, held_out_loss=kept)
+        lowest = best.figure if best.weights else held_out
+        work.metrics.update(demonstrations=len(training), steps=step, loss=loss, held_out_loss=lowest)
         if best.watches:
             work.metrics["best_step"] = best.step
         work.metrics["trained_tokens"] = config.epochs * sum(map(len, training.ids))

@@ -35,14 +35,14 @@ def words_with_file(words: Sequence[str]) -> list[str]:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not TOML ({error})") from None
-    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
-    return [word for key, value in values.items() for word in option_words(key, value, given, file)] + rest
+    named = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    return [word for key, value in values.items() for word in option_words(key, value, named, file)] + rest
 
 
-def option_words(key: str, value: Any, given: set[str], file: Path) -> list[str]:
+def option_words(key: str, value: Any, named: set[str], file: Path) -> list[str]:
     """Return the words of one option of the file, none where the command line gives the option too."""
     name = "--" + key.replace("_", "-")
-    if name in given:
+    if name in named:
         return []
     if isinstance(value, bool):
         return [f"{name}={str(value).lower()}"]
