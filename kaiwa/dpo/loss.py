@@ -13,8 +13,8 @@ the best completions, of weight 1.
 
 Sources: Rafailov et al. (2023), equation 7, and Mitchell (2023) for ε; Azar et al. (2023), equation 17, over mean
 log-probabilities, as the authors advise; Ethayarajh et al. (2024), equation 8; Meng et al. (2024), equation 6; Hong et
-al. (2024), equations 6 and 7. Departures: kto is computed on pairs, with z from the pairs themselves instead of mismatched
-ones; with more than two completions all pairs of a ranking count, in every method.
+al. (2024), equations 6 and 7. Departures: kto is computed on pairs, with z from the pairs themselves instead of
+mismatched ones; with more than two completions all pairs of a ranking count, in every method.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf import best_of
 from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.best_of_config import BestOfConfig
-from kaiwa.rlhf.config import Penalty, Pretraining, RLHFConfig, Steps
+from kaiwa.rlhf.config import Corrections, Penalty, Pretraining, RLHFConfig, Steps
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.text.records import Comparison
@@ -106,6 +106,7 @@ RECIPE = Smallest(
     ),
     grpo=RLHFConfig(
         method="grpo",
+        corrections=Corrections(token_scale="constant", group_scale="none", clip_high=0.28, mask_cut=True),
         group=2,
         updates=3,
         batch=8,
