@@ -20,7 +20,8 @@ from kaiwa.core.machine import has_bf16_products, has_int4_kernel
 from kaiwa.engine.native import packed_model
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile, RawVocabulary
+from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile
+from kaiwa.model.formats.gguf_vocabulary import RawVocabulary
 from kaiwa.model.formats.gptq import load_int4
 from kaiwa.model.formats.hf_config import read_config, read_json
 from kaiwa.model.formats.hf_folder import load_decoder
@@ -209,6 +210,8 @@ def tokenizer_of(words: RawVocabulary) -> Tokenizer:
             words.tokens,
             words.scores,
             special_tokens=words.special,
+            user_tokens=words.user,
+            generation_ends=words.ends,
             chat_template=words.chat_template,
             eos_token=words.eos,
             pad_token=words.pad,
@@ -219,6 +222,8 @@ def tokenizer_of(words: RawVocabulary) -> Tokenizer:
         words.tokens,
         words.merges,
         special_tokens=words.special,
+        user_tokens=words.user,
+        generation_ends=words.ends,
         pre=words.pre,
         chat_template=words.chat_template,
         eos_token=words.eos,

@@ -12,6 +12,7 @@ import httpx
 from kaiwa.doctor import (
     checks_chat,
     checks_completions,
+    checks_dialects,
     checks_errors,
     checks_models,
     checks_more,
@@ -29,6 +30,7 @@ GROUPS = (
     checks_more,
     checks_schemas,
     checks_tools,
+    checks_dialects,
     checks_errors,
 )
 WORDS = {"ok": "ok", "fault": "FAULT", "absent": "absent"}

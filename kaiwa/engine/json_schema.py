@@ -2,8 +2,8 @@
 
 `closed`: JSON Schema leaves an object open unless `additionalProperties` is false, and a small model then invents keys
 until max_tokens. Nearly every client means the listed properties and no other, so an object with `properties` is
-closed, unless the schema says otherwise or the object is one part of a combination (allOf, $ref with siblings), where
-closing a part would forbid the other parts' keys.
+closed, unless the schema says otherwise. Of a combination (allOf, $ref with siblings, properties beside anyOf) the
+whole is closed to the keys of all its parts, since closing a part would forbid the others' keys.
 
 `loosened`: a schema without the keywords that a reader refuses, and the names of these keywords. Works bottom-up: of a
 subschema that cannot be read, each keyword is tried in turn, and stays if the rest can still be read.
@@ -23,7 +23,8 @@ SINGLE = (
     *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "additionalItems", "contains"),
     *("propertyNames", "not", "if", "then", "else"),
 )
-ADDS_PROPERTIES = ("properties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "then", "else", "if")
+CONDITIONS = ("if", "then", "else", "dependentSchemas")
+MAX_PARTS = 8  # levels of allOf, anyOf, oneOf and $ref that are followed for an object's keys
 MAX_READ = 200_000  # characters of schema that `loosened` has read; beyond, what is unknown is left out unread
 
 
@@ -32,12 +33,12 @@ def closed(schema: Schema) -> Schema:
     combined: set[str] = set()  # references to schemas that are a part of a combination
     while True:
         known = set(combined)
-        result = _close(schema, "#", False, combined)
+        result = _close(schema, "#", False, combined, schema)
         if combined == known:
             return result
 
 
-def _close(schema: Schema, path: str, in_combination: bool, combined: set[str]) -> Schema:
+def _close(schema: Schema, path: str, in_combination: bool, combined: set[str], root: Schema) -> Schema:
     """Return a subschema closed. in_combination: other schemas hold for the same value. Adds to `combined`."""
     in_combination = in_combination or path in combined
     listed = {key: schema[key] for key in ("allOf", "anyOf", "oneOf") if isinstance(schema.get(key), list)}
@@ -49,7 +50,7 @@ def _close(schema: Schema, path: str, in_combination: bool, combined: set[str]) 
     for key, value in schema.items():
         if key in NAMED and isinstance(value, dict):
             result[key] = {
-                name: _close(inner, f"{path}/{key}/{name}", key == "dependentSchemas", combined)
+                name: _close(inner, f"{path}/{key}/{name}", key == "dependentSchemas", combined, root)
                 if isinstance(inner, dict)
                 else inner
                 for name, inner in value.items()
@@ -57,29 +58,43 @@ def _close(schema: Schema, path: str, in_combination: bool, combined: set[str]) 
         elif key in LISTED and isinstance(value, list):
             shared = key != "prefixItems" and are_parts
             result[key] = [
-                _close(inner, f"{path}/{key}/{i}", shared, combined) if isinstance(inner, dict) else inner
+                _close(inner, f"{path}/{key}/{i}", shared, combined, root) if isinstance(inner, dict) else inner
                 for i, inner in enumerate(value)
             ]
         elif key in SINGLE and isinstance(value, dict):
             shared = key in ("not", "if", "then", "else", "contains", "propertyNames")
-            result[key] = _close(value, f"{path}/{key}", shared, combined)
-    if _may_close(schema, in_combination):
-        properties = dict(result["properties"])
+            result[key] = _close(value, f"{path}/{key}", shared, combined, root)
+    is_whole = "properties" in schema or len(listed.get("allOf", ())) > 1  # and not a reference to the whole
+    keys = _keys(schema, root) if is_whole and not in_combination else None
+    if keys or (keys is not None and "properties" in schema):
+        properties = dict(result.get("properties") or {})
         if "patternProperties" not in schema:
-            properties |= {name: {} for name in schema.get("required") or () if name not in properties}
+            keys |= {name for name in schema.get("required") or () if isinstance(name, str)}
+        properties |= {name: {} for name in sorted(keys) if name not in properties}
         result |= {"properties": properties, "additionalProperties": False}
         result.pop("unevaluatedProperties", None)  # says the same
     return result
 
 
-def _may_close(schema: Schema, in_combination: bool) -> bool:
-    if not isinstance(schema.get("properties"), dict) or "additionalProperties" in schema or in_combination:
-        return False
-    if schema.get("unevaluatedProperties", False) is not False:
-        return False
-    options = [option for key in ("anyOf", "oneOf", "allOf") for option in schema.get(key) or ()]
-    adds = any(isinstance(option, dict) and any(key in option for key in ADDS_PROPERTIES) for option in options)
-    return not adds and not any(key in schema for key in ("$ref", "if", "then", "else", "dependentSchemas"))
+def _keys(schema: Schema, root: Schema, depth: int = MAX_PARTS) -> set[str] | None:
+    """Return the keys that a schema and its parts describe; None where others are allowed, or it cannot be told."""
+    properties = schema.get("properties", {})
+    if depth == 0 or not isinstance(properties, dict) or "additionalProperties" in schema:
+        return None
+    if schema.get("unevaluatedProperties", False) is not False or any(key in schema for key in CONDITIONS):
+        return None
+    parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key) or ()]
+    if "$ref" in schema:
+        parts.append(_part(str(schema["$ref"]), root))
+    keys = set(properties)
+    for part in parts:
+        if not isinstance(part, dict) or "patternProperties" in part:
+            return None
+        inner = _keys(part, root, depth - 1)
+        if inner is None:
+            return None
+        keys |= inner
+    return keys
 
 
 def loosened(schema: Schema, reads: Callable[[Schema], bool]) -> tuple[Schema, list[str]]:
@@ -122,12 +137,15 @@ def _without_references(part: Any, root: Schema) -> Any:
     return {
         key: _without_references(value, root)
         for key, value in part.items()
-        if not (key == "$ref" and isinstance(value, str) and _exists(value, root))
+        if not (key == "$ref" and isinstance(value, str) and _part(value, root) is not None)
     }
 
 
-def _exists(reference: str, root: Any) -> bool:
-    """Return whether a reference (#/name/…, #name or #) names a part of the schema; names are left to the reader."""
+def _part(reference: str, root: Any) -> Any:
+    """Return the part of the schema that a reference (#/name/…, #name or #) names, None if there is none.
+
+    Of #name the whole schema is returned: anchors are left to the reader.
+    """
     for name in reference.split("/")[1:]:
         name = unquote(name).replace("~1", "/").replace("~0", "~")
         if isinstance(root, list) and name.isdecimal() and int(name) < len(root):
@@ -135,8 +153,8 @@ def _exists(reference: str, root: Any) -> bool:
         elif isinstance(root, dict) and name in root:
             root = root[name]
         else:
-            return False
-    return True
+            return None
+    return root
 
 
 def _map_parts(key: str, value: Any, change: Callable[[Any], Any]) -> Any:

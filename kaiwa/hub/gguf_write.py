@@ -24,7 +24,8 @@ from kaiwa.model.families.config_fields import yarn_scale
 from kaiwa.model.families.family import Family
 from kaiwa.model.formats.gguf import PARTS, TOP
 from kaiwa.model.formats.hf_names import sizes_of
-from kaiwa.tokenizer.tokenizer import PRE_NAMES, Tokenizer, pre_tokenizer
+from kaiwa.tokenizer.pre_tokenizers import PATTERNS, pre_tokenizer
+from kaiwa.tokenizer.tokenizer import Tokenizer
 
 Kind = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 KINDS: tuple[Kind, ...] = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
@@ -123,6 +124,7 @@ def _write_tokenizer(writer: Any, tokenizer: Tokenizer, rows: int) -> None:
     writer.add_token_types(kinds)
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
     writer.add_eos_token_id(tokenizer.eos_id)
+    writer.add_eot_token_id(tokenizer.end_id)
     writer.add_pad_token_id(tokenizer.pad_id)
     writer.add_bos_token_id(tokenizer.document_end_id if tokenizer.bos_id is None else tokenizer.bos_id)
     writer.add_add_bos_token(tokenizer.bos_id is not None)
@@ -141,7 +143,7 @@ def pre_name(tokenizer: Tokenizer) -> str | None:
         return json.dumps(_bare(json.loads(probe.to_str())["pre_tokenizer"]), sort_keys=True)
 
     ours = describe(tokenizer.inner.pre_tokenizer)
-    return next((name for name in PRE_NAMES if describe(pre_tokenizer(name)) == ours), None)
+    return next((name for name in PATTERNS if describe(pre_tokenizer(name)) == ours), None)
 
 
 def split_as(tokenizer: Tokenizer, pre: str, sample: str) -> tuple[int, int]:

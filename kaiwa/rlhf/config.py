@@ -21,7 +21,8 @@ from kaiwa.rlhf.config_groups import (
 from kaiwa.text.data import DataOptions
 
 __all__ = [
-    "Corrections", "EndRule", "Estimator", "Method", "Penalty", "Pretraining", "RLHFConfig", "Returns", "Steps", "TokenScale",
+    "Corrections", "EndRule", "Estimator", "Method", "Penalty", "Pretraining", "RLHFConfig", "Returns", "Steps",
+    "TokenScale",
 ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def kl_loss(logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, coun
 
 
 def token_weights(
-    mask: Tensor, method: Method, n_tokens: float, n_responses: int, scale: TokenScale = "response", most: int = 1
+    mask: Tensor, method: Method, n_tokens: float, n_responses: int, *, scale: TokenScale = "response", most: int = 1
 ) -> tuple[Tensor, float]:
     """Return the tokens' weights [B,T] and the count to divide by. n_tokens, n_responses: of the whole minibatch.
 

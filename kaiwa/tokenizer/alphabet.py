@@ -36,3 +36,8 @@ def piece_bytes(piece: str) -> bytes:
         except ValueError:
             pass
     return piece.replace("▁", " ").encode("utf-8")
+
+
+def word_piece_bytes(piece: str) -> bytes:
+    """Return the bytes of a WordPiece token: "##s" continues a word, another begins one after a space."""
+    return piece[2:].encode("utf-8") if piece.startswith("##") else f" {piece}".encode()

@@ -8,7 +8,10 @@ from pathlib import Path
 from kaiwa.core.errors import UserError
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
+    *("tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt"),
+)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

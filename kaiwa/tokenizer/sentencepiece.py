@@ -13,25 +13,46 @@ from typing import Any
 from kaiwa.core.errors import UserError
 
 
-def make_inner(pieces: Sequence[str], scores: Sequence[float], special: Sequence[str], add_space: bool = True) -> Any:
-    """Return a tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces."""
+def make_inner(
+    pieces: Sequence[str],
+    scores: Sequence[float],
+    special: Sequence[str],
+    user: Sequence[str],
+    add_space: bool,
+    *,
+    unknown: str = "",
+    steps: Sequence[Any] = (),
+) -> Any:
+    """Return a tokenizers.Tokenizer. UserError for doubled pieces or missing byte pieces.
+
+    user: pieces that are whole wherever they stand in a text; "▁" in them is a space. unknown: the piece for a
+    character without one, for a model without byte pieces. steps: normalizers that come before the spaces.
+    """
     import tokenizers
     from tokenizers import decoders, models, normalizers
 
     ids = {piece: i for i, piece in enumerate(pieces)}
     if len(ids) < len(pieces):
         raise UserError(f"the vocabulary has {len(pieces)} pieces but only {len(ids)} different ones")
-    if any(f"<0x{b:02X}>" not in ids for b in range(256)):
+    if not unknown and any(f"<0x{b:02X}>" not in ids for b in range(256)):
         raise UserError("the vocabulary lacks byte pieces (<0x00> to <0xFF>); text outside it could not be encoded")
-    unknown = [t for t in special if t not in ids]
-    if unknown:
-        raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(pieces)} pieces")
-    model = models.BPE(vocab=ids, merges=merges(ids, scores, set(special)), unk_token=None, byte_fallback=True)
+    missing = [t for t in special if t not in ids]
+    if missing:
+        raise UserError(f"special token {missing[0]!r} is not in the vocabulary of {len(pieces)} pieces")
+    model = models.BPE(
+        vocab=ids,
+        merges=merges(ids, scores, {*special, *user}),
+        unk_token=unknown or None,
+        fuse_unk=bool(unknown),
+        byte_fallback=not unknown,
+    )
     inner = tokenizers.Tokenizer(model)
     spaces = [normalizers.Replace(" ", "▁")]
-    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *spaces] if add_space else spaces)
+    inner.normalizer = normalizers.Sequence([*steps, *([normalizers.Prepend("▁")] if add_space else []), *spaces])
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special])
+    # With a space in front of every text a normalised token would begin with one too.
+    inner.add_tokens([tokenizers.AddedToken(t, special=False, normalized="▁" in t and not add_space) for t in user])
     return inner
 
 

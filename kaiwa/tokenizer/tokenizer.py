@@ -19,20 +19,9 @@ import numpy as np
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.text.template import END, END_OF_TEXT, PAD, turn_end
-from kaiwa.tokenizer.alphabet import byte_of_char, piece_bytes, token_bytes
-
-# Pre-tokenizers by their names in GGUF files (tokenizer.ggml.pre), with the regexes of Hugging Face's tokenizer.json.
-PRE_REGEX = {
-    "qwen2": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-    "llama-bpe": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-}
-PRE_NAMES = ("gpt-2", "smollm", *PRE_REGEX)
+from kaiwa.tokenizer import byte_level, sentencepiece
+from kaiwa.tokenizer.alphabet import piece_bytes, token_bytes, word_piece_bytes
+from kaiwa.tokenizer.files import chat_template, generation_ends, open_json, read_inner, read_json, token_text
 
 
 class Tokenizer:
@@ -76,44 +65,56 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:
-        """Load the tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json)."""
+        """Load the tokenizer of a Hugging Face folder: tokenizer.json, else SentencePiece's tokenizer.model, else
+        vocab.json and merges.txt; with tokenizer_config.json."""
         folder = Path(folder)
         file = folder / "tokenizer_config.json"
-        settings = _read_json(file) if file.is_file() else {}
-        template = settings.get("chat_template")
-        if template is None and (folder / "chat_template.jinja").is_file():
-            template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        if isinstance(template, list):  # several named templates
-            template = next((t["template"] for t in template if t.get("name") == "default"), None)
-        return cls._open(folder / "tokenizer.json", settings, template, generation_ends(folder))
+        settings = read_json(file) if file.is_file() else {}
+        template, ends = chat_template(folder, settings), generation_ends(folder)
+        return cls._wrap(*read_inner(folder), settings=settings, template=template, ends=ends)
 
     @classmethod
     def from_file(cls, path: Path | str, chat_template: str | None = None) -> Tokenizer:
         """Load a tokenizer.json; eos and pad are ChatML's tokens if present, else <|endoftext|>."""
-        return cls._open(Path(path), {}, chat_template)
+        return cls._wrap(open_json(Path(path)), Path(path), {}, settings={}, template=chat_template)
 
     @classmethod
-    def _open(
-        cls, path: Path, settings: Mapping[str, Any], chat_template: str | None, ends: Sequence[int] = ()
+    def _wrap(
+        cls,
+        inner: Any,
+        path: Path,
+        usual: Mapping[str, str],
+        *,
+        settings: Mapping[str, Any],
+        template: str | None,
+        ends: Sequence[int] = (),
     ) -> Tokenizer:
+        """Return the tokenizer with the named tokens of `settings`, else of `usual`, else those of ChatML."""
         import tokenizers
 
-        if not path.is_file():
-            raise UserError(f"{path}: missing; a tokenizer folder has tokenizer.json in it")
-        kind = _read_json(path).get("model", {}).get("type")
-        if kind != "BPE":
-            raise UserError(f"{path}: a {kind} tokenizer; only byte-level BPE is read")
-        inner = tokenizers.Tokenizer.from_file(str(path))
         names = {t.content for t in inner.get_added_tokens_decoder().values() if t.special}
-        eos = _token_text(settings.get("eos_token")) or next((n for n in (END, END_OF_TEXT, "</s>") if n in names), "")
-        if not eos:
+        named = {
+            role: token_text(settings.get(f"{role}_token")) or usual.get(role, "") for role in ("eos", "pad", "bos")
+        }
+        named["eos"] = named["eos"] or next((n for n in (END, END_OF_TEXT, "</s>") if n in names), "")
+        if not named["eos"]:
             raise UserError(f"{path}: no end token; tokenizer_config.json must name an eos_token")
+        for role, name in named.items():
+            if name and inner.token_to_id(name) is None and role != "eos":
+                named[role] = ""  # as <pad> of a tokenizer without padding: nothing was trained with it
+        inner.add_special_tokens(
+            [
+                tokenizers.AddedToken(n, normalized=False)
+                for n in named.values()
+                if n and inner.token_to_id(n) is not None
+            ]
+        )
         return cls(
             inner,
-            chat_template=chat_template,
-            eos_token=eos,
-            pad_token=_token_text(settings.get("pad_token")) or (PAD if PAD in names else eos),
-            bos_token=_token_text(settings.get("bos_token")),
+            chat_template=template,
+            eos_token=named["eos"],
+            pad_token=named["pad"] or (PAD if PAD in names else named["eos"]),
+            bos_token=named["bos"],
             generation_ends=ends,
         )
 
@@ -124,32 +125,28 @@ class Tokenizer:
         merges: Sequence[str | tuple[str, str]],
         *,
         special_tokens: Sequence[str],
+        user_tokens: Sequence[str] = (),
         pre: str = "gpt-2",
         chat_template: str | None = None,
         eos_token: str = "",
         pad_token: str = "",
         bos_token: str = "",
+        generation_ends: Sequence[int] = (),
     ) -> Tokenizer:
-        """Build a tokenizer from the lists of a GGUF file (tokenizer.ggml.tokens, .merges, .pre)."""
-        import tokenizers
-        from tokenizers import decoders, models
+        """Build a tokenizer from the lists of a GGUF file (tokenizer.ggml.tokens, .merges, .pre).
 
-        ids = {token: i for i, token in enumerate(vocab)}
-        if len(ids) < len(vocab):
-            raise UserError(f"the vocabulary has {len(vocab)} tokens but only {len(ids)} different ones")
-        missing = [c for c in byte_of_char() if c not in ids]
-        if len(missing) > 64:  # SmolLM2 lacks 21 bytes that its training text never had; encoding skips them
-            raise UserError(f"the vocabulary is not byte-level: {len(missing)} of the 256 byte tokens are missing")
-        pairs = [m if isinstance(m, tuple) else (m.split(" ")[0], m.split(" ")[1]) for m in merges]
-        inner = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=pairs, fuse_unk=False, byte_fallback=False))
-        inner.pre_tokenizer = pre_tokenizer(pre)
-        inner.decoder = decoders.ByteLevel()
-        unknown = [t for t in special_tokens if t not in ids]
-        if unknown:
-            raise UserError(f"special token {unknown[0]!r} is not in the vocabulary of {len(vocab)} tokens")
-        inner.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in special_tokens])
-        eos = eos_token or next((n for n in (END, END_OF_TEXT) if n in special_tokens), "")
-        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+        user_tokens: tokens that are whole wherever they stand in a text, such as "<think>" or runs of spaces.
+        """
+        inner = byte_level.make_inner(vocab, merges, special_tokens, user_tokens, pre)
+        eos = end_token(eos_token, special_tokens)
+        return cls(
+            inner,
+            chat_template=chat_template,
+            eos_token=eos,
+            pad_token=pad_token or eos,
+            bos_token=bos_token,
+            generation_ends=generation_ends,
+        )
 
     @classmethod
     def from_pieces(
@@ -158,18 +155,25 @@ class Tokenizer:
         scores: Sequence[float],
         *,
         special_tokens: Sequence[str],
+        user_tokens: Sequence[str] = (),
         chat_template: str | None = None,
         eos_token: str = "",
         pad_token: str = "",
         bos_token: str = "",
+        generation_ends: Sequence[int] = (),
         add_space: bool = True,
     ) -> Tokenizer:
         """Build a SentencePiece BPE from the pieces of a GGUF or llama2.c file ("▁": a space, "<0x0A>": a byte)."""
-        from kaiwa.tokenizer.sentencepiece import make_inner
-
-        inner = make_inner(pieces, scores, special_tokens, add_space)
-        eos = eos_token or next((t for t in ("</s>", END, END_OF_TEXT) if t in special_tokens), "")
-        return cls(inner, chat_template=chat_template, eos_token=eos, pad_token=pad_token or eos, bos_token=bos_token)
+        inner = sentencepiece.make_inner(pieces, scores, special_tokens, user_tokens, add_space)
+        eos = end_token(eos_token, special_tokens)
+        return cls(
+            inner,
+            chat_template=chat_template,
+            eos_token=eos,
+            pad_token=pad_token or eos,
+            bos_token=bos_token,
+            generation_ends=generation_ends,
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -266,14 +270,15 @@ class Tokenizer:
 
     def _byte_table(self) -> list[bytes]:
         special = set(self._specials.values())
-        pieces = bool(getattr(self.inner.model, "byte_fallback", False))  # SentencePiece's pieces, not GPT-2's alphabet
-        to_bytes = piece_bytes if pieces else token_bytes
+        kind = self.inner.decoder.__getstate__() if self.inner.decoder is not None else b""
+        pieces = b"ByteLevel" not in kind  # SentencePiece's pieces, not GPT-2's alphabet
+        to_bytes = word_piece_bytes if b"WordPiece" in kind else piece_bytes if pieces else token_bytes
         added = self.inner.get_added_tokens_decoder()
         vocab: dict[str, int] = self.inner.get_vocab(with_added_tokens=True)
         table = [b""] * (max(vocab.values()) + 1)
         for token, id in vocab.items():
             if id not in special:
-                table[id] = token.encode("utf-8") if id in added else to_bytes(token)
+                table[id] = token.encode("utf-8") if id in added and not pieces else to_bytes(token)
         return table
 
 
@@ -289,39 +294,9 @@ class StreamDecoder:
         return self._utf8.decode(self._tokenizer.decode_bytes((id,)))
 
 
-def pre_tokenizer(pre: str) -> Any:
-    """Return the pre-tokenizer for a name used in GGUF files, or for a regex (a text with a backslash or bracket)."""
-    from tokenizers import Regex, pre_tokenizers
-
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    if pre == "gpt-2":
-        return gpt2
-    if pre == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
-    regex = PRE_REGEX.get(pre, pre)
-    if regex == pre and not any(c in pre for c in "\\["):
-        raise UserError(f"pre-tokenizer {pre!r} is unknown{did_you_mean(pre, PRE_NAMES)}")
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), behavior="isolated"), plain])
-
-
-def generation_ends(folder: Path) -> tuple[int, ...]:
-    """Return the end tokens that a model folder's generation_config.json names, none without the file."""
-    file = folder / "generation_config.json"
-    ends = _read_json(file).get("eos_token_id") if file.is_file() else None
-    return tuple(i for i in (ends if isinstance(ends, list) else [ends]) if type(i) is int)
-
-
-def _token_text(value: Any) -> str:
-    """Return the text of a token in tokenizer_config.json, a string or an object with "content"."""
-    return str(value.get("content", "")) if isinstance(value, Mapping) else str(value or "")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}); copy the file again") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: a JSON object is expected")
-    return value
+def end_token(name: str, special: Sequence[str]) -> str:
+    """Return the end token: `name`, else the usual one among `special`. UserError where there is none."""
+    end = name or next((usual for usual in ("</s>", END, END_OF_TEXT) if usual in special), "")
+    if not end:
+        raise UserError("the vocabulary names no end token, so no answer would end")
+    return end

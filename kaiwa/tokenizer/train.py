@@ -15,7 +15,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.template import CHATML, END, END_OF_TEXT, PAD, START
 from kaiwa.tokenizer.alphabet import byte_of_char
 from kaiwa.tokenizer.config import TokenizerConfig
-from kaiwa.tokenizer.tokenizer import Tokenizer, pre_tokenizer
+from kaiwa.tokenizer.pre_tokenizers import pre_tokenizer
+from kaiwa.tokenizer.tokenizer import Tokenizer
 
 SPECIALS = (END_OF_TEXT, START, END, PAD)  # ids 0 to 3
 assert PAD not in (END, END_OF_TEXT), "PAD is EOS: the loss mask of padding would also hide the end of turn"

@@ -57,6 +57,11 @@ def accepts(schema: object, text: str) -> bool:
         (BASE | {"required": ["w"]}, '{"x": "a", "w": [1]}', True),  # required and not described: any value
         ({"type": "array", "items": BASE}, '[{"z": 1}]', False),
         ({"allOf": [BASE, EXTENSION]}, '{"x": "a", "y": "b"}', True),
+        ({"allOf": [BASE, EXTENSION]}, '{"x": "a", "z": 1}', False),
+        ({"allOf": [BASE, EXTENSION | {"additionalProperties": True}]}, '{"x": "a", "z": 1}', True),
+        (BASE | {"anyOf": [EXTENSION]}, '{"x": "a", "z": 1}', False),
+        ({"allOf": [{"$ref": "#/$defs/B"}, EXTENSION], "$defs": {"B": BASE}}, '{"x": "a", "z": 1}', False),
+        ({"$ref": "#/$defs/B", "properties": {"y": STRING}, "$defs": {"B": BASE}}, '{"x": "a", "y": "b"}', True),
         ({"allOf": [BASE]}, '{"z": 1}', False),  # pydantic 1 wraps a reference so
         ({"allOf": [{"$ref": "#/$defs/B"}, EXTENSION], "$defs": {"B": BASE}}, '{"x": "a", "y": "b"}', True),
         ({"$ref": "#/$defs/B", "$defs": {"B": BASE}}, '{"z": 1}', False),

@@ -156,8 +156,8 @@ def test_grpos_corrections_by_hand() -> None:
     mask = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     weights, count = token_weights(mask, "grpo", 3.0, 3)
     assert (weights.tolist(), count) == ([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]], 3.0)  # a masked response weighs nothing
-    assert token_weights(mask, "grpo", 3.0, 3, "tokens")[1] == 3.0
-    weights, count = token_weights(mask, "grpo", 3.0, 3, "constant", 4)
+    assert token_weights(mask, "grpo", 3.0, 3, scale="tokens")[1] == 3.0
+    weights, count = token_weights(mask, "grpo", 3.0, 3, scale="constant", most=4)
     assert (weights.tolist(), count) == (mask.tolist(), 12.0)
 
 

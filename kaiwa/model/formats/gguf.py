@@ -10,7 +10,7 @@ half of a head against the other, so the order is undone here. Qwen's rows are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from kaiwa.model.decoder import Decoder, rotary_frequencies
 from kaiwa.model.families.by_name import GGUF
 from kaiwa.model.families.config_fields import yarn_scale
 from kaiwa.model.formats.gguf_container import RawTensor, read_gguf
+from kaiwa.model.formats.gguf_vocabulary import RawVocabulary, read_vocabulary
 from kaiwa.model.formats.hf_folder import check_state
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
 from kaiwa.model.int8 import Int8Linear
@@ -42,23 +43,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "norm_k": ("attn_k_norm",),
 }
 TOP = {"embed": "token_embd", "positions": "position_embd", "norm": "output_norm", "unembed": "output"}
-
-
-@dataclass(frozen=True, slots=True)
-class RawVocabulary:
-    """The parts of a tokenizer (Tokenizer.from_vocab_merges, from_pieces). `scores`: SentencePiece only."""
-
-    tokens: tuple[str, ...]
-    merges: tuple[str, ...]
-    special: tuple[str, ...]
-    pre: str
-    eos: str
-    pad: str
-    bos: str
-    chat_template: str | None
-    add_bos: bool
-    scores: tuple[float, ...] = ()
-    add_space: bool = True
 
 
 class GgufFile:
@@ -147,36 +131,7 @@ class GgufFile:
 
     def vocabulary(self) -> RawVocabulary:
         """Return the file's tokenizer. UserError for a tokenizer that is neither byte-level nor SentencePiece BPE."""
-        get = self.fields.get
-        model, tokens = get("tokenizer.ggml.model"), get("tokenizer.ggml.tokens")
-        if model not in ("gpt2", "llama"):
-            raise UserError(f"{self.path}: tokenizer {str(model)[:40]!r}; byte-level BPE ('gpt2') and 'llama' are read")
-        if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) for t in tokens):
-            raise UserError(f"{self.path}: tokenizer.ggml.tokens is no list of texts; the file is incomplete")
-        kinds = get("tokenizer.ggml.token_type") or [1] * len(tokens)
-        scores = get("tokenizer.ggml.scores") if model == "llama" else []
-        if len(kinds) != len(tokens) or (model == "llama" and (not scores or len(scores) != len(tokens))):
-            raise UserError(f"{self.path}: the tokenizer's lists have different lengths; the file is damaged")
-
-        def token_of(role: str) -> str:
-            id = get(f"tokenizer.ggml.{role}_token_id")
-            if id is not None and not 0 <= int(id) < len(tokens):
-                raise UserError(f"{self.path}: the {role} token is number {id} of {len(tokens)}; the file is damaged")
-            return "" if id is None else tokens[int(id)]
-
-        return RawVocabulary(
-            tokens=tuple(tokens),
-            merges=tuple(get("tokenizer.ggml.merges", [])),
-            special=tuple(t for t, kind in zip(tokens, kinds, strict=True) if kind in (2, 3)),  # unknown, control
-            pre=str(get("tokenizer.ggml.pre", "gpt-2")),
-            eos=token_of("eos"),
-            pad=token_of("padding"),
-            bos=token_of("bos"),
-            chat_template=get("tokenizer.chat_template"),
-            add_bos=bool(get("tokenizer.ggml.add_bos_token", model == "llama")),
-            scores=tuple(scores or ()),
-            add_space=bool(get("tokenizer.ggml.add_space_prefix", True)),
-        )
+        return read_vocabulary(self.fields, self.path)
 
     def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
         """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own."""

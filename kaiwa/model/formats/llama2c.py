@@ -19,7 +19,7 @@ from torch import Tensor
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.gguf import RawVocabulary
+from kaiwa.model.formats.gguf_vocabulary import RawVocabulary
 from kaiwa.model.formats.hf_folder import check_state
 
 HEADER = struct.Struct("<7i")
