@@ -31,6 +31,7 @@ from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
+from kaiwa.train.best import BestWeights, evaluate_every
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast
 from kaiwa.train.rows import Rows, pack, packed_rows, within_context
@@ -140,8 +141,11 @@ def run(
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
+        best = BestWeights(config.keep, config.patience)
+        every = evaluate_every(config.evaluate_every, len(schedule), best.watches)
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step, held_out = saved["step"], saved["held_out"]
+            best.restore(saved["best"])
             restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             if mixture is not None:
@@ -154,10 +158,11 @@ def run(
                 "optimizer": optimizer.state_dict(),
                 "mixture": mixture.state() if mixture is not None else [],
                 "held_out": held_out,
+                "best": best.state(),
             }
 
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
-        while step < len(schedule):
+        while step < len(schedule) and not best.is_over:
             saver.at_step()
             started = time.monotonic()
             read = epochs.rows(schedule[step])
@@ -174,17 +179,24 @@ def run(
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
-            if step % config.evaluate_every == 0 or step == len(schedule):
+            if step % every == 0 or step == len(schedule):
                 held_out = validation_loss(model, validation, width, tokenizer.pad_id, ctx.device)
                 metrics.log(step, held_out_loss=held_out)
+                best.add(step, held_out, model)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
             if config.every_epoch and step in ends:
                 save_trained(work.path / "epochs" / str(ends.index(step) + 1), trained)
+        if best.is_over:
+            ctx.say(f"{stage}: held-out loss lowest after step {best.step} ({best.figure:.3f}); stopped at step {step}")
+        best.put_back(model)
         probe = torch.from_numpy(epochs.rows(schedule[0][:1]).ids.astype(np.int64)).to(ctx.device)
         save_trained(work.path, trained, probe)
         write_chat_card(work.path, chat)
-        work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
+        lowest = best.figure if best.weights else held_out
+        work.metrics.update(demonstrations=len(training), steps=step, loss=loss, held_out_loss=lowest)
+        if best.watches:
+            work.metrics["best_step"] = best.step
         work.metrics["trained_tokens"] = config.epochs * sum(map(len, training.ids))
     return open_artifact(out)
 
