@@ -40,6 +40,7 @@ COMMANDS = {
     "env": "versions, device and folders of this machine, for a bug report",
     "clean": "show and free caches: old packed copies, compiled libraries",
     "doctor": "check a server against OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
+    "keys": "keys with names for the server, each with its own chats: kaiwa keys add NAME",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences against prompt injection: list, thresholds, models trained to resist",
     "redteam": "attacks × defences on your own prompt: kaiwa redteam run keeper.en",

@@ -13,7 +13,7 @@ from kaiwa.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Options:
-    """Check a server for everything that clients rely on, with about 90 small requests, and print the findings.
+    """Check a server for everything that clients rely on, with 200 checks in small requests, and print the findings.
 
     Exit code 0 if everything that common clients need works, 1 if something fails, 2 if no server answers.
     """

@@ -10,6 +10,8 @@ from kaiwa.catalog.entries import Entry, usable
 from kaiwa.core.errors import UserError
 from kaiwa.serve import answers
 from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
+from kaiwa.serve.openai.answer_reader import AnswerReader, ContentPiece, ReasoningPiece
+from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
@@ -88,12 +90,14 @@ class PageEngine:
         if entry.name not in self.server.engine.state.models:
             yield AnswerPiece(waiting="loading")
         replies = self._replies(entry, request)
+        thoughts = Thoughts()
         try:
             async for reply in replies:
                 if isinstance(reply, Started):
+                    thoughts = Thoughts(reply.markup)
                     yield AnswerPiece()
                 elif isinstance(reply, Tokens):
-                    yield AnswerPiece(text=reply.text, n_tokens=reply.n, finish_reason=reply.finish or "")
+                    yield AnswerPiece(text=thoughts.push(reply), n_tokens=reply.n, finish_reason=reply.finish or "")
         except (APIError, EngineBusy, EngineLost) as error:
             raise UserError(str(error)) from None
         finally:
@@ -117,6 +121,26 @@ class PageEngine:
         state = "loading" if engine.loading else ("working" if engine.requests else "still")
         why = ", ".join(engine.loading) if engine.loading else "\n".join(engine.notices)
         return EngineStatus(state=state, tokens_per_second=engine.tokens_per_second, why=why, defence=defence)
+
+
+class Thoughts:
+    """The text of an answer for the pages: reasoning stands within <think> and </think>, whatever a model's tags."""
+
+    def __init__(self, markup: AnswerMarkup = PLAIN) -> None:
+        self.reader = AnswerReader({}, reasoning=markup.reasoning, thinking=markup.thinking)
+        self.reasons = False
+
+    def push(self, reply: Tokens) -> str:
+        """Return the text that new tokens add."""
+        text = ""
+        for piece in self.reader.push(reply.text) + (self.reader.finish() if reply.finish is not None else []):
+            if isinstance(piece, ReasoningPiece):
+                text += ("" if self.reasons else "<think>\n") + piece.text
+                self.reasons = True
+            elif isinstance(piece, ContentPiece):
+                text += ("\n</think>\n\n" if self.reasons else "") + piece.text
+                self.reasons = False
+        return text
 
 
 def _generate(entry: Entry, request: AnswerRequest) -> Generate:

@@ -22,7 +22,7 @@ class Options:
 
     models: Positional[Annotated[tuple[Path, ...], arg(metavar="MODEL…")]] = ()
     reward: Path  # an artifact of `kaiwa reward`
-    prompts: Path  # a JSONL of {"messages"}
+    prompts: Path  # a file or folder of any usual shape (docs/data.md)
     data: Flat[DataOptions] = field(default_factory=DataOptions)
     n: int = 200  # largest number of prompts
     max_tokens: int = 48

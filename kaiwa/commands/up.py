@@ -39,6 +39,8 @@ def main(words: list[str]) -> None:
     """Serve until Ctrl-C."""
     options = read_options(Options, "kaiwa up", words)
     from kaiwa.commands.web_app import up
+    from kaiwa.core.home import home
+    from kaiwa.serve.http.keys import FILE, NamedKeys
     from kaiwa.serve.http.network import Access
 
     access = Access(
@@ -49,6 +51,7 @@ def main(words: list[str]) -> None:
         origins=options.allow_origin,
         root_path=options.root_path,
         proxies=options.trust_proxy,
+        named_keys=bool(NamedKeys(home() / FILE).all()),
     )
     if options.per_key is not None and options.per_key < 1:
         raise UserError(f"--per-key {options.per_key}: at least 1")

@@ -127,6 +127,7 @@ def _settings(port: int, access: Access, *, model: str, extra: Entry | None) -> 
         public_names=access.hosts,
         origins=access.origins,
         root_path=access.root_path,
+        named_keys=access.named_keys,
     )
 
 
@@ -201,6 +202,9 @@ def _invite(access: Access, port: int) -> None:
     """Print the address for other machines in this network, also as a QR code for phones."""
     from kaiwa.serve.http.network import address, qr_code
 
+    if not access.api_key:
+        print(f"in your network: http://{address()}:{port}/?key=KEY with a key of `kaiwa keys add NAME`", flush=True)
+        return
     url = f"http://{address()}:{port}/?key={access.api_key}"
     print(f"in your network: {url}")
     print("plain HTTP: anybody who can intercept traffic in this network can read the key and the chats")

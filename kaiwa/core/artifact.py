@@ -30,6 +30,7 @@ from kaiwa.core import config as configs
 from kaiwa.core.errors import UserError
 
 MANIFEST = "kaiwa.json"
+RUN_FILE = "run.toml"  # the options of the command that made an artifact, not part of its content
 CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
 STAMP, SECONDS = "plan.json", "seconds"  # files inside the work folder; never published
 MOST_CHANGES = 3  # changes listed when a stage is built again
@@ -87,7 +88,7 @@ def content_hash(folder: Path) -> str:
     """Return the sha256 over the sorted relative names and the bytes of every published file except the manifest."""
     total = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if file.relative_to(folder).parts[0] in (MANIFEST, STAMP, SECONDS, CHECKPOINT):
+        if file.relative_to(folder).parts[0] in (MANIFEST, RUN_FILE, STAMP, SECONDS, CHECKPOINT):
             continue
         digest = hashlib.sha256()
         with open(file, "rb") as f:

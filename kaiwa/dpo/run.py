@@ -25,10 +25,11 @@ from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.dpo.likelihood import completion_logprobs, reference_logprobs
+from kaiwa.dpo.loss import Likelihoods, preference_loss
 from kaiwa.model.decoder import Decoder
 from kaiwa.reward.comparisons import Ranked, batches, read_comparisons, split
-from kaiwa.reward.loss import pairwise_loss
 from kaiwa.train import checkpoint
+from kaiwa.train.best import BestWeights, evaluate_every
 from kaiwa.train.optim import adamw, apply_gradients
 from kaiwa.train.schedule import cosine, warmup_steps
 
@@ -49,10 +50,13 @@ def run(
     comparisons: Path,
     out: Path,
     validation_file: Path | None = None,
+    adapter: Path | None = None,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train `policy` on a JSONL of comparisons, and publish the model. validation_file: held-out comparisons."""
     parents = {"policy": policy, "comparisons": data_parent(comparisons)}
+    if adapter is not None:
+        parents["adapter"] = data_parent(adapter)
     if validation_file is not None:
         parents["validation"] = data_parent(validation_file)
     plan = Plan("dpo", config, parents, ctx.seed)
@@ -60,7 +64,9 @@ def run(
     if done is not None:
         return done
     with publish(out, plan) as work:
-        trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
+        trained = open_trainable(
+            policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha, adapter=adapter
+        )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         room: dict[str, Any] = {"context": trained.decoder.config.max_length, "options": config.data}
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
@@ -71,28 +77,32 @@ def run(
                 items,
                 read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1, **room),
             )
-        by_item = _with_reference(model, training, tokenizer.pad_id, ctx)
-        held_out = _with_reference(model, validation, tokenizer.pad_id, ctx)
+        by_item = _with_reference(model, training, tokenizer.pad_id, ctx, config.has_reference)
+        held_out = _with_reference(model, validation, tokenizer.pad_id, ctx, config.has_reference)
         steps = [
             [by_item[id(item)] for item in batch]
             for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
-        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0)
+        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0 or adapter is not None)
         n_warmup = warmup_steps(config.warmup, len(steps))
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)
         step = 0
+        best = BestWeights(config.keep, config.patience)
+        every = evaluate_every(config.evaluate_every, len(steps), best.watches)
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step = saved["step"]
+            best.restore(saved["best"])
             restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
 
         def state() -> dict[str, Any]:
-            return {"step": step, "model": trained_state(model), "optimizer": optimizer.state_dict()}
+            now = {"step": step, "best": best.state()}
+            return now | {"model": trained_state(model), "optimizer": optimizer.state_dict()}
 
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
         measured: dict[str, float] = {}
-        while step < len(steps):
+        while step < len(steps) and not best.is_over:
             saver.at_step()
             started = time.monotonic()
             scalars = _backward(model, steps[step], config, tokenizer.pad_id, ctx.device)
@@ -102,19 +112,33 @@ def run(
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(out.name, step, len(steps), f"loss {scalars['loss']:.3f}", speed))
-            if held_out and (step % config.evaluate_every == 0 or step == len(steps)):
+            if held_out and (step % every == 0 or step == len(steps)):
                 measured = held_out_figures(model, list(held_out.values()), config, tokenizer.pad_id, ctx.device)
                 metrics.log(step, **measured)
+                best.add(step, measured["held_out_loss"], model)
+        if best.is_over:
+            ctx.say(f"{out.name}: held-out loss lowest after step {best.step}; stopped at step {step}")
+        best.put_back(model)
         save_trained(work.path, trained)
         write_chat_card(work.path, chat)
-        work.metrics.update(prompts=len(training), steps=len(steps), **scalars, **measured)
+        work.metrics.update(prompts=len(training), steps=step, **scalars, **measured)
+        if best.watches:
+            work.metrics.update(best_step=best.step, held_out_loss=best.figure)
         work.metrics["trained_tokens"] = config.epochs * sum(len(item.row) for item in training)
     return open_artifact(out)
 
 
-def _with_reference(model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context) -> dict[int, ReferencedPrompt]:
-    """Return id(item) -> the item with the reference's log-probabilities. Call before the first training step."""
-    references = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
+def _with_reference(
+    model: Decoder, items: Sequence[Ranked], pad: int, ctx: Context, is_read: bool = True
+) -> dict[int, ReferencedPrompt]:
+    """Return id(item) -> the item with the reference's log-probabilities, zeros where the loss does not read them.
+
+    Call before the first training step.
+    """
+    if is_read:
+        references = reference_logprobs(model, [item.row for item in items], pad, ctx.device)
+    else:
+        references = [torch.zeros(len(item.ranks)) for item in items]
     return {id(item): ReferencedPrompt(item, logprobs) for item, logprobs in zip(items, references, strict=True)}
 
 
@@ -123,13 +147,13 @@ def _backward(
 ) -> dict[str, float | int]:
     """Add the gradient of a step's loss. Return the metrics to log."""
     logprobs, lengths = completion_logprobs(model, [one.item.row for one in batch], pad, device)
-    rewards = config.beta * (logprobs - torch.cat([one.reference for one in batch]).to(device))
     ranks = [one.item.ranks for one in batch]
-    loss, n_pairs, n_right = pairwise_loss(rewards, ranks)
+    of = Likelihoods(logprobs, torch.cat([one.reference for one in batch]).to(device), lengths)
+    loss, rewards, n_pairs, n_right = preference_loss(of, ranks, config)
     total = loss
     best = torch.tensor([rank == min(group) for group in ranks for rank in group], device=device)
-    if config.sft_weight:
-        total = loss - config.sft_weight * logprobs[best].sum() / lengths[best].sum()
+    if weight := config.sft_weight or float(config.loss == "orpo"):
+        total = loss - weight * logprobs[best].sum() / lengths[best].sum()
     total.backward()
     plain = rewards.detach()
     return {
@@ -146,6 +170,7 @@ def held_out_figures(
 ) -> dict[str, float]:
     """Return the loss, and the share of held-out pairs that the policy's implicit reward orders correctly."""
     now = reference_logprobs(model, [one.item.row for one in held_out], pad, device)
-    rewards = config.beta * (torch.cat(now) - torch.cat([one.reference for one in held_out]))
-    loss, n_pairs, n_right = pairwise_loss(rewards, [one.item.ranks for one in held_out])
+    lengths = torch.tensor([len(c) for one in held_out for c in one.item.row.completions])
+    of = Likelihoods(torch.cat(now), torch.cat([one.reference for one in held_out]), lengths)
+    loss, _, n_pairs, n_right = preference_loss(of, [one.item.ranks for one in held_out], config)
     return {"held_out_loss": float(loss), "held_out_accuracy": n_right / max(1, n_pairs)}

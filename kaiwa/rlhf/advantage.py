@@ -7,6 +7,8 @@ at the last token, the KL penalty on each token and the controller of β; Ahmadi
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -98,13 +100,16 @@ def left_one_out(totals: Tensor, group: int) -> Tensor:
     return (by_prompt - others).flatten()
 
 
-def group_standard(scores: Tensor, group: int) -> Tensor:
+def group_standard(scores: Tensor, group: int, scale: Literal["std", "none"] = "std") -> Tensor:
     """Return GRPO's advantages [B]: (score - mean of its group) / (unbiased) standard deviation of its group.
 
-    scores: [B], the responses of a group in consecutive entries. Equal scores give advantages of 0.
+    scores: [B], the responses of a group in consecutive entries. Equal scores give advantages of 0. scale "none":
+    without the division, which favours prompts that are nearly always or never answered (Liu et al., 2025, section 3).
     """
     by_prompt = scores.view(-1, group)
     centred = by_prompt - by_prompt.mean(dim=1, keepdim=True)
+    if scale == "none":
+        return centred.flatten()
     return (centred / (by_prompt.std(dim=1, keepdim=True) + 1e-4)).flatten()
 
 

@@ -166,7 +166,7 @@ class Loop:
         c, device = self.config, self.ctx.device
         mask = batch.mask.to(device)
         if c.method == "grpo":
-            advantages = advantage.group_standard(scores, c.group)[:, None] * mask
+            advantages = advantage.group_standard(scores, c.group, c.corrections.group_scale)[:, None] * mask
             return Targets(old, reference, advantages, None, None)
         if c.method == "rloo":
             totals = scores - self.beta * (advantage.kl_tokens(old, reference, c.penalty.kl_estimator) * mask).sum(
@@ -214,17 +214,21 @@ class Loop:
 
     def gradients(self, batch: Episodes, targets: Targets, chosen: Tensor) -> dict[str, float]:
         """Add the gradients of the policy loss of the episodes `chosen` [n], by microbatches. Return the metrics."""
-        c, device, t = self.config, self.ctx.device, targets
-        n_tokens = float(batch.mask[chosen].sum())
+        c, device, t, fixes = self.config, self.ctx.device, targets, self.config.corrections
+        n_tokens = max(1.0, float(batch.learned(fixes.mask_cut)[chosen].sum()))
         clipped = loss_p = gap = off = 0.0
         for piece in by_length(batch, chosen, c.microbatch):
             rows = batch.rows(piece)
             n = rows.mask.shape[1]
-            mask = rows.mask.to(device)
-            weights, count = token_weights(mask, c.method, n_tokens, len(chosen))
+            mask = rows.learned(fixes.mask_cut).to(device)
+            weights, count = token_weights(
+                mask, c.method, n_tokens, len(chosen), scale=fixes.token_scale, most=c.max_tokens
+            )
             logprobs = response_logprobs(self.policy, rows, c.temperature, device)
             old = t.old[piece, :n]
-            part_p, part_c = policy_loss(logprobs, old, t.advantages[piece, :n], weights, clip=c.clip, count=count)
+            part_p, part_c = policy_loss(
+                logprobs, old, t.advantages[piece, :n], weights, clip=c.clip, count=count, clip_high=fixes.clip_high
+            )
             if c.method == "grpo":
                 part_p = part_p + kl_loss(logprobs, t.reference[piece, :n], weights, self.beta, count)
             part_p.backward()

@@ -11,16 +11,26 @@ import torch
 from torch import Tensor
 
 from kaiwa.rlhf.advantage import kl_k3
-from kaiwa.rlhf.config import Method
+from kaiwa.rlhf.config import Method, TokenScale
 
 
 def policy_loss(
-    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, clip: float, count: float
+    logprobs: Tensor,
+    old: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    clip: float,
+    count: float,
+    clip_high: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return the clipped loss and the number of clipped tokens. All: [B,T]; mask: a token's weight, 0 for padding."""
+    """Return the clipped loss and the number of clipped tokens. All: [B,T]; mask: a token's weight, 0 for padding.
+
+    clip_high: the upper clip (0: as clip), since an equal clip holds rare tokens down (Yu et al., 2025, section 3.1).
+    """
     ratio = torch.exp(logprobs - old)
     plain = -advantages * ratio
-    clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
+    clipped = -advantages * ratio.clamp(1 - clip, 1 + (clip_high or clip))
     loss = (torch.maximum(plain, clipped) * mask).sum() / count
     return loss, ((clipped > plain) & (mask > 0)).sum()
 
@@ -30,13 +40,23 @@ def kl_loss(logprobs: Tensor, reference: Tensor, mask: Tensor, beta: float, coun
     return beta * (kl_k3(logprobs, reference) * mask).sum() / count
 
 
-def token_weights(mask: Tensor, method: Method, n_tokens: float, n_responses: int) -> tuple[Tensor, float]:
-    """Return the tokens' weights [B,T] and the count to divide by. n_tokens, n_responses: of the whole minibatch."""
+def token_weights(
+    mask: Tensor, method: Method, n_tokens: float, n_responses: int, *, scale: TokenScale = "response", most: int = 1
+) -> tuple[Tensor, float]:
+    """Return the tokens' weights [B,T] and the count to divide by. n_tokens, n_responses: of the whole minibatch.
+
+    scale: of GRPO's tokens, since 1 / length favours long wrong responses (Liu et al., 2025, section 3): "tokens" gives
+    all tokens of the minibatch one weight, "constant" divides by `most`, the largest length.
+    """
     if method == "ppo":
         return mask, n_tokens
     if method == "rloo":
         return mask, float(n_responses)
-    return mask / mask.sum(dim=1, keepdim=True), float(n_responses)
+    if scale == "tokens":
+        return mask, n_tokens
+    if scale == "constant":
+        return mask, float(n_responses * most)
+    return mask / mask.sum(dim=1, keepdim=True).clamp(min=1), float(n_responses)
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float, count: float) -> Tensor:

@@ -34,6 +34,10 @@ class Episodes:
     prompts: Sequence[Sequence[int]]
     responses: Sequence[Completion]
 
+    def learned(self, without_cut: bool) -> Tensor:
+        """Return the mask of the policy's loss [B,T]: without_cut leaves out responses that did not end."""
+        return self.mask * self.ended[:, None] if without_cut else self.mask
+
     def rows(self, chosen: Tensor) -> Episodes:
         """Return the episodes with indices `chosen` [n], padded only to their longest response."""
         n = int(self.mask[chosen].sum(dim=1).max())

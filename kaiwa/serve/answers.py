@@ -140,6 +140,10 @@ async def follow(services: ServerServices, requests: Sequence[Generate], share: 
         except (asyncio.CancelledError, GeneratorExit):
             services.metrics.cancelled += sum(choice.finish is None for choice in choices)
             raise
+        finally:
+            if share is not None:
+                n_prompt, n_answer = (sum(getattr(c, name) for c in choices) for name in ("prompt_tokens", "n_tokens"))
+                services.usage.add(share.client, n_prompt, n_answer)
 
 
 def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:

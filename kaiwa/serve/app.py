@@ -14,6 +14,7 @@ from kaiwa.defend.parse import read_file
 from kaiwa.serve.defence.shield import make_shield
 from kaiwa.serve.http import errors
 from kaiwa.serve.http.head import HeadAsGet
+from kaiwa.serve.http.keys import FILE, NamedKeys
 from kaiwa.serve.http.rate_limit import ShareLimit
 from kaiwa.serve.http.root_path import RootPath
 from kaiwa.serve.http.security import Guard
@@ -78,6 +79,7 @@ def make_app(services: ServerServices) -> FastAPI:
             await services.engine.close()
             if services.shield is not None:
                 services.shield.close()
+            services.usage.save()
 
     # Curl and some clients send JSON without a Content-Type; cross-site requests are refused by their Origin.
     app = FastAPI(
@@ -100,6 +102,7 @@ def make_app(services: ServerServices) -> FastAPI:
         port=settings.port,
         api_key=settings.api_key,
         admin_key=settings.admin_key,
+        keys=NamedKeys(settings.home / FILE) if settings.named_keys else None,
         names=settings.names,
         public_names=settings.public_names,
         origins=settings.origins,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kaiwa.catalog.entries import SMOLLM2, Entry, entries
 from kaiwa.serve.defence.shield import Shield
+from kaiwa.serve.http.keys import USAGE_FILE, KeyUsage
 from kaiwa.serve.http.metrics import Metrics
 from kaiwa.serve.http.rate_limit import MOST, AnswerShares
 from kaiwa.serve.tuning.builds import BuildJobs
@@ -31,6 +32,7 @@ class ServerSettings:
     names: tuple[str, ...] = ()  # names besides localhost that Host may have
     public_names: tuple[str, ...] = ()  # further ones, with any port
     origins: tuple[str, ...] = ()  # web sites whose pages may use the server
+    named_keys: bool = False  # every request needs a key: there were some in keys.json when the server started
     root_path: str = ""  # the path under which a proxy has the server, such as /kaiwa
 
 
@@ -45,9 +47,11 @@ class ServerServices:
     shield: Shield | None = None  # the defence that every answer goes through
     tuning: FineTuning | None = None  # None: the routes make their own
     shares: AnswerShares = field(init=False)
+    usage: KeyUsage = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", AnswerShares(self.settings.per_key))
+        object.__setattr__(self, "usage", KeyUsage(self.settings.home / USAGE_FILE))
 
     def models(self) -> list[Entry]:
         """Return the entries of /v1/models. Reads folders: call this method in a thread."""

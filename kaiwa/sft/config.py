@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kaiwa.core.config import GROUP
 from kaiwa.core.errors import UserError
 from kaiwa.text.data import DataOptions
+from kaiwa.train.schedule import Keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class SFTConfig:
     dropout: float = 0.0  # dropout on each block's output before the residual addition (InstructGPT: 0.2)
     every_epoch: bool = False  # also publish the model after each epoch, under epochs/N, for `kaiwa select`
     soft_prompt: int = 0  # number of vectors before the conversation to train in place of the weights
+    keep: Keep = "last"  # which weights are published: the last, or those of the lowest held-out loss
+    patience: int = 0  # evaluations without a lower held-out loss after which training stops (0: never)
     data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)
 
     def __post_init__(self) -> None:
@@ -48,6 +51,6 @@ class SFTConfig:
             raise UserError(f"sft.dropout is {self.dropout}; it must be in [0, 1)")
         if self.every_epoch and (self.lora_rank or self.soft_prompt):
             raise UserError("sft.every_epoch publishes whole models; leave lora_rank and soft_prompt at 0")
-        for name in ("pretrain_rows", "batch", "lora_rank", "soft_prompt"):
+        for name in ("pretrain_rows", "batch", "lora_rank", "soft_prompt", "patience"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"sft.{name} is {getattr(self, name)}; it must be at least 0")

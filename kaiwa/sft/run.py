@@ -31,6 +31,7 @@ from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train import checkpoint
+from kaiwa.train.best import BestWeights, evaluate_every
 from kaiwa.train.likelihood import rows_loss
 from kaiwa.train.optim import adamw, apply_gradients, autocast
 from kaiwa.train.rows import Rows, pack, packed_rows, within_context
@@ -90,13 +91,14 @@ def run(
     demonstrations: Path,
     out: Path,
     validation_file: Path | None = None,
+    adapter: Path | None = None,
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Fine-tune `base` on a JSONL of demonstrations, and publish the model.
 
     tokens: pretraining text to mix in. validation_file: held-out demonstrations; if None, `validation_share` of the
-    demonstrations is held out.
+    demonstrations is held out. adapter: a low-rank change of `base` that is trained further.
     """
     stage = out.name
     n_pretrain = config.pretrain_rows if config.pretrain_rows is not None else 0 if tokens is None else 2
@@ -105,8 +107,12 @@ def run(
     parents = {"base": base, "demonstrations": data_parent(demonstrations)}
     if tokens is not None:
         parents["tokens"] = tokens
+    if adapter is not None:
+        parents["adapter"] = data_parent(adapter)
     if validation_file is not None:
         parents["validation"] = data_parent(validation_file)
+    if adapter is not None and (config.every_epoch or config.soft_prompt):
+        raise UserError("an adapter is trained further by itself; leave sft.every_epoch and soft_prompt off")
     plan = Plan("sft", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -118,6 +124,7 @@ def run(
             lora_rank=config.lora_rank,
             lora_alpha=config.lora_alpha,
             soft_prompt=config.soft_prompt,
+            adapter=adapter,
         )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         context = model.config.max_length
@@ -135,13 +142,18 @@ def run(
         if tokens is not None and n_pretrain:
             mixture = Shards.of_model(tokens.path, tokenizer, base.path).mixture(width, ctx.seed + 1)
         method: Method = "soft prompt" if config.soft_prompt else "sft"
-        peak = config.lr or learning_rate(method, model.config.n_parameters, config.lora_rank > 0)
+        peak = config.lr or learning_rate(
+            method, model.config.n_parameters, config.lora_rank > 0 or adapter is not None
+        )
         n_warmup = warmup_steps(config.warmup, len(schedule))
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)
         step, held_out = 0, float("nan")
+        best = BestWeights(config.keep, config.patience)
+        every = evaluate_every(config.evaluate_every, len(schedule), best.watches)
         if (saved := checkpoint.resume(work.checkpoint, metrics)) is not None:
             step, held_out = saved["step"], saved["held_out"]
+            best.restore(saved["best"])
             restore(model, saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             if mixture is not None:
@@ -154,10 +166,11 @@ def run(
                 "optimizer": optimizer.state_dict(),
                 "mixture": mixture.state() if mixture is not None else [],
                 "held_out": held_out,
+                "best": best.state(),
             }
 
         saver = checkpoint.Saver(work.checkpoint, ctx, metrics, state)
-        while step < len(schedule):
+        while step < len(schedule) and not best.is_over:
             saver.at_step()
             started = time.monotonic()
             read = epochs.rows(schedule[step])
@@ -174,17 +187,24 @@ def run(
             metrics.log(step, **scalars, lr=lr, grad_norm=norm, tokens_per_second=round(speed, 1))
             step += 1
             ctx.show(Progress(stage, step, len(schedule), f"loss {loss:.2f}", speed))
-            if step % config.evaluate_every == 0 or step == len(schedule):
+            if step % every == 0 or step == len(schedule):
                 held_out = validation_loss(model, validation, width, tokenizer.pad_id, ctx.device)
                 metrics.log(step, held_out_loss=held_out)
+                best.add(step, held_out, model)
                 samples = answer_probes(model, tokenizer, probes, step)
                 checkpoint.append_samples(work.path / "samples.jsonl", samples, step)
             if config.every_epoch and step in ends:
                 save_trained(work.path / "epochs" / str(ends.index(step) + 1), trained)
+        if best.is_over:
+            ctx.say(f"{stage}: held-out loss lowest after step {best.step} ({best.figure:.3f}); stopped at step {step}")
+        best.put_back(model)
         probe = torch.from_numpy(epochs.rows(schedule[0][:1]).ids.astype(np.int64)).to(ctx.device)
         save_trained(work.path, trained, probe)
         write_chat_card(work.path, chat)
-        work.metrics.update(demonstrations=len(training), steps=len(schedule), loss=loss, held_out_loss=held_out)
+        lowest = best.figure if best.weights else held_out
+        work.metrics.update(demonstrations=len(training), steps=step, loss=loss, held_out_loss=lowest)
+        if best.watches:
+            work.metrics["best_step"] = best.step
         work.metrics["trained_tokens"] = config.epochs * sum(map(len, training.ids))
     return open_artifact(out)
 

@@ -39,7 +39,8 @@ class PairedComparison:
 
     `lost`, `won`: items where B is below, above A. `difference` and `margin` are in the values' unit. `n_needed`: pairs
     that would decide, None where none can be named. `verdict`: "better", "worse", "same", "unknown", (by an imperfect
-    judge, judged.py) "unjudged" or (failures.py) "failed". `n_failed`: items that failed under A or B and are no pair.
+    judge, judged.py) "unjudged", (failures.py) "failed" or "few": fewer clusters than `clusters_needed`, which no
+    number of items makes up for. `n_failed`: items that failed under A or B and are no pair.
     """
 
     n: int
@@ -55,6 +56,8 @@ class PairedComparison:
     margin: float
     level: float = 0.95
     n_failed: int = 0
+    n_clusters: int = 0
+    clusters_needed: int = 0
 
 
 def compare(
@@ -96,6 +99,9 @@ def compare(
     verdict = _verdict(
         x, y, binary=binary, difference=difference, p=p, margin=margin, level=level, clusters=clusters, seed=seed
     )
+    n_clusters = 0 if clusters is None else len(set(clusters))
+    few = clusters is not None and n_clusters < fewest_clusters(1 - level)
+    verdict = "few" if few else verdict
     return PairedComparison(
         n=n,
         mean_a=float(x.mean()),
@@ -105,11 +111,20 @@ def compare(
         won=won,
         mcnemar_p=sign_p,
         p=p,
-        n_needed=_n_needed(d, binary=binary, margin=margin, level=level, verdict=verdict, design=design),
+        n_needed=None
+        if few
+        else _n_needed(d, binary=binary, margin=margin, level=level, verdict=verdict, design=design),
         verdict=verdict,
         margin=margin,
         level=level,
+        n_clusters=n_clusters,
+        clusters_needed=fewest_clusters(1 - level) if few else 0,
     )
+
+
+def fewest_clusters(alpha: float) -> int:
+    """Return the clusters with which the sign-flip test can reach p < alpha at all: 2 / 2^k, all of them one way."""
+    return math.floor(math.log2(2 / alpha)) + 1
 
 
 def _empty_comparison(margin: float, level: float) -> PairedComparison:

@@ -60,7 +60,7 @@ def demonstration_of(row: Any) -> Demonstration:
     if (name := _first(row, TURNS)) is not None:
         messages = _with_system(row, turns(row[name], name))
         if not any(m.role == "assistant" for m in messages):
-            raise UserError(f"{name}: no message of an assistant in it; the assistant's answer must end it")
+            raise UserError(f"{name}: the last one is the {messages[-1].role}'s; the assistant's answer must end it")
         if not any(m.role == "assistant" and m.weight for m in messages):
             number = max(i for i, m in enumerate(messages) if m.role == "assistant")
             raise UserError(

@@ -1,6 +1,9 @@
 """Learning-rate schedules: pure functions from the step to a factor in [0, 1] of the peak learning rate."""
 
 import math
+from typing import Literal
+
+Keep = Literal["last", "best"]  # of a run's weights, those that are published
 
 
 def warmup(step: int, n_warmup: int) -> float:

@@ -25,6 +25,7 @@ from kaiwa.text.records import Message as Turn
 from kaiwa.text.sampling import NUMBERS, USUAL, Sampling
 from kaiwa.web.answers import AnswersInProgress
 from kaiwa.web.events import EVENT_STREAM, event
+from kaiwa.web.key_chats import KeyChats
 from kaiwa.web.services import AnswerRequest, ModelCard
 from kaiwa.web.view import HEADERS, PageView, about, client_of, starters
 from kaiwa.web.words import words_of
@@ -73,8 +74,16 @@ class Title(BaseModel):
 class ChatPages:
     """The functions of the routes."""
 
-    def __init__(self, view: PageView, store: Store, answers: AnswersInProgress) -> None:
-        self.view, self.store, self.answers = view, store, answers
+    def __init__(self, view: PageView, chats: KeyChats) -> None:
+        self.view, self.chats = view, chats
+
+    @property
+    def store(self) -> Store:
+        return self.chats.store
+
+    @property
+    def answers(self) -> AnswersInProgress:
+        return self.chats.answers
 
     # pages
 

@@ -22,6 +22,7 @@ TAGS = {
 ATTRIBUTES = {"a": {"href", "title"}, "span": {"class"}, "ol": {"start"}, "code": {"class"}}
 SCHEMES = {"http", "https", "mailto"}
 CACHED = 512  # messages
+OPEN, CLOSE = "<think>", "</think>"  # around a reasoning model's thoughts, whatever tags the model has
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
@@ -39,6 +40,14 @@ def _highlight(code: str, language: str, _attributes: str) -> str:
 def _parser() -> MarkdownIt:
     options = {"html": False, "linkify": False, "breaks": True, "highlight": _highlight}
     return MarkdownIt("commonmark", options).enable(["table", "strikethrough"]).disable("image")
+
+
+def parts(text: str) -> tuple[str, str]:
+    """Return an answer's reasoning, "" where it has none, and the rest."""
+    if not text.startswith(OPEN):
+        return "", text
+    reasoning, _, rest = text.removeprefix(OPEN).partition(CLOSE)
+    return reasoning.strip(), rest.lstrip()
 
 
 @lru_cache(maxsize=CACHED)

@@ -9,13 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
-from kaiwa.feedback.store import FILE, Store
 from kaiwa.web import build, chat, leaderboard, models, redteam, training
-from kaiwa.web.answers import AnswersInProgress
 from kaiwa.web.events import EVENT_STREAM, Shutdown, changes
+from kaiwa.web.key_chats import ClientScope, KeyChats
 from kaiwa.web.services import PageServices
 from kaiwa.web.view import HEADERS, PageView
 
@@ -27,8 +27,7 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
     application's lifespan calls the function.
     """
     shutdown = Shutdown()
-    store = Store(services.home / FILE)
-    answers = AnswersInProgress(store, services.engine)
+    chats = KeyChats(services.home, services.engine)
     view = PageView(services)
 
     def engine_dot() -> Mapping[str, object]:
@@ -38,7 +37,7 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
     def stream_engine() -> StreamingResponse:
         return StreamingResponse(changes(engine_dot, shutdown), media_type=EVENT_STREAM, headers=HEADERS)
 
-    app.include_router(chat.routes(chat.ChatPages(view, store, answers)))
+    app.include_router(chat.routes(chat.ChatPages(view, chats)))
     app.include_router(build.routes(build.BuildPages(view, shutdown)))
     app.include_router(models.routes(view))
     app.include_router(leaderboard.routes(view))
@@ -49,10 +48,11 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
         folder = resources.files(package).joinpath("static")
         app.mount(f"/static/{name}".rstrip("/"), StaticFiles(directory=str(folder)), name=f"static {package}")
     app.exception_handlers.setdefault(UserError, respond_to_user_error)
+    app.user_middleware.append(Middleware(ClientScope))  # innermost: the guard has named the client by then
 
     async def close() -> None:
         shutdown.begin()
-        await answers.close()
+        await chats.end_answers()
 
     inner = app.router.lifespan_context
 
@@ -63,7 +63,7 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
                 yield state
             finally:
                 await close()
-                store.close()
+                chats.close()
 
     app.router.lifespan_context = lifespan
     return close

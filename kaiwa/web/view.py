@@ -57,6 +57,7 @@ class PageView:
         )
         self.environment.filters |= {
             "markdown": lambda text: Markup(markdown.render(text)),
+            "parts": markdown.parts,
             "size": size,
             "figure": figure,
             "duration": duration,

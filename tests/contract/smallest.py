@@ -29,7 +29,7 @@ from kaiwa.reward.config import RewardConfig
 from kaiwa.rlhf import best_of
 from kaiwa.rlhf import run as rlhf
 from kaiwa.rlhf.best_of_config import BestOfConfig
-from kaiwa.rlhf.config import Penalty, Pretraining, RLHFConfig, Steps
+from kaiwa.rlhf.config import Corrections, Penalty, Pretraining, RLHFConfig, Steps
 from kaiwa.sft import run as sft
 from kaiwa.sft.config import SFTConfig
 from kaiwa.text.records import Comparison
@@ -79,9 +79,9 @@ RECIPE = Smallest(
         in_order=("village",),
     ),
     sft=SFTConfig(epochs=1, rows=4, width=128, pretrain_rows=1, evaluate_every=4),
-    lora=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, lora_rank=2),
+    lora=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, lora_rank=2, keep="best"),
     soft=SFTConfig(epochs=1, batch=16, width=128, pretrain_rows=0, evaluate_every=2, soft_prompt=3),
-    dpo=DPOConfig(prompts=4, evaluate_every=2, sft_weight=0.1),
+    dpo=DPOConfig(prompts=4, evaluate_every=2, sft_weight=0.1, keep="best", patience=3),
     compare=CollectConfig(k_min=4, k_max=4, max_tokens=8),
     reward=RewardConfig(prompts=4, evaluate_every=2, held_out_labellers=("labeller-5",)),
     rlhf=RLHFConfig(
@@ -106,6 +106,7 @@ RECIPE = Smallest(
     ),
     grpo=RLHFConfig(
         method="grpo",
+        corrections=Corrections(token_scale="constant", group_scale="none", clip_high=0.28, mask_cut=True),
         group=2,
         updates=3,
         batch=8,

@@ -16,6 +16,7 @@ from kaiwa.lab.experiments.analysis import (
 )
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.experiments.run import ItemOutcome
+from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Grader, Item, Judge, Task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.stats.comparison import compare
@@ -88,7 +89,8 @@ def test_items_of_one_cluster_are_not_independent() -> None:
     clustered = compare_arms(task, Contrast(a="a", b="b"), a, b, margin=0.05)
     assert free.comparison.verdict == "better"
     assert clustered.comparison.p == pytest.approx(0.5), "two clusters: four sign patterns, two of them as extreme"
-    assert clustered.comparison.verdict == "unknown"
+    assert clustered.comparison.verdict == "few"
+    assert verdict_text(clustered.comparison) == "cannot tell: 2 clusters, at least 6 are needed"
 
 
 def test_holm_takes_back_what_it_does_not_confirm() -> None:

@@ -8,8 +8,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.tasks.by_name import GENERATED, generate_task, read_rows, task_from_file
+from kaiwa.lab.tasks.by_name import GENERATED, generate_task, task_from_file
 from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.rows import read_rows
 
 ROWS = [{"id": f"r{i}", "text": f"t{i}", "answer": f"a{i}"} for i in range(12)]
 PROMPT = Prompt(input="Text: {text}")

@@ -24,7 +24,7 @@ from tests.lab.fakes import RuleModel
 def test_selftest_passes() -> None:
     checks = selftest(trials=150, seed=1)
     assert {check.name: check.value for check in checks if not check.passed} == {}
-    assert len(checks) == 9
+    assert len(checks) == 14
 
 
 def test_selftest_notices_a_broken_test(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,10 @@ from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.run import ItemOutcome, run
 from kaiwa.lab.reports.experiment_report import write_report
 from kaiwa.lab.reports.gate import check_gate, parse_gate
-from kaiwa.lab.tasks.by_name import read_rows, task_from_file
+from kaiwa.lab.tasks.by_name import task_from_file
 from kaiwa.lab.tasks.extract import extract
 from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.rows import read_rows
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.techniques.shots import ZeroShot
 from kaiwa.text.records import Completion, Conversation

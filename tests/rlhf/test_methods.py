@@ -148,3 +148,22 @@ def test_the_best_of_n_and_its_kl() -> None:
 def test_impossible_settings_are_refused(bad: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         from_json(RLHFConfig, bad)
+
+
+def test_grpos_corrections_by_hand() -> None:
+    scores = torch.tensor([1.0, 3.0, 5.0, 5.0])
+    assert group_standard(scores, 2, "none").tolist() == [-1.0, 1.0, 0.0, 0.0]
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    weights, count = token_weights(mask, "grpo", 3.0, 3)
+    assert (weights.tolist(), count) == ([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]], 3.0)  # a masked response weighs nothing
+    assert token_weights(mask, "grpo", 3.0, 3, scale="tokens")[1] == 3.0
+    weights, count = token_weights(mask, "grpo", 3.0, 3, scale="constant", most=4)
+    assert (weights.tolist(), count) == (mask.tolist(), 12.0)
+
+
+def test_an_asymmetric_clip_lets_rare_tokens_rise_further() -> None:
+    ratio, one = torch.tensor([[1.25]]).log(), torch.ones(1, 1)
+    for high, clipped in ((0.0, 1), (0.28, 0)):
+        loss, n = policy_loss(ratio, 0 * one, one, one, clip=0.2, count=1, clip_high=high)
+        assert int(n) == clipped
+        assert float(loss) == pytest.approx(-1.2 if clipped else -1.25)

@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 from kaiwa.core.config import differences, from_json, override, to_json
 from kaiwa.core.errors import UserError
 from kaiwa.rlhf.best_of_config import BestOfConfig
-from kaiwa.rlhf.config import Penalty, Pretraining, Returns, RLHFConfig, Steps
+from kaiwa.rlhf.config import Corrections, Penalty, Pretraining, Returns, RLHFConfig, Steps
 from kaiwa.text.data import DataOptions
 
-GROUPS = {"penalty": Penalty, "returns": Returns, "steps": Steps, "pretraining": Pretraining, "data": DataOptions}
+GROUPS = {
+    "penalty": Penalty,
+    "returns": Returns,
+    "steps": Steps,
+    "pretraining": Pretraining,
+    "data": DataOptions,
+    "corrections": Corrections,
+}
 
 
 def test_json_is_flat_and_has_every_field_of_every_group_once() -> None:

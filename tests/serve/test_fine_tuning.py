@@ -114,7 +114,7 @@ def test_what_is_wrong_is_named(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="line 5: messages: the last one is the user's") as found:
         client.fine_tuning.jobs.create(model="toy/ppo", training_file=file.id)
     assert (found.value.param, found.value.code) == ("training_file", "invalid_training_file")
-    with pytest.raises(openai.BadRequestError, match=r"line 1: .input. .*is missing"):
+    with pytest.raises(openai.BadRequestError, match=r"line 1: no preference in it \(its columns: messages;"):
         client.fine_tuning.jobs.create(model="toy/ppo", training_file=file.id, method={"type": "dpo"})
     with pytest.raises(openai.NotFoundError, match="toy/pp"):
         client.fine_tuning.jobs.create(model="toy/pp", training_file=file.id)

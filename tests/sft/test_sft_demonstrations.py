@@ -61,7 +61,7 @@ def test_too_few_are_told(tmp_path: Path) -> None:
     talk = [(USER, "a"), (ASSISTANT, "b")]
     with pytest.raises(UserError, match="1 usable demonstrations; at least 2 are needed"):
         read(write(tmp_path, talk), least=2)
-    with pytest.raises(UserError, match=r"jsonl:1: messages: no message of an assistant in it; .* 1 of 1 rows is no"):
+    with pytest.raises(UserError, match=r"jsonl:1: messages: the last one is the user's; .* 1 of 1 rows is no"):
         read(write(tmp_path, [(USER, "nobody answers")]))
     with pytest.raises(UserError, match=r'no conversation in it \(its columns: tekst; .*{"text"} is expected'):
         (tmp_path / "x.jsonl").write_text('{"tekst": "a"}\n')

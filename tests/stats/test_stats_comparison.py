@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kaiwa.core.errors import UserError
-from kaiwa.stats.comparison import compare, lower_bound
+from kaiwa.stats.comparison import compare, fewest_clusters, lower_bound
 from kaiwa.stats.power import pairs_by_gain, pairs_for_equivalence
 from kaiwa.stats.selection import shrink_winner
 
@@ -88,16 +88,26 @@ def test_clusters_widen() -> None:
 
 
 def test_few_items_are_never_enough() -> None:
-    """Four of four won, six equal ones, three clusters of equal ones: unknown, and the n needed is above n."""
-    for found in (
-        compare([0] * 4, [1] * 4),
-        compare([1] * 6, [1] * 6),
-        compare([1] * 6, [1] * 6, clusters=[0, 0, 1, 1, 2, 2], margin=0.1),
-    ):
+    """Four of four won, six equal ones: unknown, and the n needed is above n."""
+    for found in (compare([0] * 4, [1] * 4), compare([1] * 6, [1] * 6)):
         assert found.verdict == "unknown"
         assert found.n_needed is not None
         assert found.n_needed > found.n
     assert compare([0] * 4, [1] * 4).n_needed == 6
+
+
+@pytest.mark.parametrize(("k", "verdict"), [(1, "few"), (5, "few"), (6, "better"), (40, "better")])
+def test_few_clusters_are_never_enough(k: int, verdict: str) -> None:
+    """With five clusters the smallest p is 2 / 2^5 = 0.0625, however many items they have."""
+    found = compare([0] * k * 20, [1] * k * 20, clusters=[i % k for i in range(k * 20)])
+    assert found.verdict == verdict
+    assert (found.n_clusters, found.clusters_needed) == (k, 6 if verdict == "few" else 0)
+    same = compare([1] * k * 20, [1] * k * 20, clusters=[i % k for i in range(k * 20)], margin=0.1)
+    assert (same.verdict == "few") == (k < 6)
+
+
+def test_more_tests_need_more_clusters() -> None:
+    assert [fewest_clusters(alpha) for alpha in (0.05, 0.01, 0.005)] == [6, 8, 9]
 
 
 def test_n_for_equivalence() -> None:

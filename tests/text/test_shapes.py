@@ -126,7 +126,7 @@ def test_tool_calls_are_kept_with_their_arguments_as_objects() -> None:
         ({"messages": [{"content": "x"}, *TALK]}, r"messages\[0\].role: '' is unknown"),
         ({"messages": [{"role": "user", "content": 3}]}, r"messages\[0\].content: a text is expected, got int"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of type 'image_url'; only text"),
-        ({"messages": TALK[:1]}, "no message of an assistant in it"),
+        ({"messages": TALK[:1]}, "messages: the last one is the user's; the assistant's answer must end it"),
         ({"messages": [TALK[0], {**TALK[1], "weight": 0}]}, r"messages\[1\].weight: 0"),
         ({"messages": [TALK[0], {**TALK[1], "weight": -1}]}, r"messages\[1\].weight: -1 must be a number"),
         ({"messages": TALK, "meta": "x"}, "meta: an object is expected"),

@@ -18,11 +18,13 @@ from kaiwa.commands.page_services import PageCatalog, PageEngine
 from kaiwa.core.errors import UserError
 from kaiwa.defend.parse import parse
 from kaiwa.serve.defence.shield import Shield
+from kaiwa.serve.openai.call_forms import AnswerMarkup
 from kaiwa.serve.services import ServerServices, ServerSettings
 from kaiwa.serve.tuning.builds import BuildJobs
 from kaiwa.serve.worker.wire import ChatPrompt, TextPrompt
 from kaiwa.text.records import Message
 from kaiwa.text.sampling import Sampling
+from kaiwa.web.markdown import parts
 from kaiwa.web.services import AnswerRequest
 
 SAMPLING = Sampling(max_tokens=9, temperature=0.5, top_p=0.8, seed=4)
@@ -93,3 +95,16 @@ def server_share(server: ServerServices, client: str) -> Any:
     from contextlib import closing
 
     return closing(server.shares.open(client))
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_reasoning_stands_in_one_pair_of_tags(tmp_path: Path, thinking: bool) -> None:
+    """Whatever the model's tags are, and if the prompt has opened them already."""
+    engine = Engine()
+    engine.markup = AnswerMarkup(reasoning=("[THINK]", "[/THINK]"), thinking=thinking)
+    engine.pieces = ["" if thinking else "[THI", "Hm" if thinking else "NK]Hm", ".[/THINK]", "Yes", "."]
+    text = "".join(ask(services(tmp_path, engine)))
+    assert text == "<think>\nHm.\n</think>\n\nYes."
+    assert parts(text) == ("Hm.", "Yes.")
+    assert parts("Yes.") == ("", "Yes.")
+    assert parts("<think>\nHm") == ("Hm", "")

@@ -118,6 +118,9 @@ def pilot_text(analysis: Analysis) -> str:
 
 def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None = None) -> None:
     """Print the verdicts, write the report and print its path. limits: sentences on the design's limits."""
+    from kaiwa.lab.experiments.baselines import baselines_text
+    from kaiwa.lab.experiments.ledger import FILE as LEDGER
+    from kaiwa.lab.experiments.ledger import enter_ledger
     from kaiwa.lab.experiments.verdicts import verdict_text
     from kaiwa.lab.reports.experiment_report import difference_text, pairs_text, write_report
     from kaiwa.lab.reports.judge_report import judge_cells, judge_heads
@@ -129,6 +132,10 @@ def print_analysis(analysis: Analysis, out: Path, limits: dict[str, str] | None 
         pairs = pairs_text(f, words)
         rows.append([f.task, f.contrast.text, pairs, difference_text(f), verdict_text(f.comparison)])
     print(table(rows, lambda i: ">" if i == 2 else "<"))
+    for one in analysis.baselines.values():
+        print(baselines_text(one))
+    for view in enter_ledger(analysis, str(out.resolve()), out.parent / LEDGER):
+        print(view.text())
     if analysis.checks:
         for check in analysis.checks.values():
             cells = zip(judge_heads(words), judge_cells(check, words), strict=True)

@@ -41,9 +41,11 @@ def main(words: list[str]) -> None:
 
 def _is_experiment(path: Path) -> bool:
     """Return whether the file holds an experiment, and not a prompt."""
+    from kaiwa.lab.tasks.rows import read_text
+
     if path.suffix != ".toml" or not path.is_file():
         return path.suffix == ".py"
     try:
-        return "tasks" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return "tasks" in tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML ({error})") from None

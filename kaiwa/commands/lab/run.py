@@ -32,13 +32,18 @@ def main(words: list[str]) -> None:
     options, changes = read_with_sampling(Options, "kaiwa lab run", words, FIXED_SAMPLING)
     from kaiwa.commands.lab.experiments import pilot_text, plan_text, print_analysis, run_experiment, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.ledger import FILE as LEDGER
+    from kaiwa.lab.experiments.ledger import enter_ledger
 
     experiment = with_model(read_experiment(options.file), options)
     sampling = change_by_options(experiment.sampling, changes, FIXED_SAMPLING)
     experiment = dataclasses.replace(experiment, sampling=sampling)
     out = options.out or Path("runs") / "lab" / experiment.name
     if options.pilot:
-        print(pilot_text(run_experiment(experiment.with_first_items(options.pilot), out / "pilot", options)))
+        pilot = run_experiment(experiment.with_first_items(options.pilot), out / "pilot", options)
+        print(pilot_text(pilot))
+        for view in enter_ledger(pilot, str((out / "pilot").resolve()), out.parent / LEDGER):
+            print(view.text())
         return
     print(plan_text(experiment))
     print_analysis(run_experiment(experiment, out, options), out)

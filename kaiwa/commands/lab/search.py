@@ -35,6 +35,8 @@ def main(words: list[str]) -> None:
         raise UserError(f"--share {options.share}: give the dev items' share, between 0 and 1")
     from kaiwa.commands.lab.experiments import with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
+    from kaiwa.lab.experiments.ledger import FILE as LEDGER
+    from kaiwa.lab.experiments.ledger import enter_ledger
     from kaiwa.lab.experiments.prompt_search import describe_search, search_prompt
     from kaiwa.lab.reports.experiment_report import write_report
 
@@ -46,4 +48,6 @@ def main(words: list[str]) -> None:
     out = options.out or Path("runs") / "lab" / f"{experiment.name}-search"
     result = search_prompt(experiment, open_named, out, options.share)
     print(describe_search(result))
+    for view in enter_ledger(result.test, str((out / "test").resolve()), out.parent / LEDGER):
+        print(view.text())
     print(f"report: {write_report(result.test, out / 'test')}")

@@ -18,7 +18,7 @@ class Options(DeviceOptions):
 
     policy: Path  # the model that replies
     reward: Path  # an artifact of `kaiwa reward`
-    prompts: Path  # a JSONL of {"messages"}
+    prompts: Path  # a file or folder of any usual shape (docs/data.md)
     config: Flat[BestOfConfig] = field(default_factory=BestOfConfig)
 
 

@@ -14,10 +14,12 @@ from kaiwa.dpo.config import DPOConfig
 
 @dataclass(kw_only=True)
 class Options(DeviceOptions):
-    """Train a model (a folder, a .gguf file) directly on a JSONL of {"prompt","chosen","rejected"} or of rankings."""
+    """Train a model directly on preferences or rankings, without a reward model."""
 
-    policy: Path  # the model to train, which is also the reference
-    comparisons: Path  # pairs or rankings
+    policy: Path  # the model to train and reference: a name of `kaiwa models`, a folder or a .gguf file
+    comparisons: Path  # pairs or rankings: a file or folder of any usual shape (docs/data.md)
+    adapter: Path | None = None  # a LoRA adapter of the model (a folder) to train further
+    validation: Path | None = None  # held-out records (default: a share of the others, validation_share)
     config: Flat[DPOConfig] = field(default_factory=DPOConfig)
 
 
@@ -32,4 +34,8 @@ def run_dpo(options: Options, ctx: Context) -> Artifact:
     from kaiwa.dpo.run import run
 
     policy = as_parent(options.policy)
-    return run(options.config, ctx, policy=policy, comparisons=options.comparisons, out=options.out)
+    return run(
+        options.config, ctx, policy=policy, comparisons=options.comparisons, validation_file=options.validation,
+        adapter=options.adapter,
+        out=options.out,
+    )  # fmt: skip

@@ -14,14 +14,14 @@ from kaiwa.reward.config import RewardConfig
 
 @dataclass(kw_only=True)
 class Options(DeviceOptions):
-    """Train a reward model from a JSONL of {"prompt","completions","ranks"} or {"prompt","chosen","rejected"}.
+    """Train a reward model from rankings or preferences.
 
     --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
     """
 
-    policy: Path  # the model to start from, of any size
-    comparisons: Path  # rankings or pairs
-    demonstrations: Path | None = None  # a JSONL of {"messages"}: their mean score becomes zero
+    policy: Path  # the model to start from, of any size: a name of `kaiwa models`, a folder or a .gguf file
+    comparisons: Path  # rankings or pairs: a file or folder of any usual shape (docs/data.md)
+    demonstrations: Path | None = None  # their mean score becomes zero; a file or folder
     config: Flat[RewardConfig] = field(default_factory=RewardConfig)
 
 

@@ -19,8 +19,8 @@ class Options(DeviceOptions):
     --preset instructgpt-1.3b (or 6b, 175b): the paper's numbers as defaults.
     """
 
-    policy: Path  # the model to train
-    prompts: Path  # a JSONL of {"messages"}
+    policy: Path  # the model to train: a name of `kaiwa models`, a folder or a .gguf file
+    prompts: Path  # a file or folder of any usual shape (docs/data.md); answers in it are left out
     reward: Path | None = None  # an artifact of `kaiwa reward`
     tokens: Path | None = None  # pretraining text, for ptx: an artifact of `kaiwa tokenizer`
     plan: bool = False  # print the memory needed, and stop

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
+from kaiwa.lab.experiments.baselines import Baselines, task_baselines
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
 from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.experiments.verdicts import verdict_text
 from kaiwa.lab.tasks.task import Task
-from kaiwa.stats.comparison import POWER, PairedComparison, compare
+from kaiwa.stats.comparison import POWER, PairedComparison, compare, fewest_clusters
 from kaiwa.stats.distributions import normal_ppf
 from kaiwa.stats.failures import withhold_for_failures
 from kaiwa.stats.intervals import NOTHING, Interval, normal_quantile
@@ -77,6 +78,7 @@ class Analysis:
     findings: tuple[ContrastFinding, ...]
     outcomes: tuple[ItemOutcome, ...]
     checks: Mapping[str, JudgeCheck] = dataclasses.field(default_factory=dict)
+    baselines: Mapping[str, Baselines] = dataclasses.field(default_factory=dict)
 
 
 def analyse(
@@ -112,6 +114,7 @@ def analyse(
         findings=settled,
         outcomes=tuple(outcomes),
         checks=judge_checks,
+        baselines={task.name: task_baselines(task, outcomes) for task in experiment.tasks},
     )
 
 
@@ -122,6 +125,9 @@ def apply_holm(comparison: PairedComparison, p: float) -> PairedComparison:
     """
     if comparison.verdict not in ("better", "worse") or p < ALPHA:
         return comparison
+    shared_by = p / comparison.p if comparison.p > 0 else 1.0
+    if comparison.n_clusters and (needed := fewest_clusters(ALPHA / shared_by)) > comparison.n_clusters:
+        return dataclasses.replace(comparison, verdict="few", n_needed=None, clusters_needed=needed)
     power = normal_ppf(POWER)
     shared = normal_quantile(1 - ALPHA * comparison.p / p) + power
     more = math.ceil((comparison.n_needed or comparison.n) * (shared / (normal_quantile(1 - ALPHA) + power)) ** 2)
@@ -260,6 +266,7 @@ def finding_rows(analysis: Analysis) -> list[dict[str, Any]]:
             "claim": f.contrast.claim,
             "n": f.comparison.n,
             "failed": f.comparison.n_failed,
+            "informative": analysis.baselines[f.task].informative,
             "mean_a": f.comparison.mean_a,
             "mean_b": f.comparison.mean_b,
             "difference": f.comparison.difference.mean,

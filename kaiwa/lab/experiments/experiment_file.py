@@ -16,6 +16,7 @@ from kaiwa.lab.experiments.experiment import Experiment
 from kaiwa.lab.grading.graders import GRADERS
 from kaiwa.lab.tasks.benchmarks import load_benchmark
 from kaiwa.lab.tasks.by_name import generate_task, task_from_file
+from kaiwa.lab.tasks.rows import read_text
 from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
 from kaiwa.lab.techniques.technique import GREEDY
 
@@ -55,8 +56,8 @@ def read_experiment(path: Path) -> Experiment:
             raise UserError(f"{path}: experiment() must return kaiwa.lab.experiments.experiment.Experiment")
         return experiment
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML ({error})") from None
     return experiment_from_toml(values, path)
 

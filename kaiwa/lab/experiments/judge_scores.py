@@ -34,7 +34,7 @@ from kaiwa.lab.grading.model_judge import (
     grade_answers,
     measure_agreement,
 )
-from kaiwa.lab.tasks.by_name import read_rows
+from kaiwa.lab.tasks.rows import read_rows
 from kaiwa.lab.tasks.task import Item, Judge, Task
 from kaiwa.text.chat_model import OpenedModel
 

@@ -3,7 +3,11 @@
     false alarms   two arms with the same chances: at most 5 % may be called different (the exact test is a little shy)
     power          a planted gain, at the n that the plan asks for: found in about 80 %
     coverage       95 % intervals of the difference hold the truth in about 95 %
-    clusters       the same with items in clusters: the interval by clusters covers, the plain interval does not
+    clusters       the same with items in clusters: the interval by clusters covers, the plain interval does not; with
+                   five clusters nothing is called different or the same
+    no difference  a true difference of just the margin: called "no difference" in at most 5 %
+    ledger         ten empty experiments on the same items: after Holm over all at most 5 % keep a verdict
+    failures       half of one arm's right answers lost: no verdict that the failures alone made
     pipeline       one planted and one null technique through programs, cache, extractor and grader
 
 Simulated answers take the place of a model; statistics, extractor and report are real.
@@ -20,10 +24,12 @@ from kaiwa.core.rng import numpy_rng
 from kaiwa.lab.asking.program import Program
 from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
+from kaiwa.lab.experiments.ledger import LedgerLine, view_ledger
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import Decoding, Technique, extract_result
 from kaiwa.stats.comparison import cluster_interval, compare, difference_interval
+from kaiwa.stats.failures import withhold_for_failures
 from kaiwa.stats.power import pairs_needed
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
@@ -31,6 +37,8 @@ from kaiwa.text.sampling import USUAL, Sampling
 BOTH, ONLY_A, ONLY_B = 0.35, 0.15, 0.15  # shares of items that both arms get right, only A, only B
 GAIN = 0.10
 CLUSTERS = (40, 10)
+MARGIN = 0.05
+LOOKS = 10  # experiments in the ledger's check
 SHORT = 0.015  # what a bootstrap of ten clusters may lack or exceed
 
 
@@ -84,7 +92,8 @@ def selftest(trials: int = 1000, seed: int = 0) -> list[SelfCheck]:
             name="coverage", value=float(np.mean(covered)), low=0.95 - slack, high=0.95 + slack, about="95 % intervals"
         ),
     ]
-    return [*checks, *_check_clusters(rng, trials), *_check_pipeline(seed)]
+    checks += [_check_same(rng, trials), _check_ledger(rng, trials), _check_failures(rng, trials)]
+    return [*checks, *_check_clusters(rng, trials), *_check_cluster_verdicts(rng, trials), *_check_pipeline(seed)]
 
 
 def _draw_pairs(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +120,60 @@ def _check_clusters(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
         checks.append(SelfCheck(name=name, value=covered / trials, low=low, high=high, about="intervals by cluster"))
     about = f"{CLUSTERS[-1]} clusters: what ignoring them costs"
     return [*checks, SelfCheck(name="coverage without", value=covered_plain / trials, low=0.0, high=0.9, about=about)]
+
+
+def _check_same(rng: np.random.Generator, trials: int, n: int = 800) -> SelfCheck:
+    """Check that a true difference of just the margin is rarely called none."""
+    verdicts = [compare(*_draw_pairs(rng, n, MARGIN), margin=MARGIN).verdict for _ in range(trials)]
+    high = 0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5
+    about = f"true difference {MARGIN:.0%} = the margin, n = {n}"
+    return SelfCheck(
+        name="no difference, wrongly", value=verdicts.count("same") / trials, low=0.0, high=high, about=about
+    )
+
+
+def _check_ledger(rng: np.random.Generator, trials: int, n: int = 120) -> SelfCheck:
+    """Check that of ten empty experiments on the same items hardly any keeps a verdict after Holm over all."""
+    alarms, rounds = 0, max(50, trials // 10)
+    for _ in range(rounds):
+        base, lines = rng.random(n) < 0.5, []
+        for i in range(LOOKS):
+            other = np.where(rng.random(n) < 0.3, rng.random(n) < 0.5, base)
+            c = compare(base.astype(float), other.astype(float))
+            compared = (("b − a", c.p, c.verdict),)
+            lines.append(LedgerLine(run=str(i), experiment="", task="t", items=("x",), comparisons=compared))
+        views = (view_ledger(line, [o for o in lines if o is not line]) for line in lines)
+        alarms += any(view.confirmed for view in views)
+    high = 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
+    about = f"{LOOKS} empty experiments on the same items"
+    return SelfCheck(name="ledger's false alarms", value=alarms / rounds, low=0.0, high=high, about=about)
+
+
+def _check_failures(rng: np.random.Generator, trials: int, n: int = 100) -> SelfCheck:
+    """Check that losing half of B's wrong answers, which makes B look better, gives no verdict."""
+    wrong = 0
+    for _ in range(trials):
+        a, b = _draw_pairs(rng, n, 0.0)
+        whole = (b == 1) | (rng.random(n) < 0.5)
+        comparison = compare(a[whole], b[whole])
+        wrong += withhold_for_failures(comparison, a[whole], b[whole], int(n - whole.sum())).verdict == "better"
+    high = 0.002 + 3 * (0.002 / trials) ** 0.5
+    about = "identical arms, half of B's wrong answers failed"
+    return SelfCheck(name="failures' false alarms", value=wrong / trials, low=0.0, high=high, about=about)
+
+
+def _check_cluster_verdicts(rng: np.random.Generator, trials: int) -> list[SelfCheck]:
+    """Check the verdicts over clusters: false alarms with 20 clusters, and none at all with five."""
+    checks, rounds = [], max(50, trials // 10)
+    for k, high in ((20, 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5), (5, 0.0)):
+        clusters, n_alarms = np.repeat(np.arange(k), 5).tolist(), 0
+        for trial in range(rounds):
+            d = np.clip(np.round(np.repeat(rng.normal(0, 0.5, k), 5) + rng.normal(0, 0.3, 5 * k)), -1, 1)
+            c = compare((d < 0).astype(float), (d > 0).astype(float), clusters=clusters, margin=0.3, seed=trial)
+            n_alarms += c.verdict in (("better", "worse") if k > 5 else ("better", "worse", "same"))
+        name = f"verdicts, {k} clusters"
+        checks.append(SelfCheck(name=name, value=n_alarms / rounds, low=0.0, high=high, about="nothing to find"))
+    return checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.experiment_file import read_experiment
 from kaiwa.lab.tasks.benchmarks import LOADERS, QUESTION, load_benchmark
-from kaiwa.lab.tasks.by_name import generate_task, is_number, read_rows
+from kaiwa.lab.tasks.by_name import generate_task, is_number
+from kaiwa.lab.tasks.rows import read_rows
 from kaiwa.lab.tasks.task import Grader, Item, Task
 
 QUESTION_COLUMNS = ("question", "input", "prompt", "text")

@@ -16,6 +16,7 @@ WORDS = {
         "nothing": "cannot tell: nothing to compare",
         "unjudged": "cannot tell: the judge is not shown to be better than a coin",
         "failed": "cannot tell: {f} items failed",
+        "few": "cannot tell: {k} clusters, at least {c} are needed",
     },
     "ja": {
         "better": "{d} ポイント良い",
@@ -25,6 +26,7 @@ WORDS = {
         "nothing": "判定できない(比べる対象がない)",
         "unjudged": "判定できない(審判が偶然より正しいと示されていない)",
         "failed": "判定できない({f} 件が失敗)",
+        "few": "判定できない(クラスタが {k} 個。{c} 個以上必要)",
     },
 }
 
@@ -38,6 +40,8 @@ def verdict_text(comparison: PairedComparison, language: str = "en") -> str:
         d=f"{abs(comparison.difference.mean) * 100:.1f}",
         m=f"{comparison.margin * 100:g}",
         f=comparison.n_failed,
+        k=comparison.n_clusters,
+        c=comparison.clusters_needed,
         n="?" if comparison.n_needed is None else f"{comparison.n_needed:,}",
     )
 

@@ -11,7 +11,6 @@ import ast
 import json
 import re
 import sqlite3
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
+from kaiwa.lab.tasks.by_name import normalise
 from kaiwa.lab.tasks.numbers import find_number
 from kaiwa.lab.tasks.reply_text import plain_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
@@ -44,11 +44,6 @@ def grade(task: Task, item: Item, answer: str | None) -> Grade:
     if task.grader.name not in GRADERS:
         raise UserError(f"grader {task.grader.name!r} is unknown{did_you_mean(task.grader.name, GRADERS)}")
     return GRADERS[task.grader.name](task.grader, answer, item.answer)
-
-
-def normalise(text: str) -> str:
-    """Return the text in NFKC and lower case, with single spaces, without full stops and quotes at both ends."""
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split()).strip(" .。!！\"'「」")
 
 
 def exact(grader: Grader, answer: str, right: str) -> Grade:

@@ -98,7 +98,7 @@ def method(analysis: Analysis, words: Words) -> str:
 def summary(analysis: Analysis, words: Words) -> str:
     """Say how many of the comparisons ended in which verdict."""
     counts = Counter(f.comparison.verdict for f in analysis.findings)
-    unknown = counts["unknown"] + counts["unjudged"] + counts["failed"]
+    unknown = sum(counts[verdict] for verdict in ("unknown", "unjudged", "failed", "few"))
     return words(
         "lab.summary", m=len(analysis.findings), **{v: counts[v] for v in ("better", "worse", "same")}, unknown=unknown
     )
@@ -119,9 +119,15 @@ def pairs_text(finding: ContrastFinding, words: Words) -> str:
     return f"{c.n} ({words('lab.failed')} {c.n_failed})" if c.n_failed else str(c.n)
 
 
+def informative_text(analysis: Analysis, finding: ContrastFinding) -> str:
+    """Format how many items some arms got right and others wrong, of those that went through under all."""
+    one = analysis.baselines[finding.task]
+    return f"{one.informative} / {one.n}"
+
+
 def findings_table(analysis: Analysis, words: Words) -> Markup:
     """Draw the findings, claim and verdict first: a phone shows no more."""
-    heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "lostwon", "p", "task")]
+    heads = [words(f"lab.{k}") for k in ("claim", "verdict", "difference", "n", "informative", "lostwon", "p", "task")]
     lines = []
     for f in analysis.findings:
         compared = f.contrast.text
@@ -130,6 +136,7 @@ def findings_table(analysis: Analysis, words: Words) -> Markup:
         cells = [
             difference_text(f),
             pairs_text(f, words),
+            informative_text(analysis, f),
             f"{f.comparison.lost} / {f.comparison.won}",
             figures.number(f.p_holm),
         ]
@@ -178,7 +185,21 @@ def arms_table(analysis: Analysis, words: Words) -> Markup:
                 tag("td", notes),
             ]
         )
+    for task, answer_name, value in baseline_rows(analysis, words):
+        share = tag("td", tag("b", figures.percent(value)))
+        lines.append([answer_name, tag("td", task), value_cell(""), "", "", share, "", ""])
     return table(heads, lines)
+
+
+def baseline_rows(analysis: Analysis, words: Words) -> list[tuple[str, str, float]]:
+    """Return (task, name, score) of chance and of always giving the commonest answer, where the task has them."""
+    rows = []
+    for one in analysis.baselines.values():
+        if one.chance is not None:
+            rows.append((one.task, words("lab.chance"), one.chance))
+        if one.majority is not None:
+            rows.append((one.task, words("lab.majority", answer=one.answer[:30]), one.majority))
+    return rows
 
 
 def costs_table(analysis: Analysis, words: Words) -> Markup:
@@ -255,7 +276,10 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
         summary(analysis, words),
     ]
     lines += ["", f"## {words('lab.findings')}", ""]
-    heads = [words(f"lab.{k}") for k in ("b", "a", "task", "claim", "n", "difference", "lostwon", "p", "verdict")]
+    heads = [
+        words(f"lab.{k}")
+        for k in ("b", "a", "task", "claim", "n", "difference", "informative", "lostwon", "p", "verdict")
+    ]
     lines += _markdown_table(
         heads,
         [
@@ -269,6 +293,7 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
                     difference_text(f),
                 ),
                 *(
+                    informative_text(analysis, f),
                     f"{f.comparison.lost} / {f.comparison.won}",
                     figures.number(f.p_holm),
                     verdict_text(f.comparison, language),
@@ -293,6 +318,9 @@ def markdown(analysis: Analysis, language: str = "en", limits: str = "") -> str:
             ),
         ]
         for a in analysis.arms
+    ]
+    cells += [
+        [name, task, "", "", "", "", figures.percent(value)] for task, name, value in baseline_rows(analysis, words)
     ]
     lines += _markdown_table(heads, cells)
     if analysis.checks:

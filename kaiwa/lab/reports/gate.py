@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from kaiwa.core.errors import UserError
 from kaiwa.report.junit import JUnitCase, JUnitSuite, junit_xml
-from kaiwa.stats.comparison import lower_bound
+from kaiwa.stats.comparison import fewest_clusters, lower_bound
 from kaiwa.stats.failures import add_failures
 
+FEWEST_CLUSTERS = fewest_clusters(0.05)
 SENTENCE = re.compile(
     r"(?P<first>\S+) (?:is )?(?P<kind>not worse|better) than (?P<second>\S+)"
     r"(?: by (?:at (?:most|least) )?(?P<points>\d+(?:\.\d+)?) points?)?",
@@ -88,11 +89,15 @@ def check_gate(
     first, second = (b, a) if gate.first == "B" else (a, b)
     x, y, ids = add_failures(second, first, n_failed, b_loses=True, clusters=clusters)
     low = lower_bound(x, y, clusters=ids)
+    n_clusters = len(set(clusters)) if clusters is not None else FEWEST_CLUSTERS
     limit = f"{gate.first} - {gate.second} is above {low * 100:+.2f} points (one-sided 95 %), {len(a)} items"
     limit += f" and {n_failed} failed, counted against it" if n_failed else ""
     limit += f"; {n_unmatched} items are in one log only" if n_unmatched else ""
     sentence = f"{limit}; the gate needs above {gate.bound * 100:+.2f}"
-    return GateResult(text=gate.text, passed=low > gate.bound, low=low, sentence=sentence)
+    if n_clusters < FEWEST_CLUSTERS:
+        sentence += f" and at least {FEWEST_CLUSTERS} clusters, there are {n_clusters}"
+    passed = low > gate.bound and n_clusters >= FEWEST_CLUSTERS
+    return GateResult(text=gate.text, passed=passed, low=low, sentence=sentence)
 
 
 def gate_junit(result: GateResult, detail: str) -> str:

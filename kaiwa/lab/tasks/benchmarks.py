@@ -13,8 +13,8 @@ from pathlib import Path
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.lab.tasks.by_name import read_rows
 from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.rows import read_rows, read_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
 
 N_DEMOS = 16
@@ -236,7 +236,4 @@ def _interleave(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text") from None
+    return read_text(path)

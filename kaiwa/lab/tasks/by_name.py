@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks import reasoning, village
 from kaiwa.lab.tasks.prompt import Prompt
+from kaiwa.lab.tasks.rows import read_placed_rows
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.tasks.variables import check_parts, fill
-from kaiwa.text.records import read_jsonl, whole_text
+from kaiwa.text.records import whole_text
 
 TaskGenerator = Callable[[str, int, int], Task]  # language, n, seed
 
@@ -44,38 +43,27 @@ def generate_task(name: str, n: int = 100, seed: int = 0) -> Task:
     return GENERATED[stem](language, n, seed)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read JSONL, JSON (a list), CSV, TSV or Parquet as rows; .tsv and .csv need a heading line. UserError names the
-    file."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix in (".jsonl", ".ndjson"):
-        return list(read_jsonl(path))
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as parquet
-
-        return list(parquet.read_table(path).to_pylist())
-    if path.suffix in (".csv", ".tsv"):
-        with open(path, encoding="utf-8-sig", newline="") as f:
-            return list(csv.DictReader(f, delimiter="\t" if path.suffix == ".tsv" else ","))
-    if path.suffix == ".json":
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
-            return list(read_jsonl(path))  # one object a line under the name .json, as JGLUE has it
-        rows = value if isinstance(value, list) else value.get("examples", value.get("data"))
-        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-            return rows
-        raise UserError(f"{path}: a list of objects is expected")
-    raise UserError(f"{path}: give .jsonl, .json, .csv, .tsv or .parquet")
-
-
 def is_number(text: str) -> bool:
     """Return whether a right answer is a number as the extractor writes one."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _right_answer(text: str, choices: Sequence[str], where: str) -> str:
+    """Return the right answer as the choices spell it. UserError where it is none of them."""
+    if not choices or text in choices:
+        return text
+    near = [choice for choice in choices if normalise(choice) == normalise(text)]
+    if len(near) != 1:
+        raise UserError(f"{where}: the right answer {text[:40]!r} is none of the choices {', '.join(choices)[:120]}")
+    return near[0]
+
+
+def normalise(text: str) -> str:
+    """Return the text in NFKC and lower case, with single spaces, without full stops and quotes at both ends."""
+    return " ".join(unicodedata.normalize("NFKC", text).lower().split()).strip(" .。!！\"'「」")
 
 
 def task_from_file(
@@ -100,10 +88,11 @@ def task_from_file(
     choices, number where every answer is one, else word. UserError names the row.
     """
     items = []
-    for number, row in enumerate(read_rows(path)):
-        where = f"{path}, row {number + 1}"
+    for number, (where, row) in enumerate(read_placed_rows(path)):
         if answer not in row:
             raise UserError(f"{where}: no column {answer!r} with the right answer; there is {', '.join(row)}")
+        if row[answer] is None or not str(row[answer]).strip():
+            raise UserError(f"{where}: the right answer ({answer}) is empty; fill it in or take the row out")
         columns = {str(k): "" if v is None else whole_text(str(v)) for k, v in row.items()}
         if input in columns:
             columns["input"] = columns[input]
@@ -118,7 +107,7 @@ def task_from_file(
             Item(
                 id=columns.get(id) or str(number),
                 input=question,
-                answer=columns[answer],
+                answer=_right_answer(columns[answer], choices, where),
                 choices=choices,
                 reasoning=columns.get("reasoning", ""),
                 knowledge=columns.get("knowledge", ""),

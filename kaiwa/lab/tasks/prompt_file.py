@@ -20,6 +20,7 @@ from typing import Any
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.prompt import ELEMENTS, ORDER, Example, Prompt
+from kaiwa.lab.tasks.rows import read_text
 from kaiwa.text.records import Message
 
 TEXTS = tuple(e for e in ELEMENTS if e != "examples")
@@ -31,7 +32,7 @@ def read_prompt(path: Path) -> Prompt:
     """Read a .toml or .md file. UserError names the file and the mistake."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a prompt as .toml or .md")
-    text = path.read_bytes().decode("utf-8")
+    text = read_text(path)
     if path.suffix == ".toml":
         return prompt_from_toml(text, str(path))
     if path.suffix == ".md":

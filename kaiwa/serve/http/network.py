@@ -32,6 +32,7 @@ class Access:
     origins: tuple[str, ...] = ()
     root_path: str = ""
     proxies: tuple[str, ...] = ()
+    named_keys: bool = False  # there are keys with names
 
     def __post_init__(self) -> None:
         for host in self.hosts:
@@ -40,7 +41,7 @@ class Access:
         for origin in self.origins:
             if not ORIGIN.fullmatch(origin) and origin != "*":
                 raise UserError(f"--allow-origin {origin}: give scheme and name, such as https://app.example.org")
-        if "*" in self.origins and not self.api_key:
+        if "*" in self.origins and not self.needs_key:
             raise UserError("--allow-origin '*' lets every web site use the server and needs --api-key")
         if self.root_path and not ROOT_PATH.fullmatch(self.root_path):
             raise UserError(f"--root-path {self.root_path}: give a path such as /kaiwa, without a slash at its end")
@@ -55,19 +56,24 @@ class Access:
                     f"{option} must have at least {MIN_KEY_LENGTH} characters, ASCII and no spaces; "
                     f"for instance {fresh_key()}"
                 )
-        if self.admin_key and not self.api_key:
+        if self.admin_key and not self.needs_key:
             raise UserError("--admin-key without --api-key protects nothing; give both")
         if self.admin_key and self.admin_key == self.api_key:
             raise UserError("--admin-key and --api-key are the same; give two keys, or leave --admin-key out")
-        if self.listen and not self.api_key:
+        if self.listen and not self.needs_key:
             raise UserError(
                 "--listen opens the server to your network and needs a key; a fresh one: "
                 f"kaiwa up --listen --api-key {fresh_key()}"
             )
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need a key."""
+        return bool(self.api_key) or self.named_keys
+
     def with_admin_key(self) -> Access:
         """Return a copy with a fresh admin key, if there is an API key and no admin key yet."""
-        if not self.api_key or self.admin_key:
+        if not self.needs_key or self.admin_key:
             return self
         return replace(self, admin_key=fresh_key())
 

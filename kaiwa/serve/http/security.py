@@ -6,8 +6,9 @@ not come from another origin. There is no CORS header, so other sites' pages can
 --allow-origin. Names of --allow-host are ours with any port: a proxy with TLS stands before them.
 
 With keys (kaiwa up --listen needs a key) everything but /health requires a key: as a bearer token, or from pages as a
-cookie set by a visit with ?key=…. The API key opens the protocol and the chat; loading, building, training and
-deleting need the admin key. Keys are compared in constant time, and the cookie holds a digest of the key, not the key.
+cookie set by a visit with ?key=…. The API key opens the protocol and the chat, and so do keys with names (keys.py);
+loading, building, training and deleting need the admin key. Keys are compared in constant time, and the cookie holds a
+digest of the key, not the key.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.http.errors import shaped_error
+from kaiwa.serve.http.keys import CLIENT_PREFIX, NamedKeys
 
 CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it came with
 Refusal = tuple[int, str, str]  # status, message, code
@@ -66,6 +68,7 @@ class Guard:
         port: int,
         api_key: str = "",
         admin_key: str = "",
+        keys: NamedKeys | None = None,
         names: Iterable[str] = (),
         public_names: Iterable[str] = (),
         origins: Iterable[str] = (),
@@ -73,7 +76,7 @@ class Guard:
         max_body: int = MAX_BODY,
     ) -> None:
         self.app, self.port, self.max_body, self.addresses = app, port, max_body, addresses
-        self.api_key, self.admin_key = api_key, admin_key or api_key
+        self.api_key, self.admin_key, self.keys = api_key, admin_key or api_key, keys
         self.names = {name.lower() for name in (*NAMES, *CONTAINER_NAMES, *names)}
         self.public_names = {name.lower() for name in public_names}
         self.origins = {origin.lower() for origin in origins}
@@ -91,7 +94,8 @@ class Guard:
         if refusal is None and cors and _is_preflight(scope, headers):
             await _answer(send, 204, b"", cors + _preflight_headers(headers))
             return
-        if refusal is None and self.api_key and scope["path"] != "/health":
+        needs_key = bool(self.api_key) or self.keys is not None
+        if refusal is None and needs_key and scope["path"] != "/health":
             if scope["method"] == "GET" and (login := self._login_headers(scope)) is not None:
                 await _answer(send, 303, b"", login)
                 return
@@ -159,27 +163,40 @@ class Guard:
             except CookieError:
                 continue
         token = jar[self.cookie].value if self.cookie in jar else ""
-        admin = _is_same(bearer, self.admin_key) | _is_same(token, digest(self.admin_key))
-        user = admin | _is_same(bearer, self.api_key) | _is_same(token, digest(self.api_key))
-        if not user:
+        admin = self._opens(self.admin_key, bearer, token)
+        user = admin | self._opens(self.api_key, bearer, token)
+        name = self._key_name(bearer, token) if not user else ""
+        if not user and not name:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
-        scope[CLIENT] = "the admin key" if admin else "the key"
+        scope[CLIENT] = "the admin key" if admin else f"{CLIENT_PREFIX}{name}" if name else "the key"
         if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN) and scope["path"] not in USERS:
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None
+
+    def _opens(self, key: str, bearer: str, token: str) -> bool:
+        """Return whether a bearer token or a cookie is a key's; no key opens nothing."""
+        return bool(key) and _is_same(bearer, key) | _is_same(token, digest(key))
+
+    def _key_name(self, bearer: str, token: str) -> str:
+        """Return the name of the key of a bearer token or a cookie, "" if there is none."""
+        if self.keys is None:
+            return ""
+        return (self.keys.name_of(bearer) if bearer else "") or (self.keys.name_of_cookie(token) if token else "")
 
     def _login_headers(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
         """Return headers to set the cookie and redirect to the same page without its key, for a right ?key=."""
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         sent = next((value for name, value in query if name == "key"), "")
-        keys = [key for key in (self.admin_key, self.api_key) if _is_same(sent, key)]
-        if not keys:
+        tokens = [digest(key) for key in (self.admin_key, self.api_key) if _is_same(sent, key)]
+        if not tokens and self.keys is not None and sent and (name := self.keys.name_of(sent)):
+            tokens = [self.keys.cookie(name)]
+        if not tokens:
             return None
         rest = urlencode([(name, value) for name, value in query if name != "key"])
         path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0].lstrip("/\\")
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         attributes = f"Max-Age={COOKIE_DAYS * 86400}; Path=/; HttpOnly; SameSite=Strict{secure}"
-        cookie = f"{self.cookie}={digest(keys[0])}; {attributes}"
+        cookie = f"{self.cookie}={tokens[0]}; {attributes}"
         return [
             (b"location", (path + ("?" + rest if rest else "")).encode("latin-1")),
             (b"set-cookie", cookie.encode()),

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.defence.shield import Shield
+from kaiwa.serve.http.keys import KeyUsage
 from kaiwa.serve.http.metrics import Metrics
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.client import EngineState
@@ -23,6 +24,7 @@ def routes(services: ServerServices) -> APIRouter:
     async def show_metrics() -> Response:
         engine = services.engine
         text = metrics_text(services.metrics, engine.state, engine.under_way, services.shield)
+        text += key_usage_text(services.usage)
         return Response(text, media_type=CONTENT_TYPE)
 
     return router
@@ -93,6 +95,16 @@ def metrics_text(metrics: Metrics, state: EngineState, under_way: int, shield: S
             share = state.bytes_read / state.step_seconds / state.bandwidth
             add_one("kaiwa_bandwidth_ratio", "gauge", "Weights read a second over the measured limit.", round(share, 6))
     return "\n".join(lines) + "\n"
+
+
+def key_usage_text(usage: KeyUsage) -> str:
+    """Return what each named key has used, "" without named keys."""
+    lines: list[str] = []
+    for field in ("requests", "prompt_tokens", "answer_tokens") if usage.counts else ():
+        name = f"kaiwa_key_{field}_total"
+        lines += [f"# HELP {name} Of a named key, since it was made.", f"# TYPE {name} counter"]
+        lines += [f'{name}{{key="{_label(key)}"}} {n.get(field, 0)}' for key, n in sorted(usage.counts.items())]
+    return "".join(line + "\n" for line in lines)
 
 
 def _label(value: str) -> str:
