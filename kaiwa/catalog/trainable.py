@@ -21,10 +21,10 @@ from kaiwa.catalog.weights import open_weights
 from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifact
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
-from kaiwa.model.adapter import save_soft_prompt
+from kaiwa.model.adapter import read_adapter, save_soft_prompt
 from kaiwa.model.decoder import Decoder, attend_rows
 from kaiwa.model.formats.hf_folder import save_model
-from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
+from kaiwa.model.lora import LoraLinear, add_lora, continue_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt
 from kaiwa.tokenizer.folder import copy_tokenizer, special_ids
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -57,13 +57,25 @@ def as_parent(path: Path) -> Artifact:
 
 
 def open_trainable(
-    base: Path, seed: int, *, lora_rank: int = 0, lora_alpha: float = 16.0, soft_prompt: int = 0
+    base: Path,
+    seed: int,
+    *,
+    lora_rank: int = 0,
+    lora_alpha: float = 16.0,
+    soft_prompt: int = 0,
+    adapter: Path | None = None,
 ) -> Trainable:
-    """Open a model for training. lora_rank 0 and soft_prompt 0: all weights are trained. UserError for both at once."""
+    """Open a model for training. lora_rank 0 and soft_prompt 0: all weights are trained. UserError for both at once.
+
+    adapter: a folder with a low-rank change in PEFT's layout, to be trained further (its rank is its own).
+    """
     if lora_rank and soft_prompt:
         raise UserError(f"lora_rank {lora_rank} and soft_prompt {soft_prompt}: train one of them at a time")
     decoder, tokenizer = open_base(base)
-    if lora_rank:
+    if adapter is not None:
+        generator = torch.Generator().manual_seed(seed_for(seed, "lora"))
+        continue_lora(decoder, read_adapter(adapter, decoder.config), generator)
+    elif lora_rank:
         add_lora(decoder, lora_rank, lora_alpha, torch.Generator().manual_seed(seed_for(seed, "lora")))
     elif soft_prompt:
         start = numpy_rng(seed, "soft-prompt").integers(0, tokenizer.vocab_size, soft_prompt)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kaiwa.core.errors import Stopped
 from kaiwa.core.metrics import MetricsLog
@@ -33,11 +34,13 @@ class Context:
     say: Callable[[str], None] = field(default=lambda line: None)  # prints one line for the user
     stop: Callable[[], bool] = field(default=lambda: False)
     logs: Path | None = None  # folder of the metrics logs; None: no logs
+    curves: Callable[[str], Callable[[Mapping[str, Any]], None]] | None = None  # stage -> writer of its metrics' rows
     checkpoint_seconds: float = 30.0  # seconds between checkpoints: the most work that a kill can lose
 
     def metrics(self, stage: str) -> MetricsLog:
         """Return the metrics log of a stage."""
-        return MetricsLog(self.logs / f"{stage}.jsonl" if self.logs is not None else None)
+        listen = self.curves(stage) if self.curves is not None else None
+        return MetricsLog(self.logs / f"{stage}.jsonl" if self.logs is not None else None, listen)
 
     def check_stop(self) -> None:
         """Raise Stopped if the user asked to stop. Call only where the state is saved or cheap to lose."""

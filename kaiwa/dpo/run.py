@@ -50,10 +50,13 @@ def run(
     comparisons: Path,
     out: Path,
     validation_file: Path | None = None,
+    adapter: Path | None = None,
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Train `policy` on a JSONL of comparisons, and publish the model. validation_file: held-out comparisons."""
     parents = {"policy": policy, "comparisons": data_parent(comparisons)}
+    if adapter is not None:
+        parents["adapter"] = data_parent(adapter)
     if validation_file is not None:
         parents["validation"] = data_parent(validation_file)
     plan = Plan("dpo", config, parents, ctx.seed)
@@ -61,7 +64,9 @@ def run(
     if done is not None:
         return done
     with publish(out, plan) as work:
-        trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
+        trained = open_trainable(
+            policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha, adapter=adapter
+        )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         room: dict[str, Any] = {"context": trained.decoder.config.max_length, "options": config.data}
         items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
@@ -78,7 +83,7 @@ def run(
             [by_item[id(item)] for item in batch]
             for batch in batches(training, config.prompts, config.epochs, ctx.seed)
         ]
-        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0)
+        peak = config.lr or learning_rate("dpo", model.config.n_parameters, config.lora_rank > 0 or adapter is not None)
         n_warmup = warmup_steps(config.warmup, len(steps))
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(out.name)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
+from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.hf_names import names_of, sizes_of
 from kaiwa.model.int4 import LINEARS
@@ -54,6 +55,25 @@ def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generat
     for block in decoder.blocks:
         for part in LINEARS:
             setattr(block, part, LoraLinear(getattr(block, part), rank, alpha, generator))
+
+
+@torch.no_grad()
+def continue_lora(decoder: Decoder, adapter: Adapter, generator: torch.Generator) -> int:
+    """Freeze the decoder, and put an adapter's changes beside the linear layers of its blocks, to be trained on.
+
+    Return the rank, the largest of the adapter's products (parts that PEFT trained apart are stacked in a fused one);
+    the others get rows that change nothing yet. UserError for an adapter that is a soft prompt.
+    """
+    if adapter.soft is not None:
+        raise UserError("the adapter is a soft prompt; only a low-rank change can be trained further")
+    rank = max(len(a) for block in adapter.changes for a, _ in block.values())
+    add_lora(decoder, rank, float(rank), generator)
+    for block, changes in zip(decoder.blocks, adapter.changes, strict=True):
+        for part, (a, b) in changes.items():
+            layer = getattr(block, part)
+            layer.a[: len(a)] = a
+            layer.b[:, : len(a)] = b
+    return rank
 
 
 @torch.no_grad()

@@ -91,13 +91,14 @@ def run(
     demonstrations: Path,
     out: Path,
     validation_file: Path | None = None,
+    adapter: Path | None = None,
     probes: Sequence[Probe] = (),
     chat: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Fine-tune `base` on a JSONL of demonstrations, and publish the model.
 
     tokens: pretraining text to mix in. validation_file: held-out demonstrations; if None, `validation_share` of the
-    demonstrations is held out.
+    demonstrations is held out. adapter: a low-rank change of `base` that is trained further.
     """
     stage = out.name
     n_pretrain = config.pretrain_rows if config.pretrain_rows is not None else 0 if tokens is None else 2
@@ -106,8 +107,12 @@ def run(
     parents = {"base": base, "demonstrations": data_parent(demonstrations)}
     if tokens is not None:
         parents["tokens"] = tokens
+    if adapter is not None:
+        parents["adapter"] = data_parent(adapter)
     if validation_file is not None:
         parents["validation"] = data_parent(validation_file)
+    if adapter is not None and (config.every_epoch or config.soft_prompt):
+        raise UserError("an adapter is trained further by itself; leave sft.every_epoch and soft_prompt off")
     plan = Plan("sft", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -119,6 +124,7 @@ def run(
             lora_rank=config.lora_rank,
             lora_alpha=config.lora_alpha,
             soft_prompt=config.soft_prompt,
+            adapter=adapter,
         )
         model, tokenizer = trained.decoder.to(ctx.device), trained.tokenizer
         context = model.config.max_length
@@ -136,7 +142,9 @@ def run(
         if tokens is not None and n_pretrain:
             mixture = Shards.of_model(tokens.path, tokenizer, base.path).mixture(width, ctx.seed + 1)
         method: Method = "soft prompt" if config.soft_prompt else "sft"
-        peak = config.lr or learning_rate(method, model.config.n_parameters, config.lora_rank > 0)
+        peak = config.lr or learning_rate(
+            method, model.config.n_parameters, config.lora_rank > 0 or adapter is not None
+        )
         n_warmup = warmup_steps(config.warmup, len(schedule))
         optimizer = adamw([model], peak, (config.beta1, config.beta2), config.weight_decay)
         metrics = ctx.metrics(stage)

@@ -17,7 +17,7 @@ from kaiwa.catalog.trainable import (
 from kaiwa.core.artifact import content_hash, fingerprint
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import make_decoder
+from kaiwa.model.decoder import attend_rows, make_decoder
 from kaiwa.model.formats.hf_folder import load_decoder, save_model
 from kaiwa.model.lora import LoraLinear
 from kaiwa.text.records import Message
@@ -99,3 +99,23 @@ def test_the_chat_card_of_a_base(tmp_path: Path) -> None:
     assert card_of(tmp_path) == {}
     (tmp_path / "chat.json").write_text('{"languages": ["ja"]}')
     assert card_of(tmp_path) == {"languages": ["ja"]}
+
+
+def test_an_adapter_is_trained_further_from_where_it_stood(tmp_path: Path) -> None:
+    base = policy_folder(tmp_path / "base").path
+    first = open_trainable(base, 0, lora_rank=2, lora_alpha=8.0)
+    with torch.no_grad():
+        for layer in (m for m in first.decoder.modules() if isinstance(m, LoraLinear)):
+            layer.b.normal_(0, 0.1)
+    ids = torch.arange(6)[None]
+    expected = first.decoder.logits(first.decoder(ids, ids, attend_rows(None))).detach()
+    save_trained(tmp_path / "tuned", first)
+    second = open_trainable(base, 1, adapter=tmp_path / "tuned" / "adapter")
+    found = second.decoder.logits(second.decoder(ids, ids, attend_rows(None))).detach()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert {name.rsplit(".", 1)[1] for name in trained_state(second.decoder)} == {"a", "b"}
+    save_trained(tmp_path / "again", second)
+    merged = open_trainable(tmp_path / "again", 0).decoder
+    torch.testing.assert_close(merged.logits(merged(ids, ids, attend_rows(None))), expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(UserError, match="no adapter here"):
+        open_trainable(base, 1, adapter=base)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
+from kaiwa.serve.http.errors import OLLAMA_PATHS
 from tests.running_server import Running
 
 EXAMPLES = 12
@@ -32,6 +33,9 @@ def sound(response: httpx.Response) -> None:
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
         error = response.json()["error"]
+        if response.request.url.path in OLLAMA_PATHS:
+            assert isinstance(error, str)
+            return
         assert set(error) == SHAPE
         assert error["message"]
 
@@ -91,22 +95,32 @@ GOOD = {
     "/v1/completions": {"model": CHAT, "prompt": "the cat", "max_tokens": 2},
     "/v1/embeddings": {"model": CHAT, "input": "the cat"},
     "/v1/responses": {"model": CHAT, "input": "the cat", "max_output_tokens": 2},
+    "/v1/messages": {"model": CHAT, "messages": MESSAGES, "max_tokens": 2},
+    "/api/chat": {"model": CHAT, "messages": MESSAGES, "options": {"num_predict": 2}, "stream": False},
+    "/api/generate": {"model": CHAT, "prompt": "the cat", "options": {"num_predict": 2}, "stream": False},
     "/tokenize": {"model": CHAT, "prompt": "the cat"},
     "/detokenize": {"model": CHAT, "tokens": [5, 6]},
 }
-FIELDS = [(path, field) for path, good in GOOD.items() for field in good] + [
-    ("/v1/chat/completions", field)
-    for field in (
-        "tools",
-        "tool_choice",
-        "response_format",
-        "logit_bias",
-        "stop",
-        "stream_options",
-        "n",
-        "top_logprobs",
-    )
-]
+FIELDS = (
+    [(path, field) for path, good in GOOD.items() for field in good]
+    + [
+        ("/v1/chat/completions", field)
+        for field in (
+            "tools",
+            "tool_choice",
+            "response_format",
+            "logit_bias",
+            "stop",
+            "stream_options",
+            "n",
+            "top_logprobs",
+            "chat_template_kwargs",
+            "thinking_budget",
+            "continue_final_message",
+        )
+    ]
+    + [("/v1/messages", field) for field in ("system", "tools", "tool_choice", "thinking", "output_config")]
+)
 
 
 @pytest.mark.parametrize(("path", "field"), FIELDS)

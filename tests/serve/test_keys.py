@@ -96,10 +96,7 @@ def test_each_key_has_its_own_chats(bench: Bench) -> None:
     """Lists, searches and addresses show a key its own; the admin has those from before keys had names."""
     first = bench.chat(bench.ada)
     bench.chat(bench.ada)
-    assert (
-        bench.ask(bench.ada, path="/chat/lines").text.count("data-id") == 2
-        or "hello" in bench.ask(bench.ada, path="/chat/lines").text
-    )
+    assert bench.ask(bench.ada, path="/chat/lines").text.count("hello") >= 2
     for other in (bench.bob, ADMIN):
         assert "hello" not in bench.ask(other, path="/chat/lines").text
         assert "hello" not in bench.ask(other, path="/chat/lines?q=hello").text.replace('value="hello"', "")

@@ -170,3 +170,15 @@ def test_the_limit_on_reasoning(budget: int | None) -> None:
     limit = _reasoning_limit(model, generate, AnswerMarkup(reasoning=("<think>", "</think>"), thinking=True))
     assert limit == (None if budget is None else ReasoningLimit(7, (8,), (9,), is_open=True))
     assert _reasoning_limit(model, generate, PLAIN) is None
+
+
+def test_a_tag_that_begins_with_a_special_token_has_its_text() -> None:
+    """Gemma's thought is opened by the token <|channel> and the word after it."""
+    specials = {"<|channel>": 7, "<channel|>": 8, "<eos>": 1}
+    tokenizer: Any = SimpleNamespace(
+        specials=specials, chat_template="{{ messages }}<|channel>thought <channel|>", token_text=lambda id: "a"
+    )
+    model: Any = SimpleNamespace(tokenizer=tokenizer)
+    markup, shown = _answer_markup(model, ChatPrompt(({"role": "user", "content": "x"},)), [1])
+    assert markup.reasoning == ("<|channel>thought", "<channel|>")
+    assert dict(shown) == {7: "<|channel>", 8: "<channel|>"}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import tyro
 
 from kaiwa.commands.console import make_context
+from kaiwa.commands.curves import CurveFormat, curve_listener
 from kaiwa.commands.options import read_options
 from kaiwa.commands.stages.run_file import as_toml, words_with_file
 from kaiwa.core.artifact import RUN_FILE, Artifact, write_atomic
@@ -30,6 +31,7 @@ class StageOptions:
 class DeviceOptions(StageOptions):
     """Options of a stage that computes with torch."""
 
+    log: tuple[CurveFormat, ...] = ()  # also write the curves for tensorboard, wandb, trackio, beside the logs
     device: str = ""  # cuda, cuda:1, mps or cpu (default: KAIWA_DEVICE, else the best there is)
 
 
@@ -51,6 +53,9 @@ def run_stage(
     chosen = read_options(options, f"kaiwa {name}", words_with_file(words), default)
     device = chosen.device if isinstance(chosen, DeviceOptions) else None
     ctx = make_context(seed=chosen.seed, threads=chosen.threads, device=device, logs=chosen.out.parent / "logs")
+    if isinstance(chosen, DeviceOptions) and chosen.log:
+        formats, folder = chosen.log, chosen.out.parent / "logs"
+        ctx.curves = lambda stage: curve_listener(formats, folder, stage)
     artifact = run(chosen, ctx)
     if artifact is not None:
         write_atomic(artifact.path / RUN_FILE, f"# kaiwa {name} --config {RUN_FILE}\n{as_toml(chosen)}")

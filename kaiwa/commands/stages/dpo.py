@@ -18,6 +18,7 @@ class Options(DeviceOptions):
 
     policy: Path  # the model to train and reference: a name of `kaiwa models`, a folder or a .gguf file
     comparisons: Path  # pairs or rankings: a file or folder of any usual shape (docs/data.md)
+    adapter: Path | None = None  # a LoRA adapter of the model (a folder) to train further
     validation: Path | None = None  # held-out records (default: a share of the others, validation_share)
     config: Flat[DPOConfig] = field(default_factory=DPOConfig)
 
@@ -35,5 +36,6 @@ def run_dpo(options: Options, ctx: Context) -> Artifact:
     policy = as_parent(options.policy)
     return run(
         options.config, ctx, policy=policy, comparisons=options.comparisons, validation_file=options.validation,
+        adapter=options.adapter,
         out=options.out,
     )  # fmt: skip

@@ -22,6 +22,7 @@ class Options(DeviceOptions):
     base: Path  # the model to fine-tune: a name of `kaiwa models`, a folder or a .gguf file
     demonstrations: Path  # a file or folder of any usual shape (docs/data.md)
     tokens: Path | None = None  # pretraining text to mix in: an artifact of `kaiwa tokenizer`
+    adapter: Path | None = None  # a LoRA adapter of the model (a folder) to train further
     validation: Path | None = None  # held-out records (default: a share of the others, validation_share)
     config: Flat[SFTConfig] = field(default_factory=SFTConfig)
 
@@ -40,5 +41,5 @@ def run_sft(options: Options, ctx: Context) -> Artifact:
     base, demonstrations = as_parent(options.base), options.demonstrations
     return run(
         options.config, ctx, base=base, tokens=tokens, demonstrations=demonstrations,
-        validation_file=options.validation, out=options.out,
+        validation_file=options.validation, adapter=options.adapter, out=options.out,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.serve.openai.call_bodies import read_calls
-from kaiwa.serve.openai.call_forms import HERMES, CallForm
+from kaiwa.serve.openai.call_forms import HERMES, OWN_BEGINNING, CallForm
 from kaiwa.serve.openai.chat_turn import CalledTool
 from kaiwa.serve.openai.text_scan import Cut, Malformed, Step, TextScan, nearest, overlap
 from kaiwa.serve.openai.tools import SHORT_ID
@@ -122,8 +122,7 @@ class AnswerReader:
                 continue
             self._add_content(scan.take(at))
             scan.mark()
-            if tag != "<function=":  # this one is the call's own beginning
-                scan.take(len(tag))
+            scan.take(OWN_BEGINNING.get(tag, len(tag)))
             yield from self._try_calls()
 
     def _try_calls(self) -> Step[None]:

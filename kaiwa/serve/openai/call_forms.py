@@ -3,7 +3,8 @@
     Hermes, Qwen, ours      <tool_call>{"name": "f", "arguments": {…}}</tool_call>
     Qwen3-Coder             <tool_call><function=f><parameter=a>…</parameter></function></tool_call>
     Mistral                 [TOOL_CALLS][{"name": "f", "arguments": {…}}] or [TOOL_CALLS]f[ARGS]{…}
-    Granite, Phi-4-mini     <|tool_call|>[{"name": "f", "arguments": {…}}]
+    Granite, Phi-4-mini     <|tool_call|>[{"name": "f", "arguments": {…}}], <function_call>{…}, functools[{…}]
+    Nemotron                <TOOLCALL>[{…}]</TOOLCALL>
     LLaMA 3 and 4           {"name": "f", "parameters": {…}} or [f(a=1, b="x")], as the whole answer
     Gemma                   <start_function_call>call:f{a:1,b:<escape>x<escape>}<end_function_call>
 
@@ -45,7 +46,12 @@ FORMS = {
         FORCED,
         CallForm(name="xml", tags=("<tool_call>", "<function="), ends=("</function>", "</tool_call>")),
         CallForm(name="mistral", tags=("[TOOL_CALLS]",), short_ids=True),
-        CallForm(name="granite", tags=("<|tool_call|>", "<tool_call>"), ends=("<|/tool_call|>", "</tool_call>")),
+        CallForm(
+            name="granite",
+            tags=("<|tool_call|>", "<tool_call>", "<function_call>", "functools["),
+            ends=("<|/tool_call|>", "</tool_call>", "</function_call>"),
+        ),
+        CallForm(name="nemotron", tags=("<TOOLCALL>",), ends=("</TOOLCALL>",)),
         CallForm(
             name="llama",
             tags=("<|python_tag|>", "<|python_start|>", "<function="),
@@ -66,6 +72,9 @@ SIGNS = (
     ("<start_function_call>", "gemma"),
     ("<|tool_call>", "gemma"),
     ("<|tool_call|>", "granite"),
+    ("<function_call>", "granite"),
+    ("functools[", "granite"),
+    ("<TOOLCALL>", "nemotron"),
     ("<parameter=", "xml"),
     ("<tool_call>", "hermes"),
     ("python_tag", "llama"),
@@ -86,6 +95,9 @@ class AnswerMarkup:
 
 
 PLAIN = AnswerMarkup()
+
+
+OWN_BEGINNING = {"<function=": 0, "functools[": len("functools")}  # tags whose end is the beginning of the call itself
 
 
 def form_of(template: str | None) -> CallForm:

@@ -146,8 +146,11 @@ def _answer_markup(
     if reasoning is not None:
         end = "".join(map(tokenizer.token_text, ids[-THINK_TOKENS:]))
         thinking = end.rstrip().endswith(reasoning[0])
-    names = (form.markers if prompt.tools else ()) + (reasoning or ())
-    texts = tuple((tokenizer.specials[name], name) for name in names if name in tokenizer.specials)
+    names = form.markers if prompt.tools else ()
+    specials = tokenizer.specials.items()  # a tag may begin with one: Gemma's is <|channel> and the word thought
+    texts = tuple(
+        (id, name) for name, id in specials if name in names or any(t.startswith(name) for t in reasoning or ())
+    )
     return AnswerMarkup(form.name, reasoning, thinking), texts
 
 
