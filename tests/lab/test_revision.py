@@ -10,14 +10,14 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.analysis import analyse
 from kaiwa.lab.experiments.experiment import Experiment
 from kaiwa.lab.experiments.experiment_file import read_experiment
-from kaiwa.lab.experiments.revision import (
+from kaiwa.lab.experiments.run import run
+from kaiwa.lab.reports.revision import (
     changed_arms,
     changes_junit,
     changes_markdown,
     judge_changes,
     read_at_revision,
 )
-from kaiwa.lab.experiments.run import run
 from tests.lab.fakes import RuleModel
 
 FILE = """

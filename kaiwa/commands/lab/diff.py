@@ -34,7 +34,7 @@ def main(words: list[str]) -> None:
         raise UserError(f"--points {options.points:g}: above 0; no test shows 'not worse by 0'")
     from kaiwa.commands.lab.experiments import plan_text, print_analysis, run_experiment, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
-    from kaiwa.lab.experiments.revision import (
+    from kaiwa.lab.reports.revision import (
         changed_arms,
         changes_junit,
         changes_markdown,
