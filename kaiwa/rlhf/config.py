@@ -49,7 +49,8 @@ class RLHFConfig:
     lora_rank: int = 0  # rank of the LoRA adapter to train; the reference is the policy without it (0: all weights)
     lora_alpha: float = 16.0
     shared_trunk: bool = False  # the value model is a head (with lora_rank also an adapter) on the reward model's trunk
-    score: str = ""  # FILE.py:FUNCTION in place of the reward model: (prompts, replies) -> one number per reply
+    score: str = ""  # FILE.py:FUNCTION in place of the reward model, or a sum: 0.5*a.py:f,2*b.py:g (see rlhf/score.py)
+    reward_weight: float = 0.0  # weight of the reward model's score beside `score` (0: score replaces it)
     data: DataOptions = field(default_factory=DataOptions, metadata=GROUP)  # how the prompts are read
     evaluate_every: int = 10
 

@@ -153,13 +153,19 @@ class Loop:
         return measure(batch, c.microbatch, lambda part: response_logprobs(model, part, c.temperature, device))
 
     def scores(self, batch: Episodes) -> Tensor:
-        """Return the score of every response [B]: from the score function if set, else from the reward model."""
-        device = self.ctx.device
+        """Return the score of every response [B]: from the score function if set (with `reward_weight` times the reward
+        model's added), else from the reward model."""
+        device, weight = self.ctx.device, 1.0 if self.score is None else self.config.reward_weight
+        scores = torch.zeros(len(batch.texts), device=device)
         if self.score is not None:
             values = self.score(batch.prompts, batch.responses)
-            return check_scores(values, [r.text for r in batch.responses], "score").to(device)
+            scores = check_scores(values, [r.text for r in batch.responses], "score").to(device)
+        if not weight:
+            return scores
         with self.models.judge() as judge:
-            return measure(batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device))
+            return scores + weight * measure(
+                batch, self.config.microbatch, lambda part: reward_model_scores(judge, part, device)
+            )
 
     def targets(self, batch: Episodes, old: Tensor, reference: Tensor, scores: Tensor) -> Targets:
         """Return targets [B,T] of the minibatch steps. With RLOO and GRPO a response's tokens share one advantage."""

@@ -26,7 +26,7 @@ from kaiwa.rlhf.memory import memory_table
 from kaiwa.rlhf.models import open_models
 from kaiwa.rlhf.prompts import prompts_that_fit
 from kaiwa.rlhf.rollout import Score
-from kaiwa.rlhf.score import function_file, score_from_file
+from kaiwa.rlhf.score import function_file, score_from_files, weighted
 from kaiwa.train import checkpoint
 from kaiwa.train.rows import within_context
 from kaiwa.train.shards import Shards
@@ -55,11 +55,14 @@ def run(
     stage = out.name
     parents = {"policy": policy, "reward": reward, "tokens": tokens, "prompts": data_parent(prompts)}
     if config.score:
-        parents["score"] = fingerprint(function_file(config.score))
+        for number, (_, one) in enumerate(weighted(config.score)):
+            parents["score" + str(number or "")] = fingerprint(function_file(one))
     if reward is None and score is None and not config.score:
         raise UserError(
             "nothing says what is good: give a reward model (--reward) or a function (--score FILE.py:NAME)"
         )
+    if config.reward_weight and (reward is None or (score is None and not config.score)):
+        raise UserError("rlhf.reward_weight adds the reward model's score to a function's: give --reward and --score")
     if tokens is None and config.has_pretraining:
         raise UserError("ptx mixes pretraining text in: give --tokens, or set ptx_coefficient and ptx_ratio to 0")
     if publish_after and config.lora_rank:
@@ -115,7 +118,7 @@ def make_loop(
     ctx.say(memory_table(config, policy.path, judge, max(len(ids) for ids, _ in rendered)))
     models = open_models(config, ctx, policy, reward)
     if config.score:
-        score = score_from_file(config.score, dict(rendered))
+        score = score_from_files(config.score, dict(rendered))
     mixture = None
     if tokens is not None and config.has_pretraining:
         context, width = models.policy.config.max_length, config.pretraining.ptx_width

@@ -4,6 +4,7 @@ def brevity(prompts, replies):            # prompts: one list of messages per re
     return [-len(text) for text in replies]
 
 kaiwa rlhf … --score rewards.py:brevity
+kaiwa rlhf … --score 0.5*rewards.py:brevity,2*rewards.py:polite        a weighted sum
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.records import Completion, Conversation
 
 Function = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
+
+
+def weighted(spec: str) -> list[tuple[float, str]]:
+    """Return (weight, FILE.py:FUNCTION) of each part of a score, as "0.5*a.py:f,b.py:g". UserError for a bad weight."""
+    parts = []
+    for part in spec.split(","):
+        factor, star, name = part.strip().partition("*")
+        try:
+            weight = float(factor) if star else 1.0
+        except ValueError:
+            raise UserError(f"score {part!r}: {factor!r} is no weight; give WEIGHT*FILE.py:FUNCTION") from None
+        if not math.isfinite(weight):
+            raise UserError(f"score {part!r}: the weight must be finite")
+        parts.append((weight, name.strip() if star else part.strip()))
+    return parts
 
 
 def function_file(spec: str) -> Path:
@@ -54,6 +70,18 @@ def load_function(spec: str) -> Function:
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UserError(f"{file}: has no function {name!r}{did_you_mean(name, known)}")
     return function  # type: ignore[no-any-return]
+
+
+def score_from_files(
+    spec: str, messages_of: Mapping[tuple[int, ...], Conversation]
+) -> Callable[[Sequence[Sequence[int]], Sequence[Completion]], Tensor]:
+    """Return the weighted sum of the functions of a score as a `Score` (scores [B])."""
+    parts = [(weight, score_from_file(one, messages_of)) for weight, one in weighted(spec)]
+
+    def score(prompts: Sequence[Sequence[int]], responses: Sequence[Completion]) -> Tensor:
+        return torch.stack([weight * part(prompts, responses) for weight, part in parts]).sum(dim=0)
+
+    return score
 
 
 def score_from_file(

@@ -160,8 +160,8 @@ def example(record: Any, tokenizer: Encoder) -> list[PromptPiece]:
         pieces: list[PromptPiece] = []
         for text, rank in sorted(zip(record.completions, record.ranks, strict=True), key=lambda pair: pair[1]):
             written = layout(tokenizer, (*context, Message("assistant", text))).pieces
-            learned = [piece for piece in written if piece.learn]
-            pieces += learned if pieces else written
+            learned = [i for i, piece in enumerate(written) if piece.learn] or [len(written) - 1]
+            pieces += written[learned[0] if pieces else 0 : learned[-1] + 1]
             pieces.append(PromptPiece(f"   (rank {rank})\n"))
         return pieces
     if isinstance(record, Demonstration):

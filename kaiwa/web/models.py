@@ -13,8 +13,8 @@ def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     def page(request: Request) -> HTMLResponse:
-        language = language_of(request)
-        cards = [(card, about(card, language)) for card in view.services.catalog.models()]
+        language, catalog = language_of(request), view.services.catalog
+        cards = [(card, about(card, language)) for card in (*catalog.models(), *catalog.failed())]
         return view.page(request, "models.html", cards=cards)
 
     router.add_api_route("/models", page, methods=["GET"], response_model=None)

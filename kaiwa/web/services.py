@@ -85,6 +85,10 @@ class Catalog(Protocol):
         """Return the models to talk to, the default first."""
         ...
 
+    def failed(self) -> Sequence[ModelCard]:
+        """Return the models that are here and cannot be loaded, with the reason."""
+        ...
+
 
 class BuildControl(Protocol):
     """Builds as child processes. Starting and stopping raise UserError with the remedy."""

@@ -64,7 +64,9 @@ def test_nonsense_in_one_folder_hides_no_other(runs: Path) -> None:
     assert {e.name for e in entries.entries(runs, home)} == whole | {"alone"}
     (sft / "kaiwa.json").write_text('{"parents": ["base"]}')
     (mine / "config.json").write_text('{"architectures": 5}')
-    assert {e.name for e in entries.entries(runs, home)} == (whole | {"alone"}) - {"mine"}
+    known = entries.entries(runs, home)
+    assert {e.name for e in entries.usable(known)} == (whole | {"alone"}) - {"mine"}
+    assert next(e.refusal for e in known if e.name == "mine") == "config.json names no architecture (architectures)"
 
 
 def test_names_and_paths(runs: Path) -> None:
@@ -73,7 +75,7 @@ def test_names_and_paths(runs: Path) -> None:
     assert entries.entry_by_name_or_path(str(runs / "a" / "base"), runs, home).name == "base"
     with pytest.raises(UserError, match="did you mean 'a/sft'"):
         entries.entry_by_name_or_path("a/stf", runs, home)
-    with pytest.raises(UserError, match="no model that generates"):
+    with pytest.raises(UserError, match="reward cannot be loaded: LlamaForSequenceClassification rates texts"):
         entries.entry_by_name_or_path(str(runs / "a" / "reward"), runs, home)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
-from kaiwa.rlhf.score import check_scores, load_function, score_from_file
+from kaiwa.rlhf.score import check_scores, load_function, score_from_file, score_from_files, weighted
 from kaiwa.text.records import Completion, Message
 
 ASKED = {(1, 2): (Message("user", "Hello"),), (3,): (Message("user", "Bye"),)}
@@ -58,3 +58,16 @@ def test_a_wrong_path_is_named(tmp_path: Path) -> None:
 def test_infinities_are_no_scores() -> None:
     with pytest.raises(UserError, match="2 of 3"):
         check_scores(torch.tensor([1.0, torch.inf, -torch.inf]), ["a", "b", "c"], "score")
+
+
+def test_a_weighted_sum_of_functions(tmp_path: Path) -> None:
+    file = tmp_path / "two.py"
+    file.write_text("def one(p, r):\n    return [1.0] * len(r)\n\ndef length(p, r):\n    return [len(x) for x in r]\n")
+    spec = f"0.5*{file}:length, -2*{file}:one,{file}:one"
+    assert weighted(spec) == [(0.5, f"{file}:length"), (-2.0, f"{file}:one"), (1.0, f"{file}:one")]
+    total = score_from_files(spec, ASKED)([(1, 2), (3,)], REPLIES)
+    assert total.tolist() == [0.5 * len(reply.text) - 1 for reply in REPLIES]
+    assert score_from_files(f"{file}:length", ASKED)([(1, 2), (3,)], REPLIES).tolist() == [len(r.text) for r in REPLIES]
+    for bad, message in (("x*a.py:f", "'x' is no weight"), ("nan*a.py:f", "must be finite")):
+        with pytest.raises(UserError, match=message):
+            weighted(bad)

@@ -64,6 +64,9 @@ class FakeCatalog:
     def models(self) -> Sequence[ModelCard]:
         return SMALL, OWN
 
+    def failed(self) -> Sequence[ModelCard]:
+        return [ModelCard(name="llama4", state="failed", why="architecture 'llama4' is not read")]
+
 
 SMALL = ModelCard(
     name="smollm2-135m-instruct",

@@ -23,8 +23,8 @@ def main(words: list[str]) -> None:
     rows = [["name", "parameters", "bits", "", "languages", "about"]]
     for entry in models:
         size = f"{entry.parameters / 1e6:,.1f}M" if entry.parameters else "–"
-        about = entry.about.get("en", "").split(". ")[0]
-        kind = "chat" if entry.chat else "text"
+        about = f"cannot be loaded: {entry.refusal}" if entry.refusal else entry.about.get("en", "").split(". ")[0]
+        kind = "–" if entry.refusal else "chat" if entry.chat else "text"
         rows.append([entry.name, size, str(entry.bits), kind, " ".join(entry.languages), about])
     print(table(rows))
     names = [entry.name for entry in models]

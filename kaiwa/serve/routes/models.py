@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from kaiwa import __version__
-from kaiwa.catalog.entries import Entry
+from kaiwa.catalog.entries import Entry, usable
 from kaiwa.serve import answers
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.services import ServerServices
@@ -41,7 +41,7 @@ def routes(services: ServerServices) -> APIRouter:
     @router.get("/v1/models")
     async def list_models() -> JSONObject:
         entries = await asyncio.to_thread(services.models)
-        return {"object": "list", "data": [model_json(entry) for entry in entries]}
+        return {"object": "list", "data": [model_json(entry) for entry in usable(entries)]}
 
     @router.get("/v1/models/{name:path}")
     async def show_model(name: str) -> JSONObject:
