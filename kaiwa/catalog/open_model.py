@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kaiwa.catalog.entries import SMOLLM2, Entry, entry_by_name_or_path
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import OpenedModel
-from kaiwa.text.providers import Provider
+from kaiwa.text.providers import USUAL_WAYS, Provider
 
 Say = Callable[[str], None]
 
@@ -33,7 +33,7 @@ class ModelChoice:
     per_minute: float = 0.0
     device: str = ""
     max_memory: str = ""
-    provider: Provider = Provider()
+    provider: Provider = USUAL_WAYS
 
 
 def rest_idle_threads() -> None:

@@ -1,7 +1,7 @@
 """A ChatModel behind a URL: any server that speaks OpenAI's protocol, Azure's, Anthropic's or Ollama's (providers.py).
 
-A quota that is spent is not tried again. Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON) after growing pauses, or as Retry-After
-says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
+A quota that is spent is not tried again. Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON)
+after growing pauses, or as Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import httpx
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ModelUnavailable, ScoreCall, ScoreResult
-from kaiwa.text.providers import Provider, build_request, key_headers, read_answer, split_url
+from kaiwa.text.providers import USUAL_WAYS, Provider, build_request, key_headers, read_answer, split_url
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -38,7 +38,7 @@ class HTTPChatModel:
         retries: int | None = None,
         concurrency: int = 8,
         per_minute: float = 0.0,
-        provider: Provider = Provider(),
+        provider: Provider = USUAL_WAYS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

@@ -54,6 +54,9 @@ class Provider:
         return "ollama" if parts.port == 11434 and "/v1" not in parts.path else "openai"
 
 
+USUAL_WAYS = Provider()
+
+
 def split_url(url: str) -> tuple[str, dict[str, str]]:
     """Return a URL's address, ending in /, and its query, such as Azure's api-version."""
     address, _, query = url.partition("?")
@@ -71,7 +74,7 @@ def key_headers(protocol: str, api_key: str) -> dict[str, str]:
 
 
 def build_request(
-    protocol: str, model: str, prompt: Conversation | str, sampling: Sampling, provider: Provider = Provider()
+    protocol: str, model: str, prompt: Conversation | str, sampling: Sampling, provider: Provider = USUAL_WAYS
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of one request."""
     if protocol == "anthropic":

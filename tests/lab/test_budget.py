@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.budget import AT_ONCE, Budget, BudgetedModel, Prices
+from kaiwa.lab.asking.budget import AT_ONCE, BudgetedModel, Prices, RunBudget
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.experiments.experiment_file import read_experiment
 from kaiwa.lab.experiments.preflight import estimate_tokens, planned_cost
@@ -27,17 +27,17 @@ def test_prices_of_cached_tokens() -> None:
 @pytest.mark.parametrize("limits", [{"money": 0.0}, {"tokens": 0}, {"money": -1.0}])
 def test_a_budget_of_nothing_is_refused(limits: dict[str, float]) -> None:
     with pytest.raises(UserError, match="above 0"):
-        Budget(**limits)
+        RunBudget(**limits)
 
 
 def test_a_spent_budget_stops_safely_and_the_rest_comes_later(tmp_path: Path) -> None:
     model = RuleModel(lambda *_: "x")
-    budget = Budget(tokens=100)
+    budget = RunBudget(tokens=100)
     outcomes = run(EXPERIMENT, BudgetedModel(model, budget), tmp_path / "calls.jsonl", identity="m")
     done = [o for o in outcomes if not o.error]
     assert len(done) == len(model.prompts) == AT_ONCE
     assert all("the budget is spent" in o.error for o in outcomes if o.error)
-    outcomes = run(EXPERIMENT, BudgetedModel(model, Budget()), tmp_path / "calls.jsonl", identity="m")
+    outcomes = run(EXPERIMENT, BudgetedModel(model, RunBudget()), tmp_path / "calls.jsonl", identity="m")
     assert not any(o.error for o in outcomes)
     assert len(model.prompts) == 100, "what was answered is not asked again"
 

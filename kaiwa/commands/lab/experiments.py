@@ -14,7 +14,7 @@ from kaiwa.commands.console import clock, table
 from kaiwa.commands.model_options import ModelOptions
 
 if TYPE_CHECKING:
-    from kaiwa.lab.asking.budget import Budget
+    from kaiwa.lab.asking.budget import RunBudget
     from kaiwa.lab.experiments.analysis import Analysis
     from kaiwa.lab.experiments.experiment import Experiment
     from kaiwa.lab.tasks.task import Judge
@@ -30,15 +30,15 @@ def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
     return dataclasses.replace(experiment, **changes)
 
 
-def budget_of(experiment: Experiment) -> Budget | None:
+def budget_of(experiment: Experiment) -> RunBudget | None:
     """Return the experiment's budget, None for no limit."""
-    from kaiwa.lab.asking.budget import Budget
+    from kaiwa.lab.asking.budget import RunBudget
 
     money, tokens = experiment.budget
-    return Budget(money=money or math.inf, tokens=tokens or math.inf) if money or tokens else None
+    return RunBudget(money=money or math.inf, tokens=tokens or math.inf) if money or tokens else None
 
 
-def open_server(experiment: Experiment, name: str, options: ModelOptions, budget: Budget | None) -> OpenedModel:
+def open_server(experiment: Experiment, name: str, options: ModelOptions, budget: RunBudget | None) -> OpenedModel:
     """Open the model that arms call `name` ("": the experiment's), on its own server or the experiment's.
 
     A key goes only to the server that it is given for.

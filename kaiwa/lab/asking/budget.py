@@ -39,8 +39,11 @@ class Prices:
         return ((n_prompt - n_reused) * self.prompt + n_reused * cached + n_tokens * self.answer) / 1e6
 
 
+FREE = Prices()
+
+
 @dataclass(slots=True, kw_only=True)
-class Budget:
+class RunBudget:
     """The most money and tokens (inf: no limit), and what was spent of them, over all models of a run."""
 
     money: float = math.inf
@@ -71,7 +74,7 @@ class Budget:
 class BudgetedModel:
     """A model that sends nothing more once a budget is spent; calls under way are still counted."""
 
-    def __init__(self, model: ChatModel, budget: Budget, prices: Prices = Prices()) -> None:
+    def __init__(self, model: ChatModel, budget: RunBudget, prices: Prices = FREE) -> None:
         self._model, self._budget, self._prices = model, budget, prices
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.budget import Prices
+from kaiwa.lab.asking.budget import FREE, Prices
 from kaiwa.lab.experiments.baselines import Baselines, task_baselines
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
@@ -154,7 +154,7 @@ def summarise_arm(
     task: Task,
     arm: str,
     outcomes: Sequence[ItemOutcome],
-    prices: Prices = Prices(),
+    prices: Prices = FREE,
     check: JudgeCheck | None = None,
 ) -> ArmResult:
     """Summarise the outcomes of one arm on one task.

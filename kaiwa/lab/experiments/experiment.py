@@ -17,11 +17,11 @@ from typing import Any
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.config import did_you_mean, differences
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.budget import Prices
+from kaiwa.lab.asking.budget import FREE, Prices
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import GREEDY, Technique
-from kaiwa.text.providers import Provider
+from kaiwa.text.providers import USUAL_WAYS, Provider
 from kaiwa.text.sampling import Sampling
 
 PLAN_FORMAT = 2  # of plan.json; the first held no prompts, answers and graders
@@ -47,13 +47,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelServer:
-    """A model on a server of its own under the name that arms use. model "": the name. prices None: the experiment's."""
+    """A model on a server of its own, by the name that arms use. model "": the name. prices None: the experiment's."""
 
     name: str
     model: str = ""
     url: str = ""
     api_key_env: str = ""
-    provider: Provider = Provider()
+    provider: Provider = USUAL_WAYS
     prices: Prices | None = None
 
 
@@ -102,7 +102,7 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     margin: float = 5.0
     form: str = ""  # "": chat for a model that has learnt to, else text
-    prices: Prices = Prices()
+    prices: Prices = FREE
     budget: tuple[float, int] = (0.0, 0)
     servers: tuple[ModelServer, ...] = ()
     sampling: Sampling = GREEDY  # of every call; max_tokens are the tasks', the seed is that of `seeds`

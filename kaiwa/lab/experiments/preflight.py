@@ -58,8 +58,8 @@ def check_first_calls(experiment: Experiment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCost:
-    """What an experiment sends at least, in its programs' first rounds: calls, estimated prompt tokens, answer tokens at
-    most, and the money for both."""
+    """What an experiment sends at least, in its programs' first rounds: calls, estimated prompt tokens, the most answer
+    tokens, and the money for both."""
 
     calls: int
     prompt_tokens: int
