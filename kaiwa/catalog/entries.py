@@ -245,7 +245,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
     kind = str(manifest.get("kind", ""))
     settings = _read(path / "tokenizer_config.json")
     template = bool(settings.get("chat_template")) or (path / "chat_template.jinja").is_file()
-    quantized = config.get("quantization_config") or {}
+    quantized = quantized if isinstance(quantized := config.get("quantization_config"), dict) else {}
     width = 32 if config.get("torch_dtype", config.get("dtype")) == "float32" else 16
     return Entry(
         name=name,

@@ -88,6 +88,10 @@ def folder_refusal(folder: Path) -> str:
         if name in ARCHITECTURES and name not in GENERATES:
             return f"{name} rates texts and writes none"
         read_config(folder)
+        quantized = raw.get("quantization_config")
+        if quantized and (not isinstance(quantized, dict) or quantized.get("quant_method", "gptq") != "gptq"):
+            method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+            return f"config.json: quantization_config is {str(method)[:40]!r}; 4-bit GPTQ is read"
     except UserError as error:
         return without_folder(str(error), folder)
     if not any(folder.glob("*.safetensors")):

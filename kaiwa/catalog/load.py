@@ -100,4 +100,18 @@ def _read(entry: Entry, say: Callable[[str], None], device: str, whole: bool = T
     weights = open_weights(entry.path)
     decoder = weights.read_decoder(device, say, whole).to(device)
     tokenizer = weights.read_tokenizer()
+    check_rows(tokenizer, decoder.config.vocab_size, say)
     return LoadedModel(entry, decoder, tokenizer, weights.read_prefix(tokenizer), weights.read_stop_ids(tokenizer))
+
+
+def check_rows(tokenizer: Tokenizer, rows: int, say: Callable[[str], None]) -> None:
+    """Raise UserError if tokens of ordinary text have no row in the embedding; say it of added tokens alone."""
+    last = max(tokenizer.inner.get_vocab(with_added_tokens=False).values(), default=-1)
+    added = sorted(t.content for i, t in tokenizer.inner.get_added_tokens_decoder().items() if i >= max(rows, last + 1))
+    if last >= rows:
+        raise UserError(
+            f"the tokenizer has {last + 1:,} tokens, the weights have {rows:,} rows; they are of two models, "
+            "copy the tokenizer's files again"
+        )
+    if added:
+        say(f"{len(added)} added tokens have no weights and cannot be used ({', '.join(added[:3])})")

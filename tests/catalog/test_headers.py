@@ -114,6 +114,8 @@ def test_a_model_in_several_files_is_one_model(tmp_path: Path) -> None:
         ({"architectures": ["LlamaForSequenceClassification"]}, [], "LlamaForSequenceClassification rates texts"),
         ("good", ["pytorch_model.bin"], "no .safetensors file; pytorch_model.bin is not read"),
         ("good", ["model.safetensors"], ""),
+        ({"quantization_config": {"quant_method": "fp8"}}, [], "config.json: quantization_config is 'fp8'; 4-bit GPTQ"),
+        ({"quantization_config": [1]}, [], "config.json: quantization_config is '[1]'; 4-bit GPTQ is read"),
         ("{", [], "config.json: cannot be read as JSON"),
     ],
 )
@@ -123,7 +125,10 @@ def test_why_a_folder_cannot_be_loaded(config: object, files: list[str], reason:
     good = {"architectures": ["LlamaForCausalLM"], **sizes, **more}
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
-    text = config if isinstance(config, str) and config != "good" else json.dumps(good if config == "good" else config)
+    fields = good if config == "good" else config
+    if isinstance(fields, dict) and "quantization_config" in fields:
+        fields = good | fields
+    text = fields if isinstance(fields, str) else json.dumps(fields)
     (folder / "config.json").write_text(text)
     for name in files:
         (folder / name).write_bytes(b"")

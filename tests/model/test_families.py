@@ -41,6 +41,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2, yarn": ("Qwen2", {"rope_parameters": YARN}),
     "llama, yarn": ("Llama", {"rope_parameters": YARN | {"attention_factor": 1.5}, "head_dim": 16}),
     "qwen3": ("Qwen3", {"head_dim": 16}),
+    "phi3": ("Phi3", {"pad_token_id": 0}),
     "gpt2": ("GPT2", {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
 }
 

@@ -64,9 +64,10 @@ def write(path: Path, kind: str, architecture: str = "llama") -> torch.nn.Module
     for i, block in enumerate(decoder.blocks):
         q, k, v = block.qkv.weight.split([64, 32, 32])
         gate, up = block.up.weight.chunk(2)
-        put(f"blk.{i}.attn_q.weight", pairs(q, 4), True)
-        put(f"blk.{i}.attn_k.weight", pairs(k, 2), True)
-        parts = {"attn_v": v, "attn_output": block.out.weight, "ffn_gate": gate, "ffn_up": up}
+        parts = {"attn_q": pairs(q, 4), "attn_k": pairs(k, 2), "attn_v": v, "ffn_gate": gate, "ffn_up": up}
+        if architecture == "phi3":  # fused, in the order of Hugging Face's rotary positions
+            parts = {"attn_qkv": block.qkv.weight, "ffn_up": block.up.weight}
+        parts["attn_output"] = block.out.weight
         for name, tensor in (parts | {"ffn_down": block.down.weight}).items():
             put(f"blk.{i}.{name}.weight", tensor, True)
         put(f"blk.{i}.attn_norm.weight", block.norm_attn.weight)
@@ -78,10 +79,11 @@ def write(path: Path, kind: str, architecture: str = "llama") -> torch.nn.Module
     return decoder
 
 
+@pytest.mark.parametrize("architecture", ["llama", "phi3"])
 @pytest.mark.parametrize("kind", ["F32", "Q8_0", "Q4_0", "Q4_1"])
 @torch.no_grad()
-def test_a_written_model_is_read_back(kind: str, tmp_path: Path) -> None:
-    decoder = write(tmp_path / "m.gguf", kind)
+def test_a_written_model_is_read_back(kind: str, architecture: str, tmp_path: Path) -> None:
+    decoder = write(tmp_path / "m.gguf", kind, architecture)
     read = GgufFile(tmp_path / "m.gguf").decoder(torch.float32)
     ids, positions = torch.arange(20)[None], torch.arange(20)[None]
     exact = decoder.logits(decoder(ids, positions, attend_rows(None)))

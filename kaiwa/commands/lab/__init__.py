@@ -8,6 +8,7 @@ COMMANDS = {
     "compare": "compare two logs of the same items: kaiwa lab compare A.jsonl B.jsonl",
     "run": "run an experiment: kaiwa lab run FILE.toml [--out DIR]",
     "plan": "print an experiment's number of questions and detectable differences",
+    "diff": "compare prompts that changed since a git revision: kaiwa lab diff REV FILE.toml",
     "ladder": "compare gain and cost of zero-shot, few-shot, soft prompt and fine-tuning",
     "search": "find the best of several prompts: chosen on dev items, graded on test items",
     "judge": "let a model judge two arms of a finished run, in both orders",

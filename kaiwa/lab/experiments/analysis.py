@@ -80,6 +80,10 @@ class Analysis:
     checks: Mapping[str, JudgeCheck] = dataclasses.field(default_factory=dict)
     baselines: Mapping[str, Baselines] = dataclasses.field(default_factory=dict)
 
+    def scores(self, task: str, arm: str) -> dict[str, float]:
+        """Return id -> mean score of an arm's items that did not fail."""
+        return mean_scores_by_item([o for o in self.outcomes if (o.task, o.arm) == (task, arm)])
+
 
 def analyse(
     experiment: Experiment,

@@ -13,11 +13,12 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.experiments.arms_file import prompt_from_value, read_arms, read_sampling, spread_over_models
 from kaiwa.lab.experiments.experiment import Experiment
-from kaiwa.lab.grading.graders import GRADERS
+from kaiwa.lab.grading.assertions import check_types
+from kaiwa.lab.grading.graders import ASSERTIONS, GRADERS
 from kaiwa.lab.tasks.benchmarks import load_benchmark
 from kaiwa.lab.tasks.by_name import generate_task, task_from_file
 from kaiwa.lab.tasks.rows import read_text
-from kaiwa.lab.tasks.task import JUDGED, Grader, Judge, Task
+from kaiwa.lab.tasks.task import JUDGED, Assertion, Grader, Judge, Task
 from kaiwa.lab.techniques.technique import GREEDY
 
 FIELDS = (
@@ -130,9 +131,11 @@ def _grader(row: Mapping[str, Any], path: Path) -> Grader:
         if field not in (*known, *(judge_fields if name in JUDGED else ())):
             hint = did_you_mean(field, [*known, *judge_fields])
             raise UserError(f"{path}: the grader {name!r} has no {field!r}{hint}")
+    if name == ASSERTIONS:
+        return Grader(name=name, assertions=_assertions(row.get("assertions", ()), path))
     if name not in JUDGED:
         if name not in GRADERS:
-            raise UserError(f"{path}: no grader {name!r}{did_you_mean(str(name), [*GRADERS, *JUDGED])}")
+            raise UserError(f"{path}: no grader {name!r}{did_you_mean(str(name), [*GRADERS, ASSERTIONS, *JUDGED])}")
         return Grader(**row)
     if not row.get("model"):
         raise UserError(f"{path}: the grader {name!r} needs model = the name of the model that judges")
@@ -140,3 +143,16 @@ def _grader(row: Mapping[str, Any], path: Path) -> Grader:
     if "labels" in judge_options:
         judge_options["labels"] = str(path.parent / judge_options["labels"])
     return Grader(name=name, judge=Judge(**judge_options))
+
+
+def _assertions(rows: Any, path: Path) -> tuple[Assertion, ...]:
+    """Read a grader's assertions; a Python file is looked for beside `path`."""
+    assertions: list[Assertion] = []
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping) or not set(row) <= {"type", "value"} or "type" not in row:
+            raise UserError(f"{path}: assertion {i + 1} has a type and perhaps a value, and nothing else")
+        value = row.get("value", "")
+        type = str(row["type"])
+        assertions.append(Assertion(type=type, value=str(path.parent / value) if type.endswith("python") else value))
+    check_types(tuple(assertions), str(path))
+    return tuple(assertions)

@@ -2,7 +2,7 @@
 valid scores 0 and is shown apart, so that bad format is never mistaken for bad reasoning.
 
 exact · number (tolerance) · contains · regex · f1 (words, or characters in Japanese) · json (a schema) · python, sql
-(can it be parsed) · count (lines or sentences between low and high)
+(can it be parsed) · count (lines or sentences between low and high) · assertions (assertions.py: all must hold)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.grading.assertions import check_assertions
 from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.by_name import normalise
@@ -24,6 +25,8 @@ from kaiwa.lab.tasks.numbers import find_number
 from kaiwa.lab.tasks.reply_text import plain_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
 from kaiwa.lab.tasks.tools import ToolError, calculate
+
+ASSERTIONS = "assertions"  # the grader that sees the whole item
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ def grade(task: Task, item: Item, answer: str | None) -> Grade:
     """
     if answer is None:
         return Grade(False, 0.0)
+    if task.grader.name == ASSERTIONS:
+        results = check_assertions(task.grader.assertions, answer, item)
+        return Grade(True, min((result.score for result in results), default=0.0))
     if task.grader.name not in GRADERS:
         raise UserError(f"grader {task.grader.name!r} is unknown{did_you_mean(task.grader.name, GRADERS)}")
     return GRADERS[task.grader.name](task.grader, answer, item.answer)

@@ -117,6 +117,8 @@ def task_from_file(
         )
     if len(items) <= n_demos:
         raise UserError(f"{path}: {len(items)} rows, of which {n_demos} are kept for demonstrations; nothing is left")
+    if not kind and grader is not None and grader.name == "assertions":
+        kind = "text"
     if not kind:
         kind = "choice" if choices else "number" if all(is_number(item.answer) for item in items) else "word"
     return Task(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.extract import KINDS
@@ -57,10 +58,18 @@ JUDGED = ("model", "pairwise")  # graders that are models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assertion:
+    """One condition of an answer: a type of grading/assertions.py and its value, text with {columns} or a schema."""
+
+    type: str
+    value: Any = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grader:
     """`name` of a function in grading/graders.py, or "model" or "pairwise" with a judge
     (experiments/judge_scores.py); `pattern` for regex, `schema` for JSON, `tolerance` for numbers, `low` and `high`
-    for counts."""
+    for counts, `assertions` for the grader of that name."""
 
     name: str = "exact"
     pattern: str = ""
@@ -68,6 +77,7 @@ class Grader:
     tolerance: float = 1e-6
     low: int = 0
     high: int = 0
+    assertions: tuple[Assertion, ...] = ()
     judge: Judge | None = None
 
     def __post_init__(self) -> None:

@@ -117,6 +117,10 @@ class GgufFile:
             )
         if kind != "none":
             raise UserError(f"{self.path}: rope scaling {str(kind)[:40]!r} is not computed; there is linear, yarn")
+        if "rope_factors_long.weight" in self.tensors:
+            raise UserError(
+                f"{self.path}: longrope (rope_factors_long) is not computed; get the model of short contexts"
+            )
         if "rope_freqs.weight" not in self.tensors:
             return RopeScaling()
         divisors = self._dense("rope_freqs.weight", torch.float32).flatten()

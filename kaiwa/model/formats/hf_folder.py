@@ -24,6 +24,7 @@ from kaiwa.model.heads import ScalarModel
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PIECE = 1 << 22  # weights checked at a time, since the check needs memory of its own
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -66,13 +67,18 @@ def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Read all tensors [...] of a folder's safetensors: the files in the index, else model.safetensors, else every
     safetensors file.
+
+    A tensor in several files is the one of the file that the index names for it; without an index that is a UserError.
     """
+    index = folder / INDEX
+    named = read_json(index).get("weight_map", {}) if index.is_file() else {}
     tensors: dict[str, Tensor] = {}
     for file in weight_files(folder):
         try:
             part = load_file(file)
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{file}: damaged or no safetensors file ({error})") from None
+        part = {name: tensor for name, tensor in part.items() if named.get(name, file.name) == file.name}
         twice = tensors.keys() & part.keys()
         if twice:
             raise UserError(f"{file}: tensor {min(twice)} is in another file of the folder too")
@@ -124,8 +130,9 @@ def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) ->
     for name, tensor in state.items():
         if tuple(tensor.shape) != shapes[name]:
             raise UserError(f"{name} is {tuple(tensor.shape)}, config.json says {shapes[name]}")
-        if not tensor.is_floating_point():
-            raise UserError(f"{name} is {tensor.dtype}; floating point numbers are expected")
+        if tensor.dtype not in COMPUTED:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{name} is {kind}; F32, F16 and BF16 are computed, get the model in one of these")
         if not all(bool(piece.isfinite().all()) for piece in tensor.reshape(-1).split(PIECE)):
             raise UserError(f"{name} has weights that are not numbers (NaN or infinity); the file is damaged")
 
