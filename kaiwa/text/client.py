@@ -1,7 +1,8 @@
 """A ChatModel behind a URL: any server that speaks OpenAI's protocol, Azure's, Anthropic's or Ollama's (providers.py).
 
 A quota that is spent is not tried again. Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON)
-after growing pauses, or as Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
+after growing pauses, or as Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most
+`per_minute` a minute.
 """
 
 from __future__ import annotations
