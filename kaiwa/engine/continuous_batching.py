@@ -339,6 +339,7 @@ class ContinuousBatching:
             tokens=(token,),
             text=text,
             finish_reason=reason,
+            stop_string=answer.out.stop_string,
             prompt=tuple(answer.prompt) if first else (),
             cached=_cached(answer) if first else 0,
         )

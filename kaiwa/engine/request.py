@@ -90,6 +90,7 @@ class Event:
     tokens: tuple[TokenInfo, ...] = ()
     text: str = ""
     finish_reason: str | None = None  # "stop", "length", "error"
+    stop_string: str = ""  # the stop string that ended the answer, if one did
     prompt: tuple[TokenInfo, ...] = ()
     cached: int = 0  # prompt tokens that were not computed again
     error: str = ""

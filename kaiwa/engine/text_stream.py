@@ -23,16 +23,18 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._pending = ""
         self.stopped = False
+        self.stop_string = ""  # the one that ended the text
 
     def push(self, id: int) -> str:
         """Append a token and return the newly released text."""
         if self._tokenizer is None or self.stopped:
             return ""
         self._pending += self._specials.get(id) or self._decoder.decode(self._tokenizer.decode_bytes([id]))
-        ends = [at for s in self._stop if (at := self._pending.find(s)) >= 0]
+        ends = [(at, s) for s in self._stop if (at := self._pending.find(s)) >= 0]
         if ends:
+            at, self.stop_string = min(ends)
             self.stopped = True
-            text, self._pending = self._pending[: min(ends)], ""
+            text, self._pending = self._pending[:at], ""
             return text
         keep = max((_overlap(self._pending, s) for s in self._stop), default=0)
         cut = len(self._pending) - keep

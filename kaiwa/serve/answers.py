@@ -157,6 +157,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
         timer.add_prompt(reply.prompt_tokens, reply.cached)
     elif isinstance(reply, Tokens):
         choice.add(reply.text, reply.n, reply.tokens, reply.finish)
+        choice.stop = reply.stop
         timer.add_tokens(reply.n)
 
 

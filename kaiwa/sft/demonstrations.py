@@ -11,7 +11,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.text import data
 from kaiwa.text.records import Demonstration
-from kaiwa.text.template import render, turn_end
+from kaiwa.text.template import encode_with_specials, render, turn_end
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.held_out import by_prompt
 
@@ -79,9 +79,13 @@ def read_demonstrations(
 
 
 def tokenise(example: Demonstration, tokenizer: Tokenizer) -> tuple[list[int], list[float], list[str]]:
-    """Return a demonstration's ids and mask, and why turns of it are not learned. A plain text is learned whole."""
+    """Return a demonstration's ids and mask, and why turns of it are not learned.
+
+    A plain text is learned whole; names of special tokens in it are tokens, as in conversations rendered before.
+    """
     if not example.messages:
-        ids = [*tokenizer.encode(example.text), tokenizer.document_end_id]
+        ids = encode_with_specials(tokenizer, example.text)
+        ids = ids if ids and ids[-1] in tokenizer.stop_ids else [*ids, tokenizer.document_end_id]
         return ids, [1] * len(ids), []
     rendered = render(tokenizer, example.messages, tools=example.tools)
     ids, mask = rendered.ids, rendered.mask
@@ -112,5 +116,5 @@ def split(sequences: Sequences, share: float, seed: int) -> tuple[Sequences, Seq
 def _prompt(sequences: Sequences, number: int) -> tuple[int, ...]:
     """Return the tokens before the first learned one; of a text learned whole, all its tokens."""
     ids, mask = sequences.ids[number], sequences.masks[number]
-    start = next((i for i, m in enumerate(mask) if m >= 1), 0)
+    start = mask.index(max(mask))
     return tuple(ids[: start or len(ids)])

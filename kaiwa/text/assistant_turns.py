@@ -28,6 +28,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.jinja_sandbox import LEARN, MARKS
 from kaiwa.text.pieces import common_prefix
 
+END = -1  # in the place of a message's number: the end of the turn before
 PROBE = "\ufdd4"  # a noncharacter: content that stands nowhere else
 NOT_WRITTEN = "the chat template leaves out an assistant's message or its content"
 NOT_PLACED = "the chat template rewrites the conversation, so that an assistant's message cannot be placed"
@@ -77,12 +78,12 @@ def assistant_turns(render: Render, messages: Sequence[Mapping[str, Any]], ends:
     if not numbers:
         return Turns(text)
     marked = _read_marks(render(messages, False, marked=True))
-    if marked.text != text or not marked.fits(messages):
-        marked = Marked(text)  # the template measures what it has written, or writes it after its loop
+    # a mark that changed the text stood in something that the template measures
+    marked = marked.writing(messages) if marked.text == text else Marked(text)
     turns = Turns(text)
     if marked.generated:
         _take_generated(turns, marked, numbers)
-        return turns
+        return _without_lost(turns, messages)
     prompt = generation_prompt(render, messages[: numbers[0]])
     for number in numbers:
         region = marked.region(number, _core(messages[number])) or _addition(render, messages, number, text)
@@ -132,24 +133,35 @@ def missing_prompt(render: Render, messages: Sequence[Mapping[str, Any]]) -> str
 
 @dataclass(slots=True)
 class Marked:
-    """A rendering without its marks, and where they stood: (message, place) and [start, end) of generation blocks."""
+    """A rendering without its marks, and where they stood: (message, place) by loop, [start, end) of generations."""
 
     text: str
-    starts: list[tuple[int, int]] = field(default_factory=list)
+    starts: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     generated: list[tuple[int, int]] = field(default_factory=list)
 
     def region(self, number: int, core: str) -> tuple[int, int] | None:
-        """Return the characters written in a message's turn of the loop; of several turns the one with `core`."""
-        places = [*(place for _, place in self.starts), len(self.text)]
-        regions = [(places[i], places[i + 1]) for i, (n, _) in enumerate(self.starts) if n == number]
-        holding = [r for r in regions if r[0] < r[1] and (not core or core in self.text[r[0] : r[1]])]
-        return holding[-1] if holding else None
+        """Return the characters written in a message's turn of a loop; of several turns the one with `core`."""
+        for starts in self.starts.values():
+            places = [*(place for _, place in starts), len(self.text)]
+            regions = [(places[i], places[i + 1]) for i, (n, _) in enumerate(starts) if n == number]
+            holding = [r for r in regions if r[0] < r[1] and (not core or core in self.text[r[0] : r[1]])]
+            if holding:
+                return holding[-1]
+        return None
 
-    def fits(self, messages: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether what users and assistants say stands in their own turns of the loop."""
-        numbers = {number for number, _ in self.starts}
-        worded = [i for i in sorted(numbers) if messages[i]["role"] in ("user", "assistant") and _core(messages[i])]
-        return all(self.region(i, _core(messages[i])) for i in worded)
+    def writing(self, messages: Sequence[Mapping[str, Any]]) -> Marked:
+        """Return the rendering with those loops only in which all users and assistants stand in their own turns.
+
+        Others look for something (the last question), count, or collect what is written later.
+        """
+        loops = {}
+        for loop, starts in self.starts.items():
+            alone = Marked(self.text, {loop: starts})
+            numbers = sorted({number for number, _ in starts} - {END})
+            worded = [i for i in numbers if messages[i]["role"] in ("user", "assistant") and _core(messages[i])]
+            if all(alone.region(i, _core(messages[i])) for i in worded):
+                loops[loop] = starts
+        return Marked(self.text, loops, self.generated)
 
 
 def _read_marks(marked: str) -> Marked:
@@ -162,7 +174,7 @@ def _read_marks(marked: str) -> Marked:
         size += match.start() - at
         at = match.end()
         if match.group(1) is not None:
-            out.starts.append((int(match.group(1)), size))
+            out.starts.setdefault(int(match.group(1)), []).append((int(match.group(2) or END), size))
         elif match.group() == LEARN:
             opened = size
         elif opened is not None:
@@ -176,13 +188,24 @@ def _take_generated(turns: Turns, marked: Marked, numbers: Sequence[int]) -> Non
     """Add the turns of generation blocks: of the message whose loop turn holds the block, or in the messages' order."""
     free = list(numbers)
     for start, end in marked.generated:
-        before = [number for number, place in marked.starts if place <= start]
+        starts = sorted((place, number) for loop in marked.starts.values() for number, place in loop if number != END)
+        before = [number for place, number in starts if place <= start]
         number = before[-1] if before else free[0] if free else -1
         if number in free:
             free.remove(number)
         if number >= 0 and start < end:
             turns.learned.append(AssistantTurn(number, start, end))
     turns.unmarked.update(dict.fromkeys(free, NOT_GENERATION))
+
+
+def _without_lost(turns: Turns, messages: Sequence[Mapping[str, Any]]) -> Turns:
+    """Return the turns without those of messages whose content is not in them."""
+    written: dict[int, str] = {}
+    for turn in turns.learned:
+        written[turn.message] = written.get(turn.message, "") + turns.text[turn.start : turn.end]
+    lost = [n for n, text in written.items() if "".join(_core(messages[n]).split()) not in "".join(text.split())]
+    learned = [turn for turn in turns.learned if turn.message not in lost]
+    return Turns(turns.text, learned, turns.unmarked | dict.fromkeys(lost, NOT_WRITTEN))
 
 
 def _addition(render: Render, messages: Sequence[Mapping[str, Any]], number: int, text: str) -> tuple[int, int] | None:

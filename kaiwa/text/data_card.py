@@ -14,7 +14,7 @@ from kaiwa.text.files import read_rows
 from kaiwa.text.pieces import Encoder, PromptPiece
 from kaiwa.text.records import Comparison, Conversation, Demonstration, Message
 from kaiwa.text.shapes import CHOSEN, COMPLETION, PROMPT, REJECTED, TURNS
-from kaiwa.text.template import layout, render, render_completions
+from kaiwa.text.template import encode_with_specials, layout, render, render_completions
 
 Kind = Literal["demonstrations", "comparisons", "prompts"]
 Say = Callable[[str], None]
@@ -142,7 +142,7 @@ def _measure(card: DataCard, record: Any, tokenizer: Encoder) -> None:
         card.lengths.append(len(prompt) + n)
         card.n_learned += n
     elif isinstance(record, Demonstration) and not record.messages:
-        card.lengths.append(len(tokenizer.encode_batch([record.text])[0]) + 1)
+        card.lengths.append(len(encode_with_specials(tokenizer, record.text)) + 1)
         card.n_learned += card.lengths[-1]
     elif isinstance(record, Demonstration):
         rendered = render(tokenizer, record.messages, tools=record.tools)

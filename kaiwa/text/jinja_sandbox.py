@@ -23,9 +23,9 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 
-TURN, LEARN, LEARNED = "\ufdd1", "\ufdd2", "\ufdd3"  # TURN number TURN; LEARN text LEARNED
+TURN, LEARN, LEARNED = "\ufdd1", "\ufdd2", "\ufdd3"  # TURN loop:number TURN (no number: its end); LEARN text LEARNED
 NONCHARACTERS = re.compile("[\ufdd0-\ufdef]")  # never in interchanged text
-MARKS = re.compile(f"{TURN}(\\d+){TURN}|[{LEARN}{LEARNED}]")
+MARKS = re.compile(f"{TURN}(\\d+):(\\d*){TURN}|[{LEARN}{LEARNED}]")
 MAX_TEMPLATE = 1 << 16  # characters
 MAX_OUTPUT = 1 << 22
 MAX_FACTOR = 1 << 20
@@ -100,15 +100,19 @@ def _compile(template: str) -> Any:
 def _count_turns(tree: Any) -> Any:
     """Return the template with a call of TICK in each loop turn and macro, so that none runs for ever.
 
-    In a loop over single values the call receives the value, and writes a mark where this is a message.
+    In a loop over single values the call receives the loop's number and the value, and writes a mark where this is a
+    message; a second call, with TURN as its value, marks the turn's end (`continue` leaves it out).
     """
     from jinja2 import nodes
 
-    for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
+    for number, node in enumerate(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock))):
         single = isinstance(node, nodes.For) and isinstance(node.target, nodes.Name)
-        value = [nodes.Name(node.target.name, "load")] if single else []
+        value = [nodes.Const(number), nodes.Name(node.target.name, "load")] if single else []
         tick = nodes.Call(nodes.Name(TICK, "load"), value, [], None, None)
         node.body.insert(0, (nodes.Output([tick]) if single else nodes.ExprStmt(tick)).set_lineno(node.lineno))
+        if single:
+            end = nodes.Call(nodes.Name(TICK, "load"), [nodes.Const(number), nodes.Const(TURN)], [], None, None)
+            node.body.append(nodes.Output([end]).set_lineno(node.lineno))
     return tree
 
 
@@ -119,14 +123,16 @@ class Budget:
     numbers: Mapping[int, int] = field(default_factory=dict)
     turns_left: int = MAX_TURNS
 
-    def __call__(self, value: object = None) -> str:
+    def __call__(self, loop: int = 0, value: object = None) -> str:
         import jinja2
 
+        if isinstance(value, str) and value == TURN:
+            return f"{TURN}{loop}:{TURN}" if self.numbers else ""
         self.turns_left -= 1
         if self.turns_left < 0:
             raise jinja2.TemplateError(f"it loops: more than {MAX_TURNS:,} turns")
         number = self.numbers.get(id(value))
-        return "" if number is None else f"{TURN}{number}{TURN}"
+        return "" if number is None else f"{TURN}{loop}:{number}{TURN}"
 
 
 def render_source(source: str, names: Mapping[str, Any], messages: Sequence[Any], marked: bool = False) -> str:

@@ -171,7 +171,11 @@ def _render_prompt(rendering: _Rendering, messages: Sequence[Mapping[str, Any]],
     if not messages or messages[-1]["role"] == "assistant":
         return whole
     same = whole == (rendering(messages, False) if plain is None else plain)
-    return whole + missing_prompt(rendering, messages) if same else whole
+    head = missing_prompt(rendering, messages) if same else ""
+    name = head.strip()
+    if name and whole.rstrip().endswith(name):  # some templates always end with the assistant's header
+        return whole.rstrip().removesuffix(name) + head
+    return whole + head
 
 
 def _guarded(template: JinjaTemplate, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

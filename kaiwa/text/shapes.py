@@ -328,6 +328,8 @@ def _row(row: Any) -> dict[str, Any]:
         return {"messages": row}
     if not isinstance(row, Mapping):
         raise UserError(f"an object is expected, got {type(row).__name__}")
+    if isinstance(row.get("row"), Mapping) and "row_idx" in row:  # a page of the Hub's dataset viewer
+        row = row["row"]
     return {str(name): value for name, value in row.items() if value is not None}
 
 

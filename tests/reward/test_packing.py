@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaiwa.reward.comparisons import shortened
 from kaiwa.reward.packing import PromptRow, pack_prompts
 
 tokens = st.lists(st.integers(1, 9), min_size=1, max_size=5)
@@ -47,3 +48,13 @@ def test_widths_are_rounded_up_and_nothing_attends_across(items: list[PromptRow]
         assert (packed.ids[row, at:] == 0).all()
         for i in range(at, width):  # padding sees something, so that no softmax is over nothing
             assert packed.mask[row, 0, i].any()
+
+
+def test_rows_are_shortened_at_the_prompts_beginning_or_the_completions_ends() -> None:
+    row = PromptRow([1, 2, 3, 4], [[5, 6, 7], [8]])
+    assert shortened(row, 8, 0, "left") is row
+    assert shortened(row, 6, 0, "left") == PromptRow([3, 4], [[5, 6, 7], [8]])
+    assert shortened(row, 99, 5, "left") == PromptRow([3, 4], [[5, 6, 7], [8]])
+    assert shortened(row, 6, 0, "right") == PromptRow([1, 2, 3, 4], [[5], [8]])
+    assert shortened(row, 3, 0, "left") is row, "the prompt would be empty"
+    assert shortened(row, 4, 0, "right") is row, "no room for a token"

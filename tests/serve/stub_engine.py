@@ -32,7 +32,7 @@ class Engine:
         self.state = EngineState(state="ready")
         self.pieces: list[str] = ["A calm answer."]
         self.requests: list[Generate] = []
-        self.markup, self.fingerprint = PLAIN, ""
+        self.markup, self.fingerprint, self.stop = PLAIN, "", ""
         self.lost = False
         self.n_pieces = 0
 
@@ -53,7 +53,7 @@ class Engine:
             for k, piece in enumerate(self.pieces):
                 self.n_pieces += 1
                 finish = "stop" if k == len(self.pieces) - 1 else None
-                yield i, Tokens(text=piece, n=1, tokens=tokens[:1], finish=finish)
+                yield i, Tokens(text=piece, n=1, tokens=tokens[:1], finish=finish, stop=self.stop if finish else "")
                 await asyncio.sleep(0)
 
     async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:

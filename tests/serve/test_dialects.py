@@ -98,6 +98,14 @@ def test_a_messages_stream(bench: Bench) -> None:
     assert bench.engine.requests[-1].prompt.variables == {"enable_thinking": True}
 
 
+def test_a_stop_sequence_is_named(bench: Bench) -> None:
+    bench.engine.stop = "x"
+    message = bench.messages(stop_sequences=["x"]).json()
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "x")
+    delta = next(event["delta"] for event in bench.events(stop_sequences=["x"]) if event["type"] == "message_delta")
+    assert delta == {"stop_reason": "stop_sequence", "stop_sequence": "x"}
+
+
 def test_a_conversation_with_tools(bench: Bench) -> None:
     talk = [
         *HELLO,

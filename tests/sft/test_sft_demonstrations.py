@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
 from kaiwa.sft.demonstrations import Sequences, read_demonstrations, split
+from kaiwa.text.data import DataOptions
 from kaiwa.text.records import Message
 from kaiwa.text.template import render
 from tests.tiny_models import tiny_tokenizer
@@ -81,3 +82,46 @@ def test_a_split_loses_nothing_and_leaves_something_to_train_on(n: int, share: f
         assert len(validation) == min(max(1, round(n * share)), n - 1)
     again = split(data, share, seed)
     assert (again[0].ids, again[1].ids) == (training.ids, validation.ids)
+
+
+def test_a_text_is_learned_whole_and_its_special_tokens_are_tokens(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    talk = "<|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\nthe dog<|im_end|>"
+    file = tmp_path / "t.jsonl"
+    file.write_text(json.dumps({"text": "the cat"}) + "\n" + json.dumps({"text": talk}) + "\n")
+    data = read(file)
+    assert data.ids[0] == [*tokenizer.encode("the cat"), tokenizer.document_end_id]
+    assert data.ids[1] == render(tokenizer, (Message(USER, "the cat"), Message(ASSISTANT, "the dog"))).ids[:-1]
+    assert all(m == 1 for mask in data.masks for m in mask)
+
+
+def test_weights_of_messages_and_replies_that_were_cut(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    talk = [{"role": USER, "content": "0"}, {"role": ASSISTANT, "content": "1", "weight": 0},
+            {"role": USER, "content": "2"}, {"role": ASSISTANT, "content": "3"}]  # fmt: skip
+    file = tmp_path / "t.jsonl"
+    file.write_text(json.dumps({"messages": talk}) + "\n" + json.dumps({"messages": talk, "meta": {"ended": False}}))
+    data = read(file)
+    learned = [[t for t, m in zip(*one, strict=True) if m] for one in zip(data.ids, data.masks, strict=True)]
+    assert learned == [[*tokenizer.encode("3"), tokenizer.eos_id], tokenizer.encode("3")]
+    assert data.ids[1] == data.ids[0][: len(data.ids[1])]
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("drop", 0), ("left", 1), ("right", 1)])
+def test_what_is_longer_than_a_row(policy: str, kept: int, tmp_path: Path) -> None:
+    file = write(tmp_path, [(USER, "a"), (ASSISTANT, "b")], [(USER, "a"), (ASSISTANT, "0123" * 19)])
+    whole = read(file)
+    lines: list[str] = []
+    options = DataOptions(max_length_policy=policy)  # type: ignore[arg-type]
+    data = read_demonstrations(file, tiny_tokenizer(), 40, user_weight=0, say=lines.append, least=1, options=options)
+    assert len(data) == 1 + kept
+    if kept:
+        assert data.ids[1] == (whole.ids[1][-40:] if policy == "left" else whole.ids[1][:40])
+    assert len(lines) == 1
+
+
+def test_demonstrations_of_one_prompt_are_on_one_side() -> None:
+    ids = [[i // 3, 7, i] for i in range(30)]
+    training, validation = split(Sequences(ids, [[0, 0, 1]] * 30), 0.2, 0)
+    assert len(validation) == 6
+    assert not {row[0] for row in training.ids} & {row[0] for row in validation.ids}

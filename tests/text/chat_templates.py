@@ -105,6 +105,14 @@ CASES = [
          "{% set ns.last = messages | length - loop.index0 %}{% endif %}{% endfor %}" + LOOP + IM + END
          + ASK + "{{ '<|im_start|>assistant\\n' }}{% endif %}",
          "One.<|im_end|>", "Two.<|im_end|>", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"),
+    Case("a loop over all messages within each turn",
+         LOOP + "{{ '<|im_start|>' + m.role + '\\n' + m.content }}{% set ns = namespace(n=0) %}"
+         "{% for other in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ '<|im_end|>\\n' }}" + END
+         + ASK + "{{ '<|im_start|>assistant\\n' }}{% endif %}",
+         "One.<|im_end|>", "Two.<|im_end|>", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"),
+    Case("the assistant's header always at the end",
+         LOOP + IM + END + "<|im_start|>assistant\n",
+         "One.<|im_end|>", "Two.<|im_end|>", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"),
     Case("the generation tag",
          LOOP + "{% if m.role == 'assistant' %}{{ '<|im_start|>assistant\\n' }}{% generation %}"
          "{{ m.content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% else %}" + IM + "{% endif %}" + END

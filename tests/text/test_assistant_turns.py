@@ -124,6 +124,7 @@ def test_earlier_thoughts_are_learned_as_the_template_writes_them() -> None:
         ("{{ messages | length }}{{ messages[-1].content }}", NOT_PLACED),
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", NOT_WRITTEN),
         ("{% for m in messages %}{% for p in m.content if p is mapping %}x{% endfor %}</s>{% endfor %}", NOT_WRITTEN),
+        ("{% for m in messages %}{% generation %}</s>{% endgeneration %}{% endfor %}", NOT_WRITTEN),
         ("{% for m in messages %}{% if loop.last %}{% generation %}{{ m.content }}{% endgeneration %}"
          "{% else %}{{ m.content }}{% endif %}{% endfor %}", NOT_GENERATION),
     ],

@@ -1,12 +1,15 @@
 """Rows in the shapes that people have: the record of each, and the field that each error names."""
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.records import Message
+from kaiwa.text.records import Comparison, Message
 from kaiwa.text.shapes import comparison_of, demonstration_of, prompt_of
 
 U, A, S = (lambda t: Message("user", t)), (lambda t: Message("assistant", t)), (lambda t: Message("system", t))
@@ -169,3 +172,35 @@ def test_what_is_no_comparison(row: Any, message: str) -> None:
 def test_what_is_no_prompt(row: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         prompt_of(row)
+
+
+NAMES = ("messages", "conversations", "role", "from", "content", "value", "prompt", "instruction", "input", "output",
+         "chosen", "rejected", "completions", "ranks", "scores", "tools", "tool_calls", "function", "name", "arguments",
+         "history", "meta", "weight", "text", "system", "type", "row", "row_idx")  # fmt: skip
+WORDS = (
+    "user",
+    "assistant",
+    "tool",
+    "function_call",
+    "A",
+    "B",
+    "[1]",
+    '[{"role": "user"}]',
+    "\n\nHuman: a\n\nAssistant: b",
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.sampled_from(WORDS) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    max_leaves=14,
+)
+
+
+@settings(max_examples=400)
+@given(JSON)
+def test_any_row_is_a_record_or_an_error_in_words(row: Any) -> None:
+    for read in (demonstration_of, comparison_of, prompt_of):
+        with contextlib.suppress(UserError):
+            record = read(row)
+            assert record is not None
+            if isinstance(record, Comparison):
+                assert all(isinstance(text, str) for text in record.completions)

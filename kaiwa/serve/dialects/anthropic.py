@@ -231,10 +231,16 @@ def message_json(
         "role": "assistant",
         "model": model,
         "content": content,
-        "stop_reason": None if finish is None else STOP_REASONS.get(finish, "end_turn"),
-        "stop_sequence": None,
+        **stop_json(finish, choice),
         "usage": usage_json(choice),
     }
+
+
+def stop_json(finish: str | None, choice: AnswerChoice) -> JSONObject:
+    """Return why an answer ended; nulls while it goes on. finish: the chat API's finish reason."""
+    if finish == "stop" and choice.stop:
+        return {"stop_reason": "stop_sequence", "stop_sequence": choice.stop}
+    return {"stop_reason": None if finish is None else STOP_REASONS.get(finish, "end_turn"), "stop_sequence": None}
 
 
 def usage_json(choice: AnswerChoice) -> JSONObject:

@@ -41,6 +41,7 @@ class AnswerChoice:
     prompt_tokens: int = 0
     cached: int = 0
     finish: str | None = None
+    stop: str = ""  # the stop string that ended the answer
     unenforced: tuple[str, ...] = ()  # keywords of the request's schema without effect
     markup: AnswerMarkup = PLAIN
     fingerprint: str = ""

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from kaiwa.serve import answers
 from kaiwa.serve.answers import AnswerFormat, AnswerStream
 from kaiwa.serve.dialects.anthropic import (
-    STOP_REASONS,
     MessagesRequest,
     TokenCountRequest,
     content_blocks,
     fresh_message_id,
     message_json,
+    stop_json,
     usage_json,
 )
 from kaiwa.serve.exceptions import APIError
@@ -137,6 +137,5 @@ async def _stream(id: str, model: str, chat: ChatRequest, events: AnswerStream) 
     for line in writer.end():
         yield line
     finish = choice.finish if reader is None else reader.finish_reason(choice.finish)
-    delta = {"stop_reason": STOP_REASONS.get(finish or "stop", "end_turn"), "stop_sequence": None}
-    yield _event("message_delta", delta=delta, usage=usage_json(choice))
+    yield _event("message_delta", delta=stop_json(finish or "stop", choice), usage=usage_json(choice))
     yield _event("message_stop")

@@ -260,7 +260,8 @@ class EngineProcess:
             self.outbox.append(replace(started, fingerprint=answer.fingerprint))
         tokens = details(event.tokens)
         n, finish = len(event.tokens), event.finish_reason
-        self.outbox.append(Tokens(id=event.id, text=event.text, n=n, tokens=tokens, finish=finish))
+        reply = Tokens(id=event.id, text=event.text, n=n, tokens=tokens, finish=finish, stop=event.stop_string)
+        self.outbox.append(reply)
 
     def _fail(self, id: str, status: int, code: str, message: str) -> None:
         self.outbox.append(Failed(id=id, status=status, code=code, message=message))

@@ -265,7 +265,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """n new tokens and their decoded text so far. finish: "stop", "length", or None while the answer goes on."""
+    """n new tokens and their decoded text so far. finish: "stop", "length", or None while the answer goes on.
+
+    stop: the stop string that ended the answer.
+    """
 
     kind: Literal["tokens"] = "tokens"
     id: str = ""
@@ -273,6 +276,7 @@ class Tokens:
     n: int
     tokens: tuple[TokenDetail, ...] = ()
     finish: str | None = None
+    stop: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
