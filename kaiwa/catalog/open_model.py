@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kaiwa.catalog.entries import SMOLLM2, Entry, entry_by_name_or_path
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import OpenedModel
+from kaiwa.text.providers import USUAL_WAYS, Provider
 
 Say = Callable[[str], None]
 
@@ -22,6 +23,7 @@ class ModelChoice:
     url: of a server with OpenAI's protocol (ends in /v1), "" for the local machine. api_key_env: the environment
     variable with its key. concurrency: requests under way at a time; per_minute: most requests started per minute, 0
     for no limit. device and max_memory: as KAIWA_DEVICE and KAIWA_MAX_MEMORY, which apply if the fields are empty.
+    provider: how the server is spoken to.
     """
 
     model: str = ""
@@ -31,6 +33,7 @@ class ModelChoice:
     per_minute: float = 0.0
     device: str = ""
     max_memory: str = ""
+    provider: Provider = USUAL_WAYS
 
 
 def rest_idle_threads() -> None:
@@ -67,7 +70,12 @@ def _open_server(choice: ModelChoice) -> OpenedModel:
         raise UserError("a server needs the model's name: --model NAME (or model = … in the file)", field="model")
     key = read_key(choice.api_key_env)
     model = HTTPChatModel(
-        choice.url, choice.model, api_key=key, concurrency=choice.concurrency, per_minute=choice.per_minute
+        choice.url,
+        choice.model,
+        api_key=key,
+        concurrency=choice.concurrency,
+        per_minute=choice.per_minute,
+        provider=choice.provider,
     )
     return OpenedModel(model, f"{choice.url} {choice.model}")
 

@@ -1,12 +1,13 @@
-"""A ChatModel behind a URL: any server that speaks OpenAI's protocol.
+"""A ChatModel behind a URL: any server that speaks OpenAI's protocol, Azure's, Anthropic's or Ollama's (providers.py).
 
-Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON) after growing pauses, or as Retry-After
-says. `generate_many` keeps `concurrency` requests under way and starts at most `per_minute` a minute.
+A quota that is spent is not tried again. Retries temporary failures (408, 429, 5xx, a broken connection, half a JSON)
+after growing pauses, or as Retry-After says. `generate_many` keeps `concurrency` requests under way and starts at most
+`per_minute` a minute.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,12 @@ import httpx
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ModelUnavailable, ScoreCall, ScoreResult
-from kaiwa.text.openai_answer import completion_from_answer
+from kaiwa.text.providers import USUAL_WAYS, Provider, build_request, key_headers, read_answer, split_url
 from kaiwa.text.records import Completion, Conversation
-from kaiwa.text.sampling import USUAL, Grammar, Sampling
+from kaiwa.text.sampling import USUAL, Sampling
 
-RETRIED = (408, 429, 500, 502, 503, 504)
+RETRIED = (408, 429, 500, 502, 503, 504, 529)
+QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit balance|insufficient credits", re.I)
 
 
 class HTTPChatModel:
@@ -33,21 +35,25 @@ class HTTPChatModel:
         model: str,
         *,
         api_key: str = "",
-        timeout: float = 120.0,
-        retries: int = 4,
+        timeout: float | None = None,
+        retries: int | None = None,
         concurrency: int = 8,
         per_minute: float = 0.0,
+        provider: Provider = USUAL_WAYS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._provider, self._protocol = provider, provider.protocol_of(url)
+        address, query = split_url(url)
         self._client = httpx.Client(
-            base_url=url.rstrip("/") + "/",
-            headers=headers,
-            timeout=httpx.Timeout(timeout, connect=10.0),
+            base_url=address,
+            params=query,
+            headers=key_headers(self._protocol, api_key) | dict(provider.headers),
+            timeout=httpx.Timeout(provider.timeout if timeout is None else timeout, connect=10.0),
             transport=transport,
         )
-        self._model, self._retries, self._sleep = model, retries, sleep
+        self._model, self._sleep = model, sleep
+        self._retries = provider.retries if retries is None else retries
         self._secret, self._concurrency = api_key, max(1, concurrency)
         self._gap = 60.0 / per_minute if per_minute > 0 else 0.0  # seconds between two starts
         self._next_start, self._turn = 0.0, threading.Lock()
@@ -61,13 +67,10 @@ class HTTPChatModel:
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         """Answer a conversation or continue a text. UserError for a refusal, ConnectionError after the last retry."""
-        body: dict[str, Any] = {"model": self._model, **sampling_fields(sampling)}
-        if isinstance(prompt, str):
-            answer = self._post("completions", body | {"prompt": prompt})
-        else:
-            answer = self._post("chat/completions", body | {"messages": [m.to_json() for m in prompt]})
+        path, body = build_request(self._protocol, self._model, prompt, sampling, self._provider)
+        answer = self._post(path, body)
         try:
-            return completion_from_answer(answer)
+            return read_answer(self._protocol, answer)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise self._without_choices(answer) from None
 
@@ -76,6 +79,8 @@ class HTTPChatModel:
 
         A token across the border is the continuation's. UserError for messages, and for servers that cannot score.
         """
+        if self._protocol not in ("openai", "azure"):
+            raise UserError(f"{self._client.base_url}: {self._protocol} gives no log-probabilities; answer by text")
         if not isinstance(context, str):
             raise UserError(f"{self._client.base_url}: servers score plain text only, no messages; use form = 'text'")
         body = {"model": self._model, "prompt": context + continuation, "max_tokens": 0, "echo": True, "logprobs": 1}
@@ -151,36 +156,14 @@ class HTTPChatModel:
                     reason = f"no JSON object ({kind}): {_line(response.text)}"
                 else:
                     reason = self._redact(f"{response.status_code}: {_message(response)}")
-                if response.status_code >= 400 and response.status_code not in RETRIED:
+                spent = response.status_code >= 400 and _is_quota(response)
+                code = "quota" if spent else code
+                if response.status_code >= 400 and (spent or response.status_code not in RETRIED):
                     raise UserError(f"{self._client.base_url}: {reason}", code=code)
                 pause = _retry_after(response, pause)
             if attempt < self._retries:
                 self._sleep(pause)
         raise ModelUnavailable(f"{self._client.base_url}: gave up after {self._retries + 1} attempts ({reason})", code)
-
-
-def sampling_fields(sampling: Sampling) -> dict[str, Any]:
-    """Return the request fields for a sampling: OpenAI's names where defined, else kaiwa's own.
-
-    Fields that other servers may not know (top_k, min_p, a grammar …) are sent only if different from the default.
-    """
-    body = sampling.to_json()
-    if not sampling.stop:
-        del body["stop"]
-    if sampling.logit_bias:
-        body["logit_bias"] = {str(id): bias for id, bias in sampling.logit_bias}
-    if sampling.grammar is not None:
-        del body["grammar"]
-        body["response_format"] = _response_format(sampling.grammar)
-    return body
-
-
-def _response_format(grammar: Grammar) -> dict[str, Any]:
-    if grammar.kind == "json_object":
-        return {"type": "json_object"}
-    if grammar.kind == "json_schema":
-        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": json.loads(grammar.source)}}
-    return {"type": "grammar", "syntax": grammar.kind, "definition": grammar.source}
 
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:
@@ -189,6 +172,11 @@ def _object(response: httpx.Response) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _is_quota(response: httpx.Response) -> bool:
+    """Return whether an error says that the account's quota or credit is spent, which waiting does not mend."""
+    return response.status_code in (402, 403, 429) and QUOTA.search(response.text[:4000]) is not None
 
 
 def _message(response: httpx.Response) -> str:

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.budget import Prices
 from kaiwa.lab.experiments.analysis import (
     analyse,
     apply_holm,
@@ -61,7 +62,7 @@ def test_three_numbers_of_an_arm() -> None:
 
 def test_costs_and_notes() -> None:
     some = outcomes("a", "11!", notes={"actions": 2, "votes": ["x"], "maj@3": 0.5}, n_reused=4, seconds=0.5)
-    arm = summarise_arm(TASK, "a", some, (1e6, 2e6))
+    arm = summarise_arm(TASK, "a", some, Prices(prompt=1e6, answer=2e6))
     assert (arm.n_prompt, arm.n_reused, arm.n_tokens, arm.calls) == (30, 12, 6, 3)
     assert arm.seconds == pytest.approx(1.5)
     assert arm.cost == pytest.approx(30 * 1 + 6 * 2)

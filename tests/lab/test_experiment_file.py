@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.budget import Prices
 from kaiwa.lab.experiments.experiment import Arm, Contrast
 from kaiwa.lab.experiments.experiment_file import read_experiment, spread_over_models
 from kaiwa.lab.tasks.prompt import Prompt
@@ -38,7 +39,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     text += '[[contrasts]]\na = "zero"\nb = "few"\nclaim = "helps"\n[prices]\nprompt = 1.5\nanswer = 2\n'
     one = read_experiment(write(tmp_path, text))
     assert (one.name, one.model, one.url, one.api_key_env) == ("own", "m", "http://x/v1", "KEY")
-    assert (one.seeds, one.margin, one.form, one.prices) == ((1, 2), 3.0, "text", (1.5, 2.0))
+    assert (one.seeds, one.margin, one.form, one.prices) == ((1, 2), 3.0, "text", Prices(prompt=1.5, answer=2.0))
     assert one.contrasts == (Contrast(a="zero", b="few", claim="helps"),)
     assert [arm.technique for arm in one.arms] == [ZeroShot(), FewShot(k=2)]
     assert len(one.tasks[0].items) == 5

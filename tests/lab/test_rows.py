@@ -98,6 +98,7 @@ def test_answers_are_spelt_as_the_choices(tmp_path: Path) -> None:
     [
         ("experiment", experiment_file.FIELDS),
         ("`[[tasks]]`", experiment_file.FILE_FIELDS),
+        ("`[[models]]`", experiment_file.MODEL_FIELDS),
         ("`[[arms]]`", (*arms_file.ARM_FIELDS, "technique")),
         ("`[[contrasts]]`", tuple(f.name for f in dataclasses.fields(Contrast))),
         ("`grader`", tuple({f.name: 0 for kind in (Grader, Judge) for f in dataclasses.fields(kind)} | {"model": 0})),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.client import sampling_fields
+from kaiwa.text.providers import sampling_fields
 from kaiwa.text.sampling import Grammar, Sampling
 
 WHOLE = Sampling(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from kaiwa.commands.console import clock, table
 from kaiwa.commands.model_options import ModelOptions
 
 if TYPE_CHECKING:
+    from kaiwa.lab.asking.budget import RunBudget
     from kaiwa.lab.experiments.analysis import Analysis
     from kaiwa.lab.experiments.experiment import Experiment
     from kaiwa.lab.tasks.task import Judge
@@ -26,6 +28,32 @@ def with_model(experiment: Experiment, options: ModelOptions) -> Experiment:
     """Return the experiment with model, server and key variable replaced by those of the command line, if set."""
     changes = {name: getattr(options, name) for name in ("model", "url", "api_key_env") if getattr(options, name)}
     return dataclasses.replace(experiment, **changes)
+
+
+def budget_of(experiment: Experiment) -> RunBudget | None:
+    """Return the experiment's budget, None for no limit."""
+    from kaiwa.lab.asking.budget import RunBudget
+
+    money, tokens = experiment.budget
+    return RunBudget(money=money or math.inf, tokens=tokens or math.inf) if money or tokens else None
+
+
+def open_server(experiment: Experiment, name: str, options: ModelOptions, budget: RunBudget | None) -> OpenedModel:
+    """Open the model that arms call `name` ("": the experiment's), on its own server or the experiment's.
+
+    A key goes only to the server that it is given for.
+    """
+    from kaiwa.lab.asking.budget import BudgetedModel
+
+    server = experiment.server(name or experiment.model)
+    url = server.url or experiment.url
+    key = server.api_key_env or (experiment.api_key_env if url == experiment.url else "")
+    choice = dataclasses.replace(options.choice(server.model or server.name, url), api_key_env=key)
+    opened = open_model(dataclasses.replace(choice, provider=server.provider))
+    if budget is None:
+        return opened
+    limited = BudgetedModel(opened.model, budget, experiment.prices_of(name or experiment.model))
+    return dataclasses.replace(opened, model=limited)
 
 
 def check_judges(experiment: Experiment) -> None:
@@ -63,9 +91,10 @@ def run_experiment(experiment: Experiment, out: Path, options: ModelOptions, *, 
             print(f"asked {done} of {total} in this round, {seconds}", end="\r" if live else "\n", file=sys.stderr)
 
     names: list[str] = []
+    budget = budget_of(experiment)
 
     def open_named(name: str) -> OpenedModel:
-        opened = open_model(options.choice(name or experiment.model, experiment.url, experiment.api_key_env))
+        opened = open_server(experiment, name, options, budget)
         names.append(opened.model.name)
         return opened
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from kaiwa.catalog.open_model import open_model
 from kaiwa.commands.model_options import ModelOptions
 from kaiwa.commands.options import Positional, arg, read_options
 from kaiwa.core.errors import UserError
@@ -33,7 +32,7 @@ def main(words: list[str]) -> None:
     options = read_options(Options, "kaiwa lab search", words)
     if not 0 < options.share < 1:
         raise UserError(f"--share {options.share}: give the dev items' share, between 0 and 1")
-    from kaiwa.commands.lab.experiments import with_model
+    from kaiwa.commands.lab.experiments import budget_of, open_server, with_model
     from kaiwa.lab.experiments.experiment_file import read_experiment
     from kaiwa.lab.experiments.ledger import FILE as LEDGER
     from kaiwa.lab.experiments.ledger import enter_ledger
@@ -42,8 +41,10 @@ def main(words: list[str]) -> None:
 
     experiment = with_model(read_experiment(options.file), options)
 
+    budget = budget_of(experiment)
+
     def open_named(name: str) -> OpenedModel:
-        return open_model(options.choice(name or experiment.model, experiment.url, experiment.api_key_env))
+        return open_server(experiment, name, options, budget)
 
     out = options.out or Path("runs") / "lab" / f"{experiment.name}-search"
     result = search_prompt(experiment, open_named, out, options.share)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.budget import FREE, Prices
 from kaiwa.lab.experiments.baselines import Baselines, task_baselines
 from kaiwa.lab.experiments.experiment import Contrast, Experiment
 from kaiwa.lab.experiments.judge_scores import JudgeCheck
@@ -102,7 +103,8 @@ def analyse(
     for task in experiment.tasks:
         check = judge_checks.get(task.name)
         for arm in experiment.arms_of(task):
-            arms.append(summarise_arm(task, arm.name, by_arm[task.name, arm.name], experiment.prices, check))
+            prices = experiment.prices_of(arm.model or experiment.model)
+            arms.append(summarise_arm(task, arm.name, by_arm[task.name, arm.name], prices, check))
         for contrast in experiment.contrasts_of(task):
             a, b, *less = (by_arm[task.name, name] for name in contrast.arms)
             findings.append(compare_arms(task, contrast, a, b, less=less, margin=experiment.margin / 100, check=check))
@@ -152,12 +154,12 @@ def summarise_arm(
     task: Task,
     arm: str,
     outcomes: Sequence[ItemOutcome],
-    prices: tuple[float, float] = (0, 0),
+    prices: Prices = FREE,
     check: JudgeCheck | None = None,
 ) -> ArmResult:
     """Summarise the outcomes of one arm on one task.
 
-    `prices`: money for a million prompt and answer tokens. `check`: of the judge that graded; the shares are then
+    `prices`: money for a million tokens. `check`: of the judge that graded; the shares are then
     corrected for the judge's errors; UserError where a judge graded and the check is missing.
     """
     if task.grader.judge is not None and check is None:
@@ -167,7 +169,8 @@ def summarise_arm(
     done = [o for o in outcomes if not o.error]
     read = [o for o in done if o.valid]
     clusters = {item.id: item.cluster or item.id for item in task.items}
-    n_prompt, n_tokens = sum(o.n_prompt for o in outcomes), sum(o.n_tokens for o in outcomes)
+    n_prompt, n_reused = sum(o.n_prompt for o in outcomes), sum(o.n_reused for o in outcomes)
+    n_tokens = sum(o.n_tokens for o in outcomes)
     counted: Counter[str] = Counter()
     for outcome in done:
         for name, value in outcome.notes.items():
@@ -185,11 +188,11 @@ def summarise_arm(
             Counter(o.answer if o.answer is not None else f"— {o.no_answer}".strip() for o in done).most_common(6)
         ),
         n_prompt=n_prompt,
-        n_reused=sum(o.n_reused for o in outcomes),
+        n_reused=n_reused,
         n_tokens=n_tokens,
         seconds=sum(o.seconds for o in outcomes),
         calls=sum(o.calls for o in outcomes),
-        cost=(n_prompt * prices[0] + n_tokens * prices[1]) / 1e6,
+        cost=prices.cost(n_prompt, n_reused, n_tokens),
         notes={name: value / max(1, len(done)) for name, value in counted.items()},
     )
 

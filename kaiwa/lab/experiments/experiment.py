@@ -17,9 +17,11 @@ from typing import Any
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.config import did_you_mean, differences
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.budget import FREE, Prices
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.task import Item, Task
 from kaiwa.lab.techniques.technique import GREEDY, Technique
+from kaiwa.text.providers import USUAL_WAYS, Provider
 from kaiwa.text.sampling import Sampling
 
 PLAN_FORMAT = 2  # of plan.json; the first held no prompts, answers and graders
@@ -41,6 +43,18 @@ class Arm:
     def own_task(self, task: Task) -> Task:
         """Return the task as this arm asks it."""
         return task if self.prompt is None else task.with_prompt(self.prompt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelServer:
+    """A model on a server of its own, by the name that arms use. model "": the name. prices None: the experiment's."""
+
+    name: str
+    model: str = ""
+    url: str = ""
+    api_key_env: str = ""
+    provider: Provider = USUAL_WAYS
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +88,8 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """The registered plan. `margin` (points): a difference that would not matter. `prices`: money for a million prompt
-    and a million answer tokens.
+    """The registered plan. `margin` (points): a difference that would not matter. `prices`: money for a million
+    tokens. `budget`: the most money and tokens (0: no limit). `servers`: of models that have one of their own.
     """
 
     name: str
@@ -88,7 +102,9 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     margin: float = 5.0
     form: str = ""  # "": chat for a model that has learnt to, else text
-    prices: tuple[float, float] = (0.0, 0.0)
+    prices: Prices = FREE
+    budget: tuple[float, int] = (0.0, 0)
+    servers: tuple[ModelServer, ...] = ()
     sampling: Sampling = GREEDY  # of every call; max_tokens are the tasks', the seed is that of `seeds`
 
     def __post_init__(self) -> None:
@@ -120,6 +136,15 @@ class Experiment:
     def models(self) -> list[str]:
         """Return every model in use, in the order of the arms."""
         return list(dict.fromkeys(arm.model or self.model for arm in self.arms))
+
+    def server(self, model: str) -> ModelServer:
+        """Return the server of a model by the name that arms use."""
+        own = next((one for one in self.servers if one.name == model), None)
+        return own or ModelServer(name=model, url=self.url, api_key_env=self.api_key_env)
+
+    def prices_of(self, model: str) -> Prices:
+        """Return the prices of a model by the name that arms use."""
+        return self.server(model).prices or self.prices
 
     def with_first_items(self, n: int) -> Experiment:
         return dataclasses.replace(self, tasks=tuple(task.first(n) for task in self.tasks))
@@ -156,6 +181,7 @@ class Experiment:
                 | ({"sampling": arm.sampling.to_json()} if arm.sampling else {})
                 for arm in self.arms
             ],
+            "servers": [dataclasses.asdict(one) for one in self.servers],
             "contrasts": [dataclasses.asdict(c) for task in self.tasks for c in self.contrasts_of(task)],
         } | ({"sampling": self.sampling.to_json()} if self.sampling != GREEDY else {})
 

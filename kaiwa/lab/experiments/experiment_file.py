@@ -11,8 +11,9 @@ from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.asking.budget import Prices
 from kaiwa.lab.experiments.arms_file import prompt_from_value, read_arms, read_sampling, spread_over_models
-from kaiwa.lab.experiments.experiment import Experiment
+from kaiwa.lab.experiments.experiment import Experiment, ModelServer
 from kaiwa.lab.grading.assertions import check_types
 from kaiwa.lab.grading.graders import ASSERTIONS, GRADERS
 from kaiwa.lab.tasks.benchmarks import load_benchmark
@@ -20,6 +21,7 @@ from kaiwa.lab.tasks.by_name import generate_task, task_from_file
 from kaiwa.lab.tasks.rows import read_text
 from kaiwa.lab.tasks.task import JUDGED, Assertion, Grader, Judge, Task
 from kaiwa.lab.techniques.technique import GREEDY
+from kaiwa.text.providers import Provider
 
 FIELDS = (
     "name",
@@ -35,6 +37,7 @@ FIELDS = (
     "arms",
     "contrasts",
     "prompts",
+    "budget",
     "prices",
     "sampling",
 )
@@ -71,10 +74,10 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
     n = int(values.get("n", 100))
     tasks = tuple(_task(row, n, path) for row in values.get("tasks", ()))
     arms, contrasts = read_arms(values, path)
-    models = tuple(map(str, values.get("models", ())))
+    servers = tuple(_server(row, path) for row in values.get("models", ()) if isinstance(row, Mapping))
+    models = tuple(str(row["name"] if isinstance(row, Mapping) else row) for row in values.get("models", ()))
     if len(models) > 1:
         arms, contrasts = spread_over_models(arms, contrasts, models)
-    prices = values.get("prices", {})
     return Experiment(
         name=values.get("name", path.stem),
         tasks=tasks,
@@ -87,8 +90,54 @@ def experiment_from_toml(values: Mapping[str, Any], path: Path) -> Experiment:
         margin=float(values.get("margin", 5.0)),
         form=values.get("form", ""),
         sampling=read_sampling(GREEDY, values.get("sampling", {}), f"{path}, sampling"),
-        prices=(float(prices.get("prompt", 0.0)), float(prices.get("answer", 0.0))),
+        prices=_prices(values.get("prices", {}), path),
+        budget=_budget(values.get("budget", {}), path),
+        servers=servers,
     )
+
+
+MODEL_FIELDS = (
+    *("name", "model", "url", "api_key_env", "protocol", "parameters", "headers", "body", "timeout", "retries"),
+    "prices",
+)
+
+
+def _server(row: Mapping[str, Any], path: Path) -> ModelServer:
+    """Read one of [[models]]."""
+    for field in row:
+        if field not in MODEL_FIELDS:
+            raise UserError(f"{path}: a model has no {field!r}{did_you_mean(field, MODEL_FIELDS)}")
+    if not row.get("name"):
+        raise UserError(f"{path}: each of [[models]] needs a name")
+    ways = {
+        name: row[name] for name in ("protocol", "parameters", "headers", "body", "timeout", "retries") if name in row
+    }
+    return ModelServer(
+        name=str(row["name"]),
+        model=str(row.get("model", row["name"])),
+        url=str(row.get("url", "")),
+        api_key_env=str(row.get("api_key_env", "")),
+        provider=Provider(**ways),
+        prices=_prices(row["prices"], path) if "prices" in row else None,
+    )
+
+
+def _prices(row: Mapping[str, Any], path: Path) -> Prices:
+    names = ("prompt", "answer", "cached")
+    for field in row:
+        if field not in names:
+            raise UserError(f"{path}: prices have no {field!r}{did_you_mean(field, names)}")
+    return Prices(**{name: float(row[name]) for name in names if name in row})
+
+
+def _budget(row: Mapping[str, Any], path: Path) -> tuple[float, int]:
+    """Read {money, tokens}; a limit that is given must be above 0."""
+    for field, value in row.items():
+        if field not in ("money", "tokens"):
+            raise UserError(f"{path}: a budget has money and tokens, not {field!r}")
+        if not value > 0:
+            raise UserError(f"{path}: budget {field} = {value}: above 0, else nothing is asked")
+    return float(row.get("money", 0.0)), int(row.get("tokens", 0))
 
 
 def _task(row: Mapping[str, Any], n: int, path: Path) -> Task:

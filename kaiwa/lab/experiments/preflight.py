@@ -19,6 +19,7 @@ from kaiwa.lab.techniques.by_name import reseed
 from kaiwa.lab.techniques.technique import Decoding
 from kaiwa.text.chat_model import ScoreCall
 
+OVERHEAD, TOKENS_A_SECOND = 0.5, 50.0  # of a usual server's call, for the estimate of minutes
 LONGEST_SHOWN = 20_000  # characters of a prompt in a plan
 
 
@@ -53,6 +54,52 @@ def check_first_calls(experiment: Experiment) -> None:
             for seed in experiment.seeds:
                 for item in task.items:
                     first_calls(experiment, task, arm, item, seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCost:
+    """What an experiment sends at least, in its programs' first rounds: calls, estimated prompt tokens, the most answer
+    tokens, and the money for both."""
+
+    calls: int
+    prompt_tokens: int
+    answer_tokens: int
+    money: float
+
+    def minutes(self, concurrency: int, per_minute: float = 0.0) -> float:
+        """Return the time at so many calls side by side, by the answers' length, or by the most calls a minute."""
+        if not self.calls:
+            return 0.0
+        seconds = OVERHEAD + self.answer_tokens / self.calls / TOKENS_A_SECOND
+        paced = self.calls / per_minute if per_minute > 0 else 0.0
+        return max(self.calls * seconds / max(1, concurrency) / 60, paced)
+
+
+def planned_cost(experiment: Experiment) -> PlannedCost:
+    """Estimate the first round of every program, each distinct call once, as the cache will have it."""
+    calls, n_prompt, n_answer, money = 0, 0, 0, 0.0
+    sent: set[tuple[str, str, int]] = set()
+    for task in experiment.tasks:
+        for arm in experiment.arms_of(task):
+            model = arm.model or experiment.model
+            for seed in experiment.seeds:
+                for item in task.items:
+                    for call in first_calls(experiment, task, arm, item, seed):
+                        text = _call_text(call)
+                        if (model, text, call.sample) in sent:
+                            continue
+                        sent.add((model, text, call.sample))
+                        answer = 0 if isinstance(call.request, ScoreCall) else call.request.sampling.max_tokens
+                        prompt = estimate_tokens(text)
+                        calls, n_prompt, n_answer = calls + 1, n_prompt + prompt, n_answer + answer
+                        money += experiment.prices_of(model).cost(prompt, 0, answer)
+    return PlannedCost(calls=calls, prompt_tokens=n_prompt, answer_tokens=n_answer, money=money)
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate tokens without a tokenizer: four ASCII characters or one other character each."""
+    ascii_characters = sum(c < "\x80" for c in text)
+    return max(1, ascii_characters // 4 + len(text) - ascii_characters)
 
 
 def planned_prompts(experiment: Experiment) -> list[PlannedPrompt]:
