@@ -64,7 +64,7 @@ def train_job(folder: JobFolder) -> None:
         folder.change(stopped=True)
         raise
     except UserError as error:
-        _failed(folder, str(error), "invalid_training_file")
+        _failed(folder, str(error), error.code or "invalid_training_file")
         raise
     except Exception as error:
         _failed(folder, f"training failed ({type(error).__name__}: {error}); see train.log", "server_error")

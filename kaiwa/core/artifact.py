@@ -34,6 +34,7 @@ RUN_FILE = "run.toml"  # the options of the command that made an artifact, not p
 CHECKPOINT = "checkpoint"  # a folder inside the work folder; never published
 STAMP, SECONDS = "plan.json", "seconds"  # files inside the work folder; never published
 MOST_CHANGES = 3  # changes listed when a stage is built again
+DISK_FULL = "insufficient_storage"  # the code of the error
 FULL = 1 << 20  # free bytes; with fewer, an error is taken for a full disk
 LIBRARIES = ("torch", "tokenizers", "numpy", "safetensors")
 
@@ -201,7 +202,8 @@ def publish(out: Path, plan: Plan) -> Iterator[Work]:
         yield state
     except Exception as error:
         if disk_is_full(error, work):
-            raise UserError(f"{work}: the disk is full; free some space and run the same command again") from error
+            message = f"{work}: the disk is full; free some space and run the same command again"
+            raise UserError(message, code=DISK_FULL) from error
         raise
     finally:
         if work.exists():

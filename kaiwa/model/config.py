@@ -43,8 +43,10 @@ class RopeScaling:
 class DecoderConfig:
     """gpt3: LayerNorm, learned positions, GELU, biases. llama: RMSNorm, rotary, SwiGLU, grouped heads, no biases.
 
-    The last five fields are the differences between relatives of LLaMA: Qwen2 has biases on query, key and value, Qwen3
-    a norm on each head of query and key, both (and Mistral) sometimes have heads whose sizes do not add up to d_model.
+    The fields from head_size on are the differences between relatives of LLaMA: Qwen2 has biases on query, key and
+    value, Qwen3 a norm on each head of query and key, both (and Mistral) sometimes have heads whose sizes do not add up
+    to d_model. Gemma 3 gates with GELU, has a norm after attention and feed-forward part too, multiplies embeddings by
+    √d_model, and turns positions by local_theta in all layers but one of local_every.
     """
 
     dialect: Dialect = "llama"
@@ -63,6 +65,11 @@ class DecoderConfig:
     out_bias: bool = False
     qk_norm: bool = False
     rope: RopeScaling = field(default_factory=RopeScaling)
+    gate: Literal["silu", "gelu"] = "silu"
+    post_norms: bool = False
+    scaled_embedding: bool = False
+    local_theta: float = 0.0
+    local_every: int = 0  # layers; 0: all layers have rope_theta and its scaling
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_layer", "n_head", "d_ff", "max_length"):
@@ -76,6 +83,8 @@ class DecoderConfig:
             raise UserError(f"model.n_head {self.n_head} is not a multiple of n_kv_head {self.kv_heads}")
         if self.dialect == "llama" and self.d_head % 2:
             raise UserError(f"rotary positions need an even head size, got {self.d_head}; change d_model or n_head")
+        if self.local_every and self.local_theta <= 0:
+            raise UserError(f"model.local_theta is {self.local_theta}; with local_every it must be above 0")
         if self.dialect == "gpt3" and (self.head_size or self.qk_norm or self.rope.kind != "none" or self.n_kv_head):
             raise UserError("the gpt3 dialect has plain heads: no head_size, qk_norm, rope or n_kv_head")
 
@@ -86,6 +95,10 @@ class DecoderConfig:
     @property
     def d_head(self) -> int:
         return self.head_size or self.d_model // self.n_head
+
+    def is_local(self, layer: int) -> bool:
+        """Return whether a layer (from 0) turns positions by local_theta, without scaling."""
+        return bool(self.local_every) and (layer + 1) % self.local_every != 0
 
     @property
     def block_products(self) -> int:
@@ -106,6 +119,7 @@ class DecoderConfig:
         if self.dialect == "llama":
             block = self.block_products + 2 * d
             block += self.qkv_bias * (q + 2 * kv) + self.out_bias * d + self.qk_norm * 2 * self.d_head
+            block += self.post_norms * 2 * d
             return self.vocab_size * d + unembedding + self.n_layer * block + d
         block = self.block_products + 3 * d + d + f + d + 4 * d
         return self.vocab_size * d + unembedding + self.max_length * d + self.n_layer * block + 2 * d

@@ -10,6 +10,7 @@ the engine within its cache. GPT-3's alternating banded attention is left out (d
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.model import kernels
-from kaiwa.model.config import DecoderConfig
+from kaiwa.model.config import DecoderConfig, RopeScaling
 
 # (layer, q [B,T,H,E], k [B,T,K,E], v [B,T,K,E]) -> [B,T,H,E]; q and k already carry their positions.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -65,6 +66,8 @@ class Block(nn.Module):
         self.norm_mlp = make_norm(c)
         self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
         self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
+        self.norm_out = make_norm(c) if c.post_norms else None
+        self.norm_down = make_norm(c) if c.post_norms else None
         self.dropout = 0.0  # of what is added to the residual stream (see `residual_dropout`)
 
     def forward(
@@ -86,10 +89,11 @@ class Block(nn.Module):
             q, k = rotate(self.norm_q(q), *rotary), rotate(self.norm_k(k), *rotary)
         if at is not None:
             q, x = q.index_select(1, at), x.index_select(1, at)
-        x = x + self._drop(self.out(attend(self.layer, q, k, v).flatten(2)))
+        added = self.out(attend(self.layer, q, k, v).flatten(2))
+        x = x + self._drop(added if self.norm_out is None else self.norm_out(added))
         h = self.up(self.norm_mlp(x))
-        h = swiglu(h) if c.dialect == "llama" else F.gelu(h, approximate="tanh")
-        return x + self._drop(self.down(h))
+        added = self.down(gated(h, c.gate) if c.dialect == "llama" else F.gelu(h, approximate="tanh"))
+        return x + self._drop(added if self.norm_down is None else self.norm_down(added))
 
     def _drop(self, added: Tensor) -> Tensor:
         return F.dropout(added, self.dropout) if self.dropout else added
@@ -114,15 +118,18 @@ class Decoder(nn.Module):
 
         at [n]: only the states [B,n,D] of these positions are returned.
         """
-        x = self.embed(ids)
-        if self.positions is not None:
-            x = x + self.positions(positions)
-            rotary = None
-        else:
-            rotary = rotary_angles(positions, self.config)
+        x = self.embedded(ids, positions)
+        rotary = rotary_by_layer(positions, self.config)
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, rotary, attend, at if number == len(self.blocks) else None)
+            x = block(x, rotary[number - 1], attend, at if number == len(self.blocks) else None)
         return self.norm(x)  # type: ignore[no-any-return]
+
+    def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Return the input [B,T,D] of the first block for ids, positions [B,T]."""
+        x = self.embed(ids)
+        if self.config.scaled_embedding:
+            x = x * math.sqrt(self.config.d_model)
+        return x if self.positions is None else x + self.positions(positions)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., V] of hidden states [..., D]."""
@@ -195,6 +202,18 @@ def rotary_angles(positions: Tensor, config: DecoderConfig) -> tuple[Tensor, Ten
     return angles.cos() * config.rope.attention, angles.sin() * config.rope.attention
 
 
+def rotary_by_layer(positions: Tensor, config: DecoderConfig) -> list[tuple[Tensor, Tensor] | None]:
+    """Return each layer's cosines and sines [B,T,1,E/2] of positions [B,T]; None in the gpt3 dialect."""
+    if config.dialect == "gpt3":
+        return [None] * config.n_layer
+    whole = rotary_angles(positions, config)
+    if not config.local_every:
+        return [whole] * config.n_layer
+    plain = dataclasses.replace(config, rope_theta=config.local_theta, rope=RopeScaling(), local_every=0)
+    local = rotary_angles(positions, plain)
+    return [local if config.is_local(layer) else whole for layer in range(config.n_layer)]
+
+
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate x [B,T,*,E]: the first half of a head against the second."""
     a, b = x.float().chunk(2, dim=-1)
@@ -208,6 +227,14 @@ def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor)
         return rotated.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
     both = rotate(x[:, :, : n_head + kv_heads], cos, sin)
     return both[:, :, :n_head], both[:, :, n_head:], x[:, :, n_head + kv_heads :]
+
+
+def gated(h: Tensor, gate: str) -> Tensor:
+    """Return the activation of gate times up [...,f] of gate then up [...,2f]. gate: "silu" or "gelu"."""
+    if gate == "silu":
+        return swiglu(h)
+    a, up = h.chunk(2, dim=-1)
+    return F.gelu(a, approximate="tanh") * up
 
 
 def swiglu(h: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.context import Context, Progress
-from kaiwa.model.decoder import Decoder, attend_rows, rotary_angles, segment_mask
+from kaiwa.model.decoder import Decoder, attend_rows, rotary_by_layer, segment_mask
 from kaiwa.model.int4 import LINEARS, Codes
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.gptq import Hessian, QuantizedLayer, gptq
@@ -65,16 +65,12 @@ class CalibrationText:
     def __init__(self, decoder: Decoder, ids: Tensor, positions: Tensor, segments: Tensor) -> None:
         self.decoder = decoder
         self.attend = attend_rows(segment_mask(segments))
-        self.x = decoder.embed(ids)
-        self.rotary = None
-        if decoder.positions is None:
-            self.rotary = rotary_angles(positions, decoder.config)
-        else:
-            self.x = self.x + decoder.positions(positions)
+        self.x = decoder.embedded(ids, positions)
+        self.rotary = rotary_by_layer(positions, decoder.config)
 
     def through(self, block: int) -> Tensor:
         """Return the hidden states [rows,T,D] after a block."""
-        return self.decoder.blocks[block](self.x, self.rotary, self.attend)  # type: ignore[no-any-return]
+        return self.decoder.blocks[block](self.x, self.rotary[block], self.attend)  # type: ignore[no-any-return]
 
 
 def _round(linear: nn.Linear, texts: list[CalibrationText], block: int, config: QuantizeConfig) -> QuantizedLayer:

@@ -49,7 +49,9 @@ def laptop() -> Recipe:
             in_order=("village",),
             evaluate_every=400,
         ),
-        sft=SFTConfig(epochs=2, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0, warmup=10, evaluate_every=100),
+        sft=SFTConfig(
+            epochs=2, width=256, lr=5e-4, pretrain_rows=1, pretrain_weight=1.0, warmup=10, evaluate_every=100
+        ),
         compare=CollectConfig(k_min=5, k_max=7, temperature=0.7, strays=2),
         reward=RewardConfig(
             epochs=2,

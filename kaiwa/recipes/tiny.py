@@ -46,7 +46,7 @@ def tiny() -> Recipe:
             evaluate_every=70,
             evaluate_rows=8,
         ),
-        sft=SFTConfig(epochs=2, lr=1e-3, warmup=10),
+        sft=SFTConfig(epochs=2, width=256, lr=1e-3, warmup=10),
         reward=RewardConfig(warmup=10),
         rlhf=RLHFConfig(
             updates=10,

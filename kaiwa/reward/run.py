@@ -49,16 +49,21 @@ def run(
     comparisons: Path,
     out: Path,
     demonstrations: Path | None = None,
+    validation_file: Path | None = None,
     gold: Gold | None = None,
 ) -> Artifact:
     """Train a reward model from `policy` (of any size) on comparisons, and publish the model.
 
-    demonstrations: a JSONL of {"messages"} whose mean score becomes 0. gold: noise-free utilities of a comparison's
-    completions, if known, for the card's ceiling.
+    validation_file: held-out comparisons; if None, a share of the others. demonstrations: whose mean score becomes 0.
+    gold: noise-free utilities of a comparison's completions, if known, for the card's ceiling (without a
+    validation_file: a record's number says which file it is of).
     """
+    assert gold is None or validation_file is None
     parents = {"policy": policy, "comparisons": data_parent(comparisons)}
     if demonstrations is not None:
         parents["demonstrations"] = data_parent(demonstrations)
+    if validation_file is not None:
+        parents["validation"] = data_parent(validation_file)
     plan = Plan("reward", config, parents, ctx.seed)
     done = finished(out, plan, ctx.say)
     if done is not None:
@@ -66,8 +71,12 @@ def run(
     with publish(out, plan) as work:
         trained = open_trainable(policy.path, ctx.seed, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha)
         tokenizer, context = trained.tokenizer, trained.decoder.config.max_length
-        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, context=context, options=config.data)
-        training, validation, outside = split(items, config.validation_share, ctx.seed, config.held_out_labellers)
+        room: dict[str, Any] = {"context": context, "options": config.data}
+        items = read_comparisons(comparisons, tokenizer, config.width, ctx.say, **room)
+        share = config.validation_share if validation_file is None else 0.0
+        training, validation, outside = split(items, share, ctx.seed, config.held_out_labellers)
+        if validation_file is not None:
+            validation = read_comparisons(validation_file, tokenizer, config.width, ctx.say, least=1, **room)
         if not training:
             raise UserError(f"{comparisons}: all comparisons are held out; name fewer reward.held_out_labellers")
         model = ScalarModel(trained.decoder)

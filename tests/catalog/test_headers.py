@@ -13,7 +13,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.model.formats.gguf_container import read_gguf
 
 gguf = pytest.importorskip("gguf")
-KNOWN = "there is gpt2, llama"
+KNOWN = "there is gemma3, gpt2, llama"
 
 
 def write_gguf(file: Path, architecture: str = "llama", tokenizer: str = "gpt2", template: str = "") -> Path:

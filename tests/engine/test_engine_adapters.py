@@ -279,7 +279,7 @@ def test_names_and_use(tmp_path: Path) -> None:
     engine.remove_adapter("one")
     wide, _ = soft(LLAMA, 159, tmp_path / "soft")
     engine.add_adapter("wide", wide)
-    with pytest.raises(UserError, match="163 tokens with 159 of the soft prompt"):
+    with pytest.raises(UserError, match="the prompt has 163 with 159 of the soft prompt"):
         engine.add(asked(0, "wide", (1, 2, 3, 4)))
     with pytest.raises(UserError, match="the model has 2"):
         engine.add_adapter("deep", Adapter(adapter.changes * 2))

@@ -1,5 +1,6 @@
 """Random tiny models of every family: our logits are transformers', and our folders load there."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2, yarn": ("Qwen2", {"rope_parameters": YARN}),
     "llama, yarn": ("Llama", {"rope_parameters": YARN | {"attention_factor": 1.5}, "head_dim": 16}),
     "qwen3": ("Qwen3", {"head_dim": 16}),
+    "gemma3": (
+        "Gemma3Text",
+        {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 7, "sliding_window": 64},
+    ),
     "phi3": ("Phi3", {"pad_token_id": 0}),
     "gpt2": ("GPT2", {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
 }
@@ -50,7 +55,10 @@ def theirs(name: str) -> Any:
     family, more = FAMILIES[name]
     config = getattr(transformers, f"{family}Config")(**(more if family == "GPT2" else SHAPE | more))
     torch.manual_seed(0)
-    model = getattr(transformers, f"{family}{'LMHeadModel' if family == 'GPT2' else 'ForCausalLM'}")(config).eval()
+    model = getattr(
+        transformers, "GPT2LMHeadModel" if family == "GPT2" else f"{family.removesuffix('Text')}ForCausalLM"
+    )
+    model = model(config).eval()
     with torch.no_grad():
         for n, p in model.named_parameters():
             p.normal_(1.0 if "norm" in n or "ln_" in n else 0.0, 0.3 if p.ndim == 1 else 0.2)
@@ -87,8 +95,6 @@ def test_logits_are_transformers(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
-    import json
-
     model = theirs("llama")
     model.save_pretrained(tmp_path)
     good = json.loads((tmp_path / "config.json").read_text())
@@ -110,6 +116,30 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(good))
     with pytest.raises(UserError, match="'rms_norm_eps' is missing"):
         load_decoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False"),
+        ("gemma3", {"query_pre_attn_scalar": 168}, "query_pre_attn_scalar is 168"),
+        ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
+        ("gemma3", {"layer_types": ["full_attention"] * 7}, "layer_types is not one full_attention in 6 layers"),
+        ("gemma3", {"rope_parameters": {"sliding_attention": {"rope_theta": 7.0}}}, "theta is 7.0"),
+        ("phi3", {"partial_rotary_factor": 0.75}, "partial_rotary_factor is 0.75"),
+        ("phi3", {"rope_parameters": {"rope_type": "longrope"}}, "rope scaling 'longrope'"),
+    ],
+)
+def test_flags_that_are_not_computed_are_refused_by_name(
+    family: str, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    theirs(family).config.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    name = {"gpt2": "GPT2LMHeadModel", "gemma3": "Gemma3ForCausalLM", "phi3": "Phi3ForCausalLM"}[family]
+    file.write_text(json.dumps(config | {"architectures": [name]} | change))
+    with pytest.raises(UserError, match=message):
+        read_config(tmp_path)
 
 
 def test_every_family_is_in_the_docs() -> None:

@@ -16,9 +16,12 @@ import pytest
 from kaiwa.catalog.entries import read_entry
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
+from kaiwa.commands import tune
 from kaiwa.commands.tune import train
+from kaiwa.core.artifact import DISK_FULL
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
+from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.job_plan import TuningRequest
 from kaiwa.serve.tuning.jobs import FineTuning, model_name
 from kaiwa.text.records import Message
@@ -257,3 +260,22 @@ def test_the_watcher_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
     while jobs._watching is not None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (len(calls), jobs._watching) == (3, None)
+
+
+def test_a_job_that_fills_the_disk_names_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not its training file, which is well."""
+    folder = JobFolder(tmp_path / "ftjob-1")
+    folder.path.mkdir()
+    (folder.path / "job.json").write_text(json.dumps({"seed": 1, "created_at": 1}))
+    folder.change(status="queued", attempts=0)
+
+    def fail(*_: Any) -> None:
+        raise UserError("x: the disk is full; free some space and run the same command again", code=DISK_FULL)
+
+    monkeypatch.setattr(tune, "train", fail)
+    with pytest.raises(UserError):
+        tune.train_job(folder)
+    state = folder.state()
+    assert state["status"] == "failed"
+    assert (state["error"]["code"], state["error"]["param"]) == ("insufficient_storage", None)
+    assert "disk is full" in state["error"]["message"]

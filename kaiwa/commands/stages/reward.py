@@ -22,6 +22,7 @@ class Options(DeviceOptions):
     policy: Path  # the model to start from, of any size: a name of `kaiwa models`, a folder or a .gguf file
     comparisons: Path  # rankings or pairs: a file or folder of any usual shape (docs/data.md)
     demonstrations: Path | None = None  # their mean score becomes zero; a file or folder
+    validation: Path | None = None  # held-out comparisons (default: a share of the others, validation_share)
     config: Flat[RewardConfig] = field(default_factory=RewardConfig)
 
 
@@ -37,5 +38,5 @@ def run_reward(options: Options, ctx: Context) -> Artifact:
 
     return run(
         options.config, ctx, policy=as_parent(options.policy), comparisons=options.comparisons,
-        demonstrations=options.demonstrations, out=options.out,
+        demonstrations=options.demonstrations, validation_file=options.validation, out=options.out,
     )  # fmt: skip

@@ -26,7 +26,8 @@ class Family:
     class names.
 
     tensors: our part of a block -> Hugging Face's names in a layer; several names are a product that we fuse. top: our
-    tensors outside the blocks -> Hugging Face's. transposed: products are kept as [in, out]. gguf: the architecture's
+    tensors outside the blocks -> Hugging Face's. transposed: products are kept as [in, out]. norm_offset: what a
+    norm's weight in a folder lacks of ours. gguf: the architecture's
     name there; gguf_parts: where a block's names differ from gguf.PARTS. gguf_pairs: llama.cpp reorders the rows of
     query and key, so that rotary positions turn neighbouring pairs.
     """
@@ -41,6 +42,7 @@ class Family:
     tensors: Names
     top: Mapping[str, str]
     transposed: bool = False
+    norm_offset: float = 0.0
     gguf: str = ""
     gguf_parts: Names = field(default_factory=dict)
     gguf_pairs: bool = False

@@ -14,6 +14,7 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
     require_value(raw, "activation_function", ("gelu_new", "gelu_pytorch_tanh"))
     for field in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
         require_value(raw, field, (False,))
+    require_value(raw, "scale_attn_weights", (True,))
     return DecoderConfig(
         dialect="gpt3",
         vocab_size=read_size(raw, "vocab_size"),

@@ -41,6 +41,11 @@ def is_transposed(config: DecoderConfig, name: str, tensor: Tensor, family: Fami
     return (family or family_of(config)).transposed and name.startswith("blocks") and tensor.ndim == 2
 
 
+def norm_offset(name: str, family: Family) -> float:
+    """Return what a tensor of ours has more than the family's files: of a norm's weight, else 0."""
+    return family.norm_offset if "norm" in name else 0.0
+
+
 def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict[str, Tensor]:
     """Return Hugging Face's tensors [...], fused products split, from ours. scalar: without the unembedding."""
     out: dict[str, Tensor] = {}
@@ -50,6 +55,8 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
         theirs, sizes = names_of(config, name), sizes_of(config, name)
         parts = [tensor] if len(theirs) == 1 else tensor.split(sizes)
         out |= {n: p.T if is_transposed(config, name, p) else p for n, p in zip(theirs, parts, strict=True)}
+        if offset := norm_offset(name, family_of(config)):
+            out[theirs[0]] = tensor - offset
     return out
 
 
@@ -77,6 +84,8 @@ def from_hf(
         if len(parts) > 1 and len({p.shape[1:] for p in parts}) > 1:
             raise UserError(f"the parts of {name} have different widths: {[tuple(p.shape) for p in parts]}")
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if offset := norm_offset(name, family or family_of(config)):
+            state[name] = state[name].float() + offset
     if "unembed.weight" in ours and "unembed.weight" not in state:
         state["unembed.weight"] = state["embed.weight"]
     extra = [n for n in tensors if n not in used and n not in ("lm_head.weight", "score.weight")]
