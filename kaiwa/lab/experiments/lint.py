@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kaiwa.lab.experiments.experiment import Experiment, detectable_differences
+from kaiwa.lab.experiments.lint_text import LONGEST, STEPS, text_remarks
 from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.shots import FewShot
@@ -80,7 +81,16 @@ def _prompt_remarks(p: Prompt) -> Iterator[tuple[str, str, str]]:
             yield "warn", "trailing-space", f"{name} ends with a space, which splits tokens differently; cut it off"
     if instruction and bool(JAPANESE.search(instruction)) != (p.language == "ja"):
         yield "warn", "language", f"the instruction is not in the prompt's language {p.language!r}"
+    yield from text_remarks("\n".join(part for part in p.parts() if part))
     yield from _example_remarks(p.examples)
+
+
+def lint_text(text: str, where: str) -> list[Remark]:
+    """Check a plain text or one chat message by the rules over words."""
+    remarks = [*text_remarks(text)]
+    if match := VAGUE.search(text[:LONGEST]):
+        remarks.append(("warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items"))
+    return [Remark(level=level, rule=rule, where=where, text=sentence) for level, rule, sentence in remarks]
 
 
 def _example_remarks(examples: Sequence[Example]) -> Iterator[tuple[str, str, str]]:
@@ -103,6 +113,7 @@ def lint_task(task: Task) -> list[Remark]:
     """Check the task's prompt, and look for demonstrations among the graded items."""
     where = f"task {task.name}"
     remarks = lint_prompt(task.prompt, where)
+    remarks += _answer_remarks(task, where)
     inputs = {item.input for item in task.items if item.input}
     leaked = [d.id for d in task.demos if d.input in inputs]
     leaked += [f"example {i + 1}" for i, e in enumerate(task.prompt.examples) if e.input in inputs]
@@ -121,9 +132,29 @@ def lint_task(task: Task) -> list[Remark]:
     return remarks
 
 
+def _answer_remarks(task: Task, where: str) -> list[Remark]:
+    """Check that the prompt names the choices, and leaves room for the working that it asks for."""
+    remarks = []
+    prompt = task.prompt
+    text = "\n".join((*prompt.parts(), *(e.output for e in prompt.examples), task.items[0].input)).lower()
+    choices = task.items[0].choices
+    unnamed = [c for c in choices if c.lower() not in text] if all(i.choices == choices for i in task.items) else []
+    if unnamed and len(unnamed) < 20:
+        line = (
+            f"the prompt does not name {unnamed[0][:30]!r}, which is a right answer; list the choices or show examples"
+        )
+        remarks.append(Remark(level="warn", rule="choices-unnamed", where=where, text=line))
+    if STEPS.search(prompt.instruction) and task.max_tokens < 64:
+        line = f"it asks for steps and leaves {task.max_tokens} tokens for them; raise max_tokens"
+        remarks.append(Remark(level="warn", rule="steps-cut", where=where, text=line))
+    return remarks
+
+
 def lint_experiment(experiment: Experiment) -> list[Remark]:
     """Check all tasks, and whether the arms can show anything."""
     remarks = [remark for task in experiment.tasks for remark in lint_task(task)]
+    for arm in experiment.arms:
+        remarks += lint_prompt(arm.prompt, f"arm {arm.name}") if arm.prompt is not None else []
     for planned in detectable_differences(experiment):
         if planned.detectable > 0.2:
             limit = f"only differences of {planned.detectable * 100:.0f} points or more"

@@ -20,7 +20,6 @@ from typing import Any
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.extract import find_json
 from kaiwa.lab.tasks.task import Assertion, Item
@@ -63,6 +62,8 @@ def _regex(value: Any, answer: str, values: Mapping[str, str]) -> float:
 
 def _json(value: Any, answer: str, values: Mapping[str, str]) -> float:
     """Check that the answer holds JSON, and that it fits the schema, if there is one."""
+    from kaiwa.lab.grading.json_schema import schema_error
+
     text = find_json(answer)
     if text is None:
         return 0.0

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.assertions import check_assertions
-from kaiwa.lab.grading.json_schema import schema_error
 from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.by_name import normalise
 from kaiwa.lab.tasks.numbers import find_number
@@ -93,6 +92,8 @@ def json_schema(grader: Grader, answer: str, right: str) -> Grade:
         value = json.loads(answer)
     except (ValueError, RecursionError):
         return Grade(False, 0.0)
+    from kaiwa.lab.grading.json_schema import schema_error  # jsonschema takes a third of the lab's time to import
+
     good = not schema_error(value, grader.schema)
     return Grade(True, float(good and (not right or value == json.loads(right))))
 

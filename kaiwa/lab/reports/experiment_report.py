@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from kaiwa.lab.experiments.analysis import Analysis, ContrastFinding, finding_rows
 from kaiwa.lab.experiments.experiment import DISCORDANT, detectable_differences
+from kaiwa.lab.experiments.preflight import LONGEST_SHOWN
 from kaiwa.lab.experiments.run import ItemOutcome
 from kaiwa.lab.experiments.verdicts import points_text, verdict_text
 from kaiwa.lab.reports.claims import claim_text, title_text
@@ -78,6 +79,7 @@ def body(analysis: Analysis, language: str, limits: str = "") -> Markup:
         judges = table(judge_heads(words), [judge_rows(check, words) for check in analysis.checks.values()])
         parts.append(_section(words, "judge", judges))
     parts.append(_section(words, "items", join(decided_items(analysis, f, words) for f in analysis.findings)))
+    parts.append(_section(words, "prompts", join(prompt_details(analysis))))
     parts.append(_section(words, "costs", costs_table(analysis, words)))
     parts.append(_section(words, "plan", plan_table(analysis, words)))
     return tag("div", *parts, class_="pieces")
@@ -200,6 +202,17 @@ def baseline_rows(analysis: Analysis, words: Words) -> list[tuple[str, str, floa
         if one.majority is not None:
             rows.append((one.task, words("lab.majority", answer=one.answer[:30]), one.majority))
     return rows
+
+
+def prompt_details(analysis: Analysis) -> list[Markup]:
+    """Draw one whole prompt of every arm, as it was sent for the first item."""
+    drawn = []
+    for arm in analysis.arms:
+        outcome = next((o for o in analysis.outcomes if (o.task, o.arm) == (arm.task, arm.arm)), None)
+        if outcome is not None and outcome.prompt:
+            title = f"{arm.arm} · {arm.task} · {outcome.id}"
+            drawn.append(tag("details", tag("summary", title), tag("p", outcome.prompt[:LONGEST_SHOWN], class_="said")))
+    return drawn
 
 
 def costs_table(analysis: Analysis, words: Words) -> Markup:
