@@ -7,9 +7,9 @@ import numpy as np
 
 
 def seed_for(seed: int, *names: object) -> int:
-    """Return a 63-bit seed from a base seed and any printable names."""
+    """Return a 63-bit seed from a base seed and any names, lone surrogates included."""
     text = "\x1f".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big") >> 1
 
 
 def python_rng(seed: int, *names: object) -> random.Random:

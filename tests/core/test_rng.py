@@ -31,3 +31,9 @@ def test_generators_repeat_themselves() -> None:
     assert [python_rng(3, "x").random() for _ in range(2)] == [python_rng(3, "x").random()] * 2
     assert numpy_rng(3, "x").integers(0, 1000, 5).tolist() == numpy_rng(3, "x").integers(0, 1000, 5).tolist()
     assert numpy_rng(3, "x").integers(0, 1000, 5).tolist() != numpy_rng(3, "y").integers(0, 1000, 5).tolist()
+
+
+def test_a_lone_surrogate_is_a_name() -> None:
+    """A file's name may hold one; json.loads makes them too."""
+    assert seed_for(0, "\ud800") != seed_for(0, "\udc00")
+    assert seed_for(0, "日本") == seed_for(0, "日本")
