@@ -232,5 +232,5 @@ def test_everything(wheel: Path, tmp_path: Path) -> None:
         server.send_signal(signal.SIGINT)
     assert "<html" in page
     assert server.returncode == 0
-    outside = {path.name for path in user.iterdir()} - {"state", "cache"}
+    outside = {path.name for path in user.iterdir()} - {"state"}
     assert not outside, "nothing is left outside KAIWA_HOME"
