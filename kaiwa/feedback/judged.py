@@ -38,7 +38,7 @@ class Judged:
 
 def judged(store: BatchStore, batch: Batch, *, screening: bool = False) -> Iterator[Judged]:
     """Yield a batch's judgements in the order of items and labellers. screening: also of items with known ranks."""
-    columns = "i.*, a.labeller, a.display, j.ratings, j.flags, j.prompt_flags, j.ranks, j.messages, j.meta AS said,"
+    columns = "i.*, a.labeller, a.display, j.ratings, j.flags, j.prompt_flags, j.ranks, j.messages, j.meta AS spoken,"
     columns += " j.seconds, j.instruction"
     where = "" if screening else " AND i.known_ranks = ''"
     for row in store.rows(f"SELECT {columns} {NEWEST}{where} ORDER BY i.number, a.labeller", (batch.id,)):
@@ -47,7 +47,7 @@ def judged(store: BatchStore, batch: Batch, *, screening: bool = False) -> Itera
 
 
 def _answer(row: sqlite3.Row, item: BatchItem) -> ItemAnswer:
-    values = {name: row[name] for name in row.keys()} | {"meta": row["said"]}  # noqa: SIM118
+    values = {name: row[name] for name in row.keys()} | {"meta": row["spoken"]}  # noqa: SIM118
     return answer_of(values, len(item.outputs))
 
 
@@ -68,6 +68,8 @@ def comparisons(store: BatchStore, batch: Batch, *, screening: bool = False) -> 
 
 def comparison_meta(batch: Batch, one: Judged) -> dict[str, Any]:
     """Return what a comparison says besides ranks; only what is there."""
+    if "imported" in one.answer.meta:
+        return dict(one.answer.meta["imported"])
     flags = [flag_names(letters, OUTPUT_FLAGS) for letters in one.answer.flags]
     more: dict[str, Any] = {
         "ratings": list(one.answer.ratings),
@@ -86,13 +88,12 @@ def demonstrations(store: BatchStore, batch: Batch) -> Iterator[Demonstration]:
     if batch.task != "demonstrate":
         raise UserError(f"{batch.name} is a batch to {batch.task}: it holds no demonstrations")
     for one in judged(store, batch):
-        meta = {
-            "source": "people",
-            "batch": batch.name,
-            "labeller": one.labeller,
-            "instruction": one.answer.instruction,
-        }
-        yield Demonstration(messages=one.answer.messages, meta={**one.item.meta, **meta, **one.answer.meta})
+        spoken = dict(one.answer.meta)
+        meta = spoken.pop("imported", None)
+        if meta is None:
+            named = {"labeller": one.labeller, "instruction": one.answer.instruction}
+            meta = {**one.item.meta, "source": "people", "batch": batch.name, **named, **spoken}
+        yield Demonstration(messages=one.answer.messages, meta=meta, tools=tuple(one.answer.meta.get("tools", ())))
 
 
 def rated(store: BatchStore, batch: Batch) -> Iterator[tuple[Conversation, str, Judged]]:
@@ -101,14 +102,21 @@ def rated(store: BatchStore, batch: Batch) -> Iterator[tuple[Conversation, str, 
         yield one.item.prompt, one.item.outputs[0], one
 
 
+def records(store: BatchStore, name: str, *, screening: bool = False) -> Iterator[Comparison | Demonstration]:
+    """Yield a batch's comparisons or demonstrations."""
+    batch = store.batch(name)
+    if batch.task == "demonstrate":
+        yield from demonstrations(store, batch)
+    else:
+        yield from comparisons(store, batch, screening=screening)
+
+
 def export_lines(store: BatchStore, name: str, *, screening: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the JSON records of a batch, as `reward`, `dpo` and `sft` read them."""
     batch = store.batch(name)
-    if batch.task == "demonstrate":
-        yield from (record.to_json() for record in demonstrations(store, batch))
-    elif batch.task == "rate":
+    if batch.task == "rate":
         for prompt, output, one in rated(store, batch):
             value = {"prompt": [m.to_json() for m in prompt], "completion": output, "rating": one.answer.ratings[0]}
             yield json.loads(json.dumps({**value, "labeller": one.labeller, "meta": comparison_meta(batch, one)}))
     else:
-        yield from (record.to_json() for record in comparisons(store, batch, screening=screening))
+        yield from (record.to_json() for record in records(store, name, screening=screening))

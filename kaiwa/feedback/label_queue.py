@@ -35,10 +35,10 @@ AVAILABLE = (  # plain items that this labeller can still be given
 
 
 class LabelQueue:
-    """The items of one labeller in one batch."""
+    """The items of one labeller in one batch. Names are checked where people are invited."""
 
     def __init__(self, store: BatchStore, batch: Batch, labeller: str) -> None:
-        self.store, self.batch, self.labeller = store, batch, records.check_labeller(labeller)
+        self.store, self.batch, self.labeller = store, batch, labeller
 
     def next(self) -> Assignment | None:
         """Return the open item, else open the next one; None where none is left or the batch is closed."""
