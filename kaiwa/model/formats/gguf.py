@@ -10,6 +10,7 @@ half of a head against the other, so the order is undone here. Qwen's rows are i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
 from kaiwa.model.config import DecoderConfig, RopeScaling
@@ -137,14 +139,18 @@ class GgufFile:
         """Return the file's tokenizer. UserError for a tokenizer that is neither byte-level nor SentencePiece BPE."""
         return read_vocabulary(self.fields, self.path)
 
-    def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
-        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own."""
+    def decoder(
+        self, dtype: torch.dtype, kernel: bool | None = None, say: Callable[[str], None] = lambda line: None
+    ) -> Decoder:
+        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own. `say` gets
+        lines about the time left."""
         c = self.config
         with torch.device("meta"):
             model = Decoder(c)
         shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         state: dict[str, Tensor] = {}
         linears = quantized_names(model)
+        countdown = Countdown(f"reading {self.path.name}", sum(t.data.nbytes for t in self.tensors.values()), say)
         for name in shapes:
             if name == "unembed.weight" and c.tie_embeddings:
                 continue
@@ -158,6 +164,7 @@ class GgufFile:
                 replace_linear(model, name, make_linear(parts, biases, dtype, kernel, c.n_parameters > LARGE))
             elif name.removesuffix("bias") + "weight" not in linears:
                 state[name] = torch.cat([self._dense(n, dtype) for n in self._names(name)])
+            countdown.add(sum(self._tensor(n).data.nbytes for n in self._names(name)))
         try:
             check_state(state, shapes)
         except UserError as error:
