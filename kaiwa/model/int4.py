@@ -195,8 +195,8 @@ def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
     if name == "unembed.weight":
         decoder.unembed = linear  # type: ignore[assignment]
         return
-    _, layer, part, _ = name.split(".")
-    setattr(decoder.blocks[int(layer)], part, linear)
+    parent, _, part = name.removesuffix(".weight").rpartition(".")
+    setattr(decoder.get_submodule(parent), part, linear)
 
 
 def quantized_names(decoder: Decoder) -> list[str]:
@@ -208,8 +208,10 @@ def quantized_names(decoder: Decoder) -> list[str]:
 def expand(decoder: Decoder) -> Decoder:
     """Replace 4-bit layers by dense layers of the same weights, in place; return the decoder in fp32."""
     for block in decoder.blocks:
-        for part in LINEARS:
-            setattr(block, part, _as_linear(getattr(block, part)))
+        for parent in list(block.modules()):
+            for part in LINEARS:
+                if isinstance(layer := getattr(parent, part, None), (Int4Linear, JoinedLinear)):
+                    setattr(parent, part, _as_linear(layer))
     if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
         decoder.unembed = _as_linear(decoder.unembed)
     return decoder.float()

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from kaiwa.core.errors import UserError
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.hf_names import names_of, to_hf
 from kaiwa.model.int4 import Codes, expand, make_linear, quantize_rtn
 from kaiwa.model.lora import add_lora, merge_lora, save_adapter
