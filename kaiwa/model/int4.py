@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
+from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
 
 FEW_ROWS = 12  # up to so many, the packed kernel is faster than a dense product
@@ -197,6 +198,11 @@ def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
         return
     parent, _, part = name.removesuffix(".weight").rpartition(".")
     setattr(decoder.get_submodule(parent), part, linear)
+
+
+def linears_of(config: DecoderConfig) -> tuple[str, ...]:
+    """Return the parts of a block that are one linear layer each; experts are several."""
+    return LINEARS[:2] if config.experts.n else LINEARS
 
 
 def quantized_names(decoder: Decoder) -> list[str]:

@@ -131,6 +131,8 @@ def load_int4(
     """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's, and
     lines about the time left."""
     config, family, settings = read_config(folder), read_family(folder), read_settings(folder)
+    if family.qkv_by_head:
+        raise UserError(f"{folder}: GPTQ folders of {family.model_type} are not read; get the model in bf16 or as GGUF")
     tensors = folders.read_tensors(folder)
     plain = {name: t for name, t in tensors.items() if name.rpartition(".")[2] not in PARTS}
     modules = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]

@@ -65,8 +65,7 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
     for name, tensor in state.items():
         if name == "unembed.weight" and (config.tie_embeddings or scalar):
             continue
-        if ".qkv." in name and family_of(config).qkv_by_head:
-            tensor = tensor.unflatten(0, (3, config.n_head, -1)).transpose(0, 1).flatten(0, 2)
+        tensor = family_rows(name, tensor, config, family_of(config))
         theirs, sizes = names_of(config, name), sizes_of(config, name)
         parts = [tensor] if len(theirs) == 1 else tensor.split(sizes)
         out |= {n: p.T if is_transposed(config, name, p) else p for n, p in zip(theirs, parts, strict=True)}
@@ -75,12 +74,20 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
     return out
 
 
-def by_kind(rows: Tensor, config: DecoderConfig) -> Tensor:
-    """Return rows [3·H·E,...] of query, key and value, all heads of one kind after another, from rows of one head
-    after another."""
+def our_rows(name: str, rows: Tensor, config: DecoderConfig, family: Family) -> Tensor:
+    """Return a fused product's rows [out,...] in our order, all queries before all keys, from the family's."""
+    if not family.qkv_by_head or ".qkv." not in name:
+        return rows
     if len(rows) % (3 * config.n_head):
         raise UserError(f"query, key and value have {len(rows)} rows, no whole heads of {config.n_head}")
     return rows.unflatten(0, (config.n_head, 3, -1)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-any-return]
+
+
+def family_rows(name: str, rows: Tensor, config: DecoderConfig, family: Family) -> Tensor:
+    """Return a fused product's rows [out,...] in the family's order, the inverse of `our_rows`."""
+    if not family.qkv_by_head or ".qkv." not in name:
+        return rows
+    return rows.unflatten(0, (3, config.n_head, -1)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-any-return]
 
 
 def from_hf(
@@ -107,8 +114,7 @@ def from_hf(
         if len(parts) > 1 and len({p.shape[1:] for p in parts}) > 1:
             raise UserError(f"the parts of {name} have different widths: {[tuple(p.shape) for p in parts]}")
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if ".qkv." in name and (family or family_of(config)).qkv_by_head:
-            state[name] = by_kind(state[name], config)
+        state[name] = our_rows(name, state[name], config, family or family_of(config))
         if offset := norm_offset(name, family or family_of(config)):
             state[name] = state[name].float() + offset
     if "unembed.weight" in ours and "unembed.weight" not in state:
