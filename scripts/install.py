@@ -359,7 +359,7 @@ def fault(text: str, missing: str) -> str:
     for pattern, line in FAULTS:
         if match := re.search(pattern, text):
             start = text.rfind("\n", 0, match.start()) + 1
-            detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").strip()[:200]
+            detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").removeprefix("Error: ").strip()[:200]
             return line.format(
                 proxy=proxy or "in pip's settings",
                 through=through,
