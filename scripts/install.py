@@ -166,6 +166,8 @@ def choose_torch(pip: Pip, wish: str) -> tuple[list[str], list[Package]]:
     offered = pip.plan(torch)
     has_cuda = any(p.name.startswith(("nvidia-", "cuda-")) for p in offered)
     wants_cpu = wish == "cpu" or (wish == "auto" and not has_nvidia_card())
+    if wish != "cpu" and any(p.version.endswith("+cpu") for p in offered) and has_nvidia_card():
+        print("there is an NVIDIA card here, but the package index has only a CPU build of torch", file=sys.stderr)
     if not has_cuda or not wants_cpu or not sys.platform.startswith("linux"):
         return [], offered
     index = ["--index-url", CPU_INDEX]

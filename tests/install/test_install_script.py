@@ -54,6 +54,7 @@ class FakePip:
         (True, "auto", CUDA, CPU, CUDA, False),
         (True, "cpu", CUDA, CPU, CPU, True),
         (False, "default", CUDA, CPU, CUDA, False),
+        (True, "auto", CPU, None, CPU, False),  # a line says that the card is not used
         (False, "auto", [], CPU, [], False),  # torch is installed
     ],
 )
@@ -76,6 +77,8 @@ def test_the_build_of_torch(
     if offered is CUDA and chosen is CUDA and cpu_index is None:
         assert line.count("\n") == 1, "the fallback says so"
         assert "2 packages, 1,500 MB to download" in line
+    elif card and wish == "auto" and offered is CPU:
+        assert line == "there is an NVIDIA card here, but the package index has only a CPU build of torch\n"
     else:
         assert line == ""
 
