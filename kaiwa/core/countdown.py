@@ -22,8 +22,8 @@ class Countdown:
         if now - self.last < EVERY or self.done >= self.total:
             return
         self.last = now
-        left = (now - self.began) / self.done * (self.total - self.done)
-        self.say(f"{self.what}: {_size(self.done)} of {_size(self.total)}, {_duration(left)} left")
+        rest = (now - self.began) / self.done * (self.total - self.done)
+        self.say(f"{self.what}: {_size(self.done)} of {_size(self.total)}, {_duration(rest)} left")
 
 
 def _size(size: int) -> str:

@@ -65,14 +65,14 @@ def attend_rows(mask: Tensor | None, positions: Tensor | None = None) -> Attend:
     """
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
-        T, seen = q.shape[1], mask
+        T, visible = q.shape[1], mask
         if limits.window and limits.window < T:
             places = torch.arange(T, device=q.device) if positions is None else positions
             near = within_window(places, places, limits.window)
             near = near if positions is None else near[:, None]
-            seen = near & (causal_mask(T, q.device) if mask is None else mask)
+            visible = near & (causal_mask(T, q.device) if mask is None else mask)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        return attention(q, k, v, seen, limits.cap, causal=seen is None).transpose(1, 2)
+        return attention(q, k, v, visible, limits.cap, causal=visible is None).transpose(1, 2)
 
     return attend
 

@@ -47,35 +47,37 @@ class RopeScaling:
 class Scales:
     """Factors and caps on the way through a model (Gemma 2 and 3, Granite). The defaults change nothing.
 
-    embedding: times the embeddings. residual: times what a block adds. logits: times the logits. attention: times the
-    products of query and key (0: 1 / sqrt(head size)). A cap c turns x into c x tanh(x / c) (0: no cap).
+    embedding_scale: times the embeddings. residual_scale: times what a block adds. logit_scale: times the logits.
+    attention_scale: times the products of query and key (0: 1 / sqrt(head size)). A cap c turns x into c x tanh(x / c)
+    (0: no cap).
     """
 
-    embedding: float = 1.0
-    residual: float = 1.0
-    logits: float = 1.0
-    attention: float = 0.0
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    attention_scale: float = 0.0
     attention_cap: float = 0.0
     logit_cap: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("attention", "attention_cap", "logit_cap"):
+        for name in ("attention_scale", "attention_cap", "logit_cap"):
             if getattr(self, name) < 0:
                 raise UserError(f"model.scales.{name} is {getattr(self, name)}; it must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertsConfig:
-    """A feed-forward part of `n` experts, of which a router lets `n_active` compute each token (Shazeer et al., 2017;
-    Mixtral). normalised: the weights of the active experts add up to 1. n 0: one feed-forward part for every token."""
+    """A feed-forward part of experts, of which a router lets `n_active` compute each token (Shazeer et al., 2017;
+    Mixtral). normalised: the weights of the active experts add up to 1. n_experts 0: one feed-forward part for every
+    token."""
 
-    n: int = 0
+    n_experts: int = 0
     n_active: int = 0
     normalised: bool = True
 
     def __post_init__(self) -> None:
-        if self.n < 0 or (self.n and not 1 <= self.n_active <= self.n):
-            raise UserError(f"{self.n_active} of {self.n} experts are active; give 1 to {self.n}")
+        if self.n_experts < 0 or (self.n_experts and not 1 <= self.n_active <= self.n_experts):
+            raise UserError(f"{self.n_active} of {self.n_experts} experts are active; give 1 to {self.n_experts}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,7 @@ class DecoderConfig:
             raise UserError(f"model.layers is {self.layers[:40]!r}; it must be letters g, w and n")
         if self.window < 0 or ("w" in self.layers and not self.window):
             raise UserError(f"model.window is {self.window}; layers {self.layers[:40]!r} need one above 0")
-        if self.dialect == "gpt3" and (self.head_size or self.qk_norm or self.n_kv_head or self.experts.n):
+        if self.dialect == "gpt3" and (self.head_size or self.qk_norm or self.n_kv_head or self.experts.n_experts):
             raise UserError(
                 "the gpt3 dialect has plain heads and one feed-forward part: no head_size, qk_norm, n_kv_head"
             )
@@ -175,7 +177,7 @@ class DecoderConfig:
         """Weights of one block's products, those of all experts included."""
         d, q, kv = self.d_model, self.n_head * self.d_head, self.kv_heads * self.d_head
         inner = (3 if self.dialect == "llama" else 2) * d * self.d_ff
-        return d * (q + 2 * kv) + q * d + inner * max(1, self.experts.n) + d * self.experts.n
+        return d * (q + 2 * kv) + q * d + inner * max(1, self.experts.n_experts) + d * self.experts.n_experts
 
     @property
     def cache_numbers(self) -> int:

@@ -64,8 +64,8 @@ class Experts(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.router = nn.Linear(config.d_model, config.experts.n, bias=False)
-        self.experts = nn.ModuleList(Expert(config) for _ in range(config.experts.n))
+        self.router = nn.Linear(config.d_model, config.experts.n_experts, bias=False)
+        self.experts = nn.ModuleList(Expert(config) for _ in range(config.experts.n_experts))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the feed-forward part's result [B,T,D] of x [B,T,D]. Experts that no token needs are not computed."""
@@ -97,7 +97,7 @@ class Block(nn.Module):
         self.norm_q, self.norm_k = (RMSNorm(n * c.d_head, c.norm_eps) if n else None for n in heads)
         self.out = nn.Linear(c.n_head * c.d_head, c.d_model, bias=bias or c.out_bias)
         self.norm_mlp = make_norm(c) if before else None
-        if c.experts.n:
+        if c.experts.n_experts:
             self.mixture = Experts(c)
         else:
             self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
@@ -139,13 +139,13 @@ class Block(nn.Module):
                 q, k = self.norm_q(q), self.norm_k(k)
             if rotary is not None:
                 q, k = rotate(q, *rotary), rotate(k, *rotary)
-        if c.scales.attention:
-            q = q * (c.scales.attention * math.sqrt(c.d_head))
+        if c.scales.attention_scale:
+            q = q * (c.scales.attention_scale * math.sqrt(c.d_head))
         return q, k, v
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         c = self.config
-        if c.experts.n:
+        if c.experts.n_experts:
             return self.mixture(x)  # type: ignore[no-any-return]
         h = self.up(x)
         return self.down(gated(h, c.activation) if c.dialect == "llama" else gelu(h, c.activation))  # type: ignore[no-any-return]
@@ -153,8 +153,8 @@ class Block(nn.Module):
     def _addition(self, result: Tensor, norm: nn.Module | None) -> Tensor:
         """Return what a part's result [B,T,D] adds to the residual stream."""
         result = result if norm is None else norm(result)
-        if self.config.scales.residual != 1:
-            result = result * self.config.scales.residual
+        if self.config.scales.residual_scale != 1:
+            result = result * self.config.scales.residual_scale
         return F.dropout(result, self.dropout) if self.dropout else result
 
 
@@ -186,15 +186,15 @@ class Decoder(nn.Module):
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return the input [B,T,D] of the first block for ids, positions [B,T]."""
         x = self.embed(ids)
-        if self.config.scales.embedding != 1:
-            x = x * self.config.scales.embedding
+        if self.config.scales.embedding_scale != 1:
+            x = x * self.config.scales.embedding_scale
         return x if self.positions is None else x + self.positions(positions)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., V] of hidden states [..., D]."""
         scales, logits = self.config.scales, self.unembed(hidden)
-        if scales.logits != 1:
-            logits = logits * scales.logits
+        if scales.logit_scale != 1:
+            logits = logits * scales.logit_scale
         if scales.logit_cap:
             logits = torch.tanh(logits / scales.logit_cap) * scales.logit_cap
         return logits  # type: ignore[no-any-return]

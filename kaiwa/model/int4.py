@@ -202,7 +202,7 @@ def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
 
 def linears_of(config: DecoderConfig) -> tuple[str, ...]:
     """Return the parts of a block that are one linear layer each; experts are several."""
-    return LINEARS[:2] if config.experts.n else LINEARS
+    return LINEARS[:2] if config.experts.n_experts else LINEARS
 
 
 def quantized_names(decoder: Decoder) -> list[str]:

@@ -94,8 +94,8 @@ def run(
 
 def _check_layout(decoder: Decoder, group: int) -> None:
     """Raise UserError for a model whose layers are not quantized, or a group that does not divide their inputs."""
-    if decoder.config.experts.n or family_of(decoder.config).qkv_by_head:
-        what = "experts" if decoder.config.experts.n else "GPT-NeoX's layout"
+    if decoder.config.experts.n_experts or family_of(decoder.config).qkv_by_head:
+        what = "experts" if decoder.config.experts.n_experts else "GPT-NeoX's layout"
         raise UserError(f"models with {what} are not quantized; export to GGUF with --type Q4_0 instead")
     for name in quantized_names(decoder):
         inputs = decoder.state_dict()[name].shape[1]

@@ -103,7 +103,7 @@ def test_expanded_weights_are_those_of_the_4_bit_layer() -> None:
 
 @pytest.mark.parametrize("shape", [
     {"dialect": "gpt3", "rotary_size": 4, "parallel": True, "activation": "gelu_erf"},
-    {"experts": ExpertsConfig(n=4, n_active=2)},
+    {"experts": ExpertsConfig(n_experts=4, n_active=2)},
     {"qk_norm": "all", "norms": "after"},
 ])  # fmt: skip
 @torch.no_grad()
@@ -123,7 +123,7 @@ def test_an_adapter_of_every_layout_comes_back(shape: dict[str, Any], tmp_path: 
     merge_lora(trained)
     for name, tensor in trained.state_dict().items():
         assert torch.allclose(tensor, base.state_dict()[name], atol=1e-5), name
-    assert len(read.changes[0]) == (2 if config.experts.n else 4)
+    assert len(read.changes[0]) == (2 if config.experts.n_experts else 4)
 
 
 def test_an_adapter_of_fused_products_is_read_for_its_own_layout(tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ def padded(model: Decoder, texts: list[Tensor], wanted: list[int]) -> Tensor:
         {"dialect": "gpt3", "rotary_size": 4, "parallel": True},
         {"d_model": 40},
         {"layers": "wg", "window": 4, "local_theta": 100.0},
-        {"scales": Scales(attention_cap=2.0, residual=0.5)},
-        {"experts": ExpertsConfig(n=4, n_active=2)},
+        {"scales": Scales(attention_cap=2.0, residual_scale=0.5)},
+        {"experts": ExpertsConfig(n_experts=4, n_active=2)},
     ],
 )
 def test_texts_side_by_side(shape: dict[str, object], few: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,13 +210,13 @@ def _attend_many(cache: KVCache, lengths: Tensor, longest: int) -> Attend:
         else:
             keys[rows, :, at] = new_keys
             values[rows, :, at] = new_values
-        seen, begin = mask, 0
+        visible, begin = mask, 0
         if limits.window and even:
             begin = max(0, stop - limits.window)
         elif limits.window and mask is not None:
-            seen = mask & within_window(at[:, None, None], torch.arange(stop, device=cache.device), limits.window)
+            visible = mask & within_window(at[:, None, None], torch.arange(stop, device=cache.device), limits.window)
         q = q.transpose(1, 2)
-        out = attention(q.to(keys.dtype), keys[:, :, begin:], values[:, :, begin:], seen, limits.cap)
+        out = attention(q.to(keys.dtype), keys[:, :, begin:], values[:, :, begin:], visible, limits.cap)
         return out.transpose(1, 2).to(q.dtype)
 
     return attend

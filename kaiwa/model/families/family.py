@@ -77,7 +77,7 @@ class Family:
 
     def has(self, config: DecoderConfig) -> bool:
         """Return whether a model of this shape can be written as a model of this family."""
-        if bool(config.experts.n) != ("experts" in self.varies):
+        if bool(config.experts.n_experts) != ("experts" in self.varies):
             return False
         plain = dataclasses.replace(PLAIN, dialect=config.dialect)
         free = SHAPE | self.varies | self.flags.keys()

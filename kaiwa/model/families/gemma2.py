@@ -34,8 +34,8 @@ def read_config(raw: Mapping[str, Any], layers: str = LAYERS) -> DecoderConfig:
 def read_scales(raw: Mapping[str, Any], config: DecoderConfig) -> Scales:
     """Read the query's scale and the soft caps."""
     return Scales(
-        embedding=math.sqrt(config.d_model),
-        attention=attention_scale(float(raw.get("query_pre_attn_scalar") or config.d_head), config.d_head),
+        embedding_scale=math.sqrt(config.d_model),
+        attention_scale=attention_scale(float(raw.get("query_pre_attn_scalar") or config.d_head), config.d_head),
         attention_cap=float(raw.get("attn_logit_softcapping") or 0),
         logit_cap=float(raw.get("final_logit_softcapping") or 0),
     )
@@ -50,7 +50,7 @@ def attention_scale(scalar: float, d_head: int) -> float:
 
 def write_config(c: DecoderConfig) -> dict[str, Any]:
     fields = {name: value for name, value in llama.write_shape(c).items() if name not in ("hidden_act", "rope_scaling")}
-    scale = c.scales.attention
+    scale = c.scales.attention_scale
     return fields | {
         "head_dim": c.d_head,
         "query_pre_attn_scalar": round(scale**-2) if scale else c.d_head,
@@ -68,7 +68,9 @@ def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
     window = int(fields("attention.sliding_window", 4096))
     scale = gguf_attention_scale(c, LAYERS_27B)
     caps = (float(fields("attn_logit_softcapping", 50.0)), float(fields("final_logit_softcapping", 30.0)))
-    scales = Scales(embedding=math.sqrt(c.d_model), attention=scale, attention_cap=caps[0], logit_cap=caps[1])
+    scales = Scales(
+        embedding_scale=math.sqrt(c.d_model), attention_scale=scale, attention_cap=caps[0], logit_cap=caps[1]
+    )
     return replace(c, layers=LAYERS, window=window, scales=scales)
 
 
@@ -92,8 +94,8 @@ def require_gguf(c: DecoderConfig, layers: str, layers_27b: int) -> None:
     expected = (layers * c.n_layer)[: c.n_layer]
     if [c.layer_kind(layer) for layer in range(c.n_layer)] != list(expected):
         raise UserError(f"GGUF has no field for the kinds of layers {c.layers[:40]!r} of this model")
-    if abs(c.scales.attention - gguf_attention_scale(c, layers_27b)) > 1e-9:
-        raise UserError(f"GGUF has no field for this model's scale {c.scales.attention:g} of attention")
+    if abs(c.scales.attention_scale - gguf_attention_scale(c, layers_27b)) > 1e-9:
+        raise UserError(f"GGUF has no field for this model's scale {c.scales.attention_scale:g} of attention")
 
 
 GEMMA2 = replace(

@@ -40,7 +40,7 @@ def write_config(c: DecoderConfig) -> dict[str, Any]:
 
 def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
     window = int(fields("attention.sliding_window", 1024))
-    scales = Scales(embedding=math.sqrt(c.d_model), attention=gemma2.gguf_attention_scale(c, LAYERS_27B))
+    scales = Scales(embedding_scale=math.sqrt(c.d_model), attention_scale=gemma2.gguf_attention_scale(c, LAYERS_27B))
     theta = float(fields("rope.freq_base", THETA))
     return replace(c, layers=LAYERS, window=window, scales=scales, rope_theta=theta, local_theta=LOCAL_THETA)
 

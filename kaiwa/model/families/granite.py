@@ -17,7 +17,12 @@ def make_scales(*, embedding: float, attention: float, residual: float, logits: 
     if logits <= 0 or attention <= 0:
         raise UserError(f"logits_scaling {logits} and attention_multiplier {attention} must be above 0")
     plain = abs(attention - d_head**-0.5) < 1e-12
-    return Scales(embedding=embedding, residual=residual, logits=1 / logits, attention=0.0 if plain else attention)
+    return Scales(
+        embedding_scale=embedding,
+        residual_scale=residual,
+        logit_scale=1 / logits,
+        attention_scale=0.0 if plain else attention,
+    )
 
 
 def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
@@ -37,10 +42,10 @@ def write_config(c: DecoderConfig) -> dict[str, Any]:
     if c.scales.attention_cap or c.scales.logit_cap or c.qkv_bias != c.out_bias:
         raise UserError("a model of Granite's kind with caps or some biases has no Hugging Face layout")
     return llama.write_config(c) | {
-        "embedding_multiplier": c.scales.embedding,
-        "attention_multiplier": c.scales.attention or c.d_head**-0.5,
-        "residual_multiplier": c.scales.residual,
-        "logits_scaling": 1 / c.scales.logits,
+        "embedding_multiplier": c.scales.embedding_scale,
+        "attention_multiplier": c.scales.attention_scale or c.d_head**-0.5,
+        "residual_multiplier": c.scales.residual_scale,
+        "logits_scaling": 1 / c.scales.logit_scale,
     }
 
 
@@ -57,10 +62,10 @@ def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
 
 def write_gguf(c: DecoderConfig) -> dict[str, Any]:
     return {
-        "embedding_scale": c.scales.embedding,
-        "attention.scale": c.scales.attention or c.d_head**-0.5,
-        "residual_scale": c.scales.residual,
-        "logit_scale": 1 / c.scales.logits,
+        "embedding_scale": c.scales.embedding_scale,
+        "attention.scale": c.scales.attention_scale or c.d_head**-0.5,
+        "residual_scale": c.scales.residual_scale,
+        "logit_scale": 1 / c.scales.logit_scale,
     }
 
 

@@ -20,21 +20,24 @@ GGUF_EXPERTS = {
 
 def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
     n, active = read_size(raw, "num_local_experts"), read_size(raw, "num_experts_per_tok")
-    return replace(mistral.read_config(raw), experts=ExpertsConfig(n=n, n_active=active))
+    return replace(mistral.read_config(raw), experts=ExpertsConfig(n_experts=n, n_active=active))
 
 
 def write_config(c: DecoderConfig) -> dict[str, Any]:
-    fields = llama.write_shape(c) | {"num_local_experts": c.experts.n, "num_experts_per_tok": c.experts.n_active}
+    fields = llama.write_shape(c) | {
+        "num_local_experts": c.experts.n_experts,
+        "num_experts_per_tok": c.experts.n_active,
+    }
     return fields | ({"sliding_window": c.window} if c.window else {})
 
 
 def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
     n, active = int(fields("expert_count", 0)), int(fields("expert_used_count", 0))
-    return replace(llama.read_gguf(fields, c), experts=ExpertsConfig(n=n, n_active=active))
+    return replace(llama.read_gguf(fields, c), experts=ExpertsConfig(n_experts=n, n_active=active))
 
 
 def write_gguf(c: DecoderConfig) -> dict[str, Any]:
-    return {"expert_count": c.experts.n, "expert_used_count": c.experts.n_active}
+    return {"expert_count": c.experts.n_experts, "expert_used_count": c.experts.n_active}
 
 
 MIXTRAL = replace(

@@ -19,7 +19,7 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
     require_value(raw, "mlp_only_layers", ([], None))
     n = read_size(raw, "num_local_experts" if "num_local_experts" in raw else "num_experts")
     experts = ExpertsConfig(
-        n=n,
+        n_experts=n,
         n_active=read_size(raw, "num_experts_per_tok"),
         normalised=bool(raw.get("norm_topk_prob", False)),
     )
@@ -29,7 +29,7 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
 def write_config(c: DecoderConfig) -> dict[str, Any]:
     return qwen3.write_config(c) | {
         "moe_intermediate_size": c.d_ff,
-        "num_experts": c.experts.n,
+        "num_experts": c.experts.n_experts,
         "num_experts_per_tok": c.experts.n_active,
         "norm_topk_prob": c.experts.normalised,
         "decoder_sparse_step": 1,
@@ -40,12 +40,12 @@ def write_config(c: DecoderConfig) -> dict[str, Any]:
 def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
     n, active = int(fields("expert_count", 0)), int(fields("expert_used_count", 0))
     size = int(fields("expert_feed_forward_length", c.d_ff))
-    return replace(c, d_ff=size, experts=ExpertsConfig(n=n, n_active=active))
+    return replace(c, d_ff=size, experts=ExpertsConfig(n_experts=n, n_active=active))
 
 
 def write_gguf(c: DecoderConfig) -> dict[str, Any]:
     return {
-        "expert_count": c.experts.n,
+        "expert_count": c.experts.n_experts,
         "expert_used_count": c.experts.n_active,
         "expert_feed_forward_length": c.d_ff,
     }

@@ -214,7 +214,9 @@ class GgufFile:
         if expert:  # experts are stacked in one tensor
             whole = self._tensor(name)
             if len(whole.shape) != 3 or int(expert) >= whole.shape[0]:
-                raise UserError(f"{self.path}: {name} is {whole.shape}, {self.config.experts.n} experts are announced")
+                raise UserError(
+                    f"{self.path}: {name} is {whole.shape}, {self.config.experts.n_experts} experts are announced"
+                )
             rows = whole.shape[1]
             return RawTensor(whole.kind, whole.shape[1:], whole.data[int(expert) * rows : (int(expert) + 1) * rows])
         if name not in self.tensors:
