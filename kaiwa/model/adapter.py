@@ -250,8 +250,8 @@ def _heights(c: DecoderConfig, number: int, part: str, n_parts: int) -> list[int
 
 
 def adapter_family(tensors: Mapping[str, Tensor], config: DecoderConfig) -> Family:
-    """Return the family whose names an adapter's tensors [...] have: of two that fit the base, the one with more of them
-    (Phi-3 has fused products where LLaMA has several)."""
+    """Return the family whose names an adapter's tensors [...] have: of two that fit the base, the one with more of
+    them (Phi-3 has fused products where LLaMA has several)."""
 
     def n_named(family: Family) -> int:
         ours = [f"blocks.{layer}.{part}.weight" for layer in range(config.n_layer) for part in linears_of(config)]
