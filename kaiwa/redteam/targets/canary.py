@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.canary import SHORTEST
+from kaiwa.defend.readings import SHORTEST
 from kaiwa.defend.fold import fold, fold_character
 
 FEWEST = 10_000
