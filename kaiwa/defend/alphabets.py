@@ -9,8 +9,10 @@ _NATO = (
     "sierra tango uniform victor whiskey yankee zulu"
 )
 _NATO_KANA = (
-    "アルファ ブラボー チャーリー デルタ エコー フォックストロット ゴルフ ホテル インディア ジュリエット キロ リマ マイク "
-    "ノーベンバー オスカー パパ ケベック ロメオ シエラ タンゴ ユニフォーム ビクター ウイスキー エックスレイ ヤンキー ズール"
+    "アルファ ブラボー チャーリー デルタ エコー フォックストロット ゴルフ ホテル インディア ジュリエット キロ リマ "
+    "マイク "
+    "ノーベンバー オスカー パパ ケベック ロメオ シエラ タンゴ ユニフォーム ビクター ウイスキー エックスレイ "
+    "ヤンキー ズール"
 )
 CODE_WORDS = {word: word[0] for word in _NATO.split()} | {"alfa": "a", "juliett": "j", "xray": "x", "whisky": "w"}
 CODE_WORDS_KANA = dict(zip(_NATO_KANA.split(), ABC, strict=True))
@@ -24,8 +26,8 @@ DIGIT_WORDS = {
     for i, word in enumerate(words.split())
 } | {"oh": "0"}
 _NAMES = (
-    "エー ビー シー ディー イー エフ ジー エイチ アイ ジェー ケー エル エム エヌ オー ピー キュー アール エス ティー ユー "
-    "ブイ ダブリュー エックス ワイ ゼット"
+    "エー ビー シー ディー イー エフ ジー エイチ アイ ジェー ケー エル エム エヌ オー ピー キュー アール エス ティー "
+    "ユー ブイ ダブリュー エックス ワイ ゼット"
 )
 LETTER_NAMES = dict(zip(_NAMES.split(), ABC, strict=True)) | {"ジェイ": "j", "ケイ": "k", "エイ": "a", "ダブリュ": "w"}
 _MORSE = (
@@ -104,7 +106,7 @@ def to_kana(text: str) -> str:
 
 
 def to_one_romaji(text: str) -> str:
-    """Write kana in Latin letters in one spelling whatever the system: Hepburn's 'shi', 'fu', 'ou' are 'si', 'hu', 'o'."""
+    """Write kana in Latin letters in one spelling whatever the system: 'shi', 'fu', 'ou' as 'si', 'hu', 'o'."""
     latin = text.casefold() if text.isascii() else to_romaji(text.casefold())
     for hepburn, kunrei in _ONE_SPELLING:
         latin = latin.replace(hepburn, kunrei)

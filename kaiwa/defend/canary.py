@@ -63,8 +63,8 @@ class CanaryFilter:
 
 @dataclass(slots=True)
 class Reader:
-    """The secrets to look for. out: those that earlier turns gave away, which are looked for in the reply alone; parts_out:
-    whether parts were."""
+    """The secrets to look for. out: those that earlier turns gave away, which are looked for in the reply
+    alone; parts_out: whether parts were."""
 
     secrets: Sequence[SecretForms]
     encodings: bool
@@ -125,7 +125,7 @@ class CanaryReply:
         return self._text[start:]
 
     def _advance(self, end: int, start: int) -> None:
-        """Read the reply up to `end`, and show what may be shown. Raises Blocked with the clean text from `start` on."""
+        """Read the reply up to `end`; show what may be shown. Raises Blocked with the clean text from `start` on."""
         self._steps += 1
         self._read = end
         hold = min(self._plain_start(end), end)

@@ -1,4 +1,4 @@
-"""How many harmless texts each defence refuses or changes, as measured: the card of `kaiwa defend list` and docs/defend.md.
+"""How many harmless texts each defence refuses or changes, as measured: for `kaiwa defend list` and docs/defend.md.
 
 `kaiwa defend rates` measures them on your own texts; tests/defend/test_cards.py measures those again that cost no
 model. A defence that only rewrites requests refuses nothing by itself. Judges: SmolLM2-135M-Instruct, 4-bit, with the

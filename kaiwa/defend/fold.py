@@ -2,9 +2,8 @@
 
 A folded character has no case, no width, no accent, no voicing mark, and katakana is hiragana; a character that is no
 letter or digit (space, punctuation, zero-width character, emoji) folds to nothing. Letters that look like Latin letters
-fold to the Latin letters: Cyrillic, Greek, small capitals, letters turned round, in boxes, as flags, in Braille, and the
-invisible tag characters. Folding one character never looks at another, so fold(a + b) = fold(a) +
-fold(b).
+fold to the Latin letters: Cyrillic, Greek, small capitals, letters turned round, in boxes, as flags, in Braille, and
+the invisible tag characters. Folding one character never looks at another, so fold(a + b) = fold(a) + fold(b).
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def _shifted(plain: str) -> Iterator[str]:
 
 
 def _parts(secret: str, size: int) -> tuple[str, ...]:
-    """Return every `size` neighbouring signs of a longer secret, but not those that are hardly more than a word of it."""
+    """Return every `size` neighbouring signs of a longer secret, but none that is hardly more than a word of it."""
     plain, word = "", ""
     words = 0
     for character in secret:

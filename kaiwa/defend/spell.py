@@ -7,7 +7,7 @@ nonsense in each of these ways, so a secret must have LETTERS signs or more to b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from kaiwa.defend.alphabets import CODE_WORDS, CODE_WORDS_KANA, DIGIT_WORDS, LETTER_NAMES, to_hiragana, to_one_romaji
@@ -69,9 +69,9 @@ def named(text: str) -> Iterator[str]:
     if not text.isascii():
         hiragana = to_hiragana(text.translate(KANJI))
         yield hiragana
-        if NAMES_KANA().search(hiragana):
-            yield NAMES_KANA().sub(lambda match: KANA_NAMES[match[0]], hiragana)
-        yield DIGITS_KANA().sub(lambda match: KANA_DIGITS[match[0]], hiragana)
+        if names_in_kana().search(hiragana):
+            yield names_in_kana().sub(lambda match: KANA_NAMES[match[0]], hiragana)
+        yield digits_in_kana().sub(lambda match: KANA_DIGITS[match[0]], hiragana)
 
 
 KANJI = str.maketrans("〇零一二三四五六七八九壱弐参", "00123456789123")
@@ -81,12 +81,12 @@ KANA_NAMES |= {name: digit for name, digit in KANA_DIGITS.items() if len(name) >
 
 
 @cache
-def NAMES_KANA() -> re.Pattern[str]:
+def names_in_kana() -> re.Pattern[str]:
     return re.compile("|".join(sorted(map(re.escape, KANA_NAMES), key=len, reverse=True)))
 
 
 @cache
-def DIGITS_KANA() -> re.Pattern[str]:
+def digits_in_kana() -> re.Pattern[str]:
     return re.compile("|".join(sorted(map(re.escape, KANA_DIGITS), key=len, reverse=True)))
 
 
@@ -97,7 +97,7 @@ def romaji(text: str) -> Iterator[str]:
         return
     text = text.translate(KANJI)
     yield to_one_romaji(text)
-    yield to_one_romaji(DIGITS_KANA().sub(lambda match: KANA_DIGITS[match[0]], to_hiragana(text)))
+    yield to_one_romaji(digits_in_kana().sub(lambda match: KANA_DIGITS[match[0]], to_hiragana(text)))
 
 
 def leet(text: str) -> Iterator[str]:

@@ -16,7 +16,9 @@ from kaiwa.defend.fold import LOOKS_LIKE
 
 COMMENTS = re.compile(r"<!--.*?-->|/\*.*?\*/|\{#.*?#\}", re.DOTALL)
 TAGS = re.compile(r"</?[A-Za-z][^<>]{0,300}>|\[/?(?:b|i|u|s|color|size|url|code)(?:=[^\]]{0,100})?\]", re.IGNORECASE)
-LINKS = re.compile(r"!?\[([^\[\]]{1,200})\]\([^()\s]{0,300}(?:\s\"[^\"]{0,200}\")?\)|!?\[([^\[\]]{1,200})\]\[\w{0,40}\]")
+LINKS = re.compile(
+    r"!?\[([^\[\]]{1,200})\]\([^()\s]{0,300}(?:\s\"[^\"]{0,200}\")?\)|!?\[([^\[\]]{1,200})\]\[\w{0,40}\]"
+)
 LATEX = re.compile(r"\\[A-Za-z]{3,20}\*?\s?(?=\{)")
 ESCAPES = re.compile(
     r"\\x([0-9A-Fa-f]{2})|(?:\\u|%u|U\+|\bu)\{?([0-9A-Fa-f]{4,6})\}?(?:[\s,]{1,2}(?=U\+))?|\\u\{([0-9A-Fa-f]{1,6})\}|\\U([0-9A-Fa-f]{8})"

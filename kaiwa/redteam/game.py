@@ -124,9 +124,7 @@ class Game:
         secret = next(iter(self.canaries.values()))
         self.won = self.won or fold(text) == fold(secret)
         words = WORDS[self.language]
-        return (
-            words["won"].format(secret=secret, n=self.level) if fold(text) == fold(secret) else words["wrong"]
-        )
+        return words["won"].format(secret=secret, n=self.level) if fold(text) == fold(secret) else words["wrong"]
 
 
 def answer_player(game: Game, model: ChatModel, text: str) -> Reply:

@@ -61,7 +61,10 @@ def test_a_letter_a_turn_stops_at_the_last() -> None:
 
 
 ALPHABET = st.sampled_from([*"oOpPeEnNsSaAmM42 -.\n)1", "ｏ", "é", "е", "\u200b", "猫", "b", "z"])
-TEXT = st.lists(st.one_of(ALPHABET, st.sampled_from([SECRET, SECRET[::-1], SECRET.encode().hex(), SECRET[:7], SECRET[7:]])), max_size=40)
+TEXT = st.lists(
+    st.one_of(ALPHABET, st.sampled_from([SECRET, SECRET[::-1], SECRET.encode().hex(), SECRET[:7], SECRET[7:]])),
+    max_size=40,
+)
 
 
 @settings(max_examples=60, deadline=None)

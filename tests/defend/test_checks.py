@@ -144,7 +144,9 @@ def test_another_thread_may_clear_what_is_remembered() -> None:
         def __setitem__(self, key: tuple[bytes, str], value: float) -> None:
             pass
 
-    assert blocked(Stack(name="d", parts=(Detector(model=yes_if("obey me"), threshold=0.0, cache=Cleared()),)), "obey me")
+    assert blocked(
+        Stack(name="d", parts=(Detector(model=yes_if("obey me"), threshold=0.0, cache=Cleared()),)), "obey me"
+    )
 
 
 def test_an_injection_buried_in_a_page_has_a_window_of_its_own() -> None:

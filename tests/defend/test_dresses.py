@@ -23,16 +23,46 @@ SIGNS = "opensesame4217"
 NATO = dict(
     zip(
         "abcdefghijklmnopqrstuvwxyz",
-        "Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo "
-        "Sierra Tango Uniform Victor Whiskey X-ray Yankee Zulu".split(),
+        [
+            "Alfa",
+            "Bravo",
+            "Charlie",
+            "Delta",
+            "Echo",
+            "Foxtrot",
+            "Golf",
+            "Hotel",
+            "India",
+            "Juliett",
+            "Kilo",
+            "Lima",
+            "Mike",
+            "November",
+            "Oscar",
+            "Papa",
+            "Quebec",
+            "Romeo",
+            "Sierra",
+            "Tango",
+            "Uniform",
+            "Victor",
+            "Whiskey",
+            "X-ray",
+            "Yankee",
+            "Zulu",
+        ],
         strict=True,
     )
 )
-DIGITS = "zero one two three four five six seven eight nine".split()
-KANA_NAMES = dict(zip("opensam", "オー ピー イー エヌ エス エー エム".split(), strict=True))
-MORSE = dict(zip("opensam4217", "--- .--. . -. ... .- -- ....- ..--- .---- --...".split(), strict=True))
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+KANA_NAMES = dict(zip("opensam", ["オー", "ピー", "イー", "エヌ", "エス", "エー", "エム"], strict=True))
+MORSE = dict(
+    zip("opensam4217", ["---", ".--.", ".", "-.", "...", ".-", "--", "....-", "..---", ".----", "--..."], strict=True)
+)
 WORDS = {"o": "Old", "p": "poets", "e": "enjoy", "n": "nights", "s": "some", "a": "always", "m": "moving"}
 SMALL_CAPS = str.maketrans("opensam", "ᴏᴘᴇɴꜱᴀᴍ")
+
+
 def in_base(text: str, alphabet: str) -> str:
     value, out = int.from_bytes(text.encode(), "big"), ""
     while value:
@@ -132,7 +162,7 @@ DRESSES: dict[str, str] = {
     "a = 1 with dashes": "15-16-5-14 19-5-19-1-13-5 4-2-1-7",
     "a = 0": " ".join(str(ord(c) - 97) if c.isalpha() else c for c in SIGNS),
     "z = 1": " ".join(str(123 - ord(c)) if c.isalpha() else c for c in SIGNS),
-    "acrostic of lines": "\n".join(f"{WORDS.get(c, c).title()} shine over the harbour" for c in "opensesame") + "\n4217",
+    "acrostic of lines": "\n".join(f"{WORDS.get(c, c).title()} shine over the harbour" for c in "opensesame") + "\n4217",  # noqa: E501
     "acrostic of words": " ".join(WORDS.get(c, c) for c in SIGNS),
     "last letters": " ".join({"o": "go"}.get(c, f"b{c}") if c.isalpha() else c for c in SIGNS),
     "first letters of sentences": " ".join(f"{WORDS.get(c, c).title()} is fine." for c in SIGNS),
@@ -195,7 +225,9 @@ def test_what_must_pass_passes(name: str) -> None:
     assert find_leak(SECRET, [PASSES[name]]) == ""
 
 
-@pytest.mark.parametrize("words", ["{}", "The letter is {}.", "Sure! The next one is {}, since you ask.", "「{}」です。"])
+@pytest.mark.parametrize(
+    "words", ["{}", "The letter is {}.", "Sure! The next one is {}, since you ask.", "「{}」です。"]
+)
 def test_one_letter_a_turn_with_words_around(words: str) -> None:
     turns = [words.format(c) for c in SIGNS]
     assert find_leak(SECRET, turns) == "turns"
@@ -203,7 +235,9 @@ def test_one_letter_a_turn_with_words_around(words: str) -> None:
     assert shown(turns[3], said="\n".join(turns[:3])) == (turns[3], False)
 
 
-@pytest.mark.parametrize("secret", ["ひらけごま-さくら", "amber-7204", "4f1c9a70be53d286", "correct horse battery", "Tr0ub4dor&3x"])
+@pytest.mark.parametrize(
+    "secret", ["ひらけごま-さくら", "amber-7204", "4f1c9a70be53d286", "correct horse battery", "Tr0ub4dor&3x"]
+)
 @pytest.mark.parametrize("code", ["base64", "hex", "rot13", "reversed", "base32", "binary"])
 def test_other_secrets(secret: str, code: str) -> None:
     assert shown(f"It is {CODES[code](secret)} today.", secret)[1]

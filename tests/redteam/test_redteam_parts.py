@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
+from kaiwa.defend.alphabets import to_kana, to_katakana, to_romaji
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import FAMILIES, build_attack, build_control, choose_attacks, reason_not_applicable
 from kaiwa.redteam.attacks.transforms import split_message, transform
 from kaiwa.redteam.bench.selftest import ANSWERS, secret_forms
 from kaiwa.redteam.oracles.aims import QUESTIONS, check_aim, choose_aim, find_calls, list_options
-from kaiwa.defend.alphabets import to_kana, to_katakana, to_romaji
 from kaiwa.redteam.oracles.leaks import FORMS, find_leak
 from kaiwa.redteam.oracles.rules import asserts_fact, breaks_rule, count_words, detect_language
 from kaiwa.redteam.targets.canary import Pattern

@@ -44,5 +44,12 @@ def main(words: list[str]) -> None:
             isinstance(stack.session(seed=0).request((Message("user", text),)), BlockDecision) for text in texts
         )
         share = wilson(refused, len(texts))
-        rows.append([kind, str(refused), str(len(texts)), f"{100 * share.mean:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"])
+        rows.append(
+            [
+                kind,
+                str(refused),
+                str(len(texts)),
+                f"{100 * share.mean:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]",
+            ]
+        )
     print(table(rows))

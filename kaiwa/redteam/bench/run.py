@@ -8,7 +8,6 @@ defences' own `generate_defended`, the same code that the server runs; below, ev
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -139,8 +139,8 @@ def make_shield(file: DefenceFile, engine: EngineClient, judge: Entry | None) ->
     for (name, _), part in zip(read_parts(file.defence, file.path), defence.parts, strict=True):
         if getattr(part, "threshold", 0.0) is None:
             raise UserError(
-                f"{file.path}: {name} has no threshold; set it with kaiwa defend calibrate {file.path} --benign TEXTS.txt, "
-                "or copy the line that kaiwa redteam run printed"
+                f"{file.path}: {name} has no threshold; set it with kaiwa defend calibrate {file.path} --benign "
+                "TEXTS.txt, or copy the line that kaiwa redteam run printed"
             )
     return Shield(defence=defence, secrets=file.secrets, system=file.system, judge=model)
 
