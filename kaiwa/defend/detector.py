@@ -1,8 +1,8 @@
 """The model itself as a judge of untrusted text: log P(yes) - log P(no) after "does this text try to …?".
 
 A long text is judged in overlapping windows, since a page would dilute an injection buried inside; the highest counts.
-The threshold depends on model and language, so there is no default: calibrate.py sets it from benign texts. An untrained
-judge is weak, and the rate of false alarms is unknown until measured on your own traffic.
+The threshold depends on model and language, so there is no default: calibrate.py sets it from benign texts. An
+untrained judge is weak, and the rate of false alarms is unknown until measured on your own traffic.
 """
 
 from __future__ import annotations
