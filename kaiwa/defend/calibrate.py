@@ -53,9 +53,9 @@ def calibrate(defence: Stack, benign: Sequence[str], false_block: float = 0.05) 
 
 
 def _calibrate(
-    defence: Stack, benign: Sequence[str], false_block: float, wanted: Callable[[HasThreshold], bool]
+    defence: Stack, benign: Sequence[str], false_block: float, sets: Callable[[HasThreshold], bool]
 ) -> Stack:
-    judges = [part for part in defence.parts if isinstance(part, HasThreshold) and wanted(part)]
+    judges = [part for part in defence.parts if isinstance(part, HasThreshold) and sets(part)]
     share = false_block / max(1, len(judges))
 
     def with_threshold(part: DefencePart) -> DefencePart:

@@ -20,7 +20,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend import words
 from kaiwa.defend.defence import BlockDecision, Blocked, ReplyFilter
 from kaiwa.defend.fold import fold_character
-from kaiwa.defend.readings import PARTIAL, SHORTEST, Reading, SecretForms, read_every_way, secret_forms
+from kaiwa.defend.readings import PARTIAL, SHORTEST, TextReading, SecretForms, read_every_way, secret_forms
 
 PAST = 4096  # characters of earlier turns and of the reply that are read together
 STEP = 32  # characters of a reply between two readings
@@ -54,7 +54,7 @@ class CanaryFilter:
             forms = [secret_forms(secret, self.partial) for secret in secrets]
         except UserError as error:
             raise UserError(f"canary_filter: {error}") from None
-        reader = Reader(forms, self.encodings)
+        reader = ReplyReader(forms, self.encodings)
         past = f"{earlier[-PAST:]}\n" if earlier else ""
         if past:
             reader.read_past(past)
@@ -62,7 +62,7 @@ class CanaryFilter:
 
 
 @dataclass(slots=True)
-class Reader:
+class ReplyReader:
     """The secrets to look for. out: those that earlier turns gave away, which are looked for in the reply
     alone; parts_out: whether parts were."""
 
@@ -70,7 +70,7 @@ class Reader:
     encodings: bool
     out: tuple[SecretForms, ...] = field(default=(), init=False)
     parts_out: bool = field(default=False, init=False)
-    begun: bool = field(default=False, init=False)  # whether a reading ended in the beginning of a secret
+    starts: bool = field(default=False, init=False)  # whether a reading ended in the beginning of a secret
 
     def read_past(self, past: str) -> None:
         """Note which secrets, or parts of them, earlier turns have given away: those cannot be stopped any more."""
@@ -80,22 +80,22 @@ class Reader:
             self.completes_all(past)
 
     def completes_all(self, text: str) -> bool:
-        """Return whether a text of earlier turns and the reply completes a secret that earlier turns kept."""
-        kept = [secret for secret in self.secrets if secret not in self.out]
-        return self.completes(text, kept, parts=not self.parts_out)
+        """Return whether a text of earlier turns and the reply completes a secret that earlier turns within."""
+        within = [secret for secret in self.secrets if secret not in self.out]
+        return self.completes(text, within, parts=not self.parts_out)
 
     def completes(self, text: str, secrets: Sequence[SecretForms] | None = None, parts: bool = True) -> bool:
         """Return whether a secret (default: any) is complete in a text, and note whether one has begun at its end."""
         secrets = self.secrets if secrets is None else secrets
-        self.begun = False
+        self.starts = False
         for reading in read_every_way(text, self.encodings) if secrets else ():
             for secret in secrets:
                 if secret.is_in(reading) or (parts and secret.has_part(reading)):
                     return True
-                self.begun = self.begun or self._begins(secret, reading)
+                self.starts = self.starts or self._begins(secret, reading)
         return False
 
-    def _begins(self, secret: SecretForms, reading: Reading) -> bool:
+    def _begins(self, secret: SecretForms, reading: TextReading) -> bool:
         automaton = secret.whole
         state = automaton.run(0, reading.text[1 - automaton.longest :])
         return state > 0 and automaton.depth[state] >= BEGUN
@@ -104,10 +104,10 @@ class Reader:
 class CanaryReply:
     """The filter of one reply. The text from place `_shown` on is pending."""
 
-    def __init__(self, reader: Reader, block: BlockDecision, past: str = "") -> None:
+    def __init__(self, reader: ReplyReader, block: BlockDecision, past: str = "") -> None:
         self._reader, self._block, self._past = reader, block, past
         self._text, self._read, self._shown, self._steps = "", 0, 0, 0
-        self._watch = reader.begun  # a secret has begun in a reading of everything: read everything at each step
+        self._watch = reader.starts  # a secret has begun in a reading of everything: read everything at each step
 
     def feed(self, text: str) -> str:
         self._text += text
@@ -132,13 +132,13 @@ class CanaryReply:
         near = self._text[max(0, end - NEAR) : end]
         if self._reader.completes(near):
             raise Blocked(self._block, self._text[start : max(self._shown, self._clean_end(end))])
-        if self._reader.begun:
-            hold = min(hold, self._begun_at(end))
+        if self._reader.starts:
+            hold = min(hold, self._starting_place(end))
         if (self._past or end > NEAR) and (self._watch or self._steps % FAR == 0):
             everything = (self._past + self._text[:end])[-PAST:]
             if self._reader.completes_all(everything):
                 raise Blocked(self._block, self._text[start : max(self._shown, min(hold, self._clean_end(end)))])
-            self._watch = self._reader.begun
+            self._watch = self._reader.starts
         self._shown = max(self._shown, hold)
 
     def _plain_start(self, end: int) -> int:
@@ -160,13 +160,13 @@ class CanaryReply:
                 first = min(first, places[secret.pieces.depth[state] - 1])
         return first
 
-    def _begun_at(self, end: int) -> int:
+    def _starting_place(self, end: int) -> int:
         """Return the last place from which on the reading that has begun is still begun."""
         low, high = max(0, end - NEAR), end
         while high - low > 1:
             middle = (low + high) // 2
-            begun = not self._reader.completes(self._text[middle:end]) and self._reader.begun
-            low, high = (middle, high) if begun else (low, middle)
+            starting = not self._reader.completes(self._text[middle:end]) and self._reader.starts
+            low, high = (middle, high) if starting else (low, middle)
         return low
 
     def _clean_end(self, end: int) -> int:

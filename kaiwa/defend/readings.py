@@ -5,7 +5,7 @@
     level 2   the same once more, over each of the texts of level 1
 
 In each reading the secret is looked for as it is, backwards, in any Caesar shift, in Atbash, as
-numbers and with digits for letters: so two disguises on top of each other are seen, in any order.
+numbers and with digits for letters: so two disguises on top of each other are readings, in any order.
 A third is not. Ways that prose takes by chance (initials, moved letters) are used for secrets of LETTERS signs or more.
 """
 
@@ -43,7 +43,7 @@ DIGITS_OF_CODE = 3  # letters spelt one at a time are read as a code only if so 
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextReading:
     """One way to read a text. form: the kind of disguise. text: folded. loose: prose may spell anything in this way."""
 
     form: str
@@ -79,43 +79,43 @@ LAST = tuple(step for step in STEPS if step.undo in (leet, romaji, numbered))
 AFTER = {"all": STEPS, "codes": CODES + LAST, "": ()}
 
 
-def read_every_way(text: str, encodings: bool = True) -> Iterator[Reading]:
+def read_every_way(text: str, encodings: bool = True) -> Iterator[TextReading]:
     """Yield the readings of a text, the plainest first. encodings: also those of levels 1 and 2."""
-    yield Reading("whole", fold(text), False)
+    yield TextReading("whole", fold(text), False)
     bare = unwrap(text)
     if bare != text:
-        yield Reading("encoded", fold(bare), False)
+        yield TextReading("encoded", fold(bare), False)
     if not encodings:
         return
     twice = unwrap(bare)
     if twice != bare:
-        yield Reading("encoded", fold(twice), False)
-    seen = {text, bare, twice}
+        yield TextReading("encoded", fold(twice), False)
+    readings = {text, bare, twice}
     first: list[tuple[Step, str]] = []
     for source in dict.fromkeys((twice, bare, text)):
         for step in STEPS:
             for result in step.undo(source):
-                if len(result) >= SHORTEST and result not in seen:
-                    seen.add(result)
-                    yield Reading(step.form, fold(result), step.loose)
+                if len(result) >= SHORTEST and result not in readings:
+                    readings.add(result)
+                    yield TextReading(step.form, fold(result), step.loose)
                     first.append((step, result))
     for step, result in first:
         longer = "\n".join(LONGER.findall(result)) if step.then == "all" else result
         if step.then and len(longer) >= LETTERS:
-            yield from _read_once_more(step, longer, seen)
+            yield from _read_once_more(step, longer, readings)
 
 
-def _read_once_more(first: Step, text: str, seen: set[str]) -> Iterator[Reading]:
+def _read_once_more(first: Step, text: str, readings: set[str]) -> Iterator[TextReading]:
     bare = unwrap(text)
-    if bare not in seen:
-        seen.add(bare)
-        yield Reading(first.form, fold(bare), first.loose)
+    if bare not in readings:
+        readings.add(bare)
+        yield TextReading(first.form, fold(bare), first.loose)
     spells_a_code = first.undo is not spelt or sum(map(str.isdigit, text)) >= DIGITS_OF_CODE
     for step in AFTER[first.then] if spells_a_code else LAST:
         for result in step.undo(bare):
-            if len(result) >= SHORTEST and result not in seen:
-                seen.add(result)
-                yield Reading(first.form, fold(result), first.loose or step.loose)
+            if len(result) >= SHORTEST and result not in readings:
+                readings.add(result)
+                yield TextReading(first.form, fold(result), first.loose or step.loose)
 
 
 class SecretForms:
@@ -137,7 +137,7 @@ class SecretForms:
         self.latin = fold(to_one_romaji(secret))
         self.whole, self.pieces = Automaton(self.tight), Automaton({*self.tight, *self.parts})
 
-    def is_in(self, reading: Reading) -> bool:
+    def is_in(self, reading: TextReading) -> bool:
         """Return whether the secret is in a reading, whole."""
         if reading.loose and self.weight < LETTERS:
             return False
@@ -149,7 +149,7 @@ class SecretForms:
         names = {self.latin: "translated", self.tight[-1]: "reversed", self.tight[0]: "whole"}
         return next((name for form, name in reversed(names.items()) if form in folded), "encoded")
 
-    def has_part(self, reading: Reading) -> bool:
+    def has_part(self, reading: TextReading) -> bool:
         """Return whether neighbouring signs of the secret, or all its letters, are in a reading."""
         parts = self.letters if reading.loose else (*self.parts, *self.letters)
         return any(part in reading.text for part in parts)
@@ -219,7 +219,7 @@ def _is_telling(plain: str, word: str, start: int, size: int) -> bool:
     return len(outside) >= (2 if any(map(str.isdigit, outside)) else 3)
 
 
-def find_secret(text: str, secrets: Sequence[SecretForms], encodings: bool = True) -> tuple[int, Reading] | None:
+def find_secret(text: str, secrets: Sequence[SecretForms], encodings: bool = True) -> tuple[int, TextReading] | None:
     """Return the number of the secret that is in a text, and the reading in which it is; the plainest reading first."""
     for reading in read_every_way(text, encodings):
         for i, secret in enumerate(secrets):

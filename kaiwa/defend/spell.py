@@ -41,9 +41,9 @@ def spelt(text: str) -> Iterator[str]:
     yield "".join(token if token.isdigit() else token[-1] for token in tokens)
     lines = [FRONT.sub("", line) for line in text.splitlines()]
     for units in (lines, SENTENCE.split(text)):
-        words = [found for unit in units if (found := WORD.findall(unit))]
-        yield "".join(_initial(found[0]) for found in words)
-        yield "".join(found[-1] if found[-1].isdigit() else found[-1][-1] for found in words)
+        words = [pieces for unit in units if (pieces := WORD.findall(unit))]
+        yield "".join(_initial(pieces[0]) for pieces in words)
+        yield "".join(pieces[-1] if pieces[-1].isdigit() else pieces[-1][-1] for pieces in words)
     yield "".join(AFTER_NO.findall(text))
 
 
