@@ -20,7 +20,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.defend import words
 from kaiwa.defend.defence import BlockDecision, Blocked, ReplyFilter
 from kaiwa.defend.fold import fold_character
-from kaiwa.defend.readings import PARTIAL, SHORTEST, TextReading, SecretForms, read_every_way, secret_forms
+from kaiwa.defend.readings import PARTIAL, SHORTEST, SecretForms, TextReading, read_every_way, secret_forms
 
 PAST = 4096  # characters of earlier turns and of the reply that are read together
 STEP = 32  # characters of a reply between two readings
