@@ -89,17 +89,17 @@ class LabelOwnerPages:
 
 def pieces(view: Overview, words: Words, batch: Batch) -> dict[str, Markup]:
     """Return the tables and plots of a batch."""
-    made = {"labellers": labeller_table(view, words)} if view.labellers else {}
+    drawn = {"labellers": labeller_table(view, words)} if view.labellers else {}
     people = sorted({name for pair in view.matrix for name in pair})
     if people:
-        made["matrix"] = heat_map(
+        drawn["matrix"] = heat_map(
             words("owner.matrix"), people, people, cell=lambda a, b: _cell(view, a, b), untested="–"
         )
     if view.first_shown.n:
-        made["biases"] = bias_plot(view, words, batch.k)
+        drawn["biases"] = bias_plot(view, words, batch.k)
     if view.flags:
-        made["flags"] = flag_table(view, words)
-    return made
+        drawn["flags"] = flag_table(view, words)
+    return drawn
 
 
 def _cell(view: Overview, one: str, other: str) -> dict[str, float | int | None] | None:
