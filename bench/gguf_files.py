@@ -27,7 +27,8 @@ from kaiwa.catalog.trainable import open_base
 from kaiwa.core.machine import describe
 from kaiwa.hub.export import ExportSource, export
 from kaiwa.hub.verify import SAMPLE
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 from kaiwa.text.records import Message
 from kaiwa.text.template import render
 

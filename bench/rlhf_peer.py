@@ -49,7 +49,7 @@ def told(marks: list[tuple[float, float]], before: float, **more: float) -> dict
 def kaiwa_reward(job: dict[str, Any], how: str) -> dict[str, float]:
     import torch
 
-    from kaiwa.model.decoder import attend_rows
+    from kaiwa.model.attention import attend_rows
     from kaiwa.model.formats.hf_folder import load_scalar
     from kaiwa.reward.loss import pairs, pairwise_loss
     from kaiwa.reward.packing import PromptRow, pack_prompts

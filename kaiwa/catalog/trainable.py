@@ -22,7 +22,8 @@ from kaiwa.core.artifact import Artifact, content_hash, fingerprint, open_artifa
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, seed_for
 from kaiwa.model.adapter import read_adapter, save_soft_prompt
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.lora import LoraLinear, add_lora, continue_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import SoftEmbedding, add_soft_prompt, least_likely, merge_soft_prompt

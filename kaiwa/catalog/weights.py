@@ -107,7 +107,7 @@ class FolderWeights:
                 except packed_model.NotPackable as error:
                     say(f"{error}: read the ordinary way, which takes more memory")
             return load_int4(self.path, *four_bit(device, say), say=say)
-        decoder = load_decoder(self.path, torch.float32).requires_grad_(False).eval()
+        decoder = load_decoder(self.path, torch.float32, say).requires_grad_(False).eval()
         if decoder.config.n_parameters > SMALL and has_bf16(device):
             decoder = decoder.to(torch.bfloat16)
         return decoder
@@ -155,11 +155,11 @@ class GgufWeights:
 
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
         if self.stays_fp32(device):
-            return self.file.decoder(torch.float32, False)
+            return self.file.decoder(torch.float32, False, say)
         if self._has_full_precision and has_bf16(device):
             say(f"{self.file.path.name} has more precision than bf16, which computes the answers: fp32 does not fit")
-            return self.file.decoder(torch.bfloat16, False)
-        return self.file.decoder(*four_bit(device, say))
+            return self.file.decoder(torch.bfloat16, False, say)
+        return self.file.decoder(*four_bit(device, say), say)
 
     def read_dense(self) -> Decoder:
         return expand(self.file.decoder(torch.float32, False))

@@ -8,7 +8,7 @@ the distribution, which takes n >= 1/a - 1 texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -42,13 +42,24 @@ def conformal_threshold(values: Sequence[float], false_block: float) -> float:
     return sorted(values)[rank - 1]
 
 
+def complete(defence: Stack, benign: Sequence[str], false_block: float = 0.05) -> Stack:
+    """Return the stack with a threshold for each part that has none yet; a threshold of its own stays."""
+    return _calibrate(defence, benign, false_block, lambda part: part.threshold is None)
+
+
 def calibrate(defence: Stack, benign: Sequence[str], false_block: float = 0.05) -> Stack:
     """Return the stack with every threshold set on the texts. Several judges share the rate equally."""
-    judges = [part for part in defence.parts if isinstance(part, HasThreshold)]
+    return _calibrate(defence, benign, false_block, lambda part: True)
+
+
+def _calibrate(
+    defence: Stack, benign: Sequence[str], false_block: float, sets: Callable[[HasThreshold], bool]
+) -> Stack:
+    judges = [part for part in defence.parts if isinstance(part, HasThreshold) and sets(part)]
     share = false_block / max(1, len(judges))
 
     def with_threshold(part: DefencePart) -> DefencePart:
-        if not isinstance(part, HasThreshold):
+        if part not in judges or not isinstance(part, HasThreshold):
             return part
         value = conformal_threshold([part.suspicion(text, _language(text)) for text in benign], share)
         return replace(part, threshold=max(value, LEAST) if isinstance(part, Similarity) else value)  # type: ignore[type-var]

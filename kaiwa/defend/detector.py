@@ -1,8 +1,8 @@
 """The model itself as a judge of untrusted text: log P(yes) - log P(no) after "does this text try to …?".
 
 A long text is judged in overlapping windows, since a page would dilute an injection buried inside; the highest counts.
-The user sets the threshold: calibrate.py sets a threshold from benign texts. An untrained judge is weak, and the rate
-of false alarms is unknown until measured on your own traffic.
+The threshold depends on model and language, so there is no default: calibrate.py sets it from benign texts. An
+untrained judge is weak, and the rate of false alarms is unknown until measured on your own traffic.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Detector:
     """
 
     model: ChatModel
-    threshold: float = 0.0
+    threshold: float | None = None
     window: int = 1500
     language: str = "auto"
     reply: str = ""
@@ -41,6 +41,8 @@ class Detector:
             )
 
     def check(self, turns: Turns) -> BlockDecision | None:
+        if self.threshold is None:
+            raise UserError("detector has no threshold yet; calibrate it on benign texts or give detector(threshold=…)")
         language = language_of(turns) if self.language == "auto" else self.language
         for text in data_of(turns):
             value = self._cached_suspicion(text, language)

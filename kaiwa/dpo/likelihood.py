@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 from kaiwa.reward.packing import PromptRow, pack_prompts
 from kaiwa.train.likelihood import selected_logprobs
 from kaiwa.train.optim import autocast
@@ -39,7 +40,7 @@ def completion_logprobs(model: Decoder, rows: Sequence[PromptRow], pad: int, dev
     row, before, at, number = completion_tokens(rows).to(device)
     m = len(packed.ends)
     with autocast(device):
-        hidden = model(packed.ids, packed.positions, attend_rows(packed.mask))
+        hidden = model(packed.ids, packed.positions, attend_rows(packed.mask, packed.positions))
         each = selected_logprobs(model, hidden[row, before], packed.ids[row, at])
     sums = torch.zeros(m, device=device).index_add(0, number, each)
     return sums, torch.bincount(number.cpu(), minlength=m).to(device)

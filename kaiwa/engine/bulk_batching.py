@@ -16,7 +16,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.protocols import BulkRows
 from kaiwa.engine.rows.torch_rows import pad
 from kaiwa.engine.sampling import SamplingRules
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 
 PREFILL_TOKENS = 1024  # in one padded batch, so that intermediate results stay in the processor's caches
 SCORE_LOGITS = 1 << 25  # entries of [tokens, V] at a time when scoring

@@ -11,7 +11,8 @@ import torch
 
 from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
 from kaiwa.model.adapter import Adapter
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 
 
 @torch.inference_mode()

@@ -62,6 +62,95 @@ STEPS: tuple[str, ...] = (
         DELETE FROM found WHERE rowid = old.id;
     END;
     """,
+    # 2: what people judge. Judgements and events are only ever added: of an assignment's judgements the one with the
+    # highest id counts, and a batch is open or closed by its last event. Ranks, ratings and `display` have one digit an
+    # output (the item's outputs in their own order; `display` has them in the order of the labeller's page); flags are
+    # letters, outputs parted by commas. `lengths` (characters) and `models` repeat what `outputs` and `sources` say,
+    # for the owner's view. `key` is the writer's: the same key twice is one row.
+    """
+    DROP TABLE votes;
+    CREATE TABLE instructions (
+        version TEXT PRIMARY KEY,
+        texts TEXT NOT NULL,
+        created REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE batches (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        task TEXT NOT NULL CHECK (task IN ('rank', 'rate', 'demonstrate', 'arena')),
+        purpose TEXT NOT NULL CHECK (purpose IN ('training', 'evaluation')),
+        instruction TEXT NOT NULL REFERENCES instructions(version),
+        k INTEGER NOT NULL,
+        n_labels INTEGER NOT NULL,
+        may_label TEXT NOT NULL DEFAULT '[]',
+        seed INTEGER NOT NULL,
+        created REAL NOT NULL
+    );
+    CREATE TABLE items (
+        id INTEGER PRIMARY KEY,
+        batch_id INTEGER NOT NULL REFERENCES batches(id),
+        number INTEGER NOT NULL,
+        prompt TEXT NOT NULL,
+        outputs TEXT NOT NULL,
+        lengths TEXT NOT NULL,
+        models TEXT NOT NULL,
+        sources TEXT NOT NULL DEFAULT '[]',
+        known_ranks TEXT NOT NULL DEFAULT '',
+        meta TEXT NOT NULL DEFAULT '{}',
+        key TEXT NOT NULL,
+        UNIQUE (batch_id, number),
+        UNIQUE (batch_id, key)
+    );
+    CREATE INDEX items_by_place ON items (batch_id, known_ranks, number);
+    CREATE TABLE assignments (
+        id INTEGER PRIMARY KEY,
+        item_id INTEGER NOT NULL REFERENCES items(id),
+        batch_id INTEGER NOT NULL REFERENCES batches(id),
+        labeller TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        display TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('open', 'done', 'skipped')),
+        opened REAL NOT NULL,
+        done REAL,
+        UNIQUE (item_id, labeller)
+    );
+    CREATE INDEX assignments_by_place ON assignments (batch_id, labeller, place);
+    CREATE INDEX assignments_by_item ON assignments (item_id, state, opened, labeller);
+    CREATE TABLE judgements (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        assignment_id INTEGER NOT NULL REFERENCES assignments(id),
+        ratings TEXT NOT NULL DEFAULT '',
+        flags TEXT NOT NULL DEFAULT '',
+        prompt_flags TEXT NOT NULL DEFAULT '',
+        ranks TEXT NOT NULL DEFAULT '',
+        messages TEXT NOT NULL DEFAULT '',
+        meta TEXT NOT NULL DEFAULT '{}',
+        seconds REAL NOT NULL,
+        instruction TEXT NOT NULL REFERENCES instructions(version),
+        created REAL NOT NULL
+    );
+    CREATE INDEX judgements_by_assignment ON judgements (assignment_id, id);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        batch_id INTEGER NOT NULL REFERENCES batches(id),
+        assignment_id INTEGER REFERENCES assignments(id),
+        labeller TEXT NOT NULL DEFAULT '',
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL DEFAULT '',
+        created REAL NOT NULL
+    );
+    CREATE INDEX events_by_batch ON events (batch_id, kind, id);
+    CREATE TABLE invitations (
+        digest TEXT PRIMARY KEY,
+        batch_id INTEGER NOT NULL REFERENCES batches(id),
+        labeller TEXT NOT NULL,
+        created REAL NOT NULL,
+        revoked REAL
+    ) WITHOUT ROWID;
+    CREATE INDEX invitations_by_batch ON invitations (batch_id, labeller);
+    """,
 )
 
 

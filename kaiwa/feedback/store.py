@@ -8,19 +8,17 @@ millisecond.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.feedback.migrations import migrate
+from kaiwa.feedback.database import Database
 from kaiwa.feedback.records import ConversationLine, SavedConversation, SavedMessage
 
 FILE = "conversations.sqlite"
@@ -29,41 +27,12 @@ UNDO_SECONDS = 30 * 86_400.0  # in which a deletion can be undone
 TRIGRAM = 3  # shorter searches go through LIKE
 
 
-class Store:
-    """A database file, created if missing. Safe to share between threads."""
+class Store(Database):
+    """The conversations of a database file, created if missing. Safe to share between threads."""
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self.file = file
+        super().__init__(file)
         self.owner = f"{os.getpid()}:{uuid.uuid4().hex}"
-        self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=10)
-            self._db.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            migrate(self._db)
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{file}: cannot be opened as a database ({error}); move it away to begin anew") from None
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
 
     # conversations
 
@@ -71,7 +40,7 @@ class Store:
         """Create an empty conversation and return its id."""
         now = time.time()
         values = (title, int(bool(title)), model, _text(settings or {}), now, now)
-        with self._write() as db:
+        with self.transaction() as db:
             row = db.execute(
                 "INSERT INTO conversations (title, named, model, settings, created, updated) VALUES (?,?,?,?,?,?)",
                 values,
@@ -79,33 +48,33 @@ class Store:
         return int(row.lastrowid or 0)
 
     def rename(self, conversation: int, title: str) -> None:
-        with self._write() as db:
+        with self.transaction() as db:
             _one(db, conversation)
             db.execute("UPDATE conversations SET title = ?, named = 1 WHERE id = ?", (_line(title), conversation))
 
     def choose(self, conversation: int, model: str, settings: Mapping[str, Any]) -> None:
         """Remember the model and the settings for the next message."""
-        with self._write() as db:
+        with self.transaction() as db:
             _one(db, conversation)
             values = (model, _text(settings), conversation)
             db.execute("UPDATE conversations SET model = ?, settings = ? WHERE id = ?", values)
 
     def delete(self, conversation: int) -> None:
         """Take a conversation out of the list; `undo` restores the conversation for thirty days."""
-        with self._write() as db:
+        with self.transaction() as db:
             now = time.time()
             db.execute("UPDATE conversations SET deleted_at = ? WHERE id = ?", (now, conversation))
             db.execute("DELETE FROM conversations WHERE deleted_at < ?", (now - UNDO_SECONDS,))
 
     def undo(self, conversation: int) -> None:
         """Undo a deletion. UserError for a final deletion."""
-        with self._write() as db:
+        with self.transaction() as db:
             if not db.execute("UPDATE conversations SET deleted_at = NULL WHERE id = ?", (conversation,)).rowcount:
                 raise UserError(f"conversation {conversation} is gone")
 
     def lines(self, most: int = 100, before: float | None = None) -> list[ConversationLine]:
         """Return the list, newest first. before: the `updated` of the last line of the previous page."""
-        rows = self._read(
+        rows = self.rows(
             "SELECT id, title, model, updated FROM conversations WHERE deleted_at IS NULL AND next_id IS NOT NULL"
             " AND updated < ? ORDER BY updated DESC, id DESC LIMIT ?",
             (before if before is not None else float("inf"), most),
@@ -122,7 +91,7 @@ class Store:
             hit, needle = "m.id IN (SELECT rowid FROM found WHERE found MATCH ?)", '"' + text.replace('"', '""') + '"'
         else:
             hit, needle = "m.content LIKE ? ESCAPE '\\'", like
-        rows = self._read(
+        rows = self.rows(
             "SELECT c.id, c.title, c.model, c.updated,"
             f" (SELECT m.content FROM messages m WHERE m.conversation_id = c.id AND {hit} ORDER BY m.id DESC LIMIT 1)"
             " AS hit FROM conversations c"
@@ -139,7 +108,7 @@ class Store:
         """Return a conversation with its shown path. UserError for an unknown or deleted conversation."""
         with self._lock:
             row = _one(self._db, conversation)
-            rows = self._read("SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation,))
+            rows = self.rows("SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation,))
         versions: dict[int | None, list[int]] = {}
         by_id = {}
         for message in rows:
@@ -170,7 +139,7 @@ class Store:
         If `parent` has children already, the message is another version beside them.
         """
         now = time.time()
-        with self._write() as db:
+        with self.transaction() as db:
             row = _one(db, conversation)
             if parent is not None:
                 above = db.execute("SELECT conversation_id FROM messages WHERE id = ?", (parent,)).fetchone()
@@ -198,16 +167,16 @@ class Store:
     def flip(self, message: int) -> None:
         """Show another version of a message, and the messages last shown below."""
         chosen = self.message(message)
-        with self._write() as db:
+        with self.transaction() as db:
             _show(db, chosen.conversation_id, chosen.parent_id, message)
 
     def message(self, message: int) -> SavedMessage:
         with self._lock:
-            rows = self._read("SELECT * FROM messages WHERE id = ?", (message,))
+            rows = self.rows("SELECT * FROM messages WHERE id = ?", (message,))
             if not rows:
                 raise UserError(f"there is no message {message}")
             row = rows[0]
-            siblings = self._read(
+            siblings = self.rows(
                 "SELECT id FROM messages WHERE conversation_id = ? AND parent_id IS ? ORDER BY id",
                 (row["conversation_id"], row["parent_id"]),
             )
@@ -224,7 +193,7 @@ class Store:
 
     def write(self, message: int, content: str) -> None:
         """Store the text so far of a streaming message."""
-        with self._write() as db:
+        with self.transaction() as db:
             db.execute("UPDATE messages SET content = ? WHERE id = ? AND state = 'streaming'", (content, message))
 
     def finish(
@@ -239,7 +208,7 @@ class Store:
         seconds: float = 0.0,
     ) -> None:
         """End a streaming message as "done", "stopped" or "failed"."""
-        with self._write() as db:
+        with self.transaction() as db:
             db.execute(
                 "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, n_tokens = ?, seconds = ?"
                 " WHERE id = ?",

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, rotary_frequencies
+from kaiwa.model.decoder import Decoder
 from kaiwa.model.families.by_name import family_of
 from kaiwa.model.families.config_fields import yarn_scale
 from kaiwa.model.families.family import Family
-from kaiwa.model.formats.gguf import PARTS, TOP
+from kaiwa.model.formats.gguf import TOP, gguf_names
 from kaiwa.model.formats.hf_names import sizes_of
+from kaiwa.model.rotary import rotary_frequencies
 from kaiwa.tokenizer.pre_tokenizers import PATTERNS, pre_tokenizer
 from kaiwa.tokenizer.tokenizer import Tokenizer
 
@@ -38,7 +39,12 @@ def gguf_family(config: DecoderConfig) -> Family:
     """Return the family for writing a model. UserError if GGUF has no architecture for the model."""
     if config.dialect == "llama" and config.out_bias:
         raise UserError("GGUF has no family with biases on the attention's output; export for transformers instead")
-    return family_of(config)
+    family = family_of(config)
+    if family.gguf == "gpt2" and config.activation:
+        raise UserError("GGUF's gpt2 has GELU by tanh only; export for transformers instead")
+    if not family.gguf:
+        raise UserError(f"GGUF has no field for the window of {family.model_type}; export for transformers instead")
+    return family
 
 
 def write_gguf(path: Path, decoder: Decoder, tokenizer: Tokenizer, name: str, kind: Kind) -> None:
@@ -73,13 +79,16 @@ def _write_shape(writer: Any, c: DecoderConfig, family: Family, name: str, kind:
     writer.add_block_count(c.n_layer)
     writer.add_feed_forward_length(c.d_ff)
     writer.add_head_count(c.n_head)
+    for field, value in family.write_gguf(c).items():
+        add = writer.add_bool if isinstance(value, bool) else writer.add_uint32 if isinstance(value, int) else None
+        (add or writer.add_float32)(f"{family.gguf}.{field}", value)
     if c.dialect == "gpt3":
         writer.add_layer_norm_eps(c.norm_eps)
         return
     writer.add_head_count_kv(c.kv_heads)
     writer.add_layer_norm_rms_eps(c.norm_eps)
     writer.add_rope_freq_base(c.rope_theta)
-    writer.add_rope_dimension_count(c.d_head)
+    writer.add_rope_dimension_count(c.rotated)
     if c.head_size:
         writer.add_key_length(c.d_head)
         writer.add_value_length(c.d_head)
@@ -168,21 +177,28 @@ def _bare(value: Any) -> Any:
 def tensors_of(decoder: Decoder, family: Family) -> list[tuple[str, Tensor]]:
     """Return (llama.cpp's name, weight [...]) for all weights, with fused matrices split."""
     c, tensors = decoder.config, []
-    parts = PARTS | dict(family.gguf_parts)
     for name, tensor in decoder.state_dict().items():
-        head, _, end = name.rpartition(".")
+        head = name.rpartition(".")[0]
         if head == "unembed" and c.tie_embeddings:
             continue
+        names = gguf_names(family, name)
         if head in TOP:
-            tensors.append((f"{TOP[head]}.{end}", tensor))
+            tensors.append((names[0], tensor))
             continue
-        _, layer, part = head.split(".")
-        names = parts[part]
         pieces = [tensor] if len(names) == 1 else tensor.split(sizes_of(c, name))
         for theirs, piece in zip(names, pieces, strict=True):
-            turn = family.gguf_pairs and theirs in ("attn_q", "attn_k")
-            tensors.append((f"blk.{layer}.{theirs}.{end}", pair_rows(piece, c.d_head) if turn else piece))
-    return tensors
+            turn = family.gguf_pairs and any(f".attn_{n}." in theirs for n in "qk")
+            tensors.append((theirs, pair_rows(piece, c.d_head) if turn else piece))
+    return stack_experts(tensors)
+
+
+def stack_experts(tensors: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """Return the tensors [...] with those of a layer's experts (names that end in #0, #1, …) as one tensor each."""
+    whole: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors:
+        whole.setdefault(name.partition("#")[0], []).append(tensor)
+    numbered = {name.partition("#")[0] for name, _ in tensors if "#" in name}
+    return [(name, torch.stack(parts) if name in numbered else parts[0]) for name, parts in whole.items()]
 
 
 def pair_rows(rows: Tensor, d_head: int) -> Tensor:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
 from kaiwa.hub.export import ExportSource
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.gguf import GgufFile
 from kaiwa.model.formats.gptq import load_int4
 from kaiwa.model.formats.hf_config import read_json

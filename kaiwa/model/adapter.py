@@ -24,8 +24,10 @@ from torch import Tensor
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.formats.hf_names import names_of, sizes_of
-from kaiwa.model.int4 import LINEARS
+from kaiwa.model.families.by_name import FAMILIES, family_of
+from kaiwa.model.families.family import Family
+from kaiwa.model.formats.hf_names import names_of, our_rows, sizes_of
+from kaiwa.model.int4 import linears_of
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 SOFT = "prompt_embeddings"
@@ -62,7 +64,7 @@ PLAIN: Mapping[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Adapter:
-    """`changes`: for each block, part of LINEARS -> (A [r,in], B [out,r]), fp32. `soft` [n,D] fp32 or None."""
+    """`changes`: for each block, part of int4.LINEARS -> (A [r,in], B [out,r]), fp32. `soft` [n,D] fp32 or None."""
 
     changes: tuple[Mapping[str, tuple[Tensor, Tensor]], ...]
     soft: Tensor | None = None
@@ -169,14 +171,16 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
         raise UserError(f"lora_alpha is {str(alpha)[:20]}; it must be a number, and one that fp32 holds")
     scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
     remaining = dict(tensors)
+    family = adapter_family(tensors, config)
     blocks = []
     for number in range(config.n_layer):
         block: dict[str, tuple[Tensor, Tensor]] = {}
-        for part in LINEARS:
-            pairs = _pairs(remaining, config, f"blocks.{number}.{part}.weight", rank)
+        for part in linears_of(config):
+            name = f"blocks.{number}.{part}.weight"
+            pairs = _pairs(remaining, config, name, rank, family)
             if any(pair is not None for pair in pairs):
-                a, b = _join(pairs, _heights(config, number, part))
-                b = (scale * b).contiguous()
+                a, b = _join(pairs, _heights(config, number, part, len(pairs)))
+                b = (scale * our_rows(name, b, config, family)).contiguous()
                 if not bool(b.isfinite().all()):
                     raise UserError(f"with lora_alpha {alpha}, the change of block {number} is no finite number")
                 block[part] = (a, b)
@@ -191,15 +195,16 @@ def _lora(settings: Mapping[str, Any], tensors: dict[str, Tensor], config: Decod
 
 
 def _pairs(
-    remaining: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int
+    remaining: dict[str, Tensor], config: DecoderConfig, ours: str, rank: int, family: Family
 ) -> list[tuple[Tensor, Tensor] | None]:
     """Remove A [r,in] and B [out,r] of each part of one of our products from `remaining` and return the pairs; None
     where there are none.
     """
     number, part = int(ours.split(".")[1]), ours.split(".")[2]
-    inputs, heights = _inputs(config, part), _heights(config, number, part)
+    names = names_of(config, ours, family)
+    inputs, heights = _inputs(config, part), _heights(config, number, part, len(names))
     pairs: list[tuple[Tensor, Tensor] | None] = []
-    for theirs, height in zip(names_of(config, ours), heights, strict=True):
+    for theirs, height in zip(names, heights, strict=True):
         stem = f"base_model.model.{theirs.removesuffix('.weight')}"
         a, b = (remaining.pop(f"{stem}.lora_{which}.weight", None) for which in "AB")
         if a is None and b is None:
@@ -236,8 +241,21 @@ def _inputs(c: DecoderConfig, part: str) -> int:
     return {"out": c.n_head * c.d_head, "down": c.d_ff}.get(part, c.d_model)
 
 
-def _heights(c: DecoderConfig, number: int, part: str) -> list[int]:
-    """Return the outputs of each part of a product."""
+def _heights(c: DecoderConfig, number: int, part: str, n_parts: int) -> list[int]:
+    """Return the outputs of each part of a product that is kept in n_parts tensors."""
     sizes = sizes_of(c, f"blocks.{number}.{part}.weight")
     whole = {"qkv": (c.n_head + 2 * c.kv_heads) * c.d_head, "up": c.d_ff}.get(part, c.d_model)
-    return [whole] if sizes == [-1] else sizes
+    sizes = [whole] if sizes == [-1] else sizes
+    return sizes if len(sizes) == n_parts else [sum(sizes)]
+
+
+def adapter_family(tensors: Mapping[str, Tensor], config: DecoderConfig) -> Family:
+    """Return the family whose names an adapter's tensors [...] have: of two that fit the base, the one with more of
+    them (Phi-3 has fused products where LLaMA has several)."""
+
+    def n_named(family: Family) -> int:
+        ours = [f"blocks.{layer}.{part}.weight" for layer in range(config.n_layer) for part in linears_of(config)]
+        names = [theirs for name in ours for theirs in names_of(config, name, family)]
+        return sum(f"base_model.model.{theirs.removesuffix('.weight')}.lora_A.weight" in tensors for theirs in names)
+
+    return max((family_of(config), *(f for f in FAMILIES if f.has(config))), key=n_named)

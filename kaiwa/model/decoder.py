@@ -1,7 +1,7 @@
 """The decoder: GPT-3's (Brown et al., 2020, section 2.1) and LLaMA's (Touvron et al., 2023, section 2.2) in one file.
 
-Legend of shapes: B rows, T positions in a row, S positions a query may look at, D d_model, H heads, K key/value heads,
-E size of a head, V vocabulary.
+Legend of shapes: B rows, T positions in a row, N tokens, D d_model, H heads, K key/value heads, E size of a head, R
+rotated dimensions of a head, V vocabulary.
 
 The model knows nothing of devices, batching or caches beyond the `attend` function: training attends within the row,
 the engine within its cache. GPT-3's alternating banded attention is left out (dense everywhere).
@@ -10,19 +10,17 @@ the engine within its cache. GPT-3's alternating banded attention is left out (d
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kaiwa.model import kernels
-from kaiwa.model.config import DecoderConfig, RopeScaling
-
-# (layer, q [B,T,H,E], k [B,T,K,E], v [B,T,K,E]) -> [B,T,H,E]; q and k already carry their positions.
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+from kaiwa.model.attention import Attend, Limits
+from kaiwa.model.config import DecoderConfig
+from kaiwa.model.rotary import rotary_by_layer, rotate, rotate_both
 
 
 class RMSNorm(nn.Module):
@@ -51,23 +49,61 @@ class LayerNorm(nn.LayerNorm):
         )
 
 
+class Expert(nn.Module):
+    """One feed-forward part of several: gate then up in one product, then down."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+
+class Experts(nn.Module):
+    """A router and its experts: each token's result is the weighted sum of its `n_active` best-routed experts."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.router = nn.Linear(config.d_model, config.experts.n_experts, bias=False)
+        self.experts = nn.ModuleList(Expert(config) for _ in range(config.experts.n_experts))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feed-forward part's result [B,T,D] of x [B,T,D]. Experts that no token needs are not computed."""
+        tokens, e = x.flatten(0, 1), self.config.experts
+        shares, chosen = self.router(tokens).float().softmax(-1).topk(e.n_active, dim=-1)  # [N, n_active]
+        if e.normalised:
+            shares = shares / shares.sum(-1, keepdim=True)
+        out = torch.zeros_like(tokens)
+        for number in chosen.unique().tolist():
+            expert = self.experts[number]
+            rows, place = (chosen == number).nonzero(as_tuple=True)
+            added = expert.down(gated(expert.up(tokens[rows]), self.config.activation))
+            out.index_add_(0, rows, added * shares[rows, place, None].to(added.dtype))
+        return out.view(x.shape)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). Query, key and value are one product; so are gate and up."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
         c, bias = config, config.dialect == "gpt3"
+        before, after = c.norms != "after", c.norms != "before"
         self.layer, self.config = layer, config
-        self.norm_attn = make_norm(c)
+        self.limits = Limits(c.layer_window(layer), c.scales.attention_cap)
+        self.norm_attn = make_norm(c) if before else None
         self.qkv = nn.Linear(c.d_model, (c.n_head + 2 * c.kv_heads) * c.d_head, bias=bias or c.qkv_bias)
-        self.norm_q = RMSNorm(c.d_head, c.norm_eps) if c.qk_norm else None
-        self.norm_k = RMSNorm(c.d_head, c.norm_eps) if c.qk_norm else None
+        heads = {"": (0, 0), "head": (1, 1), "all": (c.n_head, c.kv_heads)}[c.qk_norm]
+        self.norm_q, self.norm_k = (RMSNorm(n * c.d_head, c.norm_eps) if n else None for n in heads)
         self.out = nn.Linear(c.n_head * c.d_head, c.d_model, bias=bias or c.out_bias)
-        self.norm_mlp = make_norm(c)
-        self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
-        self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
-        self.norm_out = make_norm(c) if c.post_norms else None
-        self.norm_down = make_norm(c) if c.post_norms else None
+        self.norm_mlp = make_norm(c) if before else None
+        if c.experts.n_experts:
+            self.mixture = Experts(c)
+        else:
+            self.up = nn.Linear(c.d_model, c.d_ff * (1 if bias else 2), bias=bias)  # llama: gate then up
+            self.down = nn.Linear(c.d_ff, c.d_model, bias=bias)
+        self.norm_out = make_norm(c) if after else None
+        self.norm_down = make_norm(c) if after else None
         self.dropout = 0.0  # of what is added to the residual stream (see `residual_dropout`)
 
     def forward(
@@ -75,28 +111,51 @@ class Block(nn.Module):
     ) -> Tensor:
         """Return the residual stream x [B,T,D] after the block, or only its positions `at` [n].
 
-        rotary: cosines and sines [B,T,1,E/2], None for learned positions. Positions outside `at` give keys and values
+        rotary: cosines and sines [B,T,1,R/2], None for a layer without. Positions outside `at` give keys and values
         only.
         """
-        c = self.config
-        B, T, _ = x.shape
-        parts = self.qkv(self.norm_attn(x)).view(B, T, -1, c.d_head)
-        if rotary is not None and self.norm_q is None:
-            q, k, v = rotate_both(parts, c.n_head, c.kv_heads, *rotary)
-        else:
-            q, k, v = parts.split([c.n_head, c.kv_heads, c.kv_heads], dim=2)
-        if rotary is not None and self.norm_q is not None and self.norm_k is not None:
-            q, k = rotate(self.norm_q(q), *rotary), rotate(self.norm_k(k), *rotary)
+        q, k, v = self._heads(x if self.norm_attn is None else self.norm_attn(x), rotary)
         if at is not None:
             q, x = q.index_select(1, at), x.index_select(1, at)
-        added = self.out(attend(self.layer, q, k, v).flatten(2))
-        x = x + self._drop(added if self.norm_out is None else self.norm_out(added))
-        h = self.up(self.norm_mlp(x))
-        added = self.down(gated(h, c.gate) if c.dialect == "llama" else F.gelu(h, approximate="tanh"))
-        return x + self._drop(added if self.norm_down is None else self.norm_down(added))
+        added = self.out(attend(self.layer, q, k, v, self.limits).flatten(2))
+        middle = x + self._addition(added, self.norm_out)
+        inner = x if self.config.parallel else middle
+        added = self._feed_forward(inner if self.norm_mlp is None else self.norm_mlp(inner))
+        return middle + self._addition(added, self.norm_down)
 
-    def _drop(self, added: Tensor) -> Tensor:
-        return F.dropout(added, self.dropout) if self.dropout else added
+    def _heads(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query [B,T,H,E], key and value [B,T,K,E] of a block's input x [B,T,D], rotated and scaled."""
+        c = self.config
+        heads = (c.n_head, c.kv_heads, c.kv_heads)
+        parts = self.qkv(x).unflatten(-1, (-1, c.d_head))
+        if self.norm_q is None and rotary is not None:
+            q, k, v = rotate_both(parts, c.n_head, c.kv_heads, *rotary)
+        else:
+            q, k, v = parts.split(heads, dim=2)
+        if self.norm_q is not None and self.norm_k is not None:
+            if c.qk_norm == "all":
+                q, k = (norm(t.flatten(2)).view(t.shape) for norm, t in ((self.norm_q, q), (self.norm_k, k)))
+            else:
+                q, k = self.norm_q(q), self.norm_k(k)
+            if rotary is not None:
+                q, k = rotate(q, *rotary), rotate(k, *rotary)
+        if c.scales.attention_scale:
+            q = q * (c.scales.attention_scale * math.sqrt(c.d_head))
+        return q, k, v
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        c = self.config
+        if c.experts.n_experts:
+            return self.mixture(x)  # type: ignore[no-any-return]
+        h = self.up(x)
+        return self.down(gated(h, c.activation) if c.dialect == "llama" else gelu(h, c.activation))  # type: ignore[no-any-return]
+
+    def _addition(self, result: Tensor, norm: nn.Module | None) -> Tensor:
+        """Return what a part's result [B,T,D] adds to the residual stream."""
+        result = result if norm is None else norm(result)
+        if self.config.scales.residual_scale != 1:
+            result = result * self.config.scales.residual_scale
+        return F.dropout(result, self.dropout) if self.dropout else result
 
 
 class Decoder(nn.Module):
@@ -106,7 +165,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.embed = embedding(config.vocab_size, config.d_model)
-        self.positions = embedding(config.max_length, config.d_model) if config.dialect == "gpt3" else None
+        self.positions = embedding(config.max_length, config.d_model) if config.learned_positions else None
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
         self.norm = make_norm(config)
         self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -127,13 +186,18 @@ class Decoder(nn.Module):
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return the input [B,T,D] of the first block for ids, positions [B,T]."""
         x = self.embed(ids)
-        if self.config.scaled_embedding:
-            x = x * math.sqrt(self.config.d_model)
+        if self.config.scales.embedding_scale != 1:
+            x = x * self.config.scales.embedding_scale
         return x if self.positions is None else x + self.positions(positions)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., V] of hidden states [..., D]."""
-        return self.unembed(hidden)  # type: ignore[no-any-return]
+        scales, logits = self.config.scales, self.unembed(hidden)
+        if scales.logit_scale != 1:
+            logits = logits * scales.logit_scale
+        if scales.logit_cap:
+            logits = torch.tanh(logits / scales.logit_cap) * scales.logit_cap
+        return logits  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
@@ -169,72 +233,17 @@ def make_norm(config: DecoderConfig) -> nn.Module:
     return LayerNorm(config.d_model, eps=config.norm_eps)
 
 
-def rotary_frequencies(config: DecoderConfig, device: torch.device | None = None) -> Tensor:
-    """Return the angles per position [E/2], fp32 (Su et al., 2021), scaled as `config.rope` says."""
-    c, rope = config, config.rope
-    plain = c.rope_theta ** (-torch.arange(0, c.d_head, 2, device=device, dtype=torch.float32) / c.d_head)
-    if rope.kind == "none":
-        return plain
-    if rope.kind == "linear":
-        return plain / rope.factor
-    if rope.kind == "yarn":
-        low, high = (yarn_dimension(c, turns) for turns in (rope.high_factor, rope.low_factor))
-        low, high = (math.floor(low), math.ceil(high)) if rope.whole else (low, high)
-        low, high = max(low, 0), min(high, c.d_head - 1)
-        ramp = torch.arange(c.d_head // 2, device=device, dtype=torch.float32) - low
-        keep = 1 - (ramp / (high - low if high != low else 0.001)).clamp(0, 1)
-        return plain * (keep + (1 - keep) / rope.factor)
-    turns = rope.original_length * plain / (2 * math.pi)
-    keep = ((turns - rope.low_factor) / (rope.high_factor - rope.low_factor)).clamp(0, 1)
-    return plain * (keep + (1 - keep) / rope.factor)
-
-
-def yarn_dimension(config: DecoderConfig, turns: float) -> float:
-    """Return the pair of dimensions that turns so many times within the original length (YaRN, equation 14 solved for
-    d)."""
-    length = config.rope.original_length
-    return config.d_head * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
-
-
-def rotary_angles(positions: Tensor, config: DecoderConfig) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines [B,T,1,E/2], fp32, of positions [B,T] (LLaMA's halves, not pairs)."""
-    angles = positions.float()[..., None, None] * rotary_frequencies(config, positions.device)
-    return angles.cos() * config.rope.attention, angles.sin() * config.rope.attention
-
-
-def rotary_by_layer(positions: Tensor, config: DecoderConfig) -> list[tuple[Tensor, Tensor] | None]:
-    """Return each layer's cosines and sines [B,T,1,E/2] of positions [B,T]; None in the gpt3 dialect."""
-    if config.dialect == "gpt3":
-        return [None] * config.n_layer
-    whole = rotary_angles(positions, config)
-    if not config.local_every:
-        return [whole] * config.n_layer
-    plain = dataclasses.replace(config, rope_theta=config.local_theta, rope=RopeScaling(), local_every=0)
-    local = rotary_angles(positions, plain)
-    return [local if config.is_local(layer) else whole for layer in range(config.n_layer)]
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate x [B,T,*,E]: the first half of a head against the second."""
-    a, b = x.float().chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
-
-
-def rotate_both(x: Tensor, n_head: int, kv_heads: int, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
-    """Return query and key rotated, and value unchanged, of x [B,T,H+2K,E], which may be changed."""
-    rotated = kernels.rotate(x, n_head + kv_heads, cos, sin)
-    if rotated is not None:
-        return rotated.split([n_head, kv_heads, kv_heads], dim=2)  # type: ignore[no-untyped-call,no-any-return]
-    both = rotate(x[:, :, : n_head + kv_heads], cos, sin)
-    return both[:, :, :n_head], both[:, :, n_head:], x[:, :, n_head + kv_heads :]
-
-
-def gated(h: Tensor, gate: str) -> Tensor:
-    """Return the activation of gate times up [...,f] of gate then up [...,2f]. gate: "silu" or "gelu"."""
-    if gate == "silu":
+def gated(h: Tensor, activation: str) -> Tensor:
+    """Return the activation of gate times up [...,f] of gate then up [...,2f]. "": silu."""
+    if activation in ("", "silu"):
         return swiglu(h)
-    a, up = h.chunk(2, dim=-1)
-    return F.gelu(a, approximate="tanh") * up
+    gate, up = h.chunk(2, dim=-1)
+    return gelu(gate, activation) * up
+
+
+def gelu(x: Tensor, activation: str) -> Tensor:
+    """Return GELU of x [...] by the error function ("gelu_erf") or by tanh ("", "gelu")."""
+    return F.gelu(x, approximate="none" if activation == "gelu_erf" else "tanh")
 
 
 def swiglu(h: Tensor) -> Tensor:
@@ -244,27 +253,6 @@ def swiglu(h: Tensor) -> Tensor:
         gate, up = h.chunk(2, dim=-1)
         y = F.silu(gate) * up
     return y
-
-
-def attend_rows(mask: Tensor | None) -> Attend:
-    """Return attention within each row. mask [B,1,T,T] (True: may look) or None for plain causal attention."""
-
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
-        )
-        return out.transpose(1, 2)
-
-    return attend
-
-
-def segment_mask(segments: Tensor) -> Tensor:
-    """Return the causal mask [B,1,T,T] within documents, for segments [B,T] (one number per document in a packed
-    row)."""
-    T = segments.shape[1]
-    causal = torch.ones(T, T, dtype=torch.bool, device=segments.device).tril()
-    return ((segments[:, :, None] == segments[:, None, :]) & causal)[:, None]
 
 
 def initialise(model: Decoder, generator: torch.Generator) -> None:

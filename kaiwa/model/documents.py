@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kaiwa.model import kernels
+from kaiwa.model.attention import Limits, attention, within_window
 
 
 class Documents:
@@ -31,20 +31,22 @@ class Documents:
         self.at = torch.cat(last).to(device)
         self._few = (torch.cat([queries, keys], dim=1), torch.cat(last))
         self._all = (torch.cat([keys, keys], dim=1), torch.arange(sum(lengths)))
-        self._indices: dict[bool, Indices] = {}
+        self._longest = max(lengths)
+        self._indices: dict[tuple[bool, int], Indices] = {}  # by whether every position asks, and window
 
     def states(self, model: nn.Module, ids: Tensor) -> Tensor:
         """Return the output of a decoder [n,D] or scalar model [n] for ids [N] at the positions `at`."""
         return model(ids[None].to(self.device), self.positions, self, self.at)[0]  # type: ignore[no-any-return]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
         whole = q.shape[1] == k.shape[1]
         documents, last = self._all if whole else self._few
-        out = kernels.attention(q, k, v, documents, last)
+        window = limits.window if limits.window < self._longest else 0
+        out = None if window or limits.cap else kernels.attention(q, k, v, documents, last)
         if out is None:
-            if whole not in self._indices:
-                self._indices[whole] = padded_indices(documents, last, self.device)
-            out = attend_padded(q, k, v, self._indices[whole])
+            if (whole, window) not in self._indices:
+                self._indices[whole, window] = padded_indices(documents, last, self.device, window)
+            out = attend_padded(q, k, v, self._indices[whole, window], limits.cap)
         return out
 
 
@@ -52,20 +54,23 @@ class Documents:
 Indices = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def padded_indices(documents: Tensor, last: Tensor, device: str) -> Indices:
-    """Return indices [M, longest] that stack M documents with padding; arguments as `kernels.attention`'s."""
+def padded_indices(documents: Tensor, last: Tensor, device: str, window: int = 0) -> Indices:
+    """Return indices [M, longest] that stack M documents with padding; arguments as `kernels.attention`'s. window: as
+    in `Limits`."""
     queries, is_query = _pad_ranges(documents[:, 0], documents[:, 1])
     keys, real = _pad_ranges(documents[:, 2], documents[:, 3])
     visible = (real[:, None, :] & (keys[:, None, :] <= last[queries][:, :, None]))[:, None]
+    if window:
+        near = within_window(last[queries], keys, window) | ~is_query[:, :, None]  # padding sees something: no NaN
+        visible = visible & near[:, None]
     return queries.to(device), is_query.to(device), keys.to(device), visible.to(device)
 
 
-def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices) -> Tensor:
+def attend_padded(q: Tensor, k: Tensor, v: Tensor, indices: Indices, cap: float = 0.0) -> Tensor:
     """Return attention of q [1,n,H,E] over k, v [1,N,K,E], as `kernels.attention`, by padding documents [M,n]."""
     queries, is_query, keys, visible = indices
-    gqa = q.shape[2] != k.shape[2]
     q, k, v = (t.transpose(1, 2) for t in (q[0, queries], k[0, keys], v[0, keys]))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, enable_gqa=gqa)
+    out = attention(q, k, v, visible, cap)
     return out.transpose(1, 2)[is_query][None]
 
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kaiwa.model.decoder import Attend, Decoder
+from kaiwa.model.attention import Attend
+from kaiwa.model.decoder import Decoder
 
 
 class ScalarModel(nn.Module):

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
+from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
 
 FEW_ROWS = 12  # up to so many, the packed kernel is faster than a dense product
@@ -195,8 +196,13 @@ def replace_linear(decoder: Decoder, name: str, linear: nn.Module) -> None:
     if name == "unembed.weight":
         decoder.unembed = linear  # type: ignore[assignment]
         return
-    _, layer, part, _ = name.split(".")
-    setattr(decoder.blocks[int(layer)], part, linear)
+    parent, _, part = name.removesuffix(".weight").rpartition(".")
+    setattr(decoder.get_submodule(parent), part, linear)
+
+
+def linears_of(config: DecoderConfig) -> tuple[str, ...]:
+    """Return the parts of a block that are one linear layer each; experts are several."""
+    return LINEARS[:2] if config.experts.n_experts else LINEARS
 
 
 def quantized_names(decoder: Decoder) -> list[str]:
@@ -208,8 +214,10 @@ def quantized_names(decoder: Decoder) -> list[str]:
 def expand(decoder: Decoder) -> Decoder:
     """Replace 4-bit layers by dense layers of the same weights, in place; return the decoder in fp32."""
     for block in decoder.blocks:
-        for part in LINEARS:
-            setattr(block, part, _as_linear(getattr(block, part)))
+        for parent in list(block.modules()):
+            for part in LINEARS:
+                if isinstance(layer := getattr(parent, part, None), (Int4Linear, JoinedLinear)):
+                    setattr(parent, part, _as_linear(layer))
     if isinstance(decoder.unembed, (Int4Linear, JoinedLinear)):
         decoder.unembed = _as_linear(decoder.unembed)
     return decoder.float()

@@ -24,8 +24,9 @@ from torch.nn import functional as F
 from kaiwa.core.errors import UserError
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.formats.hf_names import names_of, sizes_of
-from kaiwa.model.int4 import LINEARS
+from kaiwa.model.families.by_name import family_of
+from kaiwa.model.formats.hf_names import family_rows, names_of, sizes_of
+from kaiwa.model.int4 import linears_of
 
 
 class LoraLinear(nn.Module):
@@ -48,12 +49,13 @@ class LoraLinear(nn.Module):
 
 
 def add_lora(decoder: Decoder, rank: int, alpha: float, generator: torch.Generator) -> None:
-    """Freeze the decoder and put a change beside every linear layer of its blocks. UserError for a rank too large."""
+    """Freeze the decoder and put a change beside every linear layer of its blocks, but for experts'. UserError for a
+    rank too large."""
     if not 1 <= rank <= decoder.config.d_model:
         raise UserError(f"lora rank {rank}: give 1 to {decoder.config.d_model}, the model's width")
     decoder.requires_grad_(False)
     for block in decoder.blocks:
-        for part in LINEARS:
+        for part in linears_of(decoder.config):
             setattr(block, part, LoraLinear(getattr(block, part), rank, alpha, generator))
 
 
@@ -80,7 +82,7 @@ def continue_lora(decoder: Decoder, adapter: Adapter, generator: torch.Generator
 def merge_lora(decoder: Decoder) -> None:
     """Add the changes to the weights; the decoder is a plain decoder afterwards."""
     for block in decoder.blocks:
-        for part in LINEARS:
+        for part in linears_of(decoder.config):
             layer = getattr(block, part)
             if isinstance(layer, LoraLinear):
                 layer.inner.weight += layer.change()
@@ -94,13 +96,14 @@ def save_adapter(folder: Path, decoder: Decoder, base: str) -> None:
     config, tensors = decoder.config, {}
     rank, scale, targets = 0, 1.0, set()
     for number, block in enumerate(decoder.blocks):
-        for part in LINEARS:
+        for part in linears_of(decoder.config):
             layer = getattr(block, part)
             assert isinstance(layer, LoraLinear)
             rank, scale = len(layer.a), layer.scale
             name = f"blocks.{number}.{part}.weight"
             theirs, sizes = names_of(config, name), sizes_of(config, name)
-            pieces = [layer.b] if len(theirs) == 1 else layer.b.split(sizes)
+            whole = family_rows(name, layer.b, config, family_of(config))
+            pieces = [whole] if len(theirs) == 1 else whole.split(sizes)
             for full, b in zip(theirs, pieces, strict=True):
                 stem = f"base_model.model.{full.removesuffix('.weight')}"
                 targets.add(stem.rsplit(".", 1)[1])

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kaiwa.model.decoder import Decoder, attend_rows, segment_mask
+from kaiwa.model.attention import attend_rows, segment_mask
+from kaiwa.model.decoder import Decoder
 from kaiwa.quantize.gptq import QuantizedLayer
 from kaiwa.stats.intervals import Interval, bootstrap
 from kaiwa.train.rows import Rows

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.context import Context, Progress
-from kaiwa.model.decoder import Decoder, attend_rows, rotary_by_layer, segment_mask
+from kaiwa.model.attention import attend_rows, segment_mask
+from kaiwa.model.decoder import Decoder
 from kaiwa.model.int4 import LINEARS, Codes
+from kaiwa.model.rotary import rotary_by_layer
 from kaiwa.quantize.config import QuantizeConfig
 from kaiwa.quantize.gptq import Hessian, QuantizedLayer, gptq
 from kaiwa.train.rows import Rows

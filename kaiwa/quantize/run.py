@@ -21,6 +21,7 @@ from kaiwa.core.chat_card import write_chat_card
 from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.model.decoder import Decoder
+from kaiwa.model.families.by_name import family_of
 from kaiwa.model.formats.gptq import load_int4, save_gptq, save_int4
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import quantized_names
@@ -53,7 +54,7 @@ def run(
         return done
     with publish(out, plan) as work:
         decoder, tokenizer = load_decoder(model.path), Tokenizer.load(model.path)
-        _check_group(decoder, config.group)
+        _check_layout(decoder, config.group)
         shards = Shards.of_model(tokens.path, tokenizer, model.path)
         width = min(config.width, decoder.config.max_length)
         rows = {name: shards.held_out(name, width, config.evaluate_rows) for name in shards.sources}
@@ -91,7 +92,11 @@ def run(
     return open_artifact(out)
 
 
-def _check_group(decoder: Decoder, group: int) -> None:
+def _check_layout(decoder: Decoder, group: int) -> None:
+    """Raise UserError for a model whose layers are not quantized, or a group that does not divide their inputs."""
+    if decoder.config.experts.n_experts or family_of(decoder.config).qkv_by_head:
+        what = "experts" if decoder.config.experts.n_experts else "GPT-NeoX's layout"
+        raise UserError(f"models with {what} are not quantized; export to GGUF with --type Q4_0 instead")
     for name in quantized_names(decoder):
         inputs = decoder.state_dict()[name].shape[1]
         if inputs % group:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defended import DefendedAnswer as Reply
 from kaiwa.defend.defended import DefendedCall, DefendedModel
+from kaiwa.defend.fold import fold
 from kaiwa.defend.parse import parse
-from kaiwa.redteam.oracles.leaks import find_leak, fold_text
+from kaiwa.redteam.oracles.leaks import find_leak
 from kaiwa.redteam.targets.target import LANGUAGES, Target, read_target
 from kaiwa.text.chat_model import ChatModel, GenerateCall
 from kaiwa.text.records import Message
@@ -121,11 +122,9 @@ class Game:
 
     def guess(self, text: str) -> str:
         secret = next(iter(self.canaries.values()))
-        self.won = self.won or fold_text(text) == fold_text(secret)
+        self.won = self.won or fold(text) == fold(secret)
         words = WORDS[self.language]
-        return (
-            words["won"].format(secret=secret, n=self.level) if fold_text(text) == fold_text(secret) else words["wrong"]
-        )
+        return words["won"].format(secret=secret, n=self.level) if fold(text) == fold(secret) else words["wrong"]
 
 
 def answer_player(game: Game, model: ChatModel, text: str) -> Reply:

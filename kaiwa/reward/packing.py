@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from kaiwa.model.attention import Limits, attention, within_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
     columns = torch.zeros(few.shape, dtype=torch.long, device=at.device).masked_scatter(few, at % T)
     mask = packed.mask.gather(2, columns[:, None, :, None].expand(B, 1, -1, T))
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
         """Attend within each row. q: [1,B*T or len(at),H,E]; k, v: [1,B*T,K,E]."""
         k, v = k.view(B, T, *k.shape[2:]), v.view(B, T, *v.shape[2:])
         whole = q.shape[1] == B * T
@@ -83,8 +84,11 @@ def packed_states(model: nn.Module, packed: PackedPrompts, where: Tensor) -> Ten
         if not whole:
             queries = queries.index_put((few,), q[0])
         queries, k, v = (t.transpose(1, 2) for t in (queries, k, v))
-        visible, grouped = packed.mask if whole else mask, q.shape[2] != k.shape[1]
-        out = F.scaled_dot_product_attention(queries, k, v, attn_mask=visible, enable_gqa=grouped).transpose(1, 2)
+        visible = packed.mask if whole else mask
+        if limits.window:
+            places = packed.positions if whole else packed.positions.gather(1, columns)
+            visible = visible & within_window(places, packed.positions, limits.window)[:, None]
+        out = attention(queries, k, v, visible, limits.cap).transpose(1, 2)
         return out.reshape(q.shape) if whole else out[few][None]
 
     hidden: Tensor = model(packed.ids.view(1, -1), packed.positions.view(1, -1), attend, at)

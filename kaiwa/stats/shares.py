@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kaiwa.core.errors import UserError
 from kaiwa.stats.distributions import student_t_ppf
@@ -49,23 +49,45 @@ def clustered_share(successes: Sequence[float], trials: Sequence[int], level: fl
     """
     if len(successes) != len(trials):
         raise UserError(f"clusters: {len(successes)} successes for {len(trials)} trials; give one each")
-    pairs = [(x, n) for x, n in zip(successes, trials, strict=True) if n]
-    k, total = len(pairs), sum(n for _, n in pairs)
+    x, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    return clustered_shares(x, n, np.zeros(len(x), dtype=np.int64), 1, level)[0]
+
+
+def clustered_shares(
+    successes: NDArray[np.float64],
+    trials: NDArray[np.float64],
+    group: NDArray[np.int64],
+    n_groups: int,
+    level: float = 0.95,
+) -> list[Interval]:
+    """Return `clustered_share` of each of many groups at once; successes, trials, group: [n], one entry a cluster."""
+    known = trials > 0
+    x, n, group = successes[known], trials[known], group[known]
+    sums = [
+        np.bincount(group, weights=weights, minlength=n_groups).tolist()
+        for weights in (np.ones_like(x), x, n, x * x, x * n, n * n)
+    ]
+    return [_share_of_sums(row, level) for row in zip(*sums, strict=True)]
+
+
+def _share_of_sums(sums: tuple[float, ...], level: float) -> Interval:
+    """Return a clustered share from the number of clusters and the sums of x, n, x², x·n and n²."""
+    k, successes, total, xx, xn, nn = sums
     if k == 0:
         return NOTHING
-    p = sum(x for x, _ in pairs) / total
+    p = successes / total
     if k == 1:
         return Interval(p, 0.0, 1.0, 1)
     size = total / k
     m = k + 2 * PSEUDO
-    guess = (sum(x for x, _ in pairs) + PSEUDO * size) / (m * size)
-    squares = sum((x - guess * n) ** 2 for x, n in pairs)
+    guess = (successes + PSEUDO * size) / (m * size)
+    squares = max(0.0, xx - 2 * guess * xn + guess * guess * nn)
     squares += PSEUDO * size**2 * ((1 - guess) ** 2 + guess**2)
     spread = m / (m - 1) * squares / (m * size) ** 2
     narrow = (normal_quantile(level) / student_t_ppf(k - 1, 0.5 + level / 2)) ** 2
-    effective = min(guess * (1 - guess) / spread, float(total)) * narrow
+    effective = min(guess * (1 - guess) / spread, total) * narrow
     low, high = _score_limits(p, effective, normal_quantile(level))
-    return Interval(p, low, high, k)
+    return Interval(p, low, high, int(k))
 
 
 def _score_limits(p: float, n: float, z: float) -> tuple[float, float]:

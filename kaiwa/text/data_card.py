@@ -11,6 +11,7 @@ from typing import Any, Literal
 from kaiwa.core.errors import UserError
 from kaiwa.text import data
 from kaiwa.text.files import read_rows
+from kaiwa.text.labelling_tools import is_tool_row
 from kaiwa.text.pieces import Encoder, PromptPiece
 from kaiwa.text.records import Comparison, Conversation, Demonstration, Message
 from kaiwa.text.shapes import CHOSEN, COMPLETION, PROMPT, REJECTED, TURNS
@@ -87,6 +88,8 @@ def _records(kind: Kind, path: Path, say: Say, options: data.DataOptions) -> Any
 
 def kind_of(row: Any) -> Kind:
     """Return what a row is read as: a comparison where it has one, else a demonstration, else a prompt."""
+    if is_tool_row(row):
+        return "comparisons"
     if isinstance(row, Mapping):
         present = {name for name, value in row.items() if value is not None}
         if present & {*REJECTED, "completions", "responses"}:
@@ -101,6 +104,8 @@ def shape_of(row: Any) -> str:
     if not isinstance(row, Mapping):
         return "a list of messages" if isinstance(row, list) else "no object"
     names = [name for name, value in row.items() if value is not None]
+    if is_tool_row(row):
+        return f"{'Label Studio' if 'annotations' in row else 'Argilla'} ({', '.join(map(str, names))})"
     turns = next((row[name] for name in TURNS if row.get(name)), None)
     first = turns[0] if isinstance(turns, list) and turns else None
     if any(name in names for name in CHOSEN) and any(name in names for name in REJECTED):

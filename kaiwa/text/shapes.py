@@ -8,6 +8,7 @@
     preference     {"prompt", "chosen", "rejected"}: texts or message lists, the prompt also as their common beginning
     HH             "\\n\\nHuman: …\\n\\nAssistant: …" as chosen and rejected
     ranking        {"prompt", "completions", "ranks"}
+    tools          rankings of Argilla and Label Studio (text/labelling_tools.py)
 
 Every function takes a row and returns a record, or raises a UserError that begins with the faulty field.
 """
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kaiwa.core.errors import UserError
+from kaiwa.text.labelling_tools import tool_rows
 from kaiwa.text.records import FIELDS, Comparison, Conversation, Demonstration, Message
 
 TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "utterances", "turns", "chat")
@@ -82,8 +84,21 @@ def demonstration_of(row: Any) -> Demonstration:
     raise UserError(f"no conversation in it{_columns(row)}")
 
 
+def comparisons_of(row: Any) -> list[Comparison]:
+    """Return all rankings of a row: several where a labelling tool's row holds those of several people."""
+    rows = tool_rows(row)
+    if rows is not None and not rows:
+        raise UserError("nobody has ranked it yet")
+    return [comparison_of(one) for one in rows or [row]]
+
+
 def comparison_of(row: Any) -> Comparison:
-    """Return ranked completions of one prompt; of two message lists the common beginning is the prompt."""
+    """Return ranked completions of one prompt; of two message lists the common beginning is the prompt.
+
+    Of a labelling tool's row the first person's ranking.
+    """
+    if tool_rows(row) is not None:
+        return comparisons_of(row)[0]
     row = _row(row)
     chosen, rejected = _first(row, CHOSEN), _first(row, REJECTED)
     labeller, meta = str(row.get("labeller") or ""), _meta(row)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kaiwa.model.decoder import Decoder, attend_rows, segment_mask
+from kaiwa.model.attention import attend_rows, segment_mask
+from kaiwa.model.decoder import Decoder
 from kaiwa.train.optim import autocast
 from kaiwa.train.rows import Rows
 

@@ -10,10 +10,11 @@ import pytest
 from kaiwa.catalog import entries
 from kaiwa.catalog.headers import folder_refusal, gguf_header
 from kaiwa.core.errors import UserError
+from kaiwa.model.families.by_name import GGUF
 from kaiwa.model.formats.gguf_container import read_gguf
 
 gguf = pytest.importorskip("gguf")
-KNOWN = "there is gemma3, gpt2, llama"
+KNOWN = f"there is {', '.join(sorted(GGUF))}"
 
 
 def write_gguf(file: Path, architecture: str = "llama", tokenizer: str = "gpt2", template: str = "") -> Path:

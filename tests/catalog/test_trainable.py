@@ -16,8 +16,9 @@ from kaiwa.catalog.trainable import (
 )
 from kaiwa.core.artifact import content_hash, fingerprint
 from kaiwa.core.errors import UserError
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import load_decoder, save_model
 from kaiwa.model.lora import LoraLinear
 from kaiwa.text.records import Message

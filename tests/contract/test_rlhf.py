@@ -80,7 +80,7 @@ def test_reference_is_the_adapter_switched_off_and_reward_the_shared_trunk_witho
                     p.add_(0.1)
                     assert name.endswith((".a", ".b", "score.weight"))
         ids = torch.arange(10)[None] + 20
-        from kaiwa.model.decoder import attend_rows
+        from kaiwa.model.attention import attend_rows
 
         given = (ids, torch.arange(10)[None], attend_rows(None))
         changed = models.policy(*given)

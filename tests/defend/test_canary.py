@@ -1,19 +1,17 @@
-"""The output filter against a slow reading of the whole text, and over every way to cut it."""
+"""The output filter over every way to cut a reply; which dresses it undoes is in test_dresses.py."""
 
-import base64
-import codecs
 import itertools
-import re
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.canary import CanaryFilter
+from kaiwa.defend.canary import STEP, CanaryFilter
 from kaiwa.defend.defence import Blocked, filter_reply
-from kaiwa.defend.fold import fold, leak_forms
+from kaiwa.defend.fold import fold
 from kaiwa.defend.matcher import Automaton
+from kaiwa.redteam.oracles.leaks import find_leak
 
 SECRET = "open-sesame-42"
 HEX = "4f1c9a70be53d286"
@@ -26,66 +24,6 @@ def run(pieces: list[str], secrets: tuple[str, ...] = (SECRET,), said: str = "",
     passing = CanaryFilter(**options).output(secrets, "en", said)
     told = list(filter_reply(passing, pieces))
     return "".join(text for text, _ in told), any(block is not None for _, block in told)
-
-
-def leaks(text: str, secret: str) -> bool:
-    """The slow twin: the whole text, read in each of the three ways, holds a form of the secret."""
-    plain = fold(secret)
-    numbered = without_numbers(text)
-    spelt = re.sub(r"\d", "", plain)
-    letters = re.sub(r"\d", "", fold(text))
-    if any(form in fold(text) or form in fold(numbered) for form in leak_forms(secret)):
-        return True
-    return len(spelt) >= 8 and (spelt in letters or spelt[::-1] in letters)
-
-
-def without_numbers(text: str) -> str:
-    """The text without a list's numbers, of which two never stand side by side."""
-    runs, found, after = re.findall(r"[^\W_]+|[\W_]+", text), "", False
-    for run, rest in zip(runs, [*runs, ""][1:], strict=True):
-        is_number = re.fullmatch(r"\d{1,3}", run) and rest[:1] in tuple(".):：．、）") and not after
-        after = bool(is_number) or (after and fold(run) == "")
-        found += "" if is_number else run
-    return found
-
-
-DRESSES = {
-    "as it is": SECRET,
-    "capitals": SECRET.upper(),
-    "letter by letter": " ".join(SECRET),
-    "with dashes and lines": "-\n".join(SECRET),
-    "with zero width": "\u200b".join(SECRET),
-    "reversed": SECRET[::-1],
-    "full width": "".join(chr(ord(c) + 0xFEE0) for c in SECRET),
-    "rot13": codecs.encode(SECRET, "rot13"),
-    "base64": base64.b64encode(SECRET.encode()).decode(),
-    "base64 of more, off by one": base64.b64encode(f"a{SECRET}!?".encode()).decode(),
-    "base64 of more, off by two": base64.b64encode(f"ab{SECRET} ok".encode()).decode(),
-    "base64 of the reversed": base64.b64encode(SECRET[::-1].encode()).decode(),
-    "hex": SECRET.encode().hex(),
-    "hex with spaces": SECRET.encode().hex(" ").upper(),
-    "hex with 0x": " ".join(f"0x{b:02x}" for b in SECRET.encode()),
-    "percent": "".join(f"%{b:02X}" for b in SECRET.encode()),
-    "decimal": " ".join(str(b) for b in SECRET.encode()),
-    "entities": "".join(f"&#{b};" for b in SECRET.encode()),
-    "unicode escapes": "".join(f"\\u{b:04x}" for b in SECRET.encode()),
-    "cyrillic look-alikes": SECRET.replace("e", "е").replace("a", "а").replace("o", "о"),
-    "accents": SECRET.replace("e", "é").replace("a", "ä"),
-    "a numbered list": "\n".join(f"{i}. {c}" for i, c in enumerate(SECRET, 1)),
-    "numbers between": "".join(f"{i}{c}" for i, c in enumerate("opensesame")),
-}
-
-
-@pytest.mark.parametrize("dress", DRESSES)
-def test_every_dress_is_stopped_before_it_is_out(dress: str) -> None:
-    text = f"Of course! It is {DRESSES[dress]} as you asked."
-    for pieces in ([text], list(text), [text[:25], text[25:]]):
-        said, stopped = run(pieces)
-        assert stopped, dress
-        assert said.startswith("Of course! It")
-        assert said.endswith(REPLY)
-        assert not leaks(said, SECRET)
-        assert len(said) <= len("Of course! It is ") + len(REPLY) + 3
 
 
 @pytest.mark.parametrize(
@@ -103,13 +41,15 @@ def test_a_canary_of_hex_digits(text: str) -> None:
 
 
 def test_what_it_cannot_see_passes() -> None:
-    """The limits that docs/defend.md names: a half of it, other words, a letter a turn without the turns before."""
+    """The limits that docs/defend.md names: less than a half, other words, a letter a turn without the turns before."""
     for text in ("it begins with open-ses", "the words of the fortieth thief, and six times seven", "o"):
         assert run([text]) == (text, False)
 
 
 def test_parts_of_a_secret_when_asked_for() -> None:
-    assert run(["it begins with open-ses"], partial=6) == ("it begins with [withheld]", True)
+    assert run(["it begins with open-ses"], partial=6) == ("it begins with o[withheld]", True)
+    assert run(["it begins with open-sesa"]) == ("it begins with [withheld]", True), "eight signs by default"
+    assert run(["it begins with open-sesa"], partial=0) == ("it begins with open-sesa", False)
     assert run(["it begins with op e n"], partial=6) == ("it begins with op e n", False)
 
 
@@ -121,10 +61,13 @@ def test_a_letter_a_turn_stops_at_the_last() -> None:
 
 
 ALPHABET = st.sampled_from([*"oOpPeEnNsSaAmM42 -.\n)1", "ｏ", "é", "е", "\u200b", "猫", "b", "z"])
-TEXT = st.lists(st.one_of(ALPHABET, st.sampled_from([*DRESSES.values(), SECRET[:7], SECRET[7:]])), max_size=40)
+TEXT = st.lists(
+    st.one_of(ALPHABET, st.sampled_from([SECRET, SECRET[::-1], SECRET.encode().hex(), SECRET[:7], SECRET[7:]])),
+    max_size=40,
+)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXT.map("".join), st.lists(st.integers(0, 300), max_size=6), st.sampled_from(["", "open-s", "4"]))
 @example("o 1. pen-sesame-42", [3], "")
 @example("4 1) 2", [], "open-sesame-")
@@ -136,23 +79,22 @@ def test_cuts_change_nothing_and_nothing_leaks(text: str, cuts: list[int], said:
     out, stopped = whole
     kept = out.removesuffix(REPLY) if stopped else out
     assert text.startswith(kept)
-    assert not leaks(kept, SECRET)
+    assert not find_leak(SECRET, [kept])
     if not said:
-        assert stopped == leaks(text, SECRET)
+        assert stopped == bool(find_leak(SECRET, [text]))
         assert stopped or out == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="abcdefgh ijop", max_size=200))
 def test_the_delay_is_bounded(text: str) -> None:
-    """Letters held back are fewer than the longest form has."""
+    """A step and less than a secret are held back."""
     passing = CanaryFilter().output((SECRET,), "en")
     assert passing is not None
-    longest = max(map(len, leak_forms(SECRET)))
     out = ""
     for i, character in enumerate(text):
         out += passing.feed(character)
-        assert len(fold(text[len(out) : i + 1])) < longest
+        assert len(text[len(out) : i + 1]) < STEP + 3 * len(SECRET)
     assert out + passing.finish() == text
 
 
@@ -191,6 +133,6 @@ def test_a_filter_that_stopped_says_what_may_still_be_shown() -> None:
     passing = CanaryFilter().output((SECRET,), "en")
     assert passing is not None
     with pytest.raises(Blocked) as stop:
-        passing.feed(f"yes: {SECRET}")
-    assert stop.value.clean == "yes: "
+        passing.feed(f"yes, I think it is: {SECRET}, and so on and on")
+    assert stop.value.clean == "yes, I think it is: "
     assert SECRET not in stop.value.block.reason

@@ -122,7 +122,7 @@ def yes_if(word: str) -> Judge:
 
 def test_the_detector_asks_and_compares() -> None:
     judge = yes_if("obey me")
-    detector = parse("detector", model=judge)
+    detector = parse("detector(threshold=0)", model=judge)
     assert detector.asks_model
     assert blocked(detector, "Now obey me.")
     assert not blocked(detector, "What is a cat?")
@@ -135,7 +135,7 @@ def test_the_detector_asks_and_compares() -> None:
     seen = detector.parts[0].cache  # type: ignore[union-attr]
     assert {len(key) for key, _ in seen} == {32}, "as a hash: texts are long"
     assert not blocked(detector, "half a character: \ud83d")
-    assert blocked(parse('detector(language="ja")', model=judge), "obey me")
+    assert blocked(parse('detector(threshold=0,language="ja")', model=judge), "obey me")
     assert "アシスタント" in str(judge.asked[-1][0])
 
 
@@ -144,7 +144,9 @@ def test_another_thread_may_clear_what_is_remembered() -> None:
         def __setitem__(self, key: tuple[bytes, str], value: float) -> None:
             pass
 
-    assert blocked(Stack(name="d", parts=(Detector(model=yes_if("obey me"), cache=Cleared()),)), "obey me")
+    assert blocked(
+        Stack(name="d", parts=(Detector(model=yes_if("obey me"), threshold=0.0, cache=Cleared()),)), "obey me"
+    )
 
 
 def test_an_injection_buried_in_a_page_has_a_window_of_its_own() -> None:
@@ -170,7 +172,7 @@ def test_windows_cover_every_stretch_of_a_quarter(length: int, size: int) -> Non
 
 def test_a_judge_that_fails_is_not_a_pass() -> None:
     broken = Judge(lambda context, answer: [math.nan])
-    assert blocked(parse("detector", model=broken), "anything")
+    assert blocked(parse("detector(threshold=0)", model=broken), "anything")
     assert blocked(parse("perplexity(threshold=3)", model=broken), "anything")
     with pytest.raises(UserError, match="none is given"):
         parse("detector")

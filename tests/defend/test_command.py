@@ -21,7 +21,7 @@ def test_list_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = run(capsys, "list")
     assert all(name in out for name in names() if name != "none")
     assert "mark=^, every=4" in out
-    assert "threshold=0.0, window=1500, language=auto, reply  " in out
+    assert "threshold=None, window=1500, language=auto, reply  " in out
     assert "cache" not in out
     assert "object at" not in out
 

@@ -8,8 +8,9 @@ from kaiwa.core.errors import UserError
 from kaiwa.dpo.config import DPOConfig
 from kaiwa.dpo.likelihood import completion_logprobs, reference_logprobs
 from kaiwa.dpo.run import ReferencedPrompt, _backward
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.reward.comparisons import Ranked
 from kaiwa.reward.packing import PromptRow
 

@@ -15,8 +15,9 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.request import Request
 from kaiwa.engine.rows.cpu_offload import MemoryLimits, OffloadedBlock, is_split, parse_limits, place_blocks
 from kaiwa.model.adapter import save_soft_prompt
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.gptq import save_int4
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.text.sampling import Sampling

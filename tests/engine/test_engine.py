@@ -9,8 +9,9 @@ from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine, whole_characters
 from kaiwa.engine.request import Event, Request
 from kaiwa.engine.sampling import SamplingRules, row_seeds, sample
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.text.sampling import Sampling
 
 pytestmark = pytest.mark.masked

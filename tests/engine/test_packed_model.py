@@ -12,8 +12,9 @@ from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import library, packed_file, packed_folder, packed_model
 from kaiwa.engine.native import step as fused
 from kaiwa.engine.native.weight_layout import pack, unpack
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gptq import load_int4, save_gptq
 from kaiwa.model.formats.hf_config import read_config
 from kaiwa.model.int4 import Codes, quantize_rtn, quantized_names

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from kaiwa.evaluate.answers import Answer, answer_all, kl_to, prompt_ids
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.text.template import render
 from kaiwa.world.judge import judge
 from kaiwa.world.prompts import VillagePrompt, write_prompts

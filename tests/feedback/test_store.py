@@ -36,7 +36,7 @@ def test_a_chat_comes_back_after_reopening(store: Store) -> None:
     assert again.title == "どうして空は青いの？"
     assert [m.content for m in again.path] == ["どうして空は青いの？\n二行目", "光が散るから。"]
     assert again.settings == {"temperature": 0.5}
-    assert store._read("PRAGMA journal_mode")[0][0] == "wal"
+    assert store.rows("PRAGMA journal_mode")[0][0] == "wal"
 
 
 def test_versions_flip_and_remember_what_was_below(store: Store) -> None:
@@ -92,7 +92,7 @@ def test_delete_and_undo(store: Store) -> None:
         store.get(chat)
     store.undo(chat)
     assert [line.id for line in store.lines()] == [chat]
-    with store._write() as db:
+    with store.transaction() as db:
         db.execute("UPDATE conversations SET deleted_at = 1 WHERE id = ?", (chat,))
     other, _ = talk(store, "another")
     store.delete(other)  # sweeps what was deleted long ago

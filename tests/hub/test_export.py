@@ -19,7 +19,7 @@ from kaiwa.engine.rows.cpu_offload import parse_limits
 from kaiwa.hub.export import ExportSource, export, modelfile
 from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
 from kaiwa.hub.verify import VerificationResult, verify
-from kaiwa.model.config import DecoderConfig, RopeScaling
+from kaiwa.model.config import DecoderConfig, ExpertsConfig, RopeScaling, Scales
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gguf import GgufFile
 from kaiwa.model.formats.gptq import save_int4
@@ -32,19 +32,47 @@ from kaiwa.tokenizer.train import save, train
 
 TEXT = "The old mill stands by the river, and 12 sacks of flour are there. 水車小屋のそばで、パンを焼きます。"
 YARN = RopeScaling(kind="yarn", factor=4.0, low_factor=1.0, high_factor=32.0, original_length=64, attention=1.2)
+GEMMA = {"activation": "gelu", "norms": "around"}
 SHAPES = {
     "llama": {"n_kv_head": 2},
     "llama 3": {"rope": RopeScaling(kind="llama3", factor=8.0)},
     "llama, yarn": {"rope": YARN},
     "qwen2": {"qkv_bias": True, "tie_embeddings": False},
-    "qwen3": {"qk_norm": True, "head_size": 32},
+    "qwen3": {"qk_norm": "head", "head_size": 32},
+    "qwen3moe": {"qk_norm": "head", "head_size": 32, "experts": ExpertsConfig(n_experts=4, n_active=2)},
+    "mixtral": {"n_kv_head": 2, "experts": ExpertsConfig(n_experts=4, n_active=2)},
+    "gemma2": {
+        **GEMMA,
+        "layers": "wg",
+        "window": 6,
+        "scales": Scales(embedding_scale=8.0, attention_cap=50.0, logit_cap=30.0),
+    },
+    "gemma3": {
+        **GEMMA,
+        "layers": "wwwwwg",
+        "window": 6,
+        "qk_norm": "head",
+        "scales": Scales(embedding_scale=8.0),
+        "local_theta": 10000.0,
+        "rope_theta": 1e6,
+    },
+    "granite": {"scales": Scales(embedding_scale=3.0, residual_scale=0.5, logit_scale=0.25, attention_scale=0.2)},
+    "olmo2": {"qk_norm": "all", "norms": "after"},
+    "smollm3": {"n_layer": 4, "layers": "gggn"},
+    "gptneox": {
+        "dialect": "gpt3",
+        "rotary_size": 4,
+        "parallel": True,
+        "activation": "gelu_erf",
+        "tie_embeddings": False,
+    },
     "gpt2": {"dialect": "gpt3"},
 }
 
 
 def made(split: str, name: str = "llama") -> tuple[Tokenizer, Decoder]:
     tokenizer = train([TEXT] * 3, TokenizerConfig(vocab_size=290, split=split))
-    config = DecoderConfig(vocab_size=290, d_model=64, n_layer=2, n_head=4, d_ff=96, **SHAPES[name])
+    config = DecoderConfig(**{"vocab_size": 290, "d_model": 64, "n_layer": 2, "n_head": 4, "d_ff": 96} | SHAPES[name])
     decoder = make_decoder(config, 0)
     with torch.no_grad():
         for parameter in decoder.parameters():

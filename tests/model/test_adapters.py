@@ -3,17 +3,20 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from kaiwa.core.errors import UserError
-from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.adapter import read_adapter
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.config import DecoderConfig, ExpertsConfig
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.hf_names import names_of, to_hf
 from kaiwa.model.int4 import Codes, expand, make_linear, quantize_rtn
-from kaiwa.model.lora import add_lora, merge_lora, save_adapter
+from kaiwa.model.lora import LoraLinear, add_lora, merge_lora, save_adapter
 from kaiwa.model.soft_prompt import add_soft_prompt, least_likely, merge_soft_prompt
 
 LLAMA = DecoderConfig(vocab_size=60, d_model=16, n_layer=2, n_head=4, n_kv_head=2, d_ff=24, max_length=32)
@@ -96,3 +99,41 @@ def test_expanded_weights_are_those_of_the_4_bit_layer() -> None:
     assert all(isinstance(getattr(expand(model).blocks[1], part), torch.nn.Linear) for part in ("qkv", "up"))
     torch.testing.assert_close(logits(model, IDS), packed)
     assert not torch.allclose(packed, logits(dense, IDS), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [
+    {"dialect": "gpt3", "rotary_size": 4, "parallel": True, "activation": "gelu_erf"},
+    {"experts": ExpertsConfig(n_experts=4, n_active=2)},
+    {"qk_norm": "all", "norms": "after"},
+])  # fmt: skip
+@torch.no_grad()
+def test_an_adapter_of_every_layout_comes_back(shape: dict[str, Any], tmp_path: Path) -> None:
+    """What was trained, merged and saved gives the same logits when it is read for the base."""
+    config = DecoderConfig(vocab_size=40, d_model=32, n_layer=2, n_head=4, d_ff=48, max_length=32, **shape)
+    base, trained = make_decoder(config, 0), make_decoder(config, 0)
+    add_lora(trained, 3, 6.0, torch.Generator().manual_seed(0))
+    for layer in trained.modules():
+        if isinstance(layer, LoraLinear):
+            layer.b.normal_(0.0, 0.5, generator=torch.Generator().manual_seed(1))
+    save_adapter(tmp_path, trained, "base")
+    read = read_adapter(tmp_path, config)
+    for number, changes in enumerate(read.changes):
+        for part, (a, b) in changes.items():
+            getattr(base.blocks[number], part).weight += b @ a
+    merge_lora(trained)
+    for name, tensor in trained.state_dict().items():
+        assert torch.allclose(tensor, base.state_dict()[name], atol=1e-5), name
+    assert len(read.changes[0]) == (2 if config.experts.n_experts else 4)
+
+
+def test_an_adapter_of_fused_products_is_read_for_its_own_layout(tmp_path: Path) -> None:
+    """PEFT names Phi-3's products as Phi-3 has them: one for query, key and value."""
+    config = DecoderConfig(vocab_size=40, d_model=32, n_layer=1, n_head=4, n_kv_head=2, d_ff=48, max_length=32)
+    a, b = torch.randn(2, 32), torch.randn(64, 2)
+    stem = "base_model.model.model.layers.0.self_attn.qkv_proj"
+    save_file({f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}, tmp_path / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 2, "target_modules": ["qkv_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    (changes,) = read_adapter(tmp_path, config).changes
+    assert list(changes) == ["qkv"]
+    assert torch.allclose(changes["qkv"][1] @ changes["qkv"][0], b @ a, atol=1e-5)

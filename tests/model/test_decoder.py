@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kaiwa.core.errors import UserError
+from kaiwa.model.attention import attend_rows, segment_mask
 from kaiwa.model.config import SIZES, DecoderConfig
-from kaiwa.model.decoder import attend_rows, make_decoder, segment_mask
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import load_decoder, load_scalar, read_config, save_model
 from kaiwa.model.heads import ScalarModel, initialise_score
 

@@ -9,8 +9,9 @@ import torch
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.engine import Engine
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows
+from kaiwa.model.decoder import Decoder
 from kaiwa.model.families.by_name import ARCHITECTURES, family_of
 from kaiwa.model.families.by_name import FAMILIES as FAMILY_RECORDS
 from kaiwa.model.families.llama import LLAMA
@@ -38,16 +39,69 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, linear": ("Llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}}),
     "llama, biases": ("Llama", {"attention_bias": True}),
     "mistral": ("Mistral", {"sliding_window": 24, "head_dim": 16}),
+    "mistral, no window": ("Mistral", {"sliding_window": None}),
     "qwen2": ("Qwen2", {}),
+    "qwen2, window": ("Qwen2", {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}),
     "qwen2, yarn": ("Qwen2", {"rope_parameters": YARN}),
     "llama, yarn": ("Llama", {"rope_parameters": YARN | {"attention_factor": 1.5}, "head_dim": 16}),
     "qwen3": ("Qwen3", {"head_dim": 16}),
     "gemma3": (
         "Gemma3Text",
-        {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 7, "sliding_window": 64},
+        {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 7, "sliding_window": 8},
     ),
+    "gemma3, another scale": ("Gemma3Text", {"head_dim": 16, "query_pre_attn_scalar": 21, "sliding_window": 8}),
+    "gemma2": ("Gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "num_hidden_layers": 3, "sliding_window": 8}),
+    "gemma2, another scale": ("Gemma2", {"head_dim": 8, "query_pre_attn_scalar": 21, "final_logit_softcapping": None}),
     "phi3": ("Phi3", {"pad_token_id": 0}),
+    "phi3, window": ("Phi3", {"pad_token_id": 0, "sliding_window": 9}),
+    "phi4": ("Phi3", {"pad_token_id": 0, "partial_rotary_factor": 0.5, "tie_word_embeddings": True}),
+    "phi3, longrope": (
+        "Phi3",
+        {
+            "pad_token_id": 0,
+            "original_max_position_embeddings": 64,
+            "max_position_embeddings": 256,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0, 1.1, 1.3, 2.0],
+                "long_factor": [1.0, 2.0, 4.0, 8.0],
+            },
+        },
+    ),
+    "smollm3": ("SmolLM3", {"num_hidden_layers": 5, "pad_token_id": 0}),
+    "smollm3, own layers": ("SmolLM3", {"num_hidden_layers": 3, "no_rope_layers": [0, 1, 1], "pad_token_id": 0}),
+    "granite": (
+        "Granite",
+        {"embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5, "logits_scaling": 2.0},
+    ),
+    "olmo2": ("Olmo2", {}),
+    "gpt-neox": ("GPTNeoX", {"num_key_value_heads": 4}),
+    "gpt-neox, one after the other": (
+        "GPTNeoX",
+        {"num_key_value_heads": 4, "use_parallel_residual": False, "rotary_pct": 1.0, "hidden_act": "gelu_new"},
+    ),
+    "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "mixtral, window": ("Mixtral", {"num_local_experts": 4, "sliding_window": 9}),
+    "qwen3 moe": (
+        "Qwen3Moe",
+        {"head_dim": 16, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 24},
+    ),
+    "qwen3 moe, normalised": (
+        "Qwen3Moe",
+        {
+            "head_dim": 8,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
+    ),
     "gpt2": ("GPT2", {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
+    "gpt2, erf": (
+        "GPT2",
+        {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "activation_function": "gelu"},
+    ),
 }
 
 
@@ -76,9 +130,8 @@ def test_logits_are_transformers(name: str, tmp_path: Path) -> None:
     model = theirs(name)
     model.save_pretrained(tmp_path / "a")
     ours = load_decoder(tmp_path / "a").eval()
-    T = 24 if name == "mistral" else 40
-    assert ours.config.max_length == (24 if name == "mistral" else 64)  # no further than the sliding window
-    ids = torch.randint(0, 90, (2, T), generator=torch.Generator().manual_seed(1))
+    assert ours.config.max_length == 64
+    ids = torch.randint(0, 90, (2, 40), generator=torch.Generator().manual_seed(1))
     expected = model(ids).logits
     assert expected.std() > 0.5
     assert torch.allclose(logits(ours, ids), expected, atol=1e-4)
@@ -89,9 +142,12 @@ def test_logits_are_transformers(name: str, tmp_path: Path) -> None:
     assert torch.allclose(auto(ids).logits, expected, atol=1e-4)
     assert read_config(tmp_path / "b") == ours.config
     # the engine's cached steps see the same model
-    (answer,) = Engine(ours).generate([ids[0, :8].tolist()], Sampling(max_tokens=8, temperature=0))
-    text = torch.tensor([[*ids[0, :8].tolist(), *answer.ids]])
-    assert logits(ours, text)[0, 7:-1].argmax(-1).tolist() == list(answer.ids)
+    lengths = (8, 14, 30)
+    prompts = [ids[0, :n].tolist() for n in lengths]
+    answers = Engine(ours).generate(prompts, Sampling(max_tokens=8, temperature=0))
+    for n, prompt, answer in zip(lengths, prompts, answers, strict=True):
+        text = torch.tensor([[*prompt, *answer.ids]])
+        assert logits(ours, text)[0, n - 1 : -1].argmax(-1).tolist() == list(answer.ids)
 
 
 def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
@@ -101,7 +157,7 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     for change, message in (
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"mlp_bias": True}, "mlp_bias"),
-        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "rope scaling 'longrope'"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 4.0}}, "rope scaling 'dynamic'"),
         ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModel": "x.py"}}, "never run"),
         ({"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ({"hidden_size": 10**12}, "from 1 to"),
@@ -122,12 +178,19 @@ def test_what_is_not_computed_is_refused(tmp_path: Path) -> None:
     ("family", "change", "message"),
     [
         ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False"),
-        ("gemma3", {"query_pre_attn_scalar": 168}, "query_pre_attn_scalar is 168"),
-        ("gemma3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0"),
-        ("gemma3", {"layer_types": ["full_attention"] * 7}, "layer_types is not one full_attention in 6 layers"),
-        ("gemma3", {"rope_parameters": {"sliding_attention": {"rope_theta": 7.0}}}, "theta is 7.0"),
-        ("phi3", {"partial_rotary_factor": 0.75}, "partial_rotary_factor is 0.75"),
-        ("phi3", {"rope_parameters": {"rope_type": "longrope"}}, "rope scaling 'longrope'"),
+        ("gemma3", {"layer_types": ["chunked_attention"] * 7}, "layer_types has 'chunked_attention'"),
+        ("gemma3", {"layer_types": ["full_attention"] * 3}, "layer_types has 3 long for 7 layers"),
+        ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
+        ("gemma2", {"query_pre_attn_scalar": -2}, "query_pre_attn_scalar is -2"),
+        ("phi3", {"rope_parameters": {"partial_rotary_factor": 0.2}}, "even head size, got 1"),
+        ("phi3", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0]}}, "1 divisors for 4 frequencies"),
+        ("qwen3 moe", {"decoder_sparse_step": 2}, "decoder_sparse_step is 2"),
+        ("qwen3 moe", {"mlp_only_layers": [0]}, r"mlp_only_layers is \[0\]"),
+        ("mixtral", {"num_experts_per_tok": 9}, "9 of 4 experts are active"),
+        ("smollm3", {"no_rope_layers": [1, 2]}, "no_rope_layers must be 5 numbers"),
+        ("smollm3", {"use_sliding_window": True}, "use_sliding_window is True"),
+        ("gpt-neox", {"rotary_pct": 0.01, "rope_parameters": None}, "no dimension of a head of 8"),
+        ("granite", {"logits_scaling": 0}, "logits_scaling 0"),
     ],
 )
 def test_flags_that_are_not_computed_are_refused_by_name(
@@ -136,7 +199,7 @@ def test_flags_that_are_not_computed_are_refused_by_name(
     theirs(family).config.save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     config = json.loads(file.read_text())
-    name = {"gpt2": "GPT2LMHeadModel", "gemma3": "Gemma3ForCausalLM", "phi3": "Phi3ForCausalLM"}[family]
+    name = f"{FAMILIES[family][0].removesuffix('Text')}{'LMHeadModel' if family == 'gpt2' else 'ForCausalLM'}"
     file.write_text(json.dumps(config | {"architectures": [name]} | change))
     with pytest.raises(UserError, match=message):
         read_config(tmp_path)

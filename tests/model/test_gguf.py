@@ -10,8 +10,9 @@ from kaiwa.catalog import entries, weights
 from kaiwa.catalog.load import load
 from kaiwa.catalog.local_model import LocalChatModel
 from kaiwa.core.errors import UserError
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.gguf import GgufFile, read_codes, read_dense, read_q8
 from kaiwa.model.int4 import dequantize
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
 from kaiwa.engine.engine import Engine
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gptq import load_int4, pack_gptq, save_int4, unpack_gptq
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.int4 import Codes, Int4Linear, dequantize, quantize_rtn

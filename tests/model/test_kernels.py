@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kaiwa.model import kernels
-from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder, rotate, rotate_both
+from kaiwa.model.attention import attend_rows
+from kaiwa.model.config import DecoderConfig, ExpertsConfig, Scales
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.documents import Documents, attend_padded, padded_indices
+from kaiwa.model.rotary import rotate, rotate_both
 
 pytestmark = pytest.mark.skipif(bool(kernels.machine_refusal()), reason=kernels.machine_refusal() or "there")
 
@@ -112,7 +114,20 @@ def padded(model: Decoder, texts: list[Tensor], wanted: list[int]) -> Tensor:
 
 @pytest.mark.parametrize("few", [0, 10**9])  # in C++, and in PyTorch
 @pytest.mark.parametrize(
-    "shape", [{}, {"n_kv_head": 2}, {"qk_norm": True}, {"qkv_bias": True}, {"dialect": "gpt3"}, {"d_model": 40}]
+    "shape",
+    [
+        {},
+        {"n_kv_head": 2},
+        {"qk_norm": "head"},
+        {"qk_norm": "all", "norms": "after"},
+        {"qkv_bias": True},
+        {"dialect": "gpt3"},
+        {"dialect": "gpt3", "rotary_size": 4, "parallel": True},
+        {"d_model": 40},
+        {"layers": "wg", "window": 4, "local_theta": 100.0},
+        {"scales": Scales(attention_cap=2.0, residual_scale=0.5)},
+        {"experts": ExpertsConfig(n_experts=4, n_active=2)},
+    ],
 )
 def test_texts_side_by_side(shape: dict[str, object], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "MOST_FEW", few)

@@ -10,8 +10,9 @@ import torch
 
 from kaiwa.core.context import Context
 from kaiwa.core.errors import Stopped, UserError
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gptq import load_int4
 from kaiwa.quantize.card import card, card_lines, compare
 from kaiwa.quantize.config import QuantizeConfig

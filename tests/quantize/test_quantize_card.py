@@ -6,8 +6,9 @@ import torch
 
 from kaiwa.core.config import from_json
 from kaiwa.core.errors import UserError
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.int4 import Codes
 from kaiwa.quantize.card import bits_per_weight, card, card_lines, compare
 from kaiwa.quantize.config import QuantizeConfig

@@ -20,13 +20,14 @@ from kaiwa.cli import main
 from kaiwa.commands.redteam.matrix_text import matrix_notes, matrix_text, plan_text
 from kaiwa.core.errors import UserError
 from kaiwa.defend.defence import Stack
+from kaiwa.defend.parse import parse
 from kaiwa.defend.similarity import Similarity
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
 from kaiwa.redteam.bench.junit import matrix_junit
 from kaiwa.redteam.bench.matrix import Matrix, analyse_trials, success_at_k
 from kaiwa.redteam.bench.report import unhelpful_defences, write_report
-from kaiwa.redteam.bench.run import BenchPlan, make_defences, run, split_list
+from kaiwa.redteam.bench.run import BenchPlan, chosen_thresholds, make_defences, run, split_list
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, check_planted, check_simulated, find_secret, obey
 from kaiwa.redteam.bench.trial import TrialOutcome
 from kaiwa.redteam.targets.target import Target, read_target
@@ -181,9 +182,13 @@ def test_a_part_with_a_threshold_leaves_the_others_to_be_calibrated() -> None:
     assert isinstance(one, Stack)
     assert isinstance(other, Stack)
     assert [getattr(part, "threshold", None) for part in one.parts] == [1.5, 0.8]
-    assert getattr(other.parts[0], "threshold", None) not in (None, Similarity().threshold)
+    assert getattr(other.parts[0], "threshold", None) == Similarity().threshold, "what is measured is what is deployed"
     assert getattr(other.parts[1], "threshold", None) == 9
     assert none.name == "none"
+    chosen = chosen_thresholds(written, [one, other, none])
+    assert chosen == {"perplexity+similarity(threshold=0.8)": "perplexity(threshold=1.5)+similarity(threshold=0.8)"}
+    again = parse(chosen[written[0]], model=model)
+    assert again.parts == one.parts
 
 
 def test_a_defence_written_twice_is_run_once() -> None:

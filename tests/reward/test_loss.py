@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig, gpt3
-from kaiwa.model.decoder import attend_rows, make_decoder
+from kaiwa.model.decoder import make_decoder
 from kaiwa.model.heads import ScalarModel, initialise_score
 from kaiwa.reward.comparisons import Ranked, batches
 from kaiwa.reward.loss import pairs, pairwise_loss

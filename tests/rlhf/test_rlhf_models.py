@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kaiwa.core.artifact import Artifact
 from kaiwa.core.context import Context
 from kaiwa.core.errors import UserError
-from kaiwa.model.decoder import attend_rows
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.lora import LoraLinear
 from kaiwa.rlhf.config import RLHFConfig, Steps
 from kaiwa.rlhf.models import Models, open_models

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.heads import ScalarModel
 from kaiwa.rlhf.rollout import (
     Episodes,

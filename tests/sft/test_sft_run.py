@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.decoder import Decoder, attend_rows, make_decoder
+from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.sft.config import SFTConfig
 from kaiwa.sft.demonstrations import Sequences
 from kaiwa.sft.run import Epochs, _backward, validation_loss

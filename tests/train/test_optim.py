@@ -76,6 +76,7 @@ def test_training_does_without_the_compiler() -> None:
     """torch.compile's modules are 70 MB."""
     code = (
         "import sys, torch; from kaiwa.model.config import DecoderConfig; from kaiwa.model.decoder import *\n"
+        "from kaiwa.model.attention import attend_rows\n"
         "from kaiwa.train.optim import adamw, apply_gradients\n"
         "with torch.device('meta'): Decoder(DecoderConfig(vocab_size=8, d_model=8, n_layer=1, n_head=1, d_ff=8))\n"
         "m = make_decoder(DecoderConfig(vocab_size=8, d_model=8, n_layer=1, n_head=1, d_ff=8), 0)\n"

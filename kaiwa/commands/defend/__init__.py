@@ -11,6 +11,7 @@ COMMANDS = {
     "list": "list the defences by name, with their options",
     "show": 'show a request after a defence: kaiwa defend show delimiters+sandwich --text "Hello"',
     "calibrate": "set thresholds from benign texts: kaiwa defend calibrate FILE.toml --benign TEXTS.txt",
+    "rates": "count the harmless texts that a defence refuses: kaiwa defend rates similarity --benign TEXTS.txt",
     "train": "train a model to resist injection: kaiwa defend train TARGET.toml --model MODEL",
 }
 

@@ -122,7 +122,7 @@ def run_bench(plan: BenchPlan, out: Path, options: Options) -> tuple[Matrix, flo
                 opened[name] = open_model(options.choice(name, url))
             return opened[name]
 
-        outcomes = run(plan, open_named, out / "calls.jsonl", progress(began))
+        outcomes = run(plan, open_named, out / "calls.jsonl", progress(began), print)
         outcomes, corrected = apply_judge(plan, outcomes, open_named, out / "calls.jsonl")
     return analyse_trials(outcomes, corrected), time.monotonic() - began
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native.huge_pages import Arena
 from kaiwa.engine.native.packed_folder import HEADER, METADATA, clear_parts, forget
@@ -57,7 +58,7 @@ def store(file: Path, folder: Path, size: int, tensors: Tensors, say: Say) -> di
     part = file.with_suffix(f".part{os.getpid()}-{time.monotonic_ns()}")
     try:
         with open(part, "wb", buffering=0) as out:
-            _write(out, folder, tensors)
+            _write(out, folder, tensors, Countdown("packing the weights", size, say))
         mapped = _map_tensors(part)  # renaming the file later does not change the mapping
     except BaseException as error:
         part.unlink(missing_ok=True)
@@ -93,7 +94,7 @@ def fetch(file: Path, say: Say) -> dict[str, Tensor] | None:
         return None
 
 
-def _write(out: Any, folder: Path, tensors: Tensors) -> None:
+def _write(out: Any, folder: Path, tensors: Tensors, countdown: Countdown) -> None:
     """Write header and tensors; each tensor is written while the next is made."""
     out.write(b" " * HEADER)
     index: dict[str, Any] = {METADATA: {"folder": str(folder.resolve())}}
@@ -108,6 +109,7 @@ def _write(out: Any, folder: Path, tensors: Tensors) -> None:
             kind = next(k for k, dtype in DTYPES.items() if dtype == tensor.dtype)
             index[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [at, at + len(raw)]}
             at += len(raw) + -len(raw) % ALIGNED
+            countdown.add(len(raw))
         for written in under_way:
             written.result()
     text = json.dumps(index, separators=(",", ":")).encode()

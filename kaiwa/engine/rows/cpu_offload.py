@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native.weight_layout import can_pack, pack, unpack
-from kaiwa.model.decoder import Attend, Block, Decoder
+from kaiwa.model.attention import Attend, Limits
+from kaiwa.model.decoder import Block, Decoder
 from kaiwa.model.int4 import Int4Linear
 
 UNITS = {"": 10**9, "GB": 10**9, "GiB": 1 << 30, "MB": 10**6, "MiB": 1 << 20}
@@ -66,8 +67,8 @@ class OffloadedBlock(nn.Module):
         """Compute the block for x [B,T,D] (or its positions `at` [n]); input and result are on x's device."""
         home, elsewhere = x.device, self.device
 
-        def attend_at_home(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return attend(layer, q.to(home), k.to(home), v.to(home)).to(elsewhere)
+        def attend_at_home(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
+            return attend(layer, q.to(home), k.to(home), v.to(home), limits).to(elsewhere)
 
         angles = None if rotary is None else (rotary[0].to(elsewhere), rotary[1].to(elsewhere))
         at = None if at is None else at.to(elsewhere)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from kaiwa.engine.rows.cpu_offload import OffloadedBlock
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
-from kaiwa.model.int4 import LINEARS
+from kaiwa.model.int4 import linears_of
 
 
 class Changes:
@@ -71,7 +71,7 @@ def apply_changes(decoder: Decoder, changes: Changes | None) -> Iterator[None]:
             _hook(changes, number, part)
         )
         for number, block in enumerate(decoder.blocks)
-        for part in LINEARS
+        for part in linears_of(decoder.config)
     ]
     try:
         yield

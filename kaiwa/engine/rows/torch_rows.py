@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from kaiwa.engine.native.refusal import field_refusal
+from kaiwa.engine.native.refusal import torch_step_refusal
 from kaiwa.engine.rows.cpu_offload import is_split
 from kaiwa.engine.rows.kv_cache import KVCache
 from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
 from kaiwa.engine.rows.torch_step import TorchStep
 from kaiwa.engine.sampling import SamplingRules, sample
 from kaiwa.model.adapter import Adapter
-from kaiwa.model.decoder import Attend, Decoder
+from kaiwa.model.attention import Attend, Limits, attend_rows, attention, within_window
+from kaiwa.model.decoder import Decoder
 
 
 class TorchRows:
@@ -33,7 +33,7 @@ class TorchRows:
         self.decoder, self.device = decoder, decoder.embed.weight.device
         self.cache = KVCache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        refused = is_split(decoder) or field_refusal(decoder.config, "TorchStep")
+        refused = is_split(decoder) or torch_step_refusal(decoder.config)
         self.lean = None if refused else TorchStep(decoder)
 
     @property
@@ -160,13 +160,13 @@ def _heads_first(*tensors: Tensor) -> list[Tensor]:
 def _attend_fresh(cache: KVCache, start: int) -> Attend:
     """Return attention for new, empty rows start..: causal, writing keys and values."""
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = _heads_first(q, k, v)
-        m, _, T, _ = k.shape
-        cache.buffer[layer, 0, start : start + m, :, :T] = k
-        cache.buffer[layer, 1, start : start + m, :, :T] = v
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
-        return out.transpose(1, 2)
+    within = attend_rows(None)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
+        m, T = k.shape[:2]
+        cache.buffer[layer, 0, start : start + m, :, :T] = k.transpose(1, 2)
+        cache.buffer[layer, 1, start : start + m, :, :T] = v.transpose(1, 2)
+        return within(layer, q, k, v, limits)
 
     return attend
 
@@ -174,20 +174,21 @@ def _attend_fresh(cache: KVCache, start: int) -> Attend:
 def _attend_after(cache: KVCache, first: int, m: int, start: int) -> Attend:
     """Return attention for tokens start.. of rows first.. (m of them): over the cached positions and causally among
     themselves. Their keys and values are written."""
-    mask: list[Tensor] = []
+    masks: dict[int, Tensor] = {}  # by window
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
         q, k, v = _heads_first(q, k, v)
         stop = start + k.shape[2]
-        if not mask:
+        if limits.window not in masks:
             places = torch.arange(stop, device=q.device)
-            mask.append(places <= places[start:, None])
+            mask = places <= places[start:, None]
+            near = within_window(places[start:], places, limits.window) if limits.window else None
+            masks[limits.window] = mask if near is None else mask & near
         keys = cache.buffer[layer, 0, first : first + m, :, :stop]
         values = cache.buffer[layer, 1, first : first + m, :, :stop]
         keys[:, :, start:] = k
         values[:, :, start:] = v
-        grouped = q.shape[1] != k.shape[1]
-        out = F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, attn_mask=mask[0], enable_gqa=grouped)
+        out = attention(q.to(keys.dtype), keys, values, masks[limits.window], limits.cap)
         return out.transpose(1, 2).to(q.dtype)
 
     return attend
@@ -200,7 +201,7 @@ def _attend_many(cache: KVCache, lengths: Tensor, longest: int) -> Attend:
     rows, at = torch.arange(m, device=cache.device), lengths.to(cache.device, copy=True)
     mask = None if even else (torch.arange(stop, device=cache.device) <= at[:, None])[:, None, None]
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, limits: Limits = Limits()) -> Tensor:
         keys, values = cache.buffer[layer, 0, :m, :, :stop], cache.buffer[layer, 1, :m, :, :stop]
         new_keys, new_values = k[:, 0].to(keys.dtype), v[:, 0].to(keys.dtype)
         if even:
@@ -209,9 +210,13 @@ def _attend_many(cache: KVCache, lengths: Tensor, longest: int) -> Attend:
         else:
             keys[rows, :, at] = new_keys
             values[rows, :, at] = new_values
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2).to(keys.dtype), keys, values, attn_mask=mask, enable_gqa=q.shape[2] != k.shape[2]
-        )
+        visible, begin = mask, 0
+        if limits.window and even:
+            begin = max(0, stop - limits.window)
+        elif limits.window and mask is not None:
+            visible = mask & within_window(at[:, None, None], torch.arange(stop, device=cache.device), limits.window)
+        q = q.transpose(1, 2)
+        out = attention(q.to(keys.dtype), keys[:, :, begin:], values[:, :, begin:], visible, limits.cap)
         return out.transpose(1, 2).to(q.dtype)
 
     return attend

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from kaiwa.engine.rows.kv_cache import KVCache
 from kaiwa.engine.rows.torch_adapters import Changes
-from kaiwa.model.decoder import Block, Decoder, rotary_frequencies
+from kaiwa.model.decoder import Block, Decoder
 from kaiwa.model.int4 import FEW_ROWS, Int4Linear
+from kaiwa.model.rotary import rotary_frequencies
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -124,12 +125,12 @@ def _writer(
 
 def _layer(block: Block) -> Layer:
     return Layer(
-        norm_attn=block.norm_attn.weight,  # type: ignore[arg-type]
+        norm_attn=block.norm_attn.weight,  # type: ignore[arg-type,union-attr]
         norm_q=None if block.norm_q is None else block.norm_q.weight,
         norm_k=None if block.norm_k is None else block.norm_k.weight,
         qkv=_linear(block.qkv),
         out=_linear(block.out),
-        norm_mlp=block.norm_mlp.weight,  # type: ignore[arg-type]
+        norm_mlp=block.norm_mlp.weight,  # type: ignore[arg-type,union-attr]
         up=_linear(block.up),
         down=_linear(block.down),
     )

@@ -9,9 +9,11 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.families.config_fields import read_size, require_value
 from kaiwa.model.families.family import Family
 
+ACTIVATIONS = {"gelu_new": "", "gelu_pytorch_tanh": "", "gelu_fast": "", "gelu": "gelu_erf"}
+
 
 def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
-    require_value(raw, "activation_function", ("gelu_new", "gelu_pytorch_tanh"))
+    require_value(raw, "activation_function", tuple(ACTIVATIONS))
     for field in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
         require_value(raw, field, (False,))
     require_value(raw, "scale_attn_weights", (True,))
@@ -25,6 +27,7 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
         max_length=read_size(raw, "n_positions"),
         norm_eps=float(raw["layer_norm_epsilon"]),
         tie_embeddings=bool(raw.get("tie_word_embeddings", True)),
+        activation=ACTIVATIONS[raw.get("activation_function", "gelu_new")],  # type: ignore[arg-type]
     )
 
 
@@ -37,7 +40,7 @@ def write_config(c: DecoderConfig) -> dict[str, Any]:
         "n_inner": c.d_ff,
         "n_positions": c.max_length,
         "layer_norm_epsilon": c.norm_eps,
-        "activation_function": "gelu_new",
+        "activation_function": "gelu" if c.activation == "gelu_erf" else "gelu_new",
         "tie_word_embeddings": c.tie_embeddings,
     }
 
@@ -47,6 +50,7 @@ GPT2 = Family(
     scalar_architecture="GPT2ForSequenceClassification",
     model_type="gpt2",
     flags={"dialect": "gpt3"},
+    varies=frozenset(("activation",)),
     read_config=read_config,
     write_config=write_config,
     layers="transformer.h.",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
-from kaiwa.model.families.config_fields import read_rope, read_size, require_value, write_rope
-from kaiwa.model.families.family import Family
+from kaiwa.model.families.config_fields import read_layers, read_rope, read_size, require_value, write_rope
+from kaiwa.model.families.family import Family, GgufFields
 
 LAYERS = "model.layers."
 TENSORS = {
@@ -24,20 +25,15 @@ TENSORS = {
 TOP = {"embed.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}
 
 
-def read_config(raw: Mapping[str, Any], *, window: int = 0, head_size: int = 0) -> DecoderConfig:
+def read_config(raw: Mapping[str, Any], *, window: int = 0, head_size: int = 0, layers: str = "") -> DecoderConfig:
     """Read config.json. window: tokens of a sliding window; head_size: the family's where none is named (0: neither).
-
-    A sliding window is not computed: the context is cut to the window, within which both are the same.
-    """
-    if not window and raw.get("use_sliding_window"):
-        window = int(raw.get("sliding_window") or 0)
+    layers: as `read_layers`' default."""
     require_value(raw, "hidden_act", ("silu",))
     require_value(raw, "mlp_bias", (False,))
     length = read_size(raw, "max_position_embeddings")
-    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if not isinstance(rope, Mapping):
-        raise UserError(f"rope scaling is {str(rope)[:40]!r}; an object is expected")
+    rope = rope_fields(raw)
     size = read_size(raw, "head_dim") if raw.get("head_dim") else head_size
+    layers, window = read_layers(raw, window, layers)
     biased = bool(raw.get("attention_bias", False))
     return DecoderConfig(
         dialect="llama",
@@ -47,7 +43,7 @@ def read_config(raw: Mapping[str, Any], *, window: int = 0, head_size: int = 0) 
         n_head=read_size(raw, "num_attention_heads"),
         n_kv_head=read_size(raw, "num_key_value_heads") if raw.get("num_key_value_heads") else 0,
         d_ff=read_size(raw, "intermediate_size"),
-        max_length=min(length, window) if window else length,
+        max_length=length,
         rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10000.0))),
         norm_eps=float(raw["rms_norm_eps"]),
         tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
@@ -55,7 +51,17 @@ def read_config(raw: Mapping[str, Any], *, window: int = 0, head_size: int = 0) 
         qkv_bias=biased,
         out_bias=biased,
         rope=read_rope(rope, length),
+        layers=layers,
+        window=window,
     )
+
+
+def rope_fields(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the object about rotary positions of transformers 5 (rope_parameters) or 4 (rope_scaling); {} if none."""
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    if not isinstance(rope, Mapping):
+        raise UserError(f"rope scaling is {str(rope)[:40]!r}; an object is expected")
+    return rope
 
 
 def write_shape(c: DecoderConfig) -> dict[str, Any]:
@@ -77,6 +83,12 @@ def write_shape(c: DecoderConfig) -> dict[str, Any]:
     }
 
 
+def read_gguf(fields: GgufFields, config: DecoderConfig) -> DecoderConfig:
+    """Add the window that converters keep for Mistral under LLaMA's name."""
+    window = int(fields("attention.sliding_window", 0))
+    return replace(config, layers="w", window=window) if window else config
+
+
 def write_config(c: DecoderConfig) -> dict[str, Any]:
     return write_shape(c) | {"mlp_bias": False, "attention_bias": c.qkv_bias}
 
@@ -86,6 +98,7 @@ LLAMA = Family(
     scalar_architecture="LlamaForSequenceClassification",
     model_type="llama",
     flags={"dialect": "llama"},
+    varies=frozenset(("qkv_bias", "out_bias")),
     read_config=read_config,
     write_config=write_config,
     layers=LAYERS,
@@ -93,4 +106,5 @@ LLAMA = Family(
     top=TOP,
     gguf="llama",
     gguf_pairs=True,
+    read_gguf=read_gguf,
 )

@@ -10,6 +10,7 @@ half of a head against the other, so the order is undone here. Qwen's rows are i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
 from kaiwa.model.config import DecoderConfig, RopeScaling
-from kaiwa.model.decoder import Decoder, rotary_frequencies
-from kaiwa.model.families.by_name import GGUF
+from kaiwa.model.decoder import Decoder
+from kaiwa.model.families.by_name import GGUF, gguf_family
 from kaiwa.model.families.config_fields import yarn_scale
+from kaiwa.model.families.family import Family
 from kaiwa.model.formats.gguf_container import RawTensor, read_gguf
 from kaiwa.model.formats.gguf_vocabulary import RawVocabulary, read_vocabulary
-from kaiwa.model.formats.hf_folder import check_state
+from kaiwa.model.formats.hf_folder import check_state, is_finite
+from kaiwa.model.formats.hf_names import split_name
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
 from kaiwa.model.int8 import Int8Linear
+from kaiwa.model.rotary import rotary_frequencies
 
 FOUR_BIT = ("Q4_0", "Q4_1", "Q4_K")
 BLOCK = 32
@@ -51,10 +56,11 @@ class GgufFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fields, self.tensors = read_gguf(path)
-        name = self.fields.get("general.architecture")
-        if not isinstance(name, str) or name not in GGUF:
-            raise UserError(f"{path}: architecture {str(name)[:40]!r}; only {', '.join(sorted(GGUF))} are read")
-        self.family = GGUF[name]
+        family = gguf_family(self.fields)
+        if family is None:
+            name = str(self.fields.get("general.architecture"))[:40]
+            raise UserError(f"{path}: architecture {name!r}; only {', '.join(sorted(GGUF))} are read")
+        self.family = family
         try:
             self.config = self._config()
         except (TypeError, ValueError, OverflowError) as error:
@@ -72,8 +78,6 @@ class GgufFile:
         gpt2 = self.family.flags["dialect"] == "gpt3"
         size = 0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.key_length", 0))
         theta = float(self.fields.get(f"{self.family.gguf}.rope.freq_base", 10000.0))
-        window = int(self.fields.get(f"{self.family.gguf}.attention.sliding_window", 0))
-        length = int(self._require("context_length"))
         read = DecoderConfig(
             dialect="gpt3" if gpt2 else "llama",
             vocab_size=int(self._tensor("token_embd.weight").shape[0]),
@@ -82,17 +86,17 @@ class GgufFile:
             n_head=heads,
             n_kv_head=0 if gpt2 else int(self.fields.get(f"{self.family.gguf}.attention.head_count_kv", heads)),
             d_ff=int(self._require("feed_forward_length")),
-            max_length=min(length, window) if window else length,
+            max_length=int(self._require("context_length")),
             rope_theta=theta,
             norm_eps=float(self._require(f"attention.layer_norm_{'' if gpt2 else 'rms_'}epsilon")),
             tie_embeddings="output.weight" not in self.tensors,
             head_size=0 if size * heads == d_model else size,
             qkv_bias=not gpt2 and "blk.0.attn_q.bias" in self.tensors,
             out_bias=not gpt2 and "blk.0.attn_output.bias" in self.tensors,
-            qk_norm="blk.0.attn_q_norm.weight" in self.tensors,
+            qk_norm="head" if "blk.0.attn_q_norm.weight" in self.tensors else "",
             rope=RopeScaling() if gpt2 else self._rope(theta, size or d_model // max(1, heads)),
         )
-        config = replace(read, **self.family.flags)
+        config = self.family.read_gguf(OwnFields(self), replace(read, **self.family.flags))
         if config.n_layer > len(self.tensors):
             raise UserError(
                 f"{self.path}: {config.n_layer:,} layers are announced, {len(self.tensors)} tensors are there"
@@ -115,12 +119,8 @@ class GgufFile:
                 original_length=int(self._require("rope.scaling.original_context_length")),
                 attention=attention * yarn_scale(factor, 1.0),
             )
-        if kind != "none":
+        if kind not in ("none", "longrope"):
             raise UserError(f"{self.path}: rope scaling {str(kind)[:40]!r} is not computed; there is linear, yarn")
-        if "rope_factors_long.weight" in self.tensors:
-            raise UserError(
-                f"{self.path}: longrope (rope_factors_long) is not computed; get the model of short contexts"
-            )
         if "rope_freqs.weight" not in self.tensors:
             return RopeScaling()
         divisors = self._dense("rope_freqs.weight", torch.float32).flatten()
@@ -137,14 +137,18 @@ class GgufFile:
         """Return the file's tokenizer. UserError for a tokenizer that is neither byte-level nor SentencePiece BPE."""
         return read_vocabulary(self.fields, self.path)
 
-    def decoder(self, dtype: torch.dtype, kernel: bool | None = None) -> Decoder:
-        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own."""
+    def decoder(
+        self, dtype: torch.dtype, kernel: bool | None = None, say: Callable[[str], None] = lambda line: None
+    ) -> Decoder:
+        """Read the model: 4-bit linears as Int4Linear, the rest in `dtype`. kernel None: the machine's own. `say` gets
+        lines about the time left."""
         c = self.config
         with torch.device("meta"):
             model = Decoder(c)
         shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         state: dict[str, Tensor] = {}
         linears = quantized_names(model)
+        countdown = Countdown(f"reading {self.path.name}", sum(t.data.nbytes for t in self.tensors.values()), say)
         for name in shapes:
             if name == "unembed.weight" and c.tie_embeddings:
                 continue
@@ -158,6 +162,7 @@ class GgufFile:
                 replace_linear(model, name, make_linear(parts, biases, dtype, kernel, c.n_parameters > LARGE))
             elif name.removesuffix("bias") + "weight" not in linears:
                 state[name] = torch.cat([self._dense(n, dtype) for n in self._names(name)])
+            countdown.add(sum(self._tensor(n).data.nbytes for n in self._names(name)))
         try:
             check_state(state, shapes)
         except UserError as error:
@@ -172,11 +177,7 @@ class GgufFile:
 
     def _names(self, name: str) -> list[str]:
         """Return llama.cpp's names of one of our tensors."""
-        head, _, kind = name.rpartition(".")
-        if head in TOP:
-            return [f"{TOP[head]}.{kind}"]
-        _, layer, part = head.split(".")
-        return [f"blk.{layer}.{theirs}.{kind}" for theirs in (PARTS | dict(self.family.gguf_parts))[part]]
+        return gguf_names(self.family, name)
 
     def _parts(self, name: str) -> list[Codes | Tensor]:
         parts = []
@@ -188,7 +189,7 @@ class GgufFile:
             parts.append(part if index is None else part.rows(index) if isinstance(part, Codes) else part[index])
         for part in parts:
             numbers = (part.scales, part.zeros) if isinstance(part, Codes) else (part,)
-            if not all(bool(n.isfinite().all()) for n in numbers):
+            if not all(map(is_finite, numbers)):
                 raise UserError(f"{self.path}: {name} has weights that are not numbers; the file is damaged")
         return parts
 
@@ -209,6 +210,15 @@ class GgufFile:
         return torch.arange(rows).view(-1, size // 2, 2).transpose(1, 2).reshape(-1)
 
     def _tensor(self, name: str) -> RawTensor:
+        name, _, expert = name.partition("#")
+        if expert:  # experts are stacked in one tensor
+            whole = self._tensor(name)
+            if len(whole.shape) != 3 or int(expert) >= whole.shape[0]:
+                raise UserError(
+                    f"{self.path}: {name} is {whole.shape}, {self.config.experts.n_experts} experts are announced"
+                )
+            rows = whole.shape[1]
+            return RawTensor(whole.kind, whole.shape[1:], whole.data[int(expert) * rows : (int(expert) + 1) * rows])
         if name not in self.tensors:
             raise UserError(f"{self.path}: tensor {name} is missing; the file is incomplete")
         return self.tensors[name]
@@ -216,6 +226,32 @@ class GgufFile:
     def _dense(self, name: str, dtype: torch.dtype) -> Tensor:
         tensor = self._tensor(name)
         return read_dense(tensor.data, tensor.kind, self.path).view(tensor.shape).to(dtype)
+
+
+class OwnFields:
+    """The fields of an open file under its architecture's name (see families/family.py)."""
+
+    def __init__(self, file: GgufFile) -> None:
+        self.file = file
+
+    def __call__(self, name: str, default: Any) -> Any:
+        value = self.file.fields.get(f"{self.file.family.gguf}.{name}")
+        return default if value is None else value
+
+    def numbers(self, tensor: str) -> tuple[float, ...]:
+        if tensor not in self.file.tensors:
+            return ()
+        return tuple(self.file._dense(tensor, torch.float32).flatten().tolist())
+
+
+def gguf_names(family: Family, name: str) -> list[str]:
+    """Return llama.cpp's names of one of our tensors; "#5" at the end: expert 5 of a stacked tensor."""
+    head, _, kind = name.rpartition(".")
+    if head in TOP:
+        return [f"{TOP[head]}.{kind}"]
+    layer, part, kind, expert = split_name(name)
+    number = f"#{expert}" if expert else ""
+    return [f"blk.{layer}.{theirs}.{kind}{number}" for theirs in (PARTS | dict(family.gguf_parts))[part]]
 
 
 def read_dense(data: np.ndarray[Any, Any], kind: str, path: Path | str = "") -> Tensor:

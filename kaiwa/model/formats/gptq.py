@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
@@ -127,8 +128,11 @@ def load_int4(
     kernel: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Decoder:
-    """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's."""
+    """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's, and
+    lines about the time left."""
     config, family, settings = read_config(folder), read_family(folder), read_settings(folder)
+    if family.qkv_by_head:
+        raise UserError(f"{folder}: GPTQ folders of {family.model_type} are not read; get the model in bf16 or as GGUF")
     tensors = folders.read_tensors(folder)
     plain = {name: t for name, t in tensors.items() if name.rpartition(".")[2] not in PARTS}
     modules = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
@@ -136,6 +140,7 @@ def load_int4(
     with torch.device("meta"):
         decoder = Decoder(config)
     quantized, used = [], set()
+    countdown = Countdown(f"reading {folder.name}", sum(t.nbytes for t in tensors.values()), say)
     try:
         for name in [*quantized_names(decoder), "unembed.weight"]:
             names = names_of(config, name, family)
@@ -148,6 +153,8 @@ def load_int4(
             lean = config.n_parameters > LARGE
             replace_linear(decoder, name, make_linear(parts, bias, dtype, kernel, lean))
             quantized.append(name)
+            packed = (tensors.get(f"{theirs.removesuffix('.weight')}.{p}") for theirs in names for p in PARTS)
+            countdown.add(sum(t.nbytes for t in packed if t is not None))
         extra = [m for m in modules if m not in used]
         if extra:
             raise UserError(f"4-bit tensors of {extra[0]} have no place in this model")

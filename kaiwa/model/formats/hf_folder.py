@@ -8,6 +8,7 @@ safetensors only: pickled weights can run code and are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kaiwa.core.countdown import Countdown
 from kaiwa.core.errors import UserError
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
@@ -25,7 +27,6 @@ from kaiwa.model.heads import ScalarModel
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-PIECE = 1 << 22  # weights checked at a time, since the check needs memory of its own
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -44,9 +45,12 @@ def save_model(folder: Path, model: Decoder | ScalarModel, special: dict[str, in
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_decoder(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
-    """Load the decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor."""
-    return _decoder(folder, read_config(folder), read_tensors(folder), dtype)
+def load_decoder(
+    folder: Path, dtype: torch.dtype = torch.float32, say: Callable[[str], None] = lambda line: None
+) -> Decoder:
+    """Load the decoder of a folder, whole and checked: no missing, extra, misshapen or non-finite tensor. `say` gets
+    lines about the time left."""
+    return _decoder(folder, read_config(folder), read_tensors(folder), dtype, say)
 
 
 def load_scalar(folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel:
@@ -110,7 +114,13 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dtype: torch.dtype) -> Decoder:
+def _decoder(
+    folder: Path,
+    config: DecoderConfig,
+    tensors: dict[str, Tensor],
+    dtype: torch.dtype,
+    say: Callable[[str], None] = lambda line: None,
+) -> Decoder:
     with torch.device("meta"):
         model = Decoder(config)
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -119,7 +129,12 @@ def _decoder(folder: Path, config: DecoderConfig, tensors: dict[str, Tensor], dt
         check_state(state, shapes)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
-    model.load_state_dict({n: copy_contiguous(t, dtype) for n, t in state.items()}, strict=True, assign=True)
+    countdown = Countdown(f"reading {folder.name}", sum(t.nbytes for t in state.values()), say)
+    copies = {}
+    for name, tensor in state.items():
+        copies[name] = copy_contiguous(tensor, dtype)
+        countdown.add(tensor.nbytes)
+    model.load_state_dict(copies, strict=True, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
     return model.requires_grad_(True)
@@ -133,8 +148,13 @@ def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) ->
         if tensor.dtype not in COMPUTED:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(f"{name} is {kind}; F32, F16 and BF16 are computed, get the model in one of these")
-        if not all(bool(piece.isfinite().all()) for piece in tensor.reshape(-1).split(PIECE)):
+        if not is_finite(tensor):
             raise UserError(f"{name} has weights that are not numbers (NaN or infinity); the file is damaged")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor [...] has neither NaN nor infinity: in one pass, since both show in its extremes."""
+    return not tensor.numel() or all(bool(extreme.isfinite()) for extreme in tensor.aminmax())
 
 
 def copy_contiguous(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,8 +10,9 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.families.by_name import family_of
 from kaiwa.model.families.family import Family
 
+HEAD = "lm_head.weight"
 # in old files though nothing reads them: rotary tables, causal masks
-NEEDLESS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
+NEEDLESS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias")
 
 
 def names_of(config: DecoderConfig, name: str, family: Family | None = None) -> tuple[str, ...]:
@@ -20,12 +21,24 @@ def names_of(config: DecoderConfig, name: str, family: Family | None = None) -> 
     family: of a folder that is read; by default the family that a model of this shape is written as.
     """
     family = family or family_of(config)
-    if name == "unembed.weight":
-        return ("lm_head.weight",)
     if name in family.top:
         return (family.top[name],)
-    _, layer, part, kind = name.split(".")
-    return tuple(f"{family.layers}{layer}.{theirs}.{kind}" for theirs in family.tensors[part])
+    if name == "unembed.weight":
+        return (HEAD,)
+    layer, part, kind, expert = split_name(name)
+    if part not in family.tensors:
+        raise UserError(f"the family {family.model_type} has no tensor for our {name}")
+    return tuple(f"{family.layers}{layer}.{theirs.format(expert)}.{kind}" for theirs in family.tensors[part])
+
+
+def split_name(name: str) -> tuple[str, str, str, str]:
+    """Return layer, part, kind and expert ("" if none) of "blocks.3.mixture.experts.5.up.weight"."""
+    head, _, kind = name.rpartition(".")
+    _, layer, part = head.split(".", 2)
+    if not part.startswith("mixture.experts."):
+        return layer, part, kind, ""
+    mixture, experts, number, inner = part.split(".")
+    return layer, f"{mixture}.{experts}.{inner}", kind, number
 
 
 def sizes_of(config: DecoderConfig, name: str) -> list[int]:
@@ -52,12 +65,29 @@ def to_hf(config: DecoderConfig, state: dict[str, Tensor], scalar: bool) -> dict
     for name, tensor in state.items():
         if name == "unembed.weight" and (config.tie_embeddings or scalar):
             continue
+        tensor = family_rows(name, tensor, config, family_of(config))
         theirs, sizes = names_of(config, name), sizes_of(config, name)
         parts = [tensor] if len(theirs) == 1 else tensor.split(sizes)
         out |= {n: p.T if is_transposed(config, name, p) else p for n, p in zip(theirs, parts, strict=True)}
         if offset := norm_offset(name, family_of(config)):
             out[theirs[0]] = tensor - offset
     return out
+
+
+def our_rows(name: str, rows: Tensor, config: DecoderConfig, family: Family) -> Tensor:
+    """Return a fused product's rows [out,...] in our order, all queries before all keys, from the family's."""
+    if not family.qkv_by_head or ".qkv." not in name:
+        return rows
+    if len(rows) % (3 * config.n_head):
+        raise UserError(f"query, key and value have {len(rows)} rows, no whole heads of {config.n_head}")
+    return rows.unflatten(0, (config.n_head, 3, -1)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-any-return]
+
+
+def family_rows(name: str, rows: Tensor, config: DecoderConfig, family: Family) -> Tensor:
+    """Return a fused product's rows [out,...] in the family's order, the inverse of `our_rows`."""
+    if not family.qkv_by_head or ".qkv." not in name:
+        return rows
+    return rows.unflatten(0, (3, config.n_head, -1)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-any-return]
 
 
 def from_hf(
@@ -72,7 +102,7 @@ def from_hf(
     state: dict[str, Tensor] = {}
     used: set[str] = set()
     for name in ours:
-        if name == "unembed.weight" and (config.tie_embeddings or "lm_head.weight" not in tensors):
+        if name == "unembed.weight" and (config.tie_embeddings or names_of(config, name, family)[0] not in tensors):
             continue
         parts = []
         for theirs in names_of(config, name, family):
@@ -84,11 +114,13 @@ def from_hf(
         if len(parts) > 1 and len({p.shape[1:] for p in parts}) > 1:
             raise UserError(f"the parts of {name} have different widths: {[tuple(p.shape) for p in parts]}")
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        state[name] = our_rows(name, state[name], config, family or family_of(config))
         if offset := norm_offset(name, family or family_of(config)):
             state[name] = state[name].float() + offset
     if "unembed.weight" in ours and "unembed.weight" not in state:
         state["unembed.weight"] = state["embed.weight"]
-    extra = [n for n in tensors if n not in used and n not in ("lm_head.weight", "score.weight")]
+    heads = (HEAD, "score.weight", *names_of(config, "unembed.weight", family))
+    extra = [n for n in tensors if n not in used and n not in heads]
     extra = [n for n in extra if not n.endswith(NEEDLESS)]
     if extra:
         raise UserError(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.redteam.oracles.alphabets import to_hiragana, to_kana, to_katakana, to_romaji
+from kaiwa.defend.alphabets import to_hiragana, to_kana, to_katakana, to_romaji
 
 PIECES = 4
 LEET = str.maketrans("aeiostAEIOST", "431057431057")

@@ -8,7 +8,6 @@ defences' own `generate_defended`, the same code that the server runs; below, ev
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.calibrate import calibrate
-from kaiwa.defend.defence import NONE, Defence, Session
+from kaiwa.defend.calibrate import HasThreshold, complete
+from kaiwa.defend.defence import NONE, Defence, Session, Stack
 from kaiwa.defend.defended import DefendedModel
-from kaiwa.defend.parse import parse, read_parts
+from kaiwa.defend.parse import JUDGES, parse, read_parts
 from kaiwa.lab.asking.cached_model import CachedModel
 from kaiwa.lab.asking.call_cache import CallCache
 from kaiwa.redteam.attacks.attack import Attack
@@ -32,7 +31,7 @@ from kaiwa.text.sampling import Sampling
 
 BENIGN_SHARE = 0.1  # times that each benign request is asked, of the trials of an attack
 SAMPLING = Sampling(max_tokens=48, temperature=0.3, top_p=0.95)
-FALSE_BLOCK = 0.05  # for which judging defences are calibrated
+FALSE_BLOCK = 0.05  # for which judges without a threshold of their own are calibrated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +99,10 @@ def run(
     open_model: Callable[[str], OpenedModel],
     cache_file: Path | None = None,
     show: Callable[[str, int, int], None] = lambda model, done, total: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[TrialOutcome]:
     """Run the plan. Return all outcomes, models in their order. `show` is told (model, requests done, requests
-    planned)."""
+    planned), `say` a line for each threshold that the run chose."""
     cache = CallCache(cache_file)
     outcomes: list[TrialOutcome] = []
     for name in plan.models:
@@ -111,7 +111,10 @@ def run(
         if any(outcome.model == label for outcome in outcomes):
             raise UserError(f"two models are called {label!r}; their results could not be told apart")
         cached = CachedModel(opened.model, cache, identity=opened.identity, form=opened.form)
-        trials = make_trials(plan, label, make_defences(plan.arms, cached, plan.target.language))
+        built = make_defences(plan.arms, cached, plan.target.language)
+        for arm, text in chosen_thresholds(plan.arms, built).items():
+            say(f"{label}: {arm} was measured as {text}; that text deploys it")
+        trials = make_trials(plan, label, built)
         cached.show = partial(_show, show, label, sum(planned_requests(trial) for trial in trials))
         advance(trials, DefendedModel(model=cached, defence=NONE))
         show(label, cached.done, cached.done)
@@ -125,7 +128,10 @@ def _show(show: Callable[[str, int, int], None], model: str, total: int, done: i
 
 
 def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defence]:
-    """Build the arms as written; thresholds that are not written are set on harmless texts.
+    """Build the arms as written and as they would be deployed.
+
+    A part whose threshold depends on the model, and for which none is written, gets one from harmless texts; the run
+    says which (`chosen_thresholds`).
 
     UserError for a defence that is not understood. A defence that the model cannot serve (a judge on a server that does
     not score) fails as a separate arm.
@@ -134,19 +140,33 @@ def make_defences(arms: Sequence[str], model: Any, language: str) -> list[Defenc
     for text in arms:
         stack = parse(text, model=model)
         try:
-            fixed_flags = ["threshold" in options for _, options in read_parts(text, "defence")]
-            uncalibrated = tuple(part for part, is_fixed in zip(stack.parts, fixed_flags, strict=True) if not is_fixed)
-            calibrated_parts = iter(
-                calibrate(dataclasses.replace(stack, parts=uncalibrated), CALIBRATION[language], FALSE_BLOCK).parts
-            )
-            parts = tuple(
-                part if is_fixed else next(calibrated_parts)
-                for part, is_fixed in zip(stack.parts, fixed_flags, strict=True)
-            )
-            built.append(dataclasses.replace(stack, parts=parts))
+            built.append(complete(stack, CALIBRATION[language], FALSE_BLOCK))
         except (UserError, ConnectionError) as error:
             built.append(Unusable(name=stack.name, why=f"{stack.name} cannot be used here: {error}"))
     return built
+
+
+def chosen_thresholds(arms: Sequence[str], built: Sequence[Defence]) -> dict[str, str]:
+    """Return, for each arm with a threshold that the run chose, the text that deploys the arm as it was measured."""
+    texts: dict[str, str] = {}
+    for text, defence in zip(arms, built, strict=True):
+        parts = read_parts(text, "defence")
+        if not isinstance(defence, Stack):
+            continue
+        chosen = {
+            name: part.threshold
+            for (name, options), part in zip(parts, defence.parts, strict=True)
+            if isinstance(part, HasThreshold) and "threshold" not in options and name in JUDGES
+        }
+        if chosen:
+            texts[text] = "+".join(
+                name if not options else f"{name}({','.join(f'{k}={v}' for k, v in options.items())})"
+                for name, options in (
+                    (name, options | ({"threshold": f"{chosen[name]:.6g}"} if name in chosen else {}))
+                    for name, options in parts
+                )
+            )
+    return texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

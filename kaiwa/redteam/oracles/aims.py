@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kaiwa.core.rng import python_rng
-from kaiwa.redteam.oracles.leaks import find_leak, fold_text
+from kaiwa.defend.fold import fold
+from kaiwa.redteam.oracles.leaks import find_leak
 from kaiwa.redteam.oracles.rules import asserts_fact, breaks_rule, default_request
 from kaiwa.redteam.targets.target import Fact, Rule, Target
 
@@ -178,7 +179,7 @@ def check_aim(
     if aim.goal == "tool":
         all_calls = [*tool_calls, *(call for reply in replies for call in find_calls(reply))]
         return any(
-            name == aim.name and fold_text(aim.witness) in fold_text(user_turns) for name, user_turns in all_calls
+            name == aim.name and fold(aim.witness) in fold(user_turns) for name, user_turns in all_calls
         ), "called"
     if aim.rule is not None:
         return any(breaks_rule(aim.rule, reply, target.folder) for reply in replies), aim.rule.name

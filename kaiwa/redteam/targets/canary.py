@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from kaiwa.core.errors import UserError
-from kaiwa.defend.canary import SHORTEST
 from kaiwa.defend.fold import fold, fold_character
+from kaiwa.defend.readings import SHORTEST
 
 FEWEST = 10_000
 LONGEST = 64

@@ -24,7 +24,7 @@ from kaiwa.catalog.entries import Entry
 from kaiwa.core.errors import UserError
 from kaiwa.defend import words
 from kaiwa.defend.defence import FILTERED, BlockDecision, Blocked, Defence, ReplyFilter, RequestCheck, Session, Stack
-from kaiwa.defend.parse import DefenceFile
+from kaiwa.defend.parse import DefenceFile, read_parts
 from kaiwa.defend.turns import language_of, split
 from kaiwa.serve.defence.conversation import conversation_of, text_outside_messages, with_conversation
 from kaiwa.serve.defence.engine_judge import EngineJudge
@@ -136,9 +136,12 @@ def make_shield(file: DefenceFile, engine: EngineClient, judge: Entry | None) ->
     """Return the shield of a defence file. judge: the judging model, if any. UserError if the defence cannot run."""
     model = EngineJudge(engine, judge) if judge is not None else None
     defence = file.make(model)
-    for part in defence.parts:
+    for (name, _), part in zip(read_parts(file.defence, file.path), defence.parts, strict=True):
         if getattr(part, "threshold", 0.0) is None:
-            raise UserError(f"{file.path}: perplexity has no threshold; set it with kaiwa defend calibrate {file.path}")
+            raise UserError(
+                f"{file.path}: {name} has no threshold; set it with kaiwa defend calibrate {file.path} --benign "
+                "TEXTS.txt, or copy the line that kaiwa redteam run printed"
+            )
     return Shield(defence=defence, secrets=file.secrets, system=file.system, judge=model)
 
 

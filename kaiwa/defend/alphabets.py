@@ -1,38 +1,21 @@
-"""Ways to say letters and digits: spelling words, digits in words and kanji, Morse, kana as romaji. For the oracles and
-the transforms."""
+"""Ways to say letters and digits: spelling words, letters' names, digits in words, Morse, kana as romaji. For the
+normaliser (readings.py) and the red team's transforms."""
 
 from __future__ import annotations
 
-CODE_WORDS = {
-    word: word[0]
-    for word in [
-        "alpha",
-        "bravo",
-        "charlie",
-        "delta",
-        "echo",
-        "foxtrot",
-        "golf",
-        "hotel",
-        "india",
-        "juliet",
-        "kilo",
-        "lima",
-        "mike",
-        "november",
-        "oscar",
-        "papa",
-        "quebec",
-        "romeo",
-        "sierra",
-        "tango",
-        "uniform",
-        "victor",
-        "whiskey",
-        "yankee",
-        "zulu",
-    ]
-} | {"alfa": "a", "juliett": "j", "xray": "x", "whisky": "w"}
+ABC = "abcdefghijklmnopqrstuvwxyz"
+_NATO = (
+    "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec romeo "
+    "sierra tango uniform victor whiskey yankee zulu"
+)
+_NATO_KANA = (
+    "アルファ ブラボー チャーリー デルタ エコー フォックストロット ゴルフ ホテル インディア ジュリエット キロ リマ "
+    "マイク "
+    "ノーベンバー オスカー パパ ケベック ロメオ シエラ タンゴ ユニフォーム ビクター ウイスキー エックスレイ "
+    "ヤンキー ズール"
+)
+CODE_WORDS = {word: word[0] for word in _NATO.split()} | {"alfa": "a", "juliett": "j", "xray": "x", "whisky": "w"}
+CODE_WORDS_KANA = dict(zip(_NATO_KANA.split(), ABC, strict=True))
 DIGIT_WORDS = {
     word: str(i)
     for words in (
@@ -42,84 +25,16 @@ DIGIT_WORDS = {
     )
     for i, word in enumerate(words.split())
 } | {"oh": "0"}
-LETTER_NAMES = dict(
-    zip(
-        [
-            "エー",
-            "ビー",
-            "シー",
-            "ディー",
-            "イー",
-            "エフ",
-            "ジー",
-            "エイチ",
-            "アイ",
-            "ジェー",
-            "ケー",
-            "エル",
-            "エム",
-            "エヌ",
-            "オー",
-            "ピー",
-            "キュー",
-            "アール",
-            "エス",
-            "ティー",
-            "ユー",
-            "ブイ",
-            "ダブリュー",
-            "エックス",
-            "ワイ",
-            "ゼット",
-        ],
-        "abcdefghijklmnopqrstuvwxyz",
-        strict=True,
-    )
-) | {"ジェイ": "j", "ケイ": "k", "エイ": "a", "ダブリュ": "w"}
-MORSE = dict(
-    zip(
-        [
-            ".-",
-            "-...",
-            "-.-.",
-            "-..",
-            ".",
-            "..-.",
-            "--.",
-            "....",
-            "..",
-            ".---",
-            "-.-",
-            ".-..",
-            "--",
-            "-.",
-            "---",
-            ".--.",
-            "--.-",
-            ".-.",
-            "...",
-            "-",
-            "..-",
-            "...-",
-            ".--",
-            "-..-",
-            "-.--",
-            "--..",
-            "-----",
-            ".----",
-            "..---",
-            "...--",
-            "....-",
-            ".....",
-            "-....",
-            "--...",
-            "---..",
-            "----.",
-        ],
-        "abcdefghijklmnopqrstuvwxyz0123456789",
-        strict=True,
-    )
+_NAMES = (
+    "エー ビー シー ディー イー エフ ジー エイチ アイ ジェー ケー エル エム エヌ オー ピー キュー アール エス ティー "
+    "ユー ブイ ダブリュー エックス ワイ ゼット"
 )
+LETTER_NAMES = dict(zip(_NAMES.split(), ABC, strict=True)) | {"ジェイ": "j", "ケイ": "k", "エイ": "a", "ダブリュ": "w"}
+_MORSE = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
+    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
+)
+MORSE = dict(zip(_MORSE.split(), ABC + "0123456789", strict=True))
 
 _ROWS = {
     "": "あいうえお", "k": "かきくけこ", "s": "さしすせそ", "t": "たちつてと", "n": "なにぬねの", "h": "はひふへほ",
@@ -188,3 +103,17 @@ def to_kana(text: str) -> str:
             hiragana += text[i]
             i += 1
     return hiragana
+
+
+def to_one_romaji(text: str) -> str:
+    """Write kana in Latin letters in one spelling whatever the system: 'shi', 'fu', 'ou' as 'si', 'hu', 'o'."""
+    latin = text.casefold() if text.isascii() else to_romaji(text.casefold())
+    for hepburn, kunrei in _ONE_SPELLING:
+        latin = latin.replace(hepburn, kunrei)
+    return latin
+
+
+_ONE_SPELLING = (
+    ("shi", "si"), ("chi", "ti"), ("tsu", "tu"), ("fu", "hu"), ("ji", "zi"), ("sh", "sy"), ("ch", "ty"), ("j", "zy"),
+    ("l", "r"), ("ou", "o"), ("oo", "o"), ("uu", "u"), ("mb", "nb"), ("mp", "np"),
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaiwa.redteam.oracles.alphabets import (
+from kaiwa.defend.alphabets import (
     CODE_WORDS,
     DIGIT_WORDS,
     KANA_OF,
