@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from kaiwa.core.artifact import Artifact
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
-from kaiwa.model.encoder import Encoder
+from kaiwa.model.encoder import TextEncoder
 from kaiwa.model.formats.encoder_folder import ENCODERS, read_encoder_config
 from kaiwa.model.formats.hf_folder import save_model
 from kaiwa.model.heads import ScalarModel
@@ -87,7 +87,7 @@ def embedding_folder(folder: Path, *, max_length: int = 24, architecture: str = 
     for name, content in (contents | files).items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     torch.manual_seed(0)
-    state = Encoder(read_encoder_config(folder)).state_dict()
+    state = TextEncoder(read_encoder_config(folder)).state_dict()
     layout = ENCODERS[architecture]
     save_file({layout.name(name): tensor for name, tensor in state.items()}, folder / "model.safetensors")
     word_piece().save(str(folder / "tokenizer.json"))

@@ -12,7 +12,7 @@ import torch
 from kaiwa.catalog.entries import Entry
 from kaiwa.core import machine
 from kaiwa.core.errors import UserError
-from kaiwa.model.encoder import Encoder, pool
+from kaiwa.model.encoder import TextEncoder, pool
 from kaiwa.model.encoder_config import PoolingConfig
 from kaiwa.model.formats.encoder_folder import load_encoder, read_pooling
 from kaiwa.model.formats.hf_config import read_json
@@ -26,7 +26,7 @@ class LoadedEncoder:
     """An embedding model in memory."""
 
     entry: Entry
-    encoder: Encoder
+    encoder: TextEncoder
     tokenizer: tokenizers.Tokenizer
     pooling: PoolingConfig
 

@@ -43,7 +43,7 @@ class EncoderBlock(nn.Module):
         return normed
 
 
-class Encoder(nn.Module):
+class TextEncoder(nn.Module):
     """The encoder: token ids to hidden states."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -92,7 +92,7 @@ def pool(hidden: Tensor, mask: Tensor, mode: PoolingMode) -> Tensor:
         return hidden[:, 0]
     if mode == "last":
         return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-    kept = mask[..., None]
+    inside = mask[..., None]
     if mode == "max":
-        return hidden.masked_fill(~kept, -math.inf).amax(dim=1)
-    return (hidden * kept).sum(dim=1) / kept.sum(dim=1)
+        return hidden.masked_fill(~inside, -math.inf).amax(dim=1)
+    return (hidden * inside).sum(dim=1) / inside.sum(dim=1)

@@ -20,7 +20,7 @@ from kaiwa.model.formats.hf_config import read_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kaiwa.model.encoder import Encoder
+    from kaiwa.model.encoder import TextEncoder
 
 Json = Mapping[str, Any]
 ACTIVATIONS: dict[str, Activation] = {
@@ -264,18 +264,18 @@ def _read_mode(file: Path) -> PoolingMode:
     return POOLING[names[0]]
 
 
-def load_encoder(folder: Path) -> Encoder:
+def load_encoder(folder: Path) -> TextEncoder:
     """Load a folder's encoder in fp32, whole and checked: no missing, misshapen or non-finite tensor."""
     import torch
 
-    from kaiwa.model.encoder import Encoder
+    from kaiwa.model.encoder import TextEncoder
     from kaiwa.model.formats.hf_folder import check_state, copy_contiguous, read_tensors
 
     config = read_encoder_config(folder)
     layout = ENCODERS[read_json(folder / "config.json")["architectures"][0]]
     tensors = _plain_names(read_tensors(folder), layout.prefix)
     with torch.device("meta"):
-        model = Encoder(config)
+        model = TextEncoder(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     state: dict[str, Tensor] = {}
     for ours in shapes:

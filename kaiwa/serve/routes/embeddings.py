@@ -65,14 +65,14 @@ async def embed_inputs(
     embeddings = await unless_disconnected(request, work)
     if embeddings is None:
         return None
-    width, wanted = len(embeddings[0].vector), body.dimensions
-    if wanted is not None and (wanted > width or (wanted < width and entry.writes)):
-        why = "that is all there is" if wanted > width else "a model that was not trained for it loses too much"
-        message = f"dimensions is {wanted}; {entry.name} gives {width}, and {why}: leave dimensions out"
+    width, n_kept = len(embeddings[0].vector), body.dimensions
+    if n_kept is not None and (n_kept > width or (n_kept < width and entry.writes)):
+        why = "that is all there is" if n_kept > width else "a model that was not trained for it loses too much"
+        message = f"dimensions is {n_kept}; {entry.name} gives {width}, and {why}: leave dimensions out"
         raise APIError(400, message, "invalid_value", "dimensions")
     cut = ", ".join(str(i) for i, embedding in enumerate(embeddings) if embedding.cut)
     return TextVectors(
-        [list(e.vector) if wanted in (None, width) else unit(e.vector[:wanted]) for e in embeddings],
+        [list(e.vector) if n_kept in (None, width) else unit(e.vector[:n_kept]) for e in embeddings],
         sum(embedding.tokens for embedding in embeddings),
         answers.response_headers(body) | ({"X-Kaiwa-Truncated": cut[:500]} if cut else {}),
     )

@@ -151,8 +151,8 @@ def routes(services: ServerServices) -> APIRouter:
 
     async def embed_texts(body: OllamaEmbedRequest, request: Request, texts: list[str]) -> TextVectors | None:
         fields = {"model": model_name(body.model), "input": texts, "dimensions": body.dimensions or None}
-        asked = EmbeddingRequest.model_validate(fields | {"truncate": body.truncate is not False})
-        return await embed_inputs(services, request, asked, texts)
+        converted = EmbeddingRequest.model_validate(fields | {"truncate": body.truncate is not False})
+        return await embed_inputs(services, request, converted, texts)
 
     @router.post("/api/embed")
     async def embed(body: OllamaEmbedRequest, request: Request) -> Response:

@@ -175,7 +175,7 @@ class EngineClient:
         batches = embed_batches(prompts)
         embeddings: dict[int, Embedding] = {}
         for start in range(0, len(batches), EMBED_AT_ONCE):
-            some = batches[start : start + EMBED_AT_ONCE]
+            group = batches[start : start + EMBED_AT_ONCE]
             questions = [
                 Embed(
                     model=model,
@@ -184,9 +184,9 @@ class EngineClient:
                     prompt_name=prompt_name,
                     input_type=input_type,
                 )
-                for batch in some
+                for batch in group
             ]
-            for batch, answer in zip(some, await self._answers(questions, Embeddings), strict=True):
+            for batch, answer in zip(group, await self._answers(questions, Embeddings), strict=True):
                 embeddings |= zip(batch, answer.items, strict=True)
         return [embeddings[index] for index in range(len(prompts))]
 
