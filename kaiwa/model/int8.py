@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEW_ROWS = 8
+ROWS = 4096  # of a vocabulary rounded at a time: the fp32 copies stay small
 
 
 class Int8Linear(nn.Module):
@@ -22,9 +23,12 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = weight
-        scales = weight.detach().float().abs().amax(dim=1).clamp(min=1e-8) / 127
-        scales = scales.bfloat16()
-        q = (weight.detach().float() / scales.float()[:, None]).round().clamp(-127, 127).to(torch.int8)
+        scales, q = torch.empty(len(weight), dtype=torch.bfloat16), torch.empty(weight.shape, dtype=torch.int8)
+        for start in range(0, len(weight), ROWS):
+            rows = weight.detach()[start : start + ROWS].float()
+            scale = (rows.abs().amax(dim=1).clamp(min=1e-8) / 127).bfloat16()
+            scales[start : start + ROWS] = scale
+            q[start : start + ROWS] = rows.div_(scale.float()[:, None]).round_().clamp_(-127, 127)
         self.register_buffer("q", q, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
 

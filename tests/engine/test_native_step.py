@@ -24,7 +24,7 @@ from kaiwa.engine.rows.prefix_tree import BLOCK
 from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.engine.shared_prompts import SharedPrompts
 from kaiwa.model.attention import attend_rows
-from kaiwa.model.config import DecoderConfig
+from kaiwa.model.config import DecoderConfig, Scales
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
 from kaiwa.model.int8 import Int8Linear
@@ -32,15 +32,29 @@ from kaiwa.text.sampling import Sampling
 from tests.engine.test_engine import drive, ids
 
 needs_it = pytest.mark.skipif(bool(library.machine_refusal()), reason=library.machine_refusal() or "there")
-KINDS = ("fp32", "bf16", "int4", "biased")
+RELATIVES = {
+    "biased": {"qkv_bias": True, "out_bias": True, "qk_norm": "head", "n_kv_head": 1},
+    "gemma2": {
+        "activation": "gelu", "norms": "around", "layers": "wg", "window": 40,
+        "scales": Scales(embedding_scale=8.0, attention_scale=0.3, attention_cap=5.0, logit_cap=9.0),
+    },
+    "gemma3": {
+        "activation": "gelu", "norms": "around", "qk_norm": "head", "layers": "wg", "window": 128, "local_theta": 1e3,
+        "scales": Scales(embedding_scale=8.0),
+    },
+    "granite": {"scales": Scales(embedding_scale=3.0, residual_scale=0.4, logit_scale=0.25, attention_scale=0.1)},
+    "olmo2": {"qk_norm": "all", "norms": "after"},
+    "some layers without positions": {"layers": "ng", "rotary_size": 16},
+    "window": {"layers": "w", "window": 1},
+}  # fmt: skip
+KINDS = ("fp32", "bf16", "int4", *RELATIVES)
 
 
 def decoder(kind: str, length: int = 320) -> Decoder:
     config = DecoderConfig(
         vocab_size=264, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=length, head_size=32
     )
-    if kind == "biased":
-        config = dataclasses.replace(config, qkv_bias=True, out_bias=True, qk_norm="head", n_kv_head=1)
+    config = dataclasses.replace(config, **RELATIVES.get(kind, {}))
     made = make_decoder(config, 0).requires_grad_(False)
     for name, parameter in made.named_parameters():
         noise = torch.Generator().manual_seed(len(name))

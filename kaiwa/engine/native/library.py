@@ -37,7 +37,7 @@ def library() -> ctypes.CDLL:
     loaded = load(STEP, _file())
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     loaded.kaiwa_model.restype = pointer
-    loaded.kaiwa_model.argtypes = [pointer] * 7
+    loaded.kaiwa_model.argtypes = [pointer] * 5
     loaded.kaiwa_forward.restype, loaded.kaiwa_forward.argtypes = None, [pointer, pointer]
     loaded.kaiwa_logits.restype, loaded.kaiwa_logits.argtypes = None, [pointer, count, pointer, pointer]
     loaded.kaiwa_sample.restype, loaded.kaiwa_sample.argtypes = None, [pointer, count, *[pointer] * 5]

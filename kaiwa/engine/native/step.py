@@ -22,11 +22,14 @@ from kaiwa.engine.native.huge_pages import Arena
 from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.native.weight_layout import FP32, LANES, Strips, can_pack, pack, pack_dense, packed_bytes
 from kaiwa.model.adapter import Adapter
+from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Block, Decoder
 from kaiwa.model.int4 import LINEARS
-from kaiwa.model.rotary import rotary_angles
+from kaiwa.model.rotary import local_config, rotary_angles
 
 SMALL = 1_000_000  # weights; for smaller models compiling is not worth the wait
+
+NORMS = ("norm_attn", "norm_q", "norm_k", "norm_mlp", "norm_out", "norm_down")
 
 Numbers = Sequence[int] | np.ndarray
 Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token
@@ -35,9 +38,9 @@ Batch = tuple[Numbers, Numbers, Numbers]  # ids, positions and row of each token
 class _Shape(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("layers", "width", "heads", "kv_heads", "head", "hidden", "vocabulary")),
-        ("threads", ctypes.c_int64),
-        ("wide_embed", ctypes.c_int64),
-        ("eps", ctypes.c_float),
+        *((name, ctypes.c_int64) for name in ("threads", "wide_embed", "rotated", "joint_norm", "gelu")),
+        *((name, ctypes.c_float) for name in ("eps", "embedding_scale", "residual_scale", "logit_scale")),
+        *((name, ctypes.c_float) for name in ("attention_scale", "attention_cap", "logit_cap")),
     ]
 
 
@@ -50,7 +53,8 @@ class _Linear(ctypes.Structure):
 
 class _Layer(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("norm_attn", "norm_q", "norm_k", "norm_mlp")),
+        *((name, ctypes.c_void_p) for name in (*NORMS, "cos", "sin")),
+        ("window", ctypes.c_int64),
         *((name, _Linear) for name in LINEARS),
     ]
 
@@ -91,12 +95,15 @@ class NativeModel:
         self._arena = Arena()
         self._placed_strips: list[Strips] = []  # whose tensors have memory of their own
         self._adapters: weakref.WeakKeyDictionary[Adapter, PackedAdapter] = weakref.WeakKeyDictionary()
-        frequencies = torch.arange(c.max_length)[None]
-        cos, sin = (t.reshape(c.max_length, -1).contiguous() for t in rotary_angles(frequencies, c))
+        self._angles = self._place_angles()
         embed = self._embed = decoder.embed.weight.detach().contiguous()
+        scales = c.scales
         shape = _Shape(
             *(c.n_layer, c.d_model, c.n_head, c.kv_heads, c.d_head, c.d_ff, c.vocab_size),
-            *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32), c.norm_eps),
+            *(threads or torch.get_num_threads(), int(embed.dtype == torch.float32)),
+            *(c.rotated, int(c.qk_norm == "all"), int(c.activation == "gelu")),
+            *(c.norm_eps, scales.embedding_scale, scales.residual_scale, scales.logit_scale),
+            *(scales.attention_scale or c.d_head**-0.5, scales.attention_cap, scales.logit_cap),
         )
         layers, head, norm = self._place(decoder)
         self._model = library.kaiwa_model(
@@ -104,8 +111,6 @@ class NativeModel:
             ctypes.addressof(layers),
             embed.data_ptr(),  # the decoder's own
             norm,
-            self._at(cos),
-            self._at(sin),
             ctypes.addressof(head),
         )
         self._finalizer = weakref.finalize(self, library.kaiwa_free, self._model)
@@ -113,7 +118,21 @@ class NativeModel:
     def renew(self, decoder: Decoder) -> None:
         """Pack the decoder's weights again after they were changed in place."""
         self._arena.rewind()
+        self._place_angles()
         self._place(decoder)
+
+    def _place_angles(self) -> dict[str, tuple[int | None, int | None]]:
+        """Return the places of cosines and sines of all positions, by the letter of a layer's kind."""
+        c, places = self.config, torch.arange(self.config.max_length)[None]
+
+        def tables(config: DecoderConfig) -> tuple[int | None, int | None]:
+            cos, sin = rotary_angles(places, config)
+            return self._at(cos.reshape(c.max_length, -1).contiguous()), self._at(
+                sin.reshape(c.max_length, -1).contiguous()
+            )
+
+        whole = tables(c)
+        return {"g": whole, "n": (None, None), "w": tables(local_config(c)) if c.local_theta else whole}
 
     def _place(self, decoder: Decoder) -> tuple[ctypes.Array[_Layer], _Linear, int | None]:
         layers = (_Layer * self.config.n_layer)(*(self._layer(block) for block in decoder.blocks))  # type: ignore[arg-type]
@@ -189,9 +208,11 @@ class NativeModel:
     def _layer(self, block: Block) -> _Layer:
         if native.is_exiting():
             raise UserError("the process is ending")
-        norms = (block.norm_attn, block.norm_q, block.norm_k, block.norm_mlp)
-        weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]  # type: ignore[union-attr,operator]
-        return _Layer(*weights, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
+        norms = (getattr(block, name) for name in NORMS)
+        weights = [None if n is None else self._at(n.weight.detach().float()) for n in norms]
+        angles = self._angles[self.config.layer_kind(block.layer)]
+        window = self.config.layer_window(block.layer)
+        return _Layer(*weights, *angles, window, *(self._linear(pack(getattr(block, name))) for name in LINEARS))
 
 
 def linears(decoder: Decoder) -> list[nn.Module]:
@@ -247,7 +268,8 @@ def memory(decoder: Decoder) -> int:
     """
     if decoder not in _ready and decoder not in _under_way:
         return 0
-    tables = 4 * decoder.config.max_length * decoder.config.d_head  # cosines and sines
+    c = decoder.config
+    tables = 4 * c.max_length * c.rotated * (2 if c.local_theta else 1)  # cosines and sines
     norms = sum(4 * p.numel() for name, p in decoder.named_parameters() if "norm" in name)
     return sum(packed_bytes(linear) for linear in linears(decoder)) + tables + norms
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kaiwa.engine.native.refusal import field_refusal
+from kaiwa.engine.native.refusal import torch_step_refusal
 from kaiwa.engine.rows.cpu_offload import is_split
 from kaiwa.engine.rows.kv_cache import KVCache
 from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
@@ -33,7 +33,7 @@ class TorchRows:
         self.decoder, self.device = decoder, decoder.embed.weight.device
         self.cache = KVCache(decoder.config, cache_dtype, self.device)
         self.lengths = torch.zeros(0, dtype=torch.int64)
-        refused = is_split(decoder) or field_refusal(decoder.config, "TorchStep")
+        refused = is_split(decoder) or torch_step_refusal(decoder.config)
         self.lean = None if refused else TorchStep(decoder)
 
     @property

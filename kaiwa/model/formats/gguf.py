@@ -29,7 +29,7 @@ from kaiwa.model.families.config_fields import yarn_scale
 from kaiwa.model.families.family import Family
 from kaiwa.model.formats.gguf_container import RawTensor, read_gguf
 from kaiwa.model.formats.gguf_vocabulary import RawVocabulary, read_vocabulary
-from kaiwa.model.formats.hf_folder import check_state
+from kaiwa.model.formats.hf_folder import check_state, is_finite
 from kaiwa.model.formats.hf_names import split_name
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantized_names, replace_linear
 from kaiwa.model.int8 import Int8Linear
@@ -189,7 +189,7 @@ class GgufFile:
             parts.append(part if index is None else part.rows(index) if isinstance(part, Codes) else part[index])
         for part in parts:
             numbers = (part.scales, part.zeros) if isinstance(part, Codes) else (part,)
-            if not all(bool(n.isfinite().all()) for n in numbers):
+            if not all(map(is_finite, numbers)):
                 raise UserError(f"{self.path}: {name} has weights that are not numbers; the file is damaged")
         return parts
 

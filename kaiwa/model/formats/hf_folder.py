@@ -27,7 +27,6 @@ from kaiwa.model.heads import ScalarModel
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-PIECE = 1 << 22  # weights checked at a time, since the check needs memory of its own
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -149,8 +148,13 @@ def check_state(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) ->
         if tensor.dtype not in COMPUTED:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(f"{name} is {kind}; F32, F16 and BF16 are computed, get the model in one of these")
-        if not all(bool(piece.isfinite().all()) for piece in tensor.reshape(-1).split(PIECE)):
+        if not is_finite(tensor):
             raise UserError(f"{name} has weights that are not numbers (NaN or infinity); the file is damaged")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor [...] has neither NaN nor infinity: in one pass, since both show in its extremes."""
+    return not tensor.numel() or all(bool(extreme.isfinite()) for extreme in tensor.aminmax())
 
 
 def copy_contiguous(tensor: Tensor, dtype: torch.dtype) -> Tensor:

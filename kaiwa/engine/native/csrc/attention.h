@@ -26,10 +26,11 @@ struct Blocks {
 
 // Up to 8 queries of one or several tokens, all of one key head.
 struct Queries {
-    int n = 0, last = 0;               // last: the highest number of positions that one of them may look at
-    const float* q[QUERIES];           // [E], scaled by 1/sqrt(E)
+    int n = 0, last = 0;               // last: the highest length
+    const float* q[QUERIES];           // [E], scaled
     const int32_t* table[QUERIES];     // blocks of its row
-    int length[QUERIES];               // positions it may look at
+    int first[QUERIES];                // the first position it may look at
+    int length[QUERIES];               // one more than the last
     float* out[QUERIES];               // [E], then the maximum, then the sum
 };
 
@@ -102,7 +103,7 @@ inline void for_blocks(const Queries& a, int begin, F f) {
 
 // The chunk of positions from `begin` on: weighted values, maximum and sum of weights of every query.
 template <class T>
-void attend_chunk(const Blocks<T>& blocks, const Queries& a, int begin, int E) {
+void attend_chunk(const Blocks<T>& blocks, const Queries& a, int begin, int E, float cap) {
     alignas(64) float s[QUERIES][CHUNK];
     for_blocks<T>(a, begin, [&](auto N, int first, int block, int at) {
         block_scores<T, N>(blocks, a, first, block, E, s, at);
@@ -111,6 +112,9 @@ void attend_chunk(const Blocks<T>& blocks, const Queries& a, int begin, int E) {
         std::memset(a.out[n], 0, (E + 2) * sizeof(float));
         const int count = std::min(CHUNK, a.length[n] - begin);
         float peak = -INFINITY, total = 0;
+        if (cap != 0)
+            for (int i = 0; i < count; i += LANES) store(&s[n][i], capped(load(&s[n][i]), cap));
+        for (int j = 0; begin + j < a.first[n]; j++) s[n][j] = -INFINITY;
         for (int i = 0; i < count; i += LANES) {
             if (count - i < LANES)
                 for (int j = count; j < i + LANES; j++) s[n][j] = -INFINITY;

@@ -1,4 +1,4 @@
-// The LLaMA dialect's forward pass for any mixture of tokens (one of each answering row, chunks of prompts), in one call
+// The forward pass of LLaMA and its relatives (dense ones) for any mixture of tokens (one of each answering row, chunks of prompts), in one call
 // on a crew of threads. Residual stream, norms and attention are fp32; its twin is kaiwa.model.decoder.Decoder.forward.
 // Every token's result depends on its own row alone: bits do not change with the batch, the chunking or the threads.
 #include <cstring>
@@ -13,11 +13,14 @@
 // The same fields in kaiwa/engine/native/step.py.
 struct Shape {
     int64_t layers, width, heads, kv_heads, head, hidden, vocabulary, threads, wide_embed;
-    float eps;
+    int64_t rotated, joint_norm, gelu;  // rotated dimensions of a head; one norm for all heads; GELU by tanh, else SiLU
+    float eps, embedding_scale, residual_scale, logit_scale, attention_scale, attention_cap, logit_cap;  // cap 0: none
 };
 
 struct Layer {
-    const float *norm_attn, *norm_q, *norm_k, *norm_mlp;  // norm_q, norm_k: null where there are none
+    const float *norm_attn, *norm_q, *norm_k, *norm_mlp, *norm_out, *norm_down;  // null where there are none
+    const float *cos, *sin;  // [position, rotated / 2], null without rotary positions
+    int64_t window;          // positions a query looks back over, its own included; 0: all
     Linear qkv, out, up, down;
 };
 
@@ -34,9 +37,8 @@ struct Batch {
 
 class Model {
   public:
-    Model(const Shape& s, const Layer* layers, const void* embed, const float* norm, const float* cos, const float* sin,
-          const Linear& unembed)
-        : s(s), layers(layers, layers + s.layers), embed(embed), norm(norm), cos(cos), sin(sin), unembed(unembed),
+    Model(const Shape& s, const Layer* layers, const void* embed, const float* norm, const Linear& unembed)
+        : s(s), layers(layers, layers + s.layers), embed(embed), norm(norm), unembed(unembed),
           crew(static_cast<int>(s.threads)), inputs(s.threads) {}
 
     void forward(const Batch& batch) {
@@ -47,6 +49,7 @@ class Model {
         grow(x, m * s.width);
         grow(mixed, m * qkv);
         grow(gated, m * s.hidden);
+        if (has_result_norms()) grow(result, m * s.width);
         longest = 0;
         for (int t = 0; t < m; t++) longest = std::max(longest, b.positions[t] + 1);
         chunks = (longest + CHUNK - 1) / CHUNK;
@@ -131,6 +134,8 @@ class Model {
         multiply(i, unembed, PLAIN, a, [&](int t, int strip, Floats y) {
             const int64_t left = V - strip * LANES;
             const __mmask16 mask = left >= LANES ? 0xFFFF : static_cast<__mmask16>((1 << left) - 1);
+            if (s.logit_scale != 1) y = _mm512_mul_ps(y, all(s.logit_scale));
+            if (s.logit_cap != 0) y = capped(y, s.logit_cap);
             _mm512_mask_storeu_ps(out + t * V + strip * LANES, mask, y);
         });
     }
@@ -171,35 +176,69 @@ class Model {
         crew.meet();
         for (size_t l = 0; l < layers.size(); l++) {
             const Layer& layer = layers[l];
-            const auto add = [&](int t, int strip, Floats y) {
-                float* to = &x[t * s.width + strip * LANES];
-                ::store(to, _mm512_add_ps(load(to), y));
-            };
             const int parts = static_cast<int>(l) * PARTS;
             attend<T>(i, static_cast<int>(l), layer);
-            Inputs& heads = prepare(i, layer.out, parts + OUT, [&](int t, float* row) { merge(t, row); });
-            multiply(i, layer.out, parts + OUT, heads, add);
-            crew.meet();
+            Inputs& heads = prepare(i, layer.out, parts + OUT, [&](int t, float* row) { merge(t, static_cast<int>(l), row); });
+            add_product(i, layer.out, parts + OUT, heads, layer.norm_out);
             feed_forward(i, layer, parts + UP);
             Inputs& inner = prepare(i, layer.down, parts + DOWN, [&](int t, float* row) {
                 std::memcpy(row, &gated[t * s.hidden], s.hidden * sizeof(float));
             });
-            multiply(i, layer.down, parts + DOWN, inner, add);
-            crew.meet();
+            add_product(i, layer.down, parts + DOWN, inner, layer.norm_down);
         }
         for (int t = first; t < last; t++) rms_norm(&x[t * s.width], norm, s.width, b.states + t * s.width);
     }
 
-    void embed_token(int t) {
-        if (b.ids[t] >= s.vocabulary) {
-            std::memcpy(&x[t * s.width], b.adapters[t]->soft + (b.ids[t] - s.vocabulary) * s.width, s.width * sizeof(float));
+    bool has_result_norms() const { return !layers.empty() && layers[0].norm_out; }
+
+    // Adds a product of the inputs to the residual stream, through a norm of the result where there is one. All members
+    // have met afterwards.
+    void add_product(int i, const Linear& w, int which, const Inputs& a, const float* result_norm) {
+        const Floats scale = all(s.residual_scale);
+        const bool scaled = s.residual_scale != 1;
+        if (!result_norm) {
+            multiply(i, w, which, a, [&](int t, int strip, Floats y) {
+                float* to = &x[t * s.width + strip * LANES];
+                ::store(to, _mm512_add_ps(load(to), scaled ? _mm512_mul_ps(y, scale) : y));
+            });
+            crew.meet();
             return;
         }
-        for (int64_t d = 0; d < s.width; d += LANES) {
-            const int64_t at = b.ids[t] * s.width + d;
-            ::store(&x[t * s.width + d],
-                    s.wide_embed ? load(static_cast<const float*>(embed) + at) : load(static_cast<const bf16*>(embed) + at));
+        multiply(i, w, which, a, [&](int t, int strip, Floats y) { ::store(&result[t * s.width + strip * LANES], y); });
+        crew.meet();
+        const auto [first, last] = crew.share(m, i);
+        for (int t = first; t < last; t++) {
+            float *from = &result[t * s.width], *to = &x[t * s.width];
+            rms_norm(from, result_norm, s.width, from);
+            for (int64_t d = 0; d < s.width; d += LANES) {
+                const Floats y = load(from + d);
+                ::store(to + d, _mm512_add_ps(load(to + d), scaled ? _mm512_mul_ps(y, scale) : y));
+            }
         }
+        crew.meet();
+    }
+
+    void embed_token(int t) {
+        float* to = &x[t * s.width];
+        if (b.ids[t] >= s.vocabulary) {
+            std::memcpy(to, b.adapters[t]->soft + (b.ids[t] - s.vocabulary) * s.width, s.width * sizeof(float));
+        } else {
+            for (int64_t d = 0; d < s.width; d += LANES) {
+                const int64_t at = b.ids[t] * s.width + d;
+                ::store(to + d, s.wide_embed ? load(static_cast<const float*>(embed) + at)
+                                             : load(static_cast<const bf16*>(embed) + at));
+            }
+        }
+        if (s.embedding_scale != 1)
+            for (int64_t d = 0; d < s.width; d += LANES) ::store(to + d, _mm512_mul_ps(load(to + d), all(s.embedding_scale)));
+    }
+
+    // A part's input: the residual stream, through a norm where there is one.
+    void part_input(int t, const float* weight, float* row) const {
+        if (weight)
+            rms_norm(&x[t * s.width], weight, s.width, row);
+        else
+            std::memcpy(row, &x[t * s.width], s.width * sizeof(float));
     }
 
     void rms_norm(const float* from, const float* weight, int64_t n, float* to) const {
@@ -214,7 +253,7 @@ class Model {
     void attend(int i, int l, const Layer& layer) {
         const int64_t width = (s.heads + 2 * s.kv_heads) * s.head;
         const int part = l * PARTS + QKV;
-        Inputs& a = prepare(i, layer.qkv, part, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_attn, s.width, row); });
+        Inputs& a = prepare(i, layer.qkv, part, [&](int t, float* row) { part_input(t, layer.norm_attn, row); });
         multiply(i, layer.qkv, part, a, [&](int t, int strip, Floats y) { ::store(&mixed[t * width + strip * LANES], y); });
         crew.meet();
         const auto [first, last] = crew.share(m, i);
@@ -230,19 +269,24 @@ class Model {
     // Turns a token's queries and keys to its position, scales the queries, writes keys and values to the cache.
     template <class T>
     void place(int t, int l, const Layer& layer) {
-        const int64_t E = s.head, half = E / 2;
+        const int64_t E = s.head, half = layer.cos ? s.rotated / 2 : 0;
         float* q = &mixed[t * (s.heads + 2 * s.kv_heads) * E];
         const int position = b.positions[t];
-        const float *c = cos + position * half, *n = sin + position * half;
+        const float *c = layer.cos + position * half, *n = layer.sin + position * half;
+        if (layer.norm_q && s.joint_norm) {
+            rms_norm(q, layer.norm_q, s.heads * E, q);
+            rms_norm(q + s.heads * E, layer.norm_k, s.kv_heads * E, q + s.heads * E);
+        }
         for (int64_t h = 0; h < s.heads + s.kv_heads; h++) {
             float* v = q + h * E;
-            if (layer.norm_q) rms_norm(v, h < s.heads ? layer.norm_q : layer.norm_k, E, v);
-            const float scale = h < s.heads ? 1.0f / std::sqrt(static_cast<float>(E)) : 1.0f;
+            if (layer.norm_q && !s.joint_norm) rms_norm(v, h < s.heads ? layer.norm_q : layer.norm_k, E, v);
+            const float scale = h < s.heads ? s.attention_scale : 1.0f;
             for (int64_t e = 0; e < half; e++) {
                 const float one = v[e], two = v[e + half];
                 v[e] = (one * c[e] - two * n[e]) * scale;
                 v[e + half] = (two * c[e] + one * n[e]) * scale;
             }
+            for (int64_t e = 2 * half; e < E; e++) v[e] *= scale;
         }
         const int64_t block = b.tables[b.rows[t] * b.table_width + position / BLOCK];
         for (int64_t k = 0; k < s.kv_heads; k++) {
@@ -257,6 +301,12 @@ class Model {
         return &parts[((t * s.heads + h) * chunks + chunk) * (s.head + 2)];
     }
 
+    // The first position that a token sees in a layer.
+    int first_visible(int t, int l) const {
+        const int window = static_cast<int>(layers[l].window);
+        return window ? std::max(0, b.positions[t] + 1 - window) : 0;
+    }
+
     // One key head's queries of all tokens against one chunk of positions.
     template <class T>
     void look(int l, int k, int chunk) {
@@ -265,11 +315,13 @@ class Model {
         const Blocks<T> blocks{base, block_size(), s.kv_heads * BLOCK * E};
         Queries a;
         for (int t = 0; t < m; t++) {
-            if (b.positions[t] < chunk * CHUNK) continue;
+            const int visible = first_visible(t, l);
+            if (b.positions[t] < chunk * CHUNK || visible >= (chunk + 1) * CHUNK) continue;
             for (int64_t g = 0; g < group; g++) {
                 const int64_t h = k * group + g;
                 a.q[a.n] = &mixed[(t * (s.heads + 2 * s.kv_heads) + h) * E];
                 a.table[a.n] = b.tables + b.rows[t] * b.table_width;
+                a.first[a.n] = visible;
                 a.length[a.n] = b.positions[t] + 1;
                 a.out[a.n] = part(t, h, chunk);
                 a.last = std::max(a.last, a.length[a.n]);
@@ -281,19 +333,27 @@ class Model {
 
     template <class T>
     void flush(const Blocks<T>& blocks, Queries& a, int chunk) {
-        if (a.n) attend_chunk(blocks, a, chunk * CHUNK, static_cast<int>(s.head));
+        if (a.n) attend_chunk(blocks, a, chunk * CHUNK, static_cast<int>(s.head), s.attention_cap);
         a.n = a.last = 0;
     }
 
-    void merge(int t, float* row) {
-        const int n = b.positions[t] / CHUNK + 1;
+    void merge(int t, int l, float* row) {
+        const int first = first_visible(t, l) / CHUNK, n = b.positions[t] / CHUNK + 1 - first;
         for (int64_t h = 0; h < s.heads; h++)
-            merge_chunks(part(t, h, 0), s.head + 2, n, static_cast<int>(s.head), row + h * s.head);
+            merge_chunks(part(t, h, first), s.head + 2, n, static_cast<int>(s.head), row + h * s.head);
     }
 
-    // silu(gate) x up: strip j of the first half of the product's outputs beside strip j of the second.
+    // x of the sigmoid by which a gate is multiplied: silu(g) = g sigmoid(g), and GELU by tanh is
+    // g sigmoid(2 sqrt(2 / pi) (g + 0.044715 g^3)).
+    Floats sigmoid_input(Floats g) const {
+        if (!s.gelu) return g;
+        const Floats cubed = _mm512_mul_ps(_mm512_mul_ps(g, g), g);
+        return _mm512_mul_ps(all(1.5957691216f), fma(all(0.044715f), cubed, g));
+    }
+
+    // activation(gate) x up: strip j of the first half of the product's outputs beside strip j of the second.
     void feed_forward(int i, const Layer& layer, int part) {
-        Inputs& a = prepare(i, layer.up, part, [&](int t, float* row) { rms_norm(&x[t * s.width], layer.norm_mlp, s.width, row); });
+        Inputs& a = prepare(i, layer.up, part, [&](int t, float* row) { part_input(t, layer.norm_mlp, row); });
         const int half = static_cast<int>(s.hidden / LANES);
         const auto [first, last] = crew.share(half, i);
         for (int strip = first; strip < last; strip++)
@@ -301,7 +361,7 @@ class Model {
                 adapt<R>(part, a, row, strip, gate);
                 adapt<R>(part, a, row, strip + half, up);
                 for (int r = 0; r < R; r++) {
-                    const Floats below = _mm512_add_ps(all(1.0f), exponential(_mm512_sub_ps(_mm512_setzero_ps(), gate[r])));
+                    const Floats below = _mm512_add_ps(all(1.0f), exponential(_mm512_sub_ps(_mm512_setzero_ps(), sigmoid_input(gate[r]))));
                     ::store(&gated[(row + r) * s.hidden + strip * LANES], _mm512_mul_ps(_mm512_div_ps(gate[r], below), up[r]));
                 }
             });
@@ -311,21 +371,21 @@ class Model {
     const Shape s;
     const std::vector<Layer> layers;
     const void* embed;
-    const float *norm, *cos, *sin;
+    const float* norm;
     const Linear unembed;
     Crew crew;
     Pace pace, head_pace;
     std::vector<Inputs> inputs;               // a member's own, or the first for all
-    std::vector<float> x, mixed, gated, parts; // residual; q, k, v; silu(gate) x up; attention by chunk
+    // residual; q, k, v; activation(gate) x up; attention by chunk; a part's result before its norm
+    std::vector<float> x, mixed, gated, parts, result;
     std::vector<float> scores;                 // logits that are sampled from here
     Batch b{};
     int m = 0, longest = 0, chunks = 0;
 };
 
 extern "C" {
-void* kaiwa_model(const Shape* shape, const Layer* layers, const void* embed, const float* norm, const float* cos,
-                  const float* sin, const Linear* unembed) {
-    return new Model(*shape, layers, embed, norm, cos, sin, *unembed);
+void* kaiwa_model(const Shape* shape, const Layer* layers, const void* embed, const float* norm, const Linear* unembed) {
+    return new Model(*shape, layers, embed, norm, *unembed);
 }
 void kaiwa_forward(void* model, const Batch* batch) { static_cast<Model*>(model)->forward(*batch); }
 void kaiwa_logits(void* model, int64_t n, const float* states, float* out) {

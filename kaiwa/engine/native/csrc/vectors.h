@@ -48,3 +48,10 @@ inline Floats exponential(Floats x) {
     for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) y = fma(y, r, all(c));
     return _mm512_scalef_ps(y, n);
 }
+
+// cap x tanh(x / cap): tanh(z) = 1 - 2 / (e^2z + 1).
+inline Floats capped(Floats x, float cap) {
+    const Floats e = exponential(_mm512_mul_ps(x, all(2.0f / cap)));
+    const Floats tanh = _mm512_sub_ps(all(1.0f), _mm512_div_ps(all(2.0f), _mm512_add_ps(e, all(1.0f))));
+    return _mm512_mul_ps(tanh, all(cap));
+}
