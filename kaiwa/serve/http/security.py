@@ -49,12 +49,13 @@ ADMIN = (
 # Whoever has a labeller's link needs no key for its queue, nor for what its page loads.
 LINKS = ("/label/q/", "/demonstrate/q/", "/static/")
 OWNERS = ("/label",)  # where reading is the admin's too
-USERS = ("/api/chat", "/api/generate", "/api/embed", "/api/show")  # Ollama's
+USERS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show")  # Ollama's
 MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
 COOKIE_DAYS = 30
-EXPOSED = b"x-kaiwa-ignored, x-kaiwa-unenforced, retry-after"  # headers that an allowed origin's page may read
+# Headers that an allowed origin's page may read.
+EXPOSED = b"x-kaiwa-ignored, x-kaiwa-unenforced, x-kaiwa-truncated, retry-after"
 PREFLIGHT_SECONDS = 600
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
