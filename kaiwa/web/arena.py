@@ -228,8 +228,8 @@ def draw_pair(models: Sequence[str], same: bool) -> tuple[str, str]:
         return name, name
     if len(models) < 2:
         raise UserError("the arena needs two models; choose another, or the same model on both sides (a null test)")
-    left = secrets.choice(models)
-    return left, secrets.choice([name for name in models if name != left])
+    first = secrets.choice(models)
+    return first, secrets.choice([name for name in models if name != first])
 
 
 def arena_batch(store: BatchStore) -> Batch:
