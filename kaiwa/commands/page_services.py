@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from kaiwa.catalog.entries import Entry, usable
+from kaiwa.catalog.entries import Entry, writers
 from kaiwa.core.errors import UserError
 from kaiwa.serve import answers
 from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
@@ -50,7 +50,7 @@ class PageCatalog:
 
     def models(self) -> Sequence[ModelCard]:
         state = self.server.engine.state
-        return [self._card(entry, state.models, state.loading) for entry in usable(self.entries())]
+        return [self._card(entry, state.models, state.loading) for entry in writers(self.entries())]
 
     def failed(self) -> Sequence[ModelCard]:
         return [

@@ -20,7 +20,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaiwa.catalog.entries import SMOLLM2, Entry, entries, entry_by_name, entry_by_name_or_path, usable
+from kaiwa.catalog.entries import (
+    SMOLLM2,
+    Entry,
+    check_writes,
+    entries,
+    entry_by_name,
+    entry_by_name_or_path,
+    writers,
+)
 from kaiwa.core.errors import UserError
 from kaiwa.core.home import home, runs
 from kaiwa.core.status import read_status
@@ -164,13 +172,14 @@ def _greet(services: ServerServices, access: Access, port: int) -> str:
 
 def _choose(model: str | None) -> tuple[Entry | None, Entry | None]:
     """Return (model to open with or None, the same model if the catalog lacks it or else None)."""
-    known = usable(entries())
+    known = writers(entries())
     if model is None:
         with contextlib.suppress(UserError):
             return entry_by_name(SMOLLM2, known), None
         print(f"no model is installed yet; to install one: {_hint()}", file=sys.stderr)
         return (known[0] if known else None), None
     entry = entry_by_name_or_path(model)
+    check_writes(entry)
     return entry, None if entry in known else entry
 
 

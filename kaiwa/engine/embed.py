@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import torch
 
-from kaiwa.core.errors import UserError
-from kaiwa.engine.request import CONTEXT_EXCEEDED
 from kaiwa.engine.rows.torch_adapters import apply_changes, changes_of
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.attention import attend_rows
@@ -19,14 +17,9 @@ from kaiwa.model.decoder import Decoder
 
 @torch.inference_mode()
 def embed(decoder: Decoder, ids: Sequence[int], adapter: Adapter | None = None) -> list[float]:
-    """Return the embedding of token ids: d_model numbers (fp32) of length 1. UserError when longer than the
-    context."""
+    """Return the embedding of token ids, no more than the context holds: d_model numbers (fp32) of length 1."""
     V, device = decoder.config.vocab_size, decoder.embed.weight.device
     soft = range(V, V + (0 if adapter is None else adapter.n_soft))
-    limit = decoder.config.max_length - len(soft)
-    if not 0 < len(ids) <= limit:
-        message = f"the text has {len(ids)} tokens, the context holds 1 to {limit}; shorten it"
-        raise UserError(message, field="prompt", code=CONTEXT_EXCEEDED)
     inputs = torch.tensor([[*soft, *ids]], device=device)
     with apply_changes(decoder, changes_of([adapter])):
         hidden = decoder(inputs, torch.arange(inputs.shape[1], device=device)[None], attend_rows(None))

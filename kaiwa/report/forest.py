@@ -64,6 +64,6 @@ def forest(
         tag("text", show(value), x=at(value), y=11, class_=anchor)
         for value, anchor in ((low, "first"), (neutral, "middle"), (high, "last"))
     ]
-    axis = tag("tr", tag("th"), tag("td", tag("svg", *marks, class_="row axis"), class_="plot"), tag("td"))
+    axis = tag("tr", tag("td"), tag("td", tag("svg", *marks, class_="row axis"), class_="plot"), tag("td"))
     body = tag("tbody", join(lines), axis)
     return tag("div", tag("table", tag("caption", title), body, class_="forest"), class_="wide", tabindex=0)

@@ -13,7 +13,7 @@ from kaiwa.report.html import Child, join, tag
 
 def table(headers: Sequence[Child], rows: Iterable[Sequence[Child]], *, caption: str = "", class_: str = "") -> Markup:
     """Draw a table. A row's first cell is its heading; other cells are wrapped in <td> unless already <td>."""
-    head = tag("tr", *(tag("th", h, scope="col") for h in headers))
+    head = tag("tr", *(tag("td") if h == "" else tag("th", h, scope="col") for h in headers))
     body = [tag("tr", *(tag("th", c, scope="row") if i == 0 else _cell(c) for i, c in enumerate(row))) for row in rows]
     title = tag("caption", caption) if caption else None
     inner = tag("table", title, tag("thead", head), tag("tbody", join(body)), class_=class_ or None)

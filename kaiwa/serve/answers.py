@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from kaiwa.catalog.entries import Entry, entry_by_name
+from kaiwa.catalog.entries import Entry, check_writes, entry_by_name
 from kaiwa.core.errors import UserError
 from kaiwa.serve.defence import shield
 from kaiwa.serve.exceptions import APIError, EngineRefused
@@ -66,6 +66,16 @@ async def resolve(services: ServerServices, name: str) -> Entry:
         return entry_by_name(name, known)
     except UserError as error:
         raise APIError(404, str(error), "model_not_found", "model") from None
+
+
+async def resolve_writer(services: ServerServices, name: str) -> Entry:
+    """Return the catalog's entry of a name. APIError for an unknown one (404), and for an embedding model (400)."""
+    entry = await resolve(services, name)
+    try:
+        check_writes(entry)
+    except UserError as error:
+        raise APIError(400, str(error), error.code, error.field) from None
+    return entry
 
 
 def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -> list[Generate]:

@@ -13,8 +13,11 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from kaiwa.core.errors import UserError
-from kaiwa.web import build, chat, leaderboard, models, redteam, training
+from kaiwa.feedback.batch_store import BatchStore
+from kaiwa.feedback.store import FILE
+from kaiwa.web import build, chat, label, label_owner, leaderboard, models, redteam, training
 from kaiwa.web.events import EVENT_STREAM, Shutdown, changes
+from kaiwa.web.judging import Queues
 from kaiwa.web.key_chats import ClientScope, KeyChats
 from kaiwa.web.services import PageServices
 from kaiwa.web.view import HEADERS, PageView
@@ -29,6 +32,8 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
     shutdown = Shutdown()
     chats = KeyChats(services.home, services.engine)
     view = PageView(services)
+    batches = BatchStore(services.home / FILE)
+    queues = Queues(view, batches)
 
     def engine_dot() -> Mapping[str, object]:
         status = services.engine.status()
@@ -42,6 +47,8 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
     app.include_router(models.routes(view))
     app.include_router(leaderboard.routes(view))
     app.include_router(training.routes(view))
+    app.include_router(label.routes(label.LabelPages(queues)))
+    app.include_router(label_owner.routes(label_owner.LabelOwnerPages(queues)))
     app.include_router(redteam.routes(redteam.RedTeamPages(view)))
     app.add_api_route("/events", stream_engine, methods=["GET"], response_model=None, include_in_schema=False)
     for name, package in (("report", "kaiwa.report"), ("", "kaiwa.web")):
@@ -64,6 +71,7 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
             finally:
                 await close()
                 chats.close()
+                batches.close()
 
     app.router.lifespan_context = lifespan
     return close

@@ -65,7 +65,7 @@ class Engine:
         self._check()
         return "".join(map(chr, tokens))
 
-    async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
+    async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt], **choices: object) -> list[Embedding]:
         self._check()
         return [Embedding(vector=(0.5, 0.25), tokens=len(text_of(prompt))) for prompt in prompts]
 

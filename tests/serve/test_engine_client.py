@@ -126,12 +126,17 @@ def test_a_lost_engine_ends_every_request() -> None:
 
 def test_questions_have_typed_answers() -> None:
     async def scene(client: EngineClient, far: Far) -> None:
-        asking = asyncio.ensure_future(client.embed(MODEL, [TextPrompt("a"), TextPrompt("b")]))
-        a, b = await far.next(), await far.next()
-        assert isinstance(a, wire.Embed)
-        for command, vector in ((b, (2.0,)), (a, (1.0,))):
-            far.say(wire.QuestionResult(id=command.id, value=wire.Embedding(vector=vector, tokens=1)))
-        assert [embedding.vector for embedding in await asking] == [(1.0,), (2.0,)], "in the order of the questions"
+        texts = ["b" * 5000, "a", "c" * 5000, "aa"]
+        asking = asyncio.ensure_future(client.embed(MODEL, list(map(TextPrompt, texts)), truncate=True))
+        first, second = await far.next(), await far.next()
+        assert [[len(p.text) for p in c.prompts] for c in (first, second)] == [[1, 2], [5000]], "by length, bounded"
+        for command in (second, first, None):
+            command = command or await far.next()
+            assert command.truncate
+            items = tuple(wire.Embedding(vector=(float(len(p.text)),), tokens=ord(p.text[0])) for p in command.prompts)
+            far.say(wire.QuestionResult(id=command.id, value=wire.Embeddings(items=items)))
+        vectors = [(embedding.vector[0], chr(embedding.tokens)) for embedding in await asking]
+        assert vectors == [(5000, "b"), (1, "a"), (5000, "c"), (2, "a")], "in the order of the texts"
         asking_text = asyncio.ensure_future(client.detokenize(MODEL, [1, 2]))
         command = await far.next()
         assert command.tokens == (1, 2)

@@ -149,7 +149,7 @@ def test_idle_models_leave_the_card_before_the_next_one_is_planned(
     child.pool.models |= {name: resident() for name in ("busy", "old", "new")}
     child.pool.models["busy"].engine.idle = False  # type: ignore[misc]
     alive += [weakref.ref(model) for model in child.pool.models.values()]
-    monkeypatch.setattr(model_pool, "read_entry", lambda path, name: "entry")
+    monkeypatch.setattr(model_pool, "read_entry", lambda path, name: SimpleNamespace(writes=True))
     monkeypatch.setattr(memory_plan, "has_room", lambda entry: alive[1]() is None)
     child.pool.start_loading(address())
     assert list(child.pool.models) == ["busy", "new"]

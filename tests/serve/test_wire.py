@@ -39,7 +39,7 @@ TOOL = {"type": "function", "function": {"name": "mail", "parameters": {"propert
 COMMANDS = [
     Generate(id="1", model=TUNED, prompt=ChatPrompt(TURNS, (TOOL,)), sampling=SAMPLING, grammar_field="tools"),
     Generate(id="2", model=BASE, prompt=TokenPrompt((1, 2)), fit="fill", detailed=True, logprobs=20, echo=True),
-    wire.Embed(id="3", model=BASE, prompt=TextPrompt("")),
+    wire.Embed(id="3", model=BASE, prompts=(TextPrompt(""),)),
     wire.Tokenize(id="4", model=BASE, prompt=TextPrompt("x"), special=False),
     wire.Detokenize(id="5", model=TUNED, tokens=(0, 9)),
     wire.DescribeTokenizer(id="6", model=BASE),
@@ -69,7 +69,7 @@ MESSAGES = [
     *(
         wire.QuestionResult(id="2", value=value)
         for value in (
-            wire.Embedding(vector=(0.25, -1e-30), tokens=2),
+            wire.Embeddings(items=(wire.Embedding(vector=(0.25, -1e-30), tokens=2, cut=True),)),
             wire.TokenIds(tokens=(1,), token_strs=("a",), max_model_len=8),
             wire.DecodedText(text="�"),
             INFO,
@@ -106,7 +106,10 @@ def test_numbers_of_a_damaged_model_come_back_as_such() -> None:
     """As null they would make the line unreadable, which ends the engine process and everybody's answers with it."""
     token = TokenDetail("a", (97,), math.nan, (TokenAlternative("a", (97,), -math.inf),))
     embedding = wire.Embedding(vector=(math.nan, math.inf), tokens=1)
-    messages = [wire.Tokens(id="1", text="a", n=1, tokens=(token,)), wire.QuestionResult(id="2", value=embedding)]
+    messages = [
+        wire.Tokens(id="1", text="a", n=1, tokens=(token,)),
+        wire.QuestionResult(id="2", value=wire.Embeddings(items=(embedding,))),
+    ]
     assert repr(wire.read_messages(wire.message_line(messages))) == repr(messages)
 
 

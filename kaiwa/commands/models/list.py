@@ -24,7 +24,7 @@ def main(words: list[str]) -> None:
     for entry in models:
         size = f"{entry.parameters / 1e6:,.1f}M" if entry.parameters else "–"
         about = f"cannot be loaded: {entry.refusal}" if entry.refusal else entry.about.get("en", "").split(". ")[0]
-        kind = "–" if entry.refusal else "chat" if entry.chat else "text"
+        kind = "–" if entry.refusal else "chat" if entry.chat else "text" if entry.writes else entry.kind
         rows.append([entry.name, size, str(entry.bits), kind, " ".join(entry.languages), about])
     print(table(rows))
     names = [entry.name for entry in models]

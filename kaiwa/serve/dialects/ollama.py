@@ -163,8 +163,13 @@ class OllamaGenerateRequest(OllamaBody):
 
 
 class OllamaEmbedRequest(Body):
+    """/api/embed, and the older /api/embeddings with a single `prompt`."""
+
     model: Name
-    input: str | list[str]
+    input: str | list[str] = ""
+    prompt: str = ""
+    truncate: bool | None = None
+    dimensions: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
     def ignored(self) -> list[str]:
         return [name for name in super().ignored() if name not in NO_EFFECT]

@@ -17,7 +17,7 @@ from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
 from kaiwa.serve.http.bounded_json import JSONObject
 
 log = logging.getLogger("kaiwa.serve")
-OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/show")
+OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show")
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 

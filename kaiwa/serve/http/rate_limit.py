@@ -21,7 +21,7 @@ from kaiwa.serve.http.security import CLIENT
 
 ANSWER_PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"),
-    *("/api/chat", "/api/generate", "/api/embed"),
+    *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"),
 )
 MOST = 96  # of the engine's 128
 SHARE = "kaiwa.share"  # the entry of a request's scope that holds its Share

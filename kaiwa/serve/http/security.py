@@ -7,7 +7,8 @@ not come from another origin. There is no CORS header, so other sites' pages can
 
 With keys (kaiwa up --listen needs a key) everything but /health requires a key: as a bearer token, or from pages as a
 cookie set by a visit with ?key=…. The API key opens the protocol and the chat, and so do keys with names (keys.py);
-loading, building, training and deleting need the admin key. Keys are compared in constant time, and the cookie holds a
+loading, building, training, deleting and the owner's view of labels need the admin key. A labeller's link opens one
+queue without a key (web/judging.py checks its token). Keys are compared in constant time, and the cookie holds a
 digest of the key, not the key.
 """
 
@@ -39,17 +40,22 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 ADMIN = (
     "/api/",
     "/build/",
+    "/label/batch/",
     "/training/",
     "/v1/files",
     "/v1/fine_tuning",
     "/v1/models",
 )  # where whatever is not SAFE is the admin's, but for these:
-USERS = ("/api/chat", "/api/generate", "/api/embed", "/api/show")  # Ollama's
+# Whoever has a labeller's link needs no key for its queue, nor for what its page loads.
+LINKS = ("/label/q/", "/demonstrate/q/", "/static/")
+OWNERS = ("/label",)  # where reading is the admin's too
+USERS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show")  # Ollama's
 MAX_BODY = 4 << 20  # bytes
 MAX_UPLOAD = 512 << 20  # bytes of a file (/v1/files)
 BODY_SECONDS, UPLOAD_SECONDS = 30.0, 900.0  # to send a body in
 COOKIE_DAYS = 30
-EXPOSED = b"x-kaiwa-ignored, x-kaiwa-unenforced, retry-after"  # headers that an allowed origin's page may read
+# Headers that an allowed origin's page may read.
+EXPOSED = b"x-kaiwa-ignored, x-kaiwa-unenforced, x-kaiwa-truncated, retry-after"
 PREFLIGHT_SECONDS = 600
 ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
@@ -95,7 +101,7 @@ class Guard:
             await _answer(send, 204, b"", cors + _preflight_headers(headers))
             return
         needs_key = bool(self.api_key) or self.keys is not None
-        if refusal is None and needs_key and scope["path"] != "/health":
+        if refusal is None and needs_key and scope["path"] != "/health" and not scope["path"].startswith(LINKS):
             if scope["method"] == "GET" and (login := self._login_headers(scope)) is not None:
                 await _answer(send, 303, b"", login)
                 return
@@ -169,7 +175,8 @@ class Guard:
         if not user and not name:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
         scope[CLIENT] = "the admin key" if admin else f"{CLIENT_PREFIX}{name}" if name else "the key"
-        if not admin and scope["method"] not in SAFE and scope["path"].startswith(ADMIN) and scope["path"] not in USERS:
+        changes = scope["method"] not in SAFE and scope["path"].startswith(ADMIN) and scope["path"] not in USERS
+        if not admin and (changes or scope["path"].startswith(OWNERS)):
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None
 

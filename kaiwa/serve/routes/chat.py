@@ -34,7 +34,7 @@ def routes(services: ServerServices) -> APIRouter:
 
     @router.post("/v1/chat/completions")
     async def answer_chat(body: ChatRequest, request: Request) -> Response:
-        entry = await answers.resolve(services, body.model)
+        entry = await answers.resolve_writer(services, body.model)
         if services.shield is not None:
             services.shield.permit(logprobs=bool(body.logprobs))
         requests = chat_requests(body, entry)

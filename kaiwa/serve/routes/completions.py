@@ -30,7 +30,7 @@ def routes(services: ServerServices) -> APIRouter:
 
     @router.post("/v1/completions")
     async def complete(body: CompletionRequest, request: Request) -> Response:
-        entry = await answers.resolve(services, body.model)
+        entry = await answers.resolve_writer(services, body.model)
         _check(body)
         if services.shield is not None:
             services.shield.permit(logprobs=body.logprobs is not None, echo=bool(body.echo))

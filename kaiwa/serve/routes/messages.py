@@ -40,7 +40,7 @@ def routes(services: ServerServices) -> APIRouter:
 
     @router.post(PATH)
     async def answer_messages(body: MessagesRequest, request: Request) -> Response:
-        entry = await answers.resolve(services, body.model)
+        entry = await answers.resolve_writer(services, body.model)
         chat, id = _as_chat(body), fresh_message_id()
         requests = [replace(one, fit="shorten") for one in chat_requests(chat, entry)]  # max_tokens is never left out
 
@@ -54,7 +54,7 @@ def routes(services: ServerServices) -> APIRouter:
 
     @router.post(f"{PATH}/count_tokens")
     async def count_tokens(body: TokenCountRequest) -> JSONObject:
-        entry = await answers.resolve(services, body.model)
+        entry = await answers.resolve_writer(services, body.model)
         (request,) = chat_requests(_as_chat(body), entry)
         (ids,) = await services.engine.tokenize([Tokenize(model=request.model, prompt=request.prompt)])
         return {"input_tokens": len(ids.tokens)}

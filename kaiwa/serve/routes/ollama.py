@@ -34,15 +34,14 @@ from kaiwa.serve.dialects.ollama import (
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.errors import api_error
-from kaiwa.serve.http.sse import unless_disconnected
 from kaiwa.serve.openai.answer_reader import AnswerReader, ContentPiece, ReasoningPiece
 from kaiwa.serve.openai.choice import AnswerChoice
 from kaiwa.serve.openai.protocol import ChatRequest
 from kaiwa.serve.routes.chat import ReadAnswer, answer_reader, chat_requests, read_answer, read_pieces
 from kaiwa.serve.routes.completions import completion_requests
-from kaiwa.serve.routes.embeddings import MAX_INPUTS
+from kaiwa.serve.routes.embeddings import EmbeddingRequest, TextVectors, embed_inputs, unit
 from kaiwa.serve.services import ServerServices
-from kaiwa.serve.worker.wire import Generate, ModelAddress, Started, TextPrompt, Tokens
+from kaiwa.serve.worker.wire import Generate, ModelAddress, Started, Tokens
 
 LINES = "application/x-ndjson"
 T = TypeVar("T")
@@ -110,7 +109,7 @@ def routes(services: ServerServices) -> APIRouter:
     _add_lists(router, services)
 
     async def find(name: str) -> Entry:
-        return await answers.resolve(services, model_name(name))
+        return await answers.resolve_writer(services, model_name(name))
 
     @router.post("/api/chat")
     async def answer_chat(body: OllamaChatRequest, request: Request) -> Response:
@@ -150,25 +149,28 @@ def routes(services: ServerServices) -> APIRouter:
         line = {"model": body.model, "created_at": now(), **empty, "done": True, "done_reason": "load"}
         return Response(_line(line), media_type=LINES if body.streams else "application/json")
 
+    async def embed_texts(body: OllamaEmbedRequest, request: Request, texts: list[str]) -> TextVectors | None:
+        fields = {"model": model_name(body.model), "input": texts, "dimensions": body.dimensions or None}
+        converted = EmbeddingRequest.model_validate(fields | {"truncate": body.truncate is not False})
+        return await embed_inputs(services, request, converted, texts)
+
     @router.post("/api/embed")
     async def embed(body: OllamaEmbedRequest, request: Request) -> Response:
         started = time.monotonic()
-        entry = await find(body.model)
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        if not 0 < len(texts) <= MAX_INPUTS or not all(texts):
-            raise APIError(400, f"input: give 1 to {MAX_INPUTS:,} texts, none of them empty", "invalid_value", "input")
-        work = services.engine.embed(ModelAddress.of(entry), [TextPrompt(text) for text in texts])
-        embeddings = await unless_disconnected(request, work)
-        if embeddings is None:
+        texts = await embed_texts(body, request, [body.input] if isinstance(body.input, str) else body.input)
+        if texts is None:
             return Response(status_code=499)
-        vectors = [list(embedding.vector) for embedding in embeddings]
         took = int((time.monotonic() - started) * 1e9)
-        counts = {
-            "total_duration": took,
-            "load_duration": 0,
-            "prompt_eval_count": sum(one.tokens for one in embeddings),
-        }
-        return JSONResponse({"model": body.model, "embeddings": vectors, **counts})
+        counts = {"total_duration": took, "load_duration": 0, "prompt_eval_count": texts.n_tokens}
+        vectors = [unit(vector) for vector in texts.vectors]  # Ollama's always have length 1
+        return JSONResponse({"model": body.model, "embeddings": vectors, **counts}, headers=texts.headers)
+
+    @router.post("/api/embeddings")
+    async def embed_prompt(body: OllamaEmbedRequest, request: Request) -> Response:
+        texts = await embed_texts(body, request, [body.prompt])
+        if texts is None:
+            return Response(status_code=499)
+        return JSONResponse({"embedding": texts.vectors[0]}, headers=texts.headers)
 
     return router
 
@@ -197,7 +199,7 @@ def _add_lists(router: APIRouter, services: ServerServices) -> None:
     async def show_model(body: OllamaShowRequest) -> JSONObject:
         entry = await answers.resolve(services, model_name(body.model or body.name))
         info = {"general.architecture": entry.kind, "general.parameter_count": entry.parameters}
-        capabilities = ["completion", *(["tools"] if entry.chat else [])]
+        capabilities = ["completion", *(["tools"] if entry.chat else [])] if entry.writes else [entry.kind]
         return {"details": details(entry), "model_info": info, "capabilities": capabilities, "modelfile": ""}
 
 

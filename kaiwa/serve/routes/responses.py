@@ -37,7 +37,7 @@ def routes(services: ServerServices) -> APIRouter:
 
     @router.post("/v1/responses")
     async def respond(body: ResponsesRequest, request: Request) -> Response:
-        entry = await answers.resolve(services, body.model)
+        entry = await answers.resolve_writer(services, body.model)
         chat = _as_chat(body)
         requests = chat_requests(chat, entry)
         head = ResponseHead.make("resp", entry.name)

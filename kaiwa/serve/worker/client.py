@@ -25,18 +25,20 @@ from kaiwa.serve.worker.wire import (
     Detokenize,
     Embed,
     Embedding,
+    Embeddings,
     Failed,
     Load,
     ModelAddress,
-    ModelPrompt,
     ModelRequest,
     QuestionResult,
     Reply,
     Say,
     State,
+    TextPrompt,
     TokenIds,
     Tokenize,
     TokenizerInfo,
+    TokenPrompt,
     Unload,
     Unloaded,
     Value,
@@ -49,7 +51,8 @@ MEMORY_SHARE = 0.4  # of the machine's memory, for models
 QUICK_DEATH = 10.0  # seconds: an engine that ends sooner than that is started again only after a pause
 CLOSE_SECONDS = 5.0
 LINE_LIMIT = 1 << 26  # bytes
-EMBED_AT_ONCE = 4
+EMBED_AT_ONCE = 2  # questions of one request, so that the engine need not wait for the next
+BATCH_TEXTS, BATCH_LENGTH = 32, 8192  # of one question: texts, and characters or ids; others wait while it is answered
 LIMIT = 128  # requests under way; more are refused (429)
 MOST_NOTICES = 10
 ENDED = "the engine process ended under this request; it is being started again"
@@ -155,16 +158,37 @@ class EngineClient:
         (unloaded,) = await self._ask([Unload(model=model)], Unloaded)
         return unloaded.bytes
 
-    async def embed(self, model: ModelAddress, prompts: Sequence[ModelPrompt]) -> list[Embedding]:
-        """Return an embedding per prompt. EngineRefused for a prompt longer than the context.
+    async def embed(
+        self,
+        model: ModelAddress,
+        prompts: Sequence[TextPrompt | TokenPrompt],
+        *,
+        truncate: bool | None = None,
+        prompt_name: str | None = None,
+        input_type: str | None = None,
+    ) -> list[Embedding]:
+        """Return an embedding per prompt. EngineRefused for a prompt longer than the context that may not be cut.
 
-        Few are asked for at a time, so that a long list does not take the places of other requests.
+        Prompts of a similar length go together. A long list has one place: it is not refused half way.
         """
-        embeddings: list[Embedding] = []
-        for start in range(0, len(prompts), EMBED_AT_ONCE):
-            questions = [Embed(model=model, prompt=prompt) for prompt in prompts[start : start + EMBED_AT_ONCE]]
-            embeddings += await self._ask(questions, Embedding)
-        return embeddings
+        self._check_places(1)
+        batches = embed_batches(prompts)
+        embeddings: dict[int, Embedding] = {}
+        for start in range(0, len(batches), EMBED_AT_ONCE):
+            group = batches[start : start + EMBED_AT_ONCE]
+            questions = [
+                Embed(
+                    model=model,
+                    prompts=tuple(prompts[index] for index in batch),
+                    truncate=truncate,
+                    prompt_name=prompt_name,
+                    input_type=input_type,
+                )
+                for batch in group
+            ]
+            for batch, answer in zip(group, await self._answers(questions, Embeddings), strict=True):
+                embeddings |= zip(batch, answer.items, strict=True)
+        return [embeddings[index] for index in range(len(prompts))]
 
     async def tokenize(self, questions: Sequence[Tokenize]) -> list[TokenIds]:
         """Return the token ids of each prompt. EngineRefused for a prompt refused by the model's template."""
@@ -184,10 +208,19 @@ class EngineClient:
 
         Leaving the iterator early cancels the unfinished requests. UserError for more requests than there are places.
         """
-        if len(requests) > self.limit:
-            raise UserError(f"{len(requests)} answers in one request; {self.limit} may be under way, so ask for fewer")
-        if len(self._queues) + len(requests) > self.limit:
+        self._check_places(len(requests))
+        async with contextlib.aclosing(self._exchange(requests)) as replies:
+            async for index, reply in replies:
+                yield index, reply
+
+    def _check_places(self, n: int) -> None:
+        if n > self.limit:
+            raise UserError(f"{n} answers in one request; {self.limit} may be under way, so ask for fewer")
+        if len(self._queues) + n > self.limit:
             raise EngineBusy(f"{len(self._queues)} requests are under way, {self.limit} are the limit")
+
+    async def _exchange(self, requests: Sequence[ModelRequest]) -> AsyncGenerator[tuple[int, Reply], None]:
+        """Yield replies as `generate` does, without a look at the places."""
         inbox: asyncio.Queue[Reply | None] = asyncio.Queue()
         ids = [str(next(self._numbers)) for _ in requests]
         for id in ids:
@@ -213,8 +246,12 @@ class EngineClient:
 
     async def _ask(self, questions: Sequence[ModelRequest], kind: type[V]) -> list[V]:
         """Return a value of the given kind per question. EngineRefused if any question is refused."""
+        self._check_places(len(questions))
+        return await self._answers(questions, kind)
+
+    async def _answers(self, questions: Sequence[ModelRequest], kind: type[V]) -> list[V]:
         values: dict[int, V] = {}
-        async with contextlib.aclosing(self.generate(*questions)) as stream:
+        async with contextlib.aclosing(self._exchange(questions)) as stream:
             async for index, reply in stream:
                 if isinstance(reply, Failed):
                     raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
@@ -290,6 +327,18 @@ class EngineClient:
                     self.state.notices = (*self.state.notices[1 - MOST_NOTICES :], message.line)
                 elif (inbox := self._queues.get(message.id)) is not None:
                     inbox.put_nowait(message)
+
+
+def embed_batches(prompts: Sequence[TextPrompt | TokenPrompt]) -> list[list[int]]:
+    """Return the indices of prompts that are embedded together, the short ones first."""
+    lengths = [len(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids) for prompt in prompts]
+    batches: list[list[int]] = []
+    for index in sorted(range(len(prompts)), key=lambda i: lengths[i]):
+        last = batches[-1] if batches else []
+        if not last or len(last) == BATCH_TEXTS or (len(last) + 1) * lengths[index] > BATCH_LENGTH:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
 
 
 def _machine_memory() -> int:

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from kaiwa.catalog.entries import read_entry
 from kaiwa.core.errors import UserError
+from kaiwa.serve.worker.resident_encoder import ResidentEncoder
 from kaiwa.serve.worker.resident_model import ResidentModel, free_unused
 from kaiwa.serve.worker.wire import Load, ModelAddress, ModelRequest
 
 BANDWIDTH_PASSES = 3
+Resident = ResidentModel | ResidentEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class LoadOutcome:
     """The result of a loading thread: the model, or the error (status, code, message) for the waiting requests."""
 
     name: str
-    model: ResidentModel | None = None
+    model: Resident | None = None
     bandwidth: float = 0.0
     status: int = 0
     code: str = ""
@@ -39,11 +41,16 @@ class ModelPool:
 
     def __init__(self, memory: int, report: Callable[[LoadOutcome | str], None]) -> None:
         self.memory, self.report = memory, report
-        self.models: OrderedDict[str, ResidentModel] = OrderedDict()  # least recently used first
+        self.models: OrderedDict[str, Resident] = OrderedDict()  # least recently used first
         self.waiting: dict[str, list[ModelRequest | Load]] = {}  # requests for each model that is being loaded
         self.bandwidth = 0.0  # bytes per second, measured when the first model loads
 
-    def get(self, address: ModelAddress) -> ResidentModel | None:
+    @property
+    def writers(self) -> dict[str, ResidentModel]:
+        """The models that generate text."""
+        return {name: model for name, model in self.models.items() if isinstance(model, ResidentModel)}
+
+    def get(self, address: ModelAddress) -> Resident | None:
         """Return the model if in memory, else None. A model rebuilt on disk is dropped first, unless answering."""
         model = self.models.get(address.name)
         if model is None:
@@ -108,7 +115,7 @@ class ModelPool:
         try:
             entry = read_entry(address.path, address.name)
             for name in list(self.models):
-                if entry is None or has_room(entry):
+                if entry is None or not entry.writes or has_room(entry):
                     return
                 if self.models[name].idle:
                     self.drop(name)
@@ -130,11 +137,10 @@ class ModelPool:
 
     def n_requests(self) -> int:
         """Return how many requests are being answered or wait for their model."""
-        answering = sum(len(model.running) + len(model.held) for model in self.models.values())
-        return answering + sum(map(len, self.waiting.values()))
+        return sum(model.n_requests for model in self.models.values()) + sum(map(len, self.waiting.values()))
 
 
-def load_model(path: Path, name: str, say: Callable[[str], None]) -> ResidentModel:
+def load_model(path: Path, name: str, say: Callable[[str], None]) -> Resident:
     """Load a model and make its engine. `say` gets lines about slower paths. UserError if there is no model here."""
     import torch  # comes with the first model: an idle engine process is small
 
@@ -145,8 +151,12 @@ def load_model(path: Path, name: str, say: Callable[[str], None]) -> ResidentMod
     torch.set_num_threads(machine.cores())
     entry = read_entry(path, name)
     if entry is None:
-        raise UserError(f"{path}: no model that generates text here any more")
+        raise UserError(f"{path}: no model here any more")
     free_unused()  # of a model that failed while answering
+    if not entry.writes:
+        from kaiwa.catalog.encoder import load_embedding_model
+
+        return ResidentEncoder(load_embedding_model(entry))
     loaded = load_here(entry, say)
     return ResidentModel(loaded, Engine(loaded.decoder, loaded.tokenizer))
 

@@ -24,9 +24,10 @@ from kaiwa.core import compiled
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import Event, TokenInfo
 from kaiwa.serve.openai.choice import TokenAlternative, TokenDetail
-from kaiwa.serve.worker.model_pool import LoadOutcome, ModelPool
-from kaiwa.serve.worker.questions import answer_question
+from kaiwa.serve.worker.model_pool import LoadOutcome, ModelPool, Resident
+from kaiwa.serve.worker.questions import answer_for_text, answer_question
 from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
+from kaiwa.serve.worker.resident_encoder import ResidentEncoder
 from kaiwa.serve.worker.resident_model import AdmittedRequest, ResidentModel
 from kaiwa.serve.worker.wire import (
     Admitted,
@@ -64,7 +65,7 @@ class EngineProcess:
         self.connection = connection
         self.inbox: queue.Queue[Command | LoadOutcome | str] = queue.Queue()
         self.pool = ModelPool(memory, self.inbox.put)
-        self.questions: deque[tuple[ResidentModel, Question]] = deque()  # one is answered between two steps
+        self.questions: deque[tuple[Resident, Question]] = deque()  # one is answered between two steps
         self.outbox: list[EngineMessage] = []
         self.bytes_read, self.step_seconds = 0, 0.0
         self.recent: deque[tuple[float, int]] = deque()  # (time, tokens) of the last steps
@@ -78,9 +79,9 @@ class EngineProcess:
 
     def _run_once(self) -> None:
         """Do a round of work. A function of its own, so no local variable keeps a dropped model alive."""
-        busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.models.values())
+        busy = bool(self.questions) or any(not model.engine.idle for model in self.pool.writers.values())
         self._take_messages(block=not busy)
-        for name, model in list(self.pool.models.items()):
+        for name, model in self.pool.writers.items():
             for request in model.release():
                 self._admit(model, request)
             if not model.engine.idle:
@@ -134,8 +135,14 @@ class EngineProcess:
         else:
             self._admit(model, request)
 
-    def _admit(self, model: ResidentModel, request: ModelRequest | Load) -> None:
+    def _admit(self, model: Resident, request: ModelRequest | Load) -> None:
         """Hand a request to its model's engine, or queue a question. Errors are sent and end only the request."""
+        if isinstance(model, ResidentEncoder):
+            if isinstance(request, Question):
+                self.questions.append((model, request))
+            elif not isinstance(request, Load):  # its folder has become an embedding model since the server looked
+                self._fail(request.id, 400, "not_a_text_model", f"{request.model.name} is an embedding model")
+            return
         try:
             loaded = self._model_for(model, request)
         except UserError as error:
@@ -178,7 +185,7 @@ class EngineProcess:
 
     def _cancel(self, id: str) -> None:
         self.questions = deque(pair for pair in self.questions if pair[1].id != id)
-        for model in self.pool.models.values():
+        for model in self.pool.writers.values():
             model.held = [request for request in model.held if request.id != id]
             if model.engine.cancel(id):
                 model.running.pop(id, None)
@@ -197,16 +204,19 @@ class EngineProcess:
                     raise UserError(f"{name} is answering requests; let them finish")
                 size, model = model.bytes, None
                 self.pool.drop(name)
-            elif model is not None and name in model.adapters:
+            elif isinstance(model, ResidentModel) and name in model.adapters:
                 size = model.drop(name)
         except UserError as error:
             self._fail(request.id, 409, "model_busy", str(error))
         else:
             self.outbox.append(QuestionResult(id=request.id, value=Unloaded(bytes=size)))
 
-    def _answer(self, model: ResidentModel, question: Question) -> None:
+    def _answer(self, model: Resident, question: Question) -> None:
         try:
-            value = answer_question(self._model_for(model, question), question)
+            if isinstance(model, ResidentEncoder):
+                value = answer_for_text(model.loaded, question)
+            else:
+                value = answer_question(self._model_for(model, question), question)
         except UserError as error:
             self.outbox.append(refusal(question, error))
         except Exception as error:

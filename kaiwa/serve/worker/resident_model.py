@@ -90,6 +90,10 @@ class ResidentModel:
         return fingerprint(self.weights_digest, adapter.digest if adapter is not None else "", template, self.computing)
 
     @property
+    def n_requests(self) -> int:
+        return len(self.running) + len(self.held)
+
+    @property
     def bytes(self) -> int:
         return self.weights + sum(adapter.bytes for adapter in self.adapters.values())
 

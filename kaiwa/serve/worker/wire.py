@@ -120,12 +120,20 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embed:
-    """Asks for the mean-pooled hidden state of a prompt."""
+    """Asks for the vectors of some prompts.
+
+    truncate: whether a longer text is cut at the model's length (None: as the model is used to, which embedding models
+    are and others are not). prompt_name, input_type: which of the model's texts stands before each; the second may be
+    unknown to the model.
+    """
 
     kind: Literal["embed"] = "embed"
     id: str = ""
     model: ModelAddress
-    prompt: ModelPrompt
+    prompts: tuple[ModelPrompt, ...]
+    truncate: bool | None = None
+    prompt_name: str | None = None
+    input_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +194,19 @@ Command = ModelRequest | Load | Cancel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """`vector`: d_model numbers; `tokens`: how many the text has."""
+    """`vector`: d_model numbers; `tokens`: how many of the text they stand for. cut: whether it has more."""
 
-    kind: Literal["embedding"] = "embedding"
     vector: tuple[float, ...]
     tokens: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """An embedding for each prompt of an Embed record."""
+
+    kind: Literal["embeddings"] = "embeddings"
+    items: tuple[Embedding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,20 +227,20 @@ class DecodedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerInfo:
-    """The facts by which a client can count tokens and fill in the chat template by itself."""
+    """The facts by which a client can count tokens and fill in the chat template by itself; None for what is absent."""
 
     kind: Literal["tokenizer_info"] = "tokenizer_info"
     model: str
     vocab_size: int
     model_max_length: int
-    eos_token: str | None
-    pad_token: str | None
-    bos_token: str | None
-    eos_token_id: int | None
-    bos_token_id: int | None
+    eos_token: str | None = None
+    pad_token: str | None = None
+    bos_token: str | None = None
+    eos_token_id: int | None = None
+    bos_token_id: int | None = None
     special_tokens: dict[str, int]
-    prefix_ids: tuple[int, ...]
-    chat_template: str | None
+    prefix_ids: tuple[int, ...] = ()
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +251,7 @@ class Unloaded:
     bytes: int
 
 
-Value = Embedding | TokenIds | DecodedText | TokenizerInfo | Unloaded
+Value = Embeddings | TokenIds | DecodedText | TokenizerInfo | Unloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ export async function post(url, body = {}) {
   const value = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     const why = value.error?.message ?? value.error ?? value.detail?.[0]?.msg ?? `HTTP ${answer.status}`;
-    throw new Error(say("failed", { why }));
+    throw Object.assign(new Error(say("failed", { why })), { status: answer.status });
   }
   return value;
 }
@@ -72,7 +72,7 @@ $("theme").onclick = () => {
   remember("kaiwa_theme", root.dataset.theme);
 };
 
-// The dot. Only a page that is looked at keeps a line open: browsers allow six to one server.
+// The dot, which pages of labellers do not have. Only a page that is looked at keeps a line open: browsers allow six to one server.
 const dot = $("engine");
 let line;
 function show({ state, speed, why }) {
@@ -83,7 +83,7 @@ function show({ state, speed, why }) {
 function listen() {
   line?.close();
   line = undefined;
-  if (document.hidden) return;
+  if (document.hidden || !dot) return;
   line = new EventSource("/events");
   line.onmessage = (event) => show(JSON.parse(event.data));
   line.onerror = () => show({ state: "offline" });
@@ -93,10 +93,12 @@ addEventListener("pagehide", () => line?.close());
 addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
 listen();
 
-$("help-open").onclick = () => $("help").showModal();
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target)) return;
-  if (document.querySelector("dialog[open]")) return;
-  if (event.key === "?") { $("help").showModal(); event.preventDefault(); }
-  if (event.key === "n") location.href = "/chat";
-});
+if ($("help")) {
+  $("help-open").onclick = () => $("help").showModal();
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "?") { $("help").showModal(); event.preventDefault(); }
+    if (event.key === "n") location.href = "/chat";
+  });
+}
