@@ -71,11 +71,11 @@ def run(
         width = min(config.width, decoder.config.max_length)
         prefix = weights.read_prefix(tokenizer) or (tokenizer.document_end_id,)
         if text is None:
-            source = rows_by_model(config, decoder, prefix, weights.read_stop_ids(tokenizer), width, ctx)
+            source = rows_by_model(config, decoder, prefix, weights.read_stop_ids(tokenizer), ctx, width=width)
         elif text.manifest.get("kind") == "tokenizer":
-            source = rows_of_tokens(config, text, tokenizer, model, width, ctx.seed)
+            source = rows_of_tokens(config, text, tokenizer, model, width=width, seed=ctx.seed)
         else:
-            source = rows_of_file(config, text.path, tokenizer, prefix, width, ctx.seed)
+            source = rows_of_file(config, text.path, tokenizer, prefix, width=width, seed=ctx.seed)
         rows = source.held_out
         before = {name: perplexity(decoder, part) for name, part in rows.items()}
         ids = special_ids(tokenizer)

@@ -37,7 +37,7 @@ class QuantizeText:
 
 
 def rows_of_tokens(
-    config: QuantizeConfig, tokens: Artifact, tokenizer: Tokenizer, model: Artifact, width: int, seed: int
+    config: QuantizeConfig, tokens: Artifact, tokenizer: Tokenizer, model: Artifact, *, width: int, seed: int
 ) -> QuantizeText:
     """Return rows of a tokenizer artifact's sources. UserError where another tokenizer encoded it."""
     shards = Shards.of_model(tokens.path, tokenizer, model.path)
@@ -46,7 +46,7 @@ def rows_of_tokens(
 
 
 def rows_of_file(
-    config: QuantizeConfig, file: Path, tokenizer: Tokenizer, prefix: Sequence[int], width: int, seed: int
+    config: QuantizeConfig, file: Path, tokenizer: Tokenizer, prefix: Sequence[int], *, width: int, seed: int
 ) -> QuantizeText:
     """Return rows of a text file (.txt, .md: the whole; otherwise rows with `text`), in pieces of `width` tokens, in
     an order drawn from the seed. UserError for less text than rows asked for."""
@@ -74,7 +74,13 @@ def read_texts(file: Path) -> list[str]:
 
 
 def rows_by_model(
-    config: QuantizeConfig, decoder: Decoder, prefix: Sequence[int], stop_ids: Sequence[int], width: int, ctx: Context
+    config: QuantizeConfig,
+    decoder: Decoder,
+    prefix: Sequence[int],
+    stop_ids: Sequence[int],
+    ctx: Context,
+    *,
+    width: int,
 ) -> QuantizeText:
     """Return rows that the model writes itself, after `prefix` (the beginning of a text)."""
     rows = config.evaluate_rows + config.calibration_rows
