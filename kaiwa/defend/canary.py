@@ -80,7 +80,7 @@ class ReplyReader:
             self.completes_all(past)
 
     def completes_all(self, text: str) -> bool:
-        """Return whether a text of earlier turns and the reply completes a secret that earlier turns within."""
+        """Return whether a text of earlier turns and the reply completes a secret that is not out yet."""
         within = [secret for secret in self.secrets if secret not in self.out]
         return self.completes(text, within, parts=not self.parts_out)
 

@@ -23,7 +23,8 @@ def test_nothing_is_not_valid_and_unknown_graders_are_named() -> None:
     with pytest.raises(UserError, match="did you mean 'exact'"):
         graded("x", name="exat")
     assert set(GRADERS) == {
-        "exact", "contains", "number", "regex", "f1", "json", "python", "sql", "count", "game24"
+        "exact", "contains", "number", "regex", "f1", "json", "python", "sql", "count", "game24",
+        "one-of", "best-f1", "nearer", "instructions",
     }  # fmt: skip
 
 

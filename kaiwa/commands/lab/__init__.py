@@ -13,6 +13,7 @@ COMMANDS = {
     "search": "find the best of several prompts: chosen on dev items, graded on test items",
     "judge": "let a model judge two arms of a finished run, in both orders",
     "lint": "check a prompt or an experiment for known faults",
+    "advice": 'the table "which prompt advice replicates": rule by model by language',
     "assignment": 'run all techniques with controls: "do prompt engineering and confirm its effect"',
     "selftest": "check the harness on answers of known truth",
     "tasks": "list the built-in tasks and techniques",

@@ -42,6 +42,7 @@ class Remark:
     rule: str
     where: str
     text: str
+    file: str = ""  # the file that was checked, where known
 
     def __str__(self) -> str:
         return f"{self.where}: {self.level}: {self.text} [{self.rule}]"
@@ -88,6 +89,10 @@ def _prompt_remarks(p: Prompt) -> Iterator[tuple[str, str, str]]:
 def lint_text(text: str, where: str) -> list[Remark]:
     """Check a plain text or one chat message by the rules over words."""
     remarks = [*text_remarks(text)]
+    if match := FLUFF.search(text[:LONGEST]):
+        remarks.append(("warn", "fluff", f"{match[0]!r} adds tokens and no meaning; leave it out"))
+    if (match := NOT_TO.search(text[:LONGEST])) and not INSTEAD.search(text[:LONGEST]):
+        remarks.append(("warn", "only-not", "it says what not to do only; say what to do instead"))
     if match := VAGUE.search(text[:LONGEST]):
         remarks.append(("warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items"))
     return [Remark(level=level, rule=rule, where=where, text=sentence) for level, rule, sentence in remarks]

@@ -36,6 +36,11 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 NAMED = re.compile(r"\{\{\{?\s*[A-Za-z_][\w.]*\s*(?:\|[^{}]*)?\}?\}\}")  # Jinja's and mustache's variable
 STEPS = _words(r"step[- ]by[- ]step|ステップ(?:に|ごと)|段階的に|順を追って")
+ODD_SPACE = re.compile(r"(?<=[a-z,]) {3,}(?=[a-z])|[^\S\n\t ]")
+REWARD = _words(
+    r"\b(?:i['’]?ll|i will|you(?:['’]ll| will)) (?:tip|pay|be (?:fired|penali[sz]ed|rewarded))|\$\d+ tip"
+    r"|my (?:job|life|career) depends|チップを(?:払|あげ)"
+)
 RULES = (
     TextRule(
         "error",
@@ -96,16 +101,13 @@ RULES = (
     TextRule(
         "warn",
         "reward-or-threat",
-        _words(
-            r"\b(?:i['’]?ll|i will|you(?:['’]ll| will)) (?:tip|pay|be (?:fired|penali[sz]ed|rewarded))|\$\d+ tip"
-            r"|my (?:job|life|career) depends|チップを(?:払|あげ)"
-        ),
+        REWARD,
         "{match!r} adds nothing that was shown to help; leave it out, or measure it as an arm",
     ),
     TextRule(
         "warn",
         "double-space",
-        re.compile(r"(?<=[a-z,]) {3,}(?=[a-z])|[^\S\n\t ]"),
+        ODD_SPACE,
         "an odd space ({match!r}) splits tokens differently",
     ),
 )  # fmt: skip

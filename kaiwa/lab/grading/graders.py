@@ -2,7 +2,8 @@
 valid scores 0 and is shown apart, so that bad format is never mistaken for bad reasoning.
 
 exact · number (tolerance) · contains · regex · f1 (words, or characters in Japanese) · json (a schema) · python, sql
-(can it be parsed) · count (lines or sentences between low and high) · assertions (assertions.py: all must hold)
+(can it be parsed) · count (lines or sentences between low and high) · assertions (assertions.py: all must hold) ·
+one-of, best-f1 (several right answers) · nearer (to true than to false answers) · instructions (IFEval's checks)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.lab.grading.assertions import check_assertions
 from kaiwa.lab.grading.safe_regex import search_safely
 from kaiwa.lab.tasks.by_name import normalise
+from kaiwa.lab.tasks.instruction_checks import follows
 from kaiwa.lab.tasks.numbers import find_number
 from kaiwa.lab.tasks.reply_text import plain_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
@@ -138,6 +140,28 @@ def game24(grader: Grader, answer: str, right: str) -> Grade:
     return Grade(True, float(abs(value - 24) < 1e-6 and used == sorted(map(int, right.split()))))
 
 
+def one_of(grader: Grader, answer: str, right: str) -> Grade:
+    """Compare with each of several right answers, which stand on lines of their own."""
+    return Grade(True, max(exact(grader, answer, line).score for line in right.splitlines() or [""]))
+
+
+def best_f1(grader: Grader, answer: str, right: str) -> Grade:
+    """Compute F1 with the nearest of several right answers, which stand on lines of their own."""
+    return Grade(True, max(f1(grader, answer, line).score for line in right.splitlines() or [""]))
+
+
+def nearer(grader: Grader, answer: str, right: str) -> Grade:
+    """Check that an answer is nearer (F1) to one of the true answers than to any false one (TruthfulQA)."""
+    texts = json.loads(right)
+    true, false = (max(f1(grader, answer, text).score for text in texts[name]) for name in ("true", "false"))
+    return Grade(True, float(true > false))
+
+
+def instructions(grader: Grader, answer: str, right: str) -> Grade:
+    """Check that an answer follows every instruction of the item (IFEval, strict, by prompt)."""
+    return Grade(True, float(all(follows(answer, right))))
+
+
 GRADERS: Mapping[str, Callable[[Grader, str, str], Grade]] = {
     "exact": exact,
     "contains": contains,
@@ -149,4 +173,8 @@ GRADERS: Mapping[str, Callable[[Grader, str, str], Grade]] = {
     "sql": sql,
     "count": count,
     "game24": game24,
+    "one-of": one_of,
+    "best-f1": best_f1,
+    "nearer": nearer,
+    "instructions": instructions,
 }

@@ -1,4 +1,5 @@
-"""Public benchmarks from files as published: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard.
+"""Public benchmarks from files as published: GSM8K, MGSM, SST-2, JCommonsenseQA, BIG-Bench-Hard; the
+others are in published.py and published_chat.py.
 
 Nothing is downloaded. Demonstrations are the file's first rows, and the items follow; MGSM and BIG-Bench-Hard have
 their own worked examples, which are used if found beside the file.
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.lab.tasks import published, published_chat
 from kaiwa.lab.tasks.prompt import Prompt
 from kaiwa.lab.tasks.rows import read_rows, read_text
 from kaiwa.lab.tasks.task import Grader, Item, Task
@@ -174,6 +176,20 @@ LOADERS: Mapping[str, Callable[[Path, int], Task]] = {
     "sst2": sst2,
     "jcommonsenseqa": jcommonsenseqa,
     "big-bench-hard": big_bench_hard,
+    "mmlu": published.mmlu,
+    "jnli": published.jnli,
+    "jsquad": published.jsquad,
+    "commonsenseqa": published.commonsenseqa,
+    "strategyqa": published.strategyqa,
+    "aqua": published.aqua,
+    "svamp": published.svamp,
+    "big-bench": published.big_bench,
+    "truthfulqa": published.truthfulqa,
+    "truthfulqa-generation": published.truthfulqa_generation,
+    "ifeval": published_chat.ifeval,
+    "elyza-tasks-100": published_chat.elyza,
+    "mt-bench": published_chat.mt_bench,
+    "jemhopqa": published_chat.jemhopqa,
 }
 
 
