@@ -40,6 +40,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 ADMIN = (
     "/api/",
     "/build/",
+    "/demonstrate/begin",
     "/label/batch/",
     "/training/",
     "/v1/files",
