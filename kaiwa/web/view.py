@@ -65,6 +65,7 @@ class PageView:
             "figure": figure,
             "duration": duration,
             "json": script_json,
+            "zip": lambda one, other: list(zip(one, other, strict=True)),
         }
         self.environment.globals |= {"asset": asset, "for_client": for_client}
 
