@@ -106,7 +106,7 @@ def build(recipe: Recipe, ctx: Context, out: Path) -> Path:
         stage(
             "ppo_ptx_int4",
             lambda out: quantize.run(
-                recipe.quantize, ctx, model=best, tokens=tokens, chat=cards["ppo_ptx_int4"], out=out
+                recipe.quantize, ctx, model=best, text=tokens, chat=cards["ppo_ptx_int4"], out=out
             ),
         )
         models = {name: artifacts[name] for name in model_names()}

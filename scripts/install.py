@@ -156,8 +156,13 @@ def has_nvidia_card() -> bool:
     """Return whether the driver of an NVIDIA card answers."""
     if Path("/proc/driver/nvidia/version").exists():
         return True
-    program = shutil.which("nvidia-smi")
-    return program is not None and subprocess.run([program, "-L"], capture_output=True, check=False).returncode == 0
+    program = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path="/usr/lib/wsl/lib")
+    if program is None:
+        return False
+    try:
+        return subprocess.run([program, "-L"], capture_output=True, check=False, timeout=SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False  # a driver that hangs
 
 
 def choose_torch(pip: Pip, wish: str) -> tuple[list[str], list[Package]]:
@@ -207,6 +212,9 @@ class Pip:
         command = [sys.executable, "-m", "venv", "--clear", str(self.venv)]
         if self.python.exists() and self.works("-c", f"import sys; sys.exit(sys.version_info < {OLDEST})"):
             command = [] if self.works("-m", "pip", "-V") else [str(self.python), "-m", "ensurepip"]
+            if not self.works("-c", f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"):
+                what = f"{self.venv} has another Python than {sys.executable}, and stays; to change: make clean"
+                print(what, file=sys.stderr)
         if command:
             result = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
             if result.returncode:
@@ -261,7 +269,8 @@ class Pip:
                 text.append(line)
                 yield line
         if process.returncode:
-            raise InstallError(fault("".join(text), missing))
+            offline = " (pip's setting no-index allows no package index)" if "PIP_NO_INDEX" in self.environment else ""
+            raise InstallError(fault("".join(text), missing) + offline)
 
     def plan(self, words: list[str]) -> list[Package]:
         """Return the packages that `pip install words` would install now, with sizes of downloads."""

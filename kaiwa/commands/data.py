@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from kaiwa.commands.options import Flat, Positional, arg, read_options
+from kaiwa.core.extras import missing_extra
 from kaiwa.text.data import DataOptions
 
 if TYPE_CHECKING:
-    from kaiwa.text.pieces import PromptPiece
+    from kaiwa.text.pieces import Encoder, PromptPiece
 
 MOST_SHOWN = 1500  # characters of an example
 UNDERLINE, PLAIN = "\x1b[4m", "\x1b[24m"
@@ -37,23 +38,22 @@ class Options:
 def main(words: list[str]) -> None:
     """Read the file and print its card."""
     options = read_options(Options, "kaiwa data", words)
-    from kaiwa.catalog.entries import SMOLLM2, entry_by_name_or_path
-    from kaiwa.catalog.trainable import context_length, read_tokenizer
     from kaiwa.text.data_card import describe, length_lines
 
-    entry = entry_by_name_or_path(options.model or SMOLLM2)
-    tokenizer, context = read_tokenizer(entry.path), context_length(entry.path)
+    name, tokenizer, context = _tokenizer(options.model)
     kind = None if options.kind == "auto" else options.kind
     card = describe(
         options.file, tokenizer, lambda line: print(f"! {line}"), kind=kind, options=options.data,
         held_out=options.held_out, n_examples=options.examples,
     )  # fmt: skip
-    n = len(card.lengths)
-    print(f"{options.file}: {card.shape}, read as {n:,} {card.kind}")
-    print(f"with {entry.name}:")
-    for line in length_lines(card.lengths, context, min(options.width or 1024, context)):
-        print(f"  {line}")
-    if card.kind != "prompts":
+    print(f"{options.file}: {card.shape}, read as {card.n:,} {card.kind}")
+    if tokenizer is None:
+        print(f"not counted in tokens, nor shown as a chat template writes it: that needs {name}")
+    else:
+        print(f"with {name}{f', the first {len(card.lengths):,}' if len(card.lengths) < card.n else ''}:")
+        for line in length_lines(card.lengths, context, min(options.width or 1024, context)):
+            print(f"  {line}")
+    if tokenizer is not None and card.kind != "prompts":
         total = sum(card.lengths)
         print(f"  {card.n_learned:,} of {total:,} tokens are learned ({card.n_learned / max(1, total):.0%})")
     for why, count in card.unmarked.items():
@@ -64,6 +64,22 @@ def main(words: list[str]) -> None:
     for number, pieces in card.examples:
         print(f"\n--- row {number}; {'underlined' if sys.stdout.isatty() else 'in ⟦ ⟧'}: learned")
         print(marked(pieces, sys.stdout.isatty()))
+
+
+def _tokenizer(model: str) -> tuple[str, Encoder | None, int]:
+    """Return a model's name, tokenizer and context. Without --model, and where no model can be read: what is missing,
+    None and 0. UserError for a model that cannot be read."""
+    try:
+        from kaiwa.catalog.entries import SMOLLM2, entries, entry_by_name_or_path, smollm2_install
+        from kaiwa.catalog.trainable import context_length, read_tokenizer
+    except ModuleNotFoundError as error:
+        if model or (missing := missing_extra(error, "a model's tokenizer")) is None:
+            raise
+        return str(missing).rpartition("; ")[2], None, 0
+    if not model and not any(entry.name == SMOLLM2 for entry in entries()):
+        return f"a model: --model, or {smollm2_install()}", None, 0
+    entry = entry_by_name_or_path(model or SMOLLM2)
+    return entry.name, read_tokenizer(entry.path), context_length(entry.path)
 
 
 def marked(pieces: Sequence[PromptPiece], live: bool) -> str:

@@ -4,9 +4,9 @@ With strengths π and one parameter ν for ties, models i and j play
 
     P(i wins) = π_i / D     P(tie) = ν √(π_i π_j) / D     D = π_i + π_j + ν √(π_i π_j)
 
-The likelihood is concave in log π and log ν; Newton's steps, all resamples at once. The estimate exists where every
-model is tied to every other by a chain of wins and ties in both directions (Ford 1957); elsewhere strengths run off,
-and a small penalty (FAINT) keeps them finite, as shares of 0 or 1.
+The likelihood is concave in log π and log ν; Newton's steps, all resamples at once. The estimate exists where a chain
+of wins leads from every model to every other (Ford 1957; a model that has tied but never lost runs off together with
+ν). Elsewhere a penalty (FAINT) keeps strengths finite, and the standing says that it is not bounded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kaiwa.core.errors import UserError
 from kaiwa.stats.distributions import student_t_ppf
 from kaiwa.stats.intervals import Interval, normal_quantile
 
-FAINT = 1e-4  # penalty on the squared log strengths where the games leave them open
-STEPS, LONGEST_STEP, EXACT = 200, 3.0, 1e-12
+FAINT = 0.02  # penalty on the squared log strengths where the games leave them open
+STEPS, LONGEST_STEP, EXACT = 100, 3.0, 1e-9
 LOWEST_TIES = 1e-9  # ν where no game was tied
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def fit(wins: Array, ties: Array) -> tuple[Array, Array]:
     i, j = np.array([a for a, _ in pairs], dtype=int), np.array([b for _, b in pairs], dtype=int)
     won, lost, tied = wins[:, i, j], wins[:, j, i], ties[:, i, j]
     has_ties = tied.sum(axis=1) > 0
-    open_ = np.array([not is_connected(w, t) for w, t in zip(wins, ties, strict=True)])
+    open_ = np.array([not is_connected(one) for one in wins])
     design = np.zeros((len(pairs), m))
     design[np.arange(len(pairs)), i], design[np.arange(len(pairs)), j] = 1.0, -1.0
     x = np.zeros((len(wins), m + 1))
@@ -84,13 +84,12 @@ def fit(wins: Array, ties: Array) -> tuple[Array, Array]:
     for _ in range(STEPS):
         gradient, hessian = _derivatives(x, design, won, lost, tied)
         penalty = np.where(open_, FAINT, 0.0)[:, None]
-        gradient[:, :m] -= penalty * x[:, :m]
-        hessian[:, range(m), range(m)] += penalty
+        gradient -= penalty * x
+        hessian[:, range(m + 1), range(m + 1)] += penalty
         hessian[:, :m, :m] += 1.0 / m  # the mean of the log strengths is 0: it is in no likelihood
         gradient[~has_ties, m] = 0.0
         hessian[~has_ties, m, :] = hessian[~has_ties, :, m] = 0.0
         hessian[~has_ties, m, m] = 1.0
-        hessian[:, m, m] += np.where(open_, FAINT, 0.0)
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         longest = np.abs(step).max(axis=1, keepdims=True)
         step *= np.minimum(1.0, LONGEST_STEP / np.maximum(longest, 1e-300))
@@ -122,10 +121,10 @@ def _derivatives(x: Array, design: Array, won: Array, lost: Array, tied: Array) 
     return gradient, hessian
 
 
-def is_connected(wins: Array, ties: Array) -> bool:
-    """Return whether strengths exist: whether wins and ties [m, m] lead from every model to every other."""
+def is_connected(wins: Array) -> bool:
+    """Return whether wins [m, m] lead from every model to every other."""
     m = len(wins)
-    reach = ((wins + ties) > 0) | np.eye(m, dtype=bool)
+    reach = (np.asarray(wins) > 0) | np.eye(m, dtype=bool)
     for _ in range(max(1, math.ceil(math.log2(max(2, m))))):
         reach = (reach.astype(np.int64) @ reach.astype(np.int64)) > 0
     return bool(reach.all())
@@ -164,7 +163,7 @@ def table(games: Sequence[PairedGame], m: int, *, level: float = 0.95, resamples
     shares = share_against_mean(strengths, log_nu)
     low, high = _limits(wins, ties, shares, (level, resamples, seed))
     played = (total_wins + total_wins.T + total_ties).sum(axis=1)
-    bounded = m > 1 and is_connected(total_wins, total_ties)
+    bounded = m > 1 and is_connected(total_wins)
     standings = tuple(
         Standing(
             Interval(float(shares[i]), low[i], high[i], len(clusters)), float(strengths[i]), int(played[i]), bounded

@@ -24,7 +24,8 @@ MOST_ROWS = 20_000  # whose tokens are counted
 
 @dataclass(slots=True)
 class DataCard:
-    """The figures of a file. lengths: tokens of each record; n_learned: of them in the loss, over all records.
+    """The figures of a file. n: its records. lengths: tokens of each record, none without a tokenizer; n_learned: of
+    them in the loss, over all records.
 
     repeated: records that occurred before, whole; prompts_repeated: records whose prompt occurred before. leaked:
     records of the held-out file whose prompt is in this file, of n_held_out. unmarked: turns that cannot be learned, by
@@ -33,6 +34,7 @@ class DataCard:
 
     kind: Kind
     shape: str
+    n: int = 0
     lengths: list[int] = field(default_factory=list)
     n_learned: int = 0
     repeated: int = 0
@@ -45,7 +47,7 @@ class DataCard:
 
 def describe(
     path: Path,
-    tokenizer: Encoder,
+    tokenizer: Encoder | None,
     say: Say,
     *,
     kind: Kind | None = None,
@@ -53,7 +55,8 @@ def describe(
     held_out: Path | None = None,
     n_examples: int = 3,
 ) -> DataCard:
-    """Read a file or folder, and return its card. kind: how to read it (None: by its first rows).
+    """Read a file or folder, and return its card. kind: how to read it (None: by its first rows). tokenizer None:
+    nothing is counted in tokens, and examples are the records' texts.
 
     UserError for a path that no stage would read. Of more than MOST_ROWS records the first ones are counted.
     """
@@ -67,10 +70,12 @@ def describe(
         card.prompts_repeated += prompt in prompts
         whole.add(identity)
         prompts.add(prompt)
-        if len(card.lengths) < MOST_ROWS:
+        card.n += 1
+        if tokenizer is not None and len(card.lengths) < MOST_ROWS:
             _measure(card, record, tokenizer)
         if len(card.examples) < n_examples:
-            card.examples.append((number, example(record, tokenizer)))
+            pieces = plain_example(record) if tokenizer is None else example(record, tokenizer)
+            card.examples.append((number, pieces))
     if held_out is not None:
         others = [_identity(record)[0] for _, record in _records(card.kind, held_out, say, options)]
         card.n_held_out, card.leaked = len(others), sum(prompt in prompts for prompt in others)
@@ -174,6 +179,19 @@ def example(record: Any, tokenizer: Encoder) -> list[PromptPiece]:
             return [PromptPiece(record.text, learn=1.0)]
         return layout(tokenizer, record.messages, tools=record.tools).pieces
     return layout(tokenizer, record, add_generation_prompt=True).pieces
+
+
+def plain_example(record: Any) -> list[PromptPiece]:
+    """Return a record's turns by role, the assistant's (of a comparison: the completions) marked as learned."""
+    if isinstance(record, Demonstration) and not record.messages:
+        return [PromptPiece(record.text, learn=1.0)]
+    if isinstance(record, Comparison):
+        ranked = sorted(zip(record.completions, record.ranks, strict=True), key=lambda pair: pair[1])
+        completions = [PromptPiece(f"{text}   (rank {rank})\n", learn=1.0) for text, rank in ranked]
+        return [*(PromptPiece(f"{m.role}: {m.content}\n") for m in record.prompt), *completions]
+    turns = record.messages if isinstance(record, Demonstration) else record
+    learned = {"assistant"} if isinstance(record, Demonstration) else set()
+    return [PromptPiece(f"{m.role}: {m.content}\n", learn=m.weight if m.role in learned else 0.0) for m in turns]
 
 
 def length_lines(lengths: Sequence[int], context: int, width: int) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -39,6 +40,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+# Addresses of this server in what a template has made, for a server under another's path (see `PageView.fragment`).
+OWN_ADDRESS = re.compile(r'(\s(?:href|src|action|data-base)=")/(?!/)')
 THEMES = ("light", "dark")
 THEME_COOKIE = "kaiwa_theme"
 
@@ -62,12 +65,15 @@ class PageView:
             "figure": figure,
             "duration": duration,
             "json": script_json,
+            "zip": lambda one, other: list(zip(one, other, strict=True)),
         }
         self.environment.globals |= {"asset": asset, "for_client": for_client}
 
     def fragment(self, request: Request, template: str, **values: object) -> str:
-        words = words_of(request)
-        return self.environment.get_template(template).render(t=words, language=words.language, **values)
+        """Return a rendered template. Its addresses begin with the path under which a proxy has the server, if any."""
+        words, root = words_of(request), root_of(request)
+        html = self.environment.get_template(template).render(t=words, language=words.language, root=root, **values)
+        return OWN_ADDRESS.sub(rf"\1{root}/", html) if root else html
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
         """Return a whole page in the frame."""
@@ -90,6 +96,11 @@ def client_of(request: Request) -> str:
     """Return the client of a request: the key recognised by the server's guard, or without keys the address."""
     address = request.client.host if request.client is not None else ""
     return str(request.scope.get("kaiwa.who") or address)
+
+
+def root_of(request: Request) -> str:
+    """Return the path under which a proxy has the server (`--root-path`), or ""."""
+    return str(request.scope.get("kaiwa.root", ""))
 
 
 @cache

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kaiwa.catalog import entries
 from kaiwa.commands.data import main, marked
 from kaiwa.text.pieces import PromptPiece
 from tests.tiny_models import policy_folder
@@ -34,3 +35,18 @@ def test_what_is_learned_is_underlined_on_a_terminal() -> None:
     assert marked(pieces, True) == "a\x1b[4mb</s>\x1b[24mc"
     assert marked(pieces[:2], False) == "a⟦b⟧"
     assert marked([PromptPiece("x" * 2000)], False) == "x" * 1500 + " …"
+
+
+def test_without_a_model_the_rows_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "entries", list)
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "cat?", "chosen": "yes", "rejected": "no"}, {"prompt": "dog?", "chosen": "a", "rejected": "b"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    main([str(file)])
+    out = capsys.readouterr().out
+    assert "read as 2 comparisons" in out
+    assert "not counted in tokens, nor shown as a chat template writes it: that needs a model: --model" in out
+    assert "user: cat?\n⟦yes   (rank 0)\nno   (rank 1)" in out
+    assert "with " not in out

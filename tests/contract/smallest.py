@@ -202,7 +202,7 @@ STAGES: dict[str, Run] = {
         r.best_of, ctx, policy=made["sft"], reward=made["reward"], prompts=made["village"].path / "rlhf.jsonl", out=out
     ),
     "int4": lambda ctx, out, made, r: quantize.run(
-        r.quantize, ctx, model=made["rlhf"], tokens=made["tokenizer"], out=out
+        r.quantize, ctx, model=made["rlhf"], text=made["tokenizer"], out=out
     ),
     "evaluation": run_evaluate,
 }

@@ -255,3 +255,33 @@ def test_a_moved_folder_and_a_removed_python_are_installed_again(tmp_path: Path)
     assert "scripts/install.py" not in make(moved, "run")
     (moved / ".venv" / "bin" / "python").unlink()
     assert "scripts/install.py" in make(moved, "run")
+
+
+def test_a_driver_that_hangs_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(script, "SECONDS", 0.2)
+    assert not script.has_nvidia_card()
+    program.write_text("#!/bin/sh\nexit 0\n")
+    assert script.has_nvidia_card()
+
+
+def test_pips_no_index_is_named(tmp_path: Path) -> None:
+    pip = script.Pip(tmp_path)
+    pip.python = Path(sys.executable)
+    pip.environment |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    with pytest.raises(script.InstallError, match=r"no-index allows no package index\)$"):
+        pip.run(["install", "--dry-run", "a-package-that-is-not-here"], missing="a package")
+
+
+def test_an_environment_of_another_python_stays_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    pip = script.Pip(tmp_path / "venv")
+    monkeypatch.setattr(pip, "works", lambda *words: "!=" not in words[-1])
+    monkeypatch.setattr(pip, "settings", dict)
+    pip.create()
+    assert "has another Python than" in capsys.readouterr().err

@@ -174,6 +174,11 @@ def test_the_core_alone(wheel: Path, tmp_path: Path, one_word_server: str) -> No
         rows = [{"id": i, "correct": i % k == 0} for i in range(60)]
         (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert json.loads(kaiwa("lab", "compare", "a.jsonl", "b.jsonl", "--json"))
+    (here / "rows.jsonl").write_text(json.dumps({"instruction": "cat?", "output": "dog"}) + "\n")
+    card = kaiwa("data", "rows.jsonl")
+    assert "Alpaca (instruction, output), read as 1 demonstrations" in card
+    assert "that needs pip install 'kaiwa[local]'" in card
+    assert "⟦assistant: dog" in card
     (here / "prompt.txt").write_text("Do not be vague. Do not use lists. Text: {text}")
     subprocess.run([bin / "kaiwa", "lab", "lint", "prompt.txt"], cwd=here, env=variables, check=False)
     tickets = "".join(f"parcel {i} is late,{['delivery', 'damage'][i % 2]}\n" for i in range(30))

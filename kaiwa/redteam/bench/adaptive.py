@@ -114,7 +114,8 @@ class Evolution:
             self.pool = sorted([*self.pool, (last.progress, last.text)], key=lambda pair: -pair[0])[:SURVIVORS]
         if len(self.pool) < SURVIVORS or self.rng.random() < 0.2:
             return Attempt((), self.rng.choice(self.texts))
-        parent, other = (self.rng.choice(self.pool)[1] for _ in range(2))
+        parent = self.rng.choice(self.pool)[1]
+        other = self.rng.choice(self.texts if self.rng.random() < 0.5 else [text for _, text in self.pool])
         child = mix(parent, other, self.rng) if self.rng.random() < 0.6 else parent
         return Attempt((), change_at_random(child, self.language, self.rng))
 

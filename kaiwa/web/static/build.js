@@ -1,13 +1,13 @@
 // Build: starting, stopping, and swapping in what the server renders while a build runs.
 
-import { $, copy, notice, post } from "./frame.js";
+import { $, at, copy, notice, post } from "./frame.js";
 
 const main = $("main");
 
 async function start(recipe) {
   try {
     const { run } = await post("/build/start", { recipe });
-    location.href = `/build/${encodeURIComponent(run)}`;
+    location.href = at(`/build/${encodeURIComponent(run)}`);
   } catch (error) {
     notice(error.message);
   }
@@ -36,7 +36,7 @@ function swap(id, html) {
 function listen() {
   line?.close();
   if (document.hidden || main.dataset.state !== "running") return;
-  line = new EventSource(`/build/${encodeURIComponent(main.dataset.run)}/live?stage=${encodeURIComponent(main.dataset.stage)}`);
+  line = new EventSource(at(`/build/${encodeURIComponent(main.dataset.run)}/live?stage=${encodeURIComponent(main.dataset.stage)}`));
   for (const part of ["strip", "curves", "samples"]) {
     line.addEventListener(part, (event) => swap(part, JSON.parse(event.data).html));
   }

@@ -1,6 +1,6 @@
 // Chat: send, stop, again, edit, versions, settings. The server keeps the chat; this page only shows it.
 
-import { $, copy, notice, post, say, typing } from "./frame.js";
+import { $, at, copy, notice, post, say, typing } from "./frame.js";
 import { composing, drafts, grow, lastModel } from "./composer.js";
 import { atEnd, follow } from "./stream.js";
 import "./lines.js";
@@ -57,7 +57,7 @@ function watch() {
 }
 
 async function finished(article) {
-  const answer = await fetch(`/chat/messages/${article.dataset.id}`);
+  const answer = await fetch(at(`/chat/messages/${article.dataset.id}`));
   if (answer.ok && article.isConnected) {
     const stay = atEnd(box), top = box.scrollTop;
     article.outerHTML = await answer.text();
@@ -74,7 +74,7 @@ function place({ chat, parent, title, html }) {
   thread.insertAdjacentHTML("beforeend", html);
   if (chatId() !== chat) {
     main.dataset.chat = chat;
-    history.pushState(null, "", `/chat/${chat}`);
+    history.pushState(null, "", at(`/chat/${chat}`));
   }
   document.title = `${title} · kaiwa`;
   watch();

@@ -2,6 +2,10 @@
 
 const words = JSON.parse(document.getElementById("words").textContent);
 
+// The address of a path of ours, where a proxy has the server under a path of its own.
+const root = document.documentElement.dataset.root ?? "";
+export const at = (path) => (path.startsWith(`${root}/`) ? path : root + path);
+
 export function say(key, values = {}) {
   return (words[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
@@ -12,7 +16,7 @@ export const $ = (id) => document.getElementById(id);
 export async function post(url, body = {}) {
   let answer;
   try {
-    answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    answer = await fetch(at(url), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   } catch {
     throw new Error(say("offline"));
   }
@@ -57,7 +61,7 @@ export async function copy(text, button) {
 }
 
 function remember(name, value) {
-  document.cookie = `${name}=${value}; path=/; max-age=31536000; SameSite=Lax`;
+  document.cookie = `${name}=${value}; path=${root || "/"}; max-age=31536000; SameSite=Lax`;
 }
 
 $("language").onclick = (event) => {
@@ -84,7 +88,7 @@ function listen() {
   line?.close();
   line = undefined;
   if (document.hidden || !dot) return;
-  line = new EventSource("/events");
+  line = new EventSource(at("/events"));
   line.onmessage = (event) => show(JSON.parse(event.data));
   line.onerror = () => show({ state: "offline" });
 }
@@ -99,6 +103,6 @@ if ($("help")) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "?") { $("help").showModal(); event.preventDefault(); }
-    if (event.key === "n") location.href = "/chat";
+    if (event.key === "n") location.href = at("/chat");
   });
 }

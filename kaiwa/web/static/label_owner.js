@@ -1,6 +1,6 @@
 // Label, the owner's side: join, links, close and reopen.
 
-import { $, copy, notice, post } from "./frame.js";
+import { $, at, copy, notice, post } from "./frame.js";
 
 const base = `/label/batch/${$("main").dataset.batch}`;
 
@@ -9,7 +9,7 @@ $("join")?.addEventListener("submit", async (event) => {
   const what = event.submitter?.value ?? "join", name = $("name").value;
   try {
     if (what === "revoke") { await post(`${base}/revoke`, { name }); return location.reload(); }
-    const { path } = await post(`${base}/invite`, { name });
+    const path = at((await post(`${base}/invite`, { name })).path);
     if (what === "join") return location.assign(path);
     $("link").hidden = false;
     $("link").querySelector("code").textContent = location.origin + path;

@@ -1,6 +1,6 @@
 // The list of chats: search, rename, delete with undo; a drawer on narrow screens.
 
-import { $, notice, post, say, typing } from "./frame.js";
+import { $, at, notice, post, say, typing } from "./frame.js";
 import { composing } from "./composer.js";
 
 const rail = $("rail"), search = $("search"), lines = $("lines"), opener = $("rail-open");
@@ -9,7 +9,7 @@ let timer, latest = 0;
 async function refresh() {
   const mine = ++latest;
   const values = new URLSearchParams({ q: search.value, open: $("main").dataset.chat || "0" });
-  const answer = await fetch(`/chat/lines?${values}`).catch(() => null);
+  const answer = await fetch(at(`/chat/lines?${values}`)).catch(() => null);
   if (answer?.ok && mine === latest && !lines.querySelector("input")) lines.innerHTML = await answer.text();
 }
 search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(refresh, 150); });
@@ -50,12 +50,12 @@ async function remove(item) {
     return notice(error.message);
   }
   const open = $("main").dataset.chat === id;
-  const back = () => post(`/chat/${id}/undo`).then(() => (open ? location.assign(`/chat/${id}`) : refresh()), (error) => notice(error.message));
+  const back = () => post(`/chat/${id}/undo`).then(() => (open ? location.assign(at(`/chat/${id}`)) : refresh()), (error) => notice(error.message));
   if (open) { // the page is left, so that nothing is written into a chat that is gone; undo comes along
     $("thread").replaceChildren();
     $("main").dataset.chat = "";
     $("welcome").hidden = false;
-    history.pushState(null, "", "/chat");
+    history.pushState(null, "", at("/chat"));
   }
   refresh();
   notice(say("deleted", { title }), say("undo"), back);

@@ -1,6 +1,6 @@
 // One answer as it is written: text is only ever appended, whole characters at a time, never jumping.
 
-import { say } from "./frame.js";
+import { at, say } from "./frame.js";
 
 const NEAR = 80; // pixels from the end that count as "reading the newest"
 
@@ -33,7 +33,7 @@ export function follow(article, box, over) {
   if (before) write(before);
 
   function open() {
-    source = new EventSource(`/chat/messages/${article.dataset.id}/live?at=${have}`);
+    source = new EventSource(at(`/chat/messages/${article.dataset.id}/live?at=${have}`));
     source.addEventListener("text", (event) => {
       const stay = atEnd(box);
       have = Number(event.lastEventId);
