@@ -15,8 +15,9 @@ from kaiwa.core.errors import UserError
 from kaiwa.model.families.by_name import ARCHITECTURES, GENERATES, GGUF
 from kaiwa.model.formats.encoder_folder import is_encoder, read_encoder_config, read_pooling
 from kaiwa.model.formats.gguf_container import read_header, split_files
-from kaiwa.model.formats.hf_config import read_config, read_json
+from kaiwa.model.formats.hf_config import check_awq, read_config, read_json
 
+METHODS = ("gptq", "awq")
 # Bits a weight of GGUF block types, as far as a list needs them.
 GGUF_BITS = {
     "F32": 32,
@@ -93,9 +94,11 @@ def folder_refusal(folder: Path) -> str:
         else:
             read_config(folder)
         quantized = raw.get("quantization_config")
-        if quantized and (not isinstance(quantized, dict) or quantized.get("quant_method", "gptq") != "gptq"):
+        if quantized and (not isinstance(quantized, dict) or quantized.get("quant_method", "gptq") not in METHODS):
             method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
-            return f"config.json: quantization_config is {str(method)[:40]!r}; 4-bit GPTQ is read"
+            return f"config.json: quantization_config is {str(method)[:40]!r}; 4-bit GPTQ and AWQ are read"
+        if quantized and quantized.get("quant_method") == "awq":
+            check_awq(quantized, folder)
     except UserError as error:
         return without_folder(str(error), folder)
     if not any(folder.glob("*.safetensors")):

@@ -27,6 +27,7 @@ from kaiwa.engine.native import step
 from kaiwa.engine.native.refusal import native_refusal
 from kaiwa.engine.rows.cpu_offload import MemoryLimits, parse_limits
 from kaiwa.model.config import DecoderConfig
+from kaiwa.model.formats.hf_config import quantization_method
 from kaiwa.model.int4 import LARGE
 
 SCALES = 4 / 32  # bytes per weight: a bf16 scale and zero for 32 weights
@@ -118,6 +119,7 @@ def plan(entry: Entry, device: str = "", limits: MemoryLimits = ALL, measured: b
     weights = open_weights(entry.path)
     config, four_bit = weights.config, weights.four_bit
     placed = four_bit and entry.path.is_dir() and packed.applies(entry.path, config, where)
+    placed = placed and quantization_method(entry.path) != "awq"
     wide = weights.stays_fp32(where)
     width = 4 if config.n_parameters <= SMALL or where == "mps" or wide else 2
     cache = config.cache_numbers * width

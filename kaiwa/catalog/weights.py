@@ -23,7 +23,7 @@ from kaiwa.model.decoder import Decoder
 from kaiwa.model.formats.gguf import FOUR_BIT, GgufFile
 from kaiwa.model.formats.gguf_vocabulary import RawVocabulary
 from kaiwa.model.formats.gptq import load_int4
-from kaiwa.model.formats.hf_config import read_config, read_json
+from kaiwa.model.formats.hf_config import quantization_method, read_config, read_json
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.model.formats.llama2c import Llama2cFile
 from kaiwa.model.int4 import expand
@@ -80,7 +80,7 @@ def open_weights(path: Path) -> Weights:
 
 
 class FolderWeights:
-    """A Hugging Face folder with dense or GPTQ weights."""
+    """A Hugging Face folder with dense, GPTQ or AWQ weights."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,7 +101,8 @@ class FolderWeights:
 
     def read_decoder(self, device: str, say: Say, whole: bool = True) -> Decoder:
         if self.four_bit:
-            if whole and packed_model.applies(self.path, self.config, device):
+            own = quantization_method(self.path) != "awq"  # the packed file is made of GPTQ's words
+            if whole and own and packed_model.applies(self.path, self.config, device):
                 try:
                     return packed_model.load_packed(self.path, self.config, say)
                 except packed_model.NotPackable as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from kaiwa.catalog.entries import Entry, writers
 from kaiwa.core.errors import UserError
 from kaiwa.serve import answers
 from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
+from kaiwa.serve.http.keys import owner_of
 from kaiwa.serve.openai.answer_reader import AnswerReader, ContentPiece, ReasoningPiece
 from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.services import ServerServices
@@ -177,8 +178,8 @@ class PageTuning:
     def __init__(self, tuning: FineTuning) -> None:
         self.tuning = tuning
 
-    def jobs(self, events: int) -> Sequence[TuningJob]:
-        return [self._tuning_job(folder, events) for folder in self.tuning.all()]
+    def jobs(self, events: int, scope: Mapping[str, object]) -> Sequence[TuningJob]:
+        return [self._tuning_job(folder, events) for folder in self.tuning.all(owner_of(scope))]
 
     def cancel(self, id: str) -> None:
         self.tuning.stop(id, "cancel")

@@ -101,6 +101,9 @@ def _as_it_is(folder: Path, say: Callable[[str], None]) -> bool:
     if not (read_json(folder / "config.json").get("quantization_config") or _is_file(folder, "quantize_config.json")):
         return False
     settings = read_settings(folder)
+    if settings.get("quant_method") == "awq":
+        say("AWQ's 4-bit weights: expanded to bf16")
+        return False
     if settings.get("sym") and settings.get("checkpoint_format", settings.get("format", "gptq")) == "gptq":
         return True
     say("asymmetric 4-bit weights: expanded to bf16 (quantize with --symmetric to export 4 bits)")

@@ -116,7 +116,7 @@ def test_a_model_in_several_files_is_one_model(tmp_path: Path) -> None:
         ("good", ["pytorch_model.bin"], "no .safetensors file; pytorch_model.bin is not read"),
         ("good", ["model.safetensors"], ""),
         ({"quantization_config": {"quant_method": "fp8"}}, [], "config.json: quantization_config is 'fp8'; 4-bit GPTQ"),
-        ({"quantization_config": [1]}, [], "config.json: quantization_config is '[1]'; 4-bit GPTQ is read"),
+        ({"quantization_config": [1]}, [], "config.json: quantization_config is '[1]'; 4-bit GPTQ and AWQ are read"),
         ("{", [], "config.json: cannot be read as JSON"),
     ],
 )

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from kaiwa.catalog.headers import folder_refusal
 from kaiwa.core.errors import UserError
 from kaiwa.core.machine import has_int4_kernel
 from kaiwa.engine.engine import Engine
@@ -14,8 +17,9 @@ from kaiwa.model.attention import attend_rows
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.formats.gptq import load_int4, pack_gptq, save_int4, unpack_gptq
-from kaiwa.model.formats.hf_folder import load_decoder
-from kaiwa.model.int4 import Codes, Int4Linear, dequantize, quantize_rtn
+from kaiwa.model.formats.hf_folder import load_decoder, save_model
+from kaiwa.model.formats.hf_names import to_hf
+from kaiwa.model.int4 import Codes, Int4Linear, dequantize, expand, quantize_rtn
 from kaiwa.text.sampling import Sampling
 
 pytestmark = pytest.mark.masked
@@ -143,3 +147,67 @@ def test_a_plain_folder_is_refused(tmp_path: Path) -> None:
 def test_a_group_that_does_not_divide() -> None:
     with pytest.raises(UserError, match="does not divide"):
         quantize_rtn(torch.zeros(4, 33), 32)
+
+
+def write_awq(folder: Path, decoder: Decoder) -> None:
+    """A folder as AutoAWQ writes it: groups of 32 inputs, eight outputs a word in an order of its own."""
+    save_model(folder, decoder, {"eos_token_id": 0}, torch.float16)
+    tensors = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(3)
+    for name in [n for n in tensors if n.endswith("_proj.weight")]:
+        out, inputs = tensors[name].shape
+        codes = torch.randint(0, 16, (inputs, out), generator=generator)
+        points = torch.randint(0, 16, (inputs // 32, out), generator=generator)
+        scales = (torch.rand(inputs // 32, out, generator=generator) / 50 + 0.01).half()
+        tensors[name] = ((codes - points.repeat_interleave(32, 0)) * scales.float().repeat_interleave(32, 0)).T
+        stem = name.removesuffix(".weight")
+        tensors |= {f"{stem}.qweight": awq_words(codes), f"{stem}.qzeros": awq_words(points), f"{stem}.scales": scales}
+    expected = {n: t for n, t in tensors.items() if n.endswith("_proj.weight")}
+    save_file({n: t.contiguous() for n, t in tensors.items() if n not in expected}, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({n: t.contiguous() for n, t in expected.items()}, folder / "expected")
+
+
+def awq_words(numbers: torch.Tensor) -> torch.Tensor:
+    words = torch.zeros(numbers.shape[0], numbers.shape[1] // 8, dtype=torch.int64)
+    for column in range(words.shape[1]):
+        for nibble, output in enumerate((0, 2, 4, 6, 1, 3, 5, 7)):
+            words[:, column] |= numbers[:, column * 8 + output] << (4 * nibble)
+    return torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32)
+
+
+@torch.no_grad()
+def test_an_awq_folder_is_read(tmp_path: Path) -> None:
+    shape = DecoderConfig(vocab_size=40, d_model=64, n_layer=2, n_head=4, n_kv_head=2, d_ff=96, max_length=32)
+    decoder = make_decoder(shape, 0)
+    write_awq(tmp_path, decoder)
+    read, expected = expand(load_int4(tmp_path, torch.float32, False)), load_file(tmp_path / "expected")
+    theirs = to_hf(shape, read.state_dict(), False)
+    for name, tensor in expected.items():
+        assert torch.allclose(theirs[name], tensor, atol=2e-3), name  # scales and zeros are bf16
+    assert torch.equal(read.embed.weight, decoder.embed.weight.half().float())
+    assert not folder_refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": "gemv"}, "AWQ with version 'gemv' is not read; only 'gemm' is"),
+        ({"bits": 8}, "AWQ with bits '8' is not read"),
+        ({"zero_point": False}, "AWQ with zero_point 'False' is not read"),
+        ({"quant_method": "bitsandbytes"}, "not 4-bit GPTQ or AWQ"),
+    ],
+)
+def test_other_layouts_of_awq_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    shape = DecoderConfig(vocab_size=40, d_model=32, n_layer=1, n_head=4, d_ff=32, max_length=32)
+    write_awq(tmp_path, make_decoder(shape, 0))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] |= change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=message):
+        load_int4(tmp_path)
+    assert folder_refusal(tmp_path)

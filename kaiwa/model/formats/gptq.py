@@ -28,11 +28,13 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import Decoder
 from kaiwa.model.families.family import Family
 from kaiwa.model.formats import hf_folder as folders
-from kaiwa.model.formats.hf_config import hf_config, read_config, read_family, read_json
+from kaiwa.model.formats.awq import unpack_awq
+from kaiwa.model.formats.hf_config import check_awq, hf_config, read_config, read_family, read_json
 from kaiwa.model.formats.hf_names import from_hf, names_of, sizes_of, to_hf
 from kaiwa.model.int4 import LARGE, Codes, make_linear, quantize_rtn, quantized_names, replace_linear
 
 PARTS = ("qweight", "qzeros", "scales", "g_idx")
+AWQ = 0  # in place of a version of GPTQ
 V1, V2 = 0x77777777, 0x88888888 - (1 << 32)
 SHIFTS = torch.arange(0, 32, 4)
 
@@ -111,14 +113,17 @@ def _int32(words: Tensor) -> Tensor:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the quantization's settings (config.json or quantize_config.json). UserError unless 4-bit GPTQ."""
+    """Read the quantization's settings (config.json or quantize_config.json). UserError unless 4-bit GPTQ or AWQ."""
     settings = read_json(folder / "config.json").get("quantization_config")
     file = folder / "quantize_config.json"
     if settings is None and file.is_file():
         settings = {"quant_method": "gptq"} | read_json(file)
     settings = settings if isinstance(settings, dict) else {}
+    if settings.get("quant_method") == "awq":
+        check_awq(settings, folder)
+        return settings
     if settings.get("quant_method", settings.get("method")) != "gptq" or settings.get("bits") != 4:
-        raise UserError(f"{folder}: its quantization_config is not 4-bit GPTQ; that is the only one that is read")
+        raise UserError(f"{folder}: its quantization_config is not 4-bit GPTQ or AWQ; only these are read")
     return settings
 
 
@@ -128,7 +133,7 @@ def load_int4(
     kernel: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Decoder:
-    """Load the decoder of a GPTQ folder. `say` gets a line when the version on the label is not the data's, and
+    """Load the decoder of a GPTQ or AWQ folder. `say` gets a line when the version on the label is not the data's, and
     lines about the time left."""
     config, family, settings = read_config(folder), read_family(folder), read_settings(folder)
     if family.qkv_by_head:
@@ -136,7 +141,9 @@ def load_int4(
     tensors = folders.read_tensors(folder)
     plain = {name: t for name, t in tensors.items() if name.rpartition(".")[2] not in PARTS}
     modules = [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]
-    version = _version(folder, settings, [tensors[m + ".qzeros"] for m in modules if m + ".qzeros" in tensors], say)
+    zeros = [tensors[m + ".qzeros"] for m in modules if m + ".qzeros" in tensors]
+    awq = settings.get("quant_method") == "awq"
+    version = AWQ if awq else _version(folder, settings, zeros, say)
     with torch.device("meta"):
         decoder = Decoder(config)
     quantized, used = [], set()
@@ -179,7 +186,7 @@ def _part(tensors: Mapping[str, Tensor], theirs: str, version: int, config: Deco
         missing = [p for p in ("qzeros", "scales") if p not in own]
         if missing:
             raise UserError(f"tensor {module}.{missing[0]} is missing")
-        return unpack_gptq(own, version)
+        return unpack_awq(own) if version == AWQ else unpack_gptq(own, version)
     if theirs in tensors:
         return tensors[theirs].T if config.dialect == "gpt3" and theirs != "lm_head.weight" else tensors[theirs]
     if theirs == "lm_head.weight":

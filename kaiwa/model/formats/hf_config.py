@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,22 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{file}: a JSON object is expected, this is a {type(value).__name__}")
     return value
+
+
+def quantization_method(folder: Path) -> str:
+    """Return the method in a folder's settings, such as "gptq" or "awq"; "" without one."""
+    settings = read_json(folder / "config.json").get("quantization_config")
+    settings = settings if isinstance(settings, dict) else {}
+    return str(settings.get("quant_method", settings.get("method", "")))
+
+
+def check_awq(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise UserError unless AWQ's settings say 4 bits with zero points, in the layout that is read."""
+    for names, expected in ((("bits", "w_bit"), 4), (("zero_point",), True), (("version",), "gemm")):
+        value = next((settings[name] for name in names if name in settings), expected)
+        value = value.lower() if isinstance(value, str) else value
+        if value != expected:
+            raise UserError(f"{folder}: AWQ with {names[0]} {str(value)[:40]!r} is not read; only {expected!r} is")
 
 
 def read_config(folder: Path) -> DecoderConfig:
