@@ -162,12 +162,12 @@ def as_seen_by(turns: list[tuple[str, str]], role: str, draft: str) -> list[Mess
     """Return a dialogue as the model sees it that writes `role`: its own turns are the assistant's, the draft the last.
     """
     flip = {"user": "assistant", "assistant": "user", "system": "system"}
-    seen = [Message(side if role == "assistant" else flip[side], text) for side, text in turns]
+    turned = [Message(side if role == "assistant" else flip[side], text) for side, text in turns]
     if role == "user":
-        seen = [Message("system", AS_USER), *(m for m in seen if m.role != "system")]
-        if len(seen) == 1 or seen[1].role == "assistant":
-            seen.insert(1, Message("user", "(the conversation begins)"))
-    return [*seen, Message("assistant", draft)] if draft else seen
+        turned = [Message("system", AS_USER), *(m for m in turned if m.role != "system")]
+        if len(turned) == 1 or turned[1].role == "assistant":
+            turned.insert(1, Message("user", "(the conversation begins)"))
+    return [*turned, Message("assistant", draft)] if draft else turned
 
 
 def origin_of(turns: list[SentTurn]) -> dict[str, Any]:
@@ -176,15 +176,15 @@ def origin_of(turns: list[SentTurn]) -> dict[str, Any]:
     own = total = 0
     for turn in turns:
         row: dict[str, Any] = {"how": "written"}
-        taken = 0
+        from_model = 0
         if turn.suggestion:
             distance = edit_distance(turn.suggestion, turn.content)
             how = "edited" if distance else "taken"
             row = {"how": how, "distance": distance, "model": turn.model, "seed": turn.seed}
-            taken = max(0, len(turn.content) - distance)
+            from_model = max(0, len(turn.content) - distance)
         rows.append(row)
         if turn.role == "assistant":
-            own += len(turn.content) - taken
+            own += len(turn.content) - from_model
             total += len(turn.content)
     return {"turns": rows, "own_share": round(own / total, 4) if total else 1.0}
 
