@@ -102,7 +102,7 @@ def test_defences_on_a_model_that_always_tells() -> None:
     assert outcomes["canary_filter lowers the attacks' success"] == HELD
     assert outcomes["sandwich lowers the attacks' success"] != HELD
     assert outcomes["canary_filter holds against an attacker that adapts (evolution, 20 queries)"] == HELD
-    assert len(outcomes) >= 13
+    assert len(outcomes) >= 11
 
 
 def test_the_full_study_of_defences_has_over_twenty_statements() -> None:
