@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json, whole_text
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
-from kaiwa.serve.openai.tools import ToolChoice, ToolDefinition
+from kaiwa.serve.openai.tools import ChatTool, ToolChoice, ToolDefinition, other_tools
 from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.text.sampling import Grammar, Sampling
 
@@ -200,7 +200,7 @@ class ChatRequest(SampledBody):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
+    tools: Annotated[list[ChatTool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: JSONObject | None = None
@@ -217,6 +217,13 @@ class ChatRequest(SampledBody):
         if reserved := sorted(TEMPLATE_NAMES & set(value or {})):
             raise ValueError(f"{reserved[0]} is not for chat_template_kwargs; the request has a field for it")
         return plain_json(value)
+
+    def functions(self) -> list[ToolDefinition]:
+        """Return the tools that are functions; others are left out."""
+        return [tool for tool in self.tools or [] if isinstance(tool, ToolDefinition)]
+
+    def ignored(self) -> list[str]:
+        return [*super().ignored(), *other_tools(self.tools or [])]
 
     def ending(self) -> PromptEnding:
         """Return how the prompt ends: ready for an answer, within its last message, or after it."""
