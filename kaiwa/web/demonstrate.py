@@ -102,8 +102,7 @@ class DemonstratePages:
         )
 
     async def suggest(self, request: Request, token: str, sent: SentDraft) -> Response:
-        """Return a model's continuation of the turn that is being written; the model sees the other side's words too.
-        """
+        """Return a model's continuation of the turn that is being written."""
         try:
             self.queues.open(token)
             model, seed = self._model(sent.model), secrets.randbelow(2**31)
@@ -159,8 +158,7 @@ class DemonstratePages:
 
 
 def as_seen_by(turns: list[tuple[str, str]], role: str, draft: str) -> list[Message]:
-    """Return a dialogue as the model sees it that writes `role`: its own turns are the assistant's, the draft the last.
-    """
+    """Return a dialogue as the model that writes `role` sees it: its own turns are the assistant's."""
     flip = {"user": "assistant", "assistant": "user", "system": "system"}
     turned = [Message(side if role == "assistant" else flip[side], text) for side, text in turns]
     if role == "user":
