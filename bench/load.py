@@ -1,11 +1,13 @@
 """A server under load: clients that stream for minutes, some slow, some half-closed. And how it is when idle.
 
-    python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64]
+    python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64] [--idle 200] [--half-sent 100]
     python bench/load.py MODEL --flood 10000 [--mute 4]
 
 Starts `kaiwa up`, first without a model in memory (seconds to /health, memory of both processes), then asks from all
 clients at once, each again as soon as it was answered. Prints failures, time to first token, time between tokens, and
-memory at the start, in the middle and at the end; exit code 1 if a request failed or memory grew by more than a fifth.
+memory at the start, in the middle and at the end. Meanwhile idle connections are open, others have sent half a request,
+and one client at another address asks as the others do. Exit code 1 if a request failed, if memory grew by more than a
+fifth, or if that client's answers took more than twice as long as the others'.
 With --flood so many requests come from 500 connections at once, beside clients that never read and one, at another
 address, that asks for one answer after the other; exit code 1 if anything but 200 and 429 came back, if that one was
 refused, or if places were still taken at the end.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -40,6 +43,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--idle", type=int, default=200)
+    parser.add_argument("--half-sent", type=int, default=100)
     parser.add_argument("--flood", type=int, default=0)
     parser.add_argument("--mute", type=int, default=4)
     given = parser.parse_args()
@@ -103,15 +108,20 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
     first: list[float] = []
     between: list[float] = []
     failed: list[str] = []
+    took: dict[bool, list[float]] = {False: [], True: []}  # seconds of whole answers; True: at the other address
     n_tokens = 0
     limits = httpx.Limits(max_connections=given.clients + 8)
-    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client,
+        httpx.AsyncClient(base_url=url, timeout=300, transport=elsewhere) as other,
+    ):
         body = {"model": given.model, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1}
         (await client.post("/v1/chat/completions", json=body)).raise_for_status()
         sizes = [memory(pid)]
         end = time.monotonic() + given.seconds
 
-        async def ask(i: int) -> None:
+        async def ask(i: int, asker: httpx.AsyncClient = client) -> None:
             nonlocal n_tokens
             number = 0
             while time.monotonic() < end:
@@ -120,7 +130,7 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
                 asked = {"model": given.model, "messages": [{"role": "user", "content": text}], "stream": True}
                 begun, last, done = time.monotonic(), 0.0, False
                 try:
-                    stream = client.stream("POST", "/v1/chat/completions", json=asked | {"max_tokens": given.tokens})
+                    stream = asker.stream("POST", "/v1/chat/completions", json=asked | {"max_tokens": given.tokens})
                     async with stream as response:
                         if response.status_code != 200:
                             failed.append(f"status {response.status_code}")
@@ -145,6 +155,17 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
                     continue
                 if not done:
                     failed.append("no [DONE]")
+                elif i >= 2:
+                    took[asker is other].append(time.monotonic() - begun)
+
+        async def keep_open(data: bytes) -> None:
+            """Hold a connection on which no more comes than `data`; a new one when the server closes it."""
+            while (left := end - time.monotonic()) > 0:
+                reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+                writer.write(data)
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(reader.read(), left)
+                writer.close()
 
         async def half_closed() -> None:
             while time.monotonic() < end:
@@ -163,20 +184,27 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
             sizes.append(memory(pid))
 
         begun = time.monotonic()
-        await asyncio.gather(*[ask(i) for i in range(given.clients)], half_closed(), watch())
+        half = request(url, "/v1/chat/completions", body)[:-20]
+        beside = [keep_open(b"") for _ in range(given.idle)] + [keep_open(half) for _ in range(given.half_sent)]
+        asking = [*(ask(i) for i in range(given.clients)), ask(given.clients, other)]
+        await asyncio.gather(*asking, *beside, half_closed(), watch())
         seconds = time.monotonic() - begun
         await asyncio.sleep(1)
         sizes.append(memory(pid))
     why = sorted(set(failed))[:5]
     print(f"{given.clients} clients, {seconds:.0f} s: {len(first)} answers, {len(failed)} failed {why}")
-    print(f"{n_tokens / seconds:.1f} pieces of text a second")
+    print(
+        f"{n_tokens / seconds:.1f} pieces of text a second; {given.idle} idle, {given.half_sent} half-sent connections"
+    )
+    usual, others = (quantile(took[there], 0.5) for there in (False, True))
+    print(f"whole answers: p50 {usual:.2f} s; at another address {others:.2f} s, {others / max(usual, 1e-9):.2f} x")
     for name, values in (("first token", first), ("between tokens", between)):
         p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
         print(f"{name}: p50 {p50:.3f} s, p99 {p99:.3f} s, p99/p50 {p99 / max(p50, 1e-9):.1f}")
     for when, size in zip(("loaded", "middle", "end"), sizes, strict=True):
         print(f"memory {when}: " + ", ".join(f"{name} {value:.0f} MB" for name, value in size.items()))
     grown = [name for name in sizes[1] if sizes[2][name] > 1.2 * sizes[1][name]]
-    return not failed and not grown
+    return not failed and not grown and others <= 2 * usual
 
 
 async def flood(url: str, given: argparse.Namespace, pid: int) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from kaiwa.catalog.entries import Entry, writers
 from kaiwa.core.errors import UserError
 from kaiwa.serve import answers
 from kaiwa.serve.exceptions import APIError, EngineBusy, EngineLost
+from kaiwa.serve.http.keys import owner_of
 from kaiwa.serve.openai.answer_reader import AnswerReader, ContentPiece, ReasoningPiece
 from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
+from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
 CATALOG_SECONDS = 1.0  # shortest time between two readings of the models' folders
@@ -146,8 +148,9 @@ class Thoughts:
 def _generate(entry: Entry, request: AnswerRequest) -> Generate:
     """Return the engine's request; for a model without chat training, the conversation as plain text."""
     messages = request.messages
+    ending: PromptEnding = "continue" if messages[-1].role == "assistant" else "answer"  # a turn that was begun
     prompt = (
-        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages))
+        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages), ending=ending)
         if entry.chat
         else TextPrompt("\n".join(message.content for message in messages))
     )
@@ -175,8 +178,8 @@ class PageTuning:
     def __init__(self, tuning: FineTuning) -> None:
         self.tuning = tuning
 
-    def jobs(self, events: int) -> Sequence[TuningJob]:
-        return [self._tuning_job(folder, events) for folder in self.tuning.all()]
+    def jobs(self, events: int, scope: Mapping[str, object]) -> Sequence[TuningJob]:
+        return [self._tuning_job(folder, events) for folder in self.tuning.all(owner_of(scope))]
 
     def cancel(self, id: str) -> None:
         self.tuning.stop(id, "cancel")

@@ -71,7 +71,7 @@ def train_job(folder: JobFolder) -> None:
         raise
     results = UploadedFiles(home() / "files")
     id = f"file-{folder.id[6:]}"
-    results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id)
+    results.add("step_metrics.csv", "fine-tune-results", io.BytesIO(_csv(folder)), id, owner=folder.owner)
     tokens = artifact.metrics.get("trained_tokens")
     folder.change(status="succeeded", finished_at=int(time.time()), trained_tokens=tokens, result_files=[id])
     folder.say(f"finished: {job['name']}")

@@ -120,8 +120,8 @@ class TuningJob:
 
 
 class Tuning(Protocol):
-    def jobs(self, events: int) -> Sequence[TuningJob]:
-        """Return the jobs, newest first, each with its latest `events` messages."""
+    def jobs(self, events: int, scope: Mapping[str, object]) -> Sequence[TuningJob]:
+        """Return the jobs that a request of a scope may see, newest first, each with its latest `events` messages."""
         ...
 
     def cancel(self, id: str) -> None:

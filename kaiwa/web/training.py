@@ -18,16 +18,16 @@ OVER = ("succeeded", "failed", "cancelled")
 def routes(view: PageView) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
-    def jobs() -> Sequence[TuningJob]:
+    def jobs(request: Request) -> Sequence[TuningJob]:
         tuning = view.services.tuning
-        return tuning.jobs(EVENTS) if tuning is not None else ()
+        return tuning.jobs(EVENTS, request.scope) if tuning is not None else ()
 
     async def page(request: Request) -> HTMLResponse:
-        return view.page(request, "training.html", jobs=await asyncio.to_thread(jobs), over=OVER)
+        return view.page(request, "training.html", jobs=await asyncio.to_thread(jobs, request), over=OVER)
 
     async def part(request: Request) -> HTMLResponse:
         """Return the list alone, which the page asks for again while a job runs."""
-        return view.part(request, "training_jobs.html", jobs=await asyncio.to_thread(jobs), over=OVER)
+        return view.part(request, "training_jobs.html", jobs=await asyncio.to_thread(jobs, request), over=OVER)
 
     async def cancel(id: str) -> RedirectResponse:
         """Cancel a job; the page has a plain form, so no script is needed. UserError for a finished or unknown job."""

@@ -153,6 +153,35 @@ ANSWERS = [  # form, answer, calls, content
         "",
     ),
     ("gemma", "<start_function_call>call:now{}<end_function_call>", [("now", {})], ""),
+    (
+        "deepseek",
+        'Wait.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{"city": "東京"}\n```'
+        "<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```<｜tool▁call▁end｜>"
+        "<｜tool▁calls▁end｜>",
+        [TOKYO, ("now", {})],
+        "Wait.",
+    ),
+    (
+        "deepseek",
+        '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "東京"}<｜tool▁call▁end｜>'
+        "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        [TOKYO, ("now", {})],
+        "",
+    ),
+    ("deepseek", "<｜tool▁call▁begin｜>gone<｜tool▁sep｜>{}", [], "<｜tool▁call▁begin｜>gone<｜tool▁sep｜>{}"),
+    (
+        "olmo",
+        'Yes.\n<function_calls>\nweather(city="東京")\nnow()\n</function_calls>',
+        [TOKYO, ("now", {})],
+        "Yes.",
+    ),
+    (
+        "olmo",
+        "<function_calls>weather('東京', days=3)</function_calls>",
+        [("weather", {"city": "東京", "days": 3})],
+        "",
+    ),
+    ("olmo", "<function_calls>gone()</function_calls>", [], "<function_calls>gone()</function_calls>"),
     ("forced", '{"name": "weather", "arguments": {"city": "東京"}}', [TOKYO], ""),
     ("forced", '[{"name": "now", "arguments": {}}, {"name": "now", "arguments": {}}]', [("now", {})] * 2, ""),
 ]
@@ -280,6 +309,8 @@ TEMPLATES = {
     "{{ tools }}<start_function_call>call:": "gemma",
     "{{ messages }}[TOOL_CALLS]": "hermes",  # knows no tools, so they are described in our words
     "{{ tools }}": "hermes",
+    "{{ tools }}'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>'": "deepseek",
+    "{{ tools }}'<function_calls>'": "olmo",
 }
 
 

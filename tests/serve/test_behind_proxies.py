@@ -188,7 +188,7 @@ def test_every_address_of_the_pages_is_under_the_path(site: httpx.Client) -> Non
                 addresses.add(address.replace("&amp;", "&"))
     assert len(addresses) > 12
     for address in addresses:
-        if address != "/kaiwa/demonstrate":  # its page is to come
+        if address not in ("/kaiwa/demonstrate", "/kaiwa/arena"):  # their pages are to come
             assert follow(site, address, cookie).status_code == 200, address
 
 

@@ -166,3 +166,55 @@ def test_named_keys_are_enough_to_listen() -> None:
     assert access.admin_key, "what the terminal's address opens"
     with pytest.raises(UserError, match="--listen"):
         Access(listen=True)
+
+
+LINE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+
+
+def write_job(home: Path, id: str, owner: str) -> None:
+    folder = home / "fine_tuning" / id
+    folder.mkdir(parents=True)
+    job = {"created_at": 1, "model": "toy", "name": "ft:toy", "method": "supervised", "hyperparameters": {}, "seed": 1}
+    more = {"suffix": None, "metadata": None, "training_file": "file-a", "validation_file": None, "owner": owner}
+    (folder / "job.json").write_text(json.dumps(job | more))
+    (folder / "state.json").write_text(json.dumps({"status": "succeeded", "attempts": 1}))
+
+
+def test_files_and_jobs_are_apart_by_key(tmp_path: Path) -> None:
+    """A key that may train sees and changes its own; the admin sees all; another key may not train at all."""
+    for id, owner in (("ftjob-a", "tia"), ("ftjob-b", "tom"), ("ftjob-c", "")):
+        write_job(tmp_path, id, owner)
+    bench = Bench(tmp_path)
+    tia, tom = (bench.keys.add(name, trains=True) for name in ("tia", "tom"))
+    upload = {"files": {"file": ("a.jsonl", LINE * 3)}, "data": {"purpose": "fine-tune"}}
+    with bench.client:
+        ids = {key: bench.ask(key, "POST", "/v1/files", **upload).json()["id"] for key in (tia, tom, ADMIN)}
+        assert bench.ask(bench.ada, "POST", "/v1/files", **upload).json()["error"]["code"] == "admin_key_needed"
+
+        def listed(key: str, path: str) -> set[str]:
+            return {row["id"] for row in bench.ask(key, path=path).json()["data"]}
+
+        assert listed(tia, "/v1/files") == {ids[tia]}
+        assert listed(bench.ada, "/v1/files") == set()
+        assert listed(ADMIN, "/v1/files") == set(ids.values())
+        assert listed(tom, "/v1/fine_tuning/jobs") == {"ftjob-b"}
+        assert listed(bench.ada, "/v1/fine_tuning/jobs") == set()
+        assert listed(ADMIN, "/v1/fine_tuning/jobs") == {"ftjob-a", "ftjob-b", "ftjob-c"}
+        for key, mine, other in ((tia, "a", "b"), (tom, "b", "a")):
+            for path in ("", "/content"):
+                assert bench.ask(key, path=f"/v1/files/{ids[key]}{path}").status_code == 200
+                foreign = ids[tom] if key == tia else ids[tia]
+                assert bench.ask(key, path=f"/v1/files/{foreign}{path}").status_code == 404
+            assert bench.ask(key, "DELETE", f"/v1/files/{foreign}").status_code == 404
+            assert bench.ask(key, path=f"/v1/fine_tuning/jobs/ftjob-{mine}").status_code == 200
+            for path in ("", "/events", "/checkpoints"):
+                assert bench.ask(key, path=f"/v1/fine_tuning/jobs/ftjob-{other}{path}").status_code == 404
+            for change in ("cancel", "pause", "resume"):
+                refused = bench.ask(key, "POST", f"/v1/fine_tuning/jobs/ftjob-{other}/{change}")
+                assert refused.status_code == 404, "as if there were none"
+            job = {"model": "toy", "training_file": foreign}
+            assert bench.ask(key, "POST", "/v1/fine_tuning/jobs", json=job).json()["error"]["param"] == "training_file"
+            assert bench.ask(key, "DELETE", "/v1/models/ft:toy").status_code == 403
+        assert bench.ask(tia, "DELETE", f"/v1/files/{ids[tia]}").json()["deleted"] is True
+        assert listed(ADMIN, "/v1/files") == {ids[tom], ids[ADMIN]}
+        assert "owner" not in bench.ask(tom, path=f"/v1/files/{ids[tom]}").json()

@@ -261,7 +261,8 @@ def test_items_become_turns() -> None:
     assert chat.messages[3].content == "No."
     assert [tool.function.name for tool in chat.tools or []] == ["weather"]
     assert (chat.tool_choice, chat.reasoning_effort) == ("auto", "low")
-    assert body.ignored() == ["tools (web_search)", "tools (mcp)"]
+    ignored = ["tools (web_search)", "tools (mcp)", "include (reasoning.encrypted_content)"]
+    assert body.ignored() == ignored
 
 
 @pytest.mark.parametrize(

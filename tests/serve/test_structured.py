@@ -287,3 +287,38 @@ def test_tokens(server: Running) -> None:
     assert math.isclose(info["model_max_length"], 40_000)
     bad = httpx.post(f"{server.url}/detokenize", json={"model": CHAT, "tokens": [5, -1]}, timeout=60)
     assert bad.status_code == 400
+
+
+def test_log_probabilities_of_responses(client: "openai.OpenAI") -> None:
+    """`include` asks for them; they are the chat API's. What cannot be included is named in a header."""
+    asked = {"model": CHAT, "input": "the cat", "max_output_tokens": 9, "temperature": 0}
+    include = ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    raw = client.responses.with_raw_response.create(**asked, include=include, top_logprobs=2)
+    assert raw.headers["X-Kaiwa-Ignored"] == "include (reasoning.encrypted_content)"
+    part = raw.parse().output[0].content[0]
+    chat = client.chat.completions.create(
+        model=CHAT, messages=MESSAGES, max_tokens=9, temperature=0, logprobs=True, top_logprobs=2
+    )
+    expected = [(one.token, one.logprob, len(one.top_logprobs)) for one in chat.choices[0].logprobs.content]
+    assert [(one.token, one.logprob, len(one.top_logprobs)) for one in part.logprobs] == expected
+    events = list(client.responses.create(**asked, include=include[:1], stream=True))
+    deltas = [one.token for event in events if event.type == "response.output_text.delta" for one in event.logprobs]
+    (done,) = (event for event in events if event.type == "response.output_text.done")
+    assert deltas == [token for token, _, _ in expected]
+    assert [one.token for one in done.logprobs] == deltas
+    assert client.responses.create(**asked).output[0].content[0].logprobs == []
+
+
+def test_tools_of_other_servers_are_left_out(client: "openai.OpenAI") -> None:
+    tools = [{"type": "web_search_preview"}, {"type": "custom", "custom": {"name": "shell"}}, *TOOLS]
+    asked = {"model": CHAT, "messages": MESSAGES, "max_tokens": 4, "temperature": 0}
+    raw = client.chat.completions.with_raw_response.create(**asked, tools=tools)
+    assert raw.headers["X-Kaiwa-Ignored"] == "tools (web_search_preview), tools (custom)"
+    plain = client.chat.completions.create(**asked, tools=TOOLS)
+    assert raw.parse().choices[0].message.content == plain.choices[0].message.content
+    forced = client.chat.completions.create(
+        **asked, tools=tools, tool_choice={"type": "custom", "custom": {"name": "shell"}}
+    )
+    assert forced.choices[0].finish_reason, "as if it were auto"
+    with pytest.raises(openai.BadRequestError, match="tools has none"):
+        client.chat.completions.create(**asked, tools=tools[:2], tool_choice="required")

@@ -1,7 +1,7 @@
 """The page of fine-tuning jobs: what it shows, what a form cancels, and the real server's jobs behind it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class FakeTuning:
     found: list[TuningJob] = field(default_factory=lambda: [RUNNING, DONE, FAILED])
     cancelled: list[str] = field(default_factory=list)
 
-    def jobs(self, events: int) -> Sequence[TuningJob]:
+    def jobs(self, events: int, scope: Mapping[str, object]) -> Sequence[TuningJob]:
         return self.found
 
     def cancel(self, id: str) -> None:
@@ -72,8 +72,9 @@ def test_the_servers_own_jobs_come_to_the_page(tmp_path: Path) -> None:
     (folder / "state.json").write_text(json.dumps({"status": "paused", "attempts": 1, "trained_tokens": 12}))
     (folder / "events.jsonl").write_text('{"created_at": 1, "level": "info", "message": "paused"}\n')
     tuning = PageTuning(FineTuning(tmp_path, list))
-    (shown,) = tuning.jobs(5)
+    (shown,) = tuning.jobs(5, {})
+    assert not tuning.jobs(5, {"kaiwa.who": "key ada"}), "another key's"
     assert (shown.status, shown.suffix, shown.method, shown.tokens) == ("paused", "kind", "dpo", 12)
     assert list(shown.events) == ["paused"]
     tuning.cancel("ftjob-abc")
-    assert tuning.jobs(5)[0].status == "cancelled"
+    assert tuning.jobs(5, {})[0].status == "cancelled"

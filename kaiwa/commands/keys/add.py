@@ -17,6 +17,7 @@ class Options:
     """
 
     name: Positional[Annotated[str, arg(metavar="NAME")]]
+    train: bool = False  # it may also upload files and start fine-tuning jobs; it sees its own alone
 
 
 def main(words: list[str]) -> None:
@@ -27,6 +28,6 @@ def main(words: list[str]) -> None:
 
     keys = NamedKeys(home() / FILE)
     first = not keys.all()
-    print(keys.add(options.name))
+    print(keys.add(options.name, trains=options.train))
     if first:
         print("the first key: a server that runs now must be started again to ask for keys")

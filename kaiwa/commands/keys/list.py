@@ -23,9 +23,10 @@ def main(words: list[str]) -> None:
     if not keys:
         print("there are no keys with names; make one with kaiwa keys add NAME")
         return
-    print(f"{'name':<20} {'made':<11} {'requests':>9} {'prompt tokens':>14} {'answer tokens':>14}")
+    print(f"{'name':<20} {'made':<11} {'requests':>9} {'prompt tokens':>14} {'answer tokens':>14}  trains")
     for key in keys:
         counts = usage.counts.get(key.name, {})
         day = time.strftime("%Y-%m-%d", time.localtime(key.created))
         figures = [counts.get(name, 0) for name in ("requests", "prompt_tokens", "answer_tokens")]
-        print(f"{key.name:<20} {day:<11} {figures[0]:>9,} {figures[1]:>14,} {figures[2]:>14,}")
+        trains = "yes" if key.trains else "no"
+        print(f"{key.name:<20} {day:<11} {figures[0]:>9,} {figures[1]:>14,} {figures[2]:>14,}  {trains}")

@@ -6,6 +6,7 @@ from kaiwa.commands.options import run_group
 
 COMMANDS = {
     "run": "run the bench: kaiwa redteam run TARGET.toml [--attacks …] [--defences …] [--models …] [--out DIR]",
+    "adapt": "let attackers adapt to each defence, with a budget of queries: success against queries",
     "targets": "list the example targets; with a name, print its file as a start for your own",
     "attacks": "list the attacks by family with their tags, and the transforms",
     "defences": "list the defences",

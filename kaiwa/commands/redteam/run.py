@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -36,7 +37,10 @@ class Options(ModelOptions):
     """
 
     target: Positional[Annotated[str, arg(metavar="TARGET")]]
-    attacks: str = "all"  # families or names, separated by commas; transforms after a +: leaking,persona+leet
+    # families, names or files, separated by commas; transforms after a +: leaking,mine.csv,persona+leet. Files: CSV,
+    # JSONL, text, promptfoo's and garak's (docs/redteam.md)
+    attacks: str = "all"
+    benign: Path | None = None  # file of harmless requests, which are added to the target's: user, expect
     # defences, separated by commas, combined by +: none,sandwich,delimiters+canary_filter (default: target's or all)
     defences: str = ""
     # names from `kaiwa models`, folders, .gguf files; with --url names of the server (default: the target's model)
@@ -84,7 +88,7 @@ def make_plan(options: Options, changes: dict[str, Any]) -> tuple[BenchPlan, Tar
     """
     from kaiwa.defend.parse import names as defence_names
     from kaiwa.redteam.attacks.all import ATTACKS
-    from kaiwa.redteam.attacks.attack import choose_attacks
+    from kaiwa.redteam.attacks.attack_files import attacks_of, read_benign
     from kaiwa.redteam.bench.run import SAMPLING, BenchPlan, split_list
     from kaiwa.redteam.targets.target import read_target
 
@@ -96,7 +100,9 @@ def make_plan(options: Options, changes: dict[str, Any]) -> tuple[BenchPlan, Tar
     numbers = {name: value for name in ("trials", "seed") if (value := getattr(options, name)) is not None}
     sampling = change_by_options(SAMPLING, changes, FIXED_SAMPLING)
     defences = tuple(split_list(options.defences)) if options.defences else target.defences or defence_names()
-    attacks = tuple(choose_attacks(options.attacks, ATTACKS))
+    if options.benign is not None:
+        target = dataclasses.replace(target, benign=(*target.benign, *read_benign(options.benign)))
+    attacks = tuple(attacks_of(options.attacks, ATTACKS, target))
     plan = BenchPlan(target=target, attacks=attacks, defences=defences, models=models, sampling=sampling, **numbers)
     return plan, target
 

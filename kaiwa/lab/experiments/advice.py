@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kaiwa.lab.experiments.analysis import Analysis, ContrastFinding
+from kaiwa.lab.experiments.baselines import Baselines
 from kaiwa.lab.experiments.experiment import Arm, Contrast, Experiment
 from kaiwa.lab.tasks.by_name import generate_task
 from kaiwa.lab.tasks.practices import PRACTICES
@@ -124,15 +125,49 @@ def advice_experiment(language: str, n: int, seed: int = 0, model: str = "") -> 
     )  # fmt: skip
 
 
+CLAIMS_JA = {
+    "fluff": "丁寧な前置きを省く",
+    "shouting": "強調しすぎない",
+    "reward-or-threat": "報酬を約束しない",
+    "steps-and-only": "ラベルだけを書かせるとき、途中の考えを求めない",
+    "no-delimiters": "データをタグで囲む",
+    "instruction-last": "指示をデータの前に置く",
+    "no-format": "答えの始まる場所を示す",
+    "trailing-space": "出力の目印の後に空白を入れない",
+    "language": "データと同じ言語で書く",
+    "role": "モデルに役割を与える",
+    "instruction-first": "指示を先に書き、データを ### で区切る",
+    "specific": "求めるものを正確に書く",
+    "no-fluff": "「短めに」ではなく数で書く",
+    "format-by-example": "形式を例で示す",
+    "what-to-do": "してはいけないことではなく、することを書く",
+    "leading-words-python": "def などの書き出しを与える(コード)",
+    "leading-words-sql": "SELECT などの書き出しを与える(SQL)",
+}
 VERDICTS = {"better": "helps", "worse": "hurts", "same": f"no difference within {MARGIN:g}"}
 VERDICTS_JA = {"better": "役立つ", "worse": "害になる", "same": f"差は {MARGIN:g} 以内"}
 
 
-def cell(finding: ContrastFinding, language: str = "en") -> str:
-    """Return a finding as a cell of the table: the verdict and the difference in points."""
+def cell(finding: ContrastFinding, baselines: Baselines | None, language: str = "en") -> str:
+    """Return a finding as a cell of the table: verdict, difference in points, and the share right with the advice.
+
+    "No difference" is said only where a difference could show: a model that does not do the task under either prompt
+    (nothing right, everything right, or no better than the commonest answer) gives *cannot tell*.
+    """
     words, unknown = (VERDICTS_JA, "判定できない") if language == "ja" else (VERDICTS, "cannot tell")
     comparison = finding.comparison
-    return f"{words.get(comparison.verdict, unknown)} ({100 * comparison.difference.mean:+.0f})"
+    verdict = words.get(comparison.verdict, unknown)
+    if comparison.verdict == "same" and all(
+        _shows_nothing(m, baselines) for m in (comparison.mean_a, comparison.mean_b)
+    ):
+        verdict = unknown
+    return f"{verdict} ({100 * comparison.difference.mean:+.0f}; {100 * comparison.mean_b:.0f} %)"
+
+
+def _shows_nothing(share: float, baselines: Baselines | None) -> bool:
+    """Return whether a share right says that the items are all too hard, all too easy, or answered all alike."""
+    guesses = [b for b in (baselines.chance, baselines.majority) if b is not None] if baselines is not None else []
+    return not 0.05 < share < 0.95 or any(abs(share - guess) < 0.05 for guess in guesses)
 
 
 def advice_rows(analyses: Sequence[tuple[str, str, Analysis]], language: str = "en") -> list[list[str]]:
@@ -142,8 +177,9 @@ def advice_rows(analyses: Sequence[tuple[str, str, Analysis]], language: str = "
     for column, (_, _, analysis) in enumerate(analyses):
         for finding in analysis.findings:
             rule = finding.contrast.b.removesuffix(", followed")
-            row = rows.setdefault(rule, [rule, finding.contrast.claim, *["" for _ in analyses]])
-            row[2 + column] = cell(finding, language)
+            claim = CLAIMS_JA[rule] if language == "ja" else finding.contrast.claim
+            row = rows.setdefault(rule, [rule, claim, *["" for _ in analyses]])
+            row[2 + column] = cell(finding, analysis.baselines.get(finding.task), language)
     return [[*heads, *(f"{model}, {code} (n = {_n(a)})" for model, code, a in analyses)], *rows.values()]
 
 

@@ -22,7 +22,7 @@ from kaiwa.redteam.oracles.aims import Aim
 from kaiwa.redteam.targets.target import Target, UntrustedDocument
 from kaiwa.text.records import Message
 
-FAMILIES = ("injection", "leaking", "jailbreak")
+FAMILIES = ("injection", "leaking", "jailbreak", "own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

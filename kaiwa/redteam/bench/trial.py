@@ -183,7 +183,10 @@ class Trial:
         spec = self.spec
         turn = self.turns_left.pop(0)
         self.user_turns.append(turn)
-        self.history.append(Message("user", turn))
+        after = spec.target.after
+        if after and not any(text in turn for text in self.data):
+            self.data.append(turn)  # what the owner writes behind it is not untrusted
+        self.history.append(Message("user", f"{turn}\n\n{after}" if after else turn))
         seed = seed_for(spec.seed, "trial", spec.number, spec.name) >> 32
         ask = GenerateCall(prompt=tuple(self.history), sampling=dataclasses.replace(spec.sampling, seed=seed))
         secrets = tuple(self.canaries.values())

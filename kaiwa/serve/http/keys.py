@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,17 +22,23 @@ from kaiwa.serve.http.network import fresh_key
 
 FILE, USAGE_FILE = "keys.json", "key_usage.json"
 KEY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it came with
+ADMIN_CLIENT = "the admin key"
 CLIENT_PREFIX = "key "  # what a client with a named key is called, before its name
 SAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """A key's name, the digest of the key, and when it was made (seconds since 1970)."""
+    """A key's name, the digest of the key, and when it was made (seconds since 1970).
+
+    trains: whether it may upload files and start fine-tuning jobs.
+    """
 
     name: str
     digest: str
     created: int
+    trains: bool = False
 
 
 class NamedKeys:
@@ -77,7 +84,11 @@ class NamedKeys:
     def _token(self, key: NamedKey) -> str:
         return hmac.new(self._secret.encode(), key.digest.encode(), hashlib.sha256).hexdigest()
 
-    def add(self, name: str) -> str:
+    def trains(self, name: str) -> bool:
+        """Return whether the key of a name may upload files and start fine-tuning jobs."""
+        return name in self._keys and self._keys[name].trains
+
+    def add(self, name: str, *, trains: bool = False) -> str:
         """Add a key and return it; it is not kept. UserError for a name in use, or of other characters."""
         if not KEY_NAME.fullmatch(name):
             raise UserError(f"{name!r} is no name of a key; use a to z, 0 to 9, - and _, 40 characters at most")
@@ -85,7 +96,7 @@ class NamedKeys:
         if name in self._keys:
             raise UserError(f"there is a key {name!r} already; revoke it first, or choose another name")
         key = fresh_key()
-        self._write([*keys, NamedKey(name, _digest(key), int(time.time()))])
+        self._write([*keys, NamedKey(name, _digest(key), int(time.time()), trains)])
         return key
 
     def revoke(self, name: str) -> None:
@@ -134,6 +145,20 @@ class KeyUsage:
             _write_private(self.file, json.dumps(self.counts, indent=1))
         except OSError:
             return
+
+
+def owner_of(scope: Mapping[str, object]) -> str | None:
+    """Return whose files and jobs a request may see: a named key's (its name), those of no key with a name (""), or
+    everybody's (None: with the admin key, or where there are no keys)."""
+    client = scope.get(CLIENT)
+    if client is None or client == ADMIN_CLIENT:
+        return None
+    return str(client).removeprefix(CLIENT_PREFIX) if str(client).startswith(CLIENT_PREFIX) else ""
+
+
+def is_visible(owner: str, to: str | None) -> bool:
+    """Return whether what belongs to `owner` ("" for none) is seen by a request of `owner_of`."""
+    return to is None or owner == to
 
 
 def _digest(key: str) -> str:

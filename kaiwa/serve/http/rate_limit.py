@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.errors import error_response
-from kaiwa.serve.http.security import CLIENT
+from kaiwa.serve.http.keys import CLIENT
 
 ANSWER_PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"),

@@ -28,9 +28,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaiwa.serve.http.errors import shaped_error
-from kaiwa.serve.http.keys import CLIENT_PREFIX, NamedKeys
+from kaiwa.serve.http.keys import ADMIN_CLIENT, CLIENT, CLIENT_PREFIX, NamedKeys
 
-CLIENT = "kaiwa.who"  # the entry of a request's scope that says which key it came with
 Refusal = tuple[int, str, str]  # status, message, code
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -40,12 +39,14 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 ADMIN = (
     "/api/",
     "/build/",
+    "/demonstrate/begin",
     "/label/batch/",
     "/training/",
     "/v1/files",
     "/v1/fine_tuning",
     "/v1/models",
 )  # where whatever is not SAFE is the admin's, but for these:
+TRAINING = ("/v1/files", "/v1/fine_tuning")  # also for keys that may train; each sees its own
 # Whoever has a labeller's link needs no key for its queue, nor for what its page loads.
 LINKS = ("/label/q/", "/demonstrate/q/", "/static/")
 OWNERS = ("/label",)  # where reading is the admin's too
@@ -174,8 +175,10 @@ class Guard:
         name = self._key_name(bearer, token) if not user else ""
         if not user and not name:
             return 401, "the API key is missing or wrong; send it as Authorization: Bearer …", "invalid_api_key"
-        scope[CLIENT] = "the admin key" if admin else f"{CLIENT_PREFIX}{name}" if name else "the key"
+        scope[CLIENT] = ADMIN_CLIENT if admin else f"{CLIENT_PREFIX}{name}" if name else "the key"
         changes = scope["method"] not in SAFE and scope["path"].startswith(ADMIN) and scope["path"] not in USERS
+        if changes and name and scope["path"].startswith(TRAINING) and self.keys is not None and self.keys.trains(name):
+            changes = False
         if not admin and (changes or scope["path"].startswith(OWNERS)):
             return 403, "this needs the admin key; the API key is not enough", "admin_key_needed"
         return None

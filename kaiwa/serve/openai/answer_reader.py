@@ -130,7 +130,7 @@ class AnswerReader:
         scan, n_before = self._scan, len(self.calls)
         self._muted = False
         try:
-            yield from read_calls(scan, self, self.form.quotes)
+            yield from read_calls(scan, self, self.form.quotes, lines=self.form.lines)
         except (Malformed, Cut):
             if len(self.calls) == n_before and not self._muted:
                 self._add_content(scan.since_mark())

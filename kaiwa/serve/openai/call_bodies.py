@@ -17,6 +17,7 @@ from kaiwa.serve.openai.text_scan import Cut, Malformed, Step, TextScan, read_js
 NAME = re.compile(r"[A-Za-z_][\w.-]*")
 KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w-]*)\s*:")
+BEGIN, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>"  # DeepSeek's
 MAX_VALUE = 1 << 16  # characters of an argument that is evaluated
 ARGUMENTS = ("arguments", "parameters")
 CALL_KEYS = {"name", "type", "function", "id", *ARGUMENTS}
@@ -55,9 +56,12 @@ class ArgumentList:
         self.calls.end()
 
 
-def read_calls(scan: TextScan, calls: CallWriter, quotes: tuple[str, ...] = ()) -> Step[None]:
-    """Read one call or several, in whichever form begins here. Malformed if none does."""
+def read_calls(scan: TextScan, calls: CallWriter, quotes: tuple[str, ...] = (), *, lines: bool = False) -> Step[None]:
+    """Read one call or several, in whichever form begins here. Malformed if none does. lines: calls follow calls."""
     first = yield from scan.skip()
+    if (yield from scan.begins(BEGIN)):
+        scan.take(len(BEGIN))
+        first = yield from scan.skip()
     if first == "{":
         yield from _read_objects(scan, calls, ";,")
     elif first == "[":
@@ -75,6 +79,8 @@ def read_calls(scan: TextScan, calls: CallWriter, quotes: tuple[str, ...] = ()) 
         yield from _read_gemma(scan, calls, quotes)
     else:
         yield from _read_named(scan, calls)
+        while lines and (yield from scan.skip()) not in ("<", ""):
+            yield from _read_named(scan, calls)
 
 
 def _read_objects(scan: TextScan, calls: CallWriter, separators: str) -> Step[None]:
@@ -171,8 +177,12 @@ def _read_name(scan: TextScan, *ends: str) -> Step[tuple[str, str]]:
 
 
 def _read_named(scan: TextScan, calls: CallWriter) -> Step[None]:
-    """Read name{…}, name[ARGS]{…} or name[CALL_ID]…[ARGS]{…} (Mistral), or name(a=1) (Python)."""
-    name, end = yield from _read_name(scan, "{", "(", "[ARGS]", "[CALL_ID]")
+    """Read name{…}, name[ARGS]{…} or name[CALL_ID]…[ARGS]{…} (Mistral), name(a=1) (Python), or DeepSeek's forms."""
+    name, end = yield from _read_name(scan, "{", "(", "[ARGS]", "[CALL_ID]", SEPARATOR)
+    if end == SEPARATOR:
+        scan.take(len(end))
+        yield from _read_separated(scan, calls, name)
+        return
     if end == "(":
         scan.take(1)
         yield from _read_python_arguments(scan, ArgumentList(calls, name))
@@ -185,6 +195,20 @@ def _read_named(scan: TextScan, calls: CallWriter) -> Step[None]:
     yield from scan.skip()
     yield from read_json(scan, calls.write)
     calls.end()
+
+
+def _read_separated(scan: TextScan, calls: CallWriter, name: str) -> Step[None]:
+    """Read {…} after a name (DeepSeek V3.1), or name and a fence of JSON after the word "function" (V3, R1)."""
+    if (yield from scan.skip()) != "{":
+        name, fence = yield from _read_name(scan, "```json", "{")
+        scan.take(len(fence.removesuffix("{")))
+    calls.start(name)
+    yield from scan.skip()
+    yield from read_json(scan, calls.write)
+    calls.end()
+    yield from scan.skip()
+    if (yield from scan.begins("```")):
+        scan.take(3)
 
 
 def _read_python_list(scan: TextScan, calls: CallWriter) -> Step[None]:

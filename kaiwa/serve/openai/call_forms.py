@@ -7,6 +7,9 @@
     Nemotron                <TOOLCALL>[{…}]</TOOLCALL>
     LLaMA 3 and 4           {"name": "f", "parameters": {…}} or [f(a=1, b="x")], as the whole answer
     Gemma                   <start_function_call>call:f{a:1,b:<escape>x<escape>}<end_function_call>
+    DeepSeek V3, R1         <｜tool▁call▁begin｜>function<｜tool▁sep｜>f, then the arguments in a fence of JSON
+    DeepSeek V3.1           <｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜>
+    OLMo 3                  <function_calls>, a line f(a=1, b="x") for each call, </function_calls>
 
 A form is its tags and whether calls may begin the answer without a tag; the body of a call is recognised by how it
 begins (call_bodies.py). Many tags are special tokens, whose text an answer normally does not show: `markers` has them.
@@ -19,24 +22,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallForm:
-    """tags: texts that begin calls. ends: texts that end them. quotes: texts around strings, in Gemma's form.
+    """tags: texts that begin calls. ends: texts that end them. inner: other texts within them. quotes: texts around
+    strings, in Gemma's form.
 
-    bare: calls may be the whole answer, without a tag. short_ids: the template takes ids of 9 letters and digits only.
+    lines: calls follow each other without a tag between. bare: calls may be the whole answer, without a tag. short_ids:
+    the template takes ids of 9 letters and digits only.
     """
 
     name: str
     tags: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
     quotes: tuple[str, ...] = ()
+    lines: bool = False
     bare: bool = False
     short_ids: bool = False
 
     @property
     def markers(self) -> tuple[str, ...]:
         """The texts that are special tokens in the tokenizers of such models."""
-        return (*self.tags, *self.ends, *self.quotes, *(("[ARGS]", "[CALL_ID]") if self.name == "mistral" else ()))
+        return (*self.tags, *self.ends, *self.inner, *self.quotes)
 
 
+SEPARATOR = "<｜tool▁sep｜>"  # DeepSeek's
 HERMES = CallForm(name="hermes", tags=("<tool_call>",), ends=("</tool_call>",))
 FORCED = CallForm(name="forced", bare=True)  # the grammar's JSON is the whole answer
 FORMS = {
@@ -45,7 +53,7 @@ FORMS = {
         HERMES,
         FORCED,
         CallForm(name="xml", tags=("<tool_call>", "<function="), ends=("</function>", "</tool_call>")),
-        CallForm(name="mistral", tags=("[TOOL_CALLS]",), short_ids=True),
+        CallForm(name="mistral", tags=("[TOOL_CALLS]",), inner=("[ARGS]", "[CALL_ID]"), short_ids=True),
         CallForm(
             name="granite",
             tags=("<|tool_call|>", "<tool_call>", "<function_call>", "functools["),
@@ -64,10 +72,19 @@ FORMS = {
             ends=("<end_function_call>", "<tool_call|>"),
             quotes=("<escape>", '<|"|>'),
         ),
+        CallForm(
+            name="deepseek",
+            tags=("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
+            ends=("<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
+            inner=(SEPARATOR,),
+        ),
+        CallForm(name="olmo", tags=("<function_calls>",), ends=("</function_calls>",), lines=True),
     )
 }
 # In this order: the first whose sign stands in the template.
 SIGNS = (
+    ("<｜tool▁call▁begin｜>", "deepseek"),
+    ("<function_calls>", "olmo"),
     ("[TOOL_CALLS]", "mistral"),
     ("<start_function_call>", "gemma"),
     ("<|tool_call>", "gemma"),

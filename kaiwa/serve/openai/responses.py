@@ -17,7 +17,9 @@ from kaiwa.serve.http.bounded_json import JSONObject, plain_json
 from kaiwa.serve.openai.answer_reader import ModelCall
 from kaiwa.serve.openai.choice import AnswerChoice, ResponseHead, usage
 from kaiwa.serve.openai.protocol import MAX_MESSAGES, Body, ChatRequest, Name, text_kind
-from kaiwa.serve.openai.tools import FunctionName
+from kaiwa.serve.openai.tools import FunctionName, OtherTool, other_tools, tool_kind
+
+LOGPROBS = "message.output_text.logprobs"  # what can be included
 
 
 class InputPart(BaseModel):
@@ -89,12 +91,6 @@ class OtherItem(BaseModel):
         return value
 
 
-def _kind(value: object, known: tuple[str, ...], usual: str) -> str:
-    """Return which model reads a value, by its field "type": a known kind, or "other"."""
-    kind = value.get("type", usual) if isinstance(value, dict) else getattr(value, "type", usual)
-    return str(kind) if kind in known else "other"
-
-
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 Item = Annotated[
     Annotated[MessageItem, Tag("message")]
@@ -102,7 +98,7 @@ Item = Annotated[
     | Annotated[ResultItem, Tag("function_call_output")]
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[OtherItem, Tag("other")],
-    Discriminator(lambda value: _kind(value, ITEMS, "message")),
+    Discriminator(lambda value: tool_kind(value, ITEMS, "message")),
 ]
 
 
@@ -120,15 +116,9 @@ class FunctionTool(BaseModel):
         return {"type": "function", "function": function}
 
 
-class OtherTool(BaseModel):
-    """A tool that other servers host, such as web_search: left out, and named in the header X-Kaiwa-Ignored."""
-
-    type: Name
-
-
 Tool = Annotated[
     Annotated[FunctionTool, Tag("function")] | Annotated[OtherTool, Tag("other")],
-    Discriminator(lambda value: _kind(value, ("function",), "")),
+    Discriminator(tool_kind),
 ]
 
 
@@ -141,7 +131,7 @@ Choice = Annotated[
     Annotated[Literal["none", "auto", "required"], Tag("word")]
     | Annotated[NamedChoice, Tag("function")]
     | Annotated[OtherTool, Tag("other")],  # a tool that is left out: as if it were "auto"
-    Discriminator(lambda value: "word" if isinstance(value, str) else _kind(value, ("function",), "")),
+    Discriminator(lambda value: "word" if isinstance(value, str) else tool_kind(value)),
 ]
 
 
@@ -180,7 +170,8 @@ class ResponsesRequest(Body):
     text: TextOptions | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Choice | None = None
-    include: list[Name] | None = None  # nothing that can be asked for is here, encrypted reasoning for instance
+    include: Annotated[list[Name], Field(max_length=64)] | None = None  # LOGPROBS; others are named in X-Kaiwa-Ignored
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningOptions | None = None
     previous_response_id: None = None
@@ -199,8 +190,13 @@ class ResponsesRequest(Body):
 
     def ignored(self) -> list[str]:
         """Return the names of request fields without effect, and of tools that are left out."""
-        others = [tool.type for tool in self.tools or [] if not isinstance(tool, FunctionTool)]
-        return [*super().ignored(), *(f"tools ({kind})" for kind in dict.fromkeys(others))]
+        parts = [f"include ({name})" for name in dict.fromkeys(self.include or []) if name != LOGPROBS]
+        return [*super().ignored(), *other_tools(self.tools or []), *parts]
+
+    @property
+    def scored(self) -> bool:
+        """Whether the answer's log-probabilities are asked for."""
+        return LOGPROBS in (self.include or []) or self.top_logprobs is not None
 
     def to_chat(self) -> ChatRequest:
         """Return the same request as a chat request. ValidationError for a broken bound of the chat API."""
@@ -222,6 +218,8 @@ class ResponsesRequest(Body):
                 "top_p": self.top_p,
                 "seed": self.seed,
                 "stream": self.stream,
+                "logprobs": self.scored or None,
+                "top_logprobs": self.top_logprobs,
                 "tools": [tool.to_chat() for tool in self.functions()] or None,
                 "tool_choice": named,
                 "parallel_tool_calls": self.parallel_tool_calls,
@@ -255,12 +253,12 @@ def _join_calls(messages: Sequence[JSONObject]) -> list[JSONObject]:
     return turns
 
 
-def text_part(text: str) -> JSONObject:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def text_part(text: str, logprobs: Sequence[JSONObject] = ()) -> JSONObject:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(logprobs)}
 
 
-def message_item(text: str, status: str) -> JSONObject:
-    content = [text_part(text)] if status != "in_progress" else []
+def message_item(text: str, status: str, logprobs: Sequence[JSONObject] = ()) -> JSONObject:
+    content = [text_part(text, logprobs)] if status != "in_progress" else []
     id = f"msg_{secrets.token_hex(12)}"
     return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
 
@@ -315,6 +313,7 @@ def response_object(
         "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
         "tool_choice": body.model_dump()["tool_choice"] or "auto",
         "tools": [tool.model_dump() for tool in body.tools or []],
+        "top_logprobs": body.top_logprobs or 0,
         "top_p": 1.0 if body.top_p is None else body.top_p,
         "truncation": "disabled",
         "usage": _usage(choice) if choice is not None else None,

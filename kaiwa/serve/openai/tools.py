@@ -17,7 +17,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, field_validator
 
 from kaiwa.serve.http.bounded_json import JSONObject, plain_json
 from kaiwa.serve.openai.chat_turn import CalledTool, ChatTurn
@@ -54,6 +54,23 @@ class ToolDefinition(BaseModel):
     function: Function
 
 
+class OtherTool(BaseModel):
+    """A tool that other servers host, such as web_search: left out, and named in the header X-Kaiwa-Ignored."""
+
+    type: Annotated[str, Field(max_length=256)]
+
+
+def tool_kind(value: object, known: tuple[str, ...] = ("function",), usual: str = "") -> str:
+    """Return which model reads a value, by its field "type": a known kind, or "other"."""
+    kind = value.get("type", usual) if isinstance(value, dict) else getattr(value, "type", usual)
+    return str(kind) if kind in known else "other"
+
+
+def other_tools(tools: Sequence[BaseModel]) -> list[str]:
+    """Return how the header names the tools that are left out."""
+    return [f"tools ({kind})" for kind in dict.fromkeys(tool.type for tool in tools if isinstance(tool, OtherTool))]
+
+
 class NamedFunction(BaseModel):
     name: FunctionName
 
@@ -63,7 +80,15 @@ class NamedTool(BaseModel):
     function: NamedFunction
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+ChatTool = Annotated[
+    Annotated[ToolDefinition, Tag("function")] | Annotated[OtherTool, Tag("other")], Discriminator(tool_kind)
+]
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")]
+    | Annotated[NamedTool, Tag("function")]
+    | Annotated[OtherTool, Tag("other")],  # a tool that is left out: as if it were "auto"
+    Discriminator(lambda value: "word" if isinstance(value, str) else tool_kind(value)),
+]
 
 
 def describe(tool: ToolDefinition) -> JSONObject:

@@ -53,7 +53,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
     if not entry.chat:
         message = f"{entry.name} continues text and has not learnt to chat; use /v1/completions"
         raise APIError(400, message, "not_a_chat_model", "model")
-    tools = body.tools if body.tools and body.tool_choice != "none" else []
+    tools = body.functions() if body.tool_choice != "none" else []
     prompt = ChatPrompt(
         messages=tuple(message.to_turn() for message in body.messages),
         tools=tuple(describe(tool) for tool in tools),
@@ -95,9 +95,9 @@ def has_grammar(body: ChatRequest) -> bool:
 def _callable_tools(body: ChatRequest) -> list[ToolDefinition]:
     """Return the tools allowed in a forced call. APIError if there are none."""
     name = body.tool_choice.function.name if isinstance(body.tool_choice, NamedTool) else None
-    tools = [tool for tool in body.tools or [] if name in (None, tool.function.name)]
+    tools = [tool for tool in body.functions() if name in (None, tool.function.name)]
     if not tools:
-        problem = "no such function" if body.tools else "none"
+        problem = "no such function" if body.functions() else "none"
         message = f"tool_choice asks for {name or 'a tool'}, and tools has {problem}"
         raise APIError(400, message, "invalid_value", "tool_choice")
     return tools
@@ -108,7 +108,7 @@ def answer_reader(body: ChatRequest, choice: AnswerChoice) -> AnswerReader | Non
 
     With a grammar the answer has no reasoning: the grammar holds from the first token on.
     """
-    tools = body.tools if body.tools and body.tool_choice != "none" else []
+    tools = body.functions() if body.tool_choice != "none" else []
     markup, must = choice.markup, must_call(body)
     reasoning = None if has_grammar(body) or body.reasoning_format == "none" else markup.reasoning
     if not tools and reasoning is None:
@@ -240,10 +240,15 @@ def read_pieces(reader: AnswerReader | None, reply: Tokens) -> list[Piece]:
 
 
 def _logprobs(tokens: Sequence[TokenDetail]) -> JSONObject:
+    return {"content": logprobs_json(tokens), "refusal": None}
+
+
+def logprobs_json(tokens: Sequence[TokenDetail]) -> list[JSONObject]:
+    """Return tokens with their log-probabilities and alternatives."""
+
     def token_json(token: TokenDetail | TokenAlternative) -> JSONObject:
         return {"token": token.text, "logprob": token.logprob, "bytes": list(token.data)}
 
-    content = [
+    return [
         token_json(token) | {"top_logprobs": [token_json(alternative) for alternative in token.top]} for token in tokens
     ]
-    return {"content": content, "refusal": None}

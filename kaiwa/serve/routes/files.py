@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from kaiwa.core.errors import UserError
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.http.keys import owner_of
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.training_data import lines
 from kaiwa.serve.tuning.uploaded_files import StoredFile, UploadedFiles
@@ -23,9 +24,9 @@ def routes(services: ServerServices) -> APIRouter:
     router = APIRouter()
     files = UploadedFiles(services.settings.home / "files")
 
-    def get(id: str) -> StoredFile:
+    def get(id: str, request: Request) -> StoredFile:
         try:
-            return files.get(id)
+            return files.get(id, owner_of(request.scope))
         except UserError as error:
             raise APIError(404, str(error), "file_not_found", "file_id") from None
 
@@ -40,41 +41,46 @@ def routes(services: ServerServices) -> APIRouter:
                 raise APIError(400, "file: a file is missing", "missing_required_parameter", "file")
             if purpose != "fine-tune":
                 raise APIError(400, "purpose: 'fine-tune' is the only one there is", "invalid_value", "purpose")
-            return (await asyncio.to_thread(_store, files, upload)).to_json()
+            return (await asyncio.to_thread(_store, files, upload, owner_of(request.scope) or "")).to_json()
 
     @router.get("/v1/files")
     async def list_files(
+        request: Request,
         purpose: str | None = None,
         limit: int = 10_000,
         after: str | None = None,
         order: Literal["asc", "desc"] = "desc",
     ) -> JSONObject:
-        chosen = [file for file in await asyncio.to_thread(files.all) if purpose in (None, file.purpose)]
+        chosen = [
+            file
+            for file in await asyncio.to_thread(files.all, owner_of(request.scope))
+            if purpose in (None, file.purpose)
+        ]
         chosen = chosen if order == "desc" else chosen[::-1]
         return list_page([file.to_json() for file in chosen], after, limit)
 
     @router.get("/v1/files/{id}")
-    async def show_file(id: str) -> JSONObject:
-        return get(id).to_json()
+    async def show_file(id: str, request: Request) -> JSONObject:
+        return get(id, request).to_json()
 
     @router.get("/v1/files/{id}/content")
-    async def download(id: str) -> FileResponse:
-        file = get(id)
+    async def download(id: str, request: Request) -> FileResponse:
+        file = get(id, request)
         return FileResponse(files.path(id), media_type="application/octet-stream", filename=file.filename)
 
     @router.delete("/v1/files/{id}")
-    async def delete(id: str) -> JSONObject:
-        get(id)
+    async def delete(id: str, request: Request) -> JSONObject:
+        get(id, request)
         await asyncio.to_thread(files.delete, id)
         return {"id": id, "object": "file", "deleted": True}
 
     return router
 
 
-def _store(files: UploadedFiles, upload: UploadFile) -> StoredFile:
+def _store(files: UploadedFiles, upload: UploadFile, owner: str) -> StoredFile:
     """Store an upload if valid. APIError: 413 for a large file, 400 if empty or for a line without a JSON object."""
     try:
-        file = files.add(upload.filename or "file", "fine-tune", upload.file)
+        file = files.add(upload.filename or "file", "fine-tune", upload.file, owner=owner)
     except UserError as error:
         raise APIError(413, str(error), "file_too_large", "file") from None
     try:

@@ -27,7 +27,7 @@ from kaiwa.serve.openai.responses import (
     response_object,
     text_part,
 )
-from kaiwa.serve.routes.chat import answer_reader, chat_requests, read_answer, read_pieces
+from kaiwa.serve.routes.chat import answer_reader, chat_requests, logprobs_json, read_answer, read_pieces
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.worker.wire import Started, Tokens
 
@@ -73,7 +73,8 @@ def _response_body(head: ResponseHead, body: ResponsesRequest, chat: ChatRequest
     answer = read_answer(chat, choice)
     status = _status(choice)
     output = [reasoning_item(answer.reasoning, "completed")] if answer.reasoning else []
-    output += [message_item(answer.content or "", status)] if answer.content or not answer.calls else []
+    logprobs = logprobs_json(choice.tokens)
+    output += [message_item(answer.content or "", status, logprobs)] if answer.content or not answer.calls else []
     output += [call_item(call) for call in answer.calls]
     return response_object(head, body, status, output, choice)
 
@@ -89,6 +90,7 @@ class EventWriter:
         self.number = -1
         self.output: list[JSONObject] = []
         self.kind, self.text = "", ""
+        self.logprobs: list[JSONObject] = []  # of the open message
         self.call: ModelCall | None = None
 
     def event(self, kind: str, **details: object) -> str:
@@ -100,11 +102,11 @@ class EventWriter:
         response = response_object(self.head, self.body, status, self.output, choice)
         return self.event(kind, response=response | extra)
 
-    def add(self, piece: Piece, calls: Sequence[ModelCall]) -> Iterator[str]:
-        """Yield the events of a piece of the answer. calls: those of the answer so far."""
+    def add(self, piece: Piece, calls: Sequence[ModelCall], logprobs: Sequence[JSONObject] = ()) -> Iterator[str]:
+        """Yield the events of a piece of the answer. calls: those of the answer so far. logprobs: of its tokens."""
         match piece:
             case ContentPiece(text):
-                yield from self._add_text("message", text)
+                yield from self._add_text("message", text, logprobs)
             case ReasoningPiece(text):
                 yield from self._add_text("reasoning", text)
             case CallPiece(index, arguments, name):
@@ -121,15 +123,16 @@ class EventWriter:
         self.output.append(item)
         return self.event("response.output_item.added", item=item, output_index=len(self.output) - 1)
 
-    def _add_text(self, kind: str, text: str) -> Iterator[str]:
+    def _add_text(self, kind: str, text: str, logprobs: Sequence[JSONObject] = ()) -> Iterator[str]:
         if self.kind != kind:
             yield from self.close("completed")
-            self.kind, self.text = kind, ""
+            self.kind, self.text, self.logprobs = kind, "", []
             item = message_item("", "in_progress") if kind == "message" else reasoning_item("", "in_progress")
             yield self._open(item)
             yield self.event("response.content_part.added", part=self._part(), **self._position(0))
         self.text += text
-        extra: JSONObject = {"logprobs": []} if kind == "message" else {}
+        self.logprobs += logprobs
+        extra: JSONObject = {"logprobs": list(logprobs)} if kind == "message" else {}
         yield self.event(f"response.{self._part()['type']}.delta", delta=text, **extra, **self._position(0))
 
     def close(self, status: str) -> Iterator[str]:
@@ -142,7 +145,7 @@ class EventWriter:
             details = {"arguments": item["arguments"], "name": item["name"]}
             yield self.event("response.function_call_arguments.done", **details, **self._position())
         else:
-            extra: JSONObject = {"logprobs": []} if self.kind == "message" else {}
+            extra: JSONObject = {"logprobs": self.logprobs} if self.kind == "message" else {}
             kind = f"response.{self._part()['type']}.done"
             yield self.event(kind, text=self.text, **extra, **self._position(0))
             yield self.event("response.content_part.done", part=self._part(), **self._position(0))
@@ -151,7 +154,11 @@ class EventWriter:
         yield self.event("response.output_item.done", item=item, output_index=len(self.output) - 1)
 
     def _part(self) -> JSONObject:
-        return text_part(self.text) if self.kind == "message" else {"type": "reasoning_text", "text": self.text}
+        return (
+            text_part(self.text, self.logprobs)
+            if self.kind == "message"
+            else {"type": "reasoning_text", "text": self.text}
+        )
 
     def _position(self, content_index: int | None = None) -> JSONObject:
         """Return the fields that identify the open item, or a part of its content."""
@@ -166,6 +173,7 @@ async def _stream(
     writer = EventWriter(head, body)
     reader: AnswerReader | None = None
     choice: AnswerChoice | None = None
+    logprobs: list[JSONObject] = []
     yield writer.response_event("response.created", "in_progress", None)
     yield writer.response_event("response.in_progress", "in_progress", None)
     async with contextlib.aclosing(events):
@@ -176,9 +184,11 @@ async def _stream(
                 if not isinstance(step.reply, Tokens):
                     continue
                 choice = step.choice
+                logprobs += logprobs_json(step.reply.tokens)  # with the next piece of the answer's words
                 for piece in read_pieces(reader, step.reply):
-                    for line in writer.add(piece, reader.calls if reader is not None else ()):
+                    for line in writer.add(piece, reader.calls if reader is not None else (), logprobs):
                         yield line
+                    logprobs = []
         except Exception as exception:
             error = api_error(exception)
             fields = {"code": error.code or "server_error", "message": error.message}

@@ -46,6 +46,11 @@ class JobFolder:
     def id(self) -> str:
         return self.path.name
 
+    @property
+    def owner(self) -> str:
+        """The name of the key that asked for the job, "" for one without a name."""
+        return str(self.job().get("owner", ""))
+
     def job(self) -> dict[str, Any]:
         """Read job.json."""
         value: dict[str, Any] = json.loads((self.path / JOB).read_text(encoding="utf-8"))

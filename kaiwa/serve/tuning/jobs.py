@@ -25,6 +25,7 @@ from kaiwa.catalog.entries import Entry, entry_by_name
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder
+from kaiwa.serve.http.keys import is_visible
 from kaiwa.serve.tuning.builds import NICE, lower_session_priority
 from kaiwa.serve.tuning.job_folder import JOB, TERMINAL, WISH, JobFolder
 from kaiwa.serve.tuning.job_plan import TuningRequest, make_plan
@@ -50,11 +51,11 @@ class FineTuning:
         self._watching: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def create(self, request: TuningRequest) -> JobFolder:
+    def create(self, request: TuningRequest, owner: str = "") -> JobFolder:
         """Check and convert the files, register the job, and start the job if no other is training.
 
         UserError for an unsuitable file (field: the request's field, code: "invalid_" and the field) and for a method
-        unsupported by the base.
+        unsupported by the base. owner: the name of the key that asks, if it has one.
         """
         base = entry_by_name(request.model, self.models())
         method = request.method.type if request.method is not None else "supervised"
@@ -85,6 +86,7 @@ class FineTuning:
                 "training_file": request.training_file,
                 "validation_file": request.validation_file,
                 "examples": n,
+                "owner": owner,
                 "languages": list(base.languages),
             }
             write_atomic(work / JOB, json.dumps(job, ensure_ascii=False, indent=1))
@@ -106,16 +108,18 @@ class FineTuning:
         except UserError as error:
             raise UserError(str(error), field=field, code=f"invalid_{field}") from None
 
-    def all(self) -> list[JobFolder]:
-        """Return every job, newest first."""
+    def all(self, owner: str | None = None) -> list[JobFolder]:
+        """Return the jobs that a request may see (keys.owner_of), newest first."""
         folders = self.folder.iterdir() if self.folder.is_dir() else []
         jobs = [JobFolder(path) for path in folders if JOB_ID.fullmatch(path.name) and (path / JOB).is_file()]
+        jobs = [job for job in jobs if is_visible(job.owner, owner)]
         return sorted(jobs, key=lambda job: (-float(job.job()["created_at"]), job.id))
 
-    def get(self, id: str) -> JobFolder:
-        """Return a job. UserError for an unknown id."""
+    def get(self, id: str, owner: str | None = None) -> JobFolder:
+        """Return a job. UserError for an unknown id, or another key's."""
         job = JobFolder(self.folder / id)
-        if not JOB_ID.fullmatch(id) or not (job.path / JOB).is_file():
+        known = JOB_ID.fullmatch(id) is not None and (job.path / JOB).is_file()
+        if not known or not is_visible(job.owner, owner):
             raise UserError(f"no fine-tuning job {id[:60]!r}")
         return job
 

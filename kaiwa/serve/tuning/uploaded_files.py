@@ -18,6 +18,7 @@ from typing import BinaryIO
 from kaiwa.core.artifact import write_atomic
 from kaiwa.core.errors import UserError
 from kaiwa.serve.http.bounded_json import JSONObject
+from kaiwa.serve.http.keys import is_visible
 
 PURPOSES = ("fine-tune", "fine-tune-results")
 FILE_ID = re.compile(r"file-[A-Za-z0-9]{1,40}")
@@ -32,11 +33,12 @@ class StoredFile:
     created_at: int
     filename: str
     purpose: str
+    owner: str = ""  # the name of the key that it came with, if that has one
 
     def to_json(self) -> JSONObject:
         """Return OpenAI's file object."""
         more = {"object": "file", "status": "processed", "status_details": None, "expires_at": None}
-        return asdict(self) | more
+        return {name: value for name, value in asdict(self).items() if name != "owner"} | more
 
 
 def label(name: str) -> str:
@@ -51,7 +53,7 @@ class UploadedFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, name: str, purpose: str, source: BinaryIO, id: str = "") -> StoredFile:
+    def add(self, name: str, purpose: str, source: BinaryIO, id: str = "", *, owner: str = "") -> StoredFile:
         """Store the bytes of `source`. UserError for more than MOST_BYTES."""
         id = id or f"file-{secrets.token_hex(12)}"
         folder = self.folder / id
@@ -64,22 +66,29 @@ class UploadedFiles:
                     if size > MOST_BYTES:
                         raise UserError(f"the file is larger than {MOST_BYTES:,} bytes; split it")
                     f.write(chunk)
-            file = StoredFile(id=id, bytes=size, created_at=int(time.time()), filename=label(name), purpose=purpose)
+            file = StoredFile(
+                id=id,
+                bytes=size,
+                created_at=int(time.time()),
+                filename=label(name),
+                purpose=purpose,
+                owner=owner,
+            )
             write_atomic(folder / "meta.json", json.dumps(asdict(file), ensure_ascii=False))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return file
 
-    def all(self) -> list[StoredFile]:
-        """Return every file, newest first."""
-        files = [file for file in map(self._read, self._folders()) if file is not None]
+    def all(self, owner: str | None = None) -> list[StoredFile]:
+        """Return the files that a request may see (keys.owner_of), newest first."""
+        files = [f for f in map(self._read, self._folders()) if f is not None and is_visible(f.owner, owner)]
         return sorted(files, key=lambda file: (-file.created_at, file.id))
 
-    def get(self, id: str) -> StoredFile:
-        """Return a file's record. UserError if there is no such file."""
+    def get(self, id: str, owner: str | None = None) -> StoredFile:
+        """Return a file's record. UserError if there is no such file, or another key's."""
         file = self._read(self.folder / id) if FILE_ID.fullmatch(id) else None
-        if file is None:
+        if file is None or not is_visible(file.owner, owner):
             raise UserError(f"no file {id[:60]!r}; upload one with POST /v1/files")
         return file
 
