@@ -55,7 +55,8 @@ def test_a_plan_counts_calls_tokens_and_money() -> None:
 
 
 def test_a_plan_counts_the_calls_of_all_rounds() -> None:
-    task = EXPERIMENT.tasks[0].first(10)
+    items = tuple(dataclasses.replace(item, choices=("x", "y")) for item in TASK.items[:10])
+    task = dataclasses.replace(TASK, kind="choice", items=items)
     two_calls = Arm(name="two", technique=ZeroShotCoT(max_tokens=64))
     knowledge = Arm(name="knowledge", technique=GeneratedKnowledge(n=2, max_tokens=24))
     plans = [

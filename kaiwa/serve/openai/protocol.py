@@ -22,6 +22,7 @@ MAX_N = 16
 MAX_STOPS = 16
 MAX_MESSAGES = 2048
 TEXT_PARTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal")
+THINKING_PARTS = ("thinking", "redacted_thinking")  # of an earlier answer, as Anthropic's clients send it back
 TEMPLATE_NAMES = {"messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token"}
 # Accepted because common clients send them, and without effect at these values (empty: at any).
 NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -66,17 +67,18 @@ class StreamOptions(BaseModel):
 
 def text_kind(kind: object) -> object:
     """Return the type of a content part if it is one of text. ValueError for a picture, a sound or a file."""
-    if isinstance(kind, str) and kind not in TEXT_PARTS:
+    if isinstance(kind, str) and kind not in TEXT_PARTS + THINKING_PARTS:
         raise ValueError(f"this server reads text only, and this is {kind!r}; leave it out or put it into words")
     return kind
 
 
 class TextPart(BaseModel):
-    """A part of text; an assistant's refusal has its text in another field."""
+    """A part of text; an assistant's refusal and its thinking have theirs in fields of their own."""
 
     type: Annotated[str, BeforeValidator(text_kind)]
     text: str = ""
     refusal: str = ""
+    thinking: str = ""
 
 
 class FunctionCall(BaseModel):
@@ -100,26 +102,27 @@ class ChatMessage(BaseModel):
     tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
     tool_call_id: Name | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None  # another name of it
     prefix: bool | None = None  # Mistral's and DeepSeek's way to say that the answer goes on with this message
 
     @model_validator(mode="after")
     def has_content(self) -> ChatMessage:
-        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+        if self.content is None and self.role not in ("assistant", "tool"):  # an answer or a result may be empty
             raise ValueError(f"a {self.role} message needs content")
         return self
 
     def to_turn(self) -> ChatTurn:
         """Return the message for templates: text in a single piece, "developer" as "system", calls only if any."""
-        content = (
-            self.content if isinstance(self.content, str) else "".join(p.text or p.refusal for p in self.content or [])
-        )
+        parts = self.content if isinstance(self.content, list) else []
+        content = self.content if isinstance(self.content, str) else "".join(p.text or p.refusal for p in parts)
+        reasoning = self.reasoning_content or self.reasoning or "".join(part.thinking for part in parts)
         turn: ChatTurn = {"role": "system" if self.role == "developer" else self.role, "content": content}
         if self.tool_calls:
             turn["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id:
             turn["tool_call_id"] = self.tool_call_id
-        if self.reasoning_content:
-            turn["reasoning_content"] = self.reasoning_content
+        if reasoning:
+            turn["reasoning_content"] = reasoning
         return turn
 
 
