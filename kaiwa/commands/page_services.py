@@ -17,6 +17,7 @@ from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
 from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
+from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
 CATALOG_SECONDS = 1.0  # shortest time between two readings of the models' folders
@@ -147,8 +148,9 @@ class Thoughts:
 def _generate(entry: Entry, request: AnswerRequest) -> Generate:
     """Return the engine's request; for a model without chat training, the conversation as plain text."""
     messages = request.messages
+    ending: PromptEnding = "continue" if messages[-1].role == "assistant" else "answer"  # a turn that was begun
     prompt = (
-        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages))
+        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages), ending=ending)
         if entry.chat
         else TextPrompt("\n".join(message.content for message in messages))
     )

@@ -6,12 +6,13 @@ Figures are computed from columns of digits, so that 50,000 judgements take well
 from __future__ import annotations
 
 import json
-import sqlite3
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, zip_longest
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ class Columns:
     ranks: NDArray[np.int8]
     order: NDArray[np.int8]
     known: NDArray[np.bool_]
-    rows: Sequence[sqlite3.Row]
+    rows: Sequence[tuple[Any, ...]]
 
 
 def overview(store: BatchStore, batch: Batch) -> Overview:
@@ -109,19 +110,23 @@ def own_agreement(store: BatchStore, batch: Batch, labeller: str) -> Interval:
 
 
 def _columns(store: BatchStore, batch: Batch) -> Columns:
-    # SQLite takes the other columns from the row of max(j.id): the newest judgement.
+    # SQLite takes the other columns from the row of max(j.id): the newest judgement. Assignments are read in the order
+    # of their ids, which is the order of the groups: so nothing is sorted.
     query = (
-        "SELECT a.item_id, a.labeller, a.display, i.known_ranks, j.ranks, j.ratings, j.flags, j.seconds, a.done,"
-        " max(j.id) FROM assignments a JOIN items i ON i.id = a.item_id JOIN judgements j ON j.assignment_id = a.id"
+        "SELECT a.item_id, a.labeller, a.display, '', j.ranks, j.ratings, j.flags, j.seconds, a.done, max(j.id)"
+        " FROM assignments a NOT INDEXED CROSS JOIN judgements j ON j.assignment_id = a.id"
         " WHERE a.batch_id = ? AND a.state = 'done' GROUP BY a.id"
     )
-    rows = sorted(store.rows(query, (batch.id,)), key=lambda row: row[0])
+    query_known = "SELECT id, known_ranks FROM items WHERE batch_id = ? AND known_ranks > ''"
+    known_ranks = {row[0]: row[1] for row in store.rows(query_known, (batch.id,))}
+    rows = sorted(map(tuple, store.rows(query, (batch.id,))), key=itemgetter(0))
     labeller, item = [row[1] for row in rows], np.array([row[0] for row in rows], dtype=np.int64)
-    known = np.array([row[3] != "" for row in rows], dtype=bool)
+    known = np.array([row[0] in known_ranks for row in rows], dtype=bool)
+    rows = [(*row[:3], known_ranks[row[0]], *row[4:]) if row[0] in known_ranks else row for row in rows]
     return Columns(labeller, item, _digits(rows, 4), _digits(rows, 2), known, rows)
 
 
-def _digits(rows: Sequence[sqlite3.Row], column: int) -> NDArray[np.int8]:
+def _digits(rows: Sequence[tuple[Any, ...]], column: int) -> NDArray[np.int8]:
     """Return a column of digits as [n, K]; [n, 0] where there is none."""
     text = "".join(row[column] for row in rows)
     width = len(text) // len(rows) if rows else 0
@@ -170,7 +175,7 @@ def _with_others(names: Sequence[str], pairs: NDArray[np.int64]) -> dict[str, In
 
 def _screening(columns: Columns) -> dict[str, tuple[Interval, int]]:
     """Return each labeller's agreement with the known ranks, and on how many items."""
-    known = _digits([row for row in columns.rows if row["known_ranks"]], 3)
+    known = _digits([row for row in columns.rows if row[3]], 3)
     index = np.flatnonzero(columns.known)
     by_name: dict[str, list[int]] = defaultdict(list)
     for n, i in enumerate(index):
@@ -214,7 +219,9 @@ def _labellers(
     for name, row in zip(columns.labeller, columns.rows, strict=True):
         seconds[name].append(row[7])
         last[name] = max(last.get(name, 0.0), row[8] or 0.0)
-    query = "SELECT labeller, sum(state = 'skipped') FROM assignments WHERE batch_id = ? GROUP BY labeller"
+    query = "SELECT DISTINCT labeller FROM assignments WHERE batch_id = ?"
+    people = [row[0] for row in store.rows(query, (batch.id,))]
+    query = "SELECT labeller, count(*) FROM events WHERE batch_id = ? AND kind = 'skip' GROUP BY labeller"
     skipped = {row[0]: row[1] for row in store.rows(query, (batch.id,))}
     query = "SELECT labeller, min(revoked IS NOT NULL) FROM invitations WHERE batch_id = ? GROUP BY labeller"
     revoked = {row[0]: bool(row[1]) for row in store.rows(query, (batch.id,))}
@@ -231,7 +238,7 @@ def _labellers(
             others=others.get(name, NOTHING),
             revoked=revoked.get(name, False),
         )
-        for name in {**skipped, **revoked}
+        for name in {*people, *revoked}
     ]
     return tuple(sorted(states, key=lambda state: (state.done, state.name)))
 

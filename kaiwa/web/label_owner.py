@@ -21,7 +21,7 @@ from kaiwa.report.heat import heat_map
 from kaiwa.report.html import tag
 from kaiwa.report.table import share_cell, table, value_cell
 from kaiwa.report.words import Words
-from kaiwa.stats.intervals import Interval
+from kaiwa.stats.intervals import NOTHING, Interval
 from kaiwa.web.judging import LabellerName, Queues, error_response, json_response
 from kaiwa.web.view import HEADERS
 from kaiwa.web.words import words_of
@@ -97,7 +97,7 @@ def pieces(view: Overview, words: Words, batch: Batch) -> dict[str, Markup]:
         )
     if view.first_shown.n:
         drawn["biases"] = bias_plot(view, words, batch.k)
-    if view.flags:
+    if view.flags or (batch.task == "rate" and view.mean_ratings):
         drawn["flags"] = flag_table(view, words)
     return drawn
 
@@ -150,12 +150,12 @@ def bias_plot(view: Overview, words: Words, k: int) -> Markup:
 
 def flag_table(view: Overview, words: Words) -> Markup:
     """Draw the share of each model's outputs with each flag, and mean ratings."""
-    models = sorted({model for model, _ in view.flags})
+    models = sorted({*(model for model, _ in view.flags), *view.mean_ratings})
     letters = [letter for letter in OUTPUT_FLAGS if any((model, letter) in view.flags for model in models)]
     rows = []
     for model in models:
         mean, n = view.mean_ratings.get(model, (0.0, 0))
-        cells = [share_cell(_json(view.flags[model, letter])) for letter in letters]
+        cells = [share_cell(_json(view.flags.get((model, letter), NOTHING))) for letter in letters]
         rows.append([model or "–", value_cell(f"{mean:.2f} (n = {n})" if n else "–"), *cells])
     heads = [words("owner.model"), words("owner.rating"), *(words(f"flag.{OUTPUT_FLAGS[x]}") for x in letters)]
     return table(heads, rows, caption=words("owner.flags_caption"))

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from kaiwa.core.errors import UserError
 from kaiwa.feedback.batch_store import BatchStore
 from kaiwa.feedback.store import FILE
-from kaiwa.web import arena, build, chat, label, label_owner, leaderboard, models, redteam, training
+from kaiwa.web import arena, build, chat, demonstrate, label, label_owner, leaderboard, models, redteam, training
 from kaiwa.web.events import EVENT_STREAM, Shutdown, changes
 from kaiwa.web.judging import Queues
 from kaiwa.web.key_chats import ClientScope, KeyChats
@@ -50,6 +50,7 @@ def mount(app: FastAPI, services: PageServices) -> Callable[[], Coroutine[object
     arena_pages = arena.ArenaPages(view, chats, batches)
     app.include_router(arena.routes(arena_pages))
     app.include_router(label.routes(label.LabelPages(queues)))
+    app.include_router(demonstrate.routes(demonstrate.DemonstratePages(queues)))
     app.include_router(label_owner.routes(label_owner.LabelOwnerPages(queues)))
     app.include_router(redteam.routes(redteam.RedTeamPages(view)))
     app.add_api_route("/events", stream_engine, methods=["GET"], response_model=None, include_in_schema=False)

@@ -198,3 +198,22 @@ def test_the_page_and_a_simulated_labeller_write_the_same_bytes(site: Site, tmp_
         exports.append("".join(json.dumps(line) + "\n" for line in export_lines(store, "first")))
     assert exports[0] == exports[1]
     assert (tmp_path / "page" / FILE).is_file()
+
+
+@pytest.mark.parametrize("path", ["/label", "/label/q/TOKEN", "/arena", "/demonstrate", "/demonstrate/q/TOKEN"])
+def test_a_judging_page_loads_little_and_has_nothing_inline(site: Site, store: BatchStore, path: str) -> None:
+    store.create("written", task="demonstrate", k=0)
+    token = store.invite("written" if path.startswith("/demonstrate") else "first", "Aoi")
+    page = site.client.get(path.replace("TOKEN", token)).text
+    size, todo, known = 0, set(re.findall(r'(?:src|href)="(/static/[^"]+\.(?:js|css)[^"]*)"', page)), set()
+    while todo:
+        file = todo.pop()
+        known.add(file.partition("?")[0])
+        text = site.client.get(file).text
+        size += len(text.encode())
+        modules = {f"/static/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)}
+        todo |= modules - known
+    assert size <= 45_000, size
+    assert re.search(r"<style|\sstyle=|\son\w+=", page) is None
+    for script in re.findall(r"<script([^>]*)>", page):
+        assert "src=" in script or 'type="application/json"' in script

@@ -39,6 +39,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 ADMIN = (
     "/api/",
     "/build/",
+    "/demonstrate/begin",
     "/label/batch/",
     "/training/",
     "/v1/files",
