@@ -74,6 +74,7 @@ def evaluate_tasks(options: Options) -> None:
         raise UserError("models and tasks are needed: kaiwa evaluate MODEL… --tasks FILE…")
     from kaiwa.catalog.entries import entry_by_name_or_path
     from kaiwa.catalog.open_model import open_entry, rest_idle_threads
+    from kaiwa.lab.experiments.baselines import baselines_text, task_baselines
     from kaiwa.lab.experiments.leaderboard import (
         build_result,
         evaluation_experiment,
@@ -114,4 +115,6 @@ def evaluate_tasks(options: Options) -> None:
     versions = {task.name: task_hash(task) for task in tasks}
     current = [r for r in select_task_versions(results) if versions[r.task] == r.task_hash]
     print(table(ranking_rows(rank(current)), lambda i: "<"))
+    for task in tasks:
+        print(baselines_text(task_baselines(task)))
     print("rank: best and worst rank that the paired comparisons on the same items (95 %) allow")

@@ -6,12 +6,22 @@ not 2048), and 13B has d_model 5120 (40 x 128 is not 5140).
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from kaiwa.core.errors import UserError
 
 Dialect = Literal["llama", "gpt3"]
+
+
+def require_finite(config: object) -> None:
+    """Raise UserError for a number of a config's that is NaN or infinite."""
+    for field_of in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field_of.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{field_of.name} is {value}; a finite number is expected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +45,13 @@ class RopeScaling:
     divisors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.factor <= 0 or self.original_length < 1:
             raise UserError(f"rope factor {self.factor} over {self.original_length} positions; both must be above 0")
         if self.kind in ("llama3", "yarn") and self.high_factor <= self.low_factor:
             raise UserError(f"rope high_factor {self.high_factor} must be above low_factor {self.low_factor}")
+        if self.kind == "yarn" and self.low_factor <= 0:
+            raise UserError(f"rope low_factor {self.low_factor} must be above 0")
         if any(divisor <= 0 for divisor in self.divisors):
             raise UserError(f"rope divisor {min(self.divisors)}; all must be above 0")
 
@@ -60,6 +73,7 @@ class Scales:
     logit_cap: float = 0.0
 
     def __post_init__(self) -> None:
+        require_finite(self)
         for name in ("attention_scale", "attention_cap", "logit_cap"):
             if getattr(self, name) < 0:
                 raise UserError(f"model.scales.{name} is {getattr(self, name)}; it must not be negative")
@@ -121,6 +135,11 @@ class DecoderConfig:
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
 
     def __post_init__(self) -> None:
+        require_finite(self)
+        if self.rope_theta <= 0 or self.norm_eps < 0 or self.local_theta < 0:
+            raise UserError(f"model.rope_theta {self.rope_theta} must be above 0, norm_eps {self.norm_eps} not below")
+        if self.rope.kind == "yarn" and self.rope_theta <= 1:
+            raise UserError(f"model.rope_theta is {self.rope_theta}; with rope scaling yarn it must be above 1")
         for name in ("vocab_size", "d_model", "n_layer", "n_head", "d_ff", "max_length"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} is {getattr(self, name)}; it must be at least 1")

@@ -1,5 +1,6 @@
 """Budgets, prices, servers of their own, and what a plan says of them."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from kaiwa.lab.experiments.experiment_file import read_experiment
 from kaiwa.lab.experiments.preflight import estimate_tokens, planned_cost
 from kaiwa.lab.experiments.run import run
 from kaiwa.lab.tasks.task import Item, Task
+from kaiwa.lab.techniques.knowledge import GeneratedKnowledge
 from kaiwa.lab.techniques.shots import ZeroShot
+from kaiwa.lab.techniques.thought import ZeroShotCoT
 from kaiwa.text.providers import Provider
 from tests.lab.fakes import RuleModel
 
@@ -49,6 +52,19 @@ def test_a_plan_counts_calls_tokens_and_money() -> None:
     assert cost.minutes(1, per_minute=10) == 10.0
     assert cost.minutes(1) > cost.minutes(8) > 0
     assert (estimate_tokens("abcdefgh"), estimate_tokens("お茶")) == (2, 2)
+
+
+def test_a_plan_counts_the_calls_of_all_rounds() -> None:
+    items = tuple(dataclasses.replace(item, choices=("x", "y")) for item in TASK.items[:10])
+    task = dataclasses.replace(TASK, kind="choice", items=items)
+    two_calls = Arm(name="two", technique=ZeroShotCoT(max_tokens=64))
+    knowledge = Arm(name="knowledge", technique=GeneratedKnowledge(n=2, max_tokens=24))
+    plans = [
+        planned_cost(dataclasses.replace(EXPERIMENT, tasks=(task,), arms=(arm,))) for arm in (two_calls, knowledge)
+    ]
+    assert plans[0].calls == 20, "the thought, and the answer after it"
+    assert plans[0].prompt_tokens > 10 * (64 + 2 * estimate_tokens("[user] question 0000"))
+    assert plans[1].calls > 20
 
 
 FILE = """

@@ -31,7 +31,7 @@ def main(words: list[str]) -> None:
     cost = planned_cost(experiment)
     money = f", money {cost.money:.4g} at most" if cost.money else ""
     print(
-        f"first round: {cost.calls:,} calls, about {cost.prompt_tokens:,} prompt tokens, at most"
+        f"all rounds: {cost.calls:,} calls, about {cost.prompt_tokens:,} prompt tokens, at most"
         f" {cost.answer_tokens:,} answer tokens{money}; about {cost.minutes(CONCURRENCY):.1f} minutes at"
         f" {CONCURRENCY} calls side by side\n"
     )

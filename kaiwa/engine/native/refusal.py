@@ -49,6 +49,8 @@ def torch_step_refusal(config: DecoderConfig) -> str:
 
 def shape_refusal(config: DecoderConfig, multiple: int = LANES) -> str:
     """Return why the C++ step cannot compute a kind and size of model; "" if possible."""
+    if config.experts.n_experts:
+        return "the C++ step has no experts"
     if why := field_refusal(config, "the C++ step", NATIVE_FIELDS):
         return why
     if config.activation == "gelu_erf":

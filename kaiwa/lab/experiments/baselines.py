@@ -81,5 +81,7 @@ def baselines_text(one: Baselines) -> str:
     """Return the baselines in one line for the terminal."""
     chance = "" if one.chance is None else f"chance {one.chance:.1%}, "
     majority = "" if one.majority is None else f"always {one.answer[:30]!r} {one.majority:.1%}; "
+    if not one.n:
+        return f"{one.task}: {chance}{majority}".rstrip(", ;")
     informative = f"informative items {one.informative} of {one.n}"
     return f"{one.task}: {chance}{majority}{informative} ({one.ceiling} right under every arm, {one.floor} under none)"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kaiwa.core.errors import UserError
-from kaiwa.lab.asking.program import Call
+from kaiwa.lab.asking.program import Call, CallFailed, Reply
 from kaiwa.lab.experiments.experiment import Arm, Experiment
 from kaiwa.lab.tasks.prompt import prompt_as_text
 from kaiwa.lab.tasks.task import Item, Task
@@ -21,6 +21,8 @@ from kaiwa.text.chat_model import ScoreCall
 
 OVERHEAD, TOKENS_A_SECOND = 0.5, 50.0  # of a usual server's call, for the estimate of minutes
 LONGEST_SHOWN = 20_000  # characters of a prompt in a plan
+MOST_ROUNDS = 12  # of one program in a plan
+MOST_WORDS = 400  # of an answer that stands in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,34 @@ def first_calls(experiment: Experiment, task: Task, arm: Arm, item: Item, seed: 
         raise UserError(f"experiment {experiment.name}, arm {arm.name}: {error}", field=error.field) from None
 
 
+def all_calls(experiment: Experiment, task: Task, arm: Arm, item: Item, seed: int = 0) -> list[Call]:
+    """Return every call that an arm makes for an item if each answer is as long as allowed and ends in the right one.
+
+    How many rounds a technique needs depends on the answers; these stand in for them, and a program that goes on for
+    MOST_ROUNDS is cut.
+    """
+    first_calls(experiment, task, arm, item, seed)  # UserError with arm and item
+    arm_task = replace(arm.own_task(task), form=experiment.form or "chat")
+    program = reseed(arm.technique, seed).run(arm_task, item, Decoding(sampling=arm.sampling or experiment.sampling))
+    calls: list[Call] = []
+    try:
+        waiting = next(program)
+        for _ in range(MOST_ROUNDS):
+            calls += waiting
+            waiting = program.send([_stand_in(call, item) for call in waiting])
+    except (StopIteration, UserError, CallFailed):
+        pass
+    return calls
+
+
+def _stand_in(call: Call, item: Item) -> Reply:
+    """Return an answer as long as the call allows, with the item's right answer at its end."""
+    if isinstance(call.request, ScoreCall):
+        return Reply(logprob=-1.0, n_scored=1)
+    filler = "word " * min(MOST_WORDS, call.request.sampling.max_tokens)
+    return Reply(text=f"{filler}\n{item.answer}", n_tokens=call.request.sampling.max_tokens)
+
+
 def check_first_calls(experiment: Experiment) -> None:
     """Start every program of the experiment and send nothing. UserError for the first that cannot be asked."""
     for task in experiment.tasks:
@@ -58,8 +88,8 @@ def check_first_calls(experiment: Experiment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCost:
-    """What an experiment sends at least, in its programs' first rounds: calls, estimated prompt tokens, the most answer
-    tokens, and the money for both."""
+    """What an experiment sends over all rounds of its programs: calls, estimated prompt tokens, the most answer tokens,
+    and the money for both."""
 
     calls: int
     prompt_tokens: int
@@ -76,7 +106,7 @@ class PlannedCost:
 
 
 def planned_cost(experiment: Experiment) -> PlannedCost:
-    """Estimate the first round of every program, each distinct call once, as the cache will have it."""
+    """Estimate all rounds of every program with answers that stand in, each distinct call once, as the cache will."""
     calls, n_prompt, n_answer, money = 0, 0, 0, 0.0
     sent: set[tuple[str, str, int]] = set()
     for task in experiment.tasks:
@@ -84,7 +114,7 @@ def planned_cost(experiment: Experiment) -> PlannedCost:
             model = arm.model or experiment.model
             for seed in experiment.seeds:
                 for item in task.items:
-                    for call in first_calls(experiment, task, arm, item, seed):
+                    for call in all_calls(experiment, task, arm, item, seed):
                         text = _call_text(call)
                         if (model, text, call.sample) in sent:
                             continue

@@ -72,6 +72,8 @@ def read_partial(raw: Mapping[str, Any], d_head: int) -> int:
 
 def read_rope(raw: Mapping[str, Any], length: int) -> RopeScaling:
     """Read `rope_scaling`. length: the model's context, which yarn multiplies unless the file names another."""
+    if not isinstance(raw, Mapping):
+        raise UserError(f"rope scaling is {str(raw)[:40]!r}; an object is expected")
     kind = raw.get("rope_type", raw.get("type", "default"))
     if kind == "default":
         return RopeScaling()
@@ -95,6 +97,8 @@ def read_rope(raw: Mapping[str, Any], length: int) -> RopeScaling:
 def _read_longrope(raw: Mapping[str, Any], length: int) -> RopeScaling:
     """Read the divisors of texts up to the original length, to which the context is cut (see families/phi3.py)."""
     original = int(raw.get("original_max_position_embeddings") or length)
+    if original < 2:
+        raise UserError(f"original_max_position_embeddings is {original}; at least 2 is expected")
     divisors = raw["short_factor"]
     if not isinstance(divisors, list) or not all(isinstance(d, int | float) for d in divisors):
         raise UserError(f"short_factor is {str(divisors)[:40]!r}; a list of numbers is expected")

@@ -43,7 +43,7 @@ def read_scales(raw: Mapping[str, Any], config: DecoderConfig) -> Scales:
 
 def attention_scale(scalar: float, d_head: int) -> float:
     """Return Scales' `attention` for scores divided by √scalar."""
-    if scalar <= 0:
+    if not 0 < scalar < math.inf:
         raise UserError(f"query_pre_attn_scalar is {scalar}; it must be above 0")
     return 0.0 if scalar == d_head else scalar**-0.5
 

@@ -23,7 +23,9 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
     pattern = "w" * (read_size({"sliding_window_pattern": every}, "sliding_window_pattern") - 1) + "g"
     ropes = raw.get("rope_parameters")
     ropes = ropes if isinstance(ropes, Mapping) else {}
-    whole, local = ropes.get("full_attention") or {}, ropes.get("sliding_attention") or {}
+    whole, local = (
+        part if isinstance(part := ropes.get(kind), Mapping) else {} for kind in ("full_attention", "sliding_attention")
+    )
     require_value(local, "rope_type", ("default",))
     plain = {name: value for name, value in raw.items() if name not in ("rope_parameters", "rope_scaling")}
     return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from kaiwa.model.families.family import GgufFields
 
 def make_scales(*, embedding: float, attention: float, residual: float, logits: float, d_head: int) -> Scales:
     """Return Scales of Granite's factors; `logits` divides."""
-    if logits <= 0 or attention <= 0:
+    if not 0 < logits < math.inf or attention <= 0:
         raise UserError(f"logits_scaling {logits} and attention_multiplier {attention} must be above 0")
     plain = abs(attention - d_head**-0.5) < 1e-12
     return Scales(

@@ -8,13 +8,13 @@ from typing import Any
 
 from kaiwa.model.config import DecoderConfig
 from kaiwa.model.families import llama
-from kaiwa.model.families.config_fields import layer_types
+from kaiwa.model.families.config_fields import layer_types, read_size
 
 
 def read_config(raw: Mapping[str, Any], head_size: int = 0) -> DecoderConfig:
     """Read config.json; layers from `max_window_layers` on have the window where `use_sliding_window` says so."""
     window = int(raw.get("sliding_window") or 0) if raw.get("use_sliding_window") else 0
-    n, first = int(raw.get("num_hidden_layers", 0)), int(raw.get("max_window_layers") or 0)
+    n, first = read_size(raw, "num_hidden_layers"), int(raw.get("max_window_layers") or 0)
     layers = "g" * min(first, n) + "w" * max(0, n - first) if window else ""
     return llama.read_config(raw, window=window, layers=layers, head_size=head_size)
 
