@@ -70,7 +70,7 @@ class LabelQueue:
         return {"batch": batch.id, "labeller": self.labeller, "stale": stale, "labels": batch.n_labels}
 
     def _n_assigned(self, db: sqlite3.Connection) -> int:
-        query = "SELECT count(*) FROM assignments WHERE batch_id = ? AND labeller = ?"
+        query = "SELECT coalesce(max(place) + 1, 0) FROM assignments WHERE batch_id = ? AND labeller = ?"
         return int(db.execute(query, (self.batch.id, self.labeller)).fetchone()[0])
 
     def _assign(self, db: sqlite3.Connection, item: int, order: tuple[int, ...] | None = None) -> int:
