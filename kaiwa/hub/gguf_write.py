@@ -42,8 +42,11 @@ def gguf_family(config: DecoderConfig) -> Family:
     family = family_of(config)
     if family.gguf == "gpt2" and config.activation:
         raise UserError("GGUF's gpt2 has GELU by tanh only; export for transformers instead")
-    if not family.gguf:
+    windows = "attention.sliding_window" in family.write_gguf(config)
+    if not family.gguf or (config.window and not windows):
         raise UserError(f"GGUF has no field for the window of {family.model_type}; export for transformers instead")
+    if config.rope.kind == "longrope":
+        raise UserError("the divisors of longrope are not written to GGUF; export for transformers instead")
     return family
 
 

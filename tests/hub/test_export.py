@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from kaiwa.catalog.trainable import open_base
 from kaiwa.core.errors import UserError
 from kaiwa.engine.rows.cpu_offload import parse_limits
 from kaiwa.hub.export import ExportSource, export, modelfile
-from kaiwa.hub.gguf_write import NEAREST, pre_name, split_as
+from kaiwa.hub.gguf_write import NEAREST, gguf_family, pre_name, split_as
 from kaiwa.hub.verify import VerificationResult, verify
 from kaiwa.model.config import DecoderConfig, ExpertsConfig, RopeScaling, Scales
 from kaiwa.model.decoder import Decoder, make_decoder
@@ -67,6 +68,7 @@ SHAPES = {
         "tie_embeddings": False,
     },
     "gpt2": {"dialect": "gpt3"},
+    "phi3": {"n_kv_head": 2, "rotary_size": 8, "layers": "w", "window": 12},
 }
 
 
@@ -242,3 +244,23 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "tokens/s for one stream" in kaiwa("chat", "g/m-Q8_0.gguf", "--plan")[1]
     code, text = kaiwa("models")
     assert "worth pulling" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"layers": "w", "window": 9}, "no field for the window of mistral"),
+        ({"qkv_bias": True, "layers": "gw", "window": 9}, "no field for the window of qwen2"),
+        ({"rope": RopeScaling(kind="longrope", divisors=(1.0,) * 8)}, "divisors of longrope are not written"),
+        ({"layers": "gn"}, "no field for the kinds of layers 'gn'"),
+        (
+            {**GEMMA, "layers": "wg", "window": 9, "scales": Scales(attention_scale=0.3)},
+            "no field for this model's scale",
+        ),
+        ({"dialect": "gpt3", "activation": "gelu_erf"}, "gpt2 has GELU by tanh only"),
+    ],
+)
+def test_what_gguf_has_no_field_for_is_refused(shape: dict[str, Any], message: str) -> None:
+    config = DecoderConfig(**{"vocab_size": 290, "d_model": 64, "n_layer": 2, "n_head": 4, "d_ff": 96} | shape)
+    with pytest.raises(UserError, match=message):
+        gguf_family(config)

@@ -61,3 +61,29 @@ def test_an_api_key() -> None:
     assert answer(guard, host | {"Authorization": "Bearer wrong"}) == 401
     assert answer(guard, host | {"Authorization": "Bearer secret"}) == 200
     assert answer(guard, host, "/health") == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "without", "user", "admin"),
+    [
+        ("/label/q/token", 200, 200, 200),  # the page itself refuses an unknown token
+        ("/demonstrate/q/token", 200, 200, 200),
+        ("/static/label.js", 200, 200, 200),
+        ("/label", 401, 403, 200),  # the owner's view
+        ("/label/batch/first/export", 401, 403, 200),
+        ("/arena", 401, 200, 200),
+        ("/chat", 401, 200, 200),
+        ("/v1/models", 401, 200, 200),
+        ("/labels", 401, 403, 200),
+        ("/label/qq", 401, 403, 200),
+    ],
+)
+def test_a_labellers_link_opens_its_queue_and_nothing_else(path: str, without: int, user: int, admin: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    guard = Guard(app, port=80, api_key="the-users-key", admin_key="the-admins-key")
+    host = {"Host": "localhost"}
+    assert answer(guard, host, path) == without
+    assert answer(guard, host | {"Authorization": "Bearer the-users-key"}, path) == user
+    assert answer(guard, host | {"Authorization": "Bearer the-admins-key"}, path) == admin

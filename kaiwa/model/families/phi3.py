@@ -68,6 +68,10 @@ def read_gguf(fields: GgufFields, c: DecoderConfig) -> DecoderConfig:
     return replace(config, rope=rope, max_length=min(c.max_length, original))
 
 
+def write_gguf(c: DecoderConfig) -> dict[str, Any]:
+    return {"attention.sliding_window": c.window} if c.window else {}
+
+
 PHI3 = replace(
     llama.LLAMA,
     architecture="Phi3ForCausalLM",
@@ -81,4 +85,5 @@ PHI3 = replace(
     gguf_parts={"qkv": ("attn_qkv",), "up": ("ffn_up",)},
     gguf_pairs=False,
     read_gguf=read_gguf,
+    write_gguf=write_gguf,
 )
