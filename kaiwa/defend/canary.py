@@ -107,6 +107,7 @@ class CanaryReply:
     def __init__(self, reader: ReplyReader, block: BlockDecision, past: str = "") -> None:
         self._reader, self._block, self._past = reader, block, past
         self._text, self._read, self._shown, self._steps = "", 0, 0, 0
+        self._started = False  # a secret has begun in a reading of the last characters
         self._watch = reader.starts  # a secret has begun in a reading of everything: read everything at each step
 
     def feed(self, text: str) -> str:
@@ -132,8 +133,10 @@ class CanaryReply:
         near = self._text[max(0, end - NEAR) : end]
         if self._reader.completes(near):
             raise Blocked(self._block, self._text[start : max(self._shown, self._clean_end(end))])
-        if self._reader.starts:
-            hold = min(hold, self._starting_place(end))
+        if self._reader.starts:  # where it started is looked for once; while it goes on nothing more is shown
+            going_on = self._started and end - self._shown <= NEAR
+            hold = self._shown if going_on else min(hold, self._starting_place(end))
+        self._started = self._reader.starts
         if (self._past or end > NEAR) and (self._watch or self._steps % FAR == 0):
             everything = (self._past + self._text[:end])[-PAST:]
             if self._reader.completes_all(everything):

@@ -1,6 +1,6 @@
 // Arena: two answers at one pace, a vote when both have ended, then the names.
 
-import { $, notice, post, say, typing } from "./frame.js";
+import { $, at, notice, post, say, typing } from "./frame.js";
 
 const main = $("main"), sides = ["left", "right"];
 let game = "", key = "", source, tries = 0;
@@ -35,7 +35,7 @@ async function start() {
 // Text is only ever appended, and the columns keep their places.
 function follow() {
   source?.close();
-  source = new EventSource(`/arena/${game}/live`);
+  source = new EventSource(at(`/arena/${game}/live`));
   for (const side of sides) $(side).textContent = "";
   source.onmessage = (event) => {
     const { side, text } = JSON.parse(event.data);
@@ -73,14 +73,14 @@ async function vote(choice) {
 }
 
 async function table() {
-  const answer = await fetch("/arena/table").catch(() => null);
+  const answer = await fetch(at("/arena/table")).catch(() => null);
   if (answer?.ok) $("table").innerHTML = await answer.text();
 }
 
 // Names of models come when they are asked for: until the vote they would be a hint.
 async function choices() {
   if ($("models").children.length) return;
-  const answer = await fetch("/arena/models").catch(() => null);
+  const answer = await fetch(at("/arena/models")).catch(() => null);
   if (!answer?.ok) return;
   for (const name of (await answer.json()).models) {
     const label = document.createElement("label"), box = document.createElement("input");
