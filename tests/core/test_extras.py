@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Brought by a core package (jinja2: markupsafe) or used only where the user has it.
-BESIDE = {"markupsafe", "transformers", "llama_cpp", "wandb", "trackio"}
+BESIDE = {"markupsafe", "transformers", "llama_cpp", "wandb", "trackio", "yaml"}
 BROUGHT = {"starlette": "fastapi", "pydantic": "fastapi", "typing_extensions": "fastapi"}
 CORE_ROOMS = ["core", "defend", "doctor", "feedback", "lab", "redteam", "report", "stats", "text", "world"]
 

@@ -83,8 +83,8 @@ def test_a_function_without_parameters_takes_nothing(parameters: dict | None) ->
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("messages", [{"role": "tool"}]),
-        ("messages", [{"role": "assistant", "content": None}]),
+        ("messages", [{"role": "tool", "content": 7}]),
+        ("messages", [{"role": "user"}]),
         ("tools", [{"type": "function", "function": {"name": "a b"}}]),
         ("tools", [{"type": "function", "function": {"name": "a", "parameters": {"$ref": "http://evil.example/x"}}}]),
         ("tools", [{"type": "function", "function": {"name": "a", "parameters": {"x": "y" * (1 << 17)}}}]),
