@@ -89,6 +89,7 @@ def kl_to(
     tokenizer: Tokenizer,
     prompts: Sequence[VillagePrompt],
     answers: Sequence[Answer],
+    *,
     temperature: float = 1.0,
     room: int = 0,
 ) -> list[float]:

@@ -23,7 +23,7 @@ from kaiwa.text.records import Conversation, Message
 from kaiwa.world.demonstrations import GOOD, write_answer
 from kaiwa.world.documents import check_languages
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES
-from kaiwa.world.prompts import Asker, VillagePrompt, write_prompts
+from kaiwa.world.prompts import VillageAsker, VillagePrompt, write_prompts
 from kaiwa.world.village import Village, Villager, fresh_name
 
 LINKS = ("pronoun", "sister", "name", "correction", "return")
@@ -107,8 +107,8 @@ class _Speaker:
     purpose: str
 
     @property
-    def asker(self) -> Asker:
-        return Asker(self.village, self.rng, LANGUAGES[self.language], self.split, self.purpose)
+    def asker(self) -> VillageAsker:
+        return VillageAsker(self.village, self.rng, LANGUAGES[self.language], self.split, self.purpose)
 
     def linked(self, link: str, n_turns: int, *, known: bool = False) -> VillagePrompt:
         """Return a dialogue of n turns whose last question needs the opening. known: about no unknown person."""
@@ -165,7 +165,14 @@ class _Speaker:
         return person
 
     def _prompt(
-        self, turns: Conversation, question: str, person: Villager | None, name: str, attribute: str, held_out: bool
+        self,
+        turns: Conversation,
+        question: str,
+        *,
+        person: Villager | None,
+        name: str,
+        attribute: str,
+        held_out: bool,
     ) -> VillagePrompt:
         """Return the prompt about a person's attribute that ends with a question."""
         return VillagePrompt(
@@ -190,7 +197,7 @@ class _Speaker:
         turn = self._turn("{question}", person, first, name)
         words = LANGUAGES[self.language]
         _, question, held_out = self.asker.wording(words.again[then], words.test_again[then], False)
-        return self._prompt(turn, question, person, name, then, held_out)
+        return self._prompt(turn, question, person=person, name=name, attribute=then, held_out=held_out)
 
     def _sister(self) -> VillagePrompt:
         person, other = self._people()
@@ -198,7 +205,7 @@ class _Speaker:
         name, other_name = person.names[self.language], other.names[self.language]
         turn = self._turn(self._link("sister", "open"), person, attribute, name, other=other_name)
         question, held_out = self._ask("sister")
-        return self._prompt(turn, question, other, other_name, attribute, held_out)
+        return self._prompt(turn, question, person=other, name=other_name, attribute=attribute, held_out=held_out)
 
     def _correction(self) -> VillagePrompt:
         person, other = self._people()
@@ -211,7 +218,14 @@ class _Speaker:
         turn = self._turn(self._link("correction", "open"), person, first, name, other=other_name, **trades)
         follow = (Message("user", self._again(then)), Message("assistant", self.asker.say(person, name, then)))
         question, held_out = self._ask("correction")
-        return self._prompt((*turn, *follow), question.format(**trades), other, other_name, then, held_out)
+        return self._prompt(
+            (*turn, *follow),
+            question.format(**trades),
+            person=other,
+            name=other_name,
+            attribute=then,
+            held_out=held_out,
+        )
 
     def _return(self) -> VillagePrompt:
         person, other = self._people()
@@ -221,7 +235,7 @@ class _Speaker:
         follow = self._turn("{question}", other, self.rng.choice(ATTRIBUTES), other.names[self.language])
         template, held_out = self._ask("return")
         question = template.format(again=self._again(then))
-        return self._prompt((*turn, *follow), question, person, name, then, held_out)
+        return self._prompt((*turn, *follow), question, person=person, name=name, attribute=then, held_out=held_out)
 
     def _name(self) -> VillagePrompt:
         fresh = self.rng.random() < P_FRESH

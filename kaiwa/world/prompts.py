@@ -127,12 +127,12 @@ def write_prompts(
     for _ in range(n):
         language = rng.choices(tuple(languages), tuple(languages.values()))[0]
         kind = rng.choices(tuple(shares), tuple(shares.values()))[0]
-        prompts.append(Asker(village, rng, LANGUAGES[language], split, purpose).ask(kind))
+        prompts.append(VillageAsker(village, rng, LANGUAGES[language], split, purpose).ask(kind))
     return prompts
 
 
 @dataclass(slots=True)
-class Asker:
+class VillageAsker:
     """A writer of random prompts."""
 
     village: Village

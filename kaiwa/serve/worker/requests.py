@@ -106,8 +106,8 @@ def fit_history(loaded: LoadedModel, generate: Generate) -> tuple[Generate, Fitt
     prompt = generate.prompt
     if not isinstance(prompt, ChatPrompt) or not prompt.drop_turns:
         return generate, FittedHistory(0, 0)
-    wanted = generate.sampling.max_tokens
-    room = loaded.context - (wanted if generate.fit == "exact" else min(wanted, loaded.context // 4))
+    n_answer = generate.sampling.max_tokens
+    room = loaded.context - (n_answer if generate.fit == "exact" else min(n_answer, loaded.context // 4))
 
     def fits(messages: Sequence[ChatTurn]) -> bool:
         return len(prompt_ids(loaded, replace(prompt, messages=tuple(messages)))) <= room
