@@ -1,6 +1,6 @@
 """A clock of the test's own for one module.
 
-`monkeypatch.setattr("time.monotonic", …)` sets every thread's clock: the event loop of a server that runs beside the
+Patching `monotonic` in the module `time` itself sets every thread's clock: the event loop of a server that runs beside the
 test then computes a pause of hours and never wakes up. So only the module's name `time` is replaced.
 """
 
