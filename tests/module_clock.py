@@ -4,7 +4,6 @@ Patching `monotonic` in the module `time` itself sets every thread's clock: the 
 test then computes a pause of hours and never wakes up. So only the module's name `time` is replaced.
 """
 
-import time
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
