@@ -1,7 +1,7 @@
 """A clock of the test's own for one module.
 
-Patching `monotonic` in the module `time` itself sets every thread's clock: the event loop of a server that runs beside the
-test then computes a pause of hours and never wakes up. So only the module's name `time` is replaced.
+Patching `monotonic` in the module `time` itself sets every clock of every thread: the event loop of a server that runs
+beside the test then computes a pause of hours and never wakes up. So only the module's name `time` is replaced.
 """
 
 from collections.abc import Callable
