@@ -72,7 +72,7 @@ class LocalChatModel:
         if self.loaded.adapter is not None:
             raise UserError(f"{self.name}: no gradients through an adapter; export the merged model first")
         before, answer = self._pair(ScoreCall(context=context, continuation=continuation))
-        return best_swaps(self.loaded.decoder, self.loaded.tokenizer, before, answer, stretch, k)
+        return best_swaps(self.loaded.decoder, self.loaded.tokenizer, before, answer, stretch=stretch, k=k)
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         """Yield all answers; a common prefix of prompts is computed once."""

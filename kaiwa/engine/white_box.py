@@ -20,7 +20,7 @@ from kaiwa.tokenizer.tokenizer import Tokenizer
 
 
 def best_swaps(
-    decoder: Decoder, tokenizer: Tokenizer, ids: Sequence[int], answer: Sequence[int], stretch: str, k: int
+    decoder: Decoder, tokenizer: Tokenizer, ids: Sequence[int], answer: Sequence[int], *, stretch: str, k: int
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Return (token's text, its k most promising replacements) for each token of the last place of `stretch`.
 
@@ -32,22 +32,22 @@ def best_swaps(
     scores = gradient[start:end].float() @ table.float().T  # [n,V]; a constant a token is left out
     scores[:, ~_printable(tokenizer, table.shape[0])] = torch.inf
     chosen = scores.topk(k, dim=-1, largest=False).indices.tolist()
-    text = [tokenizer.decode([id]) for id in ids[start:end]]
-    return [(own, tuple(tokenizer.decode([id]) for id in row)) for own, row in zip(text, chosen, strict=True)]
+    texts = [tokenizer.decode([id]) for id in ids[start:end]]
+    return [(own, tuple(tokenizer.decode([id]) for id in row)) for own, row in zip(texts, chosen, strict=True)]
 
 
 def find_tokens(tokenizer: Tokenizer, ids: Sequence[int], stretch: str) -> tuple[int, int]:
     """Return the range of tokens that write the last occurrence of a text. UserError where it does not occur."""
-    wanted, whole = stretch.encode(), tokenizer.decode_bytes(ids)
-    place = whole.rfind(wanted)
-    if place < 0 or not wanted:
+    text, whole = stretch.encode(), tokenizer.decode_bytes(ids)
+    place = whole.rfind(text)
+    if place < 0 or not text:
         raise UserError(f"{stretch[:40]!r} is not in the prompt as the model reads it; a defence may rewrite it")
     ends, at = [], 0
     for id in ids:
         at += len(tokenizer.decode_bytes([id]))
         ends.append(at)
     start = next(i for i, end in enumerate(ends) if end > place)
-    end = next(i for i, end in enumerate(ends) if end >= place + len(wanted))
+    end = next(i for i, end in enumerate(ends) if end >= place + len(text))
     return start, end + 1
 
 
@@ -56,11 +56,11 @@ def _gradient(decoder: Decoder, ids: Sequence[int], n_prompt: int) -> tuple[Tens
     device = decoder.embed.weight.device
     row = torch.tensor([list(ids)], device=device)
     positions = torch.arange(len(ids), device=device)[None]
-    taken: list[Tensor] = []
+    embedded: list[Tensor] = []
 
     def take(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        taken.append(output.detach().requires_grad_())
-        return taken[0]
+        embedded.append(output.detach().requires_grad_())
+        return embedded[0]
 
     hook = decoder.embed.register_forward_hook(take)
     frozen = [parameter for parameter in decoder.parameters() if parameter.requires_grad]
@@ -71,7 +71,7 @@ def _gradient(decoder: Decoder, ids: Sequence[int], n_prompt: int) -> tuple[Tens
             hidden = decoder(row, positions, attend_rows(None), torch.arange(n_prompt - 1, len(ids) - 1, device=device))
             logits = decoder.logits(hidden)[0].float()
             loss = torch.nn.functional.cross_entropy(logits, row[0, n_prompt:])
-            (gradient,) = torch.autograd.grad(loss, taken)
+            (gradient,) = torch.autograd.grad(loss, embedded)
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(f"these weights give no gradient ({str(error).splitlines()[0][:80]})") from None
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kaiwa.text.chat_model import ModelUnavailable
-from kaiwa.text.records import Completion, ToolCall, whole_text
+from kaiwa.text.records import Completion, ToolUse, whole_text
 
 BROKEN = ("error", "insufficient_system_resource", "unexpected_model_error")  # reasons for an answer that broke off
 
@@ -27,7 +27,7 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
     reason = choice.get("finish_reason") or "stop"
     if reason in BROKEN:
         raise ModelUnavailable(f"the answer broke off: {choice.get('error') or reason}"[:160], "broken")
-    calls: tuple[ToolCall, ...] = ()
+    calls: tuple[ToolUse, ...] = ()
     if "text" in choice and "message" not in choice:
         text = content_text(choice["text"])
     else:
@@ -50,7 +50,7 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
     )
 
 
-def tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+def tool_calls(message: Mapping[str, Any]) -> tuple[ToolUse, ...]:
     """Return the calls of an assistant's message: a list, or the one of the protocol's first form (function_call).
 
     Arguments are JSON text, or an object, which becomes such text. Calls without a name are left out.
@@ -64,7 +64,7 @@ def tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
         if isinstance(function.get("name"), str) and function["name"]:
-            calls.append(ToolCall(name=function["name"], arguments=whole_text(text), id=str(row.get("id") or "")))
+            calls.append(ToolUse(name=function["name"], arguments=whole_text(text), id=str(row.get("id") or "")))
     return tuple(calls)
 
 

@@ -130,7 +130,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCall:
+class ToolUse:
     """A call of a tool that the model makes. arguments: JSON text, as the model wrote it."""
 
     name: str
@@ -168,7 +168,7 @@ class Completion:
     n_prompt: int = 0  # tokens of the prompt, where they were counted
     n_reused: int = 0  # of these, how many were not computed again
     n_tokens: int = 0  # tokens of the answer, where they were counted
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[ToolUse, ...] = ()
 
 
 def whole_text(text: str) -> str:

@@ -24,7 +24,7 @@ def loss(decoder: Decoder, ids: list[int]) -> float:
 
 def test_the_likeliest_swaps_lower_the_loss_more_than_others_do() -> None:
     decoder = make_decoder(tiny_config(TOKENIZER), seed=0)
-    rows = best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, "xyz", 8)
+    rows = best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, stretch="xyz", k=8)
     assert "".join(own for own, _ in rows) == "xyz"
     start, end = find_tokens(TOKENIZER, PROMPT, "xyz")
     assert TOKENIZER.decode(PROMPT[start:end]) == "xyz"
@@ -46,12 +46,12 @@ def test_four_bits_give_a_gradient_by_the_dense_copy_or_a_sentence() -> None:
     block = decoder.blocks[0]
     codes = quantize_rtn(block.out.weight, 32)  # type: ignore[arg-type]
     block.out = Int4Linear.from_codes(*codes)  # type: ignore[assignment]
-    assert len(best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, "xyz", 4)) >= 1
+    assert len(best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, stretch="xyz", k=4)) >= 1
     lean = Int4Linear.from_codes(*codes, lean=True)
     if lean.dense is None:
         block.out = lean  # type: ignore[assignment]
         with pytest.raises(UserError, match="give no gradient"):
-            best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, "xyz", 4)
+            best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, stretch="xyz", k=4)
 
 
 def test_a_stretch_that_a_defence_rewrote() -> None:

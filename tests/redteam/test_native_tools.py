@@ -18,7 +18,7 @@ from kaiwa.redteam.bench.run import advance
 from kaiwa.redteam.bench.trial import CONTROL, Trial, TrialOutcome, TrialSpec
 from kaiwa.redteam.targets.target import Target, target_from_toml
 from kaiwa.text.chat_model import GenerateCall
-from kaiwa.text.records import Completion, Conversation, Message, ToolCall
+from kaiwa.text.records import Completion, Conversation, Message, ToolUse
 from kaiwa.text.sampling import USUAL, Sampling
 
 TARGET = target_from_toml(
@@ -59,7 +59,7 @@ class Caller:
             self.seen.append(call)
             code = call.prompt[0].content.split("code ")[-1].split(".")[0] if call.prompt[0].role == "system" else ""
             made = tuple(
-                ToolCall(name=name, arguments=json.dumps(values).replace("CODE", code), id=f"c{j}")
+                ToolUse(name=name, arguments=json.dumps(values).replace("CODE", code), id=f"c{j}")
                 for j, (name, values) in enumerate(self.calls)
             )
             done = call.prompt[-1].role == "tool"

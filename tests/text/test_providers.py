@@ -10,7 +10,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ModelUnavailable
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.providers import Provider, build_request, key_headers, read_answer, split_url
-from kaiwa.text.records import Message, ToolCall
+from kaiwa.text.records import Message, ToolUse
 from kaiwa.text.sampling import Grammar, Sampling
 
 HELLO = (Message("system", "Be brief."), Message("user", "Hello?"))
@@ -131,7 +131,7 @@ def test_what_is_wrong_is_named(values: dict[str, Any]) -> None:
         Provider(**values)
 
 
-CALL = ToolCall(name="mail", arguments='{"to": "a@b.example", "n": 2}', id="c1")
+CALL = ToolUse(name="mail", arguments='{"to": "a@b.example", "n": 2}', id="c1")
 TOOL = {"type": "function", "function": {"name": "mail", "description": "sends", "parameters": {"type": "object"}}}
 TALK = (
     Message("user", "Send it."),

@@ -79,7 +79,7 @@ def main(words: list[str]) -> None:
     for line in matrix_notes(matrix):
         print(line)
     print(f"{clock(seconds)} for {len(matrix.outcomes):,} trials")
-    print(f"report: {write_report(plan, matrix, out, seconds, imported, adaptive)}")
+    print(f"report: {write_report(plan, matrix, out, seconds, imported, adaptive=adaptive)}")
     if not adaptive:
         print(f"no defence is called strong by attacks that do not adapt: kaiwa redteam adapt {options.target}")
     _judge_gates(gates, matrix, options.junit, out)

@@ -20,7 +20,7 @@ from typing import Any
 from kaiwa.core.rng import seed_for
 from kaiwa.lab.asking.program import Call, Reply
 from kaiwa.text.chat_model import ChatModel, GenerateCall, ScoreCall, ScoreResult, generate_many, score_many
-from kaiwa.text.records import Completion, Conversation, ToolCall, whole_text
+from kaiwa.text.records import Completion, Conversation, ToolUse, whole_text
 
 
 def call_json(call: Call) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class CallCache:
 
 
 def _stored_reply(fields: dict[str, Any]) -> Reply:
-    calls = tuple(ToolCall(**call) for call in fields.pop("tool_calls", ()))
+    calls = tuple(ToolUse(**call) for call in fields.pop("tool_calls", ()))
     return Reply(**fields, tool_calls=calls)
 
 

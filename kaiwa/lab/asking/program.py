@@ -19,7 +19,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ScoreCall
-from kaiwa.text.records import ToolCall
+from kaiwa.text.records import ToolUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Reply:
     seconds: float = 0.0
     error: str = ""
     error_code: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[ToolUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from kaiwa.core.errors import UserError
 from kaiwa.redteam.attacks import transforms
 from kaiwa.redteam.oracles.aims import Aim
 from kaiwa.redteam.targets.target import Target, TargetTool, UntrustedDocument
-from kaiwa.text.records import Message, ToolCall
+from kaiwa.text.records import Message, ToolUse
 
 FAMILIES = ("injection", "leaking", "jailbreak", "own")
 
@@ -156,7 +156,7 @@ def _in_native_tool(tool: TargetTool, result: str, language: str) -> AttackTurns
     """Build the same with a call of the protocol and the tool's own message."""
     properties = tool.schema()["function"]["parameters"].get("properties") or {"argument": {}}
     arguments = json.dumps(dict.fromkeys(list(properties)[:1], "1234"))
-    call = ToolCall(name=tool.name, arguments=arguments, id="call_1234")
+    call = ToolUse(name=tool.name, arguments=arguments, id="call_1234")
     opening = (
         Message("user", CALLED[language].format(tool=tool.name)),
         Message("assistant", "", fields={"tool_calls": [call.to_json()]}),

@@ -185,14 +185,14 @@ def _gradient_attacker(plan: AdaptivePlan, one: _Search, weights: WhiteBox) -> A
     def context(text: str) -> Conversation | None:
         messages, data = _messages(plan, one, (), text)
         session = one.defence.session(seed_for(plan.seed, "gcg", one.number) >> 32, tuple(one.canaries.values()))
-        seen = apply_defence(session, messages, data)
-        assert not isinstance(seen, str)
-        return None if isinstance(seen, BlockDecision) else seen
+        prompt = apply_defence(session, messages, data)
+        assert not isinstance(prompt, str)
+        return None if isinstance(prompt, BlockDecision) else prompt
 
     secret = next(iter(one.canaries.values()), "")
-    wanted = wanted_reply(one.aim, secret, plan.target.language)
+    reply = wanted_reply(one.aim, secret, plan.target.language)
     rng = python_rng(plan.seed, "gcg", one.number)
-    return GreedyGradient(one.aim.task, wanted, weights, context, rng)
+    return GreedyGradient(one.aim.task, reply, weights, context, rng)
 
 
 def _messages(

@@ -35,17 +35,17 @@ REPLIES = {
 @dataclass(slots=True)
 class GreedyGradient:
     """One search. context: the messages as the model would see them for a message's text, None where the defence
-    refuses it. wanted: the reply that is made likelier.
+    refuses it. goal_reply: the reply that is made likelier.
     """
 
     carrier: str
-    wanted: str
+    goal_reply: str
     model: WhiteBox
     context: Callable[[str], Conversation | None]
     rng: random.Random
     suffix: str = START
     loss: float = math.inf
-    tried: set[str] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
 
     def propose(self, last: Attempt | None) -> Attempt:
         """Return the message with the best suffix so far; after the first one, a step of the search comes before."""
@@ -60,14 +60,14 @@ class GreedyGradient:
         if here is None:  # refused as it stands: another beginning
             self.suffix = "".join(self.rng.choice((" !", " .", " ?", " and", " so")) for _ in range(10))
             return 0
-        rows = self.model.swaps(here, self.suffix, self.wanted, TRIED)
+        rows = self.model.swaps(here, self.suffix, self.goal_reply, TRIED)
         tokens = trim([own for own, _ in rows], self.suffix)
         drawn = [self.suffix] if math.isinf(self.loss) else []
         for _ in range(4 * BATCH):
             place = self.rng.randrange(len(tokens))
             swapped = "".join((*tokens[:place], self.rng.choice(rows[place][1]), *tokens[place + 1 :]))
-            if len(drawn) < BATCH and swapped not in self.tried:
-                self.tried.add(swapped)
+            if len(drawn) < BATCH and swapped not in self.suffixes:
+                self.suffixes.add(swapped)
                 drawn.append(swapped)
         for suffix, loss in zip(drawn, self._losses(drawn), strict=True):
             if loss < self.loss:
@@ -79,7 +79,7 @@ class GreedyGradient:
         losses = [math.inf] * len(suffixes)
         contexts = [(i, self.context(self.carrier + suffix)) for i, suffix in enumerate(suffixes)]
         allowed = [(i, context) for i, context in contexts if context is not None]
-        calls = [ScoreCall(context=context, continuation=self.wanted) for _, context in allowed]
+        calls = [ScoreCall(context=context, continuation=self.goal_reply) for _, context in allowed]
         for j, result in score_many(self.model, calls):
             if isinstance(result, Exception):
                 raise result

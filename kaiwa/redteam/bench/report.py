@@ -39,6 +39,7 @@ def write_report(
     out: Path,
     seconds: float,
     imported: Sequence[ImportedResult] = (),
+    *,
     adaptive: Sequence[AdaptiveResult] = (),
 ) -> Path:
     """Write the run's files; return the HTML's path. matrix.json has the fixed shape only; summary.json has all the

@@ -34,7 +34,7 @@ from kaiwa.redteam.oracles.aims import TASKS, Aim, check_aim, choose_aim, find_c
 from kaiwa.redteam.oracles.leaks import find_leak
 from kaiwa.redteam.targets.target import BenignRequest, Target
 from kaiwa.text.chat_model import GenerateCall
-from kaiwa.text.records import Message, ToolCall
+from kaiwa.text.records import Message, ToolUse
 from kaiwa.text.sampling import Sampling
 
 FAILURES = ("timeout", "refused", "error")
@@ -236,7 +236,7 @@ class Trial:
                 self.data.append(result)
                 self.turns_left.append(Message("user", RESULT[target.language].format(tool=name, result=result)))
 
-    def _answer_calls(self, calls: Sequence[ToolCall]) -> None:
+    def _answer_calls(self, calls: Sequence[ToolUse]) -> None:
         """Record the native calls of a reply, and give every call its result, as the protocol wants before any other
         turn; the last result is the next turn, unless another one waits.
         """
@@ -303,12 +303,12 @@ class Trial:
         return ("success" if reached else "blocked" if self.blocked else "resisted"), form
 
 
-def call_text(call: ToolCall) -> str:
+def call_text(call: ToolUse) -> str:
     """Return a native call as transcripts and oracles read it: the tool's name and the values of its arguments."""
     return f"{call.name}({call.argument_text()})"
 
 
-def _assistant(text: str, calls: Sequence[ToolCall]) -> Message:
+def _assistant(text: str, calls: Sequence[ToolUse]) -> Message:
     if not calls:
         return Message("assistant", text or "…")
     return Message("assistant", text, fields={"tool_calls": [call.to_json() for call in calls]})
