@@ -8,6 +8,7 @@ from kaiwa.engine.white_box import best_swaps, find_tokens
 from kaiwa.model.attention import attend_rows
 from kaiwa.model.decoder import Decoder, make_decoder
 from kaiwa.model.int4 import Int4Linear, quantize_rtn
+from kaiwa.model.int8 import Int8Linear
 from tests.tiny_models import tiny_config, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -46,6 +47,7 @@ def test_four_bits_give_a_gradient_by_the_dense_copy_or_a_sentence() -> None:
     block = decoder.blocks[0]
     codes = quantize_rtn(block.out.weight, 32)  # type: ignore[arg-type]
     block.out = Int4Linear.from_codes(*codes)  # type: ignore[assignment]
+    decoder.unembed = Int8Linear(decoder.embed.weight)  # type: ignore[assignment]
     assert len(best_swaps(decoder, TOKENIZER, PROMPT, ANSWER, stretch="xyz", k=4)) >= 1
     lean = Int4Linear.from_codes(*codes, lean=True)
     if lean.dense is None:

@@ -139,14 +139,14 @@ def search(
     example, query = ("", ""), 0
     while waiting := [one for one in searches if one.is_open and one.n_queries < plan.budget]:
         query += 1
-        asked, calls = [], []
+        active, calls = [], []
         for i, one in enumerate(waiting):
             call = _next_call(plan, one, query, i)
             if call is not None:
-                asked.append(one)
+                active.append(one)
                 calls.append(call)
         for i, answer in model.generate_defended(calls):
-            one = asked[i]
+            one = active[i]
             if isinstance(answer, Exception):
                 one.failed = True
                 continue
