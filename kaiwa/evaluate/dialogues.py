@@ -116,5 +116,5 @@ def single_questions(
     """Return the difference in helpful answers to single questions, and whether all its interval is above -margin."""
     helpful = [[float(a.verdict.helpful) for a in answers] for answers in (ours, theirs)]
     difference = mean_difference(helpful[0], helpful[1], clusters(prompts))
-    held = difference.low > -margin
-    return {"helpful_difference": difference.to_json(), "margin": margin, "held": held}
+    within = difference.low > -margin
+    return {"helpful_difference": difference.to_json(), "margin": margin, "held": within}
