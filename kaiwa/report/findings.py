@@ -56,7 +56,14 @@ def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
         return [BuildFinding("open", words("find.nothing"))]
     if build.details.get("dialogues"):
         talk = [BuildFinding(state, text) for state, text in dialogue_findings(build, words)]
-        shared = (_check_inventions, _check_known_facts, _check_refusals, _check_endings, _check_reward, _check_quantized)
+        shared = (
+            _check_inventions,
+            _check_known_facts,
+            _check_refusals,
+            _check_endings,
+            _check_reward,
+            _check_quantized,
+        )
         return talk + [finding for check in shared for finding in check(build, words)]
     checks = (
         _check_win_rates,
