@@ -19,12 +19,17 @@ SMALL_FILES = (
     "config.json",
     "generation_config.json",
     "quantize_config.json",
-    "tokenizer.json",
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "modules.json",  # of embedding models, as sentence-transformers writes them
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 )
+TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # the first there
+MODULE_CONFIG = re.compile(r"\d+_[A-Za-z]+/config\.json")  # of a part after the encoder: 1_Pooling/config.json
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # order of preference among several GGUF files
 MOST_FILES = 10_000
@@ -61,6 +66,11 @@ class RemoteFile:
     size: int
     sha256: str
     git_sha1: str
+
+    @property
+    def local(self) -> str:
+        """Its place in the model's folder: a part's config.json keeps its own folder, all else lies beside it."""
+        return self.name if MODULE_CONFIG.fullmatch(self.name) else PurePosixPath(self.name).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +144,12 @@ def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
     if pattern or not tensors or "config.json" not in top:
         files = _gguf(repo, listing.files, pattern, sorted(top))
     else:
-        if "tokenizer.json" not in top:
-            raise UserError(f"{repo}: has no tokenizer.json, and no other kind of tokenizer is read; try a GGUF")
-        files = [top[name] for name in SMALL_FILES if name in top] + sorted(_weights(tensors), key=lambda f: f.name)
+        tokenizer = next((names for names in TOKENIZERS if set(names) <= set(top)), None)
+        if tokenizer is None:
+            raise UserError(f"{repo}: has none of {', '.join(' with '.join(t) for t in TOKENIZERS)}; try a GGUF")
+        modules = [f for f in listing.files if MODULE_CONFIG.fullmatch(f.name)] if "modules.json" in top else []
+        small = [top[name] for name in (*SMALL_FILES, *tokenizer) if name in top] + modules
+        files = small + sorted(_weights(tensors), key=lambda f: f.name)
     for file in files:
         if file.size < 0 or not (file.sha256 or file.git_sha1):
             raise UserError(f"{repo}: the hub gives no size or checksum for {file.name}; nothing unchecked is fetched")
