@@ -54,7 +54,7 @@ CLIENTS = (
     Client("openai (Node)", "openai_node.mjs", ("openai@7.59.0", "zod@4.6.7"), node=True),
     Client("anthropic, ollama (Node)", "vendors_node.mjs", ("@anthropic-ai/sdk@1.14.0", "ollama@0.6.4"), node=True),
     Client("ai (Vercel)", "vercel_ai.mjs", ("ai@7.0.173", "@ai-sdk/openai-compatible@3.0.92", "zod@4.6.7"), node=True),
-    Client("promptfoo", "promptfoo_command.py", ("promptfoo@0.123.1",), command="promptfoo"),
+    Client("promptfoo", "promptfoo_command.py", ("promptfoo@0.121.20",), command="promptfoo"),
 )
 
 

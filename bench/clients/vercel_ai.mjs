@@ -19,14 +19,9 @@ await check("an object by a schema", async () => {
   return Number.isInteger(output.legs);
 });
 await check("an object with a record (propertyNames)", async () => {
-  const schema = z.object({ legs: z.record(z.string().max(4), z.number().int().min(0).max(8)), n: z.number().int().max(9) });
-  try {
-    const { output } = await ai.generateText({ ...shared, output: ai.Output.object({ schema }) });
-    return typeof output.legs === "object";
-  } catch (error) {
-    if (String(error.message).includes("propertyNames")) throw error;  // refused, and not only cut by the limit
-    return error.name === "AI_NoObjectGeneratedError" || error.name === "AI_NoOutputGeneratedError";
-  }
+  const schema = z.object({ legs: z.record(z.enum(["dog", "bird"]), z.number().int().min(0).max(8)) });
+  const { output } = await ai.generateText({ ...shared, output: ai.Output.object({ schema }) });
+  return typeof output.legs === "object";
 });
 await check("a required tool, its result sent back", async () => {
   const tools = { weather: ai.tool({ description: "The weather.", inputSchema: Animal, execute: async () => "sunny" }) };
