@@ -50,9 +50,20 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", outp
         output.line(f"{model.label} is here already, at commit {listing.commit[:12]}")
         return target
     files = choose(listing, pattern)
+    output.line(_summary(listing, files))
     with lock(models / ".locks" / model.folder):
         _replace_model(listing, files, models, output, endpoint=endpoint, token=token)
     return target
+
+
+def _summary(listing: Listing, files: list[RemoteFile]) -> str:
+    """Return a line about what will be downloaded: commit, size, licence, languages."""
+    size = f"{sum(f.size for f in files) / 1e6:,.1f} MB in {len(files)} file{'s'[: len(files) != 1]}"
+    licence = f"licence {listing.licence}" if listing.licence else "no licence named"
+    shown = listing.languages[:8]
+    languages = f"languages {' '.join(shown)}" if shown else "no languages named"
+    more = f" and {len(listing.languages) - len(shown)} more" if len(listing.languages) > len(shown) else ""
+    return f"{listing.model.label} at commit {listing.commit[:12]}: {size}; {licence}; {languages}{more}"
 
 
 def _replace_model(
@@ -68,6 +79,8 @@ def _replace_model(
         "name": model.label,
         "endpoint": endpoint,
         "commit": listing.commit,
+        "licence": listing.licence,
+        "languages": list(listing.languages),
         "files": {f.local: f.sha256 or f"git:{f.git_sha1}" for f in files},
     }
     write_atomic(work / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")

@@ -33,6 +33,7 @@ MODULE_CONFIG = re.compile(r"\d+_[A-Za-z]+/config\.json")  # of a part after the
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # order of preference among several GGUF files
 MOST_FILES = 10_000
+MOST_LANGUAGES = 200
 TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # packages whose errors huggingface_hub may raise
 
 
@@ -75,11 +76,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a repository at the current commit of its branch."""
+    """The files of a repository at the current commit of its branch; licence and languages as its page says them."""
 
     model: ModelName
     commit: str
     files: tuple[RemoteFile, ...]
+    licence: str = ""
+    languages: tuple[str, ...] = ()
 
 
 def parse(text: str) -> ModelName:
@@ -118,7 +121,19 @@ def ask(model: ModelName, endpoint: str, token: str | None) -> Listing:
         if type(error).__module__.partition(".")[0] not in TRANSPORTS and not isinstance(error, OSError):
             raise
         raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); check the network") from None
-    return Listing(model, _commit(info.sha, model), tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES]))
+    files = tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES])
+    return Listing(model, _commit(info.sha, model), files, *_licence_and_languages(info))
+
+
+def _licence_and_languages(info: object) -> tuple[str, tuple[str, ...]]:
+    """Return what a repository's card says, in the hub's words; "" and () where it says nothing."""
+    card = getattr(info, "card_data", None)
+    licence, languages = getattr(card, "license", None), getattr(card, "language", None)
+    if licence == "other":
+        licence = getattr(card, "license_name", None) or licence
+    listed = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else []
+    shown = tuple(str(name)[:16] for name in listed[:MOST_LANGUAGES])
+    return (licence[:80] if isinstance(licence, str) else ""), shown
 
 
 def _commit(sha: object, model: ModelName) -> str:

@@ -155,8 +155,14 @@ def test_an_embedding_model_comes_with_its_parts(tmp_path: Path) -> None:
     folder = embedding_folder(tmp_path / "repo")
     repo = {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
     beside = {"onnx/model.onnx": b"x", "onnx/config.json": b"{}", "pytorch_model.bin": b"x", "README.md": b"x"}
-    with running(Hub(repo | beside)) as hub:
-        pulled = pull("org/name", tmp_path / "models", endpoint=hub.url)
+    lines: list[str] = []
+    card = {"license": "other", "license_name": "sea-terms", "language": ["ja", "en"]}
+    with running(Hub(repo | beside, card=card)) as hub:
+        pulled = pull("org/name", tmp_path / "models", endpoint=hub.url, output=PullOutput(line=lines.append))
+        assert "MB in 6 files; licence sea-terms; languages ja en" in lines[0]
+        entry = entries.entry_by_name_or_path("org/name", tmp_path, tmp_path)
+        assert (entry.licence, entry.languages) == ("sea-terms", ("ja", "en"))
+        hub.card = {}
         assert {f.relative_to(pulled).as_posix() for f in pulled.rglob("*") if f.is_file()} == {*repo, CARD}
         hub.commit = "b" * 40
         hub.files = {name: data for name, data in hub.files.items() if name != "modules.json"}
@@ -202,7 +208,8 @@ def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
         lines: list[str] = []
         again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", output=PullOutput(line=lines.append))
         assert [f.name for f in again.glob("*.gguf")] == ["a-Q8_0.gguf"]
-        assert "a-Q4_K_M.gguf goes" in lines[0]
+        assert lines[0].endswith("0.0 MB in 1 file; no licence named; no languages named")
+        assert "a-Q4_K_M.gguf goes" in lines[1]
         folder = pull("org/name:gptq", tmp_path, endpoint=hub.url, pattern="*F16*")
         assert folder.name == "org--name--gptq"
         assert (folder / "a-F16.gguf").read_bytes() == b"161"
