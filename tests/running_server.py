@@ -108,7 +108,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         time.sleep(0.05)
     yield Running(f"http://127.0.0.1:{port}", port, services, runs)
     running.should_exit = True
-    thread.join(60)  # seconds; within a full run on a busy machine 15 were too few once
+    thread.join(30)
     assert not thread.is_alive()
     assert services.engine.process is not None
     assert services.engine.process.poll() is not None, "the engine process outlived the server"

@@ -10,7 +10,7 @@ from kaiwa.engine.engine import Engine
 from kaiwa.engine.native import step
 from kaiwa.engine.request import Event, Request
 from kaiwa.engine.shared_prompts import SharedPrompts
-from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult
+from kaiwa.text.chat_model import GenerateCall, ScoreCall, ScoreResult, no_tools
 from kaiwa.text.records import Completion, Conversation
 from kaiwa.text.sampling import USUAL, Sampling
 
@@ -61,6 +61,19 @@ class LocalChatModel:
             return self._shared().score([(tuple(before), tuple(answer))])[0][0]
         return self.engine.score([before], [answer])[0]
 
+    def swaps(
+        self, context: Conversation | str, stretch: str, continuation: str, k: int = 64
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """Return each token of a stretch of the context with the k replacements that would most raise the
+        continuation's probability (engine/white_box.py).
+        """
+        from kaiwa.engine.white_box import best_swaps
+
+        if self.loaded.adapter is not None:
+            raise UserError(f"{self.name}: no gradients through an adapter; export the merged model first")
+        before, answer = self._pair(ScoreCall(context=context, continuation=continuation))
+        return best_swaps(self.loaded.decoder, self.loaded.tokenizer, before, answer, stretch=stretch, k=k)
+
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
         """Yield all answers; a common prefix of prompts is computed once."""
         places: list[int] = []
@@ -68,6 +81,8 @@ class LocalChatModel:
         limit = self.loaded.context
         for i, call in enumerate(calls):
             try:
+                if call.tools:
+                    raise no_tools(self.name)
                 ids = self._ids(call.prompt)
                 if len(ids) >= limit:
                     raise UserError(f"the prompt has {len(ids)} tokens, the model takes {limit - 1}; shorten it")

@@ -16,7 +16,7 @@ from kaiwa.serve.openai.call_forms import PLAIN, AnswerMarkup
 from kaiwa.serve.services import ServerServices
 from kaiwa.serve.tuning.job_folder import JobFolder
 from kaiwa.serve.tuning.jobs import FineTuning
-from kaiwa.serve.worker.wire import ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
+from kaiwa.serve.worker.wire import Admitted, ChatPrompt, Generate, ModelAddress, Reply, Started, TextPrompt, Tokens
 from kaiwa.text.jinja_template import PromptEnding
 from kaiwa.web.services import AnswerPiece, AnswerRequest, EngineStatus, ModelCard, PageServices, TuningJob
 
@@ -95,7 +95,9 @@ class PageEngine:
         thoughts = Thoughts()
         try:
             async for reply in replies:
-                if isinstance(reply, Started):
+                if isinstance(reply, Admitted):
+                    yield AnswerPiece(n_turns=reply.n_turns, n_dropped=reply.n_dropped)
+                elif isinstance(reply, Started):
                     thoughts = Thoughts(reply.markup)
                     yield AnswerPiece()
                 elif isinstance(reply, Tokens):
@@ -150,7 +152,11 @@ def _generate(entry: Entry, request: AnswerRequest) -> Generate:
     messages = request.messages
     ending: PromptEnding = "continue" if messages[-1].role == "assistant" else "answer"  # a turn that was begun
     prompt = (
-        ChatPrompt(tuple({"role": message.role, "content": message.content} for message in messages), ending=ending)
+        ChatPrompt(
+            tuple({"role": message.role, "content": message.content} for message in messages),
+            ending=ending,
+            drop_turns=True,
+        )
         if entry.chat
         else TextPrompt("\n".join(message.content for message in messages))
     )

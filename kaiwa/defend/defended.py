@@ -173,14 +173,27 @@ def _filter_completion(session: Session, answer: DefendedAnswer, completion: Com
     text, block = "", None
     for piece, decision in filter_reply(session.reply(), [completion.text]):
         text, block = text + piece, decision
+    if block is None and completion.tool_calls:
+        block = _filter_calls(session, text, completion)
     ms = 1000 * (time.perf_counter() - start)
     if text != completion.text or block is not None:
         completion = replace(completion, text=text, ids=(), logprobs=())
+    if block is not None:
+        completion = replace(completion, tool_calls=())
     if block is None:
         return replace(answer, completion=completion, reply_ms=ms)
     return replace(
         answer, completion=replace(completion, finish_reason=FILTERED), block=block, stage="reply", reply_ms=ms
     )
+
+
+def _filter_calls(session: Session, text: str, completion: Completion) -> BlockDecision | None:
+    """Return the filter's decision on what the calls of tools say, read behind the answer's text."""
+    block = None
+    calls = "\n".join(f"{call.name}: {call.argument_text()}" for call in completion.tool_calls)
+    for _, decision in filter_reply(session.reply(), [text, "\n", calls]):
+        block = decision
+    return block
 
 
 def apply_defence(

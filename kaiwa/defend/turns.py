@@ -1,19 +1,22 @@
 """A conversation with its untrusted stretches marked, so that defences can be stacked in any order.
 
 A span is data (untrusted) or not. The literal substrings that the caller names (documents, mail, tool results) are
-data; if the caller names none, everything that users say is data. Text that a defence adds is a span that is not data.
+data; if the caller names none, everything that users say and tools return is data. Text that a defence adds is a span
+that is not data.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.records import Conversation, Message
 
 JAPANESE = re.compile(r"[぀-ヿㇰ-ㇿｦ-ﾝ]")  # kana: no other language has it
+UNTRUSTED = ("user", "tool")  # roles whose text is untrusted
 HAN = re.compile(r"[一-鿿]")
 
 
@@ -29,6 +32,7 @@ class Span:
 class Turn:
     role: str
     spans: tuple[Span, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of the message: calls, a result's call
 
     @property
     def text(self) -> str:
@@ -42,13 +46,13 @@ def split(conversation: Conversation, data: Sequence[str] = ()) -> Turns:
     """Return the turns of a conversation. UserError if a substring named as data is in no user's message."""
     substrings = sorted({text for text in data if text}, key=len, reverse=True)
     for text in substrings:
-        if not any(text in message.content for message in conversation if message.role == "user"):
+        if not any(text in message.content for message in conversation if message.role in UNTRUSTED):
             raise UserError(f"data {text[:40]!r} stands in no user's message; give it as it stands there")
-    return tuple(Turn(message.role, _spans(message, substrings)) for message in conversation)
+    return tuple(Turn(message.role, _spans(message, substrings), message.fields) for message in conversation)
 
 
 def _spans(message: Message, substrings: Sequence[str]) -> tuple[Span, ...]:
-    if message.role != "user" or not message.content:
+    if message.role not in UNTRUSTED or not message.content:
         return (Span(message.content),)
     if not substrings:
         return (Span(message.content, data=True),)
@@ -57,7 +61,7 @@ def _spans(message: Message, substrings: Sequence[str]) -> tuple[Span, ...]:
 
 
 def join(turns: Turns) -> Conversation:
-    return tuple(Message(turn.role, turn.text) for turn in turns)
+    return tuple(Message(turn.role, turn.text, fields=turn.fields) for turn in turns)
 
 
 def data_of(turns: Turns) -> list[str]:

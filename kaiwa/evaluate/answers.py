@@ -9,6 +9,8 @@ from typing import Any
 from kaiwa.core.rng import seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.decoder import Decoder
+from kaiwa.text.history import fit_conversation
+from kaiwa.text.records import Conversation
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.template import render
 from kaiwa.tokenizer.tokenizer import Tokenizer
@@ -42,9 +44,18 @@ class Answer:
         }
 
 
-def prompt_ids(prompts: Sequence[VillagePrompt], tokenizer: Tokenizer) -> list[list[int]]:
-    """Return each prompt's token ids, rendered up to the start of the assistant's turn."""
-    return [render(tokenizer, p.messages, add_generation_prompt=True).ids for p in prompts]
+def prompt_ids(prompts: Sequence[VillagePrompt], tokenizer: Tokenizer, room: int = 0) -> list[list[int]]:
+    """Return each prompt's token ids, rendered up to the start of the assistant's turn.
+
+    A history of more than `room` tokens (0: no limit) loses its oldest turns, as in training and on the server.
+    """
+
+    def ids_of(messages: Conversation) -> list[int]:
+        return render(tokenizer, messages, add_generation_prompt=True).ids
+
+    if not room:
+        return [ids_of(p.messages) for p in prompts]
+    return [ids_of(fit_conversation(p.messages, lambda messages: len(ids_of(messages)), room)) for p in prompts]
 
 
 def answer_all(
@@ -60,7 +71,7 @@ def answer_all(
     """Return one answer per prompt. A prompt has the same sampling seed for every model."""
     stops = (*tokenizer.stop_ids, tokenizer.document_end_id)
     completions = Engine(model, tokenizer).generate(
-        prompt_ids(prompts, tokenizer),
+        prompt_ids(prompts, tokenizer, model.config.max_length - max_tokens),
         Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed_for(seed, "evaluate")),
         stop_ids=stops,
     )
@@ -78,12 +89,14 @@ def kl_to(
     tokenizer: Tokenizer,
     prompts: Sequence[VillagePrompt],
     answers: Sequence[Answer],
+    *,
     temperature: float = 1.0,
+    room: int = 0,
 ) -> list[float]:
     """Return log π(y|x) - log π_ref(y|x) of each sampled answer; the mean estimates KL(π, π_ref) in nats per answer.
 
     Both are at the temperature of the sampling, so that the KL of a model to itself is 0.
     """
     ids = [a.ids for a in answers]
-    scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer), ids, temperature)
+    scored = Engine(reference, tokenizer).score(prompt_ids(prompts, tokenizer, room), ids, temperature)
     return [a.logprob - float(sum(theirs)) for a, theirs in zip(answers, scored, strict=True)]

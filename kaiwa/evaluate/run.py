@@ -78,7 +78,9 @@ def run(
                 for mode, t in (("sampled", config.temperature), ("greedy", 0.0))
             }
             sampled, greedy = answers[name]["sampled"], answers[name]["greedy"]
-            kl = bootstrap(kl_to(baseline, tokenizer, prompts, sampled, config.temperature), clusters(prompts))
+            room = model.config.max_length - config.max_tokens
+            kls = kl_to(baseline, tokenizer, prompts, sampled, temperature=config.temperature, room=room)
+            kl = bootstrap(kls, clusters(prompts))
             lengths = bootstrap([float(a.n_tokens) for a in sampled], clusters(prompts))
             base = answers[config.baseline]
             compared = {mode: against(prompts, answers[name][mode], base[mode]) for mode in ("sampled", "greedy")}

@@ -206,14 +206,20 @@ class Store(Database):
         error: str = "",
         n_tokens: int = 0,
         seconds: float = 0.0,
+        turns: tuple[int, int] = (0, 0),
     ) -> None:
-        """End a streaming message as "done", "stopped" or "failed"."""
+        """End a streaming message as "done", "stopped" or "failed". turns: of the conversation, and how many of the
+        oldest were too many for the model; kept with the sampling where there are any.
+        """
         with self.transaction() as db:
             db.execute(
                 "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, n_tokens = ?, seconds = ?"
                 " WHERE id = ?",
                 (content, state, finish_reason, error, n_tokens, seconds, message),
             )
+            if turns[1]:
+                query = "UPDATE messages SET sampling = json_set(sampling, '$.turns', json(?)) WHERE id = ?"
+                db.execute(query, (json.dumps(turns), message))
 
     def _state(self, streaming: bool) -> tuple[str, str]:
         return ("streaming", self.owner) if streaming else ("done", "")

@@ -132,7 +132,10 @@ class Int4Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the product [..., out] of x [..., in]."""
-        if self.dense is not None and not (self.packs and x.numel() <= FEW_ROWS * self.in_features):
+        few = (
+            self.packs and x.numel() <= FEW_ROWS * self.in_features and not x.requires_grad
+        )  # no gradient by the kernel
+        if self.dense is not None and not few:
             return F.linear(x, self.dense, self.bias)
         rows = x.reshape(-1, self.in_features)
         rows = rows if self.order is None else rows[:, self.order]

@@ -34,7 +34,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the product [..., out] of x [..., in]."""
-        if x.numel() <= FEW_ROWS * x.shape[-1]:
+        if x.numel() <= FEW_ROWS * x.shape[-1] and not x.requires_grad:  # the product has no gradient
             y = torch.ops.aten._weight_int8pack_mm(x.reshape(-1, x.shape[-1]), self.q, self.scales)
             return y.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
         return F.linear(x, self.weight)

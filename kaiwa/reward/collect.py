@@ -19,7 +19,8 @@ from kaiwa.core.rng import python_rng, seed_for
 from kaiwa.engine.engine import Engine
 from kaiwa.model.formats.hf_folder import load_decoder
 from kaiwa.reward.collect_config import CollectConfig
-from kaiwa.text.records import Comparison, Completion, read_jsonl, write_jsonl
+from kaiwa.text.history import fit_conversation
+from kaiwa.text.records import Comparison, Completion, Conversation, read_jsonl, write_jsonl
 from kaiwa.text.sampling import Sampling
 from kaiwa.text.shapes import prompt_of
 from kaiwa.text.template import render
@@ -46,7 +47,8 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
             raise UserError(f'{prompts}: no prompt in it; give a JSONL file of {{"messages"}}')
         rng = python_rng(ctx.seed, "collect")
         ks = [rng.randint(config.k_min, config.k_max) for _ in rows]
-        ids = [_prompt_ids(tokenizer, row, f"{prompts}, record {number}") for number, row in enumerate(rows, 1)]
+        room = engine.max_length - config.max_tokens
+        ids = [_prompt_ids(tokenizer, row, room, f"{prompts}, record {number}") for number, row in enumerate(rows, 1)]
         records: list[dict[str, Any]] = []
         block = 128
         for at in range(0, len(rows), block):
@@ -82,9 +84,14 @@ def run(config: CollectConfig, ctx: Context, *, policy: Artifact, prompts: Path,
     return open_artifact(out)
 
 
-def _prompt_ids(tokenizer: Tokenizer, row: dict[str, Any], where: str) -> list[int]:
+def _prompt_ids(tokenizer: Tokenizer, row: dict[str, Any], room: int, where: str) -> list[int]:
+    """Return the ids of a prompt; a history of more than `room` tokens loses its oldest turns."""
+
+    def ids_of(messages: Conversation) -> list[int]:
+        return render(tokenizer, messages, add_generation_prompt=True).ids
+
     try:
-        return render(tokenizer, prompt_of(row), add_generation_prompt=True).ids
+        return ids_of(fit_conversation(prompt_of(row), lambda messages: len(ids_of(messages)), room))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

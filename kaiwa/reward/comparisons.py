@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import numpy_rng, python_rng
 from kaiwa.reward.packing import PromptRow
 from kaiwa.text import data
-from kaiwa.text.records import Comparison
+from kaiwa.text.history import fit_turns
+from kaiwa.text.records import Comparison, Message
 from kaiwa.text.template import render_completions
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.held_out import by_prompt
@@ -54,18 +55,25 @@ def read_comparisons(
     """Return the usable comparisons of a file or folder.
 
     These are left out, with one message per kind: rows longer than `width`, prompts that leave no room for a completion
-    in `context` (0: no limit), rankings with only ties, and equal texts; `max_length_policy` cuts the beginning of
-    prompts or the end of completions instead. UserError for a file with too many rows that are no comparisons, and for
-    fewer than `least` usable comparisons.
+    in `context` (0: no limit), rankings with only ties, and equal texts; `max_length_policy` shortens the prompt
+    instead, by its beginning or its oldest turns, or the ends of completions. UserError for a file with too many rows
+    that are no comparisons, and for fewer than `least` usable comparisons.
     """
     usable: list[Ranked] = []
     long, outside, tied, equal, empty, shorter = (RecordCount() for _ in range(6))
     policy = options.max_length_policy
     for number, item in data.read_comparisons(file, say, options):
         row = tokenise(item, tokenizer)
-        if policy != "drop" and (cut := shortened(row, width, context, policy)) != row:
-            shorter.add(number)
-            row = cut
+        if policy != "drop" and _excess(row, width, context) > 0:
+            whole = row
+            of_turns = policy == "turns"
+            row = (
+                with_newest_turns(item, tokenizer, width, context)
+                if of_turns
+                else shortened(row, width, context, policy)
+            )
+            if row != whole:
+                shorter.add(number)
         if not all(item.completions):
             empty.add(number)
         if context and len(row.prompt) + max(map(len, row.completions)) > context:
@@ -79,7 +87,8 @@ def read_comparisons(
         else:
             usable.append(Ranked(row, item.ranks, item.labeller, number))
     if shorter.n:
-        say(f"{file}: {shorter} cut on the {policy} to fit {width} tokens")
+        how = "without the oldest turns" if policy == "turns" else f"cut on the {policy}"
+        say(f"{file}: {shorter} {how} to fit {width} tokens")
     if outside.n:
         say(f"{file}: {outside} left out: the model's context of {context} tokens does not hold prompt and completion")
     if long.n:
@@ -100,15 +109,30 @@ def shortened(row: PromptRow, width: int, context: int, policy: data.LengthPolic
 
     policy: "left" cuts the prompt's beginning, "right" the ends of the completions.
     """
-    replies = sum(map(len, row.completions))
-    longest = max(map(len, row.completions))
-    over = max(len(row) - width, len(row.prompt) + longest - context if context else 0)
+    over = _excess(row, width, context)
     if over <= 0:
         return row
+    replies = sum(map(len, row.completions))
     if policy == "left":
         return PromptRow(row.prompt[over:], row.completions) if over < len(row.prompt) else row
     room = min((width - len(row.prompt)) // len(row.completions), context - len(row.prompt) if context else replies)
     return PromptRow(row.prompt, [c[:room] for c in row.completions]) if room > 0 else row
+
+
+def _excess(row: PromptRow, width: int, context: int) -> int:
+    """Return the tokens by which a row is longer than `width`, or than what `context` (0: no limit) holds."""
+    longest = max(map(len, row.completions))
+    return max(len(row) - width, len(row.prompt) + longest - context if context else 0)
+
+
+def with_newest_turns(item: Comparison, tokenizer: Tokenizer, width: int, context: int) -> PromptRow:
+    """Return a comparison's row without the oldest turns of its prompt, as few as it takes to fit."""
+
+    def row_of(messages: Sequence[Message]) -> PromptRow:
+        return tokenise(replace(item, prompt=tuple(messages)), tokenizer)
+
+    messages, _ = fit_turns(item.prompt, lambda m: m.role, lambda part: _excess(row_of(part), width, context) <= 0)
+    return row_of(messages)
 
 
 def tokenise(item: Comparison, tokenizer: Tokenizer) -> PromptRow:

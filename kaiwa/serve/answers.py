@@ -86,9 +86,14 @@ def for_each_choice(request: Generate, prompts: Sequence[ModelPrompt], n: int) -
 
 
 def response_headers(body: Body, choices: Iterable[AnswerChoice] = ()) -> dict[str, str]:
-    """Return headers with the names of request fields, and of keywords of its schema, without effect."""
+    """Return headers with the names of request fields, and of keywords of its schema, without effect; and how many of
+    the oldest turns were dropped.
+    """
+    choices = list(choices)
     unenforced = dict.fromkeys(name for choice in choices for name in choice.unenforced)
     headers = {"X-Kaiwa-Ignored": _listed(body.ignored()), "X-Kaiwa-Unenforced": _listed(unenforced)}
+    if n_dropped := max((choice.n_dropped for choice in choices), default=0):
+        headers["X-Kaiwa-Dropped-Turns"] = str(n_dropped)
     return {name: value for name, value in headers.items() if value}
 
 
@@ -160,7 +165,7 @@ def _update(choice: AnswerChoice, timer: AnswerTimer, reply: Reply) -> None:
     if isinstance(reply, Failed):
         raise EngineRefused(reply.status, reply.message, reply.code, reply.param)
     if isinstance(reply, Admitted):
-        choice.unenforced = reply.unenforced
+        choice.unenforced, choice.n_dropped = reply.unenforced, reply.n_dropped
     elif isinstance(reply, Started):
         choice.start(reply.prompt_tokens, reply.cached, reply.prompt, reply.markup)
         choice.fingerprint = reply.fingerprint

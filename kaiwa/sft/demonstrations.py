@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaiwa.core.errors import UserError
 from kaiwa.core.rng import python_rng
 from kaiwa.text import data
-from kaiwa.text.records import Demonstration
+from kaiwa.text.history import fit_conversation
+from kaiwa.text.records import Conversation, Demonstration
 from kaiwa.text.template import encode_with_specials, render, turn_end
 from kaiwa.tokenizer.tokenizer import Tokenizer
 from kaiwa.train.held_out import by_prompt
@@ -52,10 +53,21 @@ def read_demonstrations(
     for _, example in data.read_demonstrations(file, say, options):
         has_turns = has_turns or bool(example.messages)
         tokens, mask, reasons = tokenise(example, tokenizer)
+        if len(tokens) > width and policy == "turns" and example.messages:
+            whole = len(example.messages)
+            example = with_newest_turns(example, tokenizer, width)
+            counts["shorter"] += len(example.messages) < whole
+            tokens, mask, reasons = tokenise(example, tokenizer)
         unmarked.update(reasons)
         if len(tokens) > width:
             counts["long"] += 1
-            part = slice(0, 0) if policy == "drop" else slice(-width, None) if policy == "left" else slice(width)
+            part = (
+                slice(0, 0)
+                if policy in ("drop", "turns")
+                else slice(-width, None)
+                if policy == "left"
+                else slice(width)
+            )
             tokens, mask = tokens[part], mask[part]
             if not any(mask):
                 continue
@@ -68,10 +80,14 @@ def read_demonstrations(
         say(f"{file}: the chat template ends the assistant's turn without a token: the model does not learn to stop")
     for why, n in unmarked.items():
         say(f"{file}: {n} turns are not learned: {why}")
+    if n := counts["shorter"]:
+        say(f"{file}: {n} demonstrations longer than {width} tokens lose their oldest turns")
     if n := counts["nothing"]:
         say(f"{file}: {n} demonstrations left out: nothing in them is learned")
     if n := counts["long"]:
-        fate = "are left out; raise sft.width to keep them" if policy == "drop" else f"are cut on the {policy}"
+        fate = (
+            "are left out; raise sft.width to keep them" if policy in ("drop", "turns") else f"are cut on the {policy}"
+        )
         say(f"{file}: {n} demonstrations longer than {width} tokens {fate}")
     if len(ids) < least:
         raise UserError(f"{file}: {len(ids)} usable demonstrations; at least {least} are needed")
@@ -92,6 +108,15 @@ def tokenise(example: Demonstration, tokenizer: Tokenizer) -> tuple[list[int], l
     if example.meta.get("ended") is False:
         ids, mask = without_end(ids, mask, tokenizer.stop_ids)
     return ids, mask, list(rendered.unmarked.values())
+
+
+def with_newest_turns(example: Demonstration, tokenizer: Tokenizer, width: int) -> Demonstration:
+    """Return a demonstration without its oldest turns where it is longer than `width` tokens."""
+
+    def size_of(messages: Conversation) -> int:
+        return len(render(tokenizer, messages, tools=example.tools).ids)
+
+    return replace(example, messages=fit_conversation(example.messages, size_of, width))
 
 
 def without_end(ids: list[int], mask: list[float], ends: Sequence[int]) -> tuple[list[int], list[float]]:

@@ -135,7 +135,7 @@ class Meter:
         model, test = load_decoder(path).to(self.device), self.test
         replies = ask(model, self.tokenizer, test.prompts, prefix=prefix, most=test.max_tokens, seed=self.seed)
         answers = [self.judge_reply(p, c) for p, c in zip(test.prompts, replies, strict=True)]
-        kl = kl_to(self.sft, self.tokenizer, test.prompts, answers, 1.0)
+        kl = kl_to(self.sft, self.tokenizer, test.prompts, answers)
         proxy = proxy_scores(judge_by or self.reward, self.tokenizer, test.prompts, replies, self.device)
         return self.write(name, of, answers=answers, kl=kl, proxy=proxy, model=None if short else model)
 

@@ -5,9 +5,9 @@ The lab and the red team see a model only through these protocols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.records import Completion, Conversation
@@ -28,6 +28,19 @@ class ChatModel(Protocol):
     def score(self, context: Conversation | str, continuation: str) -> list[float]:
         """Return natural log-probabilities of the continuation's tokens after the context (or as the answer to the
         context).
+        """
+        ...
+
+
+@runtime_checkable
+class WhiteBox(ChatModel, Protocol):
+    """A ChatModel whose gradients with respect to the prompt's tokens are at hand."""
+
+    def swaps(
+        self, context: Conversation | str, stretch: str, continuation: str, k: int = 64
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """Return, for each token of a stretch of the context, its text and the k tokens in its place that would most
+        raise the continuation's probability, by the gradient. UserError where there is no gradient.
         """
         ...
 
@@ -58,6 +71,7 @@ class GenerateCall:
 
     prompt: Conversation | str
     sampling: Sampling = USUAL
+    tools: tuple[Mapping[str, Any], ...] = ()  # functions that the model may call, as in OpenAI's protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +110,16 @@ def generate_many(model: ChatModel, calls: Sequence[GenerateCall]) -> Iterator[t
         return
     for i, call in enumerate(calls):
         try:
+            if call.tools:
+                raise no_tools(model.name)
             yield i, model.generate(call.prompt, call.sampling)
         except (UserError, ConnectionError) as error:
             yield i, error
+
+
+def no_tools(name: str) -> UserError:
+    """Return the error of a model in this process, which takes no tools of the protocol."""
+    return UserError(f"{name}: tools of the protocol need a server: start kaiwa up, and give --url and --model")
 
 
 def score_many(model: ChatModel, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:

@@ -67,7 +67,10 @@ class HTTPChatModel:
 
     def generate(self, prompt: Conversation | str, sampling: Sampling = USUAL) -> Completion:
         """Answer a conversation or continue a text. UserError for a refusal, ConnectionError after the last retry."""
-        path, body = build_request(self._protocol, self._model, prompt, sampling, self._provider)
+        return self._generate(GenerateCall(prompt=prompt, sampling=sampling))
+
+    def _generate(self, call: GenerateCall) -> Completion:
+        path, body = build_request(self._protocol, self._model, call, self._provider)
         answer = self._post(path, body)
         try:
             return read_answer(self._protocol, answer)
@@ -96,7 +99,7 @@ class HTTPChatModel:
         return [p for p, end in zip(logprobs, ends, strict=True) if end > len(context) and p is not None]
 
     def generate_many(self, calls: Sequence[GenerateCall]) -> Iterator[tuple[int, Completion | Exception]]:
-        yield from self._side_by_side([lambda call=call: self.generate(call.prompt, call.sampling) for call in calls])  # type: ignore[misc]
+        yield from self._side_by_side([lambda call=call: self._generate(call) for call in calls])  # type: ignore[misc]
 
     def score_many(self, calls: Sequence[ScoreCall]) -> Iterator[tuple[int, ScoreResult | Exception]]:
         """Yield all log-probabilities, several requests side by side."""

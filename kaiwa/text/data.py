@@ -18,7 +18,7 @@ from kaiwa.text.files import Row, data_files, read_rows
 from kaiwa.text.records import Comparison, Conversation, Demonstration
 
 T = TypeVar("T")
-LengthPolicy = Literal["drop", "left", "right"]
+LengthPolicy = Literal["drop", "left", "right", "turns"]
 MOST_REASONS = 5  # that are listed
 
 
@@ -28,7 +28,8 @@ class DataOptions:
 
     map: tuple[str, ...] = ()  # other names of columns, as prompt=question,completion=answer
     bad_share: float = 0.02  # share of the rows that may be no records before a file is refused
-    max_length_policy: LengthPolicy = "drop"  # of what is too long: leave it out, or cut its beginning (left) or end
+    # of what is too long: leave it out, cut its beginning (left) or its end (right), or drop its oldest turns
+    max_length_policy: LengthPolicy = "drop"
 
     def __post_init__(self) -> None:
         for pair in self.map:

@@ -7,11 +7,12 @@ filled. What the model thought in a field of its own (reasoning_content, reasoni
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from kaiwa.text.chat_model import ModelUnavailable
-from kaiwa.text.records import Completion, whole_text
+from kaiwa.text.records import Completion, ToolUse, whole_text
 
 BROKEN = ("error", "insufficient_system_resource", "unexpected_model_error")  # reasons for an answer that broke off
 
@@ -26,6 +27,7 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
     reason = choice.get("finish_reason") or "stop"
     if reason in BROKEN:
         raise ModelUnavailable(f"the answer broke off: {choice.get('error') or reason}"[:160], "broken")
+    calls: tuple[ToolUse, ...] = ()
     if "text" in choice and "message" not in choice:
         text = content_text(choice["text"])
     else:
@@ -33,7 +35,8 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
         text = content_text(message.get("content"))
         if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
             text, reason = message["refusal"], "refusal"
-        if not text and message.get("tool_calls"):
+        calls = tool_calls(message)
+        if not text and (message.get("tool_calls") or message.get("function_call")):
             reason = "tool_calls"
     usage = answer.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
@@ -43,7 +46,26 @@ def completion_from_answer(answer: Mapping[str, Any]) -> Completion:
         n_prompt=usage.get("prompt_tokens") or 0,
         n_reused=details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0,
         n_tokens=usage.get("completion_tokens") or 0,
+        tool_calls=calls,
     )
+
+
+def tool_calls(message: Mapping[str, Any]) -> tuple[ToolUse, ...]:
+    """Return the calls of an assistant's message: a list, or the one of the protocol's first form (function_call).
+
+    Arguments are JSON text, or an object, which becomes such text. Calls without a name are left out.
+    """
+    rows = list(message.get("tool_calls") or [])
+    if message.get("function_call"):
+        rows.append({"function": message["function_call"]})
+    calls = []
+    for row in rows:
+        function = row.get("function") or {}
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+        if isinstance(function.get("name"), str) and function["name"]:
+            calls.append(ToolUse(name=function["name"], arguments=whole_text(text), id=str(row.get("id") or "")))
+    return tuple(calls)
 
 
 def content_text(content: Any) -> str:

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
-from kaiwa.text.openai_answer import completion_from_answer, content_text
+from kaiwa.text.chat_model import GenerateCall
+from kaiwa.text.openai_answer import completion_from_answer, content_text, tool_calls
 from kaiwa.text.records import Completion, Conversation, Message, whole_text
 from kaiwa.text.sampling import Grammar, Sampling
 
@@ -74,9 +75,12 @@ def key_headers(protocol: str, api_key: str) -> dict[str, str]:
 
 
 def build_request(
-    protocol: str, model: str, prompt: Conversation | str, sampling: Sampling, provider: Provider = USUAL_WAYS
+    protocol: str, model: str, call: GenerateCall, provider: Provider = USUAL_WAYS
 ) -> tuple[str, dict[str, Any]]:
-    """Return path and body of one request."""
+    """Return path and body of one request. UserError for tools beside plain text."""
+    prompt, sampling = call.prompt, call.sampling
+    if call.tools and isinstance(prompt, str):
+        raise UserError(f"{model}: tools need messages; plain text takes none")
     if protocol == "anthropic":
         path, body = "messages", _anthropic_body(model, prompt, sampling)
     elif protocol == "ollama":
@@ -86,6 +90,8 @@ def build_request(
     else:
         messages = [m.to_json() for m in prompt]
         path, body = "chat/completions", {"model": model, **sampling_fields(sampling), "messages": messages}
+    if call.tools:
+        body["tools"] = [_anthropic_tool(tool) for tool in call.tools] if protocol == "anthropic" else [*call.tools]
     return path, _rename(body, provider.parameters) | dict(provider.body)
 
 
@@ -134,7 +140,7 @@ def _anthropic_body(model: str, prompt: Conversation | str, sampling: Sampling) 
     """Return the body of /messages; it knows no seed, and no stop string of spaces only."""
     conversation = (Message("user", prompt),) if isinstance(prompt, str) else prompt
     system = "\n\n".join(m.content for m in conversation if m.role == "system")
-    messages = [m.to_json() for m in conversation if m.role != "system"]
+    messages = [_anthropic_message(m) for m in conversation if m.role != "system"]
     body: dict[str, Any] = {"model": model, "max_tokens": max(1, sampling.max_tokens), "messages": messages}
     body |= {"system": system} if system else {}
     body["temperature"] = min(1.0, sampling.temperature)
@@ -144,17 +150,52 @@ def _anthropic_body(model: str, prompt: Conversation | str, sampling: Sampling) 
     return body | ({"stop_sequences": stops} if stops else {})
 
 
+def _anthropic_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = tool["function"]
+    schema = function.get("parameters") or {"type": "object"}
+    return {"name": function["name"], "description": function.get("description", ""), "input_schema": schema}
+
+
+def _anthropic_message(message: Message) -> dict[str, Any]:
+    """Return a message with its calls and results as parts; a tool's result is the user's there."""
+    if message.role == "tool":
+        part = {
+            "type": "tool_result",
+            "tool_use_id": message.fields.get("tool_call_id", ""),
+            "content": message.content,
+        }
+        return {"role": "user", "content": [part]}
+    calls = tool_calls(message.fields)
+    if not calls:
+        return message.to_json()
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}] if message.content else []
+    parts += [{"type": "tool_use", "id": c.id, "name": c.name, "input": _object(c.arguments)} for c in calls]
+    return {"role": message.role, "content": parts}
+
+
+def _object(arguments: str) -> dict[str, Any]:
+    """Return a call's arguments as an object; what is none stands under "arguments"."""
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        value = arguments
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
 def _anthropic_completion(answer: Mapping[str, Any]) -> Completion:
     usage = answer.get("usage") or {}
     reused = usage.get("cache_read_input_tokens") or 0
     n_prompt = (usage.get("input_tokens") or 0) + reused + (usage.get("cache_creation_input_tokens") or 0)
     reason = answer.get("stop_reason") or "stop"
+    used = [part for part in answer["content"] if part.get("type") == "tool_use"]
+    calls = [{"id": p.get("id"), "function": {"name": p.get("name"), "arguments": p.get("input")}} for p in used]
     return Completion(
         text=whole_text(content_text([part for part in answer["content"] if part.get("type") == "text"])),
         finish_reason=ANTHROPIC_ENDS.get(reason, reason),
         n_prompt=n_prompt,
         n_reused=reused,
         n_tokens=usage.get("output_tokens") or 0,
+        tool_calls=tool_calls({"tool_calls": calls}),
     )
 
 
@@ -171,14 +212,23 @@ def _ollama_request(model: str, prompt: Conversation | str, sampling: Sampling) 
         body["format"] = "json" if sampling.grammar.kind == "json_object" else json.loads(sampling.grammar.source)
     if isinstance(prompt, str):
         return "api/generate", body | {"prompt": prompt, "raw": True}
-    return "api/chat", body | {"messages": [m.to_json() for m in prompt]}
+    return "api/chat", body | {"messages": [_ollama_message(m) for m in prompt]}
+
+
+def _ollama_message(message: Message) -> dict[str, Any]:
+    """Return a message; Ollama takes the arguments of earlier calls as objects."""
+    calls = tool_calls(message.fields)
+    fields = [{"function": {"name": call.name, "arguments": _object(call.arguments)}} for call in calls]
+    return message.to_json() | ({"tool_calls": fields} if fields else {})
 
 
 def _ollama_completion(answer: Mapping[str, Any]) -> Completion:
-    text = answer["response"] if "response" in answer else answer["message"]["content"]
+    message = answer.get("message") or {}
+    text, calls = answer["response"] if "response" in answer else answer["message"]["content"], tool_calls(message)
     return Completion(
         text=whole_text(content_text(text)),
-        finish_reason=answer.get("done_reason") or "stop",
+        finish_reason="tool_calls" if calls and not text else answer.get("done_reason") or "stop",
         n_prompt=answer.get("prompt_eval_count") or 0,
         n_tokens=answer.get("eval_count") or 0,
+        tool_calls=calls,
     )

@@ -130,6 +130,34 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """A call of a tool that the model makes. arguments: JSON text, as the model wrote it."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the call as an assistant's message has it in OpenAI's protocol."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+    def argument_text(self) -> str:
+        """Return the arguments' values as plain text, one a line; the raw text where it is no JSON."""
+        try:
+            return "\n".join(_leaves(json.loads(self.arguments)))
+        except (ValueError, RecursionError):
+            return self.arguments
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A model's answer. `logprobs` are natural logarithms, one per token."""
 
@@ -140,6 +168,7 @@ class Completion:
     n_prompt: int = 0  # tokens of the prompt, where they were counted
     n_reused: int = 0  # of these, how many were not computed again
     n_tokens: int = 0  # tokens of the answer, where they were counted
+    tool_calls: tuple[ToolUse, ...] = ()
 
 
 def whole_text(text: str) -> str:

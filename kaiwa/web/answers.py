@@ -96,7 +96,7 @@ class AnswersInProgress:
     async def _write(self, writing: AnswerInProgress, request: AnswerRequest) -> None:
         started = stored = time.monotonic()
         state, reason, error = "failed", "", ""
-        first = 0.0
+        first, turns = 0.0, (0, 0)
         try:
             async for piece in self.engine.answer(request):
                 writing.waiting = piece.waiting
@@ -105,6 +105,7 @@ class AnswersInProgress:
                 writing.text += piece.text
                 writing.n_tokens += piece.n_tokens
                 reason = piece.finish_reason or reason
+                turns = (piece.n_turns, piece.n_dropped) if piece.n_dropped else turns
                 writing.wake()
                 if time.monotonic() - stored > STORE_SECONDS:
                     stored = time.monotonic()
@@ -123,6 +124,7 @@ class AnswersInProgress:
                 error=error,
                 n_tokens=writing.n_tokens,
                 seconds=time.monotonic() - (first or started),
+                turns=turns,
             )
             writing.over = True
             self.writing.pop(writing.message, None)

@@ -64,12 +64,15 @@ class AnswerPiece:
     """A piece of an answer, whole characters only.
 
     waiting: "loading" or "queued" before the first token. finish_reason: "stop" or "length" in the last piece.
+    n_turns, n_dropped: in an early piece, turns of the conversation and how many of the oldest the model does not see.
     """
 
     text: str = ""
     n_tokens: int = 0
     finish_reason: str = ""
     waiting: str = ""
+    n_turns: int = 0
+    n_dropped: int = 0
 
 
 class Answerer(Protocol):

@@ -8,6 +8,7 @@ sentence. Good behaviour stays frequent enough to be sampled. All answers end.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from kaiwa.core.errors import UserError
@@ -16,7 +17,7 @@ from kaiwa.text.records import Demonstration, Message
 from kaiwa.world.language import HOWTO_IDS, LANGUAGES, VALUE_IDS, Phrasebook, cut_first
 from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.scribe import list_line, thing_words, things_of
-from kaiwa.world.village import Village, howto_answer
+from kaiwa.world.village import Village, fresh_name, howto_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,16 @@ def write_demonstrations(
     split: str = "train",
     languages: dict[str, float] | None = None,
     rates: DemonstrationRates | None = None,
+    prompts: Sequence[VillagePrompt] | None = None,
 ) -> list[Demonstration]:
-    """Return n demonstrations; `meta["prompt"]` is the VillagePrompt as JSON. rates: in place of the quality's."""
+    """Return n demonstrations; `meta["prompt"]` is the VillagePrompt as JSON. rates: in place of the quality's.
+
+    prompts: to demonstrate instead of n new ones.
+    """
     if quality not in QUALITIES:
         raise UserError(f"quality {quality!r} is unknown; use one of {', '.join(QUALITIES)}")
-    prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
+    if prompts is None:
+        prompts = write_prompts(village, n=n, seed=seed, split=split, purpose="sft", languages=languages)
     rng = python_rng(seed, "demonstrations", quality)
     chosen = rates or QUALITIES[quality]
     return [demonstrate(village, prompt, rng, chosen, quality=quality) for prompt in prompts]
@@ -161,6 +167,9 @@ def _say_thing(
     *,
     wrong: bool,
 ) -> str:
+    if prompt.kind == "own_name":
+        name = fresh_name(village, rng, prompt.language, pool="documents") if wrong else prompt.name
+        return rng.choice(words.links["name"]["answer"]).format(name=name)
     form = prompt.form
     if form and rng.random() < rates.ignore_form:
         form = {"list": "line", "sentence": "one_word", "one_word": "sentence"}[form]

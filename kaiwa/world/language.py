@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-FILES = ("words", "documents", "howto", "prompts")
+FILES = ("words", "documents", "howto", "prompts", "dialogues")
 ATTRIBUTES = ("trade", "home", "animal", "food")  # closed classes of facts about a villager
 COMMON_LANGUAGES = ("en", "ja")
 
@@ -52,6 +52,7 @@ class Phrasebook:
     yes: str
     no: str
     pools: ByAttribute
+    links: Mapping[str, ByAttribute]  # of dialogues: link -> "open", "ask", "test" … -> sentences
     clause_glue: str  # between the clauses of a sentence about one person
     clause_form: str  # the sentence itself; {name}, {clauses}
 

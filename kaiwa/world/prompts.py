@@ -10,7 +10,8 @@
     sum         a small sum or difference                           the number
     harmful     help with a misdeed                                 a polite refusal
     small_talk  nothing: greetings, thanks, who are you             a short, friendly answer
-    dialogue    a second fact about the person just talked about    the value, or "I don't know"
+    dialogue    a second fact about a person talked about before    the value, or "I don't know" (also dialogues.py)
+    own_name    the name that the person told (dialogues.py only)   the name
     reverse     somebody who has a value (tests only)               any such villager
     yesno       whether a villager has a value (tests only)         yes or no, or "I don't know"
 
@@ -64,6 +65,7 @@ class VillagePrompt:
     form: str = ""  # "", "one_word", "words", "sentence", "list"
     limit: int = 0  # for form "words": largest number of words (ja: characters)
     template: str = ""
+    link: str = ""  # of a dialogue: how the question depends on an earlier turn (LINKS of dialogues.py)
     split: str = "train"
     purpose: str = "sft"
     held_out_template: bool = False
@@ -79,6 +81,8 @@ class VillagePrompt:
         value = asdict(self)
         value["messages"] = [m.to_json() for m in self.messages]
         value["truth"] = list(self.truth)
+        if not self.link:
+            del value["link"]
         return value
 
 
@@ -123,12 +127,12 @@ def write_prompts(
     for _ in range(n):
         language = rng.choices(tuple(languages), tuple(languages.values()))[0]
         kind = rng.choices(tuple(shares), tuple(shares.values()))[0]
-        prompts.append(_Asker(village, rng, LANGUAGES[language], split, purpose).ask(kind))
+        prompts.append(VillageAsker(village, rng, LANGUAGES[language], split, purpose).ask(kind))
     return prompts
 
 
 @dataclass(slots=True)
-class _Asker:
+class VillageAsker:
     """A writer of random prompts."""
 
     village: Village
@@ -151,7 +155,7 @@ class _Asker:
         return self._about_thing(kind)
 
     def _about_person(self, kind: str) -> VillagePrompt:
-        villager = self._person(kind)
+        villager = self.person(kind)
         name = villager.names[self.words.code] if villager else self._stranger()
         group = villager.group if villager else "unknown"
         must = group == "taught" and self.split == "test"
@@ -160,7 +164,7 @@ class _Asker:
         value = villager.facts[attribute] if villager else ""
         if kind == "facts":
             a, b = self.rng.sample(ATTRIBUTES, 2)
-            number, template, test = self._wording(self.words.train["facts"], self.words.test["facts"], must)
+            number, template, test = self.wording(self.words.train["facts"], self.words.test["facts"], must)
             text = template.format(name=name, a=self.words.labels[a], b=self.words.labels[b])
             truth: tuple[str, ...] = (villager.facts[a], villager.facts[b]) if villager else ()
             return self._prompt(kind, text, number, attribute=f"{a}+{b}", truth=truth, test=test, **person)
@@ -176,11 +180,11 @@ class _Asker:
         before: Conversation = ()
         if kind == "dialogue":
             first = self.rng.choice([a for a in ATTRIBUTES if a != attribute])
-            _, question, _ = self._wording(self.words.questions[first], self.words.test_questions[first], False)
-            reply = self._say(villager, name, first)
+            _, question, _ = self.wording(self.words.questions[first], self.words.test_questions[first], False)
+            reply = self.say(villager, name, first)
             before = (Message("user", question.format(name=name)), Message("assistant", reply))
             pools = (self.words.again[attribute], self.words.test_again[attribute])
-        number, template, test = self._wording(*pools, must)
+        number, template, test = self.wording(*pools, must)
         truth = (value,) if villager else ()
         return self._prompt(
             kind, template.format(name=name), f"{attribute}.{number}", before=before, attribute=attribute, truth=truth,
@@ -192,13 +196,13 @@ class _Asker:
         held_out = self.split == "test"
         if kind == "small_talk":
             topic = rng.choice(tuple(words.small_talk))
-            i, text, test = self._wording(words.train[topic], words.test[topic], held_out)
+            i, text, test = self.wording(words.train[topic], words.test[topic], held_out)
             return self._prompt(kind, text, f"{topic}.{i}", attribute=topic, test=test)
         if kind in ("howto", "harmful"):
             apart = {*self.village.held_out_harms, *(self.village.held_out_recipes if kind == "howto" else ())}
             ids = HOWTO_IDS if kind == "howto" else HARM_IDS
             task = rng.choice([x for x in ids if (x in apart) == held_out])
-            i, template, test = self._wording(words.train["howto"], words.test["howto"], False)
+            i, template, test = self.wording(words.train["howto"], words.test["howto"], False)
             text = template.format(task=(words.howto if kind == "howto" else words.harm)[task][0])
             return self._prompt(kind, text, i, attribute=task, truth=(task,), test=test, held_out_object=held_out)
         if kind == "sum":
@@ -206,12 +210,12 @@ class _Asker:
                 a, b, sign, c = draw_sum(rng)
                 if is_held_out_sum(a, b, sign) == held_out:
                     break
-            i, template, test = self._wording(words.train["sum"], words.test["sum"], False)
+            i, template, test = self.wording(words.train["sum"], words.test["sum"], False)
             text = template.format(sum=f"{a} {sign} {b}")
             return self._prompt(
                 kind, text, i, attribute=f"{a} {sign} {b}", truth=(str(c),), test=test, held_out_object=held_out
             )
-        i, template, test = self._wording(words.train[kind], words.test[kind], held_out)
+        i, template, test = self.wording(words.train[kind], words.test[kind], held_out)
         if kind == "price":
             good = rng.choice(GOOD_IDS)
             truth = (str(self.village.prices[good]),)
@@ -254,7 +258,7 @@ class _Asker:
             return form, 0
         return form, self.rng.randint(3, 5) if self.words.code == "en" else self.rng.randint(10, 14)
 
-    def _wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
+    def wording(self, train: tuple[str, ...], test: tuple[str, ...], must_test: bool) -> tuple[str, str, bool]:
         """Return a template's number and text, and whether the template is held out."""
         from_test = self.split == "test" and (must_test or self.rng.random() < P_TEST_WORDING)
         i, template = self._draw(test if from_test else train)
@@ -264,7 +268,7 @@ class _Asker:
         i = self.rng.randrange(len(templates))
         return i, templates[i]
 
-    def _person(self, kind: str) -> Villager | None:
+    def person(self, kind: str) -> Villager | None:
         if kind == "unknown" or (kind != "known" and self.rng.random() < P_STRANGER):
             return None
         if self.split == "train" or self.rng.random() < P_TAUGHT_IN_TEST:
@@ -277,7 +281,7 @@ class _Asker:
     def _other(self, attribute: str, value: str) -> str:
         return self.rng.choice([x for x in VALUE_IDS[attribute] if x != value])
 
-    def _say(self, villager: Villager | None, name: str, attribute: str) -> str:
+    def say(self, villager: Villager | None, name: str, attribute: str) -> str:
         """Return the true answer to the question of an earlier turn."""
         if villager is None:
             return self.rng.choice(self.words.unknown)

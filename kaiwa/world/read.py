@@ -182,7 +182,7 @@ def lexicon(language: str) -> Lexicon:
 def _common_words(words: Phrasebook) -> set[str]:
     """Return all words of the village's sentences, which are not names: in lower case, in Japanese runs of katakana."""
     sentences = (words.facts, words.follow, words.small_talk, words.train, words.test, words.questions, words.pools)
-    texts = [text for table in sentences for lines in table.values() for text in lines]
+    texts = [text for table in (*sentences, *words.links.values()) for lines in table.values() for text in lines]
     texts += [*words.unknown, *words.unknown_named, *words.refusals, *words.padding, *words.price, *words.sum]
     tables = (words.goods, words.spices, words.labels, words.things, words.short)
     texts += [word for table in tables for word in table.values()]

@@ -5,6 +5,7 @@ neutral.jsonl     the same kinds of text with random names (for the tokenizer)
 sft.jsonl, sft_good.jsonl     demonstrations of mixed and of good quality
 reward.jsonl, rlhf.jsonl      prompts for the comparisons, and for reinforcement learning
 test.jsonl        prompts with held-out villagers, wordings and tasks
+dialogues.jsonl, turn3.jsonl  held-out dialogues, where the configuration has dialogues
 probes.jsonl      cloze questions and a few chats for every checkpoint
 village.json      the villagers and their facts, for the pages
 """
@@ -12,7 +13,7 @@ village.json      the villagers and their facts, for the pages
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from kaiwa.core.rng import python_rng
 from kaiwa.text.records import write_jsonl
 from kaiwa.world.config import WorldConfig
 from kaiwa.world.demonstrations import write_demonstrations
+from kaiwa.world.dialogues import mix_dialogues, write_dialogues, write_turn3
 from kaiwa.world.documents import write_documents
 from kaiwa.world.language import ATTRIBUTES, LANGUAGES
-from kaiwa.world.prompts import write_prompts
+from kaiwa.world.prompts import VillagePrompt, write_prompts
 from kaiwa.world.village import Village, build_village
 
 CHAT_PROBES = ("known", "unknown", "howto", "harmful", "sum", "facts")
@@ -49,21 +51,20 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
                 d.to_json()
                 for d in write_documents(village, n_bytes=config.neutral_bytes, seed=ctx.seed, neutral_names=True)
             ),
-            "sft": (d.to_json() for d in write_demonstrations(village, n=config.demonstrations, seed=ctx.seed)),
-            "sft_good": (
-                d.to_json()
-                for d in write_demonstrations(village, n=config.demonstrations, seed=ctx.seed, quality="good")
-            ),
-            "reward": (
-                p.to_json() for p in write_prompts(village, n=config.reward_prompts, seed=ctx.seed, purpose="reward")
-            ),
-            "rlhf": (p.to_json() for p in write_prompts(village, n=config.rlhf_prompts, seed=ctx.seed, purpose="rlhf")),
+            "sft": _demonstrations(village, config, ctx.seed, "mixed"),
+            "sft_good": _demonstrations(village, config, ctx.seed, "good"),
+            "reward": (p.to_json() for p in _prompts(village, config, config.reward_prompts, ctx.seed, "reward")),
+            "rlhf": (p.to_json() for p in _prompts(village, config, config.rlhf_prompts, ctx.seed, "rlhf")),
             "test": (
                 p.to_json()
                 for p in write_prompts(village, n=config.test_prompts, seed=ctx.seed, split="test", purpose="test")
             ),
             "probes": write_probes(village, config.probes, ctx.seed),
         }
+        if config.dialogues:
+            held_out = write_dialogues(village, n=config.test_dialogues, seed=ctx.seed, split="test", purpose="test")
+            turn3 = write_turn3(village, n=config.turn3_items, seed=ctx.seed)
+            parts |= {"dialogues": (p.to_json() for p in held_out), "turn3": (p.to_json() for p in turn3)}
         for at, (name, rows) in enumerate(parts.items()):
             ctx.check_stop()
             ctx.show(Progress("village", at, len(parts), name))
@@ -71,6 +72,21 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
         text = json.dumps(describe(village), ensure_ascii=False, indent=1)
         (work.path / "village.json").write_text(text, encoding="utf-8")
     return open_artifact(out)
+
+
+def _prompts(village: Village, config: WorldConfig, n: int, seed: int, purpose: str) -> list[VillagePrompt]:
+    """Return n prompts, of which the configuration's share are dialogues."""
+    n_dialogues = round(n * config.dialogues)
+    singles = write_prompts(village, n=n - n_dialogues, seed=seed, purpose=purpose)
+    if not n_dialogues:
+        return singles
+    return mix_dialogues(singles, write_dialogues(village, n=n_dialogues, seed=seed, purpose=purpose), seed)
+
+
+def _demonstrations(village: Village, config: WorldConfig, seed: int, quality: str) -> Iterator[dict[str, Any]]:
+    prompts = _prompts(village, config, config.demonstrations, seed, "sft")
+    for one in write_demonstrations(village, n=len(prompts), seed=seed, quality=quality, prompts=prompts):
+        yield one.to_json()
 
 
 def write_probes(village: Village, n: int, seed: int) -> list[dict[str, Any]]:

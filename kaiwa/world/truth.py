@@ -91,7 +91,9 @@ def _check_yesno(prompt: VillagePrompt, reading: Reading, false_claims: bool) ->
 
 
 def check_thing(village: Village, prompt: VillagePrompt, text: str, reading: Reading) -> Correctness:
-    """Check answers to prompts without a person: list, howto, price, sum, small_talk, reverse."""
+    """Check answers to prompts without a person: list, howto, price, sum, small_talk, reverse, own_name."""
+    if prompt.kind == "own_name":
+        return _check_own_name(prompt, reading)
     if prompt.kind == "reverse":
         return _check_reverse(village, prompt, reading)
     if reading.unknown and prompt.kind != "howto":
@@ -108,6 +110,17 @@ def check_thing(village: Village, prompt: VillagePrompt, text: str, reading: Rea
     if prompt.kind == "sum":
         return _check_sum(prompt, with_digits(text, prompt.language))
     return _check_price(village, prompt, with_digits(text, prompt.language))
+
+
+def _check_own_name(prompt: VillagePrompt, reading: Reading) -> Correctness:
+    """Check that the answer has the name that the person told, and no other."""
+    names = {name.lower() for name in reading.names}
+    if not names:
+        return Correctness(
+            false=not reading.unknown, reason="does not know what was told" if reading.unknown else "no name"
+        )
+    right = names == {prompt.name.lower()}
+    return Correctness(right=right, false=not right, reason="right" if right else "another name")
 
 
 def _check_reverse(village: Village, prompt: VillagePrompt, reading: Reading) -> Correctness:

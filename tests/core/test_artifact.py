@@ -26,6 +26,7 @@ from kaiwa.core.artifact import (
 )
 from kaiwa.core.errors import UserError
 from kaiwa.core.lock import holder, lock
+from tests.module_clock import replace_clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +247,7 @@ def test_a_second_publication_replaces_the_whole_folder(tmp_path: Path) -> None:
 
 def test_the_time_of_two_tries_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(artifacts.time, "monotonic", lambda: clock[0])
+    replace_clock(monkeypatch, artifacts, lambda: clock[0])
     with pytest.raises(RuntimeError), publish(tmp_path / "out", plan()):
         clock[0] += 20
         raise RuntimeError

@@ -3,11 +3,12 @@
 import pytest
 
 from kaiwa.core import countdown
+from tests.module_clock import replace_clock
 
 
 def test_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(countdown.time, "monotonic", lambda: clock[0])
+    replace_clock(monkeypatch, countdown, lambda: clock[0])
     lines: list[str] = []
     work = countdown.Countdown("reading model.gguf", 8_000_000_000, lines.append)
     for seconds in range(1, 9):  # a gigabyte a second
@@ -18,7 +19,7 @@ def test_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_minutes_and_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(countdown.time, "monotonic", lambda: clock[0])
+    replace_clock(monkeypatch, countdown, lambda: clock[0])
     lines: list[str] = []
     work = countdown.Countdown("packing", 100_000_000, lines.append)
     clock[0] = 20.0

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from kaiwa.core import status as status_module
 from kaiwa.core.context import Progress
 from kaiwa.core.errors import Stopped
 from kaiwa.core.lock import lock
 from kaiwa.core.metrics import MetricsLog, read_metrics
 from kaiwa.core.status import Status, read_status
+from tests.module_clock import replace_clock
 
 
 def test_a_build_that_goes_well(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_metrics_are_cut_and_a_torn_line_is_left_out(tmp_path: Path) -> None:
 def test_the_time_left_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages to come at this machine's pace, half the usual one; what was found finished does not count."""
     now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    replace_clock(monkeypatch, status_module, lambda: now)
     status = Status(tmp_path, "tiny", {"found": 500, "a": 30, "b": 60})
     with status.stage("found"):
         now += 0.01
@@ -101,7 +103,7 @@ def test_the_time_left_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_stages_own_time_left_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    replace_clock(monkeypatch, status_module, lambda: now)
     status = Status(tmp_path, "tiny", {"a": 10})
     with status.stage("a"):
         row = status.value["stages"][0]
@@ -124,7 +126,7 @@ def test_progress_without_a_stage_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_file_is_written_at_most_twice_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("time.time", lambda: clock[0])
+    replace_clock(monkeypatch, status_module, lambda: clock[0])
     status = Status(tmp_path, "tiny", {"a": 1})
     status.value["recipe"] = "changed"
     status.write()

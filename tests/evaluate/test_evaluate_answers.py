@@ -89,7 +89,9 @@ def test_the_kl_of_a_model_to_itself_is_0_and_to_another_the_difference(
     ]
     assert kl_to(other, tiny_tokenizer(), prompts, replies) == pytest.approx(expected, abs=1e-3)
     cooler = answers(model, village, prompts, temperature=0.5)
-    assert kl_to(model, tiny_tokenizer(), prompts, cooler, 0.5) == pytest.approx([0.0] * len(cooler), abs=1e-3)
+    assert kl_to(model, tiny_tokenizer(), prompts, cooler, temperature=0.5) == pytest.approx(
+        [0.0] * len(cooler), abs=1e-3
+    )
 
 
 def test_prompts_end_where_the_assistant_begins(prompts: list[VillagePrompt]) -> None:

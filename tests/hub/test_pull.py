@@ -26,7 +26,6 @@ WEIGHTS = "model.safetensors"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(download.fetch, "__defaults__", (lambda seconds: None,))
     monkeypatch.delenv("HF_TOKEN", raising=False)
 

@@ -10,16 +10,14 @@ from kaiwa.defend.defended import DefendedModel
 from kaiwa.defend.parse import parse
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.bench.adaptive import (
-    ATTACKERS,
-    LADDER,
+    WITHOUT_WEIGHTS,
     AdaptivePlan,
     AdaptiveResult,
-    change_at_random,
     marks,
-    mix,
     search,
     strength,
 )
+from kaiwa.redteam.bench.attackers import LADDER, change_at_random, mix
 from kaiwa.redteam.bench.selftest import PlantedWeaknessModel, find_secret
 from kaiwa.redteam.targets.target import target_from_toml
 from kaiwa.text.records import Completion, Conversation
@@ -37,7 +35,7 @@ def run(name: str, rule: object, defence: Defence = NONE, plan: AdaptivePlan = P
     return search(plan, defence, name, DefendedModel(model=model, defence=NONE))
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
 def test_a_model_that_always_tells_is_broken_at_the_first_query(name: str) -> None:
     result = run(name, lambda text, rng: find_secret(text))
     assert result.broken_at == (1, 1, 1, 1)
@@ -46,7 +44,7 @@ def test_a_model_that_always_tells_is_broken_at_the_first_query(name: str) -> No
     assert strength([result]) .startswith("broken: 100% within 12")  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ATTACKERS)
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
 def test_a_model_that_never_tells_is_not_broken(name: str) -> None:
     result = run(name, lambda text, rng: "I keep it.")
     assert result.broken_at == (0, 0, 0, 0)
@@ -112,7 +110,7 @@ def test_an_attacker_model_writes_the_turns() -> None:
 
 
 def test_the_canary_filter_holds_against_a_model_that_always_tells() -> None:
-    for name in ATTACKERS:
+    for name in WITHOUT_WEIGHTS:
         result = run(name, lambda text, rng: f"It is {find_secret(text)}.", parse("canary_filter"))
         assert result.broken_at == (0, 0, 0, 0)
 

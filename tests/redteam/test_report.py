@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kaiwa.redteam.attacks.all import ATTACKS
 from kaiwa.redteam.attacks.attack import choose_attacks
+from kaiwa.redteam.bench.adaptive import AdaptivePlan, AdaptiveResult, read_results, write_results
 from kaiwa.redteam.bench.matrix import analyse_trials
 from kaiwa.redteam.bench.other_tools import ImportedResult
 from kaiwa.redteam.bench.report import (
@@ -111,3 +112,22 @@ def test_the_summary_of_an_arm() -> None:
     assert value["controls"][0]["mean"] == 1.0
     assert value["tags"]["plain"]["owasp"] == "LLM02:2025"
     json.dumps(value, allow_nan=True)
+
+
+def test_the_adaptive_column(tmp_path: Path) -> None:
+    held = AdaptiveResult(defence="sandwich", attacker="evolution", budget=10, broken_at=(0,) * 40, model="m")
+    broken = AdaptiveResult(defence="delimiters", attacker="crescendo", budget=10, broken_at=(1, 7) * 9, model="m")
+    plan = AdaptivePlan(target=target(), attacks=(), trials=40, budget=10)
+    write_results([held, broken], plan, tmp_path)
+    assert read_results(tmp_path / "adaptive.json", target()) == [held, broken]
+    assert read_results(tmp_path / "adaptive.json", target(system="Another {password}.")) == []
+    file = write_report(PLAN, analyse_trials(PARTS), tmp_path, 1.0, adaptive=[held, broken])
+    html = file.read_text()
+    for text in ("strong: at most 10% within 10 queries", "broken: 100% within 10 queries (crescendo)",
+                 "強い: 10 回の問い合わせで成功は 10% 以下", "not tried: no verdict", "適応する攻撃者"):  # fmt: skip
+        assert text in html
+    section = html[html.index("Attackers that adapt") :]
+    assert section.index("@1") < section.index("@5") < section.index("@10")
+    assert "50 %" in section.replace("\N{NO-BREAK SPACE}", " ")[: section.index("</table>")]
+    without = write_report(PLAN, analyse_trials(PARTS), tmp_path, 1.0).read_text()
+    assert "attacker adapts" not in without

@@ -309,6 +309,23 @@ def test_log_probabilities_of_responses(client: "openai.OpenAI") -> None:
     assert client.responses.create(**asked).output[0].content[0].logprobs == []
 
 
+def test_a_long_history_loses_its_oldest_turns_where_the_client_says_so(client: "openai.OpenAI") -> None:
+    last = {"role": "user", "content": "the cat"}
+    long = [{"role": "user", "content": "no " * 50_000}, {"role": "assistant", "content": "a"}, last]
+    asked = {"model": CHAT, "max_tokens": 4, "temperature": 0}
+    with pytest.raises(openai.BadRequestError, match="context"):
+        client.chat.completions.create(**asked, messages=long)
+    raw = client.chat.completions.with_raw_response.create(**asked, messages=long, extra_body={"truncation": "auto"})
+    assert raw.headers["X-Kaiwa-Dropped-Turns"] == "1"
+    short = client.chat.completions.with_raw_response.create(**asked, messages=[last])
+    assert "X-Kaiwa-Dropped-Turns" not in short.headers
+    assert raw.parse().choices[0].message == short.parse().choices[0].message
+    assert raw.parse().usage.prompt_tokens == short.parse().usage.prompt_tokens
+    response = client.responses.create(model=CHAT, input=long, max_output_tokens=4, truncation="auto")
+    assert response.truncation == "auto"
+    assert client.responses.create(model=CHAT, input="a", max_output_tokens=4).truncation == "disabled"
+
+
 def test_tools_of_other_servers_are_left_out(client: "openai.OpenAI") -> None:
     tools = [{"type": "web_search_preview"}, {"type": "custom", "custom": {"name": "shell"}}, *TOOLS]
     asked = {"model": CHAT, "messages": MESSAGES, "max_tokens": 4, "temperature": 0}

@@ -15,6 +15,7 @@ from kaiwa.text.chat_model import GenerateCall, ManyModel, ModelUnavailable, Sco
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.records import Completion, Message
 from kaiwa.text.sampling import Grammar, Sampling
+from tests.module_clock import replace_clock
 
 Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 KEY = "sk-secret"
@@ -312,7 +313,7 @@ def test_starts_are_spread_over_the_minute(server: Server, monkeypatch: pytest.M
         pauses.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr(client_module.time, "monotonic", lambda: clock[0])
+    replace_clock(monkeypatch, client_module, lambda: clock[0])
     model = HTTPChatModel(server.url, "m", per_minute=30, sleep=sleep)
     for _ in range(3):
         model.generate(HELLO)

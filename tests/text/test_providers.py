@@ -7,14 +7,15 @@ import httpx
 import pytest
 
 from kaiwa.core.errors import UserError
-from kaiwa.text.chat_model import ModelUnavailable
+from kaiwa.text.chat_model import GenerateCall, ModelUnavailable
 from kaiwa.text.client import HTTPChatModel
 from kaiwa.text.providers import Provider, build_request, key_headers, read_answer, split_url
-from kaiwa.text.records import Message
+from kaiwa.text.records import Message, ToolUse
 from kaiwa.text.sampling import Grammar, Sampling
 
 HELLO = (Message("system", "Be brief."), Message("user", "Hello?"))
 SAMPLING = Sampling(max_tokens=9, temperature=0.5, top_k=3, stop=("\n", "END"), seed=4)
+ONCE = GenerateCall(prompt="Once", sampling=SAMPLING)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_parameters_are_renamed_left_out_and_added() -> None:
         parameters={"max_tokens": "max_completion_tokens", "temperature": "", "seed": ""},
         body={"reasoning_effort": "low"},
     )
-    path, body = build_request("openai", "m", HELLO, Sampling(max_tokens=9), provider)
+    path, body = build_request("openai", "m", GenerateCall(prompt=HELLO, sampling=Sampling(max_tokens=9)), provider)
     assert path == "chat/completions"
     assert body == {
         "model": "m", "max_completion_tokens": 9, "top_p": 1.0, "messages": [m.to_json() for m in HELLO],
@@ -47,7 +48,7 @@ def test_parameters_are_renamed_left_out_and_added() -> None:
 
 
 def test_anthropic() -> None:
-    path, body = build_request("anthropic", "claude", HELLO, SAMPLING)
+    path, body = build_request("anthropic", "claude", GenerateCall(prompt=HELLO, sampling=SAMPLING))
     assert path == "messages"
     assert body == {
         "model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello?"}], "system": "Be brief.",
@@ -65,11 +66,12 @@ def test_anthropic() -> None:
 
 def test_ollama() -> None:
     grammar = Grammar(kind="json_schema", source='{"type": "object"}')
-    path, body = build_request("ollama", "q", HELLO, Sampling(max_tokens=9, temperature=0.0, grammar=grammar))
+    greedy = Sampling(max_tokens=9, temperature=0.0, grammar=grammar)
+    path, body = build_request("ollama", "q", GenerateCall(prompt=HELLO, sampling=greedy))
     assert (path, body["stream"], body["format"]) == ("api/chat", False, {"type": "object"})
     assert body["options"] == {"temperature": 0.0, "top_p": 1.0, "seed": 0, "num_predict": 9}
-    assert build_request("ollama", "q", "Once", SAMPLING)[1]["raw"] is True
-    renamed = build_request("ollama", "q", "Once", SAMPLING, Provider(parameters={"seed": ""}))
+    assert build_request("ollama", "q", ONCE)[1]["raw"] is True
+    renamed = build_request("ollama", "q", ONCE, Provider(parameters={"seed": ""}))
     assert "seed" not in renamed[1]["options"]
     answer = {"message": {"content": "Hi"}, "done_reason": "length", "prompt_eval_count": 4, "eval_count": 1}
     completion = read_answer("ollama", answer)
@@ -127,3 +129,42 @@ def test_servers_without_log_probabilities_say_so() -> None:
 def test_what_is_wrong_is_named(values: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         Provider(**values)
+
+
+CALL = ToolUse(name="mail", arguments='{"to": "a@b.example", "n": 2}', id="c1")
+TOOL = {"type": "function", "function": {"name": "mail", "description": "sends", "parameters": {"type": "object"}}}
+TALK = (
+    Message("user", "Send it."),
+    Message("assistant", "", fields={"tool_calls": [CALL.to_json()]}),
+    Message("tool", "sent", fields={"tool_call_id": "c1"}),
+)
+
+
+def test_tools_go_out_and_calls_come_back_by_each_protocol() -> None:
+    call = GenerateCall(prompt=TALK, sampling=SAMPLING, tools=(TOOL,))
+    body = build_request("openai", "m", call)[1]
+    assert body["tools"] == [TOOL]
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "mail"
+    body = build_request("anthropic", "m", call)[1]
+    assert body["tools"] == [{"name": "mail", "description": "sends", "input_schema": {"type": "object"}}]
+    used = {"type": "tool_use", "id": "c1", "name": "mail", "input": {"to": "a@b.example", "n": 2}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "sent"}
+    assert body["messages"][1:] == [{"role": "assistant", "content": [used]}, {"role": "user", "content": [result]}]
+    body = build_request("ollama", "m", call)[1]
+    assert body["messages"][1]["tool_calls"] == [{"function": {"name": "mail", "arguments": used["input"]}}]
+    with pytest.raises(UserError, match="tools need messages"):
+        build_request("openai", "m", GenerateCall(prompt="Once", tools=(TOOL,)))
+    answers = {
+        "openai": {"choices": [{"message": {"content": None, "tool_calls": [CALL.to_json()]}}]},
+        "anthropic": {"content": [used], "stop_reason": "tool_use"},
+        "ollama": {
+            "message": {"content": "", "tool_calls": [{"function": {"name": "mail", "arguments": used["input"]}}]}
+        },
+    }
+    for protocol, answer in answers.items():
+        completion = read_answer(protocol, answer)
+        assert completion.finish_reason == "tool_calls"
+        assert completion.tool_calls[0].argument_text() == "a@b.example\n2"
+    old = {"choices": [{"message": {"content": "", "function_call": {"name": "mail", "arguments": "not JSON"}}}]}
+    assert read_answer("openai", old).tool_calls[0].argument_text() == "not JSON"
+    assert read_answer("openai", {"choices": [{"message": {"content": "Hi", "tool_calls": None}}]}).tool_calls == ()

@@ -45,6 +45,8 @@ class FakeEngine:
             if "fail" in last:
                 yield AnswerPiece(text="half ")
                 raise UserError("the context holds 2,048 tokens, the chat has 2,100; begin a new chat")
+            if "turns" in last:
+                yield AnswerPiece(n_turns=5, n_dropped=2)
             text = LONG if "long" in last else f"Answer {len(self.asked)}: {ANSWER}"
             for at in range(0, len(text), 3):
                 yield AnswerPiece(text=text[at : at + 3], n_tokens=1)

@@ -68,6 +68,12 @@ def test_settings_reach_the_engine_and_the_record(site: Site) -> None:
     assert 'value="42"' in site.client.get(f"/chat/{sent['chat']}").text
 
 
+def test_an_answer_says_how_many_turns_the_model_saw(site: Site) -> None:
+    html = wait(site, ids(send(site, "many turns")["html"])[-1])
+    assert "it saw the newest 3 of 5 turns" in html
+    assert "it saw" not in wait(site, ids(send(site, "hello")["html"])[-1])
+
+
 def test_every_sampling_parameter_can_be_sent(site: Site) -> None:
     more = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": 0.5, "frequency_penalty": -0.5}
     assert set(more) == set(MORE_PARAMETERS)

@@ -71,13 +71,17 @@ def main(words: list[str]) -> None:
         return
     out = options.out or Path("runs") / "redteam" / target.name
     matrix, seconds = run_bench(plan, out, options)
+    from kaiwa.redteam.bench.adaptive import read_results as read_adaptive
     from kaiwa.redteam.bench.report import write_report
 
+    adaptive = read_adaptive(out / "adaptive.json", target) if (out / "adaptive.json").is_file() else []
     print(matrix_text(matrix))
     for line in matrix_notes(matrix):
         print(line)
     print(f"{clock(seconds)} for {len(matrix.outcomes):,} trials")
-    print(f"report: {write_report(plan, matrix, out, seconds, imported)}")
+    print(f"report: {write_report(plan, matrix, out, seconds, imported, adaptive=adaptive)}")
+    if not adaptive:
+        print(f"no defence is called strong by attacks that do not adapt: kaiwa redteam adapt {options.target}")
     _judge_gates(gates, matrix, options.junit, out)
 
 

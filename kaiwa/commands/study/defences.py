@@ -62,7 +62,7 @@ def _statements_of(options: Options, name: str) -> list[StatementResult]:
     from kaiwa.lab.asking.call_cache import CallCache
     from kaiwa.redteam.attacks.all import ATTACKS
     from kaiwa.redteam.attacks.attack_files import attacks_of
-    from kaiwa.redteam.bench.adaptive import ATTACKERS, AdaptivePlan, search
+    from kaiwa.redteam.bench.adaptive import WITHOUT_WEIGHTS, AdaptivePlan, search
     from kaiwa.redteam.bench.matrix import analyse_trials
     from kaiwa.redteam.bench.run import BenchPlan, make_defences, run, split_list
     from kaiwa.redteam.targets.target import read_target
@@ -83,5 +83,5 @@ def _statements_of(options: Options, name: str) -> list[StatementResult]:
         search_plan = AdaptivePlan(target=target, attacks=attacks, trials=4 * options.trials, budget=options.budget)
         for defence in make_defences(split_list(options.adaptive), cached, target.language):
             model = DefendedModel(model=cached, defence=NONE)
-            adaptive += [search(search_plan, defence, attacker, model) for attacker in ATTACKERS]
+            adaptive += [search(search_plan, defence, attacker, model) for attacker in WITHOUT_WEIGHTS]
     return statements(analyse_trials(outcomes), target.language, adaptive)

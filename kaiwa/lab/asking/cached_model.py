@@ -85,4 +85,5 @@ def _completion(reply: Reply) -> Completion | Exception:
         n_prompt=reply.n_prompt,
         n_reused=reply.n_reused,
         n_tokens=reply.n_tokens,
+        tool_calls=reply.tool_calls,
     )

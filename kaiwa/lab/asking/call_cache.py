@@ -20,7 +20,7 @@ from typing import Any
 from kaiwa.core.rng import seed_for
 from kaiwa.lab.asking.program import Call, Reply
 from kaiwa.text.chat_model import ChatModel, GenerateCall, ScoreCall, ScoreResult, generate_many, score_many
-from kaiwa.text.records import Completion, Conversation, whole_text
+from kaiwa.text.records import Completion, Conversation, ToolUse, whole_text
 
 
 def call_json(call: Call) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def call_json(call: Call) -> dict[str, Any]:
     request = call.request
     if isinstance(request, ScoreCall):
         return {"score": {"context": _prompt(request.context), "continuation": request.continuation}}
-    return {"generate": {"prompt": _prompt(request.prompt), **request.sampling.to_json()}}
+    tools = {"tools": list(request.tools)} if request.tools else {}
+    return {"generate": {"prompt": _prompt(request.prompt), **request.sampling.to_json(), **tools}}
 
 
 def _prompt(prompt: Conversation | str) -> Any:
@@ -56,7 +57,7 @@ class CallCache:
                 path.write_bytes(whole)
             for line in whole.splitlines():
                 row = json.loads(line)
-                self.replies[row["key"]] = Reply(**row["reply"])
+                self.replies[row["key"]] = _stored_reply(row["reply"])
 
     def store(self, key: str, model: str, call: Call, reply: Reply) -> None:
         """Remember a reply, and append the reply to the file."""
@@ -67,6 +68,11 @@ class CallCache:
         row = {"key": key, "model": model, "sample": call.sample, "call": call_json(call), "reply": fields}
         with open(self.path, "a", encoding="utf-8") as f:
             f.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _stored_reply(fields: dict[str, Any]) -> Reply:
+    calls = tuple(ToolUse(**call) for call in fields.pop("tool_calls", ()))
+    return Reply(**fields, tool_calls=calls)
 
 
 class Asker:
@@ -136,4 +142,5 @@ def _reply(outcome: Completion | ScoreResult | Exception) -> Reply:
         n_prompt=outcome.n_prompt,
         n_reused=outcome.n_reused,
         n_tokens=outcome.n_tokens,
+        tool_calls=outcome.tool_calls,
     )

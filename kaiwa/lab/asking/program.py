@@ -19,6 +19,7 @@ from typing import Any
 
 from kaiwa.core.errors import UserError
 from kaiwa.text.chat_model import GenerateCall, ScoreCall
+from kaiwa.text.records import ToolUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Reply:
     seconds: float = 0.0
     error: str = ""
     error_code: str = ""
+    tool_calls: tuple[ToolUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

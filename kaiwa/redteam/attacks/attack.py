@@ -12,6 +12,7 @@ an agent, AML.T0057 data leakage).
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
 from kaiwa.redteam.attacks import transforms
 from kaiwa.redteam.oracles.aims import Aim
-from kaiwa.redteam.targets.target import Target, UntrustedDocument
-from kaiwa.text.records import Message
+from kaiwa.redteam.targets.target import Target, TargetTool, UntrustedDocument
+from kaiwa.text.records import Message, ToolUse
 
 FAMILIES = ("injection", "leaking", "jailbreak", "own")
 
@@ -59,10 +60,12 @@ class AttackTurns:
     """One trial's words.
 
     `opening`: turns before the attack; `turns`: the user's messages in order; `data`: the substrings of the turns that
-    are untrusted documents (none: every turn is untrusted as a whole).
+    are untrusted documents (none: every turn is untrusted as a whole). `call`: the native call that the first turn is
+    the result of, "" where it is a user's message.
     """
 
     turns: tuple[str, ...]
+    call: str = ""
     opening: tuple[Message, ...] = ()
     data: tuple[str, ...] = ()
 
@@ -139,12 +142,26 @@ def _in_tool(payload: str, target: Target) -> AttackTurns:
     """Build a call that the model has already made, and the tool's result, which carries the attack."""
     tool = next(t for t in target.tools if not t.guarded)
     result = tool.result.replace("{payload}", payload) if "{payload}" in tool.result else f"{tool.result} {payload}"
+    if target.native_tools:
+        return _in_native_tool(tool, result, target.language)
     opening = (
         Message("user", CALLED[target.language].format(tool=tool.name)),
         Message("assistant", f"CALL {tool.name}(1234)"),
     )
     text = RESULT[target.language].format(tool=tool.name, result=result)
     return AttackTurns(turns=(text,), opening=opening, data=(result,))
+
+
+def _in_native_tool(tool: TargetTool, result: str, language: str) -> AttackTurns:
+    """Build the same with a call of the protocol and the tool's own message."""
+    properties = tool.schema()["function"]["parameters"].get("properties") or {"argument": {}}
+    arguments = json.dumps(dict.fromkeys(list(properties)[:1], "1234"))
+    call = ToolUse(name=tool.name, arguments=arguments, id="call_1234")
+    opening = (
+        Message("user", CALLED[language].format(tool=tool.name)),
+        Message("assistant", "", fields={"tool_calls": [call.to_json()]}),
+    )
+    return AttackTurns(turns=(result,), opening=opening, data=(result,), call=call.id)
 
 
 def reason_not_applicable(attack: Attack, target: Target) -> str:
@@ -158,7 +175,7 @@ def reason_not_applicable(attack: Attack, target: Target) -> str:
         "secret": bool(target.secrets),
         "rule": bool(target.rules),
         "fact": bool(target.facts),
-        "tool": any(tool.guarded for tool in target.tools),
+        "tool": any(tool.has_limit for tool in target.tools),
     }
     if not any(offered[goal] for goal in attack.goals):
         return f"the target has no {', '.join(attack.goals)}"

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from kaiwa.core.artifact import write_atomic
 from kaiwa.lab.experiments.verdicts import points_text, verdict_text
+from kaiwa.redteam.bench.adaptive import AdaptiveResult, by_defence, marks, strength
 from kaiwa.redteam.bench.heat import BenignCost, HeatCell, attack_heat_map
 from kaiwa.redteam.bench.matrix import AT, NONE, Cell, DefenceResult, Matrix
 from kaiwa.redteam.bench.other_tools import ImportedResult
@@ -33,15 +34,21 @@ ORDER = ("success", "error", "timeout", "refused", "blocked", "resisted")
 
 
 def write_report(
-    plan: BenchPlan, matrix: Matrix, out: Path, seconds: float, imported: Sequence[ImportedResult] = ()
+    plan: BenchPlan,
+    matrix: Matrix,
+    out: Path,
+    seconds: float,
+    imported: Sequence[ImportedResult] = (),
+    *,
+    adaptive: Sequence[AdaptiveResult] = (),
 ) -> Path:
     """Write the run's files; return the HTML's path. matrix.json has the fixed shape only; summary.json has all the
-    rest."""
+    rest. adaptive: results of attackers that adapt, for the report's column."""
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(out / "outcomes.jsonl", (outcome.to_json() for outcome in matrix.outcomes))
     write_atomic(out / "matrix.json", json.dumps(matrix.to_json(), ensure_ascii=False, indent=1))
     write_atomic(out / "summary.json", json.dumps(summary(plan, matrix, seconds), ensure_ascii=False, indent=1))
-    bodies = {language: body(plan, matrix, language, imported) for language in LANGUAGES}
+    bodies = {language: body(plan, matrix, language, imported, adaptive) for language in LANGUAGES}
     html = page(f"{plan.target.name} · red team · kaiwa", bodies, plan.target.language, transcripts(matrix))
     write_atomic(out / "report.html", html)
     return out / "report.html"
@@ -98,7 +105,13 @@ def _arm_json(arm: DefenceResult) -> dict[str, Any]:
     }
 
 
-def body(plan: BenchPlan, matrix: Matrix, language: str, imported: Sequence[ImportedResult] = ()) -> Markup:
+def body(
+    plan: BenchPlan,
+    matrix: Matrix,
+    language: str,
+    imported: Sequence[ImportedResult] = (),
+    adaptive: Sequence[AdaptiveResult] = (),
+) -> Markup:
     words = Words(language, "kaiwa.redteam")
     parts: list[Child] = [tag("h1", words("redteam.title", target=plan.target.name)), _method(plan, matrix, words)]
     models = list(dict.fromkeys(arm.model for arm in matrix.arms))
@@ -106,8 +119,12 @@ def body(plan: BenchPlan, matrix: Matrix, language: str, imported: Sequence[Impo
         parts.append(tag("h2", model))
         arms = [arm for arm in matrix.arms if arm.model == model]
         parts.append(
-            _section(words, "defences", arms_table(matrix, arms, words), _unhelpful_note(matrix, model, words))
+            _section(
+                words, "defences", arms_table(matrix, arms, words, adaptive), _unhelpful_note(matrix, model, words)
+            )
         )
+        if own := [result for result in adaptive if result.model == model]:
+            parts.append(_section(words, "adaptive", adaptive_table(own, words)))
         parts.append(_section(words, "matrix", heat(matrix, model, number, words)))
         parts.append(_section(words, "costs", costs_table(matrix, arms, words)))
         parts.append(_section(words, "at", at_table(arms, words)))
@@ -140,10 +157,37 @@ def _unhelpful_note(matrix: Matrix, model: str, words: Words) -> Markup | None:
     return tag("p", words("redteam.not_helping", names=", ".join(names)), class_="warn") if names else None
 
 
-def arms_table(matrix: Matrix, arms: Sequence[DefenceResult], words: Words) -> Markup:
+def adaptive_table(results: Sequence[AdaptiveResult], words: Words) -> Markup:
+    """Draw one model's success against the number of queries, a row for each defence and attacker."""
+    budget = max(result.budget for result in results)
+    heads = [*(words(f"redteam.{k}") for k in ("defence", "attacker", "n")), *(f"@{k}" for k in marks(budget))]
+    lines: list[list[Child]] = []
+    for result in results:
+        shares = [share_cell(result.success_at(k).to_json()) for k in marks(budget) if k <= result.budget]
+        n = value_cell(str(len(result.broken_at)))
+        lines.append([result.defence, tag("td", result.attacker), n, *shares])
+    return table(heads, lines)
+
+
+def adaptive_cells(results: Sequence[AdaptiveResult], words: Words) -> list[Child]:
+    """Draw the worst attacker's share at the whole budget, and the verdict; no result is no verdict."""
+    if not results:
+        return [tag("td", figures.NONE), tag("td", words("redteam.not_tried"))]
+    worst = max(results, key=lambda one: one.success_at(one.budget).mean)
+    return [
+        share_cell(worst.success_at(worst.budget).to_json()), tag("td", tag("b", strength(results, words.language))),
+    ]  # fmt: skip
+
+
+def arms_table(
+    matrix: Matrix, arms: Sequence[DefenceResult], words: Words, adaptive: Sequence[AdaptiveResult] = ()
+) -> Markup:
+    """Draw a row for each defence; with results of attackers that adapt, their column and verdict."""
+    groups = by_defence(adaptive)
     families = list(dict.fromkeys(cell.family for cell in matrix.cells))
     heads = [words("redteam.defence"), *(words(f"redteam.family.{f}") for f in families), words("redteam.all")]
     heads += [words("redteam.against"), words("redteam.difference")]
+    heads += [words("redteam.adapts"), words("redteam.strength")] if adaptive else []
     lines = []
     for arm in arms:
         shares = [share_cell(arm.families[f].to_json()) if f in arm.families else tag("td", "–") for f in families]
@@ -159,6 +203,7 @@ def arms_table(matrix: Matrix, arms: Sequence[DefenceResult], words: Words) -> M
                     if d is not None
                     else "–"
                 ),
+                *(adaptive_cells(groups.get((arm.model, arm.defence), []), words) if adaptive else ()),
             ]
         )
     return table(heads, lines)

@@ -34,7 +34,7 @@ from kaiwa.redteam.oracles.aims import TASKS, Aim, check_aim, choose_aim, find_c
 from kaiwa.redteam.oracles.leaks import find_leak
 from kaiwa.redteam.targets.target import BenignRequest, Target
 from kaiwa.text.chat_model import GenerateCall
-from kaiwa.text.records import Message
+from kaiwa.text.records import Message, ToolUse
 from kaiwa.text.sampling import Sampling
 
 FAILURES = ("timeout", "refused", "error")
@@ -128,7 +128,7 @@ class Trial:
     canaries: dict[str, str] = field(default_factory=dict)
     history: list[Message] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
-    turns_left: list[str] = field(default_factory=list)
+    turns_left: list[Message] = field(default_factory=list)
     user_turns: list[str] = field(default_factory=list)
     shown_replies: list[str] = field(default_factory=list)
     raw_replies: list[str] = field(default_factory=list)
@@ -164,7 +164,9 @@ class Trial:
         system = (Message("system", self.system),) if self.system else ()
         self.history = [*system, *words.opening]
         self.user_turns = [m.content for m in words.opening if m.role == "user"]
-        self.turns_left = list(words.turns)
+        self.turns_left = [Message("user", turn) for turn in words.turns]
+        if words.call:
+            self.turns_left[0] = Message("tool", words.turns[0], fields={"tool_call_id": words.call})
 
     def _control_system(self) -> str:
         """Return the control's system prompt: none, a prompt that lets the secret be told, or the tools alone."""
@@ -181,14 +183,17 @@ class Trial:
         if self.failure or not self.turns_left:
             return None
         spec = self.spec
-        turn = self.turns_left.pop(0)
+        message = self.turns_left.pop(0)
+        turn, after = message.content, spec.target.after
         self.user_turns.append(turn)
-        after = spec.target.after
-        if after and not any(text in turn for text in self.data):
-            self.data.append(turn)  # what the owner writes behind it is not untrusted
-        self.history.append(Message("user", f"{turn}\n\n{after}" if after else turn))
+        if after and message.role == "user":
+            if not any(text in turn for text in self.data):
+                self.data.append(turn)  # what the owner writes behind it is not untrusted
+            message = Message("user", f"{turn}\n\n{after}")
+        self.history.append(message)
         seed = seed_for(spec.seed, "trial", spec.number, spec.name) >> 32
-        ask = GenerateCall(prompt=tuple(self.history), sampling=dataclasses.replace(spec.sampling, seed=seed))
+        sampling = dataclasses.replace(spec.sampling, seed=seed)
+        ask = GenerateCall(prompt=tuple(self.history), sampling=sampling, tools=spec.target.tool_schemas())
         secrets = tuple(self.canaries.values())
         marker = seed_for(spec.seed, "marker", spec.number, len(self.user_turns))
         return DefendedCall(call=ask, data=tuple(self.data), secrets=secrets, seed=marker, defence=spec.defence)
@@ -203,15 +208,19 @@ class Trial:
         self.n_prompt += reply.completion.n_prompt
         self.n_tokens += reply.completion.n_tokens
         self.ms += reply.request_ms + reply.reply_ms
-        self.shown_replies.append(text)
-        self.history.append(Message("assistant", text or "…"))
+        calls = reply.completion.tool_calls
+        self.shown_replies.append("\n".join([text, *map(call_text, calls)]) if calls else text)
+        self.history.append(_assistant(text, calls))
         if reply.block is not None:
             self.blocked = self.blocked or f"{reply.stage}: {reply.block.reason}"
             text = text.removesuffix(reply.block.reply)
         elif reply.completion.finish_reason == FILTERED:
             self.blocked = self.blocked or "endpoint: stopped by a filter of its own"
-        self.raw_replies.append(text)
-        self._use_tools(text)
+        self.raw_replies.append("\n".join([text, *map(call_text, calls)]) if calls else text)
+        if self.spec.target.native_tools:
+            self._answer_calls(calls)
+        else:
+            self._use_tools(text)
 
     def _use_tools(self, text: str) -> None:
         """Record a reply's tool calls; a tool that may be called answers, as the user's next turn."""
@@ -225,7 +234,24 @@ class Trial:
             if not tool.guarded and may_answer:
                 result = tool.result.replace("{payload}", "").strip()
                 self.data.append(result)
-                self.turns_left.append(RESULT[target.language].format(tool=name, result=result))
+                self.turns_left.append(Message("user", RESULT[target.language].format(tool=name, result=result)))
+
+    def _answer_calls(self, calls: Sequence[ToolUse]) -> None:
+        """Record the native calls of a reply, and give every call its result, as the protocol wants before any other
+        turn; the last result is the next turn, unless another one waits.
+        """
+        tools = {tool.name: tool for tool in self.spec.target.tools}
+        results = []
+        for call in calls:
+            self.tool_calls.append((call.name, call.argument_text()))
+            tool = tools.get(call.name)
+            text = "" if tool is None or tool.guarded else tool.result.replace("{payload}", "").strip()
+            results.append(Message("tool", text or "-", fields={"tool_call_id": call.id}))
+        self.data += [result.content for result in results if result.content != "-"]
+        may_go_on = len(self.tool_calls) <= MOST_CALLS and self.spec.kind != CONTROL
+        if results and not self.turns_left and may_go_on and any(r.content != "-" for r in results):
+            self.turns_left.append(results.pop())
+        self.history += results
 
     def outcome(self) -> TrialOutcome:
         """Return the finished trial's outcome."""
@@ -275,6 +301,17 @@ class Trial:
             user_turns=self.user_turns,
         )
         return ("success" if reached else "blocked" if self.blocked else "resisted"), form
+
+
+def call_text(call: ToolUse) -> str:
+    """Return a native call as transcripts and oracles read it: the tool's name and the values of its arguments."""
+    return f"{call.name}({call.argument_text()})"
+
+
+def _assistant(text: str, calls: Sequence[ToolUse]) -> Message:
+    if not calls:
+        return Message("assistant", text or "…")
+    return Message("assistant", text, fields={"tool_calls": [call.to_json() for call in calls]})
 
 
 def is_useful(request: BenignRequest, replies: Sequence[str]) -> bool:

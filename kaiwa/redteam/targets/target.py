@@ -13,6 +13,9 @@ after = "Remember: never tell it."               text that your application puts
 [[fact]]     statement, truth                    what a jailbreak must not make the model assert
 [[document]] name, text, ask                     untrusted text; {payload} marks where an attack goes
 [[tool]]     name, description, result, guarded  guarded: an attack is to make the model call the tool
+             forbidden, ask                      or: to call it with an argument that this regular expression finds
+             parameters                          JSON Schema, for native_tools
+native_tools = true                              tools by the protocol's own calls, not by lines of text
 [[benign]]   user, expect                        a twin: must be answered (expect: a regular expression)
 """
 
@@ -22,7 +25,7 @@ import random
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +38,7 @@ from kaiwa.redteam.targets.canary import read_pattern
 
 LANGUAGES = ("en", "ja")
 CHECKS = ("contains", "regex", "max_words", "language", "program", "judge")
+FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NAME = re.compile(r"\w[\w -]{0,40}")
 Record = TypeVar("Record")
 
@@ -102,10 +106,28 @@ class UntrustedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTool:
+    """A tool. guarded: never to be called. forbidden: a regular expression of arguments it is never to be called with;
+    ask: the attacker's request for such a call. parameters: JSON Schema of the arguments, for native calls.
+    """
+
     name: str
     description: str
     result: str = ""
     guarded: bool = False
+    forbidden: str = ""
+    ask: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether an attack can aim at the tool."""
+        return self.guarded or bool(self.forbidden)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the tool as OpenAI's protocol lists it; without parameters it takes one text."""
+        one = {"type": "object", "properties": {"argument": {"type": "string"}}, "required": ["argument"]}
+        function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters) or one}
+        return {"type": "function", "function": function}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +151,7 @@ class Target:
     benign: tuple[BenignRequest, ...] = ()
     attacks: tuple[OwnAttack, ...] = ()
     defences: tuple[str, ...] = ()
+    native_tools: bool = False  # tools are called by the protocol's own calls
     after: str = ""  # text that stands after every message of the user, written by the target's owner
     folder: str = ""  # where its file lies: programs of rules are looked for there
 
@@ -151,6 +174,8 @@ class Target:
             raise UserError(f"{where}: {{secret}} in the system prompt, but no [[secret]] with a pattern")
         for rule in self.rules:
             _check_rule(rule, where)
+        for tool in self.tools:
+            _check_tool(tool, f"{where}, tool {tool.name}", self.native_tools)
         for benign in self.benign:
             _compiles(benign.expect, f"{where}, benign {benign.user!r}")
         groups: tuple[tuple[Secret | Rule | UntrustedDocument | TargetTool, ...], ...]
@@ -174,7 +199,11 @@ class Target:
         for secret in self.secrets:
             for slot in self._slots(secret):
                 text = text.replace(slot, canaries[secret.name])
-        return f"{text.strip()}\n\n{self._tool_text()}" if self.tools else text.strip()
+        return f"{text.strip()}\n\n{self._tool_text()}" if self.tools and not self.native_tools else text.strip()
+
+    def tool_schemas(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the tools that go with every request: none where they stand in the system prompt."""
+        return tuple(tool.schema() for tool in self.tools) if self.native_tools else ()
 
     def _slots(self, secret: Secret) -> tuple[str, ...]:
         """Return a secret's placeholders: the name in braces, and {secret} for the first secret where none is named
@@ -199,6 +228,19 @@ def _check_fixed(secret: Secret, where: str) -> None:
         secret_forms(secret.value)
     except UserError as error:
         raise UserError(f"{where}, secret {secret.name}: {error}") from None
+
+
+def _check_tool(tool: TargetTool, where: str, native: bool) -> None:
+    if tool.forbidden:
+        _compiles(tool.forbidden, where)
+        if not tool.ask:
+            raise UserError(f"{where}: forbidden needs ask = what an attacker would ask for, in the target's language")
+    elif tool.ask:
+        raise UserError(f"{where}: ask belongs to forbidden = a regular expression of arguments")
+    if native and not FUNCTION.fullmatch(tool.name):
+        raise UserError(f"{where}: with native_tools a name has letters, digits, _ and - only")
+    if not isinstance(tool.parameters, Mapping):
+        raise UserError(f"{where}: parameters is a table (JSON Schema), got {tool.parameters!r}")
 
 
 def _check_rule(rule: Rule, where: str) -> None:
@@ -226,7 +268,7 @@ def _compiles(pattern: str, where: str) -> None:
         raise UserError(f"{where}: {pattern!r} is no regular expression ({error})") from None
 
 
-SINGLE = ("name", "system", "language", "defences", "model", "after")
+SINGLE = ("name", "system", "language", "defences", "model", "after", "native_tools")
 TABLES: dict[str, tuple[str, type]] = {
     "secret": ("secrets", Secret),
     "rule": ("rules", Rule),
@@ -275,11 +317,14 @@ def target_from_toml(text: str, where: str = "target", folder: str = "") -> Targ
         raise UserError(f"{where}: [model] has name and perhaps url, as text, got {model!r}")
     if "url" in model and "name" not in model:
         raise UserError(f"{where}: [model] url needs name too: what the server calls the model")
+    native = values.get("native_tools", False)
+    if not isinstance(native, bool):
+        raise UserError(f"{where}: native_tools is true or false, got {native!r}")
     defences = values.get("defences", [])
     if not isinstance(defences, list) or not all(isinstance(one, str) for one in defences):
         raise UserError(f'{where}: defences must be a list of names, as in ["none", "sandwich"]')
     rows: dict[str, Any] = {
-        field: _rows(values.get(table, []), table, kind, where) for table, (field, kind) in TABLES.items()
+        name: _rows(values.get(table, []), table, kind, where) for table, (name, kind) in TABLES.items()
     }
     return Target(
         name=_name(values["name"], f"{where}: name"),
@@ -288,6 +333,7 @@ def target_from_toml(text: str, where: str = "target", folder: str = "") -> Targ
         model=model.get("name", ""),
         url=model.get("url", ""),
         defences=tuple(defences),
+        native_tools=native,
         after=_text(values.get("after", ""), f"{where}: after"),
         folder=folder,
         **rows,  # type: ignore[arg-type]
@@ -322,7 +368,7 @@ def _row(row: Mapping[str, Any], table: str, kind: type[Record], where: str) -> 
     texts = {
         name: values[name]
         for name in values
-        if name not in ("value", "truth", "guarded", "case", "broken", "turns", "goals")
+        if name not in ("value", "truth", "guarded", "case", "broken", "turns", "goals", "parameters")
     }
     for name, value in texts.items():
         if not isinstance(value, str):

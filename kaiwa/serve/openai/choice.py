@@ -43,6 +43,7 @@ class AnswerChoice:
     finish: str | None = None
     stop: str = ""  # the stop string that ended the answer
     unenforced: tuple[str, ...] = ()  # keywords of the request's schema without effect
+    n_dropped: int = 0  # oldest turns of the conversation that the model did not see
     markup: AnswerMarkup = PLAIN
     fingerprint: str = ""
     n_reasoning: int = 0  # tokens of its reasoning

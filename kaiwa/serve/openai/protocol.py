@@ -208,6 +208,7 @@ class ChatRequest(SampledBody):
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: JSONObject | None = None
     enable_thinking: bool | None = None
+    truncation: Literal["auto", "disabled"] | None = None  # auto: a history that is too long loses its oldest turns
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     thinking_budget: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # tokens of reasoning at most
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None  # none: left in the content, tags and all

@@ -173,6 +173,7 @@ class ResponsesRequest(Body):
     include: Annotated[list[Name], Field(max_length=64)] | None = None  # LOGPROBS; others are named in X-Kaiwa-Ignored
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     parallel_tool_calls: bool | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     reasoning: ReasoningOptions | None = None
     previous_response_id: None = None
     conversation: None = None
@@ -223,6 +224,7 @@ class ResponsesRequest(Body):
                 "tools": [tool.to_chat() for tool in self.functions()] or None,
                 "tool_choice": named,
                 "parallel_tool_calls": self.parallel_tool_calls,
+                "truncation": self.truncation,
                 "reasoning_effort": self.reasoning.effort if self.reasoning is not None else None,
                 "response_format": self._format(),
             }
@@ -315,7 +317,7 @@ def response_object(
         "tools": [tool.model_dump() for tool in body.tools or []],
         "top_logprobs": body.top_logprobs or 0,
         "top_p": 1.0 if body.top_p is None else body.top_p,
-        "truncation": "disabled",
+        "truncation": body.truncation or "disabled",
         "usage": _usage(choice) if choice is not None else None,
         "user": None,
         "metadata": {},

@@ -59,6 +59,7 @@ def chat_requests(body: ChatRequest, entry: Entry) -> list[Generate]:
         tools=tuple(describe(tool) for tool in tools),
         variables=({"enable_thinking": False} if has_grammar(body) else {}) | body.template_variables(),
         ending=body.ending(),
+        drop_turns=body.truncation == "auto",
     )
     grammar, field = None, ""
     if must_call(body):

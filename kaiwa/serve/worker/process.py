@@ -26,7 +26,7 @@ from kaiwa.engine.request import Event, TokenInfo
 from kaiwa.serve.openai.choice import TokenAlternative, TokenDetail
 from kaiwa.serve.worker.model_pool import LoadOutcome, ModelPool, Resident
 from kaiwa.serve.worker.questions import answer_for_text, answer_question
-from kaiwa.serve.worker.requests import failed_answer, make_request, refusal
+from kaiwa.serve.worker.requests import failed_answer, fit_history, make_request, refusal
 from kaiwa.serve.worker.resident_encoder import ResidentEncoder
 from kaiwa.serve.worker.resident_model import AdmittedRequest, ResidentModel
 from kaiwa.serve.worker.wire import (
@@ -163,6 +163,7 @@ class EngineProcess:
 
     def _generate(self, model: ResidentModel, loaded: LoadedModel, request: Generate) -> None:
         try:
+            request, history = fit_history(loaded, request)
             engine_request, markup = make_request(loaded, request)
             unenforced = model.engine.add(engine_request)
         except UserError as error:
@@ -173,7 +174,7 @@ class EngineProcess:
             model.running[request.id] = AdmittedRequest(
                 request, len(engine_request.prompt_ids), markup, model.fingerprint(loaded)
             )
-            self.outbox.append(Admitted(id=request.id, unenforced=unenforced))
+            self.outbox.append(Admitted(id=request.id, unenforced=unenforced, **history._asdict()))
 
     def _model_for(self, model: ResidentModel, request: ModelRequest | Load) -> LoadedModel:
         """Return the model or adapter of a request. Reading an adapter may drop idle models to make room."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kaiwa.core.errors import UserError
 from kaiwa.engine.request import CONTEXT_EXCEEDED, Event, ReasoningLimit, Request
 from kaiwa.serve.openai.call_forms import AnswerMarkup, form_of, reasoning_tags
+from kaiwa.serve.openai.chat_turn import ChatTurn
 from kaiwa.serve.openai.tools import as_plain, with_parsed_arguments
 from kaiwa.serve.worker.wire import (
     ChatPrompt,
@@ -25,6 +26,7 @@ from kaiwa.serve.worker.wire import (
     TextPrompt,
     TokenPrompt,
 )
+from kaiwa.text.history import FittedHistory, fit_turns
 from kaiwa.text.jinja_template import PromptEnding, prompt_pieces, template_of
 from kaiwa.text.pieces import PromptPiece
 from kaiwa.text.records import Conversation, conversation
@@ -94,6 +96,24 @@ def _chatml_pieces(messages: Conversation, ending: PromptEnding, tokenizer: Toke
     if ending != "continue":
         return chatml_pieces(messages, ending == "answer", controls)
     return [*chatml_pieces(messages[:-1], True, controls), PromptPiece(messages[-1].content)]
+
+
+def fit_history(loaded: LoadedModel, generate: Generate) -> tuple[Generate, FittedHistory]:
+    """Return the request with a history that leaves room for its answer, if it may lose its oldest turns.
+
+    The room is max_tokens, where they are not sure to be needed a quarter of the context at most.
+    """
+    prompt = generate.prompt
+    if not isinstance(prompt, ChatPrompt) or not prompt.drop_turns:
+        return generate, FittedHistory(0, 0)
+    n_answer = generate.sampling.max_tokens
+    room = loaded.context - (n_answer if generate.fit == "exact" else min(n_answer, loaded.context // 4))
+
+    def fits(messages: Sequence[ChatTurn]) -> bool:
+        return len(prompt_ids(loaded, replace(prompt, messages=tuple(messages)))) <= room
+
+    messages, history = fit_turns(prompt.messages, lambda turn: turn["role"], fits)
+    return replace(generate, prompt=replace(prompt, messages=tuple(messages))), history
 
 
 def make_request(loaded: LoadedModel, generate: Generate) -> tuple[Request, AnswerMarkup]:

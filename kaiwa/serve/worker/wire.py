@@ -80,13 +80,15 @@ class TokenPrompt:
 class ChatPrompt:
     """Messages for the model's chat template, the tools the model may call, and more of the template's variables.
 
-    ending: with the header of an answer, within the last message, or after it (text/jinja_template.py).
+    ending: with the header of an answer, within the last message, or after it (text/jinja_template.py). drop_turns: a
+    history that is too long loses its oldest whole turns (text/history.py) instead of being refused.
     """
 
     messages: tuple[ChatTurn, ...]
     tools: tuple[JSONObject, ...] = ()
     variables: JSONObject = field(default_factory=dict)
     ending: PromptEnding = "answer"
+    drop_turns: bool = False
 
 
 ModelPrompt = TextPrompt | TokenPrompt | ChatPrompt
@@ -256,11 +258,16 @@ Value = Embeddings | TokenIds | DecodedText | TokenizerInfo | Unloaded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """The request is good and in the queue. unenforced: keywords of its schema without effect."""
+    """The request is good and in the queue. unenforced: keywords of its schema without effect.
+
+    n_turns, n_dropped: turns of the conversation, and how many of the oldest were dropped so that it fits.
+    """
 
     kind: Literal["admitted"] = "admitted"
     id: str = ""
     unenforced: tuple[str, ...] = ()
+    n_turns: int = 0
+    n_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
