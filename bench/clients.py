@@ -45,7 +45,11 @@ CLIENTS = (
         "langchain_python.py",
         ("langchain-openai==1.7.4", "langchain-anthropic==1.7.10", "langchain-ollama==1.1.0"),
     ),
-    Client("llama-index", "llama_index_python.py", ("llama-index-llms-openai-like==0.8.1", "llama-index-embeddings-openai-like==0.4.0")),
+    Client(
+        "llama-index",
+        "llama_index_python.py",
+        ("llama-index-llms-openai-like==0.8.1", "llama-index-embeddings-openai-like==0.4.0"),
+    ),
     Client("instructor", "instructor_python.py", ("instructor[anthropic]==1.17.0",)),
     Client("pydantic-ai", "pydantic_ai_python.py", ("pydantic-ai-slim[openai,anthropic]==2.68.0",)),
     Client("litellm", "litellm_python.py", ("litellm==1.110.2",)),

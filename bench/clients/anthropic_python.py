@@ -58,6 +58,4 @@ def _() -> bool:
 
 @check("an unknown model: NotFoundError")
 def _() -> bool:
-    return refused(
-        lambda: create(model="nobody", messages=HELLO, max_tokens=8), anthropic.NotFoundError, "nobody"
-    )
+    return refused(lambda: create(model="nobody", messages=HELLO, max_tokens=8), anthropic.NotFoundError, "nobody")

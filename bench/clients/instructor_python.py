@@ -1,11 +1,12 @@
 """instructor: its modes for OpenAI's and Anthropic's protocols, each with a set."""
 
+from typing import Annotated
+
 import anthropic
 import instructor
 import openai
 from checks import HELLO, KEY, MODEL, URL, check
 from pydantic import BaseModel, Field, StringConstraints
-from typing_extensions import Annotated
 
 
 class Basket(BaseModel):

@@ -31,7 +31,9 @@ def _() -> bool:
     address = f"{URL}/v1/completions"
     model = LocalCompletionsAPI(base_url=address, model=MODEL, tokenizer_backend="auto", batch_size=4, max_length=512)
     task = TASK | {"dataset_kwargs": {"data_files": {"test": str(file)}}}
-    return lm_eval.simple_evaluate(model=model, tasks=[task], bootstrap_iters=0)["results"]["capitals"]["acc,none"] == 1.0
+    return (
+        lm_eval.simple_evaluate(model=model, tasks=[task], bootstrap_iters=0)["results"]["capitals"]["acc,none"] == 1.0
+    )
 
 
 @check("local-chat-completions: generate_until")

@@ -27,9 +27,7 @@ def _() -> bool:
 
 @check("chat: n = 2, seed, stop, logprobs, usage")
 def _() -> bool:
-    answer = create(
-        model=MODEL, messages=HELLO, max_tokens=8, n=2, seed=3, stop=["\n"], logprobs=True, top_logprobs=2
-    )
+    answer = create(model=MODEL, messages=HELLO, max_tokens=8, n=2, seed=3, stop=["\n"], logprobs=True, top_logprobs=2)
     return len(answer.choices) == 2 and answer.usage.completion_tokens > 0 and bool(answer.choices[0].logprobs.content)
 
 

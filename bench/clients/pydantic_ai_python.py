@@ -1,5 +1,7 @@
 """pydantic-ai: its OpenAI models (chat and Responses) and its Anthropic model, output types and tools."""
 
+from typing import Annotated
+
 from checks import KEY, MODEL, URL, check
 from pydantic import BaseModel, Field, StringConstraints
 from pydantic_ai import Agent
@@ -7,7 +9,6 @@ from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
-from typing_extensions import Annotated
 
 PROVIDER = OpenAIProvider(base_url=f"{URL}/v1", api_key=KEY)
 

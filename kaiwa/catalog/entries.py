@@ -125,9 +125,7 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
         if entry is not None:
             listed = card.get("languages")
             languages = tuple(map(str, listed)) if isinstance(listed, list) else ()
-            models.append(
-                replace(entry, licence=str(card.get("licence", "")), languages=entry.languages or languages)
-            )
+            models.append(replace(entry, licence=str(card.get("licence", "")), languages=entry.languages or languages))
     return [with_base(entry, models) for entry in models]
 
 

@@ -125,7 +125,7 @@ def with_name_patterns(schema: Schema) -> Schema:
 
 
 def _names(names: object, root: Schema) -> tuple[list[str], str | None]:
-    """Return the names that a `propertyNames` lists, and its pattern: "" for any name, None where no pattern says it."""
+    """Return the names that a `propertyNames` lists, and its pattern: "" for any name, None where none says it."""
     if isinstance(names, dict) and isinstance(names.get("$ref"), str):
         names = _part(names["$ref"], root)
     if names is True:

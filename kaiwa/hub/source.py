@@ -28,7 +28,12 @@ SMALL_FILES = (
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 )
-TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))  # the first there
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+)  # the first there
 MODULE_CONFIG = re.compile(r"\d+_[A-Za-z]+/config\.json")  # of a part after the encoder: 1_Pooling/config.json
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # order of preference among several GGUF files

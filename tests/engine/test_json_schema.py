@@ -170,7 +170,11 @@ def test_the_length_of_a_number() -> None:
         ({"enum": ["a.b", "c"]}, ['{"a.b": 1, "c": 2}'], ['{"axb": 1}', '{"d": 1}']),
         ({"const": "a"}, ['{"a": 1}'], ['{"b": 1}']),
         ({"$ref": "#/$defs/K"}, ['{"k(1)": 1}'], ['{"k1": 1}']),
-        ({"type": "string", "minLength": 2, "maxLength": 3}, ['{"ab": 1}', '{"日本語": 1}'], ['{"a": 1}', '{"abcd": 1}']),
+        (
+            {"type": "string", "minLength": 2, "maxLength": 3},
+            ['{"ab": 1}', '{"日本語": 1}'],
+            ['{"a": 1}', '{"abcd": 1}'],
+        ),
         ({"pattern": "^x_"}, ['{"x_1": 1}'], ['{"y": 1}']),
     ],
 )

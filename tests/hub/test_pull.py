@@ -169,7 +169,7 @@ def test_an_embedding_model_comes_with_its_parts(tmp_path: Path) -> None:
     entry = entries.entry_by_name_or_path("org/name", tmp_path, tmp_path)
     assert entry.kind == "embedding"
     assert len(load_embedding_model(entry).embed([[2, 5, 3]])[0]) == 16
-    dense = json.loads(repo["modules.json"]) + [{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]
+    dense = [*json.loads(repo["modules.json"]), {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]
     for refused in ({"modules.json": json.dumps(dense).encode()}, {"1_Pooling/config.json": b"{}"}):
         with running(Hub(repo | refused)) as hub, pytest.raises(UserError, match="no weights were fetched"):
             pull("org/name", tmp_path / "other", endpoint=hub.url)

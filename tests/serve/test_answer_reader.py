@@ -199,7 +199,8 @@ ANSWERS = [  # form, answer, calls, content
     ),
     (  # without the tag around the calls; a string by its mark, though the schema would take a number
         "invoke",
-        '<｜DSML｜invoke name="weather"><｜DSML｜parameter name="hours" string="true">3</｜DSML｜parameter></｜DSML｜invoke>',
+        '<｜DSML｜invoke name="weather"><｜DSML｜parameter name="hours" string="true">3</｜DSML｜parameter>'
+        "</｜DSML｜invoke>",
         [("weather", {"hours": "3"})],
         "",
     ),

@@ -124,7 +124,11 @@ class AnswerMarkup:
 PLAIN = AnswerMarkup()
 
 
-OWN_BEGINNING = {"<function=": 0, "<｜DSML｜invoke ": 0, "functools[": len("functools")}  # tags whose end is the beginning of the call itself
+OWN_BEGINNING = {
+    "<function=": 0,
+    "<｜DSML｜invoke ": 0,
+    "functools[": len("functools"),
+}  # tags whose end is the beginning of the call itself
 
 
 def form_of(template: str | None) -> CallForm:
