@@ -60,9 +60,9 @@ def _summary(listing: Listing, files: list[RemoteFile]) -> str:
     """Return a line about what will be downloaded: commit, size, licence, languages."""
     size = f"{sum(f.size for f in files) / 1e6:,.1f} MB in {len(files)} file{'s'[: len(files) != 1]}"
     licence = f"licence {listing.licence}" if listing.licence else "no licence named"
-    shown = listing.languages[:8]
-    languages = f"languages {' '.join(shown)}" if shown else "no languages named"
-    more = f" and {len(listing.languages) - len(shown)} more" if len(listing.languages) > len(shown) else ""
+    first = listing.languages[:8]
+    languages = f"languages {' '.join(first)}" if first else "no languages named"
+    more = f" and {len(listing.languages) - len(first)} more" if len(listing.languages) > len(first) else ""
     return f"{listing.model.label} at commit {listing.commit[:12]}: {size}; {licence}; {languages}{more}"
 
 

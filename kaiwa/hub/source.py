@@ -137,8 +137,8 @@ def _licence_and_languages(info: object) -> tuple[str, tuple[str, ...]]:
     if licence == "other":
         licence = getattr(card, "license_name", None) or licence
     listed = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else []
-    shown = tuple(str(name)[:16] for name in listed[:MOST_LANGUAGES])
-    return (licence[:80] if isinstance(licence, str) else ""), shown
+    codes = tuple(str(name)[:16] for name in listed[:MOST_LANGUAGES])
+    return (licence[:80] if isinstance(licence, str) else ""), codes
 
 
 def _commit(sha: object, model: ModelName) -> str:

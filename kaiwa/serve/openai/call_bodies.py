@@ -320,11 +320,11 @@ def _read_invocations(scan: TextScan, calls: CallWriter) -> Step[None]:
             while (yield from scan.begins(parameter)):
                 attributes = yield from _read_attributes(scan)
                 closing = f"</{mark}parameter>"
-                text, found = yield from scan.take_until(closing, parameter, end)
+                text, stop = yield from scan.take_until(closing, parameter, end)
                 key = attributes.get("name", "")
                 schema = {"type": "string"} if attributes.get("string") == "true" else arguments.properties.get(key)
                 arguments.write(key, _typed(text.removeprefix("\n").removesuffix("\n"), schema or {}))
-                scan.take(len(closing) if found == closing else 0)
+                scan.take(len(closing) if stop == closing else 0)
                 yield from scan.skip()
             if not (yield from scan.begins(end, "</")):
                 raise Cut if scan.ended else Malformed
