@@ -87,10 +87,12 @@ class GrowSummary:
 
     def line(self, out: Path) -> str:
         """Return one line for the terminal."""
-        written = ", ".join(f"{name} {n}" for name, n in sorted(self.n_written.items())) or "nothing new"
-        left = ", ".join(f"{name} {n}" for name, n in self.n_left_out.most_common())
-        there = f"; {self.n_there} were there already" if self.n_there else ""
-        return f"{out}: {self.n_given} requests read; {written}{there}" + (f"; left out: {left}" if left else "")
+        by_operation = ", ".join(f"{name} {n}" for name, n in sorted(self.n_written.items())) or "nothing new"
+        reasons = ", ".join(f"{name} {n}" for name, n in self.n_left_out.most_common())
+        earlier = f"; {self.n_there} were there already" if self.n_there else ""
+        return f"{out}: {self.n_given} requests read; {by_operation}{earlier}" + (
+            f"; left out: {reasons}" if reasons else ""
+        )
 
 
 def left_out_file(out: Path) -> Path:
@@ -106,15 +108,15 @@ def grow(
     UserError where the writer cannot be reached: what is written stays.
     """
     grower = _Grower(writer, config, out)
-    given: dict[str, GrownRequest] = {}
+    distinct: dict[str, GrownRequest] = {}
     for conversation in requests:
         one = GrownRequest(key=_key(conversation), request=conversation, operation="given")
-        given.setdefault(one.key, one)
-    if len(given) < len(requests):
-        say(f"{len(requests) - len(given)} requests are there twice and count once")
-    parents = list(given.values())
+        distinct.setdefault(one.key, one)
+    if len(distinct) < len(requests):
+        say(f"{len(requests) - len(distinct)} requests are there twice and count once")
+    parents = list(distinct.values())
     grower.summary.n_given = len(parents)
-    grower.seen |= {normalised(parent.text) for parent in parents}
+    grower.known |= {normalised(parent.text) for parent in parents}
     for start in range(0, len(parents), BLOCK):
         grower.add_block(parents[start : start + BLOCK])
         n = sum(grower.summary.n_written.values())
@@ -132,7 +134,7 @@ class _Grower:
         for file in (out, left_out_file(out)):
             self.there |= {one.key: one for one in _read_grown(file, writer.name)}
         self.summary.n_there = len(self.there)
-        self.seen = {normalised(one.text) for one in self.there.values() if not one.reason}
+        self.known = {normalised(one.text) for one in self.there.values() if not one.reason}
 
     def add_block(self, parents: Sequence[GrownRequest]) -> None:
         """Grow a block of given requests, and append what is new to the files."""
@@ -152,7 +154,7 @@ class _Grower:
     def _rewrite(self, parents: Sequence[GrownRequest], kind: str, number: int) -> list[GrownRequest]:
         """Return one child of each parent; those of an earlier call as they were."""
         children: list[GrownRequest] = []
-        asked: list[tuple[GrownRequest, GrownRequest]] = []
+        pairs: list[tuple[GrownRequest, GrownRequest]] = []
         for parent in parents:
             key = hashlib.sha256(f"{parent.key} {kind} {number}".encode()).hexdigest()[:16]
             if key in self.there:
@@ -162,12 +164,12 @@ class _Grower:
             seed = seed_for(self.config.seed, "grow", key) % SEEDS
             child = GrownRequest(key=key, request=(), operation=f"{kind}: {how}", parent=parent.key, seed=seed)
             children.append(child)
-            asked.append((parent, child))
-        prompts = [REWRITE[language_of(p.text)][c.operation].format(request=p.text) for p, c in asked]
+            pairs.append((parent, child))
+        prompts = [REWRITE[language_of(p.text)][c.operation].format(request=p.text) for p, c in pairs]
         answers = self._ask(
-            [((Message("user", text),), child.seed or 0) for text, (_, child) in zip(prompts, asked, strict=True)]
+            [((Message("user", text),), child.seed or 0) for text, (_, child) in zip(prompts, pairs, strict=True)]
         )
-        for (parent, child), answer in zip(asked, answers, strict=True):
+        for (parent, child), answer in zip(pairs, answers, strict=True):
             self._judge(parent, child, answer)
         return children
 
@@ -176,7 +178,7 @@ class _Grower:
         system = tuple(m for m in parent.request if m.role == "system")
         text = "" if isinstance(answer, Exception) else cleaned(answer.text)
         child.request = (*system, Message("user", text))
-        child.filters = measure(text, parent.text, self.seen, self.config.most)
+        child.filters = measure(text, parent.text, self.known, self.config.most)
         if isinstance(answer, Exception):
             child.reason = f"failed: {answer}"
         elif answer.finish_reason == "length":
@@ -186,7 +188,7 @@ class _Grower:
         if child.reason:
             self._append(left_out_file(self.out), [child])
         else:
-            self.seen.add(normalised(text))
+            self.known.add(normalised(text))
 
     def _converse(self, grown: Sequence[GrownRequest]) -> None:
         """Make a dialogue of each request: the writer answers, then asks further as the person would."""
@@ -213,9 +215,9 @@ class _Grower:
                 if role == "assistant"
                 else cleaned(answer.text)
             )
-            stopped = isinstance(answer, Exception) or answer.finish_reason == "length"
+            cut = isinstance(answer, Exception) or answer.finish_reason == "length"
             said_before = role == "user" and normalised(text) in {normalised(m.content) for m in one.messages}
-            if text and not stopped and not said_before:
+            if text and not cut and not said_before:
                 one.messages.append(Message(role, text))
                 going_on.append(one)
                 continue

@@ -50,15 +50,15 @@ def cleaned(text: str) -> str:
     return text.strip()
 
 
-def measure(text: str, parent: str, seen: Collection[str], most: int) -> dict[str, bool]:
-    """Return for each filter whether the request passes. seen: normalised requests that are there already."""
+def measure(text: str, parent: str, known: Collection[str], most: int) -> dict[str, bool]:
+    """Return for each filter whether the request passes. known: normalised requests that are there already."""
     return {
         "empty": sum(c.isalnum() for c in text) >= LEAST_LETTERS,
         "copy": not is_copy(text, parent),
         "answer": _ANSWERS.search(text) is None and _MARKUP.search(text) is None,
         "language": same_language(text, parent),
         "long": len(text) <= most,
-        "repeated": normalised(text) not in seen,
+        "repeated": normalised(text) not in known,
     }
 
 
