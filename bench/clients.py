@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -80,7 +81,7 @@ def main() -> None:
                 continue
             rows = run(client, given.folder / client.script.partition(".")[0], url, given.model, given.embedder)
             all_pass = all_pass and all(row["result"] == "passes" for row in rows)
-            label = ", ".join(client.packages).replace("==", " ").replace("@", " ").lstrip()
+            label = ", ".join(re.sub(r"==|(?<=.)@(?=[^/]*$)", " ", package) for package in client.packages)
             for row in rows:
                 lines.append(f"| {label} | {row['what']} | {row['result']} |")
                 label = ""
