@@ -69,6 +69,34 @@ def _win(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return win
 
 
+def progress_lines(run: Path) -> list[str]:
+    """Return whether the newest round beats the first and, where it does not for sure, what may be the reason.
+
+    The reasons are the reward model's accuracy by round and its score beside the judge's utility along the training.
+    """
+    lines = read_rounds(run)
+    newest = lines[-1] if lines else None
+    if newest is None or newest.number < 2 or not figures.is_measured(newest.against_first):
+        return []
+    win = newest.against_first
+    share = f"{figures.percent(win['mean'])} ({figures.limits(win)}) of decided pairs"
+    if win["low"] > 0.5:
+        return [f"round {newest.number} beats round 1: {share}"]
+    accuracies = ", ".join(f"{line.number}: {figures.percent(line.accuracy)}" for line in lines)
+    curve = read_json(run / "rounds" / str(newest.number) / "evaluation" / "rounds.json").get("curve", [])
+    points = "; ".join(
+        f"update {row['update']}: score {figures.number(row['score'])}, "
+        f"utility {figures.number(row['utility']['mean'])}"
+        for row in curve
+    )
+    return [
+        f"round {newest.number} does not beat round 1 for sure: {share}",
+        f"the reward model is right by round {accuracies}; ceiling {figures.percent(newest.ceiling)}",
+        f"its score and the judge's utility along the training (a rising score with a falling utility is "
+        f"over-optimisation): {points}",
+    ]
+
+
 def rounds_table(lines: Sequence[RoundLine], words: Words) -> Markup:
     """Draw a row a round: labels, the reward model's accuracy and its ceiling, win rates with intervals."""
     heads = [words(f"rounds.{key}") for key in ("round", "prompts", "labels", "accuracy", "ceiling", "before", "sft")]

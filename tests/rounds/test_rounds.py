@@ -14,7 +14,7 @@ from kaiwa.core.errors import Stopped, UserError
 from kaiwa.core.lock import lock
 from kaiwa.feedback.batch_records import NewItem
 from kaiwa.feedback.batch_store import BatchStore
-from kaiwa.report.rounds import read_rounds, rounds_table
+from kaiwa.report.rounds import progress_lines, read_rounds, rounds_table
 from kaiwa.report.words import Words
 from kaiwa.rounds.compare import compare_by_people, compare_round
 from kaiwa.rounds.folder import RoundConfig, RoundsOf
@@ -89,6 +89,8 @@ def test_two_rounds_from_outputs_to_the_table(rounds: RoundsOf, store: BatchStor
     value = json.loads((compare_round(rounds, ctx).path / "rounds.json").read_text())
     assert set(value["against"]) == {"sft", "build", "round_1"}
 
+    said = progress_lines(rounds.run)
+    assert not said or "round 1" in said[0]  # a toy's answers may all be ties
     lines = read_rounds(rounds.run)
     assert [(line.number, line.prompts, line.k, line.labels) for line in lines] == [(1, 10, 4, 8), (2, 6, 4, 16)]
     assert all(line.is_trained for line in lines)
@@ -193,3 +195,28 @@ def test_the_commands_say_what_comes_next(rounds: RoundsOf, tmp_path: Path) -> N
     assert "then kaiwa round train" in done.stdout
     assert "0 of 4" in done.stdout
     assert "to be labelled and trained" in done.stdout
+
+
+@pytest.mark.parametrize("low", [0.52, 0.44])
+def test_the_newest_round_against_the_first_in_words(tmp_path: Path, low: float) -> None:
+    win = {"decided": {"mean": 0.6, "low": low, "high": 0.68, "n": 90}}
+    utility = {"mean": -0.3, "low": -0.4, "high": -0.2, "n": 90}
+    for number in (1, 2):
+        folder = tmp_path / "rounds" / str(number)
+        parts = {
+            "outputs/kaiwa.json": {"metrics": {"prompts": 9}, "config": {"k": 4}},
+            "reward/kaiwa.json": {"metrics": {"held_out_accuracy": 0.6 + number / 100}},
+            "evaluation/rounds.json": {
+                "against": {"round_1": {"sampled": win}}, "curve": [{"update": 4, "score": 1.25, "utility": utility}],
+            },
+        }  # fmt: skip
+        for name, value in parts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(json.dumps(value), encoding="utf-8")
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in progress_lines(tmp_path)]
+    if low > 0.5:
+        assert lines == ["round 2 beats round 1: 60 % (52–68 %) of decided pairs"]
+    else:
+        assert lines[0] == "round 2 does not beat round 1 for sure: 60 % (44–68 %) of decided pairs"
+        assert "right by round 1: 61 %, 2: 62 %" in lines[1]
+        assert "update 4: score 1.25, utility -0.3" in lines[2]

@@ -36,3 +36,7 @@ def main(words: list[str]) -> None:
     else:
         compare_round(rounds, ctx, seed=options.seed)
     print_status([str(options.run)])
+    from kaiwa.report.rounds import progress_lines
+
+    for line in progress_lines(options.run):
+        print(line)
