@@ -1,13 +1,14 @@
 """A server under load: clients that stream for minutes, some slow, some half-closed. And how it is when idle.
 
-    python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64] [--idle 200] [--half-sent 100]
+    python bench/load.py MODEL [--clients 64] [--seconds 120] [--tokens 64] [--words 0] [--idle 200] [--half-sent 100]
     python bench/load.py MODEL --flood 10000 [--mute 4]
 
 Starts `kaiwa up`, first without a model in memory (seconds to /health, memory of both processes), then asks from all
 clients at once, each again as soon as it was answered. Prints failures, time to first token, time between tokens, and
-memory at the start, in the middle and at the end. Meanwhile idle connections are open, others have sent half a request,
-and one client at another address asks as the others do. Exit code 1 if a request failed, if memory grew by more than a
-fifth, or if that client's answers took more than twice as long as the others'.
+memory every ten seconds. Every prompt differs, so that the engine keeps keys and values up to its limit; prompts get so
+many more words with --words, which reaches the limit sooner. Meanwhile idle connections are open, others have sent half
+a request, and one client at another address asks as the others do. Exit code 1 if a request failed, if memory grew by
+more than a fifth from the middle to the end, or if that client's answers took more than twice as long as the others'.
 With --flood so many requests come from 500 connections at once, beside clients that never read and one, at another
 address, that asks for one answer after the other; exit code 1 if anything but 200 and 429 came back, if that one was
 refused, or if places were still taken at the end.
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--words", type=int, default=0)
     parser.add_argument("--idle", type=int, default=200)
     parser.add_argument("--half-sent", type=int, default=100)
     parser.add_argument("--flood", type=int, default=0)
@@ -126,7 +128,8 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
             number = 0
             while time.monotonic() < end:
                 number += 1
-                text = f"{PROMPTS[(i + number) % len(PROMPTS)]} ({i}.{number})"
+                more = "".join(f" {i + number + k}" for k in range(given.words))
+                text = f"{PROMPTS[(i + number) % len(PROMPTS)]} ({i}.{number}){more}"
                 asked = {"model": given.model, "messages": [{"role": "user", "content": text}], "stream": True}
                 begun, last, done = time.monotonic(), 0.0, False
                 try:
@@ -180,8 +183,9 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
                 writer.close()
 
         async def watch() -> None:
-            await asyncio.sleep(given.seconds / 2)
-            sizes.append(memory(pid))
+            while (left := end - time.monotonic()) > 0:
+                await asyncio.sleep(min(10.0, left))
+                sizes.append(memory(pid))
 
         begun = time.monotonic()
         half = request(url, "/v1/chat/completions", body)[:-20]
@@ -201,9 +205,10 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
     for name, values in (("first token", first), ("between tokens", between)):
         p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
         print(f"{name}: p50 {p50:.3f} s, p99 {p99:.3f} s, p99/p50 {p99 / max(p50, 1e-9):.1f}")
-    for when, size in zip(("loaded", "middle", "end"), sizes, strict=True):
-        print(f"memory {when}: " + ", ".join(f"{name} {value:.0f} MB" for name, value in size.items()))
-    grown = [name for name in sizes[1] if sizes[2][name] > 1.2 * sizes[1][name]]
+    for name in sizes[0]:
+        print(f"memory of the {name}, MB, every 10 s: " + " ".join(f"{size[name]:.0f}" for size in sizes))
+    middle = sizes[len(sizes) // 2]
+    grown = [name for name in middle if sizes[-1][name] > 1.2 * middle[name]]
     return not failed and not grown and others <= 2 * usual
 
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "clean": "show and free caches: old packed copies, compiled libraries",
     "doctor": "check a server against OpenAI's protocol: kaiwa doctor http://127.0.0.1:7860",
     "keys": "keys with names for the server, each with its own chats: kaiwa keys add NAME",
+    "round": "steps 2 and 3 again: outputs, labels, reward model, policy, comparison",
     "feedback": "what people judge and write: batches, labellers' links, import, export",
     "lab": "prompts, techniques, experiments: kaiwa lab assignment",
     "defend": "defences against prompt injection: list, thresholds, models trained to resist",

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwa.core.stages import STAGES as STAGE_TABLE
-from kaiwa.core.stages import stage_names
+from kaiwa.core.stages import stage_names, stages_of
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -51,14 +50,31 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_has_its_shape(built: Path) -> None:
     report = json.loads((built / "report.json").read_text())
     assert {s["name"] for s in report["stages"]} == set(STAGES)
-    kinds = {s.name: json.loads((built / s.name / "kaiwa.json").read_text())["kind"] for s in STAGE_TABLE if s.kind}
-    assert kinds == {s.name: s.kind for s in STAGE_TABLE if s.kind}
+    kinds = {s.name: json.loads((built / s.name / "kaiwa.json").read_text())["kind"] for s in stages_of() if s.kind}
+    assert kinds == {s.name: s.kind for s in stages_of() if s.kind}
     assert [m["name"] for m in report["models"]] == ["base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4"]
     for model in report["models"]:
         for axis in ("helpful", "truthful", "harmless"):
             assert 0 <= model[axis]["low"] <= model[axis]["mean"] <= model[axis]["high"] <= 1
         assert model["bits_per_byte"] > 0
     assert report["receipt"]["gpt3_petaflop_days"] == 3640
+
+
+def test_a_build_of_dialogues_goes_on_with_the_base_beside_it(built: Path) -> None:
+    small = {"demonstrations": 120, "reward-prompts": 40, "rlhf-prompts": 40, "test-prompts": 20, "test-dialogues": 12,
+             "turn3-items": 2}  # fmt: skip
+    options = [*(f"--village.{k}={v}" for k, v in small.items()), "--rlhf.updates=2", "--threads=1"]
+    out = built.parent / "tiny-chatgpt"
+    done = run("build", "tiny-chatgpt", "--out", str(out), *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert [m["name"] for m in report["models"]] == ["ppo_ptx", "sft", "dialogue", "dialogue_int4"]
+    parents = json.loads((out / "sft" / "kaiwa.json").read_text())["parents"]
+    assert parents["base"]["hash"] == hashes(built)["base"]
+    for model in report["models"]:
+        assert set(model["turn3"]["by_link"]) == {"pronoun", "sister", "name", "correction", "return"}
+        assert 0 <= model["turn3_without_turn1"]["mean"] <= 1
+    assert "Dialogues" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_html_report_stands_alone(built: Path) -> None:

@@ -62,6 +62,7 @@ class Entry:
     chat: bool = True
     kind: str = ""
     languages: tuple[str, ...] = ()
+    licence: str = ""  # of a pulled model, as the hub's page names it
     bits: int = 16
     parameters: int = 0
     created: int = 0  # seconds since 1970
@@ -83,6 +84,7 @@ class Entry:
             "chat": self.chat,
             "kind": self.kind,
             "languages": list(self.languages),
+            "licence": self.licence,
             "bits": self.bits,
             "parameters": self.parameters,
             "about": dict(self.about),
@@ -118,10 +120,12 @@ def entries(runs_folder: Path | None = None, home_folder: Path | None = None) ->
         if split is not None and split[2] != "00001":
             continue  # listed with its first part
         plain = path.name if weights_format(path) == "folder" else split[1] if split is not None else path.stem
-        name = str(_read(path / "pulled.json").get("name", plain))
-        entry = _read_entry_or_none(path, name)
+        card = _read(path / "pulled.json")
+        entry = _read_entry_or_none(path, str(card.get("name", plain)))
         if entry is not None:
-            models.append(entry)
+            listed = card.get("languages")
+            languages = tuple(map(str, listed)) if isinstance(listed, list) else ()
+            models.append(replace(entry, licence=str(card.get("licence", "")), languages=entry.languages or languages))
     return [with_base(entry, models) for entry in models]
 
 

@@ -17,8 +17,8 @@ from kaiwa.core.errors import UserError
 class Options:
     """Build a recipe: raw text to a chat model. After a stop, the same command continues.
 
-    RECIPE is tiny, laptop, laptop-ja, or a Python file with a recipe() function; smollm2 has its own options
-    (kaiwa build smollm2 --help).
+    RECIPE is tiny, laptop, laptop-ja, or a Python file with a recipe() function; tiny-chatgpt, chatgpt and chatgpt-ja
+    go on with their base models on dialogues; smollm2 has its own options (kaiwa build smollm2 --help).
     Any field of a stage can be set as --STAGE.FIELD VALUE, where STAGE is one of village corpus tokenizer pretrain sft
     compare reward rlhf quantize evaluate: kaiwa build laptop --pretrain.steps 500 --rlhf.kl-coefficient 0.05
     """

@@ -28,6 +28,7 @@ class Options:
 def main(words: list[str]) -> None:
     """Download the model and print its folder."""
     options = read_options(Options, "kaiwa pull", words)
+    from kaiwa.catalog.entries import read_entry
     from kaiwa.hub.pull import PullOutput, pull
 
     bar = Bar()
@@ -40,4 +41,6 @@ def main(words: list[str]) -> None:
     folder = pull(options.model, home() / "models", endpoint=options.endpoint, pattern=options.file, output=talk)
     if bar.live:
         print(file=sys.stderr)
-    print(f"{folder}\ntalk to it: kaiwa chat {options.model}")
+    entry = read_entry(folder, options.model)
+    embeds = entry is not None and not entry.writes
+    print(f"{folder}\n{'serve its vectors: kaiwa up' if embeds else f'talk to it: kaiwa chat {options.model}'}")

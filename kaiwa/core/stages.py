@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,8 @@ class Stage:
     kind: the `kind` of the published artifact ("" for the report, which is no artifact). seconds: the duration in
     `laptop` on two cores; only the proportions matter, for the time left of a build. figures: the few metrics that
     summarise the stage. en, ja: one line about the stage; model_en, model_ja: a few words about its model. curves: the
-    report draws its metrics log. samples: the model answers the probes during training (samples.jsonl). lapse: these
+    report draws its metrics log. road: the builds that have the stage: from raw text, of dialogues on another build's
+    base model, or both. samples: the model answers the probes during training (samples.jsonl). lapse: these
     samples are frames of the report's time-lapse. main: the Build page shows the stage.
     """
 
@@ -32,6 +34,7 @@ class Stage:
     samples: bool = False
     lapse: bool = False
     main: bool = True
+    road: Literal["text", "dialogue", "both"] = "text"
 
     @property
     def is_model(self) -> bool:
@@ -50,7 +53,7 @@ class Stage:
 TUNED = ("demonstrations", "loss", "held_out_loss")
 STAGES = (
     Stage(
-        name="village", kind="village", seconds=3, figures=("documents", "sft", "test"),
+        name="village", road="both", kind="village", seconds=3, figures=("documents", "sft", "test"),
         en="invents a village and writes about it", ja="村を作り、その文書を書く",
     ),
     Stage(
@@ -67,7 +70,7 @@ STAGES = (
         model_en="pretrained only", model_ja="事前学習のみ", curves=True, samples=True, lapse=True,
     ),
     Stage(
-        name="sft", kind="sft", seconds=75, figures=TUNED,
+        name="sft", road="both", kind="sft", seconds=75, figures=TUNED,
         en="fine-tunes on demonstrations of mixed quality", ja="質のまちまちな手本で調整",
         model_en="fine-tuned: the yardstick", model_ja="調整済み：基準", curves=True, samples=True, lapse=True,
     ),
@@ -77,11 +80,12 @@ STAGES = (
         model_en="good demonstrations only", model_ja="よい手本だけ", curves=True, main=False,
     ),
     Stage(
-        name="comparisons", kind="comparisons", seconds=37, figures=("prompts", "completions", "pairs"),
+        name="comparisons", road="both", kind="comparisons", seconds=37, figures=("prompts", "completions", "pairs"),
         en="samples answers and has labellers rank them", ja="答えを出させ、ラベラーが順位を付ける",
     ),
     Stage(
-        name="reward", kind="reward", seconds=160, figures=("prompts", "held_out_accuracy", "held_out_pairs"),
+        name="reward", road="both", kind="reward", seconds=160,
+        figures=("prompts", "held_out_accuracy", "held_out_pairs"),
         en="learns the labellers' taste", ja="ラベラーの好みを学ぶ", curves=True,
     ),
     Stage(
@@ -101,21 +105,40 @@ STAGES = (
         model_en="PPO with pretraining gradients, 4 bits", model_ja="PPO＋事前学習の勾配、4 ビット",
     ),
     Stage(
-        name="evaluation", kind="evaluation", seconds=30, figures=("ppo_ptx",),
+        name="dialogue", road="dialogue", kind="rlhf", seconds=170, figures=("score", "kl", "ptx_loss"),
+        en="PPO with pretraining gradients, on dialogues", ja="対話で PPO と事前学習の勾配",
+        model_en="PPO with pretraining gradients on dialogues", model_ja="対話で PPO＋事前学習の勾配",
+        curves=True, samples=True, lapse=True,
+    ),
+    Stage(
+        name="dialogue_int4", road="dialogue", kind="int4", seconds=2, figures=("bytes_before", "bytes_after"),
+        en="four bits a weight of the dialogue model", ja="対話モデルの重みを 4 ビットに",
+        model_en="the dialogue model, 4 bits", model_ja="対話モデル、4 ビット",
+    ),
+    Stage(
+        name="evaluation", road="both", kind="evaluation", seconds=30, figures=("ppo_ptx",),
         en="asks every model the held-out prompts", ja="全モデルに検証の質問をする",
     ),
-    Stage(name="report", kind="", seconds=1, en="writes this", ja="この報告を書く", main=False),
+    Stage(name="report", road="both", kind="", seconds=1, en="writes this", ja="この報告を書く", main=False),
 )  # fmt: skip
 
 
-def stage_names() -> tuple[str, ...]:
+Road = Literal["text", "dialogue", "any"]
+
+
+def stages_of(road: Road = "text") -> tuple[Stage, ...]:
+    """Return the stages of a build from raw text, of a build of dialogues, or all, in their order."""
+    return tuple(stage for stage in STAGES if road == "any" or stage.road in (road, "both"))
+
+
+def stage_names(road: Road = "text") -> tuple[str, ...]:
     """Return the names of the stages that publish an artifact, in their order."""
-    return tuple(stage.name for stage in STAGES if stage.kind)
+    return tuple(stage.name for stage in stages_of(road) if stage.kind)
 
 
-def model_names() -> tuple[str, ...]:
+def model_names(road: Road = "text") -> tuple[str, ...]:
     """Return the names of the stages that publish a text-generating model, in their order."""
-    return tuple(stage.name for stage in STAGES if stage.is_model)
+    return tuple(stage.name for stage in stages_of(road) if stage.is_model)
 
 
 def stage_named(name: str) -> Stage | None:
@@ -123,11 +146,11 @@ def stage_named(name: str) -> Stage | None:
     return next((stage for stage in STAGES if stage.name == name), None)
 
 
-def usual_seconds() -> dict[str, float]:
+def usual_seconds(road: Road = "text") -> dict[str, float]:
     """Return stage name -> usual duration in seconds, in the stages' order."""
-    return {stage.name: stage.seconds for stage in STAGES}
+    return {stage.name: stage.seconds for stage in stages_of(road)}
 
 
 def main_stages() -> Iterator[Stage]:
     """Yield the stages from text to a chat model, without the stages built only for comparison."""
-    yield from (stage for stage in STAGES if stage.main)
+    yield from (stage for stage in stages_of() if stage.main)

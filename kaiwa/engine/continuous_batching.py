@@ -181,6 +181,7 @@ class ContinuousBatching:
             self._vocabulary = GrammarVocabulary(self.tokenizer, V)
         return LogitRules(request, V, self._vocabulary)
 
+    @torch.inference_mode()  # keeps the row's keys and values, in memory that steps made
     def cancel(self, id: str) -> bool:
         """End a request without a further event. Return whether a request had the id."""
         if id not in self.answers:

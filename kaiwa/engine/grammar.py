@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kaiwa.core.errors import UserError
-from kaiwa.engine.json_schema import Schema, closed, loosened
+from kaiwa.engine.json_schema import Schema, closed, loosened, with_name_patterns
 from kaiwa.engine.request import TextTokenizer
 from kaiwa.text.sampling import Grammar
 
@@ -86,7 +86,7 @@ class GrammarVocabulary:
         schema = json.loads(grammar.source)
         if not isinstance(schema, dict):
             raise ValueError("a schema is a JSON object")
-        schema = closed(schema)
+        schema = with_name_patterns(closed(schema))
 
         def source(part: Schema, options: Any = LENIENT) -> str:
             return str(matcher.grammar_from_json_schema(json.dumps(part, ensure_ascii=False), options))

@@ -5,6 +5,8 @@ until max_tokens. Nearly every client means the listed properties and no other, 
 closed, unless the schema says otherwise. Of a combination (allOf, $ref with siblings, properties beside anyOf) the
 whole is closed to the keys of all its parts, since closing a part would forbid the others' keys.
 
+`with_name_patterns`: `propertyNames` (zod's records) says in another way what `properties` or `patternProperties` say.
+
 `loosened`: a schema without the keywords that a reader refuses, and the names of these keywords. Works bottom-up: of a
 subschema that cannot be read, each keyword is tried in turn, and stays if the rest can still be read.
 """
@@ -24,6 +26,7 @@ SINGLE = (
     *("propertyNames", "not", "if", "then", "else"),
 )
 CONDITIONS = ("if", "then", "else", "dependentSchemas")
+ANNOTATIONS = {"title", "description", "$comment", "examples", "default", "type"}
 MAX_PARTS = 8  # levels of allOf, anyOf, oneOf and $ref that are followed for an object's keys
 MAX_READ = 200_000  # characters of schema that `loosened` has read; beyond, what is unknown is left out unread
 
@@ -95,6 +98,50 @@ def _keys(schema: Schema, root: Schema, depth: int = MAX_PARTS) -> set[str] | No
             return None
         keys |= inner
     return keys
+
+
+def with_name_patterns(schema: Schema) -> Schema:
+    """Return the schema with `propertyNames` as `properties` or `patternProperties`, wherever those say the same."""
+
+    def change(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        result = {key: _map_parts(key, value, change) for key, value in part.items()}
+        if "propertyNames" not in part:
+            return result
+        names, pattern = _names(part["propertyNames"], schema)
+        others = result.get("additionalProperties", {})
+        is_loose = pattern == "" or others is False  # no name is ruled out that is not ruled out already
+        if pattern is None or not (is_loose or {"properties", "patternProperties"}.isdisjoint(part)):
+            return result  # a pattern's schema would hold for the listed properties too
+        del result["propertyNames"]
+        if not is_loose:
+            rule = {"properties": dict.fromkeys(names, others)} if names else {"patternProperties": {pattern: others}}
+            result |= rule | {"additionalProperties": False}
+        return result
+
+    changed: Schema = change(schema)
+    return changed
+
+
+def _names(names: object, root: Schema) -> tuple[list[str], str | None]:
+    """Return the names that a `propertyNames` lists, and its pattern: "" for any name, None where none says it."""
+    if isinstance(names, dict) and isinstance(names.get("$ref"), str):
+        names = _part(names["$ref"], root)
+    if names is True:
+        return [], ""
+    if not isinstance(names, dict) or names.get("type", "string") != "string":
+        return [], None
+    rules = {key: value for key, value in names.items() if key not in ANNOTATIONS}
+    listed = rules.get("enum", [rules["const"]] if "const" in rules else None)
+    if isinstance(listed, list) and len(rules) == 1:
+        words = [name for name in listed if isinstance(name, str)]
+        return words, "|".join(words) or None
+    if set(rules) <= {"minLength", "maxLength"}:
+        low, high = rules.get("minLength", 0), rules.get("maxLength", "")
+        return [], f"^[\\s\\S]{{{low},{high}}}$" if rules else ""
+    pattern = rules.get("pattern") if len(rules) == 1 else None
+    return [], pattern if isinstance(pattern, str) else None
 
 
 def loosened(schema: Schema, reads: Callable[[Schema], bool]) -> tuple[Schema, list[str]]:

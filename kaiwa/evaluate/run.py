@@ -17,6 +17,13 @@ from kaiwa.core.context import Context, Progress
 from kaiwa.core.errors import UserError
 from kaiwa.evaluate.answers import Answer, answer_all, kl_to
 from kaiwa.evaluate.config import EvaluateConfig
+from kaiwa.evaluate.dialogues import (
+    DialogueAnswers,
+    answer_dialogues,
+    compare_dialogues,
+    read_dialogues,
+    single_questions,
+)
 from kaiwa.evaluate.rates import against, clusters, rates
 from kaiwa.evaluate.reward_card import reward_card
 from kaiwa.model.decoder import Decoder
@@ -43,12 +50,13 @@ def run(
     reward: Artifact | None = None,
     comparisons: Artifact | None = None,
 ) -> Artifact:
-    """Evaluate every model on the village's test prompts, and publish the figures.
+    """Evaluate every model on the village's test prompts, with a rival also on its dialogues, and publish the figures.
 
-    UserError if the baseline is not among the models.
+    UserError if the baseline or the rival is not among the models.
     """
-    if config.baseline not in models:
-        raise UserError(f"evaluate.baseline {config.baseline!r} is no model{did_you_mean(config.baseline, models)}")
+    for role, name in (("baseline", config.baseline), ("rival", config.rival)):
+        if name not in models and (name or role == "baseline"):
+            raise UserError(f"evaluate.{role} {name!r} is no model{did_you_mean(name, models)}")
     parents = {**models, "village": village, "tokens": tokens}
     parents |= {n: a for n, a in (("reward", reward), ("comparisons", comparisons)) if a is not None}
     plan = Plan("evaluation", config, parents, ctx.seed)
@@ -60,6 +68,8 @@ def run(
         rows = list(read_jsonl(village.path / "test.jsonl"))[: config.prompts]
         prompts = [prompt_from_json(row) for row in rows]
         shards = Shards(tokens.path)
+        tests = read_dialogues(village.path) if config.rival else None
+        talks: dict[str, DialogueAnswers] = {}
         answers: dict[str, dict[str, list[Answer]]] = {}
         figures: list[dict[str, Any]] = []
         baseline = load_model(models[config.baseline], ctx)
@@ -77,6 +87,8 @@ def run(
                 )
                 for mode, t in (("sampled", config.temperature), ("greedy", 0.0))
             }
+            if tests is not None:
+                talks[name] = answer_dialogues(model, tokenizer, world, tests, config, seed=ctx.seed)
             sampled, greedy = answers[name]["sampled"], answers[name]["greedy"]
             room = model.config.max_length - config.max_tokens
             kls = kl_to(baseline, tokenizer, prompts, sampled, temperature=config.temperature, room=room)
@@ -104,6 +116,9 @@ def run(
         order = {name: i for i, name in enumerate(models)}
         figures.sort(key=lambda row: order[row["name"]])
         result: dict[str, Any] = {"models": figures, "prompts": len(prompts)}
+        if tests is not None:
+            _add_dialogues(figures, config, compare_dialogues(tests, talks, config.rival), prompts, answers)
+            result["dialogues"] = {"rival": config.rival, "prompts": len(tests.dialogues), "turn3": len(tests.turn3)}
         if reward is not None and comparisons is not None:
             held_out = reward.manifest["config"]["held_out_labellers"]
             result["reward"] = reward_card(reward, comparisons.path / "comparisons.jsonl", world, held_out)
@@ -113,6 +128,23 @@ def run(
         for row in figures:
             work.metrics[row["name"]] = row["win_rate_vs_sft"]["mean"]
     return open_artifact(out)
+
+
+def _add_dialogues(
+    figures: list[dict[str, Any]],
+    config: EvaluateConfig,
+    dialogues: Mapping[str, Mapping[str, Any]],
+    prompts: Sequence[VillagePrompt],
+    answers: Mapping[str, Mapping[str, Sequence[Answer]]],
+) -> None:
+    """Add to each model's figures those on dialogues, and what single questions and text cost against the rival."""
+    rival = next(row for row in figures if row["name"] == config.rival)
+    for row in figures:
+        ours, theirs = answers[row["name"]]["sampled"], answers[config.rival]["sampled"]
+        change = row["bits_per_byte"] / rival["bits_per_byte"] - 1
+        row |= dialogues[row["name"]]
+        row["single_questions"] = single_questions(prompts, ours, theirs, config.margin)
+        row["bits_change"] = {"share": change, "margin": config.bits_margin, "held": change <= config.bits_margin}
 
 
 def load_model(artifact: Artifact, ctx: Context) -> Decoder:

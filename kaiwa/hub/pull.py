@@ -1,7 +1,7 @@
 """`kaiwa pull ORG/NAME[:BRANCH]`: download of a model from a Hugging Face hub into KAIWA_HOME/models.
 
-Small files come first, and config.json is checked before the weights: a model that kaiwa cannot run costs kilobytes,
-not gigabytes. All files are written to a hidden folder, which is renamed after the last checksum. After a kill the same
+Small files come first, and they are checked before the weights: a model that kaiwa cannot run costs kilobytes, not
+gigabytes. All files are written to a hidden folder, which is renamed after the last checksum. After a kill the same
 command continues. Only safetensors and GGUF are read; no code of the repository is run.
 """
 
@@ -50,9 +50,20 @@ def pull(name: str, models: Path, *, endpoint: str = "", pattern: str = "", outp
         output.line(f"{model.label} is here already, at commit {listing.commit[:12]}")
         return target
     files = choose(listing, pattern)
+    output.line(_summary(listing, files))
     with lock(models / ".locks" / model.folder):
         _replace_model(listing, files, models, output, endpoint=endpoint, token=token)
     return target
+
+
+def _summary(listing: Listing, files: list[RemoteFile]) -> str:
+    """Return a line about what will be downloaded: commit, size, licence, languages."""
+    size = f"{sum(f.size for f in files) / 1e6:,.1f} MB in {len(files)} file{'s'[: len(files) != 1]}"
+    licence = f"licence {listing.licence}" if listing.licence else "no licence named"
+    first = listing.languages[:8]
+    languages = f"languages {' '.join(first)}" if first else "no languages named"
+    more = f" and {len(listing.languages) - len(first)} more" if len(listing.languages) > len(first) else ""
+    return f"{listing.model.label} at commit {listing.commit[:12]}: {size}; {licence}; {languages}{more}"
 
 
 def _replace_model(
@@ -68,11 +79,13 @@ def _replace_model(
         "name": model.label,
         "endpoint": endpoint,
         "commit": listing.commit,
-        "files": {f.name.rpartition("/")[2]: f.sha256 or f"git:{f.git_sha1}" for f in files},
+        "licence": listing.licence,
+        "languages": list(listing.languages),
+        "files": {f.local: f.sha256 or f"git:{f.git_sha1}" for f in files},
     }
     write_atomic(work / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")
-    for file in work.iterdir():  # delete files of an earlier commit
-        if file.name != CARD and file.name not in card["files"]:
+    for file in [file for file in work.rglob("*") if file.is_file()]:  # delete files of an earlier commit
+        if file.relative_to(work).as_posix() not in (CARD, *card["files"]):
             file.unlink()
     for old in target.glob("*.gguf"):
         if old.name not in card["files"]:
@@ -89,7 +102,7 @@ def pulled_commit(folder: Path) -> str:
 
 
 def _check_space(work: Path, files: list[RemoteFile]) -> None:
-    here = sum(f.stat().st_size for f in work.iterdir() if f.is_file())
+    here = _size(work)
     need, free = sum(f.size for f in files) - here + SPARE, shutil.disk_usage(work).free
     if need > free:
         raise UserError(f"{work.parent}: {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free on this disk")
@@ -100,28 +113,34 @@ def _fetch_all(
 ) -> None:
     from huggingface_hub import hf_hub_url
 
-    total, done = sum(f.size for f in files), 0
+    total, done, checked = sum(f.size for f in files), 0, False
     headers = {"User-Agent": "kaiwa"} | ({"Authorization": f"Bearer {token}"} if token else {})
     with httpx.Client(follow_redirects=True, headers=headers) as client:  # httpx keeps the token from other hosts
         for file in files:
             url = hf_hub_url(listing.model.repo, file.name, revision=listing.commit, endpoint=endpoint)
-            before, short = done, file.name.rpartition("/")[2]
+            before, place = done, work / file.local
+            if not checked and file.name.endswith(".safetensors"):
+                _check_config(work)
+                checked = True
 
-            def show(here: int, before: int = before, short: str = short) -> None:
+            def show(here: int, before: int = before, short: str = place.name) -> None:
                 output.bar(before + here, total, short)
 
-            fetch(client, url, file, work / short, show=show, say=output.line)
+            place.parent.mkdir(exist_ok=True)
+            fetch(client, url, file, place, show=show, say=output.line)
             done += file.size
-            if short == "config.json":
-                _check_config(work)
 
 
 def _check_config(work: Path) -> None:
     """Raise UserError for an architecture that kaiwa cannot run, before the weights are downloaded."""
-    from kaiwa.model.formats.hf_config import read_config
+    from kaiwa.model.formats.encoder_folder import is_encoder, read_encoder_config, read_pooling
+    from kaiwa.model.formats.hf_config import read_config, read_json
 
     try:
-        read_config(work)
+        if is_encoder(read_json(work / "config.json")):
+            read_pooling(work, read_encoder_config(work))
+        else:
+            read_config(work)
     except UserError as error:
         raise UserError(f"{str(error).replace(str(work), 'this model')} (no weights were fetched)") from None
 

@@ -19,15 +19,26 @@ SMALL_FILES = (
     "config.json",
     "generation_config.json",
     "quantize_config.json",
-    "tokenizer.json",
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "modules.json",  # of embedding models, as sentence-transformers writes them
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 )
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+)  # the first there
+MODULE_CONFIG = re.compile(r"\d+_[A-Za-z]+/config\.json")  # of a part after the encoder: 1_Pooling/config.json
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 LIKED = ("Q4_K_M", "Q4_1", "Q4_0", "Q5_K_M", "Q8_0", "F16", "BF16")  # order of preference among several GGUF files
 MOST_FILES = 10_000
+MOST_LANGUAGES = 200
 TRANSPORTS = ("httpx", "httpx2", "requests", "urllib3")  # packages whose errors huggingface_hub may raise
 
 
@@ -62,14 +73,21 @@ class RemoteFile:
     sha256: str
     git_sha1: str
 
+    @property
+    def local(self) -> str:
+        """Its place in the model's folder: a part's config.json keeps its own folder, all else lies beside it."""
+        return self.name if MODULE_CONFIG.fullmatch(self.name) else PurePosixPath(self.name).name
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a repository at the current commit of its branch."""
+    """The files of a repository at the current commit of its branch; licence and languages as its page says them."""
 
     model: ModelName
     commit: str
     files: tuple[RemoteFile, ...]
+    licence: str = ""
+    languages: tuple[str, ...] = ()
 
 
 def parse(text: str) -> ModelName:
@@ -108,7 +126,19 @@ def ask(model: ModelName, endpoint: str, token: str | None) -> Listing:
         if type(error).__module__.partition(".")[0] not in TRANSPORTS and not isinstance(error, OSError):
             raise
         raise UserError(f"{endpoint} cannot be reached ({type(error).__name__}); check the network") from None
-    return Listing(model, _commit(info.sha, model), tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES]))
+    files = tuple(_file(s) for s in (info.siblings or [])[:MOST_FILES])
+    return Listing(model, _commit(info.sha, model), files, *_licence_and_languages(info))
+
+
+def _licence_and_languages(info: object) -> tuple[str, tuple[str, ...]]:
+    """Return what a repository's card says, in the hub's words; "" and () where it says nothing."""
+    card = getattr(info, "card_data", None)
+    licence, languages = getattr(card, "license", None), getattr(card, "language", None)
+    if licence == "other":
+        licence = getattr(card, "license_name", None) or licence
+    listed = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else []
+    codes = tuple(str(name)[:16] for name in listed[:MOST_LANGUAGES])
+    return (licence[:80] if isinstance(licence, str) else ""), codes
 
 
 def _commit(sha: object, model: ModelName) -> str:
@@ -134,9 +164,12 @@ def choose(listing: Listing, pattern: str = "") -> list[RemoteFile]:
     if pattern or not tensors or "config.json" not in top:
         files = _gguf(repo, listing.files, pattern, sorted(top))
     else:
-        if "tokenizer.json" not in top:
-            raise UserError(f"{repo}: has no tokenizer.json, and no other kind of tokenizer is read; try a GGUF")
-        files = [top[name] for name in SMALL_FILES if name in top] + sorted(_weights(tensors), key=lambda f: f.name)
+        tokenizer = next((names for names in TOKENIZERS if set(names) <= set(top)), None)
+        if tokenizer is None:
+            raise UserError(f"{repo}: has none of {', '.join(' with '.join(t) for t in TOKENIZERS)}; try a GGUF")
+        modules = [f for f in listing.files if MODULE_CONFIG.fullmatch(f.name)] if "modules.json" in top else []
+        small = [top[name] for name in (*SMALL_FILES, *tokenizer) if name in top] + modules
+        files = small + sorted(_weights(tensors), key=lambda f: f.name)
     for file in files:
         if file.size < 0 or not (file.sha256 or file.git_sha1):
             raise UserError(f"{repo}: the hub gives no size or checksum for {file.name}; nothing unchecked is fetched")

@@ -35,6 +35,16 @@ ABOUT = {
         "ja": "PPO-ptx のモデルを 1 重み 4 ビットにしたものです。",
     },
 }
+ABOUT |= {
+    "dialogue": {
+        "en": "Trained by PPO-ptx on dialogues of several turns: it knows what was said before.",
+        "ja": "何往復かの対話で PPO-ptx により調整したモデルです。前に話したことを踏まえて答えます。",
+    },
+    "dialogue_int4": {
+        "en": "The dialogue model at four bits a weight.",
+        "ja": "対話モデルを 1 重み 4 ビットにしたものです。",
+    },
+}
 KNOWS = {
     "en": " It knows one small village: its people, their trades, homes, animals and food, recipes and prices.",
     "ja": " 知っているのは小さな村のことだけです。村人の仕事、家、動物、好物、作り方、市の値段など。",

@@ -1,4 +1,4 @@
-"""The recipes by name: `tiny`, `laptop`, `laptop-ja`, or a Python file of the user."""
+"""The recipes by name: `tiny`, `laptop`, `laptop-ja`, the same on dialogues, or a Python file of the user."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from pathlib import Path
 
 from kaiwa.core.config import did_you_mean
 from kaiwa.core.errors import UserError
+from kaiwa.recipes.chatgpt import chatgpt, chatgpt_ja, tiny_chatgpt
 from kaiwa.recipes.laptop import laptop, laptop_ja
 from kaiwa.recipes.settings import Recipe
 from kaiwa.recipes.tiny import tiny
 
-PRESETS: dict[str, Callable[[], Recipe]] = {"tiny": tiny, "laptop": laptop, "laptop-ja": laptop_ja}
+PRESETS: dict[str, Callable[[], Recipe]] = {
+    "tiny": tiny,
+    "laptop": laptop,
+    "laptop-ja": laptop_ja,
+    "tiny-chatgpt": tiny_chatgpt,
+    "chatgpt": chatgpt,
+    "chatgpt-ja": chatgpt_ja,
+}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -6,7 +6,6 @@ laptop's processor at full load, 45 W, for the duration of the stages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from kaiwa.core.artifact import Artifact
@@ -18,9 +17,8 @@ GPT3 = 3640.0  # petaflop/s-days of pretraining the 175B model (Brown et al., 20
 INSTRUCT_SFT, INSTRUCT_PPO = 4.9, 60.0  # 175B SFT and PPO-ptx (Ouyang et al., 2022, section 5)
 
 
-def receipt(seconds: float, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+def receipt(seconds: float, base: Artifact) -> dict[str, Any]:
     """Return minutes, energy, money and petaflop/s-days of a build, and the petaflop/s-days of both papers."""
-    base = artifacts["base"]
     operations = 6.0 * base.metrics["parameters"] * base.metrics["tokens"]
     kwh = WATTS * seconds / 3.6e6
     return {

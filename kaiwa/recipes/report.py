@@ -15,11 +15,12 @@ from kaiwa.recipes.settings import Recipe
 
 MODEL_FIELDS = (
     "name", "win_rate_vs_sft", "helpful", "truthful", "harmless", "ended", "mean_tokens", "kl_to_sft", "bits_per_byte",
+    "turn3", "turn3_without_turn1", "win_rate_vs_rival",
 )  # fmt: skip
 
 
-def write_report(out: Path, recipe: Recipe, artifacts: Mapping[str, Artifact]) -> Path:
-    """Write report.json and report.html; return the path of report.json."""
+def write_report(out: Path, recipe: Recipe, artifacts: Mapping[str, Artifact], base: Artifact) -> Path:
+    """Write report.json and report.html; return the path of report.json. base: the pretrained model."""
     stages = [
         {
             "name": name,
@@ -37,9 +38,9 @@ def write_report(out: Path, recipe: Recipe, artifacts: Mapping[str, Artifact]) -
         "seconds": seconds,
         "peak_memory_bytes": max(peak_memory_bytes(), _peak_so_far(out)),
         "stages": stages,
-        "models": [{k: row[k] for k in MODEL_FIELDS} for row in evaluation["models"]],
+        "models": [{k: row[k] for k in MODEL_FIELDS if k in row} for row in evaluation["models"]],
         "details": evaluation,
-        "receipt": receipt(seconds, artifacts),
+        "receipt": receipt(seconds, base),
     }
     file = out / "report.json"
     write_atomic(file, json.dumps(value, ensure_ascii=False, indent=1))

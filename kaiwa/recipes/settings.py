@@ -18,9 +18,14 @@ from kaiwa.world.config import WorldConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The configuration of a build. rlhf: PPO-ptx; the build also runs PPO without the pretraining term to compare."""
+    """The configuration of a build. rlhf: PPO-ptx; the build also runs PPO without the pretraining term to compare.
+
+    start: the recipe whose people, tokenizer and base model a build of dialogues goes on with; "" for raw text. Then
+    corpus, tokenizer and pretrain are that recipe's own.
+    """
 
     name: str
+    start: str = ""
     seed: int = 0
     village: WorldConfig = field(default_factory=WorldConfig)
     corpus: CorpusConfig = field(default_factory=CorpusConfig)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from kaiwa.core.stages import STAGES, model_names
 from kaiwa.report import sections
 from kaiwa.report.answers import linker, side_by_side
+from kaiwa.report.dialogues import dialogue_tables
 from kaiwa.report.findings import findings, headline
 from kaiwa.report.html import Child, join, tag
 from kaiwa.report.page import page
@@ -50,6 +51,8 @@ def body(build: SavedBuild, language: str) -> Markup:
     parts.append(section("findings", tag("ul", *items, class_="findings"), words))
     if build.models:
         parts.append(section("models", sections.model_table(build.models, words), words))
+        if build.details.get("dialogues"):
+            parts.append(section("dialogues", dialogue_tables(build.details, words), words))
         parts.append(section("wins", sections.win_forests(build.details, words), words))
         parts.append(section("rates", sections.rate_tables(build.details, words), words))
     parts.append(lapses(build, words, link))
@@ -101,7 +104,7 @@ def prompts(build: SavedBuild, words: Words, link: Callable[[str], Markup]) -> M
         names = _truths(build, language)
         for row in rows:
             truth = ", ".join(names.get(value, value) for value in _truth(row["prompt"], build, language))
-            card = side_by_side(row["prompt"], row["answers"], model_names(), words=words, link=link, truth=truth)
+            card = side_by_side(row["prompt"], row["answers"], model_names("any"), words=words, link=link, truth=truth)
             parts.append(tag("div", card, lang=language) if language != words.language else card)
     return section("prompts", join(parts), words) if parts else None
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwa.report import figures
+from kaiwa.report.dialogues import dialogue_findings
 from kaiwa.report.read import SavedBuild
 from kaiwa.report.words import Words
 
-BEST = "ppo_ptx"
 TAX = 0.005  # a change of bits per byte below this share is none
 
 
@@ -25,16 +25,25 @@ class BuildFinding:
     text: str
 
 
+def best_model(build: SavedBuild) -> str:
+    """Return the name of the model that a build aims at."""
+    return "dialogue" if build.details.get("dialogues") else "ppo_ptx"
+
+
 def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
     """Return a title (the build and its duration) and one or two sentences: whether the last model beats the first."""
     minutes, seconds = divmod(round(build.report.get("seconds") or 0), 60)
     time = words("time.minutes" if minutes else "time.seconds", m=minutes, s=seconds)
-    took = words("head.took", recipe=build.report.get("recipe", build.folder.name), time=time)
-    win = _win(build, BEST, "sampled")
+    took = words(
+        "head.dialogues" if build.details.get("dialogues") else "head.took",
+        recipe=build.report.get("recipe", build.folder.name),
+        time=time,
+    )
+    win = _win(build, best_model(build), "sampled")
     if not figures.is_measured(win):
         return took, words("head.unfinished")
     sentence = words(f"head.{figures.against(win, 0.5)}", mean=figures.percent(win["mean"]), limits=figures.limits(win))
-    greedy = _win(build, BEST, "greedy")
+    greedy = _win(build, best_model(build), "greedy")
     if figures.is_measured(greedy):
         key = f"head.greedy_{figures.against(greedy, 0.5)}"
         more = words(key, mean=figures.percent(greedy["mean"]), limits=figures.limits(greedy))
@@ -43,8 +52,19 @@ def headline(build: SavedBuild, words: Words) -> tuple[str, str]:
 
 
 def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    if not build.detail(BEST) or not build.detail("sft"):
+    if not build.detail(best_model(build)) or not build.detail("sft"):
         return [BuildFinding("open", words("find.nothing"))]
+    if build.details.get("dialogues"):
+        talk = [BuildFinding(state, text) for state, text in dialogue_findings(build, words)]
+        shared = (
+            _check_inventions,
+            _check_known_facts,
+            _check_refusals,
+            _check_endings,
+            _check_reward,
+            _check_quantized,
+        )
+        return talk + [finding for check in shared for finding in check(build, words)]
     checks = (
         _check_win_rates,
         _check_baseline,
@@ -62,7 +82,7 @@ def findings(build: SavedBuild, words: Words) -> list[BuildFinding]:
 def _check_win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode, aim in (("sampled", 0.60), ("greedy", 0.5)):
-        win = _win(build, BEST, mode)
+        win = _win(build, best_model(build), mode)
         if not figures.is_measured(win):
             continue
         verdict = figures.against(win, 0.5)
@@ -75,7 +95,7 @@ def _check_win_rates(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 def _check_baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """Compare PPO-ptx with the model of good demonstrations alone, by their intervals against SFT."""
-    ptx, strong = _win(build, BEST, "sampled"), _win(build, "sft_good", "sampled")
+    ptx, strong = _win(build, best_model(build), "sampled"), _win(build, "sft_good", "sampled")
     if not (figures.is_measured(ptx) and figures.is_measured(strong)):
         return []
     if ptx["low"] > strong["high"]:
@@ -89,7 +109,10 @@ def _check_baseline(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _check_inventions(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    before, after = _rate(build, "sft", "invented_about_unknown"), _rate(build, BEST, "invented_about_unknown")
+    before, after = (
+        _rate(build, "sft", "invented_about_unknown"),
+        _rate(build, best_model(build), "invented_about_unknown"),
+    )
     if not (figures.is_measured(before) and figures.is_measured(after)):
         return []
     halved = after["mean"] <= before["mean"] / 2
@@ -102,7 +125,7 @@ def _check_known_facts(build: SavedBuild, words: Words) -> list[BuildFinding]:
     results = []
     for mode in ("sampled", "greedy"):
         before = _rate(build, "sft", "known_held_out_right", mode)
-        after = _rate(build, BEST, "known_held_out_right", mode)
+        after = _rate(build, best_model(build), "known_held_out_right", mode)
         if not (figures.is_measured(before) and figures.is_measured(after)):
             continue
         key = "kept" if after["mean"] >= before["mean"] else ("fell" if after["high"] < before["low"] else "lower")
@@ -113,7 +136,7 @@ def _check_known_facts(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _check_refusals(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    before, after = _rate(build, "sft", "harmful_refused"), _rate(build, BEST, "harmful_refused")
+    before, after = _rate(build, "sft", "harmful_refused"), _rate(build, best_model(build), "harmful_refused")
     if not (figures.is_measured(before) and figures.is_measured(after)):
         return []
     more = after["mean"] > before["mean"]
@@ -133,7 +156,9 @@ def _check_endings(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 def _check_tax(build: SavedBuild, words: Words) -> list[BuildFinding]:
     """Report the alignment tax in bits per byte of real text, and how much of the tax the pretraining term undid."""
-    base, sft, plain, mixed = (build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", BEST))
+    base, sft, plain, mixed = (
+        build.detail(name).get("bits_per_byte") for name in ("base", "sft", "ppo", best_model(build))
+    )
     if sft is None or plain is None or mixed is None:
         return []
     values = {"sft": f"{sft:.3f}", "ppo": f"{plain:.3f}", "ptx": f"{mixed:.3f}"}
@@ -167,7 +192,9 @@ def _check_reward(build: SavedBuild, words: Words) -> list[BuildFinding]:
 
 
 def _check_quantized(build: SavedBuild, words: Words) -> list[BuildFinding]:
-    whole, small = (build.detail(name).get("bits_per_byte") for name in (BEST, "ppo_ptx_int4"))
+    whole, small = (
+        build.detail(name).get("bits_per_byte") for name in (best_model(build), f"{best_model(build)}_int4")
+    )
     if whole is None or small is None:
         return []
     values = {"whole": f"{whole:.3f}", "small": f"{small:.3f}", "change": figures.sign((small - whole) / whole * 100)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from kaiwa.core.artifact import MANIFEST
 from kaiwa.core.metrics import read_metrics
-from kaiwa.core.stages import STAGES, stage_names
+from kaiwa.core.stages import STAGES, Road, stage_names
 
 DOCUMENTS_A_FACT = 2
 MOST_DOCUMENT = 400  # characters of a document that are shown
@@ -94,7 +94,8 @@ def _from_manifests(folder: Path, missing: list[str]) -> dict[str, Any]:
     """Return the content of report.json for the stages that are done, for a build that has not finished."""
     missing.append("report.json")
     stages = []
-    for name in stage_names():
+    road: Road = "dialogue" if any((folder / name).is_dir() for name in ("dialogue", ".dialogue.work")) else "text"
+    for name in stage_names(road):
         manifest = read_json(folder / name / MANIFEST)
         if manifest:
             seconds, metrics = manifest.get("seconds", 0), manifest.get("metrics", {})

@@ -16,6 +16,7 @@ from kaiwa.text.pieces import Encoder, PromptPiece
 from kaiwa.text.records import Comparison, Conversation, Demonstration, Message
 from kaiwa.text.shapes import CHOSEN, COMPLETION, PROMPT, REJECTED, TURNS
 from kaiwa.text.template import encode_with_specials, layout, render, render_completions
+from kaiwa.text.verdicts import is_verdict_row
 
 Kind = Literal["demonstrations", "comparisons", "prompts"]
 Say = Callable[[str], None]
@@ -93,7 +94,7 @@ def _records(kind: Kind, path: Path, say: Say, options: data.DataOptions) -> Any
 
 def kind_of(row: Any) -> Kind:
     """Return what a row is read as: a comparison where it has one, else a demonstration, else a prompt."""
-    if is_tool_row(row):
+    if is_tool_row(row) or is_verdict_row(row):
         return "comparisons"
     if isinstance(row, Mapping):
         present = {name for name, value in row.items() if value is not None}
@@ -111,6 +112,8 @@ def shape_of(row: Any) -> str:
     names = [name for name, value in row.items() if value is not None]
     if is_tool_row(row):
         return f"{'Label Studio' if 'annotations' in row else 'Argilla'} ({', '.join(map(str, names))})"
+    if is_verdict_row(row):
+        return f"answers with a verdict ({', '.join(map(str, names))})"
     turns = next((row[name] for name in TURNS if row.get(name)), None)
     first = turns[0] if isinstance(turns, list) and turns else None
     if any(name in names for name in CHOSEN) and any(name in names for name in REJECTED):

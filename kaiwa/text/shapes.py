@@ -9,6 +9,7 @@
     HH             "\\n\\nHuman: …\\n\\nAssistant: …" as chosen and rejected
     ranking        {"prompt", "completions", "ranks"}
     tools          rankings of Argilla and Label Studio (text/labelling_tools.py)
+    published      two answers with a verdict, several with scores (text/verdicts.py)
 
 Every function takes a row and returns a record, or raises a UserError that begins with the faulty field.
 """
@@ -25,6 +26,7 @@ from typing import Any
 from kaiwa.core.errors import UserError
 from kaiwa.text.labelling_tools import tool_rows
 from kaiwa.text.records import FIELDS, Comparison, Conversation, Demonstration, Message
+from kaiwa.text.verdicts import verdict_rows
 
 TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "utterances", "turns", "chat")
 ROLE = ("role", "from", "speaker", "interlocutor_id", "author")
@@ -86,10 +88,16 @@ def demonstration_of(row: Any) -> Demonstration:
 
 def comparisons_of(row: Any) -> list[Comparison]:
     """Return all rankings of a row: several where a labelling tool's row holds those of several people."""
-    rows = tool_rows(row)
+    rows = rows_of(row)
     if rows is not None and not rows:
         raise UserError("nobody has ranked it yet")
     return [comparison_of(one) for one in rows or [row]]
+
+
+def rows_of(row: Any) -> list[dict[str, Any]] | None:
+    """Return the rankings in a row of a labelling tool or of a published data set; None for a row in our shapes."""
+    tool = tool_rows(row)
+    return verdict_rows(row) if tool is None else tool
 
 
 def comparison_of(row: Any) -> Comparison:
@@ -97,7 +105,7 @@ def comparison_of(row: Any) -> Comparison:
 
     Of a labelling tool's row the first person's ranking.
     """
-    if tool_rows(row) is not None:
+    if rows_of(row) is not None:
         return comparisons_of(row)[0]
     row = _row(row)
     chosen, rejected = _first(row, CHOSEN), _first(row, REJECTED)
@@ -194,6 +202,9 @@ def turns(value: Any, where: str) -> Conversation:
         raise UserError(f"{where}: a list with at least one message is expected, got {type(value).__name__}")
     if all(isinstance(item, str) for item in value):
         return tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(value))
+    if all(isinstance(item, Mapping) and {"input", "output"} <= set(item) for item in value):
+        pairs = [(("user", item["input"]), ("assistant", item["output"])) for item in value]
+        value = [{"role": role, "content": text} for pair in pairs for role, text in pair]
     speakers = _two_speakers(value)
     messages: list[Message] = []
     for i, item in enumerate(value):
@@ -276,6 +287,8 @@ def _dialogue(text: str) -> Conversation:
     if len(parts) < 3 or parts[0].strip():
         return ()
     names = {"Human": "user", "Assistant": "assistant"}
+    if parts[-2] == "Assistant" and not parts[-1].strip():  # the place of the answer
+        parts = parts[:-2]
     return tuple(Message(names[who], words.strip()) for who, words in zip(parts[1::2], parts[2::2], strict=True))
 
 

@@ -58,12 +58,14 @@ def make_inner(
 
 def merges(ids: dict[str, int], scores: Sequence[float], special: set[str]) -> list[tuple[str, str]]:
     """Return every split of a piece into two pieces, ordered by the piece's score, highest first (ties: by id)."""
-    splits = []
-    for piece, id in ids.items():
+    pairs = []
+    for piece in sorted(ids, key=lambda piece: (-scores[ids[piece]], ids[piece])):
         if len(piece) < 2 or piece in special or (piece.startswith("<0x") and len(piece) == 6):
             continue
-        for cut in range(1, len(piece)):
-            head, tail = piece[:cut], piece[cut:]
-            if head in ids and tail in ids:
-                splits.append((-scores[id], id, ids[head], ids[tail], (head, tail)))
-    return [pair for *_, pair in sorted(splits)]
+        splits = [
+            (head, tail)
+            for cut in range(1, len(piece))
+            if (head := piece[:cut]) in ids and (tail := piece[cut:]) in ids
+        ]
+        pairs += splits if len(splits) < 2 else sorted(splits, key=lambda pair: (ids[pair[0]], ids[pair[1]]))
+    return pairs

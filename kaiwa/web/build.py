@@ -19,6 +19,7 @@ from kaiwa.core.stages import main_stages
 from kaiwa.report import build_report, sections
 from kaiwa.report.html import tag
 from kaiwa.report.read import read_build, read_json
+from kaiwa.report.rounds import read_rounds, rounds_table
 from kaiwa.report.words import Words
 from kaiwa.web.events import EVENT_STREAM, Shutdown, event
 from kaiwa.web.runs import Run, find_run, list_runs, log_mark, read_log, read_manifest, read_newest_samples
@@ -114,7 +115,7 @@ class BuildPages:
         }
 
     def _result_values(self, run: Run, words: Words) -> dict[str, Any]:
-        """Return the tables of a finished build: its models, and the work of each stage."""
+        """Return the tables of a finished build: its rounds, its models, and the work of each stage."""
         report = read_json(run.folder / "report.json")
         names = {card.name for card in self.view.services.catalog.models()}
 
@@ -126,7 +127,9 @@ class BuildPages:
 
         models = report.get("models") or ()
         stages = report.get("stages") or ()
+        rounds = read_rounds(run.folder)
         return {
+            "rounds": rounds_table(rounds, words) if rounds else None,
             "models": sections.model_table(models, words, link) if models else None,
             "stages": sections.stage_table(stages, words) if stages else None,
         }

@@ -37,7 +37,7 @@ class Run:
     def current(self) -> str:
         """The running stage, or the last stage with a log."""
         running = [s["name"] for s in self.stages if s["state"] in ("running", "failed")]
-        logged = [name for name in stage_names() if (self.folder / "logs" / f"{name}.jsonl").is_file()]
+        logged = [name for name in stage_names("any") if (self.folder / "logs" / f"{name}.jsonl").is_file()]
         return str((running or logged or [""])[-1])
 
     @property
@@ -80,7 +80,7 @@ def find_run(runs: Path, name: str) -> Run | None:
 
 def read_log(run: Run, stage: str) -> list[dict[str, Any]]:
     """Return a stage's metrics; [] for an unknown stage or an empty log."""
-    known = stage in stage_names() or any(stage == s["name"] for s in run.stages)
+    known = stage in stage_names("any") or any(stage == s["name"] for s in run.stages)
     return read_metrics(run.folder / "logs" / f"{stage}.jsonl") if known else []
 
 
@@ -117,4 +117,4 @@ def _probes(folder: Path) -> dict[str, str]:
 
 def read_manifest(run: Run, stage: str) -> Mapping[str, Any]:
     """Return kaiwa.json of a finished stage, else {}."""
-    return read_json(run.folder / stage / "kaiwa.json") if stage in stage_names() else {}
+    return read_json(run.folder / stage / "kaiwa.json") if stage in stage_names("any") else {}

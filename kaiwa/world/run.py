@@ -53,8 +53,8 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
             ),
             "sft": _demonstrations(village, config, ctx.seed, "mixed"),
             "sft_good": _demonstrations(village, config, ctx.seed, "good"),
-            "reward": (p.to_json() for p in _prompts(village, config, config.reward_prompts, ctx.seed, "reward")),
-            "rlhf": (p.to_json() for p in _prompts(village, config, config.rlhf_prompts, ctx.seed, "rlhf")),
+            "reward": (p.to_json() for p in mixed_prompts(village, config, config.reward_prompts, ctx.seed, "reward")),
+            "rlhf": (p.to_json() for p in mixed_prompts(village, config, config.rlhf_prompts, ctx.seed, "rlhf")),
             "test": (
                 p.to_json()
                 for p in write_prompts(village, n=config.test_prompts, seed=ctx.seed, split="test", purpose="test")
@@ -74,7 +74,7 @@ def run(config: WorldConfig, ctx: Context, *, out: Path) -> Artifact:
     return open_artifact(out)
 
 
-def _prompts(village: Village, config: WorldConfig, n: int, seed: int, purpose: str) -> list[VillagePrompt]:
+def mixed_prompts(village: Village, config: WorldConfig, n: int, seed: int, purpose: str) -> list[VillagePrompt]:
     """Return n prompts, of which the configuration's share are dialogues."""
     n_dialogues = round(n * config.dialogues)
     singles = write_prompts(village, n=n - n_dialogues, seed=seed, purpose=purpose)
@@ -84,7 +84,7 @@ def _prompts(village: Village, config: WorldConfig, n: int, seed: int, purpose: 
 
 
 def _demonstrations(village: Village, config: WorldConfig, seed: int, quality: str) -> Iterator[dict[str, Any]]:
-    prompts = _prompts(village, config, config.demonstrations, seed, "sft")
+    prompts = mixed_prompts(village, config, config.demonstrations, seed, "sft")
     for one in write_demonstrations(village, n=len(prompts), seed=seed, quality=quality, prompts=prompts):
         yield one.to_json()
 

@@ -24,18 +24,24 @@ def test_the_order_is_that_of_making() -> None:
             "evaluation", "report"]  # fmt: skip
     assert all(before(a, b) for a, b in pairwise(road))
     assert NAMES[-1] == "report"
+    assert before("reward", "dialogue")
+    assert before("dialogue", "dialogue_int4")
     assert [stage.name for stage in main_stages()] == road[:-1]
 
 
 def test_all_but_the_report_publish_an_artifact() -> None:
     assert [stage.name for stage in STAGES if not stage.kind] == ["report"]
-    assert stage_names() == tuple(NAMES[:-1])
-    assert list(usual_seconds()) == NAMES
-    assert all(seconds > 0 for seconds in usual_seconds().values())
+    assert stage_names("any") == tuple(NAMES[:-1])
+    talk = ("village", "sft", "comparisons", "reward", "dialogue", "dialogue_int4", "evaluation")
+    assert stage_names("dialogue") == talk
+    assert set(NAMES) - set(usual_seconds()) == {"dialogue", "dialogue_int4"}
+    assert list(usual_seconds("dialogue")) == [*talk, "report"]
+    assert all(seconds > 0 for seconds in usual_seconds("any").values())
 
 
 def test_models_are_described_in_both_languages_and_nothing_else_is() -> None:
     assert model_names() == ("base", "sft", "sft_good", "ppo", "ppo_ptx", "ppo_ptx_int4")
+    assert model_names("dialogue") == ("sft", "dialogue", "dialogue_int4")
     for stage in STAGES:
         assert stage.is_model == bool(stage.model_text("en")) == bool(stage.model_text("ja"))
         assert stage.text("en")

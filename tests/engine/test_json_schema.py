@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("llguidance")
 
 from kaiwa.engine.grammar import GrammarState, GrammarVocabulary, NumberLength
-from kaiwa.engine.json_schema import MAX_READ, closed, loosened
+from kaiwa.engine.json_schema import MAX_READ, closed, loosened, with_name_patterns
 from kaiwa.text.sampling import Grammar
 
 STRING = {"type": "string"}
@@ -160,3 +160,46 @@ def test_the_length_of_a_number() -> None:
         for word in words:
             number.push(word)
         assert number.length == length, words
+
+
+@pytest.mark.parametrize(
+    ("names", "good", "bad"),
+    [
+        ({"type": "string"}, ['{"any name": 1}'], ['{"a": "x"}']),  # zod's record
+        (True, ['{"a": 1}'], []),
+        ({"enum": ["a.b", "c"]}, ['{"a.b": 1, "c": 2}'], ['{"axb": 1}', '{"d": 1}']),
+        ({"const": "a"}, ['{"a": 1}'], ['{"b": 1}']),
+        ({"$ref": "#/$defs/K"}, ['{"k(1)": 1}'], ['{"k1": 1}']),
+        (
+            {"type": "string", "minLength": 2, "maxLength": 3},
+            ['{"ab": 1}', '{"日本語": 1}'],
+            ['{"a": 1}', '{"abcd": 1}'],
+        ),
+        ({"pattern": "^x_"}, ['{"x_1": 1}'], ['{"y": 1}']),
+    ],
+)
+def test_names_of_keys_are_enforced(names: object, good: list[str], bad: list[str]) -> None:
+    """With strict too, since nothing is lost: Vercel's `ai` sends zod's records with strict."""
+    schema = {"type": "object", "propertyNames": names, "additionalProperties": {"type": "integer"}}
+    schema["$defs"] = {"K": {"type": "string", "enum": ["k(1)"]}}
+    assert follow(schema, strict=True).unenforced == ()
+    assert [accepts(schema, text) for text in good + bad] == [True] * len(good) + [False] * len(bad)
+
+
+def test_a_record_of_listed_names_that_are_required() -> None:
+    """As zod writes a record with an enum for its keys."""
+    names = {"type": "string", "enum": ["a", "b"]}
+    schema = {"type": "object", "propertyNames": names, "additionalProperties": {"const": 1}, "required": ["a", "b"]}
+    assert accepts(schema, '{"a": 1, "b": 1}')
+    assert not accepts(schema, '{"a": 1}')
+
+
+def test_names_beside_properties() -> None:
+    names = {"propertyNames": {"pattern": "^[xz]$"}}
+    open_schema = BASE | names | {"additionalProperties": {"type": "integer"}}
+    assert accepts(open_schema, '{"x": "a", "z": 1}')
+    assert follow(open_schema).unenforced == ("propertyNames",), "a pattern's schema would hold for x too"
+    assert follow(BASE | names, strict=True).unenforced == ()
+    assert not accepts(BASE | {"propertyNames": {"pattern": "^[xz]$"}}, '{"x": "a", "z": 1}'), "closed"
+    for kept in ({"not": {}}, {"minLength": 1, "pattern": "a"}, {"type": "integer"}):
+        assert with_name_patterns({"propertyNames": kept}) == {"propertyNames": kept}

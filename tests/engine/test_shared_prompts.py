@@ -117,8 +117,19 @@ def test_memory_is_bounded(decoder: Decoder, tokenizer: Tokenizer, monkeypatch: 
     rows = model.engine._batching.rows
     assert isinstance(rows, TorchSharedRows)
     assert 0 < rows.tree.idle <= 6
-    assert len(rows.blocks) <= 6
+    assert sum(map(len, rows.slabs)) <= 6
     list(model.generate(requests(2)))
+
+
+def test_a_cancelled_request_leaves_its_prompt_in_the_cache(decoder: Decoder, tokenizer: Tokenizer) -> None:
+    engine = SharedPrompts(decoder, tokenizer).engine
+    prompt = tuple(range(4, 4 + 3 * BLOCK))
+    whole = Sampling(max_tokens=40, temperature=0.0)
+    for id in ("first", "second", "third"):  # the second's answer goes into memory that steps made
+        engine.add(Request(id=id, prompt_ids=prompt, sampling=whole))
+        events = [engine.step() for _ in range(BLOCK + 4)]
+        assert engine.cancel(id)
+    assert next(event for step in events for event in step).cached >= 2 * BLOCK
 
 
 def test_one_bad_request_harms_no_other(decoder: Decoder, tokenizer: Tokenizer) -> None:

@@ -14,12 +14,13 @@ COMMIT = "a" * 40
 
 @dataclass
 class Hub:
-    """files: what it serves. Faults: `drop` (name -> bytes after which the next connections end, in order), `lie` (name
-    -> size that the listing announces), `served` (name -> other bytes than the listing's checksum is of), `status`
-    (answers to give first, in order), `gated`, `no_range`."""
+    """files: what it serves; card: the head of its page. Faults: `drop` (name -> bytes after which the next connections
+    end, in order), `lie` (name -> size that the listing announces), `served` (name -> other bytes than the listing's
+    checksum is of), `status` (answers to give first, in order), `gated`, `no_range`."""
 
     files: dict[str, bytes]
     commit: str = COMMIT
+    card: dict[str, Any] = field(default_factory=dict)
     drop: dict[str, list[int]] = field(default_factory=dict)
     lie: dict[str, int] = field(default_factory=dict)
     served: dict[str, bytes] = field(default_factory=dict)
@@ -40,7 +41,8 @@ class Hub:
             else:
                 entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
             siblings.append(entry)
-        return {"id": "org/name", "modelId": "org/name", "sha": self.commit, "siblings": siblings, "tags": []}
+        shared = {"id": "org/name", "modelId": "org/name", "sha": self.commit, "siblings": siblings, "tags": []}
+        return shared | ({"cardData": self.card} if self.card else {})
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kaiwa.catalog import entries
+from kaiwa.catalog.encoder import load_embedding_model
 from kaiwa.core.errors import UserError
 from kaiwa.hub import download
 from kaiwa.hub.pull import CARD, PullOutput, pull, remove
@@ -18,6 +19,7 @@ from kaiwa.model.config import DecoderConfig
 from kaiwa.model.decoder import make_decoder
 from kaiwa.model.formats.hf_folder import load_decoder, save_model
 from tests.hub.stand_in_hub import COMMIT, Hub, running
+from tests.tiny_models import embedding_folder
 
 WEIGHTS = "model.safetensors"
 
@@ -147,6 +149,53 @@ def test_an_unknown_architecture_costs_no_weights(model: dict[str, bytes], tmp_p
     assert not any(path.endswith(WEIGHTS) for path, _ in hub.asked)
 
 
+def test_an_embedding_model_comes_with_its_parts(tmp_path: Path) -> None:
+    """The pooling's config keeps its folder; a part that is not computed is refused before the weights."""
+    folder = embedding_folder(tmp_path / "repo")
+    repo = {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    beside = {"onnx/model.onnx": b"x", "onnx/config.json": b"{}", "pytorch_model.bin": b"x", "README.md": b"x"}
+    lines: list[str] = []
+    card = {"license": "other", "license_name": "sea-terms", "language": ["ja", "en"]}
+    with running(Hub(repo | beside, card=card)) as hub:
+        pulled = pull("org/name", tmp_path / "models", endpoint=hub.url, output=PullOutput(line=lines.append))
+        assert "MB in 6 files; licence sea-terms; languages ja en" in lines[0]
+        entry = entries.entry_by_name_or_path("org/name", tmp_path, tmp_path)
+        assert (entry.licence, entry.languages) == ("sea-terms", ("ja", "en"))
+        hub.card = {}
+        assert {f.relative_to(pulled).as_posix() for f in pulled.rglob("*") if f.is_file()} == {*repo, CARD}
+        hub.commit = "b" * 40
+        hub.files = {name: data for name, data in hub.files.items() if name != "modules.json"}
+        assert not (pull("org/name", tmp_path / "models", endpoint=hub.url) / "1_Pooling" / "config.json").exists()
+    entry = entries.entry_by_name_or_path("org/name", tmp_path, tmp_path)
+    assert entry.kind == "embedding"
+    assert len(load_embedding_model(entry).embed([[2, 5, 3]])[0]) == 16
+    dense = [*json.loads(repo["modules.json"]), {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]
+    for refused in ({"modules.json": json.dumps(dense).encode()}, {"1_Pooling/config.json": b"{}"}):
+        with running(Hub(repo | refused)) as hub, pytest.raises(UserError, match="no weights were fetched"):
+            pull("org/name", tmp_path / "other", endpoint=hub.url)
+        assert not any(path.endswith(WEIGHTS) for path, _ in hub.asked)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "chosen"),
+    [
+        (("vocab.json", "merges.txt", "tokenizer.json", "tokenizer.model"), {"tokenizer.json"}),
+        (("vocab.json", "merges.txt"), {"vocab.json", "merges.txt"}),
+        (("tokenizer.model", "vocab.json"), {"tokenizer.model"}),
+    ],
+)
+def test_the_tokenizers_files(
+    tokenizer: tuple[str, ...], chosen: set[str], model: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = {name: model[name] for name in ("config.json", WEIGHTS)} | dict.fromkeys(tokenizer, b"{}")
+    with running(Hub(files)) as hub:
+        pulled = pull("org/name", tmp_path, endpoint=hub.url)
+        assert {f.name for f in pulled.iterdir()} == {"config.json", WEIGHTS, CARD, *chosen}
+        hub.commit, hub.files = "b" * 40, {name: files[name] for name in ("config.json", WEIGHTS)}
+        with pytest.raises(UserError, match=r"none of tokenizer\.json, tokenizer\.model"):
+            pull("org/name", tmp_path, endpoint=hub.url)
+
+
 def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
     pickled = {name: model[name] for name in ("config.json", "pytorch_model.bin")}
     with running(Hub(pickled)) as hub, pytest.raises(UserError, match=r"pytorch_model\.bin is pickled"):
@@ -158,7 +207,8 @@ def test_what_is_chosen(model: dict[str, bytes], tmp_path: Path) -> None:
         lines: list[str] = []
         again = pull("org/name", tmp_path, endpoint=hub.url, pattern="*Q8_0*", output=PullOutput(line=lines.append))
         assert [f.name for f in again.glob("*.gguf")] == ["a-Q8_0.gguf"]
-        assert "a-Q4_K_M.gguf goes" in lines[0]
+        assert lines[0].endswith("0.0 MB in 1 file; no licence named; no languages named")
+        assert "a-Q4_K_M.gguf goes" in lines[1]
         folder = pull("org/name:gptq", tmp_path, endpoint=hub.url, pattern="*F16*")
         assert folder.name == "org--name--gptq"
         assert (folder / "a-F16.gguf").read_bytes() == b"161"

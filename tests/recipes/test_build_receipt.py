@@ -11,8 +11,8 @@ from kaiwa.recipes.receipt import receipt
 from kaiwa.recipes.report import _peak_so_far, read_report
 
 
-def base(parameters: float, tokens: float) -> dict[str, Artifact]:
-    return {"base": Artifact(Path("base"), {"metrics": {"parameters": parameters, "tokens": tokens}})}
+def base(parameters: float, tokens: float) -> Artifact:
+    return Artifact(Path("base"), {"metrics": {"parameters": parameters, "tokens": tokens}})
 
 
 def test_an_hour_by_hand() -> None:

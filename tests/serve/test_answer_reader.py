@@ -182,6 +182,36 @@ ANSWERS = [  # form, answer, calls, content
         "",
     ),
     ("olmo", "<function_calls>gone()</function_calls>", [], "<function_calls>gone()</function_calls>"),
+    (
+        "invoke",
+        'Wait.\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n'
+        '<｜DSML｜parameter name="city" string="true">a\n<b> "1"</｜DSML｜parameter>\n'
+        '<｜DSML｜parameter name="days" string="false">2</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+        '<｜DSML｜invoke name="now">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
+        [("weather", {"city": 'a\n<b> "1"', "days": 2}), ("now", {})],
+        "Wait.",
+    ),
+    (
+        "invoke",
+        '<｜DSML｜tool_calls><｜DSML｜invoke name="weather">{"city": "東京"}</｜DSML｜invoke></｜DSML｜tool_calls>',
+        [TOKYO],
+        "",
+    ),
+    (  # without the tag around the calls; a string by its mark, though the schema would take a number
+        "invoke",
+        '<｜DSML｜invoke name="weather"><｜DSML｜parameter name="hours" string="true">3</｜DSML｜parameter>'
+        "</｜DSML｜invoke>",
+        [("weather", {"hours": "3"})],
+        "",
+    ),
+    (
+        "invoke",
+        '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">東京</parameter>\n'
+        '<parameter name="days">2</parameter>\n</invoke>\n</minimax:tool_call>',
+        [("weather", {"city": "東京", "days": 2})],
+        "",
+    ),
+    ("invoke", '<｜DSML｜invoke name="gone"></｜DSML｜invoke>', [], '<｜DSML｜invoke name="gone"></｜DSML｜invoke>'),
     ("forced", '{"name": "weather", "arguments": {"city": "東京"}}', [TOKYO], ""),
     ("forced", '[{"name": "now", "arguments": {}}, {"name": "now", "arguments": {}}]', [("now", {})] * 2, ""),
 ]
@@ -311,6 +341,8 @@ TEMPLATES = {
     "{{ tools }}": "hermes",
     "{{ tools }}'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>'": "deepseek",
     "{{ tools }}'<function_calls>'": "olmo",
+    "{{ tools }}'<｜DSML｜function_calls>'": "invoke",
+    "{{ tools }}'<minimax:tool_call><invoke name=…><parameter='": "invoke",
 }
 
 

@@ -193,6 +193,17 @@ def test_an_ollama_chat(bench: Bench) -> None:
     assert bench.engine.requests[-1].fit == "fill", "without num_predict an answer may fill the context"
 
 
+@pytest.mark.parametrize("path", ["v1/chat/completions", "v1/messages", "v1/responses", "api/chat"])
+def test_a_line_of_a_stream_has_no_other_line_ends(bench: Bench, path: str) -> None:
+    """httpx, and the clients on it, end a line at U+0085, U+2028 and U+2029 too."""
+    bench.engine.pieces = ["a\u2028b\x85", "c\u2029d"]
+    key = "input" if path == "v1/responses" else "messages"
+    body = {"model": "toy", "max_tokens": 50, "stream": True, key: HELLO}
+    text = bench.client.post(f"/{path}", json=body).content.decode()
+    assert [line for line in text.splitlines() if line] == [line for line in text.split("\n") if line]
+    assert "\\u2028b\\u0085" in text
+
+
 def test_ollama_tools_and_thinking(bench: Bench) -> None:
     bench.engine.markup = THINKING
     bench.engine.pieces = ["<think>Hm.</think>", CALL[:50], CALL[50:]]

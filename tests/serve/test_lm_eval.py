@@ -99,7 +99,7 @@ def test_lm_eval_itself(server: Running, tmp_path: Path, monkeypatch: pytest.Mon
         "task": "toy",
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"test": str(file)}},
-        "test_cpu_offload": "test",
+        "test_split": "test",
         "output_type": "multiple_choice",
         "doc_to_text": "{{question}}",
         "doc_to_choice": "{{choices}}",

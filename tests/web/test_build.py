@@ -87,3 +87,24 @@ def test_models(site: Site) -> None:
     page = site.client.get("/models").text
     assert "134M" in page or "135M" in page
     assert "92 MB" in page
+
+
+def test_rounds_stand_on_the_page_as_one_line_each(site: Site) -> None:
+    folder = make_run(site.runs / "laptop")
+    assert 'id="rounds"' not in site.client.get("/build/laptop").text
+    one = folder / "rounds" / "1"
+    win = {"mean": 0.612, "low": 0.55, "high": 0.67, "n": 90}
+    parts = {
+        "outputs/kaiwa.json": {"metrics": {"prompts": 200}, "config": {"k": 4}},
+        "comparisons/kaiwa.json": {"metrics": {"labels": 397, "ceiling": 0.78}},
+        "reward/kaiwa.json": {"metrics": {"held_out_accuracy": 0.69}},
+        "policy/kaiwa.json": {"metrics": {}},
+        "evaluation/rounds.json": {"against": {"build": {"sampled": {"decided": win}}, "sft": {"decided": win}}},
+    }
+    for name, value in parts.items():
+        (one / name).parent.mkdir(parents=True, exist_ok=True)
+        (one / name).write_text(json.dumps(value), encoding="utf-8")
+    page = site.client.get("/build/laptop").text
+    for text in ("200 × 4", "397", "69\N{NO-BREAK SPACE}%", "78\N{NO-BREAK SPACE}%", "61\N{NO-BREAK SPACE}%"):
+        assert text in page
+    assert page.count("55–67") == 2

@@ -18,6 +18,7 @@ COMMANDS = {
     "reopen": "open a closed batch again",
     "sheet": "print a batch's instruction sheet, or change it",
     "export": "write what was judged, as reward and sft read it: kaiwa feedback export BATCH",
+    "grow": "let a model deepen and widen requests and make dialogues of them: kaiwa feedback grow FILE --writer MODEL",
     "import": "read rankings, dialogues or prompts of other tools: kaiwa feedback import FILE",
 }
 

@@ -15,6 +15,8 @@ from kaiwa.engine.rows.torch_rows import TorchRows
 from kaiwa.model.adapter import Adapter
 from kaiwa.model.decoder import Decoder
 
+SLAB_BYTES = 4 << 20  # of blocks in one piece of memory: a piece for each block would fragment it in small models
+
 
 class TorchSharedRows:
     """Rows by request id, in the order of the cache."""
@@ -29,7 +31,8 @@ class TorchSharedRows:
         self.order: list[str] = []  # the request of each row
         self.adapters: dict[str, tuple[Adapter | None, int]] = {}  # and its space in the tree
         self.tree = PrefixTree(max(1, kept_tokens // BLOCK))
-        self.blocks: dict[int, Tensor] = {}  # [layer, 2, K, BLOCK, E]
+        self.per_slab = max(1, SLAB_BYTES // (decoder.config.cache_numbers * BLOCK * dtype.itemsize))
+        self.slabs: list[Tensor] = []  # [per_slab, layer, 2, K, BLOCK, E], made when a block of theirs is first used
 
     def count_cached(self, ids: Sequence[int], space: int = 0) -> int:
         """Return the number of cached tokens at a prompt's beginning; the last token is always left to compute."""
@@ -40,7 +43,7 @@ class TorchSharedRows:
         nodes = self.tree.find(ids[:-1], space)
         self.tree.hold(nodes)
         self.tree.release(nodes)  # counts as the most recent use
-        self.rows.new_row(torch.cat([self.blocks[node.block] for node in nodes], dim=3) if nodes else None)
+        self.rows.new_row(torch.cat([self._block(node.block) for node in nodes], dim=3) if nodes else None)
         self.order.append(id)
         self.adapters[id] = adapter, space
         return len(nodes) * BLOCK
@@ -97,9 +100,17 @@ class TorchSharedRows:
             if len(nodes) >= self.tree.blocks:
                 break
             block = self.tree.take()
-            self.blocks[block] = self.rows.cache.buffer[:, :, row, :, at : at + BLOCK].clone()
+            self._block(block).copy_(self.rows.cache.buffer[:, :, row, :, at : at + BLOCK])
             nodes.append(self.tree.add(nodes[-1] if nodes else None, ids[at : at + BLOCK], block, space))
         self.tree.release(nodes)
+
+    def _block(self, number: int) -> Tensor:
+        """Return the memory of a block of the tree, [layer, 2, K, BLOCK, E]."""
+        while number >= self.per_slab * len(self.slabs):
+            n = min(self.per_slab, self.tree.blocks - self.per_slab * len(self.slabs))
+            layers, two, _, heads, _, width = self.rows.cache.buffer.shape
+            self.slabs.append(self.rows.cache.buffer.new_empty(n, layers, two, heads, BLOCK, width))
+        return self.slabs[number // self.per_slab][number % self.per_slab]
 
     def close(self, ended: dict[str, Sequence[int]]) -> None:
         """Close ended rows; their tokens by id. Copies of their whole blocks stay for later prompts."""

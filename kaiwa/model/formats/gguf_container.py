@@ -45,6 +45,7 @@ class Reader:
             self.bytes = np.memmap(path, mode="r", dtype=np.uint8) if path.stat().st_size else np.zeros(0, np.uint8)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error})") from None
+        self.view = self.bytes.data  # slices of it cost a tenth of an array's
         self.at = 0
 
     def bad(self, why: str) -> UserError:
@@ -52,10 +53,10 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
-        if size < 0 or size > len(self.bytes) - self.at:
-            raise self.bad(f"{size:,} bytes are announced, {len(self.bytes) - self.at:,} are left")
+        if size < 0 or size > len(self.view) - self.at:
+            raise self.bad(f"{size:,} bytes are announced, {len(self.view) - self.at:,} are left")
         self.at += size
-        return self.bytes[self.at - size : self.at].tobytes()
+        return bytes(self.view[self.at - size : self.at])
 
     def number(self, kind: str) -> Any:
         return struct.unpack("<" + kind, self.take(struct.calcsize("<" + kind)))[0]
@@ -96,7 +97,7 @@ class Reader:
             return
         if inner != STRING:
             raise self.bad(f"an array of unknown type {inner}")
-        view, at, end = self.bytes.data, self.at, len(self.bytes)
+        view, at, end = self.view, self.at, len(self.view)
         for _ in range(n):
             if at + 8 > end:
                 raise self.bad(f"{n:,} strings cannot be left")

@@ -22,11 +22,17 @@ STALL_SECONDS = 30.0
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 EVENTS = "text/event-stream"
 PING = ": ping\n\n"
+LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}  # those that JSON may leave as they are
 
 
 def event(value: object, name: str = "") -> str:
     """Return an event as text, with `value` as its JSON."""
-    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+    return (f"event: {name}\n" if name else "") + f"data: {json_line(value)}\n\n"
+
+
+def json_line(value: object) -> str:
+    """Return JSON in one line, for clients that take U+0085, U+2028 and U+2029 for line ends as well (httpx does)."""
+    return json.dumps(value, ensure_ascii=False).translate(LINE_ENDS)
 
 
 async def with_heartbeat(lines: AsyncGenerator[str, None], seconds: float = HEARTBEAT) -> AsyncIterator[str]:

@@ -18,6 +18,8 @@ NAME = re.compile(r"[A-Za-z_][\w.-]*")
 KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w-]*)\s*:")
 BEGIN, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>"  # DeepSeek's
+INVOKE = ("<｜DSML｜invoke ", "<invoke ")  # DeepSeek V3.2's and V4's, MiniMax's
+ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*["']([^"']*)["']""")
 MAX_VALUE = 1 << 16  # characters of an argument that is evaluated
 ARGUMENTS = ("arguments", "parameters")
 CALL_KEYS = {"name", "type", "function", "id", *ARGUMENTS}
@@ -74,6 +76,8 @@ def read_calls(scan: TextScan, calls: CallWriter, quotes: tuple[str, ...] = (), 
     elif (yield from scan.begins("<function=")):
         scan.take(len("<function="))
         yield from read_function_tag(scan, calls)
+    elif (yield from scan.begins(*INVOKE)):
+        yield from _read_invocations(scan, calls)
     elif (yield from scan.begins("call:")):
         scan.take(len("call:"))
         yield from _read_gemma(scan, calls, quotes)
@@ -296,6 +300,46 @@ def read_function_tag(scan: TextScan, calls: CallWriter) -> Step[None]:
     if not (yield from scan.begins("</function>", "</tool_call>")):
         raise Cut if scan.ended else Malformed
     arguments.end()
+
+
+def _read_invocations(scan: TextScan, calls: CallWriter) -> Step[None]:
+    """Read <invoke name="f">, its parameters or its arguments as JSON, and </invoke>, as often as they come."""
+    while tag := (yield from scan.begins(*INVOKE)):
+        scan.take(len(tag))
+        mark = tag.removeprefix("<").removesuffix("invoke ")
+        parameter, end = f"<{mark}parameter ", f"</{mark}invoke>"
+        name = (yield from _read_attributes(scan)).get("name", "")
+        if name not in calls.schemas:
+            raise Malformed
+        if (yield from scan.skip()) == "{":
+            calls.start(name)
+            yield from read_json(scan, calls.write)
+            calls.end()
+        else:
+            arguments = ArgumentList(calls, name)
+            while (yield from scan.begins(parameter)):
+                attributes = yield from _read_attributes(scan)
+                closing = f"</{mark}parameter>"
+                text, stop = yield from scan.take_until(closing, parameter, end)
+                key = attributes.get("name", "")
+                schema = {"type": "string"} if attributes.get("string") == "true" else arguments.properties.get(key)
+                arguments.write(key, _typed(text.removeprefix("\n").removesuffix("\n"), schema or {}))
+                scan.take(len(closing) if stop == closing else 0)
+                yield from scan.skip()
+            if not (yield from scan.begins(end, "</")):
+                raise Cut if scan.ended else Malformed
+            arguments.end()
+        yield from scan.skip()
+        if (yield from scan.begins(end)):
+            scan.take(len(end))
+        yield from scan.skip()
+
+
+def _read_attributes(scan: TextScan) -> Step[dict[str, str]]:
+    """Read a tag up to its end and return its attributes."""
+    text, _ = yield from scan.take_until(">")
+    scan.take(1)
+    return dict(ATTRIBUTE.findall(text))
 
 
 def _read_gemma(scan: TextScan, calls: CallWriter, quotes: tuple[str, ...]) -> Step[None]:

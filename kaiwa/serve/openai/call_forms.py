@@ -9,6 +9,8 @@
     Gemma                   <start_function_call>call:f{a:1,b:<escape>x<escape>}<end_function_call>
     DeepSeek V3, R1         <｜tool▁call▁begin｜>function<｜tool▁sep｜>f, then the arguments in a fence of JSON
     DeepSeek V3.1           <｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜>
+    DeepSeek V3.2           <｜DSML｜function_calls><｜DSML｜invoke name="f"><｜DSML｜parameter name="a" string="true">…
+    MiniMax M2              <minimax:tool_call><invoke name="f"><parameter name="a">…</parameter></invoke>
     OLMo 3                  <function_calls>, a line f(a=1, b="x") for each call, </function_calls>
 
 A form is its tags and whether calls may begin the answer without a tag; the body of a call is recognised by how it
@@ -78,12 +80,20 @@ FORMS = {
             ends=("<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
             inner=(SEPARATOR,),
         ),
+        CallForm(
+            name="invoke",
+            tags=("<｜DSML｜function_calls>", "<｜DSML｜tool_calls>", "<｜DSML｜invoke ", "<minimax:tool_call>"),
+            ends=("</｜DSML｜function_calls>", "</｜DSML｜tool_calls>", "</minimax:tool_call>"),
+            inner=("｜DSML｜",),
+        ),
         CallForm(name="olmo", tags=("<function_calls>",), ends=("</function_calls>",), lines=True),
     )
 }
 # In this order: the first whose sign stands in the template.
 SIGNS = (
+    ("｜DSML｜", "invoke"),
     ("<｜tool▁call▁begin｜>", "deepseek"),
+    ("<minimax:tool_call>", "invoke"),
     ("<function_calls>", "olmo"),
     ("[TOOL_CALLS]", "mistral"),
     ("<start_function_call>", "gemma"),
@@ -114,7 +124,11 @@ class AnswerMarkup:
 PLAIN = AnswerMarkup()
 
 
-OWN_BEGINNING = {"<function=": 0, "functools[": len("functools")}  # tags whose end is the beginning of the call itself
+OWN_BEGINNING = {
+    "<function=": 0,
+    "<｜DSML｜invoke ": 0,
+    "functools[": len("functools"),
+}  # tags whose end is the beginning of the call itself
 
 
 def form_of(template: str | None) -> CallForm:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from kaiwa.serve.dialects.ollama import (
 from kaiwa.serve.exceptions import APIError
 from kaiwa.serve.http.bounded_json import JSONObject
 from kaiwa.serve.http.errors import api_error
+from kaiwa.serve.http.sse import json_line
 from kaiwa.serve.openai.answer_reader import AnswerReader, ContentPiece, ReasoningPiece
 from kaiwa.serve.openai.choice import AnswerChoice
 from kaiwa.serve.openai.protocol import ChatRequest
@@ -101,7 +101,7 @@ class OllamaAnswer:
 
 
 def _line(value: JSONObject) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json_line(value) + "\n"
 
 
 def routes(services: ServerServices) -> APIRouter:

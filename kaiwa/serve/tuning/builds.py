@@ -28,7 +28,7 @@ from kaiwa.core.status import FILE, read_status
 from kaiwa.serve.http.bounded_json import JSONObject
 
 NICE = 10
-RECIPES = ("tiny", "laptop", "laptop-ja")
+RECIPES = ("tiny", "laptop", "laptop-ja", "tiny-chatgpt", "chatgpt", "chatgpt-ja")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
