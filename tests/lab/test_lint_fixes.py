@@ -76,6 +76,9 @@ def test_the_command_mends_the_file_and_writes_sarif(tmp_path: Path, capsys: pyt
     assert [(r["ruleId"], r["level"]) for r in run_["results"]] == [("template", "error"), ("fluff", "warning")]
     place = run_["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert place == str(file)
+    regions = [r["locations"][0]["physicalLocation"]["region"] for r in run_["results"]]
+    assert regions[0] == {"startLine": 1, "endLine": 1, "startColumn": 12, "endColumn": 22}
+    assert regions[1] == {"startLine": 1, "endLine": 1, "startColumn": 1, "endColumn": 7}
     main([str(file), "--fix"])
     assert file.read_text(encoding="utf-8") == "Sum {name} up in 3 words.\n"
     assert "mended template, fluff" in capsys.readouterr().err

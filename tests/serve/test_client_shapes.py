@@ -430,7 +430,7 @@ def test_a_full_disk_is_named(client: TestClient, monkeypatch: pytest.MonkeyPatc
             "content[0].type",
             "text only",
         ),
-        ("completions", {"stop": [""]}, "stop[0]", "1 character"),
+        ("completions", {"stop": ["x", 7]}, "stop[1]", "string"),
         ("embeddings", {"input": 7}, "input", "string"),
         ("embeddings", {"input": [""]}, "input", "empty"),
         (

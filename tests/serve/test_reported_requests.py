@@ -1,5 +1,6 @@
 """Requests that broke other servers, by public reports of 2025 and 2026: written anew, each answered by the engine."""
 
+import gzip
 from typing import Any
 
 import httpx
@@ -63,6 +64,21 @@ CHATS: dict[str, dict[str, Any]] = {
     },
     "what a message came with": {
         "messages": [USER, {"role": "assistant", "content": "Yes.", "refusal": None, "annotations": [], "audio": None}]
+    },
+    "top_p 0, top_k -1 and an empty stop": {"messages": [USER], "top_p": 0, "top_k": -1, "stop": ""},
+    "empty stops among others": {"messages": [USER], "stop": ["", "xyzzy"]},
+    "tool_choice any, as Mistral says required": {"messages": [USER], "tools": [NOW], "tool_choice": "any"},
+    "a picture in a tool's result": {
+        "messages": [
+            USER,
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {
+                "role": "tool",
+                "tool_call_id": "c1",
+                "content": [{"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "noon"}],
+            },
+        ],
+        "tools": [NOW],
     },
     "a budget for thinking and fields of proxies": {
         "messages": [USER],
@@ -140,3 +156,48 @@ def test_what_still_needs_content(server: Running, message: dict[str, Any]) -> N
     response = ask(server, "/v1/chat/completions", messages=[message], max_tokens=4)
     assert response.status_code == 400
     assert "needs content" in response.json()["error"]["message"]
+
+
+def test_a_picture_in_a_result_is_put_into_words(server: Running) -> None:
+    """An agent sends it with every later request: a 400 would end its session for good."""
+    parts = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aa"}}]
+    use = {"type": "tool_use", "id": "t", "name": "now", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": parts}
+    turns = [USER, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    assert ask(server, "/v1/messages", max_tokens=8, messages=turns).status_code == 200
+    items = [
+        USER,
+        {"type": "function_call", "call_id": "c", "name": "now", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": "data:,"}]},
+    ]
+    assert ask(server, "/v1/responses", input=items, max_output_tokens=8).status_code == 200
+    shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+    refused = ask(server, "/v1/chat/completions", messages=shown)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages[0].content[0].type")
+
+
+def test_top_p_of_nothing_is_the_likeliest_token(server: Running) -> None:
+    told = [
+        ask(server, "/v1/chat/completions", messages=[USER], max_tokens=8, **more).json()["choices"][0]["message"]
+        for more in ({"temperature": 0}, {"top_p": 0, "temperature": 1})
+    ]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "//v1/chat/completions", "/v1/v1/chat/completions"])
+def test_a_wrong_base_url_is_named(server: Running, path: str) -> None:
+    response = ask(server, path, messages=[USER])
+    assert response.status_code in (404, 405)
+    assert response.json()["error"]["message"].endswith(f"a client's base_url is {server.url}/v1")
+
+
+def test_a_compressed_body_is_named(server: Running) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "zstd"}
+    for content in (b"\x28\xb5\x2f\xfd", gzip.compress(b"{}")):
+        response = httpx.post(f"{server.url}/v1/chat/completions", content=content, headers=headers)
+        assert response.status_code == 415
+        assert "zstd" in response.json()["error"]["message"]
+
+
+def test_a_list_with_a_slash(server: Running) -> None:
+    assert httpx.get(f"{server.url}/v1/models/").json() == httpx.get(f"{server.url}/v1/models").json()

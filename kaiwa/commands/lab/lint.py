@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Options(ModelOptions):
     """Check an experiment (.toml or .py with tasks and arms), or a prompt (.toml, .md). Exit code 1 for an error.
 
-    Other files, and - for the standard input, are plain text or chat messages as JSON. `--verify` asks the model.
+    Other files, Markdown without a prompt's headings, and - for the standard input, are plain text or chat messages as
+    JSON. `--verify` asks the model.
     """
 
     files: Positional[Annotated[tuple[Path, ...], arg(metavar="FILE…")]] = ()
@@ -63,20 +64,25 @@ def _remarks(path: Path) -> list[Remark]:
     from kaiwa.lab.experiments.experiment_file import read_experiment
     from kaiwa.lab.experiments.lint import lint_experiment, lint_prompt, lint_text
     from kaiwa.lab.experiments.lint_text import read_texts
-    from kaiwa.lab.tasks.prompt_file import read_prompt
+    from kaiwa.lab.tasks.prompt_file import has_elements, read_prompt
+    from kaiwa.lab.tasks.rows import read_text
 
+    content = sys.stdin.read() if str(path) == "-" else ""
     if str(path) == "-":
-        texts = read_texts(Path("standard input"), sys.stdin.read())
+        texts = read_texts(Path("standard input"), content)
         remarks = [remark for where, text in texts for remark in lint_text(text, where)]
     elif not path.is_file():
         raise UserError(f"{path}: no such file")
     elif _is_experiment(path):
         remarks = lint_experiment(read_experiment(path))
-    elif path.suffix in (".toml", ".md"):
+    elif path.suffix == ".toml" or (path.suffix == ".md" and has_elements(read_text(path))):
         remarks = lint_prompt(read_prompt(path), str(path))
     else:
         remarks = [remark for where, text in read_texts(path) for remark in lint_text(text, where)]
-    return [dataclasses.replace(remark, file=str(path)) for remark in remarks]
+    if not remarks:
+        return []
+    whole = content or read_text(path)
+    return [remark.placed("standard input" if str(path) == "-" else str(path), whole) for remark in remarks]
 
 
 def _fix(path: Path) -> None:

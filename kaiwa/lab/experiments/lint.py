@@ -7,13 +7,15 @@ accuracy. The rules are the lecture's good practices, turned round, and the trap
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kaiwa.lab.experiments.experiment import Experiment, detectable_differences
-from kaiwa.lab.experiments.lint_text import LONGEST, STEPS, text_remarks
+from kaiwa.lab.experiments.lint_places import NOWHERE, FilePlace, place_in
+from kaiwa.lab.experiments.lint_text import LONGEST, STEPS, PromptFault, text_faults
 from kaiwa.lab.tasks.prompt import Example, Prompt
 from kaiwa.lab.tasks.task import Task
 from kaiwa.lab.techniques.shots import FewShot
@@ -43,75 +45,101 @@ class Remark:
     where: str
     text: str
     file: str = ""  # the file that was checked, where known
+    match: str = ""  # the words that the rule speaks of
+    element: str = ""  # or the part of the prompt
+    place: FilePlace = NOWHERE
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.level}: {self.text} [{self.rule}]"
+        where = self.where.removeprefix(self.file).lstrip(", ")
+        at = f"{self.file}:{self.place.line}" + (f", {where}" if where else "") if self.file else self.where
+        return f"{at}: {self.level}: {self.text} [{self.rule}]"
+
+    def placed(self, file: str, text: str) -> Remark:
+        """Return the remark with its file and its place in the file's text."""
+        return dataclasses.replace(self, file=file, place=place_in(text, self.where, self.match, self.element))
 
 
 def lint_prompt(prompt: Prompt, where: str = "prompt") -> list[Remark]:
-    return [Remark(level=level, rule=rule, where=where, text=text) for level, rule, text in _prompt_remarks(prompt)]
+    return [_remark(fault, where) for fault in _prompt_faults(prompt)]
 
 
-def _prompt_remarks(p: Prompt) -> Iterator[tuple[str, str, str]]:
+def _remark(fault: PromptFault, where: str) -> Remark:
+    return Remark(where=where, **fault._asdict())
+
+
+def _prompt_faults(p: Prompt) -> Iterator[PromptFault]:
     instruction = p.instruction
     if not p.variables():
-        yield "error", "no-variable", "nothing in it changes from item to item; put {input} where the item goes"
+        text = "nothing in it changes from item to item; put {input} where the item goes"
+        yield PromptFault("error", "no-variable", text, element="input")
     if instruction and p.order[0] != "instruction" and p.order.index("instruction") > p.order.index("input"):
-        yield "warn", "instruction-last", "the instruction comes after the input; begin with it"
+        text = "the instruction comes after the input; begin with it"
+        yield PromptFault("warn", "instruction-last", text, element="order")
     data = p.context or instruction
     if p.delimiters == "none" and instruction and data and p.variables() and not p.output_indicator:
-        yield (
-            "warn",
-            "no-delimiters",
-            "nothing tells instruction and data apart; set delimiters, such as tags",
-        )
-    if match := VAGUE.search(instruction):
-        yield "warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items"
-    if NOT_TO.search(instruction) and not INSTEAD.search(instruction):
-        yield "warn", "only-not", "it says what not to do only; say what to do instead"
-    if match := FLUFF.search(instruction):
-        yield "warn", "fluff", f"{match[0]!r} adds tokens and no meaning; leave it out"
+        text = "nothing tells instruction and data apart; set delimiters, such as tags"
+        yield PromptFault("warn", "no-delimiters", text, element="instruction")
+    yield from _word_faults(instruction)
     if (
         not p.output_indicator
         and not p.examples
         and not re.search(r"answer|reply|json|format|答|形式|出力", instruction, re.I)
     ):
-        yield "warn", "no-format", "nothing says what the answer looks like; add an output_indicator or an example"
+        text = "nothing says what the answer looks like; add an output_indicator or an example"
+        yield PromptFault("warn", "no-format", text, element="instruction")
     for name in ("output_indicator", "leading_words"):
         if getattr(p, name) != getattr(p, name).rstrip():
-            yield "warn", "trailing-space", f"{name} ends with a space, which splits tokens differently; cut it off"
+            text = f"{name} ends with a space, which splits tokens differently; cut it off"
+            yield PromptFault("warn", "trailing-space", text, element=name)
     if instruction and bool(JAPANESE.search(instruction)) != (p.language == "ja"):
-        yield "warn", "language", f"the instruction is not in the prompt's language {p.language!r}"
-    yield from text_remarks("\n".join(part for part in p.parts() if part))
-    yield from _example_remarks(p.examples)
+        text = f"the instruction is not in the prompt's language {p.language!r}"
+        yield PromptFault("warn", "language", text, element="instruction")
+    yield from text_faults("\n".join(part for part in p.parts() if part))
+    yield from _example_faults(p.examples)
+
+
+def _word_faults(text: str) -> Iterator[PromptFault]:
+    """Yield the faults of wording that are looked for in instructions and in plain text."""
+    if match := VAGUE.search(text):
+        yield PromptFault("warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items", match[0])
+    if (match := NOT_TO.search(text)) and not INSTEAD.search(text):
+        yield PromptFault("warn", "only-not", "it says what not to do only; say what to do instead", match[0])
+    if match := FLUFF.search(text):
+        yield PromptFault("warn", "fluff", f"{match[0]!r} adds tokens and no meaning; leave it out", match[0])
 
 
 def lint_text(text: str, where: str) -> list[Remark]:
     """Check a plain text or one chat message by the rules over words."""
-    remarks = [*text_remarks(text)]
-    if match := FLUFF.search(text[:LONGEST]):
-        remarks.append(("warn", "fluff", f"{match[0]!r} adds tokens and no meaning; leave it out"))
-    if (match := NOT_TO.search(text[:LONGEST])) and not INSTEAD.search(text[:LONGEST]):
-        remarks.append(("warn", "only-not", "it says what not to do only; say what to do instead"))
-    if match := VAGUE.search(text[:LONGEST]):
-        remarks.append(("warn", "vague", f"{match[0]!r} says no number; say how many words, lines or items"))
-    return [Remark(level=level, rule=rule, where=where, text=sentence) for level, rule, sentence in remarks]
+    return [_remark(fault, where) for fault in (*text_faults(text), *_word_faults(text[:LONGEST]))]
 
 
-def _example_remarks(examples: Sequence[Example]) -> Iterator[tuple[str, str, str]]:
+def _example_faults(examples: Sequence[Example]) -> Iterator[PromptFault]:
     inputs = [e.input for e in examples]
     if len(set(inputs)) < len(inputs):
-        yield "warn", "same-example", "two examples have the same input"
+        again = next(text for i, text in enumerate(inputs) if text in inputs[:i])
+        yield PromptFault("warn", "same-example", "two examples have the same input", again, "examples")
     labels = [e.output for e in examples]
     counted = Counter(labels)
     if len(counted) > 1 and len(counted) < len(labels):
         label, n = counted.most_common(1)[0]
         if n > 0.7 * len(labels):
-            yield "warn", "majority-label", f"{n} of {len(labels)} examples say {label[:30]!r}; balance them"
+            yield PromptFault(
+                "warn",
+                "majority-label",
+                f"{n} of {len(labels)} examples say {label[:30]!r}; balance them",
+                element="examples",
+            )
         if len(set(labels[-2:])) == 1 and len(labels) > 3 and len(set(labels[:-2])) > 1 and labels[-3] == labels[-1]:
-            yield "warn", "recent-label", f"the last three examples all say {labels[-1][:30]!r}; mix their order"
+            yield PromptFault(
+                "warn",
+                "recent-label",
+                f"the last three examples all say {labels[-1][:30]!r}; mix their order",
+                element="examples",
+            )
     elif len(counted) == 1 and len(labels) > 1:
-        yield "warn", "one-label", f"all examples say {labels[0][:30]!r}; show every answer there is"
+        yield PromptFault(
+            "warn", "one-label", f"all examples say {labels[0][:30]!r}; show every answer there is", element="examples"
+        )
 
 
 def lint_task(task: Task) -> list[Remark]:

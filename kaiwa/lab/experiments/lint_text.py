@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kaiwa.core.errors import UserError
 from kaiwa.lab.tasks.rows import read_text
@@ -113,8 +114,18 @@ RULES = (
 )  # fmt: skip
 
 
-def text_remarks(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (level, rule, sentence) of every rule that a text breaks."""
+class PromptFault(NamedTuple):
+    """A rule that a prompt breaks. match: the words it speaks of; element: or the part of a prompt."""
+
+    level: str
+    rule: str
+    text: str
+    match: str = ""
+    element: str = ""
+
+
+def text_faults(text: str) -> Iterator[PromptFault]:
+    """Yield every rule that a text breaks."""
     part = text[:LONGEST]
     seen_rules: set[str] = set()
     for rule in RULES:
@@ -122,11 +133,13 @@ def text_remarks(text: str) -> Iterator[tuple[str, str, str]]:
         if match is None or rule.id in seen_rules or (rule.beside is not None and not rule.beside.search(part)):
             continue
         seen_rules.add(rule.id)
-        yield rule.level, rule.id, rule.text.format(match=match[0])
-    if text.count("```") % 2 or text.count('"""') % 2:
-        yield "warn", "unclosed", "a code fence or triple quotes are opened and not closed"
+        yield PromptFault(rule.level, rule.id, rule.text.format(match=match[0]), match[0])
+    for fence in ("```", '"""'):
+        if text.count(fence) % 2:
+            yield PromptFault("warn", "unclosed", "a code fence or triple quotes are opened and not closed", fence)
+            break
     if len(text) > LONGEST:
-        yield "warn", "long", f"{len(text):,} characters; only the first {LONGEST:,} were looked at"
+        yield PromptFault("warn", "long", f"{len(text):,} characters; only the first {LONGEST:,} were looked at")
 
 
 def read_texts(path: Path, text: str | None = None) -> list[tuple[str, str]]:

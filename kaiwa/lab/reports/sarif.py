@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kaiwa.lab.experiments.lint import Remark
+from kaiwa.lab.experiments.lint_places import FilePlace
 
 LEVELS = {"error": "error", "warn": "warning"}
 
@@ -35,6 +36,17 @@ def _result(remark: Remark, rules: Sequence[str], files: Sequence[str]) -> dict[
         "level": LEVELS[remark.level],
         "message": {"text": f"{remark.where}: {remark.text}"},
         "locations": [
-            {"physicalLocation": {"artifactLocation": {"uri": file.replace("\\", "/")}, "region": {"startLine": 1}}}
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": file.replace("\\", "/")},
+                    "region": _region(remark.place),
+                }
+            }
         ],
     }
+
+
+def _region(place: FilePlace) -> dict[str, int]:
+    """Return lines and columns from 1; without columns where a whole line is meant."""
+    lines = {"startLine": place.line, "endLine": place.end_line}
+    return lines | ({"startColumn": place.column, "endColumn": place.end_column} if place.column else {})

@@ -77,6 +77,12 @@ def _turn(row: Any, where: str) -> Message:
     return Message(str(row["role"]), str(row["content"]))
 
 
+def has_elements(text: str) -> bool:
+    """Return whether a Markdown text is a prompt by elements, and not a plain text with headings of its own."""
+    heads = [line.lstrip("#").strip() for line in text.split("\n") if line.startswith("#")]
+    return HEAD.match(text) is not None or any(head in (*TEXTS, "example") for head in heads)
+
+
 def prompt_from_markdown(text: str, where: str = "prompt") -> Prompt:
     lines = text.split("\n")
     if lines and lines[-1] == "":

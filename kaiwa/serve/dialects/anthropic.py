@@ -53,11 +53,11 @@ class ToolUseBlock(BaseModel):
 class ToolResultBlock(BaseModel):
     type: Literal["tool_result"]
     tool_use_id: Name
-    content: str | list[TextBlock] | None = None
+    content: str | list[JSONObject] | None = None
     is_error: bool | None = None
 
     def to_chat(self) -> JSONObject:
-        return {"role": "tool", "tool_call_id": self.tool_use_id, "content": _joined(self.content or "")}
+        return {"role": "tool", "tool_call_id": self.tool_use_id, "content": self.content or ""}
 
 
 class OtherBlock(BaseModel):

@@ -18,6 +18,7 @@ from kaiwa.serve.http.bounded_json import JSONObject
 
 log = logging.getLogger("kaiwa.serve")
 OLLAMA_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show")
+API_PATHS = ("/chat/completions", "/completions", "/responses", "/embeddings", "/models", "/messages")  # under /v1
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -78,23 +79,37 @@ def install(app: FastAPI) -> None:
 
     async def respond_to_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        message = {404: f"{request.url.path} does not exist here", 405: f"{request.method} is not possible here"}.get(
+        path = request.url.path
+        message = {404: f"{path} does not exist here", 405: f"{path} takes no {request.method}"}.get(
             error.status_code, str(error.detail)
         )
+        name = next((name for name in API_PATHS if path.endswith(name) and path != f"/v1{name}"), None)
+        if error.status_code in (404, 405) and name is not None and path not in OLLAMA_PATHS:
+            message += f"; it is /v1{name}: a client's base_url is {request.base_url}v1"
         headers = dict(error.headers) if error.headers else None
         api = APIError(error.status_code, message)
         if error.status_code == 400 and error.__cause__ is not None:  # how FastAPI raises what json.loads cannot read
-            api = APIError(400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json")
-        return error_response(request.url.path, api, headers)
+            api = _compressed(request) or APIError(
+                400, "the body is not JSON in UTF-8, or nested too deep", "invalid_json"
+            )
+        return error_response(path, api, headers)
 
     async def respond_to_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return error_response(request.url.path, _invalid(error))
+        return error_response(request.url.path, _compressed(request) or _invalid(error))
 
     app.add_exception_handler(HTTPException, respond_to_http)
     app.add_exception_handler(RequestValidationError, respond_to_invalid)
     for kind in (APIError, EngineBusy, EngineLost, UserError, OSError, Exception):
         app.add_exception_handler(kind, respond_to_failure)
+
+
+def _compressed(request: Request) -> APIError | None:
+    """Return the error of a body that was sent compressed, None for any other."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding == "identity":
+        return None
+    return APIError(415, f"the body is compressed ({coding[:20]}); send it without Content-Encoding", "invalid_json")
 
 
 def _telling(errors: Sequence[dict[str, Any]]) -> dict[str, Any]:

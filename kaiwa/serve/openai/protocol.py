@@ -20,6 +20,7 @@ from kaiwa.text.sampling import Grammar, Sampling
 
 MAX_N = 16
 MAX_STOPS = 16
+LEAST_TOP_P = 1e-9
 MAX_MESSAGES = 2048
 TEXT_PARTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal")
 THINKING_PARTS = ("thinking", "redacted_thinking")  # of an earlier answer, as Anthropic's clients send it back
@@ -61,6 +62,11 @@ def _is_neutral(name: str, value: object) -> bool:
     return not allowed or value in allowed
 
 
+def without_empty(stop: object) -> object:
+    """Return stop strings without empty ones, which forms of clients send for none."""
+    return [text for text in stop if text != ""] if isinstance(stop, list) else None if stop == "" else stop
+
+
 class StreamOptions(BaseModel):
     include_usage: bool = False
 
@@ -70,6 +76,13 @@ def text_kind(kind: object) -> object:
     if isinstance(kind, str) and kind not in TEXT_PARTS + THINKING_PARTS:
         raise ValueError(f"this server reads text only, and this is {kind!r}; leave it out or put it into words")
     return kind
+
+
+def _in_words(part: object) -> object:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str) or kind in TEXT_PARTS + THINKING_PARTS:
+        return part
+    return {"type": "text", "text": f"[{kind[:40]} left out: this server reads text only]"}
 
 
 class TextPart(BaseModel):
@@ -104,6 +117,14 @@ class ChatMessage(BaseModel):
     reasoning_content: str | None = None
     reasoning: str | None = None  # another name of it
     prefix: bool | None = None  # Mistral's and DeepSeek's way to say that the answer goes on with this message
+
+    @model_validator(mode="before")
+    @classmethod
+    def results_are_text(cls, value: object) -> object:
+        """Put into words what a tool's result has beside text: a client sends it with every later request too."""
+        if not (isinstance(value, dict) and value.get("role") == "tool" and isinstance(value.get("content"), list)):
+            return value
+        return value | {"content": [_in_words(part) for part in value["content"]]}
 
     @model_validator(mode="after")
     def has_content(self) -> ChatMessage:
@@ -157,8 +178,8 @@ class SampledBody(Body):
 
     model: Name
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None  # 0: the likeliest token alone
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None  # 0 and, as vLLM's clients send it, -1: all tokens
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     presence_penalty: Penalty | None = None
@@ -166,13 +187,15 @@ class SampledBody(Body):
     logit_bias: Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] | None = None
+    stop: Annotated[
+        Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] | None, BeforeValidator(without_empty)
+    ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
     def is_repeatable(self, *, scored: bool) -> bool:
         """Return whether the same request is to have the same answer: seeded, greedy, or with log-probabilities."""
-        return scored or self.seed is not None or self.temperature == 0 or self.top_k == 1
+        return scored or self.seed is not None or self.temperature == 0 or self.top_k == 1 or self.top_p == 0
 
     @field_validator("logit_bias")
     @classmethod
@@ -191,6 +214,8 @@ def make_sampling(body: SampledBody, max_tokens: int | None, grammar: Grammar | 
     names = [f.name for f in fields(Sampling) if f.name in SampledBody.model_fields]
     values = {name: getattr(body, name) for name in names} | {"max_tokens": max_tokens, "grammar": grammar}
     values["seed"] = secrets.randbits(62) if body.seed is None else body.seed
+    values["top_p"] = LEAST_TOP_P if body.top_p == 0 else body.top_p
+    values["top_k"] = None if body.top_k == -1 else body.top_k
     values["stop"] = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     values["logit_bias"] = tuple((int(id), bias) for id, bias in (body.logit_bias or {}).items())
     return Sampling(**{name: value for name, value in values.items() if value is not None})
@@ -204,7 +229,7 @@ class ChatRequest(SampledBody):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ChatTool], Field(max_length=128)] | None = None
-    tool_choice: ToolChoice | None = None
+    tool_choice: Annotated[ToolChoice | None, BeforeValidator(lambda v: "required" if v == "any" else v)] = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: JSONObject | None = None
     enable_thinking: bool | None = None

@@ -62,10 +62,10 @@ class ResultItem(BaseModel):
 
     type: Literal["function_call_output"]
     call_id: Name
-    output: Content
+    output: str | list[JSONObject]
 
     def to_chat(self) -> JSONObject:
-        return {"role": "tool", "content": text_of(self.output), "tool_call_id": self.call_id}
+        return {"role": "tool", "content": self.output, "tool_call_id": self.call_id}
 
 
 class ReasoningItem(BaseModel):

@@ -38,6 +38,7 @@ def routes(services: ServerServices) -> APIRouter:
         about = {"engine": services.engine.state.state, "defence": shield.defence.name if shield else "none"}
         return {"status": "ok", "version": __version__, **about}
 
+    @router.get("/v1/models/", include_in_schema=False)  # clients that join addresses by a slash
     @router.get("/v1/models")
     async def list_models() -> JSONObject:
         entries = await asyncio.to_thread(services.models)
