@@ -61,9 +61,9 @@ def test_the_report_has_its_shape(built: Path) -> None:
 
 
 def test_a_build_of_dialogues_goes_on_with_the_base_beside_it(built: Path) -> None:
-    small = {"demonstrations": 120, "reward-prompts": 40, "rlhf-prompts": 40, "test-prompts": 20, "test-dialogues": 12,
-             "turn3-items": 2}  # fmt: skip
-    options = [*(f"--village.{k}={v}" for k, v in small.items()), "--rlhf.updates=2", "--threads=1"]
+    small = {"demonstrations": 60, "reward-prompts": 24, "rlhf-prompts": 40, "test-prompts": 12, "test-dialogues": 6,
+             "turn3-items": 1}  # fmt: skip
+    options = [*(f"--village.{k}={v}" for k, v in small.items()), "--rlhf.updates=1", "--rlhf.batch=16", "--threads=1"]
     out = built.parent / "tiny-chatgpt"
     done = run("build", "tiny-chatgpt", "--out", str(out), *options)
     assert done.returncode == 0, done.stderr
