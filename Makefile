@@ -39,7 +39,7 @@ check: install-dev
 	$(BIN)/python -m pytest tests/test_layers.py
 
 test: check
-	$(BIN)/python -m pytest tests -m "not browser and not install"
+	$(BIN)/python -m pytest tests -m "not browser and not install" -n 2 --dist loadfile
 	$(BIN)/python -m pytest tests -m browser
 	$(BIN)/python -m pytest tests -m install
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 CXX=none $(BIN)/python -m pytest tests -m masked

@@ -99,6 +99,7 @@ def test_json_in_the_middle_of_a_text() -> None:
     assert find_json('so {not json} but [1, {"a": "}"}] end') == '[1, {"a": "}"}]'
     assert find_json("{") is None
     assert find_json("[" * 100_000) is None
+    assert find_json("[" * 100_000 + ' {"a": 1}') == '{"a": 1}'
 
 
 def test_code_in_fences() -> None:

@@ -187,8 +187,8 @@ def test_plain_text_and_messages(tmp_path: Path) -> None:
 
 
 def test_a_thousand_prompts_take_less_than_two_seconds() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for i in range(1000):
         lint_text(f"Write a short answer to question {i}. " * 10, "x")
     lint_text("word " * 10_000_000, "50 MB")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

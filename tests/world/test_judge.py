@@ -2,7 +2,7 @@
 
 import re
 from statistics import mean
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -101,10 +101,10 @@ def test_fast_enough(village):
     prompts = write_prompts(village, n=2000)
     rng = python_rng(0, "speed")
     answers = [write_answer(village, p, rng, MIXED) for p in prompts]
-    start = perf_counter()
+    start = process_time()
     for p, answer in zip(prompts, answers, strict=True):
         judge(village, p, answer)
-    assert len(prompts) / (perf_counter() - start) > 1000
+    assert len(prompts) / (process_time() - start) > 1000
 
 
 def asked(form="", kind="known", language="en", limit=0):

@@ -29,6 +29,7 @@ ABBREVIATION = r"(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bMt)(?<!\bNo
 NEXT_SENTENCE = re.compile(rf"{ABBREVIATION}\.\s+(?=[A-Z])|。|\s+(?:because|since)\s")
 EDGES = " .。,、:;!！\"'「」『』“”‘’*_`#>"
 SHORT = 6  # words (or 20 characters) of a line that may be an answer alone
+MOST_NESTED = 900  # levels of JSON that Python reads; a text of one opening after another takes linear time so
 PLEASANTRY = re.compile(
     r"(?i)(?:sure|certainly|of\s+course|okay|ok|alright|great|well|let\s+me|here\b|もちろん|承知|わかりました|かしこまり)"
 )
@@ -106,12 +107,18 @@ def _short(line: str) -> bool:
 def find_json(text: str) -> str | None:
     """Find the first JSON object or list in the text, as written; None where none can be parsed."""
     decoder = json.JSONDecoder()
-    for opening in re.finditer(r"[{\[]", text):
+    openings = [match.start() for match in re.finditer(r"[{\[]", text)]
+    index = 0
+    while index < len(openings):
+        start = openings[index]
         try:
-            _, end = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
-            continue
-        return text[opening.start() : end]
+            _, end = decoder.raw_decode(text, start)
+        except ValueError:
+            index += 1
+        except RecursionError:  # too deep: the openings that were read lie inside it and are tried no more
+            index += MOST_NESTED
+        else:
+            return text[start:end]
     return None
 
 
