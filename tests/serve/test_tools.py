@@ -95,7 +95,7 @@ def test_a_function_without_parameters_takes_nothing(parameters: dict | None) ->
         ("n", True),
         ("n", "2"),
         ("temperature", float("inf")),
-        ("stop", [""]),
+        ("stop", [["x"]]),
         ("stop", ["x"] * 99),
         ("top_logprobs", 3),
         ("user", "\ud800"),
