@@ -39,6 +39,7 @@ class Visit:
     context: BrowserContext
     page: Page
     wrong: list[str] = field(default_factory=list)
+    n_answers: int | None = None  # on the page when the last message was sent
 
     def open(self, path: str = "/chat") -> Page:
         self.page.goto(self.url + path)
@@ -46,9 +47,13 @@ class Visit:
 
     def send(self, text: str) -> None:
         self.page.fill("#text", text)
+        self.n_answers = self.page.locator(".assistant").count()
         self.page.press("#text", "Enter")
 
     def ended(self, state: str = "done") -> None:
+        if self.n_answers is not None:  # the answer before has ended, too
+            expect(self.page.locator(".assistant").nth(self.n_answers)).to_be_attached(timeout=PATIENCE)
+            self.n_answers = None
         expect(self.page.locator(".assistant").last).to_have_attribute("data-state", state, timeout=PATIENCE)
 
 
