@@ -286,6 +286,7 @@ def test_the_owners_page_in_every_state(chromium: Browser, judged_site: Site, sc
     seen.page.click("#close")
     expect(seen.page.locator("#reopen")).to_be_visible()
     seen.page.click("#reopen")
+    expect(seen.page.locator("#close")).to_be_visible()
     seen.page.fill("#name", "Chie")
     seen.page.click("text=Make a link")
     expect(seen.page.locator("#link code")).to_contain_text("/label/q/")
@@ -298,7 +299,6 @@ def test_the_owners_page_in_every_state(chromium: Browser, judged_site: Site, sc
 
 SERVER = """
 import sys, uvicorn
-from collections.abc import Callable
 from pathlib import Path
 from tests.web.fake import app, fakes
 uvicorn.run(app(fakes(Path(sys.argv[1])).services), port=int(sys.argv[2]), log_level="error")
