@@ -106,6 +106,29 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+async def keep_open(url: str, data: bytes, end: float) -> None:
+    """Hold a connection on which no more comes than `data`; a new one when the server closes it."""
+    while (left := end - time.monotonic()) > 0:
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(data)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            await asyncio.wait_for(reader.read(), left)
+        writer.close()
+
+
+async def half_closed(url: str, body: dict[str, object], end: float) -> None:
+    """Send a request and close the sending side, every three seconds."""
+    port = httpx.URL(url).port
+    while time.monotonic() < end:
+        data = json.dumps(body | {"stream": True, "max_tokens": 200}).encode()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+        writer.write_eof()
+        await asyncio.sleep(3)
+        writer.close()
+
+
 async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
     first: list[float] = []
     between: list[float] = []
@@ -161,27 +184,6 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
                 elif i >= 2:
                     took[asker is other].append(time.monotonic() - begun)
 
-        async def keep_open(data: bytes) -> None:
-            """Hold a connection on which no more comes than `data`; a new one when the server closes it."""
-            while (left := end - time.monotonic()) > 0:
-                reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
-                writer.write(data)
-                with contextlib.suppress(TimeoutError, ConnectionError):
-                    await asyncio.wait_for(reader.read(), left)
-                writer.close()
-
-        async def half_closed() -> None:
-            while time.monotonic() < end:
-                data = json.dumps(body | {"stream": True, "max_tokens": 200}).encode()
-                _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
-                head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{httpx.URL(url).port}\r\n"
-                writer.write(
-                    f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
-                )
-                writer.write_eof()
-                await asyncio.sleep(3)
-                writer.close()
-
         async def watch() -> None:
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(10.0, left))
@@ -189,9 +191,11 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
 
         begun = time.monotonic()
         half = request(url, "/v1/chat/completions", body)[:-20]
-        beside = [keep_open(b"") for _ in range(given.idle)] + [keep_open(half) for _ in range(given.half_sent)]
+        beside = [keep_open(url, b"", end) for _ in range(given.idle)]
+        beside += [keep_open(url, half, end) for _ in range(given.half_sent)]
+        beside.append(half_closed(url, body, end))
         asking = [*(ask(i) for i in range(given.clients)), ask(given.clients, other)]
-        await asyncio.gather(*asking, *beside, half_closed(), watch())
+        await asyncio.gather(*asking, *beside, watch())
         seconds = time.monotonic() - begun
         await asyncio.sleep(1)
         sizes.append(memory(pid))

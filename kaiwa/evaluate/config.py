@@ -14,9 +14,7 @@ class EvaluateConfig:
     temperature: float = 1.0  # of the sampled answers; greedy answers are computed too
     baseline: str = "sft"
     rival: str = ""  # a model against which all are compared on the village's dialogues; "" for a village without any
-    margin: float = (
-        0.05  # of answers to single questions: as much as a dialogue model may be less helpful than the rival
-    )
+    margin: float = 0.05  # share of single questions by which a dialogue model may be less helpful than the rival
     bits_margin: float = 0.02  # share by which bits per byte may be higher than the rival's
     real_source: str = "docs"  # source of the real held-out text on which the alignment tax is measured
     evaluate_rows: int = 32  # rows of this text

@@ -208,16 +208,12 @@ class _Grower:
             calls.append((prompt, seed_for(self.config.seed, "turn", one.key, role, turn) % SEEDS))
         going_on = []
         for one, answer in zip(talking, self._ask(calls), strict=True):
-            text = (
-                ""
-                if isinstance(answer, Exception)
-                else answer.text.strip()
-                if role == "assistant"
-                else cleaned(answer.text)
-            )
-            cut = isinstance(answer, Exception) or answer.finish_reason == "length"
-            said_before = role == "user" and normalised(text) in {normalised(m.content) for m in one.messages}
-            if text and not cut and not said_before:
+            text, is_cut = "", True
+            if not isinstance(answer, Exception):
+                text = answer.text.strip() if role == "assistant" else cleaned(answer.text)
+                is_cut = answer.finish_reason == "length"
+            repeats = role == "user" and normalised(text) in {normalised(m.content) for m in one.messages}
+            if text and not is_cut and not repeats:
                 one.messages.append(Message(role, text))
                 going_on.append(one)
                 continue

@@ -170,13 +170,10 @@ def compare_by_people(
     evaluation once it holds rankings.
     """
     number = rounds.newest()
-    own, names = (
-        f"round_{number}",
-        list(dict.fromkeys(["sft", f"round_{number - 1}" if number > 1 else "build", f"round_{number}"])),
-    )
-    models = {name: artifact for name, artifact in models_of(rounds, number).items() if name in names}
+    own, before = f"round_{number}", f"round_{number - 1}" if number > 1 else "build"
+    models = {name: artifact for name, artifact in models_of(rounds, number).items() if name in ("sft", before, own)}
     batch = next((b for b in store.batches() if b.name == f"{rounds.prefix(number)}compare"), None)
-    if batch is None:
+    if batch is None or not store.items(batch.name):  # a killed call may have made the batch alone
         first = rounds.artifact(1, "outputs")
         assert first is not None
         rows = list(read_jsonl(first.path / "held_out.jsonl"))

@@ -61,13 +61,8 @@ def read_demonstrations(
         unmarked.update(reasons)
         if len(tokens) > width:
             counts["long"] += 1
-            part = (
-                slice(0, 0)
-                if policy in ("drop", "turns")
-                else slice(-width, None)
-                if policy == "left"
-                else slice(width)
-            )
+            parts = {"left": slice(-width, None), "right": slice(width)}
+            part = parts.get(policy, slice(0, 0))  # "drop", and "turns" where the newest turn alone is too long
             tokens, mask = tokens[part], mask[part]
             if not any(mask):
                 continue

@@ -140,6 +140,7 @@ def test_prompts_of_ones_own_and_people_who_compare(rounds: RoundsOf, store: Bat
         other = store.create("other", k=2)
         store.add_items("other", [NewItem(prompt=store.items(batch.name)[0].prompt, outputs=("a", "b"))])
         label_batch(store, other, rounds.world()[0], village_labellers(rounds, 0), Context(), seed=0)
+    store.create(f"{rounds.prefix(1)}compare", purpose="evaluation", k=3)  # by a call that was killed then
     queued, evaluation = compare_by_people(rounds, Context(), store)
     assert evaluation is None
     assert (queued.purpose, queued.k, store.count_items(queued)[0]) == ("evaluation", 3, 2)
