@@ -116,6 +116,13 @@ async def keep_open(url: str, data: bytes, end: float) -> None:
         writer.close()
 
 
+async def watch_memory(pid: int, sizes: list[dict[str, float]], end: float) -> None:
+    """Add the memory of both processes to `sizes` every ten seconds."""
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(10.0, left))
+        sizes.append(memory(pid))
+
+
 async def half_closed(url: str, body: dict[str, object], end: float) -> None:
     """Send a request and close the sending side, every three seconds."""
     port = httpx.URL(url).port
@@ -184,18 +191,13 @@ async def load(url: str, given: argparse.Namespace, pid: int) -> bool:
                 elif i >= 2:
                     took[asker is other].append(time.monotonic() - begun)
 
-        async def watch() -> None:
-            while (left := end - time.monotonic()) > 0:
-                await asyncio.sleep(min(10.0, left))
-                sizes.append(memory(pid))
-
         begun = time.monotonic()
         half = request(url, "/v1/chat/completions", body)[:-20]
         beside = [keep_open(url, b"", end) for _ in range(given.idle)]
         beside += [keep_open(url, half, end) for _ in range(given.half_sent)]
         beside.append(half_closed(url, body, end))
         asking = [*(ask(i) for i in range(given.clients)), ask(given.clients, other)]
-        await asyncio.gather(*asking, *beside, watch())
+        await asyncio.gather(*asking, *beside, watch_memory(pid, sizes, end))
         seconds = time.monotonic() - begun
         await asyncio.sleep(1)
         sizes.append(memory(pid))
